@@ -1,0 +1,37 @@
+"""Rolecall: sessions, role tokens and policies for apps with live sessions."""
+
+from .errors import InvalidRequest, InvalidToken, RolecallError
+from .hookspecs import AccessRequest, Actor, SessionRequest, TokenRequest, hookimpl
+from .inspection import Inspection, inspect_token
+from .kit import AsyncRolecall, Rolecall
+from .policy import Allow, Deny, Vote
+from .roles import Capability, Role
+from .sessions import ArchiveMode, AsyncSession, MediaMode, Session
+from .tokens import Grant
+
+__all__ = [
+    "AccessRequest",
+    "Actor",
+    "Allow",
+    "ArchiveMode",
+    "AsyncRolecall",
+    "AsyncSession",
+    "Capability",
+    "Deny",
+    "Grant",
+    "Inspection",
+    "InvalidRequest",
+    "InvalidToken",
+    "MediaMode",
+    "Role",
+    "Rolecall",
+    "RolecallError",
+    "Session",
+    "SessionRequest",
+    "TokenRequest",
+    "Vote",
+    "hookimpl",
+    "inspect_token",
+]
+
+__version__ = "0.1.0"

@@ -1,0 +1,120 @@
+"""The two drivers of the one logic path: inline for sync frameworks, on the event loop for async ones."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+
+Result = TypeVar("Result")
+
+
+class Driver(Protocol):
+    """How the logic waits."""
+
+    async def run(self, function: Callable[..., Result], *args: Any) -> Result:
+        """The result of a function that blocks."""
+
+    async def wait(self, awaitable: Awaitable[Result]) -> Result:
+        """The result of an awaitable."""
+
+
+def drive(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine that never suspends to its end, without an event loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
+    coroutine.close()
+    raise RuntimeError("the logic suspended under the inline driver; this is a fault of Rolecall")
+
+
+class InlineDriver:
+    """Blocks the calling thread. What can only be awaited runs on one event loop in the background."""
+
+    def __init__(self) -> None:
+        self._background = BackgroundLoop()
+
+    async def run(self, function: Callable[..., Result], *args: Any) -> Result:
+        return function(*args)
+
+    async def wait(self, awaitable: Awaitable[Result]) -> Result:
+        return self._background.run(awaitable)
+
+    def close(self) -> None:
+        self._background.close()
+
+
+class LoopDriver:
+    """Never blocks the event loop: a blocking function runs on a worker thread."""
+
+    async def run(self, function: Callable[..., Result], *args: Any) -> Result:
+        import asyncio
+
+        return await asyncio.to_thread(function, *args)
+
+    async def wait(self, awaitable: Awaitable[Result]) -> Result:
+        return await awaitable
+
+
+class BackgroundLoop:
+    """An event loop on a daemon thread, started when first needed, and again after a fork."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
+
+    def run(self, awaitable: Awaitable[Result]) -> Result:
+        """Wait for ``awaitable``, which runs with the caller's context variables."""
+        from concurrent.futures import Future
+
+        done: Future[Result] = Future()
+        context = copy_context()
+
+        async def settle() -> None:
+            try:
+                done.set_result(await awaitable)
+            except BaseException as error:
+                done.set_exception(error)
+
+        loop = self._running()
+        tasks = set()  # the loop itself holds tasks only weakly
+
+        def start() -> None:
+            task = loop.create_task(settle(), context=context)
+            tasks.add(task)
+
+        loop.call_soon_threadsafe(start)
+        return done.result()
+
+    def close(self) -> None:
+        """Stop the loop, if this process started it."""
+        with self._lock:
+            if self._loop is not None and self._pid == os.getpid():
+                self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop = None
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._pid != os.getpid():
+            # Of a forked parent neither the thread nor a lock that it held at that moment is to be relied on.
+            self._lock = threading.Lock()
+            self._loop, self._pid = None, os.getpid()
+        with self._lock:
+            if self._loop is None:
+                import asyncio
+
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=_serve, args=(self._loop,), name="rolecall-background", daemon=True).start()
+            return self._loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.close()

@@ -1,0 +1,272 @@
+"""The logic of a kit, written once: what may wait is ``async``, and a driver says how it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from hashlib import sha256
+from typing import Final
+
+from . import plugins as loaded
+from .driver import Driver
+from .errors import (
+    InsufficientRole,
+    MalformedToken,
+    RevokedToken,
+    SessionEnded,
+    SessionNotFound,
+    WrongSession,
+)
+from .formats import Format
+from .hookspecs import AccessRequest, Actor, SessionRequest, TokenRequest
+from .http.messages import Request
+from .jws import raw_token
+from .plugins import Plugins
+from .policy import Allow, narrowed_capabilities, narrowed_expiry, narrowed_role
+from .roles import Requirement, RoleTable
+from .sessions import SessionIds, SessionRecord, check_properties
+from .stores import Store
+from .tokens import ClaimRules, ExpireTime, Grant, TokenOptions, check_options
+
+_TRUSTED: Final = Allow(reason="the server's own code asks")
+_ROLE_SUFFICES: Final = Allow(reason="the token's role suffices")
+_MAX_VERIFIED: Final = 4096
+
+
+class VerifiedTokens:
+    """Grants of tokens that were verified before, by the SHA-256 of the token. It holds no token.
+
+    Two generations: when the young one is full it becomes the old one, and what was not asked for since is forgotten.
+    A hit is one look-up, with no lock and no list to reorder.
+    """
+
+    __slots__ = ("_old", "_size", "_young")
+
+    def __init__(self, size: int = _MAX_VERIFIED) -> None:
+        self._size = size // 2
+        self._young: dict[bytes, Grant] = {}
+        self._old: dict[bytes, Grant] = {}
+
+    def get(self, key: bytes) -> Grant | None:
+        grant = self._young.get(key)
+        if grant is None:
+            grant = self._old.get(key)
+            if grant is not None:
+                self.put(key, grant)
+        return grant
+
+    def put(self, key: bytes, grant: Grant) -> None:
+        if len(self._young) >= self._size:
+            self._old, self._young = self._young, {}
+        self._young[key] = grant
+
+
+class State:
+    """What the two engines of one kit share."""
+
+    def __init__(
+        self,
+        *,
+        session_ids: SessionIds,
+        store: Store,
+        roles: RoleTable,
+        rules: ClaimRules,
+        mint: Format,
+        accept: tuple[Format, ...],
+        plugins: Plugins,
+        clock: Callable[[], float],
+    ) -> None:
+        self.session_ids = session_ids
+        self.store = store
+        self.roles = roles
+        self.rules = rules
+        self.mint = mint
+        self.accept = accept
+        self.plugins = plugins
+        self.clock = clock
+        self.verified = VerifiedTokens()
+
+
+class Engine:
+    """Everything that a kit does, under one driver.
+
+    ``http`` is the request from outside that asks; None means that the server's own code does, which is trusted.
+    """
+
+    __slots__ = ("_driver", "_reads_inline", "_writes_inline", "state")
+
+    def __init__(self, state: State, driver: Driver, *, blocks: bool) -> None:
+        self.state = state
+        self._driver = driver
+        # Where blocking is no harm, or the store does not block, its methods are called directly.
+        self._reads_inline = blocks or state.store.reads_inline
+        self._writes_inline = blocks or state.store.writes_inline
+
+    async def identify(self, http: Request) -> Actor | None:
+        return await loaded.identify(self.state.plugins.identify, http, self._driver)
+
+    async def create_session(
+        self,
+        location: object,
+        media_mode: object,
+        archive_mode: object,
+        e2ee: object,
+        http: Request | None = None,
+    ) -> SessionRecord:
+        state = self.state
+        properties = check_properties(location, media_mode, archive_mode, e2ee)
+        if http is not None or state.plugins.vote_session:
+            actor = None if http is None else await self.identify(http)
+            request = SessionRequest(*properties, actor=actor, http=http)
+            decision = await loaded.vote(
+                state.plugins.vote_session, request, self._driver, _TRUSTED if http is None else None
+            )
+            if refusal := decision.refusal():
+                raise refusal
+        place, media, archive, encrypted = properties
+        now = state.clock()
+        session_id = state.session_ids.make(place, media, now)
+        record = SessionRecord(session_id, place, media, archive, encrypted, now)
+        if self._writes_inline:
+            state.store.add_session(record)
+        else:
+            await self._driver.run(state.store.add_session, record)
+        return record
+
+    async def get_session(self, session_id: str) -> SessionRecord:
+        self.state.session_ids.check(session_id)
+        record = await self._find_session(session_id)
+        if record is None:
+            raise SessionNotFound("the store knows no session of this id")
+        return record
+
+    async def end_session(self, session_id: str) -> None:
+        state = self.state
+        state.session_ids.check(session_id)
+        if self._writes_inline:
+            state.store.end_session(session_id, state.clock())
+        else:
+            await self._driver.run(state.store.end_session, session_id, state.clock())
+
+    async def generate_token(
+        self,
+        session_id: str,
+        role: object,
+        expire_time: ExpireTime,
+        data: str | None,
+        layout: Iterable[str],
+        http: Request | None = None,
+    ) -> tuple[str, TokenOptions]:
+        """The token, and what it says."""
+        state = self.state
+        state.session_ids.check(session_id)
+        now = state.clock()
+        options = check_options(session_id, state.roles.get(role), expire_time, data, layout, now)
+        if http is None and not state.plugins.vote_token:
+            # No policy to ask: the trusted caller only needs a session that is open.
+            if await self._has_ended(session_id):
+                raise _ended()
+        else:
+            options = await self._voted_options(options, now, http)
+        return state.mint.mint(options), options
+
+    async def verify_token(self, token: object, session_id: str | None = None) -> Grant:
+        state = self.state
+        raw = raw_token(token)
+        now = state.clock()
+        key = sha256(raw).digest()
+        grant = state.verified.get(key)
+        if grant is None:
+            grant = self._verify_first_sight(raw, now)
+            state.verified.put(key, grant)
+        elif now >= grant.expires_at:
+            state.rules.check_expiry(grant.expires_at, now)
+        if session_id is not None and grant.session_id != session_id:
+            raise WrongSession("the token is for another session than the one asked for")
+        if await self._has_ended(grant.session_id):
+            raise RevokedToken("the token's session has ended")
+        return grant
+
+    async def authorize(self, token: str, requirement: Requirement, session_id: str | None, http: Request) -> Grant:
+        """The grant of a request's token, if it opens a guarded route.
+
+        :param session_id: the session that the route is about; None where it is about none.
+        :raises RolecallError: if it does not.
+        """
+        grant = await self.verify_token(token, session_id)
+        _demand(grant, requirement)
+        state = self.state
+        if not state.plugins.vote_access:
+            return grant
+        request = AccessRequest(grant, requirement, session_id, state.clock(), http)
+        decision = await loaded.vote(state.plugins.vote_access, request, self._driver, _ROLE_SUFFICES)
+        if refusal := decision.refusal():
+            raise refusal
+        narrowed = self._narrowed_grant(grant, decision.limits)
+        _demand(narrowed, requirement)
+        return narrowed
+
+    def _verify_first_sight(self, token: bytes, now: float) -> Grant:
+        for candidate in self.state.accept:
+            if candidate.recognizes(token):
+                return candidate.verify(token, now)
+        raise MalformedToken("the token has none of the forms that this kit accepts")
+
+    async def _voted_options(self, options: TokenOptions, now: float, http: Request | None) -> TokenOptions:
+        state = self.state
+        session = await self._find_session(options.session_id)
+        if session is None and http is not None:
+            # From outside an id is not enough, not even one of ours: a session that is not known cannot be open.
+            raise SessionNotFound("the store knows no session of this id")
+        if await self._has_ended(options.session_id):
+            raise _ended()
+        actor = None if http is None else await self.identify(http)
+        request = TokenRequest(
+            session_id=options.session_id,
+            session=session,
+            role=options.role,
+            expires_at=options.expires_at,
+            data=options.data,
+            layout=options.layout,
+            now=now,
+            actor=actor,
+            http=http,
+        )
+        decision = await loaded.vote(
+            state.plugins.vote_token, request, self._driver, _TRUSTED if http is None else None
+        )
+        if refusal := decision.refusal():
+            raise refusal
+        return TokenOptions(
+            options.session_id,
+            narrowed_role(options.role, decision.limits, state.roles),
+            options.issued_at,
+            narrowed_expiry(options.expires_at, decision.limits, now),
+            options.data,
+            options.layout,
+        )
+
+    def _narrowed_grant(self, grant: Grant, limits: tuple[Allow, ...]) -> Grant:
+        held = narrowed_capabilities(grant.capabilities, limits, self.state.roles)
+        if held == grant.capabilities:
+            return grant
+        return replace(grant, role=narrowed_role(grant.role, limits, self.state.roles), capabilities=held)
+
+    async def _find_session(self, session_id: str) -> SessionRecord | None:
+        if self._reads_inline:
+            return self.state.store.get_session(session_id)
+        return await self._driver.run(self.state.store.get_session, session_id)
+
+    async def _has_ended(self, session_id: str) -> bool:
+        if self._reads_inline:
+            return self.state.store.has_ended(session_id)
+        return await self._driver.run(self.state.store.has_ended, session_id)
+
+
+def _demand(grant: Grant, requirement: Requirement) -> None:
+    if not requirement.capabilities <= grant.capabilities:
+        raise InsufficientRole(f"{requirement.scope} is required; the token's role is {grant.role}", requirement.scope)
+
+
+def _ended() -> SessionEnded:
+    return SessionEnded("the session has ended: it issues no tokens")

@@ -1,0 +1,291 @@
+"""The exception tree: every error that Rolecall raises is a :class:`RolecallError`.
+
+Each class has a stable ``code`` for machines, the HTTP ``status`` it maps to, and a message for people.
+No message ever holds a token or a secret.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import ClassVar
+
+
+class RolecallError(Exception):
+    """Base of all errors of this package."""
+
+    #: Stable, machine-readable name of the error.
+    code: str = "rolecall_error"
+    #: The HTTP status that the error maps to.
+    status: ClassVar[int] = 500
+    #: The RFC 6750 error code for the ``WWW-Authenticate`` challenge, where the error calls for one.
+    challenge: ClassVar[str | None] = None
+
+    @property
+    def public_message(self) -> str:
+        """The message as a client may read it: faults of the server stay in its log."""
+        if self.status >= 500:
+            return "the server could not answer this request; its log says why"
+        return str(self)
+
+
+# -- the developer's mistakes, found at start-up ---------------------------------------------------
+
+
+class ConfigurationError(RolecallError, ValueError):
+    """The kit, a guard or an adapter was set up wrongly; the message says what to change."""
+
+    code = "configuration_error"
+
+
+class InvalidKey(ConfigurationError):
+    """A key or secret that is missing, too weak, publicly known or of the wrong kind."""
+
+    code = "invalid_key"
+
+
+class PluginError(ConfigurationError):
+    """A plugin that cannot be loaded, or whose hooks do not fit their specifications."""
+
+    code = "invalid_plugin"
+
+
+# -- the caller's mistakes -------------------------------------------------------------------------
+
+
+class InvalidRequest(RolecallError, ValueError):
+    """An argument, or a request from outside, that is not well formed."""
+
+    code = "invalid_request"
+    status = 400
+
+
+class InvalidSessionId(InvalidRequest):
+    """A session id that is not well formed, not ours, or made up."""
+
+    code = "invalid_session_id"
+
+
+class InvalidSessionOption(InvalidRequest):
+    """A session property that does not exist, or does not go with the others."""
+
+    code = "invalid_session_option"
+
+
+class InvalidRole(InvalidRequest):
+    """The name of a role that is not registered."""
+
+    code = "invalid_role"
+
+
+class InvalidExpireTime(InvalidRequest):
+    """An expiry that is in the past, too far away, or not a time."""
+
+    code = "invalid_expire_time"
+
+
+class InvalidData(InvalidRequest):
+    """Connection data or layout classes beyond their limits."""
+
+    code = "invalid_data"
+
+
+class SessionNotFound(RolecallError, LookupError):
+    """The store knows no such session."""
+
+    code = "session_not_found"
+    status = 404
+
+
+class SessionEnded(RolecallError):
+    """The session has ended: it issues no tokens."""
+
+    code = "session_ended"
+    status = 410
+
+
+# -- tokens that are refused -----------------------------------------------------------------------
+
+
+class InvalidToken(RolecallError):
+    """A token that is not accepted; the subclasses say why."""
+
+    code = "invalid_token"
+    status = 401
+    challenge = "invalid_token"
+
+
+class MalformedToken(InvalidToken):
+    """Not a token in a form that this kit reads."""
+
+    code = "malformed_token"
+
+
+class WrongTokenKind(InvalidToken):
+    """A sound token, but made for something else (a REST credential, another algorithm, another scope)."""
+
+    code = "wrong_token_kind"
+
+
+class UnknownKey(InvalidToken):
+    """The token names a key or an API key that is not this kit's."""
+
+    code = "unknown_key"
+
+
+class BadSignature(InvalidToken):
+    """The signature does not fit the content."""
+
+    code = "bad_signature"
+
+
+class InvalidClaim(InvalidToken):
+    """A claim is missing, of the wrong type, or out of range."""
+
+    code = "invalid_claim"
+
+
+class ExpiredToken(InvalidToken):
+    """The token's life is over."""
+
+    code = "expired_token"
+
+
+class TokenNotYetValid(InvalidToken):
+    """The token is from the future: issued, or valid, only from a later moment."""
+
+    code = "token_not_yet_valid"
+
+
+class RevokedToken(InvalidToken):
+    """The token was withdrawn, or its session has ended."""
+
+    code = "revoked_token"
+
+
+class WrongSession(InvalidToken):
+    """The token is for another session than the one asked for."""
+
+    code = "wrong_session"
+    status = 403
+    challenge = "insufficient_scope"
+
+
+# -- refused by role or policy ---------------------------------------------------------------------
+
+
+class Forbidden(RolecallError):
+    """The request was understood, and refused."""
+
+    code = "forbidden"
+    status = 403
+
+
+class InsufficientRole(Forbidden):
+    """The token is good, but its role does not reach what the route requires."""
+
+    code = "insufficient_role"
+    challenge = "insufficient_scope"
+
+    def __init__(self, message: str, scope: str) -> None:
+        super().__init__(message)
+        #: What was required, as a challenge names it: ``role:moderator``.
+        self.scope = scope
+
+
+class PolicyDenied(Forbidden):
+    """A policy denied, or none allowed. ``code`` is the policy's own where it gave one."""
+
+    code = "policy_denied"
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
+
+# -- requests over HTTP ----------------------------------------------------------------------------
+
+
+class MissingCredential(RolecallError):
+    """The request carries no token."""
+
+    code = "missing_token"
+    status = 401
+
+
+class MalformedCredential(InvalidRequest):
+    """The request carries something that is not one token."""
+
+    code = "malformed_credential"
+    challenge = "invalid_request"
+
+
+class MethodNotAllowed(RolecallError):
+    """The route exists, but not for this method."""
+
+    code = "method_not_allowed"
+    status = 405
+
+    def __init__(self, message: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(message)
+        #: The methods that the route has.
+        self.allowed = allowed
+
+
+class BodyTooLarge(RolecallError):
+    """The request's body is longer than is read."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class UnsupportedMediaType(RolecallError):
+    """The request's body is not of the type that is read."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+# -- out of order ----------------------------------------------------------------------------------
+
+
+class Unavailable(RolecallError):
+    """Something that the decision needs is out of reach; the kit refuses rather than guesses."""
+
+    code = "unavailable"
+    status = 503
+
+
+class StoreUnavailable(Unavailable):
+    """The store does not answer."""
+
+    code = "store_unavailable"
+
+
+class PolicyFault(Unavailable):
+    """A policy raised, outlived its deadline, or answered with something that is not a vote."""
+
+    code = "policy_fault"
+
+
+# -- wording, in one place -------------------------------------------------------------------------
+
+
+def shown(value: object, limit: int = 24) -> str:
+    """``value`` as a message may show it: its type and a short, escaped beginning."""
+    if isinstance(value, str):
+        # A control character or a quote from outside never reaches a header or a log line as it is.
+        text = value if len(value) <= limit else value[:limit] + "…"
+        return ascii(text)
+    if isinstance(value, bool | int | float | None):
+        return repr(value) if not isinstance(value, int) or abs(value) < 10**24 else "a huge int"
+    return f"a value of type {type(value).__name__}"
+
+
+def moment(seconds: float) -> str:
+    """Unix ``seconds`` as people and machines read them: ``2026-11-20T15:46:12Z (1795189572)``."""
+    try:
+        stamp = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:.6g}"
+    return f"{stamp} ({int(seconds)})"

@@ -1,0 +1,47 @@
+"""Token formats: how a grant is written into a token, and read back."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Protocol
+
+from ..errors import ConfigurationError, shown
+from ..keys import KeyRing
+from ..tokens import ClaimRules, Grant, TokenOptions
+
+
+class Format(Protocol):
+    """One way to write tokens. A format is made with the API key, the key ring and the rules for claims.
+
+    It reads tokens as ASCII bytes of a length that has been checked.
+    """
+
+    def __init__(self, api_key: str, keys: KeyRing, rules: ClaimRules) -> None: ...
+
+    @staticmethod
+    def recognizes(token: bytes) -> bool:
+        """Whether ``token`` looks like one of this format; nothing in it is checked yet."""
+
+    def mint(self, options: TokenOptions) -> str:
+        """The token for options that have been validated."""
+
+    def verify(self, token: bytes, now: float) -> Grant:
+        """What ``token`` grants at ``now`` (Unix seconds).
+
+        :raises InvalidToken: a subclass that says what was wrong.
+        """
+
+
+_FORMATS = {"opentok": "opentok:OpenTokFormat", "t1": "t1:T1Format"}
+
+
+def find_format(name: str) -> type[Format]:
+    """The format of this name, loaded when first asked for.
+
+    :raises ConfigurationError: if there is none.
+    """
+    if name not in _FORMATS:
+        raise ConfigurationError(f"token format {shown(name)} does not exist; the formats are {', '.join(_FORMATS)}")
+    module, _, attribute = _FORMATS[name].partition(":")
+    found: type[Format] = getattr(import_module("." + module, __name__), attribute)
+    return found

@@ -1,0 +1,116 @@
+"""T1, the older OpenTok form: ``"T1==" + base64("partner_id=…&sig=…:" + form-encoded fields)``, with HMAC-SHA1."""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import hmac
+import os
+import re
+from typing import Any
+from urllib.parse import urlencode
+
+from ..errors import BadSignature, MalformedToken, UnknownKey
+from ..keys import KeyRing
+from ..tokens import ClaimRules, Grant, TokenOptions
+
+_PREFIX = b"T1=="
+_ENVELOPE = re.compile(rb"partner_id=([0-9A-Za-z-]{1,64})&sig=([0-9a-f]{40}):(.*)", re.DOTALL)
+_FIELD = re.compile(rb"([a-zA-Z_]{1,64})=((?:[!-$'-*,-<>-~ +]|%[0-9a-fA-F]{2})*)")
+_ESCAPE = re.compile(rb"%(..)")
+_TIME = re.compile(r"[0-9]{1,12}")
+_MAX_FIELDS = 64
+# T1 spells two claims differently from a JWT.
+_CLAIM_NAMES = {"create_time": "iat", "expire_time": "exp"}
+
+
+class T1Format:
+    """Mints and verifies T1 tokens of one API key."""
+
+    __slots__ = ("_api_key", "_key", "_rules")
+
+    def __init__(self, api_key: str, keys: KeyRing, rules: ClaimRules) -> None:
+        self._api_key = api_key
+        self._key = keys.current
+        self._rules = rules
+
+    @staticmethod
+    def recognizes(token: bytes) -> bool:
+        return token.startswith(_PREFIX)
+
+    def mint(self, options: TokenOptions) -> str:
+        fields: list[tuple[str, str | int]] = [
+            ("session_id", options.session_id),
+            ("create_time", options.issued_at),
+            ("expire_time", options.expires_at),
+            ("role", options.role.wire_name),
+            # The SDK's nonce is below a million, which repeats; nothing else makes a T1 token unique.
+            ("nonce", int.from_bytes(os.urandom(8)) >> 11),
+            ("initial_layout_class_list", " ".join(options.layout)),
+        ]
+        if options.data:
+            fields.append(("connection_data", options.data))
+        data = urlencode(fields).encode("ascii")
+        envelope = f"partner_id={self._api_key}&sig={self._sign(data)}:".encode("ascii") + data
+        return (_PREFIX + binascii.b2a_base64(envelope, newline=False)).decode("ascii")
+
+    def verify(self, token: bytes, now: float) -> Grant:
+        partner_id, signature, data = open_envelope(token)
+        # The HMAC is computed in every case, so that an unknown API key takes as long as a bad signature.
+        genuine = hmac.compare_digest(self._sign(data).encode(), signature)
+        if partner_id != self._api_key.encode():
+            raise UnknownKey("the token's partner_id is not this kit's API key")
+        if not genuine:
+            raise BadSignature("the token's signature does not fit its content")
+        claims = read_fields(data)
+        return self._rules.grant(claims, now, hashlib.sha256(data).hexdigest())
+
+    def _sign(self, data: bytes) -> str:
+        return self._key.digest(data, "sha1").hex()
+
+
+def open_envelope(token: bytes) -> tuple[bytes, bytes, bytes]:
+    """The partner id, the signature and the signed fields of a T1 token; nothing is checked but the form."""
+    text = token[len(_PREFIX) :]
+    try:
+        envelope = binascii.a2b_base64(text, strict_mode=True)
+    except binascii.Error:
+        raise MalformedToken("the token is not base64 after 'T1=='") from None
+    if binascii.b2a_base64(envelope, newline=False) != text:
+        raise MalformedToken("the token is not canonical base64 after 'T1=='")
+    match = _ENVELOPE.fullmatch(envelope)
+    if match is None:
+        raise MalformedToken("the token does not hold 'partner_id=…&sig=…:' and fields")
+    return match[1], match[2], match[3]
+
+
+def read_fields(data: bytes) -> dict[str, Any]:
+    """The fields of a T1 token by the names that a JWT gives them."""
+    parts = data.split(b"&", _MAX_FIELDS)
+    if len(parts) > _MAX_FIELDS:
+        raise MalformedToken(f"the token has more than {_MAX_FIELDS} fields")
+    claims: dict[str, Any] = {}
+    for part in parts:
+        match = _FIELD.fullmatch(part)
+        if match is None:
+            raise MalformedToken("the token holds a field that is not form-encoded")
+        field = match[1].decode("ascii")
+        name = _CLAIM_NAMES.get(field, field)
+        if name in claims:
+            raise MalformedToken(f"the token's field {field!r} stands twice")
+        value = _unquote(match[2])
+        if name == "iat" or name == "exp" or name == "nbf":
+            if not _TIME.fullmatch(value):
+                raise MalformedToken(f"the token's {field} is not a whole number of Unix seconds")
+            claims[name] = int(value)
+        else:
+            claims[name] = value
+    return claims
+
+
+def _unquote(value: bytes) -> str:
+    raw = _ESCAPE.sub(lambda match: binascii.a2b_hex(match[1]), value.replace(b"+", b" "))
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise MalformedToken("the token holds a field that is not UTF-8") from None

@@ -1,0 +1,128 @@
+"""The contract with app teams: every hook, and what a plugin is shown and may answer.
+
+A plugin is an object or a module with functions of these names, marked with ``@hookimpl``. An implementation may be
+``def`` or ``async def``, and works in every framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pluggy
+
+from .http.messages import Request
+from .policy import Vote
+from .roles import Requirement, Role
+from .sessions import ArchiveMode, MediaMode, SessionRecord
+from .tokens import Grant
+
+hookspec = pluggy.HookspecMarker("rolecall")
+#: Marks a function of a plugin as the implementation of the hook of the same name.
+hookimpl = pluggy.HookimplMarker("rolecall")
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who makes a request, as one of the app's plugins says.
+
+    :param id: the app's own identifier of the user or service.
+    :param attributes: whatever the app's policies want to know of it: groups, tenant, name.
+    """
+
+    id: str
+    attributes: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """Someone asks for a new session.
+
+    :param actor: who asks, from :func:`rolecall_identify`; None if nobody was identified.
+    :param http: the request from outside; None for a call in the server's own code, which is trusted.
+    """
+
+    location: str | None
+    media_mode: MediaMode
+    archive_mode: ArchiveMode
+    e2ee: bool
+    actor: Actor | None = None
+    http: Request | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """Someone asks for a token.
+
+    :param session_id: the session it is for.
+    :param session: that session's properties; None where the store does not know it.
+    :param role: the role asked for.
+    :param expires_at: the end of life asked for, in Unix seconds.
+    :param data: the connection data asked for, or None.
+    :param layout: the initial layout classes asked for.
+    :param now: this moment, in Unix seconds, by the kit's clock.
+    :param actor: who asks, from :func:`rolecall_identify`; None if nobody was identified.
+    :param http: the request from outside; None for a call in the server's own code, which is trusted.
+    """
+
+    session_id: str
+    session: SessionRecord | None
+    role: Role
+    expires_at: int
+    data: str | None
+    layout: tuple[str, ...]
+    now: float
+    actor: Actor | None = None
+    http: Request | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRequest:
+    """The bearer of a good token, whose role is enough, enters a guarded route.
+
+    :param grant: what the token grants.
+    :param requirement: what the route requires.
+    :param session_id: the session that the route is about; None where it names none.
+    :param now: this moment, in Unix seconds, by the kit's clock.
+    :param http: the request.
+    """
+
+    grant: Grant
+    requirement: Requirement
+    session_id: str | None
+    now: float
+    http: Request
+
+
+@hookspec
+def rolecall_identify(request: Request) -> Actor | None:
+    """Say who makes a request to one of the kit's own routes.
+
+    Called once for each such request, before the votes. Return an :class:`Actor`, or None for "not mine". Two plugins
+    that name two different actors, an exception, or anything else returned refuse the request.
+    """
+
+
+@hookspec
+def rolecall_vote_session(request: SessionRequest) -> Vote:
+    """Vote on a new session.
+
+    Return :class:`~rolecall.Allow`, :class:`~rolecall.Deny`, or None to abstain.
+    """
+
+
+@hookspec
+def rolecall_vote_token(request: TokenRequest) -> Vote:
+    """Vote on a token; an :class:`~rolecall.Allow` may carry limits.
+
+    Return :class:`~rolecall.Allow`, :class:`~rolecall.Deny`, or None to abstain.
+    """
+
+
+@hookspec
+def rolecall_vote_access(request: AccessRequest) -> Vote:
+    """Vote on entering a guarded route, once token, session and role have been found good.
+
+    Return :class:`~rolecall.Allow`, :class:`~rolecall.Deny`, or None to abstain. Abstaining lets the request in.
+    """

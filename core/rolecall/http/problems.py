@@ -1,0 +1,63 @@
+"""Errors as answers: RFC 9457 problem details, with RFC 6750 challenges."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any, Final
+
+from ..errors import (
+    InsufficientRole,
+    MethodNotAllowed,
+    MissingCredential,
+    RolecallError,
+)
+from .messages import Response
+
+#: The realm that challenges name.
+REALM: Final = "rolecall"
+
+
+def json_bytes(value: Any) -> bytes:
+    """``value`` as the body of a JSON answer."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def problem(error: RolecallError) -> Response:
+    """The answer to a request that was refused with ``error``.
+
+    Its ``type`` is left out, so it is ``about:blank`` and ``title`` the status's own phrase (RFC 9457, section 4.2.1);
+    ``code`` is for machines and ``detail`` for people.
+    """
+    headers = [
+        ("Content-Type", "application/problem+json"),
+        ("Cache-Control", "no-store"),
+    ]
+    if isinstance(error, MissingCredential):
+        headers.append(("WWW-Authenticate", f'Bearer realm="{REALM}"'))
+    elif error.challenge is not None:
+        headers.append(("WWW-Authenticate", _challenge(error)))
+    if isinstance(error, MethodNotAllowed):
+        headers.append(("Allow", ", ".join(error.allowed)))
+    body = {
+        "title": HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "detail": error.public_message,
+        "code": error.code,
+    }
+    return Response(error.status, tuple(headers), json_bytes(body))
+
+
+def _challenge(error: RolecallError) -> str:
+    description = quotable(error.public_message)
+    challenge = f'Bearer realm="{REALM}", error="{error.challenge}", error_description="{description}"'
+    if isinstance(error, InsufficientRole):
+        challenge += f', scope="{error.scope}"'
+    return challenge
+
+
+def quotable(text: str) -> str:
+    """``text`` as a quoted ``error_description`` may hold it (RFC 6750, section 3)."""
+    return "".join(
+        character if " " <= character <= "~" and character != "\\" else "?" for character in text.replace('"', "'")
+    )

@@ -1,0 +1,208 @@
+"""The kit's routes and guards over neutral requests: written once, translated by each adapter."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from .. import strict_json
+from ..engine import Engine
+from ..errors import (
+    BodyTooLarge,
+    InvalidExpireTime,
+    InvalidRequest,
+    MethodNotAllowed,
+    RolecallError,
+    UnsupportedMediaType,
+    shown,
+)
+from ..roles import ANY_TOKEN, Requirement, Role
+from ..sessions import ArchiveMode, MediaMode, SessionRecord
+from ..tokens import ExpireTime, Grant
+from .credentials import bearer_token
+from .messages import MAX_BODY, Request, Response
+from .problems import json_bytes, problem
+
+_log: Final = logging.getLogger("rolecall")
+
+#: What the answers of guarded routes carry, unless they say otherwise themselves (RFC 6750, section 5.3).
+GUARDED_HEADERS: Final = (("Cache-Control", "no-store"),)
+
+Handler = Callable[[Engine, Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One path of the kit and what answers it.
+
+    :param path: with ``{name}`` for each variable part.
+    :param name: for the framework's reverse routing, for example ``url_for("rolecall.sessions")``.
+    :param handlers: by method.
+    """
+
+    path: str
+    name: str
+    handlers: dict[str, Handler]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that the route answers, HEAD and OPTIONS included."""
+        return (*self.handlers, *(("HEAD",) if "GET" in self.handlers else ()), "OPTIONS")
+
+
+async def respond(engine: Engine, route: Route, request: Request) -> Response:
+    """The answer to a request for one of the kit's routes. Nothing is raised, whatever the request holds."""
+    method = "GET" if request.method == "HEAD" else request.method
+    handler = route.handlers.get(method)
+    try:
+        if method == "OPTIONS":
+            return Response(204, (("Allow", ", ".join(route.methods)),))
+        if handler is None:
+            raise MethodNotAllowed(f"{shown(request.method)} is not a method of this route", route.methods)
+        return await handler(engine, request)
+    except RolecallError as error:
+        return refused(error)
+    except Exception:
+        return failed()
+
+
+async def admit(engine: Engine, request: Request, requirement: Requirement, session_id: str | None) -> Grant | Response:
+    """The grant with which a request enters a guarded route, or the answer that refuses it. Nothing is raised.
+
+    :param session_id: the session that the route is about; None where it is about none.
+    """
+    try:
+        token = bearer_token(request.headers)
+        return await engine.authorize(token, requirement, session_id, request)
+    except RolecallError as error:
+        return refused(error)
+    except Exception:
+        return failed()
+
+
+def refused(error: RolecallError) -> Response:
+    """The problem that tells a client of ``error``; what is the server's own fault is logged."""
+    if error.status >= 500:
+        _log.error("%s: %s", error.code, error)
+    return problem(error)
+
+
+def failed() -> Response:
+    """The answer when the kit itself is at fault: the log has the traceback, the client has none of it."""
+    _log.exception("rolecall could not answer a request")
+    return problem(RolecallError("internal fault"))
+
+
+async def _create_session(engine: Engine, request: Request) -> Response:
+    asked = _members(request, ("location", "media_mode", "archive_mode", "e2ee"))
+    record = await engine.create_session(
+        asked.get("location"),
+        asked.get("media_mode", MediaMode.RELAYED),
+        asked.get("archive_mode", ArchiveMode.MANUAL),
+        asked.get("e2ee", False),
+        http=request,
+    )
+    return _json(201, _session_members(record))
+
+
+async def _read_session(engine: Engine, request: Request) -> Response:
+    session_id = await _enter(engine, request, ANY_TOKEN)
+    return _json(200, _session_members(await engine.get_session(session_id)))
+
+
+async def _end_session(engine: Engine, request: Request) -> Response:
+    await engine.end_session(await _enter(engine, request, _MODERATOR))
+    return Response(204, (("Cache-Control", "no-store"),))
+
+
+async def _create_token(engine: Engine, request: Request) -> Response:
+    asked = _members(request, ("role", "expire_time", "expires_in", "data", "initial_layout_class_list"))
+    token, options = await engine.generate_token(
+        request.path_params["session_id"],
+        asked.get("role", Role.PUBLISHER),
+        _expire_time(asked),
+        asked.get("data"),
+        asked.get("initial_layout_class_list", ()),
+        http=request,
+    )
+    return _json(
+        201,
+        {
+            "token": token,
+            "session_id": options.session_id,
+            "role": str(options.role),
+            "capabilities": sorted(options.role.capabilities),
+            "issued_at": options.issued_at,
+            "expires_at": options.expires_at,
+            "data": options.data,
+        },
+    )
+
+
+_MODERATOR: Final = Requirement.of_role(Role.MODERATOR)
+
+#: Every route of a kit.
+ROUTES: Final = (
+    Route("/sessions", "sessions", {"POST": _create_session}),
+    Route("/sessions/{session_id}", "session", {"GET": _read_session, "DELETE": _end_session}),
+    Route("/sessions/{session_id}/tokens", "tokens", {"POST": _create_token}),
+)
+
+
+async def _enter(engine: Engine, request: Request, requirement: Requirement) -> str:
+    """The session that the request is about, once its token has been found good for it."""
+    session_id = request.path_params["session_id"]
+    await engine.authorize(bearer_token(request.headers), requirement, session_id, request)
+    return session_id
+
+
+def _members(request: Request, known: tuple[str, ...]) -> dict[str, Any]:
+    """The members of a request's JSON object; no body at all stands for an empty one."""
+    if len(request.body) > MAX_BODY:
+        raise BodyTooLarge(f"the body is longer than {MAX_BODY} bytes")
+    if not request.body:
+        return {}
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaType(f"the body's Content-Type is {shown(media_type)}; expected application/json")
+    try:
+        members = strict_json.loads(request.body)
+    except ValueError as error:
+        raise InvalidRequest(f"the body is not one strict JSON object: {error}") from None
+    for name in members:
+        if name not in known:
+            raise InvalidRequest(f"the body has a member {shown(name)}; expected only {', '.join(known)}")
+    return members
+
+
+def _expire_time(asked: dict[str, Any]) -> ExpireTime:
+    """``expire_time`` (Unix seconds) or ``expires_in`` (seconds from now, for clients whose clock may be wrong)."""
+    seconds = asked.get("expires_in")
+    if seconds is None:
+        expire_time: ExpireTime = asked.get("expire_time")
+        return expire_time
+    if asked.get("expire_time") is not None:
+        raise InvalidExpireTime("the body has both expire_time and expires_in; send one of them")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= 1e9:
+        raise InvalidExpireTime(f"expires_in is {shown(seconds)}; expected a number of seconds above 0")
+    return timedelta(seconds=seconds)
+
+
+def _session_members(record: SessionRecord) -> dict[str, Any]:
+    return {
+        "session_id": record.session_id,
+        "location": record.location,
+        "media_mode": record.media_mode,
+        "archive_mode": record.archive_mode,
+        "e2ee": record.e2ee,
+        "created_at": record.created_at,
+        "ended_at": record.ended_at,
+    }
+
+
+def _json(status: int, value: dict[str, Any]) -> Response:
+    headers = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
+    return Response(status, headers, json_bytes(value))

@@ -1,0 +1,46 @@
+"""Taking a token apart to look at it. Nothing in it is checked: :meth:`Rolecall.verify_token` does that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import strict_json
+from .errors import MalformedToken
+from .formats import t1
+from .jws import raw_token, read_header, read_payload, split
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a token says of itself.
+
+    :param format: ``"jwt"`` or ``"t1"``.
+    :param header: the JWT's header; empty for T1.
+    :param claims: the JWT's claims, or the fields of the T1 token, with its times as ``iat`` and ``exp``.
+    :param signature: as it stands in the token.
+    """
+
+    format: str
+    header: Mapping[str, Any]
+    claims: Mapping[str, Any]
+    signature: str = field(repr=False)
+
+
+def inspect_token(token: str) -> Inspection:
+    """Take ``token`` apart without a key, and without trusting any of it.
+
+    :raises MalformedToken: if it is not a token in a form that can be read.
+    """
+    raw = raw_token(token)
+    if t1.T1Format.recognizes(raw):
+        partner_id, signature, data = t1.open_envelope(raw)
+        claims = {"partner_id": partner_id.decode("ascii"), **t1.read_fields(data)}
+        return Inspection("t1", {}, claims, signature.decode("ascii"))
+    _, header, payload, signature = split(raw)
+    try:
+        claims = strict_json.loads(read_payload(payload))
+    except ValueError as error:
+        raise MalformedToken(f"the token's payload is malformed: {error}") from None
+    return Inspection("jwt", read_header(header), claims, signature.decode("ascii"))

@@ -1,0 +1,205 @@
+"""Keys that sign and verify, prepared once, and the ring that holds them."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import b64decode
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from jwt.algorithms import HMACAlgorithm
+from jwt.exceptions import InvalidKeyError
+
+from . import base64url
+from .errors import InvalidKey, shown
+
+#: An HMAC secret has at least as many bytes as its hash (RFC 7518, section 3.2).
+MIN_SECRET_BYTES: Final = 32
+MAX_KID_LENGTH: Final = 128
+
+
+class Key:
+    """One key for one algorithm. Its material never shows in ``repr``, in messages or in pickles."""
+
+    __slots__ = ("_material", "algorithm", "kid")
+
+    #: The only ``alg`` that this key signs and verifies (RFC 8725, section 3.1).
+    algorithm: Final[str]
+    #: The key id that a token's header names it by, or None.
+    kid: Final[str | None]
+
+    def __init__(self, secret: str | bytes, kid: str | None = None) -> None:
+        """An HS256 key.
+
+        :param secret: at least 32 bytes, random; text is taken as UTF-8.
+        :param kid: at most 128 ASCII characters.
+        :raises InvalidKey: for a secret that is missing or too short, and for a public key, which is no secret.
+        """
+        if kid is not None and not (isinstance(kid, str) and 0 < len(kid) <= MAX_KID_LENGTH and kid.isascii()):
+            raise InvalidKey(f"a kid is a string of 1 to {MAX_KID_LENGTH} ASCII characters, not {shown(kid)}")
+        self._material = _secret_bytes(secret)
+        self.algorithm = "HS256"
+        self.kid = kid
+
+    @classmethod
+    def from_jwk(cls, jwk: Mapping[str, Any]) -> Key:
+        """The key in a JSON Web Key (RFC 7517) of type ``oct``.
+
+        :raises InvalidKey: for another type or algorithm, or for a key that is not meant for signatures.
+        """
+        if not isinstance(jwk, Mapping):
+            raise InvalidKey(f"a JWK is a JSON object, not {shown(jwk)}")
+        if jwk.get("kty") != "oct":
+            raise InvalidKey(f"a JWK with kty 'oct' is expected, not {shown(jwk.get('kty'))}")
+        if jwk.get("alg", "HS256") != "HS256":
+            raise InvalidKey(f"a JWK for HS256 is expected, not for {shown(jwk['alg'])}")
+        if jwk.get("use", "sig") != "sig":
+            raise InvalidKey(f"the JWK's use is {shown(jwk['use'])}; a key for signatures has 'sig'")
+        operations = jwk.get("key_ops", ["verify"])
+        if not isinstance(operations, list) or "verify" not in operations:
+            raise InvalidKey("the JWK's key_ops does not hold 'verify'")
+        text = jwk.get("k")
+        try:
+            secret = base64url.decode(text.encode()) if isinstance(text, str) else b""
+        except ValueError:
+            raise InvalidKey("the JWK's k is not base64url") from None
+        return cls(secret, jwk.get("kid"))
+
+    def sign(self, message: bytes) -> bytes:
+        return _HS256.sign(message, self._material)
+
+    def verify(self, message: bytes, signature: bytes) -> bool:
+        return _HS256.verify(message, self._material, signature)
+
+    def derive(self, purpose: str) -> bytes:
+        """32 bytes for another use of this secret, which say nothing about the secret itself."""
+        return self.sign(b"rolecall:" + purpose.encode())
+
+    def digest(self, message: bytes, hash_name: str) -> bytes:
+        """HMAC of ``message`` with another hash, for formats that fix one (T1: SHA-1)."""
+        return hmac.digest(self._material, message, hash_name)
+
+    def __repr__(self) -> str:
+        return f"<Key {self.algorithm} kid={self.kid!r}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Key cannot be pickled: its secret would travel with it")
+
+
+_HS256: Final = HMACAlgorithm(HMACAlgorithm.SHA256)
+
+
+class KeyRing:
+    """The keys of one kit, from the oldest to the newest: all of them verify, the newest signs."""
+
+    __slots__ = ("_anonymous", "_by_kid", "_keys")
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self._keys = tuple(keys)
+        if not self._keys:
+            raise InvalidKey("a key ring needs a key")
+        self._by_kid = {key.kid: key for key in self._keys}
+        if len(self._by_kid) != len(self._keys):
+            raise InvalidKey("two keys of one ring have the same kid; each needs its own")
+        self._anonymous = self._keys[0] if len(self._keys) == 1 else self._by_kid.get(None)
+
+    @classmethod
+    def from_jwks(cls, jwks: Mapping[str, Any]) -> KeyRing:
+        """The ring in a JWK set (RFC 7517, section 5)."""
+        keys = jwks.get("keys") if isinstance(jwks, Mapping) else None
+        if not isinstance(keys, list):
+            raise InvalidKey("a JWK set is a JSON object with a list 'keys'")
+        return cls(map(Key.from_jwk, keys))
+
+    @property
+    def current(self) -> Key:
+        """The key that signs."""
+        return self._keys[-1]
+
+    def find(self, kid: str | None) -> Key | None:
+        """The key that a header names, exactly; without a ``kid``, the only key or the one without a name."""
+        return self._anonymous if kid is None else self._by_kid.get(kid)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._keys)
+
+    def __repr__(self) -> str:
+        return f"<KeyRing of {len(self._keys)}>"
+
+
+def _secret_bytes(secret: str | bytes) -> bytes:
+    if not isinstance(secret, str | bytes):
+        raise InvalidKey(f"a secret is text or bytes, not {type(secret).__name__}")
+    try:
+        material = secret.encode() if isinstance(secret, str) else secret
+    except UnicodeEncodeError:
+        raise InvalidKey("the secret holds a lone surrogate; it has no bytes in UTF-8") from None
+    if not material:
+        raise InvalidKey("the secret is empty")
+    _refuse_public_key(material)
+    if len(material) < MIN_SECRET_BYTES:
+        raise InvalidKey(
+            f"the secret has {len(material)} bytes; HS256 needs at least {MIN_SECRET_BYTES}. "
+            'Make one with: python -c "import secrets; print(secrets.token_hex(32))"'
+        )
+    return material
+
+
+def _refuse_public_key(material: bytes) -> None:
+    """A public key is known to everybody, so as an HMAC secret it would let anybody sign."""
+    trimmed = material.removeprefix(b"\xef\xbb\xbf").strip()
+    readings = [material, trimmed]
+    with suppress(ValueError):
+        readings.append(b64decode(trimmed, validate=True))
+    for reading in filter(None, readings):
+        try:
+            _HS256.prepare_key(reading)
+        except InvalidKeyError:
+            raise InvalidKey(
+                "the secret is a public key, a certificate or a JWK, which others may know; "
+                "an HMAC secret is random bytes that only this service has"
+            ) from None
+
+
+# SHA-256 of secrets of 32 bytes and more that stand in standards, documentation and word lists.
+_PUBLISHED: Final = frozenset(
+    {
+        # RFC 7515, appendix A.1, decoded and as text
+        "c8ecc9361a05e285f04c26f9572131a6deab07e9e2b865053c6f75a4d8bd2b32",
+        "8b1b17a9740c068accab5c3d0d652c8e3cc13206e70bb73b42ea41d4c2de3c12",
+        # RFC 7520, section 3.5, decoded and as text
+        "73ec74458059c70cae3f0ade8663fe0da1dc4b114ed8cdac75364140b4458a4c",
+        "0330b11998cbc9abd5a585e755cb5df2f73f1a5632fdcc2abb19e05e3eceddb9",
+        # the Wycheproof test vectors
+        "343c4d3fb2fea91ae1192f5ca60f918e64bf4683b2c551cd0820c00ed8ec57bc",
+        # the examples of jwt.io
+        "465d9ad5d5528ebe287b5dce4fb51620833d09b290e49ddcc70ca6c4a0aea01b",
+        "442889744ca6cd77df1c49d07d79f6d7b2bb1fa78d15643dc73b62c39bb37ce3",
+        "db6833593279d7373592ef70e51f3daf048c04475739f8ed024b0821fd9e7fde",
+        # the FastAPI tutorial
+        "570dad43de1af4c925f92c16a68a50936da42b7dd6fdeb24850507a1199aac89",
+        "4d0f8dec4515d07a611c502f22adb95c854d943d6122fb8f96c9503b42356bac",
+        # a Spring Security tutorial that thousands copied
+        "3354cfcf65c7b2e6840ea6f880aede239750cb1d063950c4e8fd9fbf9ec73a32",
+        "136cb1c5a79bc9d943efda382fde1bfa26e0e140ff444657cf7fb056e2977b1c",
+        # keyboard rows and counting
+        "1ea604f64a8a5084cb916142866daf06cdb5f69c716f7ba286dc0c1eb2c2209a",
+        "3eb1bd439947eb762998e566ccc2e099c791118b2f40579cc4f7da2b5061b7f9",
+        "f6d527e6d01865481134f29788be2afe7fc3c702e1a55d7ceafac5f35199e8dc",
+        "e1b85b27d6bcb05846c18e6a48f118e89f0c0587140de9fb3359f8370d0dba08",
+        "630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd",
+        "fdeab9acf3710362bd2658cdc9a29e8f9c757fcf9811603a8c447cd1d9151108",
+    }
+)
+
+
+def refuse_published(key: Key) -> None:
+    """Stop start-up on a secret that is publicly known, or that is no secret at all."""
+    material = key._material
+    if hashlib.sha256(material).hexdigest() in _PUBLISHED or len(set(material)) < 8:
+        raise InvalidKey(
+            "the secret is publicly known, or repeats a few characters; "
+            'make one with: python -c "import secrets; print(secrets.token_hex(32))"'
+        )

@@ -1,0 +1,175 @@
+"""Loading plugins, checking them at start-up, and collecting their votes."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pluggy
+
+from . import hookspecs
+from .driver import Driver
+from .errors import PluginError, PolicyFault, shown
+from .hookspecs import Actor
+from .http.messages import Request
+from .policy import Allow, Ballot, Decision, Deny, decide
+
+_log: Final = logging.getLogger("rolecall")
+_PREFIX: Final = "rolecall_"
+#: The plugin name of the kit's own rule.
+BUILT_IN: Final = "rolecall"
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """One plugin's function for one hook, ready to be called."""
+
+    plugin: str
+    call: Callable[[object], object]
+
+
+class Plugins:
+    """The plugins of one kit. They are fixed once it is made, so requests find them in plain tuples.
+
+    :raises PluginError: for a plugin that could not do what its author means; the message says what to change.
+    """
+
+    __slots__ = ("identify", "names", "vote_access", "vote_session", "vote_token")
+
+    def __init__(self, plugins: Iterable[object] = ()) -> None:
+        manager = pluggy.PluginManager("rolecall")
+        manager.add_hookspecs(hookspecs)
+        for plugin in plugins:
+            _register(manager, plugin)
+        self.names = tuple(sorted(name for name, _ in manager.list_name_plugin()))
+        self.identify = _implementations(manager, "rolecall_identify")
+        self.vote_session = _implementations(manager, "rolecall_vote_session")
+        self.vote_token = _implementations(manager, "rolecall_vote_token")
+        self.vote_access = _implementations(manager, "rolecall_vote_access")
+
+
+def _register(manager: pluggy.PluginManager, plugin: object) -> None:
+    name = _name(plugin)
+    if inspect.isclass(plugin):
+        raise PluginError(f"plugin {name} is a class; pass an instance of it: {name}()")
+    if manager.has_plugin(name) or manager.is_registered(plugin):
+        raise PluginError(f"two plugins have the name {name!r}; give one a `name` attribute of its own")
+    known = {hook for hook in vars(hookspecs) if hook.startswith(_PREFIX)}
+    found = False
+    for attribute in dir(plugin):
+        function = inspect.getattr_static(plugin, attribute, None)
+        function = getattr(function, "__func__", function)
+        marked = getattr(function, "rolecall_impl", None)
+        if marked is None and not (attribute.startswith(_PREFIX) and callable(function)):
+            continue
+        _check_hook(name, attribute, marked, known)
+        found = True
+    if not found:
+        raise PluginError(
+            f"plugin {name} implements no hook; mark its functions with @hookimpl. "
+            f"The hooks are {', '.join(sorted(known))}"
+        )
+    try:
+        manager.register(plugin, name=name)
+        manager.check_pending()
+    except (pluggy.PluginValidationError, ValueError) as error:
+        raise PluginError(f"plugin {name}: {error}") from None
+
+
+def _check_hook(plugin: str, hook: str, options: Any, known: set[str]) -> None:
+    if hook not in known:
+        raise PluginError(f"plugin {plugin}: there is no hook {hook}; the hooks are {', '.join(sorted(known))}")
+    if options is None:
+        raise PluginError(f"plugin {plugin}: {hook} is not marked with @hookimpl, so it would be ignored")
+    if options.get("wrapper") or options.get("hookwrapper"):
+        raise PluginError(f"plugin {plugin}: {hook} is a wrapper; hooks that decide take none")
+    if options.get("specname"):
+        raise PluginError(f"plugin {plugin}: {hook} has a specname; call the function after its hook")
+
+
+def _name(plugin: object) -> str:
+    given = getattr(plugin, "name", None)
+    if isinstance(given, str) and given and not inspect.ismodule(plugin):
+        return given
+    if inspect.ismodule(plugin) or inspect.isclass(plugin):
+        return plugin.__name__
+    return f"{type(plugin).__module__}.{type(plugin).__qualname__}"
+
+
+def _implementations(manager: pluggy.PluginManager, hook: str) -> tuple[Implementation, ...]:
+    found = getattr(manager.hook, hook).get_hookimpls()
+    implementations = (Implementation(item.plugin_name, _callable(item)) for item in found)
+    return tuple(sorted(implementations, key=lambda item: item.plugin))
+
+
+def _callable(implementation: pluggy.HookImpl) -> Callable[[object], object]:
+    function = implementation.function
+    # A plugin may leave out the argument that it does not use.
+    return function if implementation.argnames else lambda _: function()
+
+
+async def vote(
+    implementations: Iterable[Implementation], request: object, driver: Driver, built_in: Allow | None
+) -> Decision:
+    """Collect every plugin's vote on ``request``.
+
+    :param built_in: the kit's own vote: it allows what the server's own code asks for, and abstains otherwise.
+    """
+    votes = [await _ballot(item, request, driver) for item in implementations]
+    decision = decide([Ballot(BUILT_IN, built_in), *votes])
+    for ballot in decision.ballots:
+        if ballot.fault:
+            _log.error("policy %r failed: %s", ballot.plugin, ballot.fault)
+        elif isinstance(ballot.vote, Deny):
+            _log.info("policy %r denied: %s %s", ballot.plugin, ballot.vote.reason, ballot.vote.detail)
+    return decision
+
+
+async def _ballot(implementation: Implementation, request: object, driver: Driver) -> Ballot:
+    try:
+        answer = await _answer(implementation, request, driver)
+    except Exception as error:
+        return Ballot(implementation.plugin, fault=f"it raised {type(error).__name__}")
+    # Exact types, never truthiness: whatever else comes back is no vote for anything.
+    if answer is None or type(answer) is Allow or type(answer) is Deny:
+        return Ballot(implementation.plugin, answer)
+    return Ballot(
+        implementation.plugin,
+        fault=f"it returned {shown(answer)}; a vote is None, Allow(…) or Deny(…)",
+    )
+
+
+async def _answer(implementation: Implementation, request: object, driver: Driver) -> object:
+    answer = implementation.call(request)
+    if inspect.isawaitable(answer):
+        return await driver.wait(answer)
+    return answer
+
+
+async def identify(implementations: Iterable[Implementation], request: Request, driver: Driver) -> Actor | None:
+    """Who makes the request, if a plugin says so.
+
+    :raises PolicyFault: if a plugin fails, answers something else than an actor, or two disagree.
+    """
+    actor: Actor | None = None
+    for implementation in implementations:
+        try:
+            answer = await _answer(implementation, request, driver)
+        except Exception as error:
+            raise _identify_fault(implementation, f"it raised {type(error).__name__}") from error
+        if answer is None:
+            continue
+        if type(answer) is not Actor:
+            raise _identify_fault(implementation, f"it returned {shown(answer)}; expected an Actor or None")
+        if actor is not None and actor != answer:
+            raise _identify_fault(implementation, "it names another actor than a plugin before it")
+        actor = answer
+    return actor
+
+
+def _identify_fault(implementation: Implementation, fault: str) -> PolicyFault:
+    _log.error("plugin %r failed to identify: %s", implementation.plugin, fault)
+    return PolicyFault(f"the plugin {implementation.plugin!r} failed to identify: {fault}")

@@ -1,0 +1,152 @@
+"""Policies vote; votes only narrow. The votes, the rule that combines them, and the decision that remembers why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from .errors import ConfigurationError, PolicyDenied, PolicyFault, RolecallError, shown
+from .roles import Capability, Role, RoleTable
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """A vote for, which may carry limits. What several allow is the intersection of their limits.
+
+    :param max_role: the highest role: no capability beyond that role's is granted.
+    :param latest_expiry: the latest end of a token's life, in Unix seconds.
+    :param capabilities: no capability beyond these is granted.
+    :param reason: why, for the trace.
+    """
+
+    max_role: Role | str | None = None
+    latest_expiry: float | None = None
+    capabilities: Iterable[str] | None = None
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.capabilities is not None:
+            object.__setattr__(self, "capabilities", frozenset(map(Capability, self.capabilities)))
+        expiry = self.latest_expiry
+        if expiry is not None and (isinstance(expiry, bool) or not isinstance(expiry, int | float) or expiry != expiry):
+            raise ConfigurationError(f"latest_expiry is {shown(expiry)}; expected Unix seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """A vote against, which decides.
+
+    :param reason: why, as the client may read it.
+    :param code: a name for machines, for example ``"class_is_over"``.
+    :param detail: what only the server's log and trace are to hold.
+    """
+
+    reason: str = "a policy of this service denied the request"
+    code: str | None = None
+    detail: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.reason, str) or not isinstance(self.code, str | None):
+            raise ConfigurationError("Deny takes a reason and a code as text")
+
+
+#: What a policy hook returns; None abstains.
+Vote: TypeAlias = Allow | Deny | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """One plugin's vote, or its failure to vote.
+
+    :param plugin: the plugin's name.
+    :param vote: its vote; None if it abstained or failed.
+    :param fault: what went wrong, for the log; empty if nothing did.
+    """
+
+    plugin: str
+    vote: Vote = None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the ballots come to.
+
+    :param ballots: every plugin's, in the order of their names: the order of loading plays no part.
+    """
+
+    ballots: tuple[Ballot, ...]
+
+    @property
+    def allowed(self) -> bool:
+        """Any fault or :class:`Deny` denies; otherwise at least one :class:`Allow` is needed."""
+        return self.refusal() is None
+
+    def refusal(self) -> RolecallError | None:
+        """The error that the request is refused with; None if it is allowed."""
+        denial: Deny | None = None
+        allowed = False
+        for ballot in self.ballots:
+            if ballot.fault:
+                return PolicyFault(f"the policy {ballot.plugin!r} failed: {ballot.fault}")
+            if type(ballot.vote) is Deny:
+                denial = denial or ballot.vote
+            elif type(ballot.vote) is Allow:
+                allowed = True
+        if denial is not None:
+            return PolicyDenied(denial.reason, denial.code)
+        if not allowed:
+            return PolicyDenied("no policy of this service allows the request")
+        return None
+
+    @property
+    def limits(self) -> tuple[Allow, ...]:
+        """The votes for, each with the limits that it sets."""
+        return tuple(ballot.vote for ballot in self.ballots if type(ballot.vote) is Allow)
+
+
+def decide(ballots: Iterable[Ballot]) -> Decision:
+    """The decision that these ballots come to, in whatever order they were cast."""
+    return Decision(tuple(sorted(ballots, key=lambda ballot: ballot.plugin)))
+
+
+def narrowed_capabilities(
+    held: frozenset[Capability], limits: Iterable[Allow], roles: RoleTable
+) -> frozenset[Capability]:
+    """The capabilities of ``held`` that every one of ``limits`` leaves."""
+    for limit in limits:
+        if limit.max_role is not None:
+            highest = roles.find(limit.max_role)
+            if highest is None:
+                raise PolicyFault(f"a policy set max_role to {shown(limit.max_role)}, which does not exist")
+            held &= highest.capabilities
+        if limit.capabilities is not None:
+            held &= frozenset(map(Capability, limit.capabilities))
+    return held
+
+
+def narrowed_role(role: Role, limits: Iterable[Allow], roles: RoleTable) -> Role:
+    """``role``, or the greatest role below it that stays within every one of ``limits``.
+
+    :raises PolicyDenied: if no role does.
+    """
+    held = narrowed_capabilities(role.capabilities, limits, roles)
+    if held == role.capabilities:
+        return role
+    lesser = roles.greatest_within(held)
+    if lesser is None:
+        raise PolicyDenied(f"the policies of this service leave nothing of the role {str(role)!r}")
+    return lesser
+
+
+def narrowed_expiry(expires_at: int, limits: Iterable[Allow], now: float) -> int:
+    """The earliest of ``expires_at`` and the limits, in whole Unix seconds.
+
+    :raises PolicyDenied: if that moment is not in the future.
+    """
+    expiries = (limit.latest_expiry for limit in limits if limit.latest_expiry is not None)
+    earliest = min([expires_at, *expiries])
+    if earliest <= int(now):
+        raise PolicyDenied("the policies of this service allow no token that lives on from now")
+    return int(earliest)

@@ -1,0 +1,156 @@
+"""Roles and capabilities: what the bearer of a token may do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from .errors import ConfigurationError, InvalidRole, shown
+
+
+class Capability(StrEnum):
+    """One thing that a participant may do in a session."""
+
+    CONNECT = "connect"
+    SUBSCRIBE = "subscribe"
+    PUBLISH = "publish"
+    SIGNAL = "signal"
+    FORCE_DISCONNECT = "force_disconnect"
+    FORCE_UNPUBLISH = "force_unpublish"
+
+
+class Role(str):
+    """A named set of capabilities. A ``Role`` is its name: ``grant.role == "moderator"`` works.
+
+    :param name: the role's name, lower-case letters, digits, ``_`` and ``-``.
+    :param capabilities: what the role may do.
+    :param wire_name: the standard role that stands for it in a token (its own name by default).
+    """
+
+    __slots__ = ("capabilities", "wire_name")
+
+    capabilities: frozenset[Capability]
+    wire_name: str
+
+    SUBSCRIBER: ClassVar[Role]
+    PUBLISHER: ClassVar[Role]
+    PUBLISHER_ONLY: ClassVar[Role]
+    MODERATOR: ClassVar[Role]
+
+    def __new__(cls, name: str, capabilities: Iterable[str] = (), wire_name: str | None = None) -> Role:
+        if not name or not set(name) <= _NAME_CHARACTERS or len(name) > 64:
+            raise ConfigurationError(
+                f"{shown(name)} cannot be the name of a role; expected 1 to 64 of a-z, 0-9, '_' and '-'"
+            )
+        try:
+            held = frozenset(map(Capability, capabilities))
+        except ValueError as error:
+            raise ConfigurationError(f"role {name!r}: {error}; the capabilities are {', '.join(Capability)}") from None
+        role = super().__new__(cls, name)
+        object.__setattr__(role, "capabilities", held)
+        object.__setattr__(role, "wire_name", wire_name or name)
+        return role
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a Role cannot be changed; make another one")
+
+    def __reduce__(self) -> tuple[type[Role], tuple[str, tuple[str, ...], str]]:
+        return Role, (str(self), tuple(sorted(self.capabilities)), self.wire_name)
+
+    def includes(self, other: Role) -> bool:
+        """Whether this role may do all that ``other`` may."""
+        return other.capabilities <= self.capabilities
+
+
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
+
+Role.SUBSCRIBER = Role("subscriber", ["connect", "subscribe"])
+Role.PUBLISHER = Role("publisher", ["connect", "subscribe", "publish", "signal"])
+Role.PUBLISHER_ONLY = Role("publisheronly", ["connect", "publish"])
+Role.MODERATOR = Role("moderator", Capability)
+
+#: The roles that every OpenTok SDK knows, from the least to the most powerful.
+STANDARD_ROLES = (Role.SUBSCRIBER, Role.PUBLISHER_ONLY, Role.PUBLISHER, Role.MODERATOR)
+
+
+class RoleTable:
+    """The roles that a kit knows, by name."""
+
+    __slots__ = ("_by_name",)
+
+    def __init__(self, roles: Iterable[Role] = STANDARD_ROLES) -> None:
+        self._by_name: dict[str, Role] = {}
+        for role in roles:
+            if role in self._by_name:
+                raise ConfigurationError(f"the role {str(role)!r} is registered twice")
+            self._by_name[str(role)] = role
+
+    def __iter__(self) -> Iterator[Role]:
+        return iter(self._by_name.values())
+
+    def find(self, name: str) -> Role | None:
+        """The role of exactly this name, or None. Names are compared as they are, never normalised."""
+        return self._by_name.get(name)
+
+    def get(self, name: object) -> Role:
+        """The role of this name, or :class:`~rolecall.errors.InvalidRole`."""
+        role = self._by_name.get(name) if isinstance(name, str) else None
+        if role is None:
+            raise InvalidRole(f"role {shown(name)} does not exist; the roles are {', '.join(self._by_name)}")
+        return role
+
+    def greatest_within(self, capabilities: Set[Capability]) -> Role | None:
+        """The role with the most capabilities that has none beyond ``capabilities``, if any role fits.
+
+        Of two that have as many, the one registered first (so the lesser) is taken.
+        """
+        fitting = [role for role in self if role.capabilities and role.capabilities <= capabilities]
+        return max(fitting, key=lambda role: len(role.capabilities), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a guarded route demands of a token: a role, a capability, or any good token.
+
+    :param capabilities: what the token must allow.
+    :param scope: how the demand is named in a challenge, for example ``role:moderator``.
+    """
+
+    capabilities: frozenset[Capability]
+    scope: str
+
+    @classmethod
+    def of_role(cls, role: str, roles: RoleTable | None = None) -> Requirement:
+        """All that ``role`` may do.
+
+        :param role: a :class:`Role`, or the name of one in ``roles``.
+        :param roles: the roles that exist; the standard ones unless given.
+        :raises ConfigurationError: for a name that no role has.
+        """
+        if not isinstance(role, Role):
+            try:
+                role = (roles or RoleTable()).get(role)
+            except InvalidRole as error:
+                hint = "" if roles else "; for a role of your own pass the Role itself, or kit="
+                raise ConfigurationError(f"cannot require a role: {error}{hint}") from None
+        return cls(role.capabilities, f"role:{role}")
+
+    @classmethod
+    def of_capability(cls, name: str) -> Requirement:
+        """One act.
+
+        :raises ConfigurationError: for a capability that does not exist.
+        """
+        try:
+            capability = Capability(name)
+        except ValueError:
+            raise ConfigurationError(
+                f"capability {shown(name)} does not exist; the capabilities are {', '.join(Capability)}"
+            ) from None
+        return cls(frozenset({capability}), f"capability:{capability}")
+
+
+#: Any token that verifies.
+ANY_TOKEN = Requirement(frozenset(), "token")

@@ -1,0 +1,62 @@
+"""Stores: what a kit's workers share. One protocol, chosen by URL."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Protocol, runtime_checkable
+
+from ..errors import ConfigurationError, shown
+from ..sessions import SessionRecord
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Keeps sessions. Methods are plain functions, safe in every thread, and return once the change is durable.
+
+    Every method raises :class:`~rolecall.errors.StoreUnavailable` when the store does not answer.
+    """
+
+    #: Whether a read takes microseconds, so that it may run on an event loop.
+    reads_inline: bool
+    #: Whether a write does, too.
+    writes_inline: bool
+
+    def add_session(self, record: SessionRecord) -> None:
+        """Keep a new session."""
+
+    def get_session(self, session_id: str) -> SessionRecord | None:
+        """The session, open or ended; None if it was never added here."""
+
+    def end_session(self, session_id: str, ended_at: float) -> None:
+        """Mark a session as ended, whether or not it was added here. The first time given stays."""
+
+    def has_ended(self, session_id: str) -> bool:
+        """Whether the session was ended. Asked for every token that is verified."""
+
+    def close(self) -> None:
+        """Release what the store holds; it is not used afterwards."""
+
+
+_STORES = {"memory": "memory:MemoryStore", "sqlite": "sqlite:SQLiteStore"}
+
+
+def open_store(store: str | Store) -> Store:
+    """The store behind a URL such as ``memory://`` or ``sqlite:///rolecall.db``; a store is returned as it is.
+
+    :raises ConfigurationError: for a URL that names no store, without quoting what may be a password.
+    """
+    if not isinstance(store, str):
+        if isinstance(store, Store):
+            return store
+        raise ConfigurationError(
+            f"store is {shown(store)}; expected a URL, or an object with the methods of rolecall.stores.Store"
+        )
+    scheme, separator, _ = store.partition("://")
+    if not separator or scheme not in _STORES:
+        raise ConfigurationError(
+            f"store has the scheme {shown(scheme if separator else '')}; "
+            "expected 'memory://' or 'sqlite:///path/to/file.db'"
+        )
+    module, _, name = _STORES[scheme].partition(":")
+    opened: Store = getattr(import_module("." + module, __name__), name).from_url(store)
+    return opened

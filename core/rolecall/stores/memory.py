@@ -1,0 +1,43 @@
+"""The store of a single process: for tests, demonstrations and one-worker apps. It forgets at exit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..errors import ConfigurationError
+from ..sessions import SessionRecord
+
+
+class MemoryStore:
+    """Sessions in dictionaries."""
+
+    reads_inline = True
+    writes_inline = True
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, SessionRecord] = {}
+        self._ended: dict[str, float] = {}
+
+    @classmethod
+    def from_url(cls, url: str) -> MemoryStore:
+        if url != "memory://":
+            raise ConfigurationError("the memory store's URL is 'memory://', with nothing behind it")
+        return cls()
+
+    def add_session(self, record: SessionRecord) -> None:
+        self._sessions[record.session_id] = record
+
+    def get_session(self, session_id: str) -> SessionRecord | None:
+        record = self._sessions.get(session_id)
+        if record is None or session_id not in self._ended:
+            return record
+        return replace(record, ended_at=self._ended[session_id])
+
+    def end_session(self, session_id: str, ended_at: float) -> None:
+        self._ended.setdefault(session_id, ended_at)
+
+    def has_ended(self, session_id: str) -> bool:
+        return session_id in self._ended
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,79 @@
+"""JSON objects, read strictly: what two readers could understand in two ways is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+#: The deepest nesting, the object itself included.
+MAX_DEPTH = 8
+#: The most members of one object, or elements of one array.
+MAX_MEMBERS = 64
+#: Integers beyond this lose digits in other languages (RFC 8259, section 6).
+MAX_INTEGER = 2**53
+
+_INFINITY = float("inf")
+
+
+def loads(data: bytes) -> dict[str, Any]:
+    """The JSON object in ``data``.
+
+    :param data: UTF-8, without a byte order mark; the object fills it from the first byte to the last.
+    :raises ValueError: for anything else, for duplicate names, NaN and Infinity, lone surrogates, numbers outside
+        ±2^53 or the range of a double, more than 64 members, or more than 8 levels. The message never quotes ``data``.
+    """
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8") from None
+    if text[:1] != "{":
+        raise ValueError("not a JSON object")
+    try:
+        value, end = _scan(text, 0)
+    except (StopIteration, json.JSONDecodeError, RecursionError):
+        raise ValueError("not JSON") from None
+    if end != len(text):
+        raise ValueError("something follows the JSON object")
+    _check(value, 1)
+    # A lone surrogate can only have come from an escape, and escapes are rare.
+    if "\\u" in text:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("a lone surrogate") from None
+    return value  # type: ignore[no-any-return]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return value
+
+
+def _constant(_: str) -> Any:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+_scan = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant).scan_once  # type: ignore[attr-defined]
+
+
+def _check(value: dict[str, Any] | list[Any], depth: int) -> None:
+    if len(value) > MAX_MEMBERS:
+        raise ValueError(f"more than {MAX_MEMBERS} members")
+    items: Iterable[Any] = value.values() if type(value) is dict else value
+    for item in items:
+        kind = type(item)
+        if kind is str:
+            continue
+        if kind is int:
+            if not -MAX_INTEGER <= item <= MAX_INTEGER:
+                raise ValueError("an integer outside ±2^53")
+        elif kind is float:
+            if not -_INFINITY < item < _INFINITY:
+                raise ValueError("a number outside the range of a double")
+        elif kind is dict or kind is list:
+            if depth == MAX_DEPTH:
+                raise ValueError(f"more than {MAX_DEPTH} levels")
+            _check(item, depth + 1)

@@ -1,0 +1,289 @@
+"""Tokens and grants: what may be asked for in a token, and what a verified one grants."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Final
+
+from .errors import (
+    ExpiredToken,
+    InvalidClaim,
+    InvalidData,
+    InvalidExpireTime,
+    TokenNotYetValid,
+    WrongTokenKind,
+    moment,
+    shown,
+)
+from .roles import Capability, Role, RoleTable
+
+#: Seconds that a token lives unless told otherwise: 24 hours, as in every SDK.
+DEFAULT_LIFETIME: Final = 86_400
+#: The most seconds that a token may live: 30 days, as in every SDK.
+MAX_LIFETIME: Final = 30 * 86_400
+#: The most characters of connection data, and of layout classes joined by spaces.
+MAX_DATA_LENGTH: Final = 1000
+#: The most seconds by which clocks may differ.
+MAX_LEEWAY: Final = 60
+#: What a client's token is for.
+SCOPE: Final = "session.connect"
+
+ExpireTime = float | datetime | timedelta | None
+
+_END_OF_TIME: Final = 253_402_300_800  # the year 10000
+_MAX_ID_LENGTH: Final = 255
+_LAYOUT_SEPARATOR: Final = re.compile("[ +]+")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOptions:
+    """What a token is to say, already validated.
+
+    :param session_id: the session it is for.
+    :param role: the role it gives.
+    :param issued_at: now, in whole Unix seconds.
+    :param expires_at: the end of its life, in whole Unix seconds.
+    :param data: connection data, at most 1,000 characters.
+    :param layout: the initial layout classes of the streams that its bearer publishes.
+    """
+
+    session_id: str
+    role: Role
+    issued_at: int
+    expires_at: int
+    data: str | None = None
+    layout: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a verified token grants, for one session.
+
+    :param session_id: the session that the token is for.
+    :param role: the role that the token gives.
+    :param capabilities: what its bearer may do.
+    :param data: the connection data, or None.
+    :param issued_at: when the token was issued, in Unix seconds; None if it does not say.
+    :param expires_at: when its life ends, in Unix seconds.
+    :param token_id: its ``jti``; where it has none, the SHA-256 of what was signed, in hexadecimal digits.
+    :param layout: the initial layout classes.
+    :param claims: all claims, as they stand in the token; read-only.
+    """
+
+    session_id: str
+    role: Role
+    capabilities: frozenset[Capability]
+    data: str | None
+    issued_at: float | None
+    expires_at: float
+    token_id: str
+    layout: tuple[str, ...]
+    claims: Mapping[str, Any]
+
+    def allows(self, capability: str) -> bool:
+        """Whether the bearer may do this: ``grant.allows("publish")``.
+
+        :raises ValueError: for a capability that does not exist, so that a misspelling never reads as "no".
+        """
+        return Capability(capability) in self.capabilities
+
+
+def check_options(
+    session_id: str,
+    role: Role,
+    expire_time: ExpireTime,
+    data: str | None,
+    layout: Iterable[str],
+    now: float,
+) -> TokenOptions:
+    """The options of a token to be minted, every one validated against ``now`` (Unix seconds).
+
+    :raises InvalidRequest: a subclass that says which value, what was expected, and what "now" is.
+    """
+    issued_at = int(now)
+    return TokenOptions(
+        session_id,
+        role,
+        issued_at,
+        issued_at + DEFAULT_LIFETIME if expire_time is None else _expiry(expire_time, now),
+        None if data is None else _checked_data(data),
+        () if layout == () else _checked_layout(layout),
+    )
+
+
+def _expiry(value: object, now: float) -> int:
+    clock = f"now is {moment(now)} by this server's clock"
+    if isinstance(value, timedelta):
+        seconds = now + value.total_seconds()
+    elif isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise InvalidExpireTime(
+                "expire_time is a datetime without a time zone, which could mean any of 24 moments; "
+                "pass an aware one, for example datetime.now(timezone.utc) + timedelta(hours=1)"
+            )
+        seconds = value.timestamp()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        # Compared, not converted: an int may be too large for a float.
+        if not -_END_OF_TIME * 10**9 < value < _END_OF_TIME * 10**9:
+            raise InvalidExpireTime(f"expire_time is {shown(value)}, not a time; {clock}")
+        seconds = float(value)
+    else:
+        raise InvalidExpireTime(
+            f"expire_time is {shown(value)}; expected Unix seconds, an aware datetime or a timedelta; {clock}"
+        )
+    expires_at = int(seconds)
+    issued_at = int(now)
+    if expires_at <= issued_at:
+        raise InvalidExpireTime(f"expire_time is in the past, or this very second: {moment(seconds)}; {clock}")
+    if expires_at > issued_at + MAX_LIFETIME:
+        for unit, factor in (("milliseconds", 10**3), ("microseconds", 10**6), ("nanoseconds", 10**9)):
+            if abs(seconds / factor - now) <= 366 * 86_400:
+                raise InvalidExpireTime(
+                    f"expire_time is {shown(value)}, which can only be {unit}; "
+                    f"expected Unix seconds, so divide by {factor:,}; {clock}"
+                )
+        raise InvalidExpireTime(
+            f"expire_time is more than 30 days away: {moment(seconds)}; "
+            f"at most {moment(issued_at + MAX_LIFETIME)} is allowed; {clock}"
+        )
+    return expires_at
+
+
+def _checked_data(data: object) -> str:
+    if not isinstance(data, str):
+        raise InvalidData(f"data is {shown(data)}; expected a string, for example JSON text")
+    if len(data) > MAX_DATA_LENGTH:
+        raise InvalidData(f"data has {len(data)} characters; at most {MAX_DATA_LENGTH} are allowed")
+    _refuse_surrogates("data", data)
+    return data
+
+
+def _checked_layout(layout: object) -> tuple[str, ...]:
+    if isinstance(layout, str) or not isinstance(layout, Iterable):
+        raise InvalidData(
+            f"initial_layout_class_list is {shown(layout)}; expected a list of strings, for example ['focus']"
+        )
+    classes = tuple(layout)
+    for name in classes:
+        if not isinstance(name, str) or not name or _LAYOUT_SEPARATOR.search(name) or name.split() != [name]:
+            raise InvalidData(
+                f"initial_layout_class_list holds {shown(name)}; expected class names without spaces or '+'"
+            )
+        _refuse_surrogates("initial_layout_class_list", name)
+    if len(" ".join(classes)) > MAX_DATA_LENGTH:
+        raise InvalidData(f"initial_layout_class_list has more than {MAX_DATA_LENGTH} characters, joined by spaces")
+    return classes
+
+
+def _refuse_surrogates(name: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidData(f"{name} holds a lone surrogate, which has no form in UTF-8") from None
+
+
+class ClaimRules:
+    """What the claims of a client's token must say, whatever the format that carried them.
+
+    :param roles: the roles that exist.
+    :param leeway: by how many seconds clocks may differ, at most 60.
+    """
+
+    __slots__ = ("leeway", "roles")
+
+    def __init__(self, roles: RoleTable, leeway: float) -> None:
+        self.roles = roles
+        self.leeway = leeway
+
+    def grant(self, claims: dict[str, Any], now: float, token_id: str) -> Grant:
+        """The grant that these claims make at ``now`` (Unix seconds).
+
+        :raises InvalidToken: a subclass that names the claim, what was expected, and what "now" is.
+        """
+        get = claims.get
+        scope = get("scope", SCOPE)
+        if scope != SCOPE:
+            raise WrongTokenKind(f"the token's scope is {shown(scope)}; a client's token has {SCOPE!r}")
+        session_id = get("session_id")
+        if type(session_id) is not str or not 0 < len(session_id) <= _MAX_ID_LENGTH:
+            raise wrong_claim("session_id", f"a string of 1 to {_MAX_ID_LENGTH} characters")
+        name = get("role")
+        role = self.roles.find(name) if type(name) is str else None
+        if role is None:
+            raise wrong_claim("role", f"one of {', '.join(self.roles)}")
+        data = get("connection_data")
+        if data is not None and (type(data) is not str or len(data) > MAX_DATA_LENGTH):
+            raise wrong_claim("connection_data", f"a string of at most {MAX_DATA_LENGTH} characters")
+        issued_at = get("iat")
+        expires_at = self._check_times(issued_at, get("exp"), get("nbf"), now)
+        layout = get("initial_layout_class_list")
+        return Grant(
+            session_id,
+            role,
+            role.capabilities,
+            data,
+            issued_at,
+            expires_at,
+            token_id,
+            _layout_claim(layout) if layout else (),
+            MappingProxyType(claims),
+        )
+
+    def check_expiry(self, expires_at: float, now: float) -> None:
+        """:raises ExpiredToken: from the moment ``expires_at`` on, leeway granted (RFC 7519, section 4.1.4)."""
+        if now >= expires_at + self.leeway:
+            raise ExpiredToken(
+                f"the token expired at {moment(expires_at)}; now is {moment(now)} by this server's clock"
+            )
+
+    def _check_times(self, issued_at: Any, expires_at: Any, not_before: Any, now: float) -> float:
+        latest = now + self.leeway
+        if issued_at is None:
+            if expires_at is None:
+                raise wrong_claim("exp", "a time, in a token that has no iat either")
+            earliest = latest
+        else:
+            _check_time("iat", issued_at)
+            if issued_at > latest:
+                raise TokenNotYetValid(
+                    f"the token says it was issued at {moment(issued_at)}, which is in the future; "
+                    f"now is {moment(now)} by this server's clock: compare the two servers' clocks"
+                )
+            earliest = issued_at
+        if expires_at is None:
+            expires_at = earliest + DEFAULT_LIFETIME
+        else:
+            _check_time("exp", expires_at)
+        if now >= expires_at:
+            self.check_expiry(expires_at, now)
+        if expires_at - earliest > MAX_LIFETIME:
+            raise wrong_claim("exp", "a time at most 30 days after iat")
+        if not_before is not None:
+            _check_time("nbf", not_before)
+            if not_before > latest:
+                raise TokenNotYetValid(
+                    f"the token is valid from {moment(not_before)} on; now is {moment(now)} by this server's clock"
+                )
+        return expires_at  # type: ignore[no-any-return]
+
+
+def _check_time(name: str, value: object) -> None:
+    # The type itself, because a bool is an int.
+    kind = type(value)
+    if (kind is not int and kind is not float) or not 0 <= value < _END_OF_TIME:  # type: ignore[operator]
+        raise wrong_claim(name, "a number of Unix seconds")
+
+
+def _layout_claim(layout: object) -> tuple[str, ...]:
+    # One SDK joins the classes by "+" where the others put a space.
+    if type(layout) is not str or len(layout) > MAX_DATA_LENGTH:
+        raise wrong_claim("initial_layout_class_list", f"a string of at most {MAX_DATA_LENGTH} characters")
+    return tuple(layout.replace("+", " ").split())
+
+
+def wrong_claim(claim: str, expected: str) -> InvalidClaim:
+    return InvalidClaim(f"the token's {claim} is missing or wrong; expected {expected}")

@@ -1,0 +1,143 @@
+"""Guards for your own views: ``require_role``, ``require_capability``, ``require_token``, and the current grant."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast, overload
+
+import flask
+from flask.views import View
+from werkzeug.local import LocalProxy
+
+from rolecall import Grant, Rolecall
+from rolecall.driver import drive
+from rolecall.errors import ConfigurationError
+from rolecall.http.messages import Response
+from rolecall.http.service import GUARDED_HEADERS, admit
+from rolecall.roles import ANY_TOKEN, Requirement
+
+from .kits import current_kit
+from .translation import flask_response, neutral_request
+
+Guarded = TypeVar("Guarded", bound=Callable[..., Any] | flask.Blueprint)
+
+
+class Guard:
+    """Lets a request in if its token meets the requirement: a decorator for views, view classes and blueprints."""
+
+    def __init__(self, requirement: Requirement, kit: Rolecall | None, session_param: str | None) -> None:
+        self.requirement = requirement
+        self._kit = kit
+        self._session_param = session_param
+
+    def __call__(self, target: Guarded) -> Guarded:
+        if isinstance(target, flask.Blueprint):
+            target.before_request(self._enter)
+            return target
+        if inspect.isclass(target):
+            if not issubclass(target, View):
+                raise ConfigurationError(
+                    f"a guard cannot protect the class {target.__name__}: it is no flask.views.View"
+                )
+            # The last decorator is the outermost one.
+            target.decorators = [*target.decorators, self]
+            return target
+        if not callable(target):
+            raise ConfigurationError(
+                f"a guard protects a view, a view class or a blueprint, not a {type(target).__name__}"
+            )
+        return cast(Guarded, self._guarded_view(target))
+
+    def _guarded_view(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        is_async = inspect.iscoroutinefunction(view)
+
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            refusal = self._enter()
+            if refusal is not None:
+                return refusal
+            if is_async:
+                return flask.current_app.ensure_sync(view)(*args, **kwargs)
+            return view(*args, **kwargs)
+
+        guarded.rolecall_guard = self  # type: ignore[attr-defined]
+        return guarded
+
+    def _enter(self) -> flask.Response | None:
+        """The answer that keeps the current request out, or None: it is in, and has a grant."""
+        if flask.request.method == "OPTIONS":
+            # A browser asks so before it sends the token; the view does not run.
+            return flask.current_app.make_default_options_response()
+        kit = self._kit or current_kit()
+        request = neutral_request()
+        session_id = None
+        if self._session_param is not None and self._session_param in request.path_params:
+            session_id = str(request.path_params[self._session_param])
+        admitted = drive(admit(kit.engine, request, self.requirement, session_id))
+        if isinstance(admitted, Response):
+            return flask_response(admitted)
+        flask.g.rolecall_grant = admitted
+        flask.after_this_request(_keep_out_of_caches)
+        return None
+
+
+def require_role(role: str, *, kit: Rolecall | None = None, session_param: str | None = "session_id") -> Guard:
+    """Admit tokens whose role may do all that ``role`` may.
+
+    :param role: a standard role's name, a name that ``kit`` knows, or a :class:`~rolecall.Role`.
+    :param kit: the kit that verifies; the app's only one unless given.
+    :param session_param: the path parameter that names the session. On a route that has it the token must be for that
+        session; None turns this off.
+    :raises ConfigurationError: for a role that does not exist.
+    """
+    return Guard(Requirement.of_role(role, kit.roles if kit else None), kit, session_param)
+
+
+def require_capability(
+    capability: str, *, kit: Rolecall | None = None, session_param: str | None = "session_id"
+) -> Guard:
+    """Admit tokens that allow this act: ``require_capability("force_disconnect")``.
+
+    :param kit: see :func:`require_role`.
+    :param session_param: see :func:`require_role`.
+    :raises ConfigurationError: for a capability that does not exist.
+    """
+    return Guard(Requirement.of_capability(capability), kit, session_param)
+
+
+@overload
+def require_token(target: Guarded, /) -> Guarded: ...
+@overload
+def require_token(*, kit: Rolecall | None = None, session_param: str | None = "session_id") -> Guard: ...
+def require_token(
+    target: Any = None, /, *, kit: Rolecall | None = None, session_param: str | None = "session_id"
+) -> Any:
+    """Admit every good token, whatever its role; with or without parentheses.
+
+    :param kit: see :func:`require_role`.
+    :param session_param: see :func:`require_role`.
+    """
+    guard = Guard(ANY_TOKEN, kit, session_param)
+    return guard if target is None else guard(target)
+
+
+def _current_grant() -> Grant:
+    grant: Grant | None = flask.g.get("rolecall_grant")
+    if grant is None:
+        raise RuntimeError(
+            "there is no grant here: current_grant needs a view behind require_role, "
+            "require_capability or require_token"
+        )
+    return grant
+
+
+def _keep_out_of_caches(response: flask.Response) -> flask.Response:
+    for name, value in GUARDED_HEADERS:
+        response.headers.setdefault(name, value)
+    return response
+
+
+#: The grant of the token with which the current request came in.
+current_grant: Grant = cast(Grant, LocalProxy(_current_grant))
