@@ -63,6 +63,12 @@ def needed(found: object, what: str) -> None:
     pytest.skip(f"needs {what}")
 
 
+@pytest.fixture(scope="session", name="needed")
+def needed_fixture():
+    """:func:`needed`, for test modules."""
+    return needed
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium or Chrome browser."""

@@ -6,10 +6,9 @@ from binascii import Error, a2b_base64, b2a_base64
 
 _TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/!!!")
 _TO_URL = bytes.maketrans(b"+/", b"-_")
-_PADDING = (b"", None, b"==", b"=")
-# The last character of a text that does not fill its bytes has unused bits, which must be zero.
-_LAST_OF_TWO = frozenset(b"AQgw")
-_LAST_OF_THREE = frozenset(b"AEIMQUYcgkosw048")
+_PADDING = (b"", b"", b"==", b"=")
+# By the length's rest: the last characters whose unused bits are zero, where the text does not fill its bytes.
+_LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 
 def encode(data: bytes) -> bytes:
@@ -24,13 +23,10 @@ def decode(text: bytes) -> bytes:
         are not zero.
     """
     rest = len(text) % 4
-    padding = _PADDING[rest]
-    if padding is None:
-        raise ValueError("not base64url: the length cannot be")
-    if (rest == 2 and text[-1] not in _LAST_OF_TWO) or (rest == 3 and text[-1] not in _LAST_OF_THREE):
-        raise ValueError("not base64url: unused bits are not zero")
+    if rest and (rest == 1 or text[-1] not in _LAST[rest]):
+        raise ValueError("not base64url: a length that cannot be, or unused bits that are not zero")
     try:
-        data = a2b_base64(text.translate(_TO_STANDARD) + padding)
+        data = a2b_base64(text.translate(_TO_STANDARD) + _PADDING[rest])
     except Error:
         data = b""
     # binascii passes over what is outside the alphabet, and then comes out short (its strict mode is slower).

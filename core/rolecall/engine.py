@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
@@ -40,25 +39,25 @@ class VerifiedTokens:
     A hit is one look-up, with no lock and no list to reorder.
     """
 
-    __slots__ = ("_old", "_size", "_young")
+    __slots__ = ("_old", "_size", "young")
 
     def __init__(self, size: int = _MAX_VERIFIED) -> None:
         self._size = size // 2
-        self._young: dict[bytes, Grant] = {}
+        #: Where a hit is found.
+        self.young: dict[bytes, Grant] = {}
         self._old: dict[bytes, Grant] = {}
 
-    def get(self, key: bytes) -> Grant | None:
-        grant = self._young.get(key)
-        if grant is None:
-            grant = self._old.get(key)
-            if grant is not None:
-                self.put(key, grant)
+    def recall(self, key: bytes) -> Grant | None:
+        """A grant that was last asked for a generation ago; it is young again."""
+        grant = self._old.get(key)
+        if grant is not None:
+            self.keep(key, grant)
         return grant
 
-    def put(self, key: bytes, grant: Grant) -> None:
-        if len(self._young) >= self._size:
-            self._old, self._young = self._young, {}
-        self._young[key] = grant
+    def keep(self, key: bytes, grant: Grant) -> None:
+        if len(self.young) >= self._size:
+            self._old, self.young = self.young, {}
+        self.young[key] = grant
 
 
 class State:
@@ -85,6 +84,27 @@ class State:
         self.plugins = plugins
         self.clock = clock
         self.verified = VerifiedTokens()
+
+    def read_token(self, token: object, session_id: str | None) -> Grant:
+        """The grant of a token that is good in itself; whether its session has ended is for the store to say."""
+        raw = raw_token(token)
+        now = self.clock()
+        key = sha256(raw).digest()
+        grant = self.verified.young.get(key) or self.verified.recall(key)
+        if grant is None:
+            grant = self._verify(raw, now)
+            self.verified.keep(key, grant)
+        elif now >= grant.expires_at:
+            self.rules.check_expiry(grant.expires_at, now)
+        if session_id is not None and grant.session_id != session_id:
+            raise WrongSession("the token is for another session than the one asked for")
+        return grant
+
+    def _verify(self, token: bytes, now: float) -> Grant:
+        for candidate in self.accept:
+            if candidate.recognizes(token):
+                return candidate.verify(token, now)
+        raise MalformedToken("the token has none of the forms that this kit accepts")
 
 
 class Engine:
@@ -164,26 +184,16 @@ class Engine:
         options = check_options(session_id, state.roles.get(role), expire_time, data, layout, now)
         if http is None and not state.plugins.vote_token:
             # No policy to ask: the trusted caller only needs a session that is open.
-            if await self._has_ended(session_id):
+            if state.store.has_ended(session_id):
                 raise _ended()
         else:
             options = await self._voted_options(options, now, http)
         return state.mint.mint(options), options
 
-    async def verify_token(self, token: object, session_id: str | None = None) -> Grant:
-        state = self.state
-        raw = raw_token(token)
-        now = state.clock()
-        key = sha256(raw).digest()
-        grant = state.verified.get(key)
-        if grant is None:
-            grant = self._verify_first_sight(raw, now)
-            state.verified.put(key, grant)
-        elif now >= grant.expires_at:
-            state.rules.check_expiry(grant.expires_at, now)
-        if session_id is not None and grant.session_id != session_id:
-            raise WrongSession("the token is for another session than the one asked for")
-        if await self._has_ended(grant.session_id):
+    def verify_token(self, token: object, session_id: str | None = None) -> Grant:
+        """Not async: nothing in it waits, whatever the store."""
+        grant = self.state.read_token(token, session_id)
+        if self.state.store.has_ended(grant.session_id):
             raise RevokedToken("the token's session has ended")
         return grant
 
@@ -193,24 +203,19 @@ class Engine:
         :param session_id: the session that the route is about; None where it is about none.
         :raises RolecallError: if it does not.
         """
-        grant = await self.verify_token(token, session_id)
+        grant = self.verify_token(token, session_id)
         _demand(grant, requirement)
         state = self.state
         if not state.plugins.vote_access:
             return grant
-        request = AccessRequest(grant, requirement, session_id, state.clock(), http)
+        now = state.clock()
+        request = AccessRequest(grant, requirement, session_id, now, http)
         decision = await loaded.vote(state.plugins.vote_access, request, self._driver, _ROLE_SUFFICES)
         if refusal := decision.refusal():
             raise refusal
-        narrowed = self._narrowed_grant(grant, decision.limits)
+        narrowed = self._narrowed_grant(grant, decision.limits, now)
         _demand(narrowed, requirement)
         return narrowed
-
-    def _verify_first_sight(self, token: bytes, now: float) -> Grant:
-        for candidate in self.state.accept:
-            if candidate.recognizes(token):
-                return candidate.verify(token, now)
-        raise MalformedToken("the token has none of the forms that this kit accepts")
 
     async def _voted_options(self, options: TokenOptions, now: float, http: Request | None) -> TokenOptions:
         state = self.state
@@ -218,7 +223,7 @@ class Engine:
         if session is None and http is not None:
             # From outside an id is not enough, not even one of ours: a session that is not known cannot be open.
             raise SessionNotFound("the store knows no session of this id")
-        if await self._has_ended(options.session_id):
+        if session is not None and session.ended_at is not None:
             raise _ended()
         actor = None if http is None else await self.identify(http)
         request = TokenRequest(
@@ -246,21 +251,18 @@ class Engine:
             options.layout,
         )
 
-    def _narrowed_grant(self, grant: Grant, limits: tuple[Allow, ...]) -> Grant:
-        held = narrowed_capabilities(grant.capabilities, limits, self.state.roles)
-        if held == grant.capabilities:
-            return grant
-        return replace(grant, role=narrowed_role(grant.role, limits, self.state.roles), capabilities=held)
+    def _narrowed_grant(self, grant: Grant, limits: tuple[Allow, ...], now: float) -> Grant:
+        roles = self.state.roles
+        return grant._replace(
+            role=narrowed_role(grant.role, limits, roles),
+            capabilities=narrowed_capabilities(grant.capabilities, limits, roles),
+            expires_at=narrowed_expiry(grant.expires_at, limits, now),
+        )
 
     async def _find_session(self, session_id: str) -> SessionRecord | None:
         if self._reads_inline:
             return self.state.store.get_session(session_id)
         return await self._driver.run(self.state.store.get_session, session_id)
-
-    async def _has_ended(self, session_id: str) -> bool:
-        if self._reads_inline:
-            return self.state.store.has_ended(session_id)
-        return await self._driver.run(self.state.store.has_ended, session_id)
 
 
 def _demand(grant: Grant, requirement: Requirement) -> None:

@@ -275,8 +275,7 @@ def shown(value: object, limit: int = 24) -> str:
     """``value`` as a message may show it: its type and a short, escaped beginning."""
     if isinstance(value, str):
         # A control character or a quote from outside never reaches a header or a log line as it is.
-        text = value if len(value) <= limit else value[:limit] + "…"
-        return ascii(text)
+        return ascii(value) if len(value) <= limit else ascii(value[:limit]) + "…"
     if isinstance(value, bool | int | float | None):
         return repr(value) if not isinstance(value, int) or abs(value) < 10**24 else "a huge int"
     return f"a value of type {type(value).__name__}"

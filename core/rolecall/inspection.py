@@ -8,7 +8,6 @@ from typing import Any
 
 from . import strict_json
 from .errors import MalformedToken
-from .formats import t1
 from .jws import raw_token, read_header, read_payload, split
 
 
@@ -34,6 +33,8 @@ def inspect_token(token: str) -> Inspection:
     :raises MalformedToken: if it is not a token in a form that can be read.
     """
     raw = raw_token(token)
+    from .formats import t1  # formats load when used
+
     if t1.T1Format.recognizes(raw):
         partner_id, signature, data = t1.open_envelope(raw)
         claims = {"partner_id": partner_id.decode("ascii"), **t1.read_fields(data)}

@@ -23,7 +23,7 @@ MAX_KID_LENGTH: Final = 128
 class Key:
     """One key for one algorithm. Its material never shows in ``repr``, in messages or in pickles."""
 
-    __slots__ = ("_material", "algorithm", "kid")
+    __slots__ = ("_mac", "_material", "algorithm", "kid")
 
     #: The only ``alg`` that this key signs and verifies (RFC 8725, section 3.1).
     algorithm: Final[str]
@@ -40,6 +40,7 @@ class Key:
         if kid is not None and not (isinstance(kid, str) and 0 < len(kid) <= MAX_KID_LENGTH and kid.isascii()):
             raise InvalidKey(f"a kid is a string of 1 to {MAX_KID_LENGTH} ASCII characters, not {shown(kid)}")
         self._material = _secret_bytes(secret)
+        self._mac = hmac.new(self._material, digestmod=_HS256.hash_alg)
         self.algorithm = "HS256"
         self.kid = kid
 
@@ -68,10 +69,15 @@ class Key:
         return cls(secret, jwk.get("kid"))
 
     def sign(self, message: bytes) -> bytes:
-        return _HS256.sign(message, self._material)
+        # A copy of a MAC that already holds the key saves a third of the time of starting from the key.
+        mac = self._mac.copy()
+        mac.update(message)
+        return mac.digest()
 
     def verify(self, message: bytes, signature: bytes) -> bool:
-        return _HS256.verify(message, self._material, signature)
+        mac = self._mac.copy()
+        mac.update(message)
+        return hmac.compare_digest(mac.digest(), signature)
 
     def derive(self, purpose: str) -> bytes:
         """32 bytes for another use of this secret, which say nothing about the secret itself."""

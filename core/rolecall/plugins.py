@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pluggy
 
@@ -17,14 +15,12 @@ from .hookspecs import Actor
 from .http.messages import Request
 from .policy import Allow, Ballot, Decision, Deny, decide
 
-_log: Final = logging.getLogger("rolecall")
 _PREFIX: Final = "rolecall_"
 #: The plugin name of the kit's own rule.
 BUILT_IN: Final = "rolecall"
 
 
-@dataclass(frozen=True, slots=True)
-class Implementation:
+class Implementation(NamedTuple):
     """One plugin's function for one hook, ready to be called."""
 
     plugin: str
@@ -80,14 +76,14 @@ def _register(manager: pluggy.PluginManager, plugin: object) -> None:
 
 
 def _check_hook(plugin: str, hook: str, options: Any, known: set[str]) -> None:
+    if options is not None and options.get("specname"):
+        raise PluginError(f"plugin {plugin}: {hook} has a specname; call the function after its hook")
     if hook not in known:
         raise PluginError(f"plugin {plugin}: there is no hook {hook}; the hooks are {', '.join(sorted(known))}")
     if options is None:
         raise PluginError(f"plugin {plugin}: {hook} is not marked with @hookimpl, so it would be ignored")
     if options.get("wrapper") or options.get("hookwrapper"):
         raise PluginError(f"plugin {plugin}: {hook} is a wrapper; hooks that decide take none")
-    if options.get("specname"):
-        raise PluginError(f"plugin {plugin}: {hook} has a specname; call the function after its hook")
 
 
 def _name(plugin: object) -> str:
@@ -120,19 +116,25 @@ async def vote(
     """
     votes = [await _ballot(item, request, driver) for item in implementations]
     decision = decide([Ballot(BUILT_IN, built_in), *votes])
-    for ballot in decision.ballots:
-        if ballot.fault:
-            _log.error("policy %r failed: %s", ballot.plugin, ballot.fault)
-        elif isinstance(ballot.vote, Deny):
-            _log.info("policy %r denied: %s %s", ballot.plugin, ballot.vote.reason, ballot.vote.detail)
+    if not decision.allowed:
+        _log_denials(decision)
     return decision
+
+
+def _log_denials(decision: Decision) -> None:
+    import logging  # not free to import, and rarely needed
+
+    log = logging.getLogger("rolecall")
+    for ballot in decision.ballots:
+        if isinstance(ballot.vote, Deny):
+            log.info("policy %r denied: %s %s", ballot.plugin, ballot.vote.reason, ballot.vote.detail)
 
 
 async def _ballot(implementation: Implementation, request: object, driver: Driver) -> Ballot:
     try:
         answer = await _answer(implementation, request, driver)
     except Exception as error:
-        return Ballot(implementation.plugin, fault=f"it raised {type(error).__name__}")
+        return Ballot(implementation.plugin, fault=_raised(error))
     # Exact types, never truthiness: whatever else comes back is no vote for anything.
     if answer is None or type(answer) is Allow or type(answer) is Deny:
         return Ballot(implementation.plugin, answer)
@@ -140,6 +142,15 @@ async def _ballot(implementation: Implementation, request: object, driver: Drive
         implementation.plugin,
         fault=f"it returned {shown(answer)}; a vote is None, Allow(…) or Deny(…)",
     )
+
+
+def _raised(error: Exception) -> str:
+    """What was raised and where; not its message, which could hold anything."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = "" if frame is None else f" in {frame.tb_frame.f_code.co_name}, line {frame.tb_lineno}"
+    return f"it raised {type(error).__name__}{place}"
 
 
 async def _answer(implementation: Implementation, request: object, driver: Driver) -> object:
@@ -159,7 +170,7 @@ async def identify(implementations: Iterable[Implementation], request: Request, 
         try:
             answer = await _answer(implementation, request, driver)
         except Exception as error:
-            raise _identify_fault(implementation, f"it raised {type(error).__name__}") from error
+            raise _identify_fault(implementation, _raised(error)) from error
         if answer is None:
             continue
         if type(answer) is not Actor:
@@ -171,5 +182,4 @@ async def identify(implementations: Iterable[Implementation], request: Request, 
 
 
 def _identify_fault(implementation: Implementation, fault: str) -> PolicyFault:
-    _log.error("plugin %r failed to identify: %s", implementation.plugin, fault)
     return PolicyFault(f"the plugin {implementation.plugin!r} failed to identify: {fault}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from .errors import ConfigurationError, PolicyDenied, PolicyFault, RolecallError, shown
 from .roles import Capability, Role, RoleTable
@@ -55,8 +55,7 @@ class Deny:
 Vote: TypeAlias = Allow | Deny | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ballot:
+class Ballot(NamedTuple):
     """One plugin's vote, or its failure to vote.
 
     :param plugin: the plugin's name.
@@ -85,18 +84,14 @@ class Decision:
 
     def refusal(self) -> RolecallError | None:
         """The error that the request is refused with; None if it is allowed."""
-        denial: Deny | None = None
-        allowed = False
-        for ballot in self.ballots:
-            if ballot.fault:
-                return PolicyFault(f"the policy {ballot.plugin!r} failed: {ballot.fault}")
-            if type(ballot.vote) is Deny:
-                denial = denial or ballot.vote
-            elif type(ballot.vote) is Allow:
-                allowed = True
-        if denial is not None:
-            return PolicyDenied(denial.reason, denial.code)
-        if not allowed:
+        faults = [f"{ballot.plugin!r}: {ballot.fault}" for ballot in self.ballots if ballot.fault]
+        if faults:
+            return PolicyFault(f"a policy failed: {'; '.join(faults)}")
+        votes = [ballot.vote for ballot in self.ballots]
+        for vote in votes:
+            if type(vote) is Deny:
+                return PolicyDenied(vote.reason, vote.code)
+        if not any(type(vote) is Allow for vote in votes):
             return PolicyDenied("no policy of this service allows the request")
         return None
 
@@ -140,7 +135,7 @@ def narrowed_role(role: Role, limits: Iterable[Allow], roles: RoleTable) -> Role
     return lesser
 
 
-def narrowed_expiry(expires_at: int, limits: Iterable[Allow], now: float) -> int:
+def narrowed_expiry(expires_at: float, limits: Iterable[Allow], now: float) -> int:
     """The earliest of ``expires_at`` and the limits, in whole Unix seconds.
 
     :raises PolicyDenied: if that moment is not in the future.

@@ -40,10 +40,11 @@ class Role(str):
     MODERATOR: ClassVar[Role]
 
     def __new__(cls, name: str, capabilities: Iterable[str] = (), wire_name: str | None = None) -> Role:
-        if not name or not set(name) <= _NAME_CHARACTERS or len(name) > 64:
-            raise ConfigurationError(
-                f"{shown(name)} cannot be the name of a role; expected 1 to 64 of a-z, 0-9, '_' and '-'"
-            )
+        for text in (name, name if wire_name is None else wire_name):
+            if not isinstance(text, str) or not 0 < len(text) <= 64 or not set(text) <= _NAME_CHARACTERS:
+                raise ConfigurationError(
+                    f"{shown(text)} cannot be the name of a role; expected 1 to 64 of a-z, 0-9, '_' and '-'"
+                )
         try:
             held = frozenset(map(Capability, capabilities))
         except ValueError as error:

@@ -60,11 +60,11 @@ class SessionRecord:
     ended_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Session(SessionRecord):
     """A session of a kit."""
 
-    kit: Rolecall = field(repr=False, compare=False, kw_only=True)
+    kit: Rolecall = field(kw_only=True)
 
     def generate_token(
         self,
@@ -77,11 +77,11 @@ class Session(SessionRecord):
         return self.kit.generate_token(self.session_id, role, expire_time, data, initial_layout_class_list)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AsyncSession(SessionRecord):
     """A session of a kit, as ``kit.aio`` gives it."""
 
-    kit: AsyncRolecall = field(repr=False, compare=False, kw_only=True)
+    kit: AsyncRolecall = field(kw_only=True)
 
     async def generate_token(
         self,
@@ -138,7 +138,8 @@ def _location(value: object) -> str | None:
     from ipaddress import ip_address  # seldom needed, and not free to import
 
     try:
-        if not isinstance(value, str):
+        # A zone ("fe80::1%eth0") means nothing outside its own machine, and can hold any text.
+        if not isinstance(value, str) or "%" in value:
             raise ValueError
         return str(ip_address(value))
     except ValueError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 #: The deepest nesting, the object itself included.
@@ -35,45 +34,51 @@ def loads(data: bytes) -> dict[str, Any]:
         raise ValueError("not JSON") from None
     if end != len(text):
         raise ValueError("something follows the JSON object")
-    _check(value, 1)
+    members = _object(value, 1)
     # A lone surrogate can only have come from an escape, and escapes are rare.
     if "\\u" in text:
         try:
-            json.dumps(value, ensure_ascii=False).encode()
+            json.dumps(members, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             raise ValueError("a lone surrogate") from None
-    return value  # type: ignore[no-any-return]
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return value
+    return members
 
 
 def _constant(_: str) -> Any:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-_scan = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant).scan_once  # type: ignore[attr-defined]
+# Objects come out as tuples of pairs, so that a name that stands twice is still seen; arrays come out as lists.
+_scan = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant).scan_once  # type: ignore[attr-defined]
 
 
-def _check(value: dict[str, Any] | list[Any], depth: int) -> None:
+def _object(pairs: tuple[tuple[str, Any], ...], depth: int) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a name stands twice in one object")
     if len(value) > MAX_MEMBERS:
         raise ValueError(f"more than {MAX_MEMBERS} members")
-    items: Iterable[Any] = value.values() if type(value) is dict else value
-    for item in items:
+    for name, item in pairs:
         kind = type(item)
-        if kind is str:
-            continue
-        if kind is int:
-            if not -MAX_INTEGER <= item <= MAX_INTEGER:
-                raise ValueError("an integer outside ±2^53")
-        elif kind is float:
-            if not -_INFINITY < item < _INFINITY:
-                raise ValueError("a number outside the range of a double")
-        elif kind is dict or kind is list:
-            if depth == MAX_DEPTH:
-                raise ValueError(f"more than {MAX_DEPTH} levels")
-            _check(item, depth + 1)
+        if kind is not str and (kind is not int or not -MAX_INTEGER <= item <= MAX_INTEGER):
+            value[name] = _checked(item, depth)
+    return value
+
+
+def _checked(item: Any, depth: int) -> Any:
+    kind = type(item)
+    if kind is int:
+        if not -MAX_INTEGER <= item <= MAX_INTEGER:
+            raise ValueError("an integer outside ±2^53")
+    elif kind is float:
+        if not -_INFINITY < item < _INFINITY:
+            raise ValueError("a number outside the range of a double")
+    elif kind is tuple or kind is list:
+        if depth == MAX_DEPTH:
+            raise ValueError(f"more than {MAX_DEPTH} levels")
+        if kind is tuple:
+            return _object(item, depth + 1)
+        if len(item) > MAX_MEMBERS:
+            raise ValueError(f"more than {MAX_MEMBERS} elements")
+        return [_checked(element, depth + 1) for element in item]
+    return item

@@ -16,7 +16,7 @@ from rolecall.http.service import ROUTES, Route, refused, respond
 from rolecall.http.wsgi import read_body
 
 from .kits import register_kit
-from .translation import flask_response, neutral_request
+from .translation import current_request, flask_response, neutral_request
 
 # Flask leaves methods that a rule does not list to the app's own error handlers; the kit answers all of them itself.
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -40,10 +40,11 @@ def rolecall_blueprint(kit: Rolecall, name: str = "rolecall") -> flask.Blueprint
 
 def _view(kit: Rolecall, route: Route) -> Callable[..., flask.Response]:
     def view(**_: Any) -> flask.Response:
+        request = current_request()
         try:
-            body = read_body(get_input_stream(flask.request.environ).read)
+            body = read_body(get_input_stream(request.environ).read)
         except ClientDisconnected:
             return flask_response(refused(InvalidRequest("the body ended before its Content-Length")))
-        return flask_response(drive(respond(kit.engine, route, neutral_request(body))))
+        return flask_response(drive(respond(kit.engine, route, neutral_request(request, body))))
 
     return view

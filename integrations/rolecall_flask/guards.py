@@ -14,14 +14,18 @@ from werkzeug.local import LocalProxy
 from rolecall import Grant, Rolecall
 from rolecall.driver import drive
 from rolecall.errors import ConfigurationError
-from rolecall.http.messages import Response
-from rolecall.http.service import GUARDED_HEADERS, admit
+from rolecall.http.messages import Request, Response
+from rolecall.http.service import GUARDED_CACHE_CONTROL, admit
 from rolecall.roles import ANY_TOKEN, Requirement
 
-from .kits import current_kit
-from .translation import flask_response, neutral_request
+from .kits import kit_of
+from .translation import current_context, current_request, flask_response, neutral_request
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | flask.Blueprint)
+
+
+#: The path parameter that names the session, unless a guard is told otherwise.
+SESSION_PARAM = "session_id"
 
 
 class Guard:
@@ -48,7 +52,7 @@ class Guard:
             raise ConfigurationError(
                 f"a guard protects a view, a view class or a blueprint, not a {type(target).__name__}"
             )
-        return cast(Guarded, self._guarded_view(target))
+        return cast("Guarded", self._guarded_view(target))
 
     def _guarded_view(self, view: Callable[..., Any]) -> Callable[..., Any]:
         is_async = inspect.iscoroutinefunction(view)
@@ -67,36 +71,47 @@ class Guard:
 
     def _enter(self) -> flask.Response | None:
         """The answer that keeps the current request out, or None: it is in, and has a grant."""
-        if flask.request.method == "OPTIONS":
+        context = current_context()
+        request = neutral_request(current_request())
+        if request.method == "OPTIONS":
             # A browser asks so before it sends the token; the view does not run.
-            return flask.current_app.make_default_options_response()
-        kit = self._kit or current_kit()
-        request = neutral_request()
-        session_id = None
-        if self._session_param is not None and self._session_param in request.path_params:
-            session_id = str(request.path_params[self._session_param])
-        admitted = drive(admit(kit.engine, request, self.requirement, session_id))
+            return context.app.make_default_options_response()
+        kit = self._kit or kit_of(context.app)
+        admitted = drive(admit(kit.engine, request, self.requirement, self._session_id(request)))
         if isinstance(admitted, Response):
             return flask_response(admitted)
-        flask.g.rolecall_grant = admitted
-        flask.after_this_request(_keep_out_of_caches)
+        context.g.rolecall_grant = admitted
+        flask.after_this_request(_kept_out_of_caches)
         return None
 
+    def _session_id(self, request: Request) -> str | None:
+        name = self._session_param
+        if name is None:
+            return None
+        if name in request.path_params:
+            return str(request.path_params[name])
+        if name == SESSION_PARAM:
+            return None
+        raise ConfigurationError(
+            f"the guard of {request.route!r} binds the session by the path parameter {name!r}, "
+            "which the route does not have"
+        )
 
-def require_role(role: str, *, kit: Rolecall | None = None, session_param: str | None = "session_id") -> Guard:
+
+def require_role(role: str, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM) -> Guard:
     """Admit tokens whose role may do all that ``role`` may.
 
     :param role: a standard role's name, a name that ``kit`` knows, or a :class:`~rolecall.Role`.
     :param kit: the kit that verifies; the app's only one unless given.
     :param session_param: the path parameter that names the session. On a route that has it the token must be for that
-        session; None turns this off.
+        session; None turns this off. A name of your own must be there: a route without it lets nobody in.
     :raises ConfigurationError: for a role that does not exist.
     """
     return Guard(Requirement.of_role(role, kit.roles if kit else None), kit, session_param)
 
 
 def require_capability(
-    capability: str, *, kit: Rolecall | None = None, session_param: str | None = "session_id"
+    capability: str, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM
 ) -> Guard:
     """Admit tokens that allow this act: ``require_capability("force_disconnect")``.
 
@@ -110,9 +125,9 @@ def require_capability(
 @overload
 def require_token(target: Guarded, /) -> Guarded: ...
 @overload
-def require_token(*, kit: Rolecall | None = None, session_param: str | None = "session_id") -> Guard: ...
+def require_token(*, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM) -> Guard: ...
 def require_token(
-    target: Any = None, /, *, kit: Rolecall | None = None, session_param: str | None = "session_id"
+    target: Any = None, /, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM
 ) -> Any:
     """Admit every good token, whatever its role; with or without parentheses.
 
@@ -133,9 +148,11 @@ def _current_grant() -> Grant:
     return grant
 
 
-def _keep_out_of_caches(response: flask.Response) -> flask.Response:
-    for name, value in GUARDED_HEADERS:
-        response.headers.setdefault(name, value)
+def _kept_out_of_caches(response: flask.Response) -> flask.Response:
+    for name, _ in response.headers:
+        if name.lower() == "cache-control":
+            return response
+    response.headers.add("Cache-Control", GUARDED_CACHE_CONTROL)
     return response
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import flask
 from flask.sansio.app import App
 
 from rolecall import Rolecall
@@ -16,12 +15,12 @@ def register_kit(app: App, kit: Rolecall) -> None:
         kits.append(kit)
 
 
-def current_kit() -> Rolecall:
-    """The kit of the current app.
+def kit_of(app: App) -> Rolecall:
+    """The only kit of ``app``.
 
     :raises ConfigurationError: if it has none, or several to choose from.
     """
-    kits: list[Rolecall] = flask.current_app.extensions.get("rolecall", [])
+    kits: list[Rolecall] = app.extensions.get("rolecall", [])
     if len(kits) == 1:
         return kits[0]
     if kits:

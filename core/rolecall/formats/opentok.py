@@ -8,11 +8,11 @@ from json import JSONEncoder
 from typing import Any
 
 from .. import jws, strict_json
-from ..errors import MalformedToken, UnknownKey, WrongTokenKind, shown
+from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind, shown
 from ..keys import KeyRing
 from ..tokens import SCOPE, ClaimRules, Grant, TokenOptions, wrong_claim
 
-_encode = JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False).encode
+_quoted = JSONEncoder().encode
 
 
 class OpenTokFormat:
@@ -31,30 +31,34 @@ class OpenTokFormat:
 
     def mint(self, options: TokenOptions) -> str:
         random = os.urandom(20)
-        claims = {
-            "session_id": options.session_id,
-            "role": options.role.wire_name,
-            "iat": options.issued_at,
-            "exp": options.expires_at,
-            "scope": SCOPE,
-            "iss": self._api_key,
-            "ist": "project",
-            "nonce": int.from_bytes(random[16:]),
-            "jti": random[:16].hex(),
-        }
+        # Written out, because a JSON encoder takes longer than the signature. Only data and layout hold anything that
+        # JSON must escape; the rest was validated to letters, digits, "-" and "_".
+        payload = (
+            f'{{"session_id":"{options.session_id}","role":"{options.role.wire_name}",'
+            f'"iat":{options.issued_at},"exp":{options.expires_at},"scope":"{SCOPE}",'
+            f'"iss":"{self._api_key}","ist":"project",'
+            f'"nonce":{int.from_bytes(random[16:])},"jti":"{random[:16].hex()}"'
+        )
         # The SDKs leave out what is empty.
         if options.layout:
-            claims["initial_layout_class_list"] = " ".join(options.layout)
+            payload += f',"initial_layout_class_list":{_quoted(" ".join(options.layout))}'
         if options.data:
-            claims["connection_data"] = options.data
-        return self._codec.sign(_encode(claims).encode())
+            payload += f',"connection_data":{_quoted(options.data)}'
+        return self._codec.sign(f"{payload}}}".encode())
 
     def verify(self, token: bytes, now: float) -> Grant:
         try:
             claims = strict_json.loads(self._codec.verify(token))
         except ValueError as error:
             raise MalformedToken(f"the token's payload is malformed: {error}") from None
-        self._check_kind(claims)
+        # A REST credential has the same key, the same typ and the same issuer, but no scope and no session_id.
+        if not (
+            claims.get("iss") == self._api_key
+            and claims.get("ist") == "project"
+            and "scope" in claims
+            and "session_id" in claims
+        ):
+            raise self._wrong_kind(claims)
         token_id = claims.get("jti")
         if token_id is None:
             token_id = hashlib.sha256(jws.split(token)[0]).hexdigest()
@@ -62,11 +66,9 @@ class OpenTokFormat:
             raise wrong_claim("jti", "a string of 1 to 255 characters")
         return self._rules.grant(claims, now, token_id)
 
-    def _check_kind(self, claims: dict[str, Any]) -> None:
+    def _wrong_kind(self, claims: dict[str, Any]) -> InvalidToken:
         if claims.get("iss") != self._api_key:
-            raise UnknownKey(f"the token's iss is {shown(claims.get('iss'))}, not this kit's API key")
+            return UnknownKey(f"the token's iss is {shown(claims.get('iss'))}, not this kit's API key")
         if claims.get("ist") != "project":
-            raise WrongTokenKind(f"the token's ist is {shown(claims.get('ist'))}; a client's token has 'project'")
-        # A REST credential has the same key, the same typ and the same issuer, and neither of these two.
-        if "scope" not in claims or "session_id" not in claims:
-            raise WrongTokenKind("the token is not for a client: it has no scope or no session_id")
+            return WrongTokenKind(f"the token's ist is {shown(claims.get('ist'))}; a client's token has 'project'")
+        return WrongTokenKind("the token is not for a client: it has no scope or no session_id")

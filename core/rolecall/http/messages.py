@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 #: The most bytes of a request's body that are read.
 MAX_BODY: Final = 16_384
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Request(NamedTuple):
     """A request that an adapter has translated.
 
     :param method: the HTTP method, in capitals.
@@ -24,14 +26,17 @@ class Request:
 
     method: str
     route: str
-    path_params: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: bytes = field(default=b"", repr=False)
+    path_params: Mapping[str, str] = _NONE
+    headers: Mapping[str, str] = _NONE
+    body: bytes = b""
     framework: str = ""
 
+    def __repr__(self) -> str:
+        # Neither headers nor body, which hold tokens.
+        return f"<Request {self.method} {self.route!r} by {self.framework or 'nobody'}>"
 
-@dataclass(frozen=True, slots=True)
-class Response:
+
+class Response(NamedTuple):
     """An answer that an adapter is to translate.
 
     :param status: the HTTP status.
@@ -41,4 +46,7 @@ class Response:
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = field(default=b"", repr=False)
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"

@@ -28,8 +28,8 @@ from .problems import json_bytes, problem
 
 _log: Final = logging.getLogger("rolecall")
 
-#: What the answers of guarded routes carry, unless they say otherwise themselves (RFC 6750, section 5.3).
-GUARDED_HEADERS: Final = (("Cache-Control", "no-store"),)
+#: The ``Cache-Control`` of the answers of guarded routes that set none themselves (RFC 6750, section 5.3).
+GUARDED_CACHE_CONTROL: Final = "no-store"
 
 Handler = Callable[[Engine, Request], Awaitable[Response]]
 

@@ -8,6 +8,8 @@ from typing import Any
 from .messages import MAX_BODY
 
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
+# Those that are asked for at every request need not be put together each time.
+_VARIABLES = {**_UNPREFIXED, "authorization": "HTTP_AUTHORIZATION"}
 
 
 class WsgiHeaders(Mapping[str, str]):
@@ -19,9 +21,14 @@ class WsgiHeaders(Mapping[str, str]):
         self._environ = environ
 
     def __getitem__(self, name: str) -> str:
-        variable = _UNPREFIXED.get(name) or "HTTP_" + name.upper().replace("-", "_")
+        variable = _VARIABLES.get(name) or "HTTP_" + name.upper().replace("-", "_")
         value: str = self._environ[variable]
         return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        # The mixin's way through an exception takes twice as long.
+        variable = _VARIABLES.get(name) or "HTTP_" + name.upper().replace("-", "_")
+        return self._environ.get(variable, default)
 
     def __iter__(self) -> Iterator[str]:
         for variable in self._environ:

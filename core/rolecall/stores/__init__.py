@@ -16,7 +16,7 @@ class Store(Protocol):
     Every method raises :class:`~rolecall.errors.StoreUnavailable` when the store does not answer.
     """
 
-    #: Whether a read takes microseconds, so that it may run on an event loop.
+    #: Whether :meth:`get_session` takes microseconds, so that it may run on an event loop.
     reads_inline: bool
     #: Whether a write does, too.
     writes_inline: bool
@@ -31,7 +31,11 @@ class Store(Protocol):
         """Mark a session as ended, whether or not it was added here. The first time given stays."""
 
     def has_ended(self, session_id: str) -> bool:
-        """Whether the session was ended. Asked for every token that is verified."""
+        """Whether the session was ended.
+
+        Asked for every token that is verified, also on an event loop, so it must answer within microseconds: a store
+        behind a network keeps what it needs for this in the process, in step with the others.
+        """
 
     def close(self) -> None:
         """Release what the store holds; it is not used afterwards."""

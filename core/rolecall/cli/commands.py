@@ -1,0 +1,346 @@
+"""The commands: each asks the kit for one thing, and shows the answer."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, Final, NoReturn, TypeVar
+
+import click
+
+from .. import __version__
+from ..errors import ConfigurationError, InvalidToken, MalformedToken, RolecallError
+from ..inspection import inspect_token
+from ..kit import Rolecall
+from ..sessions import ArchiveMode, MediaMode
+from .arguments import duration, moment_in_time, token_argument
+from .console import (
+    abandon_stdout,
+    prepare_stdout,
+    print_error,
+    print_json,
+    print_report,
+    without_long_arguments,
+)
+from .reports import (
+    Verdict,
+    grant_report,
+    inspection_report,
+    refusal,
+    session_report,
+    token_report,
+)
+
+REFUSED: Final = 1
+FAILED: Final = 2
+INTERRUPTED: Final = 130
+
+#: Without these there is no kit.
+ENVIRONMENT: Final = ("ROLECALL_API_KEY", "ROLECALL_API_SECRET")
+_CONFIGURE: Final = f"Set {ENVIRONMENT[0]} and {ENVIRONMENT[1]} in the environment; see: rolecall --help"
+_EXIT_CODES: Final = """\b
+Exit codes:
+  0  done
+  1  refused: the token, or a value asked for, is not valid
+  2  not carried out: wrong usage, configuration, or something out of reach
+"""
+
+Clock = Callable[[], float]
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class CommandLine(click.Group):
+    """The root command. It puts every error into a line or two, and into an exit code."""
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        """Run, and exit."""
+        extra["standalone_mode"] = False
+        try:
+            prepare_stdout()
+            sys.exit(super().main(*args, **extra) or 0)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+        except click.UsageError as error:
+            path = error.ctx.command_path if error.ctx else "rolecall"
+            print_error(without_long_arguments(error.format_message()), f"See: {path} --help")
+        except click.ClickException as error:
+            print_error(error.format_message())
+        except click.Abort:
+            sys.exit(INTERRUPTED)
+        except OSError as error:
+            print_error(error.strerror or str(error))
+            abandon_stdout()
+        sys.exit(FAILED)
+
+
+@contextmanager
+def answering(as_json: bool = False) -> Iterator[None]:
+    """Turn the kit's errors into an answer and an exit code."""
+    try:
+        yield
+    except RolecallError as error:
+        if as_json:
+            print_json(refusal(error))
+        else:
+            _explain(error)
+        # What maps to a status below 500 is the asker's; the rest is this machine's configuration or reach.
+        raise click.exceptions.Exit(REFUSED if error.status < 500 else FAILED) from None
+
+
+def _explain(error: RolecallError) -> None:
+    if isinstance(error, MalformedToken):
+        print_error(f"this is not a token that can be read: {error} ({error.code})")
+    elif isinstance(error, InvalidToken):
+        print_error(f"the token is refused: {error} ({error.code})", "See what is in it: rolecall token inspect -")
+    else:
+        print_error(f"{error} ({error.code})", _configuration_hint())
+
+
+def _configuration_hint() -> str:
+    return "" if all(map(os.environ.get, ENVIRONMENT)) else _CONFIGURE
+
+
+def _kit(clock: Clock, store: str | None) -> Rolecall:
+    options: dict[str, Any] = {} if store is None else {"store": store}
+    return Rolecall.from_env(clock=clock, **options)
+
+
+def _json_option(command: _Command) -> _Command:
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object, also for a refusal.")(command)
+
+
+def _store_option(command: _Command) -> _Command:
+    return click.option(
+        "--store",
+        metavar="URL",
+        help="Where sessions are kept: memory:// or sqlite:///file.db.  [default: ROLECALL_STORE, or memory://]",
+    )(command)
+
+
+def _token_argument(command: _Command) -> _Command:
+    return click.argument("token", metavar="TOKEN|-")(command)
+
+
+@click.group(
+    cls=CommandLine,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXIT_CODES,
+)
+@click.version_option(__version__, message="rolecall %(version)s")
+@click.pass_context
+def rolecall(context: click.Context) -> None:
+    """Sessions and role tokens for apps with live sessions.
+
+    \b
+    Configuration comes from the environment:
+      ROLECALL_API_KEY     the project's API key
+      ROLECALL_API_SECRET  its secret: 32 bytes or more, known to nobody else
+      ROLECALL_STORE       where sessions are kept (default: memory://)
+
+    A secret is never taken as an argument, because arguments show in the list of processes.
+
+    \b
+    Examples:
+      rolecall demo
+      rolecall session create
+      rolecall token generate SESSION_ID --role moderator --expires-in 2h
+      rolecall token inspect - < token.txt
+    """
+    if context.obj is None:
+        context.obj = time.time
+
+
+@rolecall.command(epilog=_EXIT_CODES)
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="The address to listen on.")
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65_535),
+    metavar="PORT",
+    help="The port to listen on.",
+)
+@click.option("--store", metavar="URL", help="Where the demo keeps its sessions, for example sqlite:///demo.db.")
+def demo(host: str, port: int, store: str | None) -> None:
+    """Run the demo app until Ctrl-C. It needs the extra "demo".
+
+    \b
+    Examples:
+      rolecall demo
+      rolecall demo --port 9000 --store sqlite:///demo.db
+    """
+    try:
+        import rolecall_demo
+    except ModuleNotFoundError as error:
+        print_error(f"the demo needs {error.name}, which is missing", 'Install it with: pip install "rolecall[demo]"')
+        raise click.exceptions.Exit(FAILED) from None
+    try:
+        with answering():
+            rolecall_demo.serve(host, port, store)
+    except KeyboardInterrupt:
+        return
+
+
+@rolecall.group()
+def session() -> None:
+    """Create sessions."""
+
+
+@session.command("create", epilog=_EXIT_CODES)
+@click.option("--location", metavar="IP", help="An IP address near the participants, as a hint.")
+@click.option(
+    "--media-mode",
+    type=click.Choice([str(mode) for mode in MediaMode]),
+    default=str(MediaMode.RELAYED),
+    show_default=True,
+    help="Whether media goes straight between the participants, or through a media server.",
+)
+@click.option(
+    "--archive-mode",
+    type=click.Choice([str(mode) for mode in ArchiveMode]),
+    default=str(ArchiveMode.MANUAL),
+    show_default=True,
+    help="Whether the session is recorded from its start; 'always' needs '--media-mode routed'.",
+)
+@click.option("--e2ee", is_flag=True, help="Encrypt media from end to end; needs '--media-mode routed'.")
+@_store_option
+@_json_option
+@click.pass_obj
+def create_session(
+    clock: Clock,
+    location: str | None,
+    media_mode: str,
+    archive_mode: str,
+    e2ee: bool,
+    store: str | None,
+    as_json: bool,
+) -> None:
+    """Create a session, and print its id.
+
+    The default store, memory://, forgets the session when this command ends. That is fine for minting tokens: the id
+    carries a tag made with your secret, which proves that it is yours. An app that looks sessions up, or ends them,
+    needs the store that it uses itself: --store sqlite:///app.db.
+
+    \b
+    Examples:
+      rolecall session create
+      rolecall session create --media-mode routed --archive-mode always
+      rolecall session create --store sqlite:///app.db --json
+    """
+    with answering(as_json), _kit(clock, store) as kit:
+        created = kit.create_session(location, media_mode, archive_mode, e2ee)
+        print_report(session_report(created), as_json)
+
+
+@rolecall.group()
+def token() -> None:
+    """Generate, verify and inspect tokens."""
+
+
+@token.command("generate", epilog=_EXIT_CODES)
+@click.argument("session_id", metavar="SESSION_ID")
+@click.option(
+    "--role",
+    default="publisher",
+    show_default=True,
+    metavar="ROLE",
+    help="subscriber, publisher, publisheronly or moderator.",
+)
+@click.option("--expires-in", type=duration, metavar="DURATION", help="For example 30m, 2h or 7d; a number is seconds.")
+@click.option("--expire-time", type=moment_in_time, metavar="TIME", help="Unix seconds, or ISO 8601 with a time zone.")
+@click.option("--data", metavar="TEXT", help="Describes the connection, for example a name; at most 1,000 characters.")
+@click.option("--layout", multiple=True, metavar="CLASS", help="An initial layout class; may be given several times.")
+@_store_option
+@_json_option
+@click.pass_obj
+def generate_token(
+    clock: Clock,
+    session_id: str,
+    role: str,
+    expires_in: timedelta | None,
+    expire_time: float | datetime | None,
+    data: str | None,
+    layout: tuple[str, ...],
+    store: str | None,
+    as_json: bool,
+) -> None:
+    """Mint a token for the session SESSION_ID, and print it.
+
+    It lives 24 hours unless --expires-in or --expire-time says otherwise, and at most 30 days.
+
+    \b
+    Examples:
+      rolecall token generate "$(rolecall session create)"
+      rolecall token generate SESSION_ID --role moderator --expires-in 2h --data "name=Ada"
+      rolecall token generate SESSION_ID --expire-time 2030-01-31T18:00:00Z --layout focus --layout small
+    """
+    if expires_in is not None and expire_time is not None:
+        raise click.UsageError("--expires-in and --expire-time exclude each other; give one of them")
+    expiry = expire_time if expires_in is None else expires_in
+    with answering(as_json), _kit(clock, store) as kit:
+        minted = kit.generate_token(session_id, role, expiry, data, layout)
+        print_report(token_report(minted, inspect_token(minted).claims), as_json)
+
+
+@token.command("verify", epilog=_EXIT_CODES)
+@_token_argument
+@click.option("--session-id", metavar="ID", help="Demand that the token is for this session.")
+@_store_option
+@_json_option
+@click.pass_obj
+def verify_token(clock: Clock, token: str, session_id: str | None, store: str | None, as_json: bool) -> None:
+    """Verify TOKEN: show what it grants, or why it is refused.
+
+    With '-' the token is read from stdin, which is better: arguments show in the list of processes.
+
+    \b
+    Examples:
+      rolecall token verify - < token.txt
+      rolecall token verify - --session-id SESSION_ID --json < token.txt
+    """
+    with answering(as_json), _kit(clock, store) as kit:
+        grant = kit.verify_token(token_argument(token), session_id)
+        print_report(grant_report(grant, clock()), as_json)
+
+
+@token.command("inspect", epilog=_EXIT_CODES)
+@_token_argument
+@_store_option
+@_json_option
+@click.pass_obj
+def inspect(clock: Clock, token: str, store: str | None, as_json: bool) -> None:
+    """Take TOKEN apart: its format, claims, role and times, and whether it is accepted.
+
+    It works for any token, also a refused one, and without a secret; then the signature is not checked. The signature
+    itself is not shown, so nobody can use the token with what is printed.
+
+    With '-' the token is read from stdin, which is better: arguments show in the list of processes. The exit code is 0
+    whenever the token could be shown, and 1 if it is not a token at all.
+
+    \b
+    Examples:
+      rolecall token inspect - < token.txt
+      rolecall token generate SESSION_ID | rolecall token inspect - --json
+    """
+    with answering(as_json):
+        text = token_argument(token)
+        inspection = inspect_token(text)
+        verdict = _verdict(text, clock, store)
+        print_report(inspection_report(inspection, verdict, clock()), as_json)
+
+
+def _verdict(token: str, clock: Clock, store: str | None) -> Verdict:
+    try:
+        with _kit(clock, store) as kit:
+            kit.verify_token(token)
+    except InvalidToken as error:
+        return Verdict(False, error.code, str(error))
+    except ConfigurationError as error:
+        return Verdict(None, error.code, str(error), _configuration_hint())
+    except RolecallError as error:
+        return Verdict(None, error.code, str(error))
+    return Verdict(True)

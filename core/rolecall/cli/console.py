@@ -1,0 +1,121 @@
+"""How answers and errors are printed: colours, marks and JSON, on whatever stdout is."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+import click
+
+from .reports import Grid, Line, Report, Tone, printable
+
+_STYLES: Final[Mapping[Tone, Mapping[str, Any]]] = {
+    Tone.PLAIN: {"reset": False},
+    Tone.GOOD: {"fg": "green", "bold": True},
+    Tone.BAD: {"fg": "red", "bold": True},
+    Tone.DOUBTFUL: {"fg": "yellow"},
+}
+_MARKS: Final = ("✓", "·")
+_ASCII_MARKS: Final = ("x", "-")
+_COLUMNS: Final = 3
+_LABEL_WIDTHS: Final = (8, 28)
+# A run of characters as long as a secret or a token, which an error about the arguments must not repeat.
+_LONG_ARGUMENT: Final = re.compile(r"[^\s'()]{32,}")
+
+
+def prepare_stdout() -> None:
+    """Let no character that stdout's encoding lacks stop an answer halfway."""
+    if sys.stdout is None:
+        raise OSError("stdout is closed")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def abandon_stdout() -> None:
+    """Send what is still buffered nowhere, so that the interpreter does not fail on it again when it exits."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (AttributeError, OSError):
+        return
+
+
+def print_report(report: Report, as_json: bool) -> None:
+    """Print an answer, as one JSON object or for people."""
+    if as_json:
+        print_json(report.data)
+    else:
+        _echo("\n\n".join("\n".join(_block(block)) for block in report.blocks))
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """Print one JSON object, in ASCII: no terminal can be steered by it, and every encoding has it."""
+    _echo(json.dumps(data, indent=2).replace("\x7f", "\\u007f"))
+
+
+def print_error(message: str, hint: str = "") -> None:
+    """Print what went wrong on stderr, in one line, and what to do in a second."""
+    for line in filter(None, (f"error: {message}", hint)):
+        click.echo(printable(" ".join(line.split())), file=sys.stderr, color=False)
+
+
+def without_long_arguments(message: str) -> str:
+    """``message`` without what may be a token or a secret that was passed in the wrong place."""
+    return _LONG_ARGUMENT.sub("(a long argument, not shown)", message)
+
+
+def _echo(text: str) -> None:
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    # The file is named because click would else write UTF-8 to an ASCII stdout. With None as the colour, it takes the
+    # colours out unless the file is a terminal.
+    click.echo(text, file=sys.stdout, color=False if plain else None)
+
+
+def _block(block: tuple[Line | Grid, ...]) -> list[str]:
+    narrowest, widest = _LABEL_WIDTHS
+    width = min(max(narrowest, *(len(part.label) for part in block)), widest)
+    lines: list[str] = []
+    for part in block:
+        lines += _grid(part, width) if isinstance(part, Grid) else _lines(part, width)
+    return lines
+
+
+def _lines(line: Line, width: int) -> list[str]:
+    if not line.text:
+        return [click.style(line.label, bold=True)]
+    first, *others = (click.style(text, **_STYLES[line.tone]) for text in line.text.split("\n"))
+    if not line.label:
+        return [first, *others]
+    return [_labelled(line.label, first, width), *(_labelled("", text, width) for text in others)]
+
+
+def _grid(grid: Grid, width: int) -> list[str]:
+    widest = max(len(name) for name, _ in grid.cells)
+    rows = [grid.cells[start : start + _COLUMNS] for start in range(0, len(grid.cells), _COLUMNS)]
+    labels = [grid.label] + [""] * (len(rows) - 1)
+    return [
+        _labelled(label, "  ".join(_cell(*cell, widest) for cell in row), width).rstrip()
+        for label, row in zip(labels, rows, strict=True)
+    ]
+
+
+def _cell(name: str, holds: bool, width: int) -> str:
+    held, missing = _marks()
+    text = click.style(f"{held} {name}", fg="green") if holds else click.style(f"{missing} {name}", dim=True)
+    return text + " " * (width - len(name))
+
+
+def _labelled(label: str, text: str, width: int) -> str:
+    return f"{click.style(label.ljust(width), dim=True)}  {text}"
+
+
+def _marks() -> tuple[str, str]:
+    try:
+        "".join(_MARKS).encode(sys.stdout.encoding or "ascii")
+    except (LookupError, UnicodeEncodeError):
+        return _ASCII_MARKS
+    return _MARKS

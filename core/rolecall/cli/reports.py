@@ -1,0 +1,257 @@
+"""What the commands show: each answer as lines for people and as one object for ``--json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import Enum, auto
+from typing import Any, Final
+
+from ..errors import RolecallError
+from ..inspection import Inspection
+from ..roles import Capability, Role, RoleTable
+from ..sessions import Session, record_fields
+from ..tokens import DEFAULT_LIFETIME, Grant
+
+# The registered claims (RFC 7519, section 4.1), and what two SDKs write beside them.
+_TIMES: Final = frozenset({"iat", "exp", "nbf", "create_time", "expire_time", "expireTime"})
+_MINUTE, _HOUR, _DAY, _YEAR = 60, 3600, 86_400, 365 * 86_400
+
+
+class Tone(Enum):
+    """How a line is meant."""
+
+    PLAIN = auto()
+    GOOD = auto()
+    BAD = auto()
+    DOUBTFUL = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A label and its text; one of the two may be empty. The text may have several lines."""
+
+    label: str
+    text: str = ""
+    tone: Tone = Tone.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Names, each with a mark whether it holds."""
+
+    label: str
+    cells: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One answer.
+
+    :param blocks: for people: lines and grids, in blocks that belong together.
+    :param data: for machines.
+    """
+
+    blocks: tuple[tuple[Line | Grid, ...], ...]
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a kit accepts a token.
+
+    :param accepted: None: it was not checked.
+    :param code: the error's code if it is refused.
+    :param detail: why it is refused, or was not checked.
+    :param hint: what to do about it.
+    """
+
+    accepted: bool | None
+    code: str | None = None
+    detail: str | None = None
+    hint: str = ""
+
+    def as_data(self) -> dict[str, Any]:
+        """As ``--json`` says it."""
+        return {"accepted": self.accepted, "code": self.code, "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """A moment as people read it.
+
+    :param seconds: Unix seconds.
+    :param utc: ISO 8601, in UTC.
+    :param relative: seen from now, for example ``in 23 h 59 min``.
+    """
+
+    seconds: float
+    utc: str
+    relative: str
+
+    def __str__(self) -> str:
+        return f"{self.utc} ({self.seconds}), {self.relative}"
+
+
+def session_report(session: Session) -> Report:
+    """A session that was created: its id for people and pipes, all its properties for machines."""
+    return Report(((Line("", session.session_id),),), record_fields(session))
+
+
+def token_report(token: str, claims: Mapping[str, Any]) -> Report:
+    """A token that was minted, and what it says."""
+    data = {"token": token, "session_id": claims["session_id"], "role": claims["role"], "expires_at": claims["exp"]}
+    return Report(((Line("", token),),), data)
+
+
+def grant_report(grant: Grant, now: float) -> Report:
+    """What an accepted token grants."""
+    lines = (
+        Line("accepted", "yes", Tone.GOOD),
+        Line("session", quoted(grant.session_id)),
+        *_role_lines(grant.role),
+        Line("data", "none" if grant.data is None else quoted(grant.data)),
+        Line("layout", ", ".join(map(quoted, grant.layout)) or "none"),
+        Line("issued", _time_text(grant.issued_at, now)),
+        Line("expires", _time_text(grant.expires_at, now)),
+        Line("token id", quoted(grant.token_id)),
+    )
+    data = {
+        "accepted": True,
+        "session_id": grant.session_id,
+        "role": str(grant.role),
+        "capabilities": _names(grant.role),
+        "data": grant.data,
+        "layout": list(grant.layout),
+        "issued_at": grant.issued_at,
+        "expires_at": grant.expires_at,
+        "token_id": grant.token_id,
+    }
+    return Report((lines,), data)
+
+
+def inspection_report(inspection: Inspection, verdict: Verdict, now: float) -> Report:
+    """A token taken apart, and whether it is accepted. Its signature is left out, so nobody can use what is shown."""
+    claims = inspection.claims
+    named = claims.get("role")
+    role = RoleTable().find(named) if isinstance(named, str) else None
+    head = [Line("format", inspection.format)]
+    if inspection.header:
+        head.append(Line("header", quoted(inspection.header)))
+    blocks = (
+        tuple(head),
+        (Line("claims"), *(_claim_line(name, value, now) for name, value in claims.items()), *_notes(claims, now)),
+        _role_lines(role) if role else (_unknown_role(named),),
+        (_verdict_line(verdict),),
+    )
+    times = {name: instant(value, now) for name, value in claims.items() if name in _TIMES}
+    data = {
+        "format": inspection.format,
+        "header": dict(inspection.header),
+        "claims": dict(claims),
+        "times": {name: asdict(time) for name, time in times.items() if time},
+        "role": role and str(role),
+        "capabilities": role and _names(role),
+        **verdict.as_data(),
+    }
+    return Report(blocks, data)
+
+
+def refusal(error: RolecallError) -> dict[str, Any]:
+    """An error as ``--json`` says it."""
+    return Verdict(False, error.code, str(error)).as_data()
+
+
+def quoted(value: object) -> str:
+    """A value of a token as JSON, in which nothing can steer a terminal."""
+    return printable(json.dumps(value, ensure_ascii=False))
+
+
+def printable(text: str) -> str:
+    """``text`` with an escape for each character that does not show as itself: controls, bidi marks, surrogates."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def instant(value: object, now: float) -> Instant | None:
+    """The moment that a claim means, or None if it is no time."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        utc = datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return None
+    return Instant(value, utc, relative(value - now))
+
+
+def relative(seconds: float) -> str:
+    """A distance from now: ``in 23 h 59 min``, ``3 days ago``, ``now``."""
+    distance = int(abs(seconds))
+    if distance == 0:
+        return "now"
+    text = _distance(distance)
+    return f"in {text}" if seconds > 0 else f"{text} ago"
+
+
+def _distance(seconds: int) -> str:
+    if seconds < _MINUTE:
+        return f"{seconds} s"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE} min"
+    if seconds < 2 * _DAY:
+        minutes = seconds % _HOUR // _MINUTE
+        return f"{seconds // _HOUR} h" + (f" {minutes} min" if minutes else "")
+    if seconds < 2 * _YEAR:
+        return f"{seconds // _DAY} days"
+    return f"{seconds // _YEAR} years"
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return character
+    number = ord(character)
+    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
+
+
+def _time_text(value: object, now: float) -> str:
+    time = instant(value, now)
+    return str(time) if time else quoted(value)
+
+
+def _claim_line(name: str, value: object, now: float) -> Line:
+    text = _time_text(value, now) if name in _TIMES else quoted(value)
+    return Line("  " + printable(name), text)
+
+
+def _notes(claims: Mapping[str, Any], now: float) -> tuple[Line, ...]:
+    """Two SDKs mint tokens that do not say when they expire."""
+    issued = instant(claims.get("iat"), now)
+    if "exp" in claims or issued is None:
+        return ()
+    expiry = instant(issued.seconds + DEFAULT_LIFETIME, now)
+    return (Line("  exp", f"none, so 24 hours after iat: {expiry}" if expiry else "none"),)
+
+
+def _role_lines(role: Role) -> tuple[Line | Grid, ...]:
+    cells = tuple((str(capability), capability in role.capabilities) for capability in Capability)
+    return Line("role", str(role)), Grid("may", cells)
+
+
+def _unknown_role(named: object) -> Line:
+    text = "the token names none" if named is None else f"{quoted(named)}, which is not a standard role"
+    return Line("role", text, Tone.DOUBTFUL)
+
+
+def _verdict_line(verdict: Verdict) -> Line:
+    if verdict.accepted:
+        return Line("accepted", "yes", Tone.GOOD)
+    detail = printable(f"{verdict.detail} ({verdict.code})")
+    hint = "\n" + verdict.hint if verdict.hint else ""
+    if verdict.accepted is None:
+        return Line("accepted", f"unknown: the signature was not checked\n{detail}{hint}", Tone.DOUBTFUL)
+    return Line("accepted", f"no: {detail}{hint}", Tone.BAD)
+
+
+def _names(role: Role) -> list[str]:
+    return [str(capability) for capability in Capability if capability in role.capabilities]

@@ -1,0 +1,282 @@
+"""How fast Rolecall is beside its floor and its peers: ``python tests/benchmarks/run.py``.
+
+All rows of a table run interleaved in one process, so that a drift of the machine's speed touches each alike. What counts
+is the median of the ratios inside a round, not an absolute time. Peers that are not installed are left out
+(``pip install -e ".[bench]"`` brings them).
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import gc
+import hmac
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from contextlib import suppress
+
+import flask
+import jwt
+from opentok import Client, Roles
+
+from rolecall import InvalidToken, Rolecall
+from rolecall_flask import require_role, rolecall_blueprint
+
+API_KEY = "123456"
+SECRET = "1234567890abcdef1234567890abcdef1234567890"
+DATA = "name=Ada Lovelace;id=4711;group=teachers"
+LAYOUT = ["focus", "small"]
+#: More tokens than a kit remembers, so that each is met as if for the first time.
+TOKENS = 6000
+FLOOR = "floor: json + base64 + hmac.digest"
+
+Row = Callable[[], object]
+Table = dict[str, Row]
+
+
+class Times:
+    """The seconds that each row of a table took, round by round."""
+
+    def __init__(self, table: Table, rounds: int, calls: int) -> None:
+        self.seconds: dict[str, list[float]] = {name: [] for name in table}
+        self.calls = calls
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(rounds):
+                for name, row in table.items():
+                    started = time.perf_counter()
+                    for _ in range(calls):
+                        row()
+                    self.seconds[name].append(time.perf_counter() - started)
+        finally:
+            gc.enable()
+
+    def microseconds(self, name: str) -> float:
+        return statistics.median(self.seconds[name]) / self.calls * 1e6
+
+    def ratio(self, name: str, base: str) -> float:
+        pairs = zip(self.seconds[name], self.seconds[base], strict=True)
+        return statistics.median(one / other for one, other in pairs)
+
+
+def show(title: str, times: Times, base: str) -> None:
+    print(f"\n{title:<44}{'µs':>9}{'× ' + base.partition(':')[0]:>22}")
+    for name in times.seconds:
+        print(f"  {name:<42}{times.microseconds(name):>9.2f}{times.ratio(name, base):>22.2f}")
+
+
+def target(what: str, value: float, bound: float, *, at_least: bool = False) -> None:
+    met = value >= bound if at_least else value <= bound
+    relation = "at least" if at_least else "at most"
+    print(f"  {'met   ' if met else 'MISSED'} {what}: {value:.3f} ({relation} {bound:g})")
+
+
+def tokens(rounds: int) -> None:
+    kit = Rolecall(API_KEY, SECRET)
+    session_id = kit.create_session().session_id
+    minted = [kit.generate_token(session_id, "moderator", None, DATA, LAYOUT) for _ in range(TOKENS)]
+    claims = dict(kit.verify_token(minted[0]).claims)
+    key = SECRET.encode()
+    opentok = Client(API_KEY, SECRET)
+
+    def next_token() -> Callable[[], str]:
+        return itertools.cycle(minted).__next__
+
+    def floor_mint() -> str:
+        signing_input = _encode(json.dumps({"alg": "HS256", "typ": "JWT"}).encode())
+        signing_input += b"." + _encode(json.dumps(claims, separators=(",", ":")).encode())
+        signature = hmac.digest(key, signing_input, "sha256")
+        return (signing_input + b"." + _encode(signature)).decode()
+
+    mint: Table = {
+        FLOOR: floor_mint,
+        "PyJWT encode": lambda: jwt.encode(claims, SECRET, algorithm="HS256"),
+        "opentok generate_token": lambda: opentok.generate_token(session_id, Roles.moderator, None, DATA, LAYOUT),
+        "Rolecall generate_token": lambda: kit.generate_token(session_id, "moderator", None, DATA, LAYOUT),
+    }
+    with suppress(ImportError):
+        from livekit import api
+
+        grants = api.VideoGrants(room_join=True, room=session_id)
+        mint["livekit-api to_jwt"] = lambda: (
+            api.AccessToken(API_KEY, SECRET).with_identity("ada").with_grants(grants).to_jwt()
+        )
+    times = Times(mint, rounds, 400)
+    show("mint HS256, everything validated", times, FLOOR)
+    ours = "Rolecall generate_token"
+    target("mint / floor", times.ratio(ours, FLOOR), 1.5)
+    target("opentok / mint", times.ratio("opentok generate_token", ours), 2, at_least=True)
+    if "livekit-api to_jwt" in mint:
+        target("livekit-api / mint", times.ratio("livekit-api to_jwt", ours), 5, at_least=True)
+
+    floor_next, first_next, jwt_next = next_token(), next_token(), next_token()
+    seen = minted[0]
+    forged = [token[:-8] + "AAAAAAAA" for token in minted[:50]]
+    forged_next = itertools.cycle(forged).__next__
+
+    def floor_verify() -> object:
+        signing_input, _, signature = floor_next().encode().rpartition(b".")
+        header, _, payload = signing_input.partition(b".")
+        json.loads(_decode(header))
+        if not hmac.compare_digest(_decode(signature), hmac.digest(key, signing_input, "sha256")):
+            raise ValueError
+        return json.loads(_decode(payload))
+
+    def refuse() -> None:
+        try:
+            kit.verify_token(forged_next())
+        except InvalidToken:
+            return
+        raise AssertionError("a forged token was accepted")
+
+    verify: Table = {
+        FLOOR: floor_verify,
+        "PyJWT decode": lambda: jwt.decode(jwt_next(), SECRET, algorithms=["HS256"]),
+        "Rolecall verify_token, first sight": lambda: kit.verify_token(first_next()),
+        "Rolecall verify_token, seen before": lambda: other.verify_token(seen),
+        "Rolecall verify_token, forged": refuse,
+    }
+    other = Rolecall(API_KEY, SECRET)
+    with suppress(ImportError):
+        verify["flask-jwt-extended decode_token"] = _flask_jwt_extended_decode()
+    times = Times(verify, rounds, 400)
+    show("verify HS256, everything checked", times, FLOOR)
+    first, again = "Rolecall verify_token, first sight", "Rolecall verify_token, seen before"
+    target("verify / floor", times.ratio(first, FLOOR), 1.25)
+    target("PyJWT decode / verify", times.ratio("PyJWT decode", first), 3.5, at_least=True)
+    if "flask-jwt-extended decode_token" in verify:
+        peer = times.ratio("flask-jwt-extended decode_token", first)
+        target("flask-jwt-extended / verify", peer, 10, at_least=True)
+    target("seen before, µs", times.microseconds(again), 1.5)
+    target("seen before / PyJWT decode", times.ratio(again, "PyJWT decode"), 0.05)
+    target("refuse a forged token / floor", times.ratio("Rolecall verify_token, forged", FLOOR), 0.5)
+
+
+def flask_views(rounds: int) -> None:
+    kit = Rolecall(API_KEY, SECRET)
+    session_id = kit.create_session().session_id
+    minted = [kit.generate_token(session_id, "moderator", data=DATA) for _ in range(TOKENS)]
+    app = flask.Flask("bench")
+    app.register_blueprint(rolecall_blueprint(kit), url_prefix="/video")
+    app.add_url_rule("/bare/<session_id>", "bare", lambda session_id: "ok")
+    guarded = require_role("moderator")(lambda session_id: "ok")
+    app.add_url_rule("/guarded/<session_id>", "guarded", guarded)
+    first = itertools.cycle(minted).__next__
+    table: Table = {
+        "bare view": _call(app, f"/bare/{session_id}", lambda: minted[0]),
+        "Rolecall guard, token seen before": _call(app, f"/guarded/{session_id}", lambda: minted[0]),
+        "Rolecall guard, first sight": _call(app, f"/guarded/{session_id}", first),
+    }
+    with suppress(ImportError):
+        table["flask-jwt-extended jwt_required"] = _flask_jwt_extended_view()
+    times = Times(table, rounds, 200)
+    show("one Flask request, app called directly", times, "bare view")
+    target("seen before / bare", times.ratio("Rolecall guard, token seen before", "bare view"), 1.2)
+    target("first sight / bare", times.ratio("Rolecall guard, first sight", "bare view"), 1.5)
+
+
+def imports(rounds: int) -> None:
+    table: Table = {name: _importing(name) for name in ("jwt, pluggy", "rolecall")}
+    times = Times(table, max(5, rounds // 3), 1)
+    show("import, a fresh interpreter each", times, "jwt, pluggy")
+    target("import rolecall / import jwt, pluggy", times.ratio("rolecall", "jwt, pluggy"), 1.2)
+
+
+def memory() -> None:
+    kit = Rolecall(API_KEY, SECRET)
+    session_id = kit.create_session().session_id
+    minted = [kit.generate_token(session_id, "moderator", data=DATA) for _ in range(2000)]
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for token in minted:
+        kit.verify_token(token)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    print("\nmemory")
+    target("KB per remembered token", (after - before) / len(minted) / 1000, 2.5)
+
+
+def _encode(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def _decode(text: bytes) -> bytes:
+    return base64.urlsafe_b64decode(text + b"==")
+
+
+def _call(app: flask.Flask, path: str, token: Callable[[], str]) -> Row:
+    """One request through the app's WSGI callable, without a server or a test client."""
+    base = {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "QUERY_STRING": "",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": None,
+        "wsgi.errors": sys.stderr,
+    }
+
+    def start_response(status: str, headers: object, exc_info: object = None) -> None:
+        if not status.startswith("200"):
+            raise AssertionError(status)
+
+    def call() -> object:
+        environ = {**base, "HTTP_AUTHORIZATION": "Bearer " + token()}
+        return b"".join(app(environ, start_response))
+
+    return call
+
+
+def _flask_jwt_extended_app() -> tuple[flask.Flask, str]:
+    from flask_jwt_extended import JWTManager, create_access_token
+
+    app = flask.Flask("peer")
+    app.config["JWT_SECRET_KEY"] = SECRET
+    JWTManager(app)
+    with app.app_context():
+        return app, create_access_token("ada", additional_claims={"role": "moderator", "data": DATA})
+
+
+def _flask_jwt_extended_decode() -> Row:
+    from flask_jwt_extended import decode_token
+
+    app, token = _flask_jwt_extended_app()
+    app.app_context().push()
+    return lambda: decode_token(token)
+
+
+def _flask_jwt_extended_view() -> Row:
+    from flask_jwt_extended import jwt_required
+
+    app, token = _flask_jwt_extended_app()
+    app.add_url_rule("/guarded", "guarded", jwt_required()(lambda: "ok"))
+    return _call(app, "/guarded", lambda: token)
+
+
+def _importing(modules: str) -> Row:
+    return lambda: subprocess.run([sys.executable, "-c", f"import {modules}"], check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=60, help="how often each row runs (60)")
+    rounds = parser.parse_args().rounds
+    print(f"Python {sys.version.split()[0]}, PyJWT {jwt.__version__}, {rounds} rounds, medians")
+    tokens(rounds)
+    flask_views(rounds)
+    imports(rounds)
+    memory()
+
+
+if __name__ == "__main__":
+    main()

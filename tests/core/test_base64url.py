@@ -1,0 +1,74 @@
+"""Base64url has one text for each value, and no other text is read."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rolecall import base64url
+
+ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+OUTSIDE = bytes(set(range(256)) - set(ALPHABET))
+
+
+def reads(text: bytes) -> bool:
+    try:
+        base64url.decode(text)
+    except ValueError:
+        return False
+    return True
+
+
+@given(st.binary(max_size=300))
+def test_encoding_is_that_of_the_standard_library_without_padding(data):
+    assert base64url.encode(data) == urlsafe_b64encode(data).rstrip(b"=")
+
+
+@given(st.binary(max_size=300))
+def test_what_is_encoded_decodes_to_itself(data):
+    assert base64url.decode(base64url.encode(data)) == data
+
+
+@given(st.binary(max_size=12) | st.lists(st.sampled_from(ALPHABET + b"+/= \n"), max_size=40).map(bytes))
+def test_a_text_that_is_read_is_the_only_text_of_its_value(text):
+    if reads(text):
+        assert base64url.encode(base64url.decode(text)) == text
+
+
+def test_the_empty_text_is_the_empty_value():
+    assert base64url.decode(b"") == b""
+
+
+@pytest.mark.parametrize(("length", "values"), [(1, 0), (2, 256), (3, 65536)])
+def test_as_many_short_texts_are_read_as_there_are_values(length, values):
+    assert sum(map(reads, map(bytes, product(ALPHABET, repeat=length)))) == values
+
+
+def test_two_characters_with_one_outside_the_alphabet_are_refused():
+    pairs = [bytes(pair) for a in ALPHABET for b in OUTSIDE for pair in ((a, b), (b, a))]
+    assert [pair for pair in pairs if reads(pair)] == []
+
+
+@pytest.mark.parametrize("text", [b"QUJD", b"QUJDRA", b"QUJDREU", b"QUJDREVG"])
+def test_no_character_outside_the_alphabet_is_passed_over(text):
+    spoilt = [text[:i] + bytes([c]) * n + text[i:] for i in range(len(text) + 1) for c in OUTSIDE for n in range(1, 5)]
+    assert [bad for bad in spoilt if reads(bad)] == []
+
+
+@pytest.mark.parametrize("text", [b"QQ==", b"QUI=", b"QUJD=", b"QUJD====", b"=", b"==", b"QQ=", b"Q=Q=", b"QUJDR==="])
+def test_padding_is_refused(text):
+    assert not reads(text)
+
+
+@pytest.mark.parametrize("text", [b"QR", b"Qf", b"QUJ", b"QUL", b"__", b"___"])
+def test_unused_bits_that_are_not_zero_are_refused(text):
+    assert not reads(text)
+
+
+@pytest.mark.parametrize("text", [b"A", b"ABCDE", b"A" * 401])
+def test_a_length_that_cannot_be_is_refused(text):
+    assert not reads(text)

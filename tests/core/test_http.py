@@ -1,0 +1,422 @@
+"""HTTP without a framework: credentials, problems and challenges, bodies and headers, and answers to whatever comes."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from rolecall import Rolecall, errors
+from rolecall.driver import drive
+from rolecall.errors import (
+    BodyTooLarge,
+    ConfigurationError,
+    InsufficientRole,
+    InvalidRequest,
+    InvalidToken,
+    MalformedCredential,
+    MethodNotAllowed,
+    MissingCredential,
+    PolicyDenied,
+    RolecallError,
+    SessionNotFound,
+    StoreUnavailable,
+    WrongSession,
+)
+from rolecall.http.credentials import bearer_token
+from rolecall.http.messages import MAX_BODY, Request, Response
+from rolecall.http.problems import json_bytes, problem, quotable
+from rolecall.http.service import ROUTES, Route, admit, respond
+from rolecall.http.wsgi import WsgiHeaders, read_body
+from rolecall.policies import AllowAnyone
+from rolecall.roles import ANY_TOKEN, Requirement
+
+KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+NOW = 1_795_186_800.0
+
+#: RFC 6750, section 3: the characters of an error_description.
+DESCRIPTION = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]*")
+
+
+@pytest.fixture(scope="module")
+def open_kit():
+    with Rolecall(KEY, SECRET, clock=lambda: NOW, plugins=[AllowAnyone("moderator")]) as kit:
+        yield kit
+
+
+@pytest.fixture(scope="module")
+def session_id(open_kit) -> str:
+    return open_kit.create_session().session_id
+
+
+# -- credentials -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Bearer t", "bearer t", "BEARER t", "BeArEr t", "Bearer   t", " Bearer t ", "\tBearer t\t"],
+)
+def test_the_scheme_has_any_case_and_space_around_it(value):
+    assert bearer_token({"authorization": value}) == "t"
+
+
+@pytest.mark.parametrize("token", ["a.b.c", "T1==YWJj+/=", "~!$&'()*-._:;?@[]^`{|}", "x" * 10_000])
+def test_a_token_is_handed_on_as_it_stands(token):
+    assert bearer_token({"authorization": f"Bearer {token}"}) == token
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer t"},
+        {"authorization": ""},
+        {"authorization": " \t"},
+        {"authorization": "Basic dXNlcjpwYXNz"},
+        {"authorization": "t"},
+        {"authorization": "Token t"},
+        {"proxy-authorization": "Bearer t"},
+        {"x-opentok-auth": "t"},
+    ],
+    ids=repr,
+)
+def test_another_scheme_or_header_is_no_credential(headers):
+    with pytest.raises(MissingCredential):
+        bearer_token(headers)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Bearer",
+        "Bearer ",
+        "Bearer\tt",
+        "Bearer \tt",
+        "Bearer t\tu",
+        "Bearer t u",
+        "Bearer Bearer t",
+        "Bearer t,u",
+        "Bearer t,",
+        "Bearer ,",
+        "Bearer t, Bearer u",
+        "Bearer t\nX: y",
+        "Bearer t\r\n\r\nu",
+        "Bearer t\x0bu",
+        "Bearer t\xa0u",
+        "Bearer t\u2028u",
+        "Bearer:t",
+        "Bearert",
+        "Basic dXNlcjpwYXNz, Bearer t",
+        "Basic dXNlcjpwYXNz,bearer t",
+    ],
+    ids=ascii,
+)
+def test_what_is_not_one_token_is_malformed(value):
+    with pytest.raises(MalformedCredential):
+        bearer_token({"authorization": value})
+
+
+@given(st.text() | st.text().map("Bearer {}".format))
+@example("Bearer \ud800")
+def test_a_header_is_one_token_or_one_of_two_errors(value):
+    try:
+        token = bearer_token({"authorization": value})
+    except (MissingCredential, MalformedCredential):
+        return
+    assert value.strip()[:6].lower() == "bearer"
+    assert value.strip().endswith(token)
+    assert not re.search(r"[\s,]", token)
+
+
+# -- problems --------------------------------------------------------------------------------------
+
+
+def every_error() -> list[RolecallError]:
+    """One of each class of the exception tree."""
+
+    def classes(base):
+        yield base
+        for one in base.__subclasses__():
+            yield from classes(one)
+
+    arguments = {InsufficientRole: ("role:moderator",), MethodNotAllowed: (("GET", "OPTIONS"),)}
+    found = {one for one in classes(RolecallError) if one.__module__ == errors.__name__}
+    return [one('what "was" wrong\r\n', *arguments.get(one, ())) for one in sorted(found, key=lambda one: one.__name__)]
+
+
+@pytest.mark.parametrize("error", every_error(), ids=lambda error: type(error).__name__)
+def test_every_error_is_a_problem(error):
+    response = problem(error)
+    headers = dict(response.headers)
+    assert len(headers) == len(response.headers)
+    assert (headers["Content-Type"], headers["Cache-Control"]) == ("application/problem+json", "no-store")
+    members = json.loads(response.body)
+    assert list(members) == ["title", "status", "detail", "code"]
+    assert (members["status"], members["code"]) == (response.status, error.code) == (error.status, error.code)
+    assert members["title"]
+    assert all(value.isprintable() and value.isascii() for value in headers.values())
+
+
+@pytest.mark.parametrize("error", every_error(), ids=lambda error: type(error).__name__)
+def test_a_fault_of_the_server_does_not_tell_what_it_was(error):
+    response = problem(error)
+    assert (b"was" in response.body.replace(b"answer", b"")) == (error.status < 500)
+
+
+@pytest.mark.parametrize("error", every_error(), ids=lambda error: type(error).__name__)
+def test_every_401_has_a_challenge(error):
+    has_one = "WWW-Authenticate" in dict(problem(error).headers)
+    assert has_one or error.status != 401
+
+
+@pytest.mark.parametrize(
+    ("error", "challenge"),
+    [
+        (MissingCredential("no token"), 'Bearer realm="rolecall"'),
+        (
+            MalformedCredential("two tokens"),
+            'Bearer realm="rolecall", error="invalid_request", error_description="two tokens"',
+        ),
+        (InvalidToken("bad"), 'Bearer realm="rolecall", error="invalid_token", error_description="bad"'),
+        (WrongSession("other"), 'Bearer realm="rolecall", error="insufficient_scope", error_description="other"'),
+        (
+            InsufficientRole("too little", "role:moderator"),
+            'Bearer realm="rolecall", error="insufficient_scope", error_description="too little", '
+            'scope="role:moderator"',
+        ),
+        (InvalidRequest("bad"), None),
+        (PolicyDenied("no"), None),
+        (SessionNotFound("none"), None),
+        (BodyTooLarge("long"), None),
+        (StoreUnavailable("down"), None),
+        (ConfigurationError("wrong"), None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_challenge_is_that_of_rfc_6750(error, challenge):
+    assert dict(problem(error).headers).get("WWW-Authenticate") == challenge
+
+
+def test_a_method_that_is_not_allowed_is_told_which_are():
+    response = problem(MethodNotAllowed("no", ("GET", "HEAD", "OPTIONS")))
+    assert dict(response.headers)["Allow"] == "GET, HEAD, OPTIONS"
+
+
+@given(st.text())
+@example('"')
+@example("\\")
+@example("\r\nX-Evil: 1")
+@example("\ud800")
+def test_a_description_never_holds_a_quote_or_a_control(text):
+    assert DESCRIPTION.fullmatch(quotable(text))
+    assert len(quotable(text)) == len(text)
+
+
+@given(st.text(alphabet=st.characters(min_codepoint=0x20, max_codepoint=0x7E, exclude_characters='"\\')))
+def test_a_description_keeps_what_it_may_hold(text):
+    assert quotable(text) == text
+
+
+@given(st.text(), st.text())
+@example("\ud800", "\udfff")
+def test_whatever_an_error_says_is_a_sound_answer(message, code):
+    for error in (PolicyDenied(message, code), InvalidToken(message), MalformedCredential(message)):
+        response = problem(error)
+        assert json.loads(response.body)["status"] == error.status
+        for _, value in response.headers:
+            assert not re.search(r"[^\x20-\x7e]", value)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner)))
+def test_json_is_compact_utf_8(value):
+    body = json_bytes({"value": value})
+    assert json.loads(body.decode()).keys() == {"value"}
+    assert body.startswith(b'{"value":')
+
+
+# -- bodies and headers ----------------------------------------------------------------------------
+
+
+class Pieces:
+    """A stream that hands out at most so many bytes at a time, and counts them."""
+
+    def __init__(self, body: bytes, most: int) -> None:
+        self._stream, self._most, self.taken = io.BytesIO(body), most, 0
+
+    def read(self, size: int) -> bytes:
+        piece = self._stream.read(min(size, self._most))
+        self.taken += len(piece)
+        return piece
+
+
+@given(length=st.integers(0, 3 * MAX_BODY), most=st.integers(200, 40_000))
+@example(MAX_BODY - 1, 40_000)
+@example(MAX_BODY, 40_000)
+@example(MAX_BODY + 1, 40_000)
+@example(MAX_BODY + 2, 1000)
+def test_a_body_is_read_up_to_one_byte_beyond_the_cap(length, most):
+    stream = Pieces(b"x" * length, most)
+    assert read_body(stream.read) == b"x" * min(length, MAX_BODY + 1)
+    assert stream.taken <= MAX_BODY + 1
+
+
+def test_a_body_is_put_together_in_order():
+    assert read_body(Pieces(b"0123456789", 3).read) == b"0123456789"
+
+
+ENVIRON = {
+    "REQUEST_METHOD": "POST",
+    "HTTP_AUTHORIZATION": "Bearer t",
+    "HTTP_X_OPENTOK_AUTH": "u",
+    "CONTENT_TYPE": "application/json",
+    "CONTENT_LENGTH": "2",
+    "wsgi.input": None,
+}
+
+
+def test_wsgi_headers_are_found_by_lower_case_name():
+    headers = WsgiHeaders(ENVIRON)
+    assert headers["authorization"] == headers.get("authorization") == "Bearer t"
+    assert (headers["x-opentok-auth"], headers["content-type"], headers["content-length"]) == (
+        "u",
+        "application/json",
+        "2",
+    )
+
+
+@pytest.mark.parametrize("name", ["accept", "request-method", "request_method", "wsgi.input", "", "http-authorization"])
+def test_wsgi_headers_hold_nothing_else(name):
+    headers = WsgiHeaders(ENVIRON)
+    assert name not in headers
+    assert headers.get(name) is None
+    assert headers.get(name, "default") == "default"
+    with pytest.raises(KeyError):
+        _ = headers[name]
+
+
+def test_wsgi_headers_are_a_mapping():
+    headers = WsgiHeaders(ENVIRON)
+    assert sorted(headers) == ["authorization", "content-length", "content-type", "x-opentok-auth"]
+    assert len(headers) == 4
+    assert dict(headers) == {name: headers[name] for name in headers}
+
+
+@pytest.mark.parametrize("environ", [{}, {"CONTENT_TYPE": "", "CONTENT_LENGTH": ""}], ids=repr)
+def test_wsgi_headers_may_be_empty(environ):
+    assert list(WsgiHeaders(environ)) == []
+    assert not WsgiHeaders(environ).get("content-type")
+
+
+# -- answers ---------------------------------------------------------------------------------------
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=10,
+)
+members = st.dictionaries(
+    st.sampled_from(
+        ["role", "expire_time", "expires_in", "data", "initial_layout_class_list", "location", "media_mode", "e2ee"]
+    )
+    | st.text(max_size=5),
+    values
+    | st.sampled_from(["moderator", "routed", "203.0.113.7", "fe80::1%é", "fe80::1%~~", NOW, NOW + 60, [], ["focus"]]),
+    max_size=4,
+)
+bodies = st.binary(max_size=200) | members.map(lambda value: json.dumps(value).encode())
+texts = st.text(max_size=40)
+headers = st.fixed_dictionaries(
+    {"content-type": st.just("application/json") | texts}, optional={"authorization": texts, "accept": texts}
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    route=st.sampled_from(ROUTES),
+    method=st.sampled_from(["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT"]) | texts,
+    path=texts | st.none(),
+    headers=headers,
+    body=bodies,
+    token=st.booleans(),
+)
+def test_every_request_has_an_answer_below_500(open_kit, session_id, route, method, path, headers, body, token):
+    if token:
+        headers = {**headers, "authorization": f"Bearer {open_kit.generate_token(session_id, 'publisher')}"}
+    request = Request(method, "/", {"session_id": session_id if path is None else path}, headers, body)
+    response = drive(respond(open_kit.engine, route, request))
+    assert 200 <= response.status < 500
+    if response.body:
+        assert isinstance(json.loads(response.body), dict)
+    if response.status not in (204, 405):
+        assert dict(response.headers)["Cache-Control"] == "no-store"
+    for _, value in response.headers:
+        assert not re.search(r"[^\x20-\x7e]", value)
+
+
+@settings(max_examples=300, deadline=None)
+@given(authorization=texts | st.text(max_size=40).map("Bearer {}".format), bound=texts | st.none())
+def test_no_made_up_token_is_admitted(open_kit, authorization, bound):
+    request = Request("GET", "/", headers={"authorization": authorization})
+    response = drive(admit(open_kit.engine, request, ANY_TOKEN, bound))
+    assert isinstance(response, Response)
+    assert response.status in (400, 401)
+
+
+def test_a_good_token_is_admitted(open_kit, session_id):
+    token = open_kit.generate_token(session_id, "moderator")
+    request = Request("GET", "/", headers={"authorization": f"Bearer {token}"})
+    grant = drive(admit(open_kit.engine, request, Requirement.of_role("moderator"), session_id))
+    assert (grant.session_id, grant.role) == (session_id, "moderator")
+
+
+def test_options_asks_nothing_of_the_store(open_kit):
+    for route in ROUTES:
+        response = drive(respond(open_kit.engine, route, Request("OPTIONS", "/")))
+        assert (response.status, response.headers) == (204, (("Allow", ", ".join(route.methods)),))
+
+
+async def broken(engine, request):
+    raise RuntimeError(f"the innermost secret of {request.route}")
+
+
+async def unavailable(engine, request):
+    raise StoreUnavailable("the innermost secret is out of reach")
+
+
+@pytest.mark.parametrize(
+    ("handler", "status", "code"), [(broken, 500, "rolecall_error"), (unavailable, 503, "store_unavailable")]
+)
+def test_a_fault_is_a_problem_without_its_text_and_is_logged(open_kit, caplog, handler, status, code):
+    response = drive(respond(open_kit.engine, Route("/x", "x", {"GET": handler}), Request("GET", "/x")))
+    assert (response.status, json.loads(response.body)["code"]) == (status, code)
+    assert b"innermost" not in response.body
+    assert "innermost" not in str(response.headers)
+    assert "the innermost secret" in caplog.text
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_a_fault_while_a_request_is_admitted_lets_nobody_in(open_kit, session_id, monkeypatch, caplog):
+    def fail(self, session_id):
+        raise RuntimeError("the innermost secret")
+
+    token = open_kit.generate_token(session_id)
+    monkeypatch.setattr("rolecall.stores.memory.MemoryStore.has_ended", fail)
+    request = Request("GET", "/", headers={"authorization": f"Bearer {token}"})
+    response = drive(admit(open_kit.engine, request, ANY_TOKEN, None))
+    assert isinstance(response, Response)
+    assert response.status == 500
+    assert b"innermost" not in response.body
+    assert "the innermost secret" in caplog.text
+    assert token not in caplog.text
+
+
+def test_a_request_and_an_answer_show_no_token_where_they_are_printed():
+    request = Request("POST", "/x", {}, {"authorization": "Bearer secret-token"}, b"secret-token")
+    response = Response(201, (("Content-Type", "application/json"),), b'{"token":"secret-token"}')
+    for value in (request, response, [request, response], {"request": request}):
+        assert "secret-token" not in repr(value)
+        assert "secret-token" not in str(value)

@@ -1,0 +1,217 @@
+"""The kit: what an app holds."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+
+from rolecall import Rolecall
+from rolecall.errors import (
+    ConfigurationError,
+    ExpiredToken,
+    InvalidKey,
+    InvalidSessionId,
+    RevokedToken,
+    RolecallError,
+    SessionEnded,
+    SessionNotFound,
+    WrongSession,
+)
+from rolecall.stores.memory import MemoryStore
+
+SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+
+
+def test_a_session_issues_a_token_that_verifies(kit):
+    session = kit.create_session()
+    token = session.generate_token("moderator", timedelta(minutes=5), "name=Ada")
+
+    grant = kit.verify_token(token, session_id=session.session_id)
+
+    assert (grant.role, grant.data, grant.expires_at - grant.issued_at) == ("moderator", "name=Ada", 300)
+
+
+def test_a_token_for_another_session_is_refused_when_one_is_demanded(kit):
+    with pytest.raises(WrongSession):
+        kit.verify_token(kit.create_session().generate_token(), kit.create_session().session_id)
+
+
+def test_a_token_expires_even_when_it_was_verified_before(kit, clock):
+    token = kit.create_session().generate_token(expire_time=timedelta(seconds=60))
+    assert kit.verify_token(token)
+
+    clock.now += 60
+    assert kit.verify_token(token), "the leeway is granted"
+    clock.now += 10
+    with pytest.raises(ExpiredToken):
+        kit.verify_token(token)
+
+
+def test_an_ended_session_issues_no_token_and_its_tokens_are_refused(kit):
+    session = kit.create_session()
+    token = session.generate_token()
+    assert kit.verify_token(token)
+
+    kit.end_session(session.session_id)
+    kit.end_session(session.session_id)
+
+    with pytest.raises(SessionEnded):
+        session.generate_token()
+    with pytest.raises(RevokedToken):
+        kit.verify_token(token)
+    assert kit.get_session(session.session_id).ended_at is not None
+
+
+def test_a_session_is_found_with_its_properties(kit):
+    made = kit.create_session("203.0.113.7", "routed", "always")
+    assert kit.get_session(made.session_id) == made
+
+
+def test_a_session_that_the_store_does_not_know_is_not_found(make_kit):
+    one, other = make_kit(), make_kit()
+    with pytest.raises(SessionNotFound):
+        other.get_session(one.create_session().session_id)
+
+
+def test_workers_without_a_shared_store_mint_for_each_others_sessions(make_kit):
+    one, other = make_kit(), make_kit()
+    token = other.generate_token(one.create_session().session_id)
+    assert one.verify_token(token)
+
+
+def test_two_kits_share_nothing(make_kit):
+    ours, theirs = make_kit(), make_kit(api_secret=SECRET)
+    session = ours.create_session()
+
+    with pytest.raises(InvalidSessionId):
+        theirs.generate_token(session.session_id)
+    with pytest.raises(RolecallError):
+        theirs.verify_token(session.generate_token())
+
+
+@pytest.mark.parametrize("store", ["memory://", "sqlite:///{tmp}/kit.db"])
+def test_async_methods_do_what_the_sync_ones_do(make_kit, tmp_path, store):
+    kit = make_kit(store=store.format(tmp=tmp_path))
+
+    async def use():
+        session = await kit.aio.create_session(media_mode="routed")
+        token = await session.generate_token("subscriber", data="x")
+        assert (await kit.aio.verify_token(token)).role == "subscriber"
+        await kit.aio.end_session(session.session_id)
+        with pytest.raises(RevokedToken):
+            await kit.aio.verify_token(token)
+        return await kit.aio.get_session(session.session_id)
+
+    session = asyncio.run(use())
+    assert kit.get_session(session.session_id).ended_at == session.ended_at
+
+
+def test_a_slow_store_does_not_hold_up_the_event_loop(make_kit):
+    class Slow(MemoryStore):
+        reads_inline = writes_inline = False
+
+        def add_session(self, record):
+            time.sleep(0.3)
+            super().add_session(record)
+
+    kit = make_kit(store=Slow())
+
+    async def count_while_creating():
+        creating = asyncio.create_task(kit.aio.create_session())
+        ticks = 0
+        while not creating.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        return ticks
+
+    assert asyncio.run(count_while_creating()) > 10
+
+
+def test_closing_a_kit_leaves_no_thread(make_kit):
+    from rolecall import Allow, hookimpl
+
+    class Async:
+        @hookimpl
+        async def rolecall_vote_session(self, request):
+            return Allow()
+
+    kit = make_kit(plugins=[Async()])
+    kit.create_session()
+    assert [t for t in threading.enumerate() if t.name == "rolecall-background"]
+
+    kit.close()
+
+    deadline = time.monotonic() + 5
+    while [t for t in threading.enumerate() if t.name == "rolecall-background"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# -- configuration ---------------------------------------------------------------------------------
+
+
+def test_from_env_reads_key_secret_and_store(tmp_path):
+    environ = {
+        "ROLECALL_API_KEY": "project",
+        "ROLECALL_API_SECRET": SECRET,
+        "ROLECALL_STORE": f"sqlite:///{tmp_path}/env.db",
+    }
+    with Rolecall.from_env(environ) as kit:
+        assert kit.verify_token(kit.create_session().generate_token())
+        assert (tmp_path / "env.db").exists()
+        assert kit.api_key == "project"
+
+
+@pytest.mark.parametrize("missing", ["ROLECALL_API_KEY", "ROLECALL_API_SECRET"])
+def test_from_env_says_which_variable_is_missing(missing):
+    environ = {"ROLECALL_API_KEY": "project", "ROLECALL_API_SECRET": SECRET}
+    del environ[missing]
+    with pytest.raises(ConfigurationError, match=missing):
+        Rolecall.from_env(environ)
+
+
+def test_arguments_win_over_the_environment():
+    environ = {"ROLECALL_API_KEY": "project", "ROLECALL_API_SECRET": SECRET}
+    with Rolecall.from_env(environ, api_key="other") as kit:
+        assert kit.api_key == "other"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"api_key": 123456},
+        {"api_key": ""},
+        {"api_key": "a~b"},
+        {"api_key": "k" * 65},
+        {"leeway": 61},
+        {"leeway": -1},
+        {"leeway": True},
+        {"leeway": float("nan")},
+        {"format": "jwt"},
+        {"accept": ["opentok", "none"]},
+        {"store": "mysql://root:hunter2@localhost/db"},
+        {"store": "memory"},
+        {"store": object()},
+    ],
+)
+def test_a_wrong_argument_stops_start_up(make_kit, wrong):
+    with pytest.raises(ConfigurationError) as error:
+        make_kit(**wrong)
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize("secret", ["", None, "short", "a" * 40, "a-string-secret-at-least-256-bits-long"])
+def test_a_weak_secret_stops_start_up(make_kit, secret):
+    with pytest.raises(InvalidKey) as error:
+        make_kit(api_secret=secret)
+    assert not secret or secret not in str(error.value)
+
+
+def test_repr_shows_no_secret(make_kit, tmp_path):
+    kit = make_kit(api_secret=SECRET, store=f"sqlite:///{tmp_path}/kit.db")
+    session = kit.create_session()
+    assert SECRET not in repr([kit, kit.aio, session, kit.engine, vars(kit), vars(kit._state)])

@@ -1,0 +1,147 @@
+"""Votes, and the rule that combines them."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rolecall import Allow, Capability, Deny, Role
+from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault
+from rolecall.policy import Ballot, decide, narrowed_capabilities, narrowed_expiry, narrowed_role
+from rolecall.roles import STANDARD_ROLES, RoleTable
+
+NOW = 1_000_000
+LATER = NOW + 3600
+ROLES = RoleTable()
+
+allows = st.builds(
+    Allow,
+    max_role=st.none() | st.sampled_from(STANDARD_ROLES),
+    latest_expiry=st.none() | st.integers(NOW - 10, LATER + 10),
+    capabilities=st.none() | st.frozensets(st.sampled_from(list(Capability))),
+)
+votes = st.none() | allows | st.builds(Deny, st.sampled_from(["no", "never"]))
+faults = st.just("it raised ValueError")
+ballots = st.lists(
+    st.builds(Ballot, plugin=st.just(""), vote=votes) | st.builds(Ballot, plugin=st.just(""), fault=faults),
+    max_size=5,
+).map(lambda cast: [Ballot(f"p{number}", ballot.vote, ballot.fault) for number, ballot in enumerate(cast)])
+
+
+def outcome(cast, role=Role.MODERATOR):
+    """What a request for ``role`` comes to under these ballots: the refusal, or what is granted."""
+    decision = decide(cast)
+    if refusal := decision.refusal():
+        return type(refusal), str(refusal)
+    try:
+        granted = narrowed_role(role, decision.limits, ROLES)
+        return granted, granted.capabilities, narrowed_expiry(LATER, decision.limits, NOW)
+    except PolicyDenied as refusal:
+        return type(refusal), str(refusal)
+
+
+def test_nobody_voting_denies():
+    assert not decide([]).allowed
+
+
+def test_abstaining_alone_denies():
+    assert not decide([Ballot("a"), Ballot("b")]).allowed
+
+
+def test_one_allow_is_enough():
+    assert decide([Ballot("a"), Ballot("b", Allow())]).allowed
+
+
+def test_a_deny_outweighs_every_allow():
+    decision = decide([Ballot("a", Allow()), Ballot("b", Deny("no", code="no_way")), Ballot("c", Allow())])
+
+    refusal = decision.refusal()
+
+    assert isinstance(refusal, PolicyDenied)
+    assert (str(refusal), refusal.code) == ("no", "no_way")
+
+
+def test_a_fault_outweighs_every_allow_and_names_the_plugin():
+    refusal = decide([Ballot("a", Allow()), Ballot("b", fault="it raised OSError")]).refusal()
+
+    assert isinstance(refusal, PolicyFault)
+    assert "'b'" in str(refusal)
+    assert "'b'" not in refusal.public_message
+
+
+@given(ballots)
+def test_the_order_of_plugins_never_matters(cast):
+    assert len({outcome(order) for order in permutations(cast)}) == 1
+
+
+@given(ballots, votes)
+def test_another_plugin_never_widens_what_the_others_allow(cast, vote):
+    before, after = outcome(cast), outcome([*cast, Ballot("one more", vote)])
+    if isinstance(before[0], Role) and isinstance(after[0], Role):
+        assert after[1] <= before[1]
+        assert after[2] <= before[2]
+    else:
+        # What was denied by a vote stays denied; only "nobody allowed" can turn into an allowance.
+        assert not isinstance(after[0], Role) or "no policy" in before[1]
+
+
+@given(st.sampled_from(STANDARD_ROLES), st.lists(allows, max_size=4))
+def test_a_narrowed_role_never_exceeds_what_was_asked_for_or_any_limit(role, limits):
+    try:
+        granted = narrowed_role(role, limits, ROLES)
+    except PolicyDenied:
+        return
+    assert granted.capabilities <= narrowed_capabilities(role.capabilities, limits, ROLES)
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit", "granted"),
+    [
+        (Role.MODERATOR, Allow(), Role.MODERATOR),
+        (Role.MODERATOR, Allow(max_role="publisher"), Role.PUBLISHER),
+        (Role.PUBLISHER, Allow(max_role="moderator"), Role.PUBLISHER),
+        (Role.MODERATOR, Allow(max_role="publisheronly"), Role.PUBLISHER_ONLY),
+        (Role.PUBLISHER, Allow(capabilities=["connect", "subscribe"]), Role.SUBSCRIBER),
+        (Role.PUBLISHER, Allow(capabilities=["connect", "subscribe", "publish"]), Role.SUBSCRIBER),
+    ],
+)
+def test_a_limit_narrows_to_the_greatest_role_below_it(asked, limit, granted):
+    assert narrowed_role(asked, [limit], ROLES) == granted
+
+
+def test_limits_that_leave_no_role_deny():
+    with pytest.raises(PolicyDenied):
+        narrowed_role(Role.SUBSCRIBER, [Allow(max_role="publisheronly")], ROLES)
+
+
+def test_a_limit_in_the_past_denies():
+    with pytest.raises(PolicyDenied):
+        narrowed_expiry(LATER, [Allow(latest_expiry=NOW)], NOW)
+
+
+def test_a_limit_that_names_no_role_is_a_fault_of_the_policy():
+    with pytest.raises(PolicyFault, match="does not exist"):
+        narrowed_role(Role.PUBLISHER, [Allow(max_role="modrator")], ROLES)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Allow(latest_expiry="tomorrow"),
+        lambda: Allow(latest_expiry=True),
+        lambda: Allow(latest_expiry=float("nan")),
+        lambda: Deny(reason=7),
+        lambda: Deny(code=7),
+    ],
+)
+def test_votes_refuse_limits_that_are_none(make):
+    with pytest.raises(ConfigurationError):
+        make()
+
+
+def test_an_unknown_capability_in_a_vote_is_an_error():
+    with pytest.raises(ValueError, match="fly"):
+        Allow(capabilities=["fly"])

@@ -1,0 +1,84 @@
+"""The docs name what the code has: every error, every hook, every public name."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import rolecall
+import rolecall_flask
+from rolecall import errors, hookspecs
+from rolecall.cli.commands import rolecall as cli
+
+ROOT = Path(__file__).parents[2]
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def tree(error: type[errors.RolecallError], depth: int = 0) -> list[tuple[str, ...]]:
+    """Each error and, below it, those that derive from it, as the rows of the table have them."""
+    name = "– " * depth + f"`{error.__name__}`"
+    row = (name, f"`{error.code}`", str(error.status), f"`{error.challenge}`" if error.challenge else "")
+    return [row, *(below for child in error.__subclasses__() for below in tree(child, depth + 1))]
+
+
+def test_the_table_of_errors_is_the_tree():
+    rows = [tuple(cell.strip() for cell in line.split("|")[1:5]) for line in page("docs/errors.md").splitlines()]
+    assert [row for row in rows if row and "`" in row[0]] == tree(errors.RolecallError)
+
+
+def test_every_hook_has_a_heading_with_its_exact_signature():
+    hooks = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("rolecall_")}
+    signatures = {f"{name}{inspect.signature(hook)}".replace("'", "") for name, hook in hooks.items()}
+    assert set(re.findall(r"^### `(rolecall_.*)`$", page("docs/policies.md"), re.MULTILINE)) == signatures
+
+
+def test_the_table_of_roles_has_what_each_may():
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page("docs/tokens.md").splitlines()]
+    capabilities = next(row for row in rows if row[:2] == ["role", "connect"])[1:]
+    assert set(capabilities) == set(rolecall.Capability)
+    documented = {
+        row[0].strip("`"): {name for name, mark in zip(capabilities, row[1:], strict=True) if mark == "x"}
+        for row in rows
+        if len(row) == 7 and row[0].startswith("`")
+    }
+    known = rolecall.roles.STANDARD_ROLES
+    assert documented == {str(role): set(role.capabilities) for role in known}
+
+
+def test_every_argument_of_the_kit_is_in_the_configuration():
+    names = re.findall(r"^\| `(\w+)` \|", page("docs/configuration.md").partition("## Environment")[0], re.MULTILINE)
+    assert names == list(inspect.signature(rolecall.Rolecall).parameters)
+
+
+def test_every_command_is_in_the_table():
+    commands = re.findall(r"^\| `rolecall ([a-z ]+)", page("docs/command-line.md"), re.MULTILINE)
+    known = [f"{group} {name}" for group in ("session", "token") for name in cli.commands[group].commands]
+    assert sorted(map(str.strip, commands)) == sorted(["demo", *known])
+
+
+def test_the_apis_page_names_every_package():
+    modules = re.findall(r"automodule:: (\S+)", page("docs/api.md"))
+    assert {rolecall.__name__, rolecall_flask.__name__, errors.__name__} <= set(modules)
+
+
+def test_the_app_of_the_readme_has_at_most_ten_lines():
+    app = next(
+        block
+        for block in re.findall(r"^```python\n(.*?)^```$", page("README.md"), re.DOTALL | re.MULTILINE)
+        if "Flask(__name__)" in block
+    )
+    assert len(list(filter(str.strip, app.splitlines()))) <= 10
+
+
+def test_the_changelog_has_the_version():
+    assert f"## [{rolecall.__version__}]" in page("CHANGELOG.md")
+
+
+def test_every_link_between_pages_leads_somewhere():
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    links = [(page, target) for page in pages for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", page.read_text())]
+    assert [(page.name, target) for page, target in links if not (page.parent / target).exists()] == []
