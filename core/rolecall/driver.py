@@ -81,8 +81,11 @@ class BackgroundLoop:
         async def settle() -> None:
             try:
                 done.set_result(await awaitable)
-            except BaseException as error:
+            except Exception as error:
                 done.set_exception(error)
+            except BaseException as error:
+                # A hook that exits, or whose task is cancelled, must not end the thread that waits for it.
+                done.set_exception(RuntimeError(f"{type(error).__name__} in the background"))
 
         loop = self._running()
         tasks = set()  # the loop itself holds tasks only weakly
@@ -117,4 +120,16 @@ class BackgroundLoop:
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_forever()
+    loop.run_until_complete(_cancel_all())
     loop.close()
+
+
+async def _cancel_all() -> None:
+    """Cancel what still runs, so that no thread waits for it in vain."""
+    import asyncio
+
+    await asyncio.sleep(0)  # what was called soon has become a task
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -10,6 +10,7 @@ from . import plugins as loaded
 from .driver import Driver
 from .errors import (
     InsufficientRole,
+    InvalidData,
     MalformedToken,
     RevokedToken,
     SessionEnded,
@@ -19,7 +20,7 @@ from .errors import (
 from .formats import Format
 from .hookspecs import AccessRequest, Actor, SessionRequest, TokenRequest
 from .http.messages import Request
-from .jws import raw_token
+from .jws import MAX_TOKEN_LENGTH, raw_token
 from .plugins import Plugins
 from .policy import Allow, narrowed_capabilities, narrowed_expiry, narrowed_role
 from .roles import Requirement, RoleTable
@@ -139,7 +140,7 @@ class Engine:
             actor = None if http is None else await self.identify(http)
             request = SessionRequest(*properties, actor=actor, http=http)
             decision = await loaded.vote(
-                state.plugins.vote_session, request, self._driver, _TRUSTED if http is None else None
+                state.plugins.vote_session, request, self._driver, _TRUSTED if http is None else None, state.roles
             )
             if refusal := decision.refusal():
                 raise refusal
@@ -188,7 +189,14 @@ class Engine:
                 raise _ended()
         else:
             options = await self._voted_options(options, now, http)
-        return state.mint.mint(options), options
+        token = state.mint.mint(options)
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise InvalidData(
+                f"data and layout make a token of {len(token)} characters, and at most {MAX_TOKEN_LENGTH} are read; "
+                "control characters, and in T1 all but ASCII, take several each: "
+                "send an identifier, and keep the rest in the app"
+            )
+        return token, options
 
     def verify_token(self, token: object, session_id: str | None = None) -> Grant:
         """Not async: nothing in it waits, whatever the store."""
@@ -210,7 +218,7 @@ class Engine:
             return grant
         now = state.clock()
         request = AccessRequest(grant, requirement, session_id, now, http)
-        decision = await loaded.vote(state.plugins.vote_access, request, self._driver, _ROLE_SUFFICES)
+        decision = await loaded.vote(state.plugins.vote_access, request, self._driver, _ROLE_SUFFICES, state.roles)
         if refusal := decision.refusal():
             raise refusal
         narrowed = self._narrowed_grant(grant, decision.limits, now)
@@ -223,7 +231,7 @@ class Engine:
         if session is None and http is not None:
             # From outside an id is not enough, not even one of ours: a session that is not known cannot be open.
             raise SessionNotFound("the store knows no session of this id")
-        if session is not None and session.ended_at is not None:
+        if state.store.has_ended(options.session_id):
             raise _ended()
         actor = None if http is None else await self.identify(http)
         request = TokenRequest(
@@ -238,7 +246,7 @@ class Engine:
             http=http,
         )
         decision = await loaded.vote(
-            state.plugins.vote_token, request, self._driver, _TRUSTED if http is None else None
+            state.plugins.vote_token, request, self._driver, _TRUSTED if http is None else None, state.roles
         )
         if refusal := decision.refusal():
             raise refusal

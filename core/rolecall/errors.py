@@ -72,7 +72,7 @@ class InvalidSessionOption(InvalidRequest):
 
 
 class InvalidRole(InvalidRequest):
-    """The name of a role that is not registered."""
+    """The name of a role that does not exist."""
 
     code = "invalid_role"
 
@@ -238,6 +238,9 @@ class BodyTooLarge(RolecallError):
     code = "body_too_large"
     status = 413
 
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the body is longer than {limit} bytes")
+
 
 class UnsupportedMediaType(RolecallError):
     """The request's body is not of the type that is read."""
@@ -263,7 +266,7 @@ class StoreUnavailable(Unavailable):
 
 
 class PolicyFault(Unavailable):
-    """A policy raised, outlived its deadline, or answered with something that is not a vote."""
+    """A policy raised, or answered with something that is not a vote."""
 
     code = "policy_fault"
 
@@ -279,6 +282,11 @@ def shown(value: object, limit: int = 24) -> str:
     if isinstance(value, bool | int | float | None):
         return repr(value) if not isinstance(value, int) or abs(value) < 10**24 else "a huge int"
     return f"a value of type {type(value).__name__}"
+
+
+def kind(value: object) -> str:
+    """What ``value`` is, where showing any of it could show a secret that was put in the wrong place."""
+    return f"a text of {len(value)} characters" if isinstance(value, str) else f"of type {type(value).__name__}"
 
 
 def moment(seconds: float) -> str:

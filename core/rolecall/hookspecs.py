@@ -97,7 +97,7 @@ class AccessRequest:
 
 @hookspec
 def rolecall_identify(request: Request) -> Actor | None:
-    """Say who makes a request to one of the kit's own routes.
+    """Say who asks the kit's own routes for a session or a token.
 
     Called once for each such request, before the votes. Return an :class:`Actor`, or None for "not mine". Two plugins
     that name two different actors, an exception, or anything else returned refuse the request.

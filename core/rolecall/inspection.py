@@ -37,7 +37,8 @@ def inspect_token(token: str) -> Inspection:
 
     if t1.T1Format.recognizes(raw):
         partner_id, signature, data = t1.open_envelope(raw)
-        claims = {"partner_id": partner_id.decode("ascii"), **t1.read_fields(data)}
+        named = {"partner_id": partner_id.decode("ascii")}
+        claims = {**named, **t1.read_fields(data), **named}  # first in order, and not to be replaced by a field
         return Inspection("t1", {}, claims, signature.decode("ascii"))
     _, header, payload, signature = split(raw)
     try:

@@ -92,18 +92,13 @@ class Codec:
 
         :raises InvalidToken: a subclass that says what was wrong.
         """
-        signing_input, _, signature = token.rpartition(b".")
-        header, _, payload = signing_input.partition(b".")
-        key = self._keys_by_header.get(header)
-        if key is None:
-            split(token)
-            key = self._key_for(read_header(header))
+        signing_input, header, payload, signature = split(token)
+        key = self._keys_by_header.get(header) or self._key_for(read_header(header))
         try:
             if not key.verify(signing_input, base64url.decode(signature)):
                 raise BadSignature("the token's signature does not fit its content")
             if len(self._keys_by_header) < _MAX_HEADERS:
                 self._keys_by_header[header] = key
-            # A third dot would be in here, and is not in the alphabet.
             return base64url.decode(payload)
         except ValueError as error:
             raise MalformedToken(f"the token's payload or signature is malformed: {error}") from None

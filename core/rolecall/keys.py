@@ -13,7 +13,7 @@ from jwt.algorithms import HMACAlgorithm
 from jwt.exceptions import InvalidKeyError
 
 from . import base64url
-from .errors import InvalidKey, shown
+from .errors import InvalidKey, kind, shown
 
 #: An HMAC secret has at least as many bytes as its hash (RFC 7518, section 3.2).
 MIN_SECRET_BYTES: Final = 32
@@ -38,7 +38,7 @@ class Key:
         :raises InvalidKey: for a secret that is missing or too short, and for a public key, which is no secret.
         """
         if kid is not None and not (isinstance(kid, str) and 0 < len(kid) <= MAX_KID_LENGTH and kid.isascii()):
-            raise InvalidKey(f"a kid is a string of 1 to {MAX_KID_LENGTH} ASCII characters, not {shown(kid)}")
+            raise InvalidKey(f"a kid is a string of 1 to {MAX_KID_LENGTH} ASCII characters, not {kind(kid)}")
         self._material = _secret_bytes(secret)
         self._mac = hmac.new(self._material, digestmod=_HS256.hash_alg)
         self.algorithm = "HS256"
@@ -51,7 +51,7 @@ class Key:
         :raises InvalidKey: for another type or algorithm, or for a key that is not meant for signatures.
         """
         if not isinstance(jwk, Mapping):
-            raise InvalidKey(f"a JWK is a JSON object, not {shown(jwk)}")
+            raise InvalidKey(f"a JWK is a JSON object, not {kind(jwk)}")
         if jwk.get("kty") != "oct":
             raise InvalidKey(f"a JWK with kty 'oct' is expected, not {shown(jwk.get('kty'))}")
         if jwk.get("alg", "HS256") != "HS256":
@@ -103,9 +103,9 @@ class KeyRing:
     __slots__ = ("_anonymous", "_by_kid", "_keys")
 
     def __init__(self, keys: Iterable[Key]) -> None:
-        self._keys = tuple(keys)
-        if not self._keys:
-            raise InvalidKey("a key ring needs a key")
+        self._keys = tuple(keys) if isinstance(keys, Iterable) else ()
+        if not self._keys or not all(isinstance(key, Key) for key in self._keys):
+            raise InvalidKey("a key ring is made of at least one Key, and of nothing else")
         self._by_kid = {key.kid: key for key in self._keys}
         if len(self._by_kid) != len(self._keys):
             raise InvalidKey("two keys of one ring have the same kid; each needs its own")
@@ -138,13 +138,16 @@ class KeyRing:
 def _secret_bytes(secret: str | bytes) -> bytes:
     if not isinstance(secret, str | bytes):
         raise InvalidKey(f"a secret is text or bytes, not {type(secret).__name__}")
-    try:
-        material = secret.encode() if isinstance(secret, str) else secret
-    except UnicodeEncodeError:
-        raise InvalidKey("the secret holds a lone surrogate; it has no bytes in UTF-8") from None
+    material = _encoded(secret) if isinstance(secret, str) else secret
+    if material is None:
+        raise InvalidKey("the secret holds a lone surrogate; it has no bytes in UTF-8")
     if not material:
         raise InvalidKey("the secret is empty")
-    _refuse_public_key(material)
+    if _is_public_key(material):
+        raise InvalidKey(
+            "the secret is a public key, a certificate or a JWK, which others may know; "
+            "an HMAC secret is random bytes that only this service has"
+        )
     if len(material) < MIN_SECRET_BYTES:
         raise InvalidKey(
             f"the secret has {len(material)} bytes; HS256 needs at least {MIN_SECRET_BYTES}. "
@@ -153,20 +156,29 @@ def _secret_bytes(secret: str | bytes) -> bytes:
     return material
 
 
-def _refuse_public_key(material: bytes) -> None:
-    """A public key is known to everybody, so as an HMAC secret it would let anybody sign."""
-    trimmed = material.removeprefix(b"\xef\xbb\xbf").strip()
-    readings = [material, trimmed]
+# These two return rather than raise, so that no exception that holds the secret hangs on the error as its context.
+
+
+def _encoded(secret: str) -> bytes | None:
+    try:
+        return secret.encode()
+    except UnicodeEncodeError:
+        return None
+
+
+def _is_public_key(material: bytes) -> bool:
+    """Whether ``material`` is known to everybody: as an HMAC secret, a public key would let anybody sign."""
+    started = material.lstrip().removeprefix(b"\xef\xbb\xbf").lstrip()
+    readings = [material, started, started.rstrip()]
+    compact = b"".join(started.split()).rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
     with suppress(ValueError):
-        readings.append(b64decode(trimmed, validate=True))
+        readings.append(b64decode(compact + b"=" * (-len(compact) % 4), validate=True))
     for reading in filter(None, readings):
         try:
             _HS256.prepare_key(reading)
         except InvalidKeyError:
-            raise InvalidKey(
-                "the secret is a public key, a certificate or a JWK, which others may know; "
-                "an HMAC secret is random bytes that only this service has"
-            ) from None
+            return True
+    return False
 
 
 # SHA-256 of secrets of 32 bytes and more that stand in standards, documentation and word lists.

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from .driver import InlineDriver, LoopDriver, drive
 from .engine import Engine, State
-from .errors import ConfigurationError, shown
+from .errors import ConfigurationError, kind, shown
 from .formats import Format, find_format
 from .keys import Key, KeyRing, refuse_published
 from .plugins import Plugins
@@ -56,22 +56,28 @@ class Rolecall:
     ) -> None:
         _check_api_key(api_key)
         _check_leeway(leeway)
+        if not callable(clock):
+            raise ConfigurationError(f"clock is {shown(clock)}; expected a function that returns Unix seconds")
         key = Key(api_secret)
         refuse_published(key)
         keys = KeyRing([key])
         roles = RoleTable()
         rules = ClaimRules(roles, leeway)
 
-        def make(name: str) -> Format:
-            return find_format(name)(api_key, keys, rules)
-
+        find_format(format)
+        formats: dict[str, Format] = {name: find_format(name)(api_key, keys, rules) for name in accept}
+        if format not in formats:
+            raise ConfigurationError(
+                f"accept is {', '.join(formats) or 'empty'}, without the format {shown(format)} that the kit mints; "
+                "it could not verify its own tokens"
+            )
         self._api_key = api_key
         self._state = State(
             session_ids=SessionIds(api_key, key),
             roles=roles,
             rules=rules,
-            mint=make(format),
-            accept=tuple(map(make, accept)),
+            mint=formats[format],
+            accept=tuple(formats.values()),
             plugins=Plugins(plugins),
             clock=clock,
             store=open_store(store),  # last, so that nothing stays open when another argument is wrong
@@ -247,7 +253,7 @@ class AsyncRolecall:
 def _check_api_key(api_key: object) -> None:
     if not isinstance(api_key, str) or not _API_KEY.fullmatch(api_key):
         raise ConfigurationError(
-            f"api_key is {shown(api_key)}; expected a string of 1 to 64 letters, digits and '-', "
+            f"api_key is {kind(api_key)}; expected a string of 1 to 64 letters, digits and '-', "
             'even where the key is a number: api_key="123456"'
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, NamedTuple
 
 import pluggy
@@ -14,6 +14,7 @@ from .errors import PluginError, PolicyFault, shown
 from .hookspecs import Actor
 from .http.messages import Request
 from .policy import Allow, Ballot, Decision, Deny, decide
+from .roles import RoleTable
 
 _PREFIX: Final = "rolecall_"
 #: The plugin name of the kit's own rule.
@@ -38,6 +39,8 @@ class Plugins:
     def __init__(self, plugins: Iterable[object] = ()) -> None:
         manager = pluggy.PluginManager("rolecall")
         manager.add_hookspecs(hookspecs)
+        if not isinstance(plugins, Iterable) or isinstance(plugins, str):
+            raise PluginError(f"plugins is {shown(plugins)}; expected a list: plugins=[…]")
         for plugin in plugins:
             _register(manager, plugin)
         self.names = tuple(sorted(name for name, _ in manager.list_name_plugin()))
@@ -51,6 +54,8 @@ def _register(manager: pluggy.PluginManager, plugin: object) -> None:
     name = _name(plugin)
     if inspect.isclass(plugin):
         raise PluginError(f"plugin {name} is a class; pass an instance of it: {name}()")
+    if name == BUILT_IN:
+        raise PluginError(f"the name {BUILT_IN!r} is the kit's own; give the plugin a `name` attribute of its own")
     if manager.has_plugin(name) or manager.is_registered(plugin):
         raise PluginError(f"two plugins have the name {name!r}; give one a `name` attribute of its own")
     known = {hook for hook in vars(hookspecs) if hook.startswith(_PREFIX)}
@@ -108,43 +113,53 @@ def _callable(implementation: pluggy.HookImpl) -> Callable[[object], object]:
 
 
 async def vote(
-    implementations: Iterable[Implementation], request: object, driver: Driver, built_in: Allow | None
+    implementations: Collection[Implementation],
+    request: object,
+    driver: Driver,
+    built_in: Allow | None,
+    roles: RoleTable,
 ) -> Decision:
     """Collect every plugin's vote on ``request``.
 
     :param built_in: the kit's own vote: it allows what the server's own code asks for, and abstains otherwise.
     """
-    votes = [await _ballot(item, request, driver) for item in implementations]
-    decision = decide([Ballot(BUILT_IN, built_in), *votes])
+    ballots = [await _ballot(item, request, driver, roles) for item in implementations]
+    decision = decide([Ballot(BUILT_IN, built_in), *ballots])
     if not decision.allowed:
-        _log_denials(decision)
+        _log_denials(decision, request)
     return decision
 
 
-def _log_denials(decision: Decision) -> None:
+def _log_denials(decision: Decision, request: object) -> None:
     import logging  # not free to import, and rarely needed
 
     log = logging.getLogger("rolecall")
+    asked = type(request).__name__
+    if len(decision.ballots) == 1:
+        log.warning("a %s was denied because no plugin votes on it; pass Rolecall(plugins=…) a policy", asked)
     for ballot in decision.ballots:
         if isinstance(ballot.vote, Deny):
-            log.info("policy %r denied: %s %s", ballot.plugin, ballot.vote.reason, ballot.vote.detail)
+            log.info("the policy %r denied a %s: %s %s", ballot.plugin, asked, ballot.vote.reason, ballot.vote.detail)
 
 
-async def _ballot(implementation: Implementation, request: object, driver: Driver) -> Ballot:
+async def _ballot(implementation: Implementation, request: object, driver: Driver, roles: RoleTable) -> Ballot:
     try:
         answer = await _answer(implementation, request, driver)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Ballot(implementation.plugin, fault=_raised(error))
     # Exact types, never truthiness: whatever else comes back is no vote for anything.
-    if answer is None or type(answer) is Allow or type(answer) is Deny:
+    if answer is None or type(answer) is Deny:
         return Ballot(implementation.plugin, answer)
-    return Ballot(
-        implementation.plugin,
-        fault=f"it returned {shown(answer)}; a vote is None, Allow(…) or Deny(…)",
-    )
+    if type(answer) is not Allow:
+        fault = f"it returned {shown(answer)}; a vote is None, Allow(…) or Deny(…)"
+        return Ballot(implementation.plugin, fault=fault)
+    if answer.max_role is not None and roles.find(answer.max_role) is None:
+        fault = f"it set max_role to {shown(answer.max_role)}; the roles are {', '.join(roles)}"
+        return Ballot(implementation.plugin, fault=fault)
+    return Ballot(implementation.plugin, answer)
 
 
-def _raised(error: Exception) -> str:
+def _raised(error: BaseException) -> str:
     """What was raised and where; not its message, which could hold anything."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
@@ -169,7 +184,7 @@ async def identify(implementations: Iterable[Implementation], request: Request, 
     for implementation in implementations:
         try:
             answer = await _answer(implementation, request, driver)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _identify_fault(implementation, _raised(error)) from error
         if answer is None:
             continue

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from .errors import ConfigurationError, shown
 from .hookspecs import SessionRequest, TokenRequest, hookimpl
-from .policy import Allow
-from .roles import Role
+from .policy import Allow, Vote
+from .roles import STANDARD_ROLES, Role, RoleTable
 
 
 class AllowAnyone:
     """Whoever reaches the kit's routes may create sessions, and get tokens up to a role.
 
-    For demonstrations, closed networks, and apps that guard the kit's routes themselves.
+    For demonstrations, closed networks, and apps that guard the kit's routes themselves. What the server's own code
+    asks for is none of its business.
 
-    :param max_role: the highest role that is given out.
+    :param max_role: the highest role that is given out: a standard role's name, or a :class:`~rolecall.Role`.
+    :raises ConfigurationError: for a role that does not exist.
     """
 
     def __init__(self, max_role: str = Role.PUBLISHER) -> None:
-        if not isinstance(max_role, str) or not max_role:
-            raise ConfigurationError(f"max_role is {shown(max_role)}; expected the name of a role")
+        if not isinstance(max_role, Role) and RoleTable().find(max_role) is None:
+            raise ConfigurationError(
+                f"max_role is {shown(max_role)}; expected one of {', '.join(STANDARD_ROLES)}, or a Role"
+            )
         self._allow = Allow(max_role=max_role, reason="anyone may")
 
     @hookimpl
-    def rolecall_vote_session(self, request: SessionRequest) -> Allow:
-        return self._allow
+    def rolecall_vote_session(self, request: SessionRequest) -> Vote:
+        return self._allow if request.http else None
 
     @hookimpl
-    def rolecall_vote_token(self, request: TokenRequest) -> Allow:
-        return self._allow
+    def rolecall_vote_token(self, request: TokenRequest) -> Vote:
+        return self._allow if request.http else None

@@ -26,8 +26,10 @@ class Allow:
     reason: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.max_role, str | None):
+            raise ConfigurationError(f"max_role is {shown(self.max_role)}; expected a role or the name of one")
         if self.capabilities is not None:
-            object.__setattr__(self, "capabilities", frozenset(map(Capability, self.capabilities)))
+            object.__setattr__(self, "capabilities", _capabilities(self.capabilities))
         expiry = self.latest_expiry
         if expiry is not None and (isinstance(expiry, bool) or not isinstance(expiry, int | float) or expiry != expiry):
             raise ConfigurationError(f"latest_expiry is {shown(expiry)}; expected Unix seconds")
@@ -109,15 +111,15 @@ def decide(ballots: Iterable[Ballot]) -> Decision:
 def narrowed_capabilities(
     held: frozenset[Capability], limits: Iterable[Allow], roles: RoleTable
 ) -> frozenset[Capability]:
-    """The capabilities of ``held`` that every one of ``limits`` leaves."""
+    """The capabilities of ``held`` that every one of ``limits`` leaves.
+
+    :raises InvalidRole: for a ``max_role`` that does not exist; a vote with such a limit is a fault before it counts.
+    """
     for limit in limits:
         if limit.max_role is not None:
-            highest = roles.find(limit.max_role)
-            if highest is None:
-                raise PolicyFault(f"a policy set max_role to {shown(limit.max_role)}, which does not exist")
-            held &= highest.capabilities
+            held &= roles.get(limit.max_role).capabilities
         if limit.capabilities is not None:
-            held &= frozenset(map(Capability, limit.capabilities))
+            held &= _capabilities(limit.capabilities)
     return held
 
 
@@ -145,3 +147,12 @@ def narrowed_expiry(expires_at: float, limits: Iterable[Allow], now: float) -> i
     if earliest <= int(now):
         raise PolicyDenied("the policies of this service allow no token that lives on from now")
     return int(earliest)
+
+
+def _capabilities(names: Iterable[str]) -> frozenset[Capability]:
+    if isinstance(names, str):
+        raise ConfigurationError(f"capabilities is the text {shown(names)}; expected a list, for example ['publish']")
+    try:
+        return frozenset(map(Capability, names))
+    except ValueError as error:
+        raise ConfigurationError(f"{error}; the capabilities are {', '.join(Capability)}") from None

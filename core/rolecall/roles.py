@@ -50,6 +50,11 @@ class Role(str):
         except ValueError as error:
             raise ConfigurationError(f"role {name!r}: {error}; the capabilities are {', '.join(Capability)}") from None
         role = super().__new__(cls, name)
+        if not held:
+            raise ConfigurationError(
+                f"role {name!r} has no capabilities, so every token would have it; "
+                f"the standard roles are Role.{', Role.'.join(_STANDARD_NAMES)}"
+            )
         object.__setattr__(role, "capabilities", held)
         object.__setattr__(role, "wire_name", wire_name or name)
         return role
@@ -65,6 +70,7 @@ class Role(str):
         return other.capabilities <= self.capabilities
 
 
+_STANDARD_NAMES = ("SUBSCRIBER", "PUBLISHER_ONLY", "PUBLISHER", "MODERATOR")
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 
 Role.SUBSCRIBER = Role("subscriber", ["connect", "subscribe"])
@@ -96,10 +102,15 @@ class RoleTable:
         return self._by_name.get(name)
 
     def get(self, name: object) -> Role:
-        """The role of this name, or :class:`~rolecall.errors.InvalidRole`."""
+        """The role of this name.
+
+        :raises InvalidRole: if there is none, or if ``name`` is a :class:`Role` with other capabilities.
+        """
         role = self._by_name.get(name) if isinstance(name, str) else None
         if role is None:
             raise InvalidRole(f"role {shown(name)} does not exist; the roles are {', '.join(self._by_name)}")
+        if isinstance(name, Role) and name.capabilities != role.capabilities:
+            raise InvalidRole(f"role {shown(name)} exists, and has other capabilities than the Role given")
         return role
 
     def greatest_within(self, capabilities: Set[Capability]) -> Role | None:
@@ -130,9 +141,10 @@ class Requirement:
         :param roles: the roles that exist; the standard ones unless given.
         :raises ConfigurationError: for a name that no role has.
         """
-        if not isinstance(role, Role):
+        table = roles or RoleTable()
+        if roles is not None or not isinstance(role, Role) or table.find(role) is not None:
             try:
-                role = (roles or RoleTable()).get(role)
+                role = table.get(role)
             except InvalidRole as error:
                 hint = "" if roles else "; for a role of your own pass the Role itself, or kit="
                 raise ConfigurationError(f"cannot require a role: {error}{hint}") from None

@@ -149,7 +149,7 @@ def _location(value: object) -> str | None:
 
 
 # In the place of the random part: a mark, 80 random bits, and a tag of 120 bits.
-_TAGGED = re.compile(r"rc([a-z2-7]{16})([a-z2-7]{24})")
+_TAGGED = re.compile(r"~rc([a-z2-7]{16})([a-z2-7]{24})")
 _MAX_REMEMBERED: Final = 4096
 
 
@@ -157,7 +157,7 @@ class SessionIds:
     """Makes session ids, and tells made-up ones from real ones without a look-up.
 
     An id is ``1_`` (relayed) or ``2_`` (routed) and the base64url of ``1~key~location~milliseconds~random~media~~``.
-    Its random part ends in a tag: HMAC-SHA256 over all the rest, with a key derived from the API secret.
+    Its random part ends in a tag: HMAC-SHA256 over all the rest of the id, with a key derived from the API secret.
     """
 
     __slots__ = ("_api_key", "_remembered", "_tag_key")
@@ -171,8 +171,8 @@ class SessionIds:
         """A new id for a session created at ``now`` (Unix seconds)."""
         prefix, media = _MEDIA_MARKS[media_mode]
         head = f"1~{self._api_key}~{location or ''}~{int(now * 1000)}"
-        random = _base32(os.urandom(10))
-        text = f"{head}~rc{random}{self._tag(prefix, head, random, media)}~{media}~~"
+        random, tail = _base32(os.urandom(10)), f"~{media}~~"
+        text = f"{head}~rc{random}{self._tag(prefix + head, random, tail)}{tail}"
         return prefix + base64url.encode(text.encode("ascii")).decode("ascii")
 
     def check(self, session_id: object) -> None:
@@ -192,40 +192,40 @@ class SessionIds:
         self._remembered.add(session_id)
 
     def _examine(self, session_id: str) -> None:
-        parts = _fields(session_id)
-        if parts[1] != self._api_key:
+        text = _decoded(session_id)
+        api_key = text.split("~", 2)[1]
+        if api_key != self._api_key:
             raise InvalidSessionId(
-                f"session_id belongs to another API key, {shown(parts[1])}; "
+                f"session_id belongs to another API key, {shown(api_key)}; "
                 f"this kit's is {self._api_key!r}: sessions and tokens need the same project's key and secret"
             )
-        tagged = _TAGGED.fullmatch(parts[4]) if len(parts) == 8 else None
-        if tagged is None:
+        marked = _TAGGED.search(text)
+        if marked is None:
             return
-        random, tag = tagged.groups()
-        expected = self._tag(session_id[:2], "~".join(parts[:4]), random, parts[5])
-        if not compare_digest(expected, tag):
+        random, tag = marked.groups()
+        genuine = compare_digest(tag, self._tag(session_id[:2] + text[: marked.start()], random, text[marked.end() :]))
+        if not genuine:
             raise InvalidSessionId("session_id was not made by this kit: its tag does not fit")
 
-    def _tag(self, prefix: str, head: str, random: str, media: str) -> str:
-        return _base32(self._tag_key.sign(f"{prefix}{head}~{random}~{media}".encode())[:15])
+    def _tag(self, head: str, random: str, tail: str) -> str:
+        return _base32(self._tag_key.sign(f"{head}~{random}~{tail}".encode())[:15])
 
 
 _MEDIA_MARKS: Final = {MediaMode.RELAYED: ("1_", "P"), MediaMode.ROUTED: ("2_", "")}
 
 
-def _fields(session_id: str) -> list[str]:
+def _decoded(session_id: str) -> str:
     if not 2 < len(session_id) <= MAX_SESSION_ID_LENGTH or session_id[:2] not in ("1_", "2_"):
         raise InvalidSessionId(
-            f"session_id is not well formed: expected '1_' or '2_' and at most "
-            f"{MAX_SESSION_ID_LENGTH} characters in all"
+            f"session_id is not well formed: expected '1_' or '2_', and at most {MAX_SESSION_ID_LENGTH} characters"
         )
     try:
-        parts = base64url.decode(session_id[2:].encode("ascii")).decode().split("~")
+        text = base64url.decode(session_id[2:].encode("ascii")).decode()
     except ValueError:
         raise InvalidSessionId("session_id is not well formed: what follows its prefix is not base64url") from None
-    if len(parts) < 2:
+    if "~" not in text:
         raise InvalidSessionId("session_id is not well formed: it names no API key")
-    return parts
+    return text
 
 
 def _base32(data: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import Any
 
 #: The deepest nesting, the object itself included.
@@ -16,7 +17,7 @@ _INFINITY = float("inf")
 
 
 def loads(data: bytes) -> dict[str, Any]:
-    """The JSON object in ``data``.
+    """The JSON object in ``data``. What is nested in it comes out read-only: arrays as tuples, objects as proxies.
 
     :param data: UTF-8, without a byte order mark; the object fills it from the first byte to the last.
     :raises ValueError: for anything else, for duplicate names, NaN and Infinity, lone surrogates, numbers outside
@@ -38,7 +39,7 @@ def loads(data: bytes) -> dict[str, Any]:
     # A lone surrogate can only have come from an escape, and escapes are rare.
     if "\\u" in text:
         try:
-            json.dumps(members, ensure_ascii=False).encode()
+            json.dumps(members, ensure_ascii=False, default=dict).encode()
         except UnicodeEncodeError:
             raise ValueError("a lone surrogate") from None
     return members
@@ -77,8 +78,8 @@ def _checked(item: Any, depth: int) -> Any:
         if depth == MAX_DEPTH:
             raise ValueError(f"more than {MAX_DEPTH} levels")
         if kind is tuple:
-            return _object(item, depth + 1)
+            return MappingProxyType(_object(item, depth + 1))
         if len(item) > MAX_MEMBERS:
             raise ValueError(f"more than {MAX_MEMBERS} elements")
-        return [_checked(element, depth + 1) for element in item]
+        return tuple(_checked(element, depth + 1) for element in item)
     return item

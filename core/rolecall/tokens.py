@@ -63,7 +63,7 @@ class Grant(NamedTuple):
     :param capabilities: what its bearer may do.
     :param expires_at: when its life ends, in Unix seconds.
     :param token_id: its ``jti``; where it has none, the SHA-256 of what was signed, in hexadecimal digits.
-    :param claims: all claims, as they stand in the token; read-only.
+    :param claims: all claims, as they stand in the token; read-only, nested objects and arrays too.
     """
 
     session_id: str
@@ -131,8 +131,8 @@ def _expiry(value: object, now: float) -> int:
     elif isinstance(value, datetime):
         if value.utcoffset() is None:
             raise InvalidExpireTime(
-                "expire_time is a datetime without a time zone, which could mean any of 24 moments; "
-                "pass an aware one, for example datetime.now(timezone.utc) + timedelta(hours=1)"
+                "expire_time is a datetime without a time zone, so it means another moment in each zone; "
+                "pass an aware one, for example datetime.now(UTC) + timedelta(hours=1)"
             )
         seconds = value.timestamp()
     elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -172,7 +172,7 @@ def _checked_data(data: object) -> str:
 
 
 def _checked_layout(layout: object) -> tuple[str, ...]:
-    if isinstance(layout, str) or not isinstance(layout, Iterable):
+    if isinstance(layout, str | bytes | Mapping) or not isinstance(layout, Iterable):
         raise InvalidData(
             f"initial_layout_class_list is {shown(layout)}; expected a list of strings, for example ['focus']"
         )
@@ -224,8 +224,8 @@ class ClaimRules:
         role = self.roles.find(name) if type(name) is str else None
         if role is None:
             raise wrong_claim("role", f"one of {', '.join(self.roles)}")
-        data = get("connection_data")
-        if data is not None and (type(data) is not str or len(data) > MAX_DATA_LENGTH):
+        data = get("connection_data", "")
+        if type(data) is not str or len(data) > MAX_DATA_LENGTH:
             raise wrong_claim("connection_data", f"a string of at most {MAX_DATA_LENGTH} characters")
         layout = get("initial_layout_class_list", "")
         if type(layout) is not str or len(layout) > MAX_DATA_LENGTH:
@@ -238,7 +238,7 @@ class ClaimRules:
             and 0 <= issued_at <= now < expires_at <= issued_at + MAX_LIFETIME
             and "nbf" not in claims
         ):
-            expires_at = self._check_times(issued_at, expires_at, get("nbf"), now)
+            expires_at = self._check_times(claims, now)
         return Grant(session_id, role, role.capabilities, expires_at, token_id, MappingProxyType(claims))
 
     def check_expiry(self, expires_at: float, now: float) -> None:
@@ -248,42 +248,34 @@ class ClaimRules:
                 f"the token expired at {moment(expires_at)}; now is {moment(now)} by this server's clock"
             )
 
-    def _check_times(self, issued_at: Any, expires_at: Any, not_before: Any, now: float) -> float:
+    def _check_times(self, claims: dict[str, Any], now: float) -> float:
+        """The end of the token's life, once all its times have been found good."""
+        times = {name: _checked_time(name, claims[name]) for name in ("iat", "exp", "nbf") if name in claims}
         latest = now + self.leeway
-        if issued_at is None:
-            if expires_at is None:
-                raise wrong_claim("exp", "a time, in a token that has no iat either")
-            earliest = latest
-        else:
-            _check_time("iat", issued_at)
-            if issued_at > latest:
-                raise TokenNotYetValid(
-                    f"the token says it was issued at {moment(issued_at)}, which is in the future; "
-                    f"now is {moment(now)} by this server's clock: compare the two servers' clocks"
-                )
-            earliest = issued_at
-        if expires_at is None:
-            expires_at = earliest + DEFAULT_LIFETIME
-        else:
-            _check_time("exp", expires_at)
-        if now >= expires_at:
-            self.check_expiry(expires_at, now)
-        if expires_at - earliest > MAX_LIFETIME:
+        issued_at = times.get("iat", latest)
+        if issued_at > latest:
+            raise TokenNotYetValid(
+                f"the token says it was issued at {moment(issued_at)}, which is in the future; "
+                f"now is {moment(now)} by this server's clock: compare the two servers' clocks"
+            )
+        if "exp" not in times and "iat" not in times:
+            raise wrong_claim("exp", "a time, in a token that has no iat either")
+        expires_at = times.get("exp", issued_at + DEFAULT_LIFETIME)
+        self.check_expiry(expires_at, now)
+        if expires_at - issued_at > MAX_LIFETIME:
             raise wrong_claim("exp", "a time at most 30 days after iat")
-        if not_before is not None:
-            _check_time("nbf", not_before)
-            if not_before > latest:
-                raise TokenNotYetValid(
-                    f"the token is valid from {moment(not_before)} on; now is {moment(now)} by this server's clock"
-                )
-        return expires_at  # type: ignore[no-any-return]
+        if times.get("nbf", 0) > latest:
+            raise TokenNotYetValid(
+                f"the token is valid from {moment(times['nbf'])} on; now is {moment(now)} by this server's clock"
+            )
+        return expires_at
 
 
-def _check_time(name: str, value: object) -> None:
+def _checked_time(name: str, value: Any) -> float:
     # The type itself, because a bool is an int.
-    kind = type(value)
-    if (kind is not int and kind is not float) or not 0 <= value < _END_OF_TIME:  # type: ignore[operator]
+    if type(value) not in (int, float) or not 0 <= value < _END_OF_TIME:
         raise wrong_claim(name, "a number of Unix seconds")
+    return value  # type: ignore[no-any-return]
 
 
 def wrong_claim(claim: str, expected: str) -> InvalidClaim:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import flask
-from werkzeug.exceptions import ClientDisconnected
-from werkzeug.wsgi import get_input_stream
+from flask.sansio.blueprints import BlueprintSetupState
 
 from rolecall import Rolecall
 from rolecall.driver import drive
@@ -18,9 +18,6 @@ from rolecall.http.wsgi import read_body
 from .kits import register_kit
 from .translation import current_request, flask_response, neutral_request
 
-# Flask leaves methods that a rule does not list to the app's own error handlers; the kit answers all of them itself.
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-
 
 def rolecall_blueprint(kit: Rolecall, name: str = "rolecall") -> flask.Blueprint:
     """A blueprint with the routes of ``kit``; registering it also tells the app's guards of the kit.
@@ -30,21 +27,35 @@ def rolecall_blueprint(kit: Rolecall, name: str = "rolecall") -> flask.Blueprint
     blueprint = flask.Blueprint(name, __name__)
     blueprint.record(lambda state: register_kit(state.app, kit))
     for route in ROUTES:
-        view = _view(kit, route)
-        rest = [method for method in _METHODS if method not in route.methods or method == "OPTIONS"]
-        path = route.path.replace("{", "<").replace("}", ">")
-        for endpoint, methods in ((route.name, list(route.handlers)), (f"{route.name}_other", rest)):
-            blueprint.add_url_rule(path, endpoint, view, methods=methods, provide_automatic_options=False)
+        _add_route(blueprint, route, _view(kit, route))
     return blueprint
+
+
+def _add_route(blueprint: flask.Blueprint, route: Route, view: Callable[..., flask.Response]) -> None:
+    path = route.path.replace("{", "<").replace("}", ">")
+    others = f"{route.name}_other_methods"
+
+    def take_every_method(state: BlueprintSetupState) -> None:
+        # Flask has no way to say "any method", and leaves those that no rule lists to the app's own error handlers.
+        endpoint = ".".join(filter(None, (state.name_prefix, state.name, others)))
+        for rule in state.app.url_map.iter_rules(endpoint):
+            rule.methods = None
+
+    options: dict[str, Any] = {"provide_automatic_options": False}
+    blueprint.add_url_rule(path, route.name, view, methods=list(route.handlers), **options)
+    blueprint.add_url_rule(path, others, view, methods=["OPTIONS"], **options)
+    blueprint.record(take_every_method)
 
 
 def _view(kit: Rolecall, route: Route) -> Callable[..., flask.Response]:
     def view(**_: Any) -> flask.Response:
         request = current_request()
+        request.max_content_length = sys.maxsize  # the kit has a limit of its own, and its own answer
         try:
-            body = read_body(get_input_stream(request.environ).read)
-        except ClientDisconnected:
-            return flask_response(refused(InvalidRequest("the body ended before its Content-Length")))
+            # As raw bytes, never through the form parser; and also where the app has read them before.
+            body = read_body(request._get_stream_for_parsing().read)
+        except InvalidRequest as error:
+            return flask_response(refused(error))
         return flask_response(drive(respond(kit.engine, route, neutral_request(request, body))))
 
     return view

@@ -14,18 +14,21 @@ from werkzeug.local import LocalProxy
 from rolecall import Grant, Rolecall
 from rolecall.driver import drive
 from rolecall.errors import ConfigurationError
-from rolecall.http.messages import Request, Response
+from rolecall.http.messages import Response
 from rolecall.http.service import GUARDED_CACHE_CONTROL, admit
 from rolecall.roles import ANY_TOKEN, Requirement
 
+from .checks import mark_as_bare
 from .kits import kit_of
-from .translation import current_context, current_request, flask_response, neutral_request
+from .translation import current_request, flask_response, neutral_request
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | flask.Blueprint)
 
 
 #: The path parameter that names the session, unless a guard is told otherwise.
 SESSION_PARAM = "session_id"
+# In the WSGI environment, because that is a request's own: Flask may share its `g` between requests.
+_GRANT = "rolecall.grant"
 
 
 class Guard:
@@ -41,18 +44,27 @@ class Guard:
             target.before_request(self._enter)
             return target
         if inspect.isclass(target):
-            if not issubclass(target, View):
-                raise ConfigurationError(
-                    f"a guard cannot protect the class {target.__name__}: it is no flask.views.View"
-                )
-            # The last decorator is the outermost one.
-            target.decorators = [*target.decorators, self]
-            return target
+            return cast("Guarded", self._guarded_class(target))
         if not callable(target):
             raise ConfigurationError(
                 f"a guard protects a view, a view class or a blueprint, not a {type(target).__name__}"
             )
         return cast("Guarded", self._guarded_view(target))
+
+    def _guarded_class(self, view_class: type[Any]) -> type[Any]:
+        if not issubclass(view_class, View):
+            raise ConfigurationError(
+                f"a guard cannot protect the class {view_class.__name__}: it is no flask.views.View"
+            )
+        make_view = view_class.as_view.__func__  # type: ignore[attr-defined]
+
+        # Around the finished view, so that a subclass loses the guard neither by decorators nor by methods of its own.
+        @wraps(make_view)
+        def as_view(cls: type[View], *args: Any, **kwargs: Any) -> Callable[..., Any]:
+            return self._guarded_view(make_view(cls, *args, **kwargs))
+
+        view_class.as_view = classmethod(as_view)  # type: ignore[method-assign, assignment]
+        return view_class
 
     def _guarded_view(self, view: Callable[..., Any]) -> Callable[..., Any]:
         is_async = inspect.iscoroutinefunction(view)
@@ -67,33 +79,38 @@ class Guard:
             return view(*args, **kwargs)
 
         guarded.rolecall_guard = self  # type: ignore[attr-defined]
+        mark_as_bare(view, guarded)
         return guarded
 
     def _enter(self) -> flask.Response | None:
         """The answer that keeps the current request out, or None: it is in, and has a grant."""
-        context = current_context()
-        request = neutral_request(current_request())
+        flask_request = current_request()
+        request = neutral_request(flask_request)
         if request.method == "OPTIONS":
             # A browser asks so before it sends the token; the view does not run.
-            return context.app.make_default_options_response()
-        kit = self._kit or kit_of(context.app)
-        admitted = drive(admit(kit.engine, request, self.requirement, self._session_id(request)))
+            return flask.current_app.make_default_options_response()
+        kit = self._kit or kit_of(flask.current_app)
+        admitted = drive(admit(kit.engine, request, self.requirement, self._session_id(flask_request)))
         if isinstance(admitted, Response):
             return flask_response(admitted)
-        context.g.rolecall_grant = admitted
+        flask_request.environ[_GRANT] = admitted
         flask.after_this_request(_kept_out_of_caches)
         return None
 
-    def _session_id(self, request: Request) -> str | None:
+    def _session_id(self, request: flask.Request) -> str | None:
         name = self._session_param
         if name is None:
             return None
-        if name in request.path_params:
-            return str(request.path_params[name])
+        if request.view_args and name in request.view_args:
+            return str(request.view_args[name])
+        if request.url_rule is not None and name in request.url_rule.arguments:
+            # A url_value_preprocessor took it away from the view; the route still names the session.
+            adapter = flask.current_app.create_url_adapter(request)
+            return str(adapter.match()[1][name]) if adapter else ""
         if name == SESSION_PARAM:
             return None
         raise ConfigurationError(
-            f"the guard of {request.route!r} binds the session by the path parameter {name!r}, "
+            f"the guard of {request.path!r} binds the session by the path parameter {name!r}, "
             "which the route does not have"
         )
 
@@ -139,7 +156,7 @@ def require_token(
 
 
 def _current_grant() -> Grant:
-    grant: Grant | None = flask.g.get("rolecall_grant")
+    grant: Grant | None = flask.request.environ.get(_GRANT)
     if grant is None:
         raise RuntimeError(
             "there is no grant here: current_grant needs a view behind require_role, "

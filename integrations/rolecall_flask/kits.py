@@ -7,10 +7,14 @@ from flask.sansio.app import App
 from rolecall import Rolecall
 from rolecall.errors import ConfigurationError
 
+from .checks import refuse_bare_views
+
 
 def register_kit(app: App, kit: Rolecall) -> None:
-    """Make ``kit`` known to the guards of ``app``."""
+    """Make ``kit`` known to the guards of ``app``, and have the app checked when its first request comes."""
     kits: list[Rolecall] = app.extensions.setdefault("rolecall", [])
+    if not kits:
+        _check_at_first_request(app)
     if kit not in kits:
         kits.append(kit)
 
@@ -31,3 +35,14 @@ def kit_of(app: App) -> Rolecall:
         "this app has no kit; register one with app.register_blueprint(rolecall_blueprint(kit)), "
         "or tell the guard: require_role(…, kit=kit)"
     )
+
+
+def _check_at_first_request(app: App) -> None:
+    functions = app.before_request_funcs.setdefault(None, [])
+
+    def check() -> None:
+        refuse_bare_views(app)
+        # Found good: no later request pays for it. (A new list, since Flask is going through the old one.)
+        app.before_request_funcs[None] = [other for other in app.before_request_funcs[None] if other is not check]
+
+    functions.insert(0, check)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import flask
-from flask.ctx import AppContext
-from flask.globals import app_ctx
 
 from rolecall.http import messages
 from rolecall.http.wsgi import WsgiHeaders
@@ -14,12 +12,6 @@ def current_request() -> flask.Request:
     """The current request itself: each look through Flask's proxy costs as much as reading a token's header."""
     request: flask.Request = flask.request._get_current_object()  # type: ignore[attr-defined]
     return request
-
-
-def current_context() -> AppContext:
-    """The current application context itself."""
-    context: AppContext = app_ctx._get_current_object()  # type: ignore[attr-defined]
-    return context
 
 
 def neutral_request(request: flask.Request, body: bytes = b"") -> messages.Request:

@@ -1,7 +1,7 @@
 """How fast Rolecall is beside its floor and its peers: ``python tests/benchmarks/run.py``.
 
-All rows of a table run interleaved in one process, so that a drift of the machine's speed touches each alike. What counts
-is the median of the ratios inside a round, not an absolute time. Peers that are not installed are left out
+All rows of a table run interleaved in one process, so that a drift of the machine's speed touches each alike. What
+counts is the median of the ratios inside a round, not an absolute time. Peers that are not installed are left out
 (``pip install -e ".[bench]"`` brings them).
 """
 

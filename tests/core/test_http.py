@@ -191,7 +191,7 @@ def test_every_401_has_a_challenge(error):
         (InvalidRequest("bad"), None),
         (PolicyDenied("no"), None),
         (SessionNotFound("none"), None),
-        (BodyTooLarge("long"), None),
+        (BodyTooLarge(MAX_BODY), None),
         (StoreUnavailable("down"), None),
         (ConfigurationError("wrong"), None),
     ],

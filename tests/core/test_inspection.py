@@ -7,10 +7,12 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rolecall import base64url, inspect_token
+from rolecall.cli.commands import rolecall
 from rolecall.errors import MalformedToken
 
 TOKENS = json.loads((Path(__file__).parent.parent / "vectors/opentok_tokens.json").read_text("utf-8"))["tokens"]
@@ -121,3 +123,11 @@ def test_arbitrary_input_raises_nothing_but_malformed_token(token):
     except MalformedToken:
         return
     assert seen.format in ("jwt", "t1")
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_a_token_with_nested_claims_can_be_shown_by_the_command_line(options, clock):
+    token = unsigned(b'{"alg":"RS256"}', b'{"acl":{"paths":{"/session/**":{}}},"classes":["focus"]}')
+    shown = CliRunner().invoke(rolecall, ["token", "inspect", token, *options], obj=clock)
+    assert (shown.exit_code, shown.exception) == (0, None)
+    assert "/session/**" in shown.output

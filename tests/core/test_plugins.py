@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import types
 
 import pytest
@@ -87,6 +88,10 @@ def fail():
     raise OSError("the secret is out")
 
 
+def exit_():
+    raise SystemExit("the secret is out")
+
+
 @pytest.mark.parametrize("ask", [ask, ask_async])
 @pytest.mark.parametrize("asynchronous", [False, True])
 @pytest.mark.parametrize(
@@ -100,6 +105,8 @@ def fail():
         lambda: Actor("ada"),
         lambda: (vote for vote in [Allow()]),
         lambda: Allow(capabilities=["fly"]),
+        lambda: Allow(max_role="modrator"),
+        exit_,
         fail,
     ],
 )
@@ -248,3 +255,55 @@ def test_a_hook_may_leave_out_the_request(make_kit):
 def test_plugins_of_one_kit_do_not_reach_another(make_kit):
     make_kit(plugins=[voting(lambda: Deny("no"))])
     assert make_kit().create_session()
+
+
+def test_a_plugin_may_not_take_the_kits_own_name(make_kit):
+    with pytest.raises(PluginError, match="the kit's own"):
+        make_kit(plugins=[voting(Allow, "rolecall")])
+
+
+@pytest.mark.parametrize("plugins", [Allows(), "rolecall.policies", None])
+def test_plugins_come_as_a_list(make_kit, plugins):
+    with pytest.raises(PluginError, match="expected a list"):
+        make_kit(plugins=plugins)
+
+
+def test_an_outside_request_that_no_plugin_votes_on_leaves_a_hint_in_the_log(kit, caplog):
+    with pytest.raises(PolicyDenied):
+        ask(kit)
+    assert "no plugin votes" in caplog.text
+
+
+def test_an_async_policy_that_cancels_itself_is_a_fault(make_kit):
+    def cancel():
+        raise asyncio.CancelledError
+
+    with pytest.raises(PolicyFault):
+        ask(make_kit(plugins=[voting(cancel, asynchronous=True)]))
+
+
+def test_closing_the_kit_frees_a_thread_that_waits_for_a_policy(make_kit):
+    started = threading.Event()
+
+    class Forever:
+        @hookimpl
+        async def rolecall_vote_session(self, request):
+            started.set()
+            await asyncio.sleep(3600)
+
+    kit = make_kit(plugins=[Forever()])
+    refusals = []
+
+    def wait():
+        try:
+            ask(kit)
+        except PolicyFault as refusal:
+            refusals.append(refusal)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert started.wait(5)
+    kit.close()
+    thread.join(5)
+
+    assert refusals

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import sqlite3
+import tempfile
 import threading
 import time
 from contextlib import closing
@@ -367,14 +368,6 @@ def test_a_folder_that_cannot_be_written_stops_start_up():
         SQLiteStore("/proc/self/sessions.db")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everything")
-def test_a_file_that_cannot_be_written_stops_start_up(path):
-    SQLiteStore(path).close()
-    path.chmod(0o400)
-    with pytest.raises(ConfigurationError, match="be writable"):
-        SQLiteStore(path)
-
-
 def everything(store):
     return [
         lambda: store.add_session(record("new")),
@@ -512,6 +505,23 @@ def in_processes(count: int, work, *args) -> None:
             process.kill()
             process.join()
     assert codes == [0] * count
+
+
+@needs_fork
+def test_a_file_that_cannot_be_written_stops_start_up():
+    with tempfile.TemporaryDirectory() as folder:  # not pytest's own, which only its owner may enter
+        path = Path(folder) / "sessions.db"
+        SQLiteStore(path).close()
+        Path(folder).chmod(0o755)
+        path.chmod(0o444)
+
+        def open_as_nobody(_: int) -> None:
+            if os.geteuid() == 0:  # root may write everything
+                os.setuid(65534)
+            with pytest.raises(ConfigurationError, match="be writable"):
+                SQLiteStore(path)
+
+        in_processes(1, open_as_nobody)
 
 
 @needs_fork

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
@@ -32,9 +33,16 @@ def depth_of(value: object) -> int:
     return 0 if items is None else 1 + max(map(depth_of, items), default=0)
 
 
+def plain(value: object) -> object:
+    """``value`` with lists and dictionaries where the reader gives what cannot be changed."""
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    return list(map(plain, value)) if isinstance(value, tuple | list) else value
+
+
 @given(st.dictionaries(TEXT, VALUES, max_size=8).filter(lambda value: depth_of(value) <= 8), st.booleans())
 def test_what_json_writes_is_read_as_it_was(value, escape):
-    assert strict_json.loads(json.dumps(value, ensure_ascii=escape).encode()) == value
+    assert plain(strict_json.loads(json.dumps(value, ensure_ascii=escape).encode())) == value
 
 
 PIECES = [
@@ -49,7 +57,7 @@ def test_bytes_are_either_refused_with_a_value_error_or_read_as_json_reads_them(
         value = strict_json.loads(data)
     except ValueError:
         return
-    assert value == json.loads(data)
+    assert plain(value) == json.loads(data)
 
 
 ACCEPTED = {
@@ -68,7 +76,7 @@ ACCEPTED = {
 
 @pytest.mark.parametrize(("data", "value"), ACCEPTED.values(), ids=ACCEPTED)
 def test_what_stands_within_the_limits_is_read(data, value):
-    assert strict_json.loads(data) == value
+    assert plain(strict_json.loads(data)) == value
 
 
 REFUSED = {

@@ -518,7 +518,7 @@ def test_the_current_grant_is_that_of_the_request(app, kit, session):
 
 
 def test_there_is_no_grant_outside_a_request():
-    with pytest.raises(RuntimeError, match="outside of application context"):
+    with pytest.raises(RuntimeError, match="outside of request context"):
         _ = current_grant.role
 
 

@@ -54,7 +54,7 @@ def print_report(report: Report, as_json: bool) -> None:
 
 def print_json(data: Mapping[str, Any]) -> None:
     """Print one JSON object, in ASCII: no terminal can be steered by it, and every encoding has it."""
-    _echo(json.dumps(data, indent=2).replace("\x7f", "\\u007f"))
+    _echo(json.dumps(data, indent=2, default=dict).replace("\x7f", "\\u007f"))
 
 
 def print_error(message: str, hint: str = "") -> None:

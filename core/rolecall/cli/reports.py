@@ -166,7 +166,7 @@ def refusal(error: RolecallError) -> dict[str, Any]:
 
 def quoted(value: object) -> str:
     """A value of a token as JSON, in which nothing can steer a terminal."""
-    return printable(json.dumps(value, ensure_ascii=False))
+    return printable(json.dumps(value, ensure_ascii=False, default=dict))
 
 
 def printable(text: str) -> str:

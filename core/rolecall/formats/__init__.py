@@ -40,7 +40,7 @@ def find_format(name: str) -> type[Format]:
 
     :raises ConfigurationError: if there is none.
     """
-    if name not in _FORMATS:
+    if not isinstance(name, str) or name not in _FORMATS:
         raise ConfigurationError(f"token format {shown(name)} does not exist; the formats are {', '.join(_FORMATS)}")
     module, _, attribute = _FORMATS[name].partition(":")
     found: type[Format] = getattr(import_module("." + module, __name__), attribute)

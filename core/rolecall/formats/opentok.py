@@ -12,7 +12,8 @@ from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind, s
 from ..keys import KeyRing
 from ..tokens import SCOPE, ClaimRules, Grant, TokenOptions, wrong_claim
 
-_quoted = JSONEncoder().encode
+# Not escaped to ASCII: a thousand characters of any script then fit into a token.
+_quoted = JSONEncoder(ensure_ascii=False).encode
 
 
 class OpenTokFormat:
@@ -60,7 +61,7 @@ class OpenTokFormat:
         ):
             raise self._wrong_kind(claims)
         token_id = claims.get("jti")
-        if token_id is None:
+        if "jti" not in claims:
             token_id = hashlib.sha256(jws.split(token)[0]).hexdigest()
         elif type(token_id) is not str or not 0 < len(token_id) <= 255:
             raise wrong_claim("jti", "a string of 1 to 255 characters")

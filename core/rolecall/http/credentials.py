@@ -20,10 +20,11 @@ def bearer_token(headers: Mapping[str, str]) -> str:
     value = headers.get("authorization")
     if value is None:
         raise MissingCredential(_NEEDED)
-    words = value.split()
+    scheme, _, token = value.strip(" \t").partition(" ")
+    token = token.lstrip(" ")
     # Servers join a header that came twice as "a,b".
-    if len(words) == 2 and words[0].lower() == "bearer" and "," not in words[1]:
-        return words[1]
+    if scheme.lower() == "bearer" and "," not in token and token.split() == [token]:
+        return token
     if "bearer" in value.lower():
         raise MalformedCredential("the Authorization header is not one bearer token")
     raise MissingCredential(_NEEDED)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-#: The most bytes of a request's body that are read.
+#: The most bytes that a request's body may have.
 MAX_BODY: Final = 16_384
 
 

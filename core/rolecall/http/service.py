@@ -162,20 +162,29 @@ async def _enter(engine: Engine, request: Request, requirement: Requirement) -> 
 def _members(request: Request, known: tuple[str, ...]) -> dict[str, Any]:
     """The members of a request's JSON object; no body at all stands for an empty one."""
     if len(request.body) > MAX_BODY:
-        raise BodyTooLarge(f"the body is longer than {MAX_BODY} bytes")
-    if not request.body:
+        raise BodyTooLarge(MAX_BODY)
+    if _announced_length(request) > len(request.body):
+        raise InvalidRequest("the body is shorter than its Content-Length")
+    # A page of another site may post without asking, as long as it sends no JSON.
+    elsewhere = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    if not request.body and not elsewhere:
         return {}
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType(f"the body's Content-Type is {shown(media_type)}; expected application/json")
     try:
-        members = strict_json.loads(request.body)
+        members = strict_json.loads(request.body.strip(b" \t\r\n"))
     except ValueError as error:
         raise InvalidRequest(f"the body is not one strict JSON object: {error}") from None
     for name in members:
         if name not in known:
             raise InvalidRequest(f"the body has a member {shown(name)}; expected only {', '.join(known)}")
     return members
+
+
+def _announced_length(request: Request) -> int:
+    text = request.headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 
 def _expire_time(asked: dict[str, Any]) -> ExpireTime:

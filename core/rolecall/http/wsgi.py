@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ..errors import InvalidRequest
 from .messages import MAX_BODY
 
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
@@ -43,10 +44,17 @@ class WsgiHeaders(Mapping[str, str]):
 
 
 def read_body(read: Callable[[int], bytes]) -> bytes:
-    """The body behind ``read``, up to one byte beyond what the kit accepts; a stream may hand it out in pieces."""
+    """The body behind ``read``, up to one byte beyond what the kit accepts; a stream may hand it out in pieces.
+
+    :raises InvalidRequest: if it cannot be read to its end.
+    """
     pieces = []
     wanted = MAX_BODY + 1
-    while wanted > 0 and (piece := read(wanted)):
-        pieces.append(piece)
-        wanted -= len(piece)
+    try:
+        while wanted > 0 and (piece := read(wanted)):
+            pieces.append(piece)
+            wanted -= len(piece)
+    except Exception:
+        # A client that goes away, or breaks its own chunks: each server has errors of its own for these.
+        raise InvalidRequest("the body could not be read to its end") from None
     return b"".join(pieces)

@@ -57,9 +57,9 @@ def open_store(store: str | Store) -> Store:
         )
     scheme, separator, _ = store.partition("://")
     if not separator or scheme not in _STORES:
+        named = shown(scheme) if separator and scheme.isalnum() else "none"
         raise ConfigurationError(
-            f"store has the scheme {shown(scheme if separator else '')}; "
-            "expected 'memory://' or 'sqlite:///path/to/file.db'"
+            f"the store's URL has the scheme {named}; expected 'memory://' or 'sqlite:///path/to/file.db'"
         )
     module, _, name = _STORES[scheme].partition(":")
     opened: Store = getattr(import_module("." + module, __name__), name).from_url(store)

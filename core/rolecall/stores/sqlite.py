@@ -18,6 +18,8 @@ from ..sessions import ArchiveMode, MediaMode, SessionRecord
 #: How many seconds a write waits for another worker's.
 BUSY_TIMEOUT: Final = 10.0
 
+# What would begin a URL's query or fragment, or end a C string.
+_PARAMETERS: Final = frozenset("?#\0")
 # Tables carry a prefix, so that an app may keep its own in the same file. Later versions only ever add: workers of
 # the version before go on working beside the new ones.
 _MIGRATIONS: Final = (
@@ -64,7 +66,7 @@ class SQLiteStore:
     @classmethod
     def from_url(cls, url: str) -> SQLiteStore:
         path = url.removeprefix("sqlite:///")
-        if path == url or not path or path == ":memory:" or "?" in path or "#" in path:
+        if path == url or not path or path == ":memory:" or not _PARAMETERS.isdisjoint(path):
             raise ConfigurationError(
                 "the SQLite store's URL is 'sqlite:///relative.db' or 'sqlite:////absolute/path.db', "
                 "without parameters; for a store in memory use 'memory://'"

@@ -1,0 +1,40 @@
+"""The classic mistake, found before it opens a door: a guard above the route decorator, so that Flask never sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+from flask.sansio.app import App
+
+from rolecall.errors import ConfigurationError
+
+_GUARDED_BY = "rolecall_guarded_by"
+
+
+def mark_as_bare(view: Callable[..., Any], guarded: Callable[..., Any]) -> None:
+    """Remember on a view which guarded view stands for it."""
+    with suppress(AttributeError):  # a bound method or a built-in takes no attribute
+        view.__dict__.setdefault(_GUARDED_BY, []).append(guarded)
+
+
+def refuse_bare_views(app: App) -> None:
+    """Stop an app in which a view is registered itself, and none of the guarded views that stand for it.
+
+    :raises ConfigurationError: names the view.
+    """
+    registered = {id(view) for function in app.view_functions.values() for view in _unwrapped(function)}
+    for endpoint, function in app.view_functions.items():
+        guards = getattr(function, "__dict__", {}).get(_GUARDED_BY, ())
+        if guards and not any(id(guarded) in registered for guarded in guards):
+            raise ConfigurationError(
+                f"the view of endpoint {endpoint!r} has a guard above its route decorator, so its route is open; "
+                "put the guard below the route decorator"
+            )
+
+
+def _unwrapped(function: Any) -> Iterator[Any]:
+    while function is not None:
+        yield function
+        function = getattr(function, "__wrapped__", None)
