@@ -7,8 +7,8 @@ A plugin is an object or a module with functions of these names, marked with ``@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import pluggy
 
@@ -23,8 +23,10 @@ hookspec = pluggy.HookspecMarker("rolecall")
 hookimpl = pluggy.HookimplMarker("rolecall")
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
+_NO_ATTRIBUTES: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Actor(NamedTuple):
     """Who makes a request, as one of the app's plugins says.
 
     :param id: the app's own identifier of the user or service.
@@ -32,11 +34,13 @@ class Actor:
     """
 
     id: str
-    attributes: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    attributes: Mapping[str, Any] = _NO_ATTRIBUTES
+
+    def __repr__(self) -> str:
+        return f"Actor({self.id!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRequest:
+class SessionRequest(NamedTuple):
     """Someone asks for a new session.
 
     :param actor: who asks, from :func:`rolecall_identify`; None if nobody was identified.
@@ -51,8 +55,7 @@ class SessionRequest:
     http: Request | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
+class TokenRequest(NamedTuple):
     """Someone asks for a token.
 
     :param session_id: the session it is for.
@@ -77,8 +80,7 @@ class TokenRequest:
     http: Request | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AccessRequest:
+class AccessRequest(NamedTuple):
     """The bearer of a good token, whose role is enough, enters a guarded route.
 
     :param grant: what the token grants.

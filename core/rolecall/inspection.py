@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import strict_json
 from .errors import MalformedToken
 from .jws import raw_token, read_header, read_payload, split
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(NamedTuple):
     """What a token says of itself.
 
     :param format: ``"jwt"`` or ``"t1"``.
@@ -24,7 +22,10 @@ class Inspection:
     format: str
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
-    signature: str = field(repr=False)
+    signature: str
+
+    def __repr__(self) -> str:
+        return f"<Inspection {self.format} header={dict(self.header)} claims={dict(self.claims)}>"
 
 
 def inspect_token(token: str) -> Inspection:

@@ -70,8 +70,7 @@ class Ballot(NamedTuple):
     fault: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What the ballots come to.
 
     :param ballots: every plugin's, in the order of their names: the order of loading plays no part.

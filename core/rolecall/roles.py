@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from .errors import ConfigurationError, InvalidRole, shown
 
@@ -122,8 +121,7 @@ class RoleTable:
         return max(fitting, key=lambda role: len(role.capabilities), default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Requirement:
+class Requirement(NamedTuple):
     """What a guarded route demands of a token: a role, a capability, or any good token.
 
     :param capabilities: what the token must allow.
