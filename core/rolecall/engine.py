@@ -114,7 +114,7 @@ class Engine:
     ``http`` is the request from outside that asks; None means that the server's own code does, which is trusted.
     """
 
-    __slots__ = ("_driver", "_reads_inline", "_writes_inline", "state")
+    __slots__ = ("_driver", "_reads_inline", "_writes_inline", "asks_about_access", "state")
 
     def __init__(self, state: State, driver: Driver, *, blocks: bool) -> None:
         self.state = state
@@ -122,6 +122,8 @@ class Engine:
         # Where blocking is no harm, or the store does not block, its methods are called directly.
         self._reads_inline = blocks or state.store.reads_inline
         self._writes_inline = blocks or state.store.writes_inline
+        #: Whether a policy votes on entering guarded routes.
+        self.asks_about_access = bool(state.plugins.vote_access)
 
     async def identify(self, http: Request) -> Actor | None:
         return await loaded.identify(self.state.plugins.identify, http, self._driver)
@@ -205,24 +207,43 @@ class Engine:
             raise RevokedToken("the token's session has ended")
         return grant
 
-    async def authorize(self, token: str, requirement: Requirement, session_id: str | None, http: Request) -> Grant:
-        """The grant of a request's token, if it opens a guarded route.
+    def check_token(self, token: str, requirement: Requirement, session_id: str | None) -> Grant:
+        """The grant of a token that is enough for a guarded route, before any policy is asked.
 
         :param session_id: the session that the route is about; None where it is about none.
-        :raises RolecallError: if it does not.
+        :raises RolecallError: if it is not enough.
         """
         grant = self.verify_token(token, session_id)
-        _demand(grant, requirement)
+        if not requirement.capabilities <= grant.capabilities:
+            raise InsufficientRole(
+                f"{requirement.scope} is required; the token's role is {grant.role}", requirement.scope
+            )
+        return grant
+
+    async def vote_on_access(
+        self, grant: Grant, requirement: Requirement, session_id: str | None, http: Request
+    ) -> Grant:
+        """What the policies leave of a grant that is enough for a guarded route.
+
+        :raises RolecallError: if they deny, or leave too little.
+        """
         state = self.state
-        if not state.plugins.vote_access:
-            return grant
         now = state.clock()
         request = AccessRequest(grant, requirement, session_id, now, http)
         decision = await loaded.vote(state.plugins.vote_access, request, self._driver, _ROLE_SUFFICES, state.roles)
         if refusal := decision.refusal():
             raise refusal
-        narrowed = self._narrowed_grant(grant, decision.limits, now)
-        _demand(narrowed, requirement)
+        limits = decision.limits
+        narrowed = grant._replace(
+            role=narrowed_role(grant.role, limits, state.roles),
+            capabilities=narrowed_capabilities(grant.capabilities, limits, state.roles),
+            expires_at=narrowed_expiry(grant.expires_at, limits, now),
+        )
+        if not requirement.capabilities <= narrowed.capabilities:
+            raise InsufficientRole(
+                f"{requirement.scope} is required; the policies of this service leave {narrowed.role}",
+                requirement.scope,
+            )
         return narrowed
 
     async def _voted_options(self, options: TokenOptions, now: float, http: Request | None) -> TokenOptions:
@@ -259,23 +280,10 @@ class Engine:
             options.layout,
         )
 
-    def _narrowed_grant(self, grant: Grant, limits: tuple[Allow, ...], now: float) -> Grant:
-        roles = self.state.roles
-        return grant._replace(
-            role=narrowed_role(grant.role, limits, roles),
-            capabilities=narrowed_capabilities(grant.capabilities, limits, roles),
-            expires_at=narrowed_expiry(grant.expires_at, limits, now),
-        )
-
     async def _find_session(self, session_id: str) -> SessionRecord | None:
         if self._reads_inline:
             return self.state.store.get_session(session_id)
         return await self._driver.run(self.state.store.get_session, session_id)
-
-
-def _demand(grant: Grant, requirement: Requirement) -> None:
-    if not requirement.capabilities <= grant.capabilities:
-        raise InsufficientRole(f"{requirement.scope} is required; the token's role is {grant.role}", requirement.scope)
 
 
 def _ended() -> SessionEnded:

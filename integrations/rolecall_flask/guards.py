@@ -12,15 +12,14 @@ from flask.views import View
 from werkzeug.local import LocalProxy
 
 from rolecall import Grant, Rolecall
-from rolecall.driver import drive
 from rolecall.errors import ConfigurationError
 from rolecall.http.messages import Response
-from rolecall.http.service import GUARDED_CACHE_CONTROL, admit
+from rolecall.http.service import GUARDED_CACHE_CONTROL, admit_inline
 from rolecall.roles import ANY_TOKEN, Requirement
 
 from .checks import mark_as_bare
 from .kits import kit_of
-from .translation import current_request, flask_response, neutral_request
+from .translation import current_app, current_request, flask_response, neutral_request
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | flask.Blueprint)
 
@@ -89,8 +88,8 @@ class Guard:
         if request.method == "OPTIONS":
             # A browser asks so before it sends the token; the view does not run.
             return flask.current_app.make_default_options_response()
-        kit = self._kit or kit_of(flask.current_app)
-        admitted = drive(admit(kit.engine, request, self.requirement, self._session_id(flask_request)))
+        kit = self._kit or kit_of(current_app())
+        admitted = admit_inline(kit.engine, request, self.requirement, self._session_id(flask_request))
         if isinstance(admitted, Response):
             return flask_response(admitted)
         flask_request.environ[_GRANT] = admitted
@@ -98,11 +97,12 @@ class Guard:
         return None
 
     def _session_id(self, request: flask.Request) -> str | None:
-        name = self._session_param
+        """The session that the route names."""
+        name, values = self._session_param, request.view_args or {}
+        if name in values:
+            return str(values[name])
         if name is None:
             return None
-        if request.view_args and name in request.view_args:
-            return str(request.view_args[name])
         if request.url_rule is not None and name in request.url_rule.arguments:
             # A url_value_preprocessor took it away from the view; the route still names the session.
             adapter = flask.current_app.create_url_adapter(request)

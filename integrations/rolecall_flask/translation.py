@@ -14,6 +14,12 @@ def current_request() -> flask.Request:
     return request
 
 
+def current_app() -> flask.Flask:
+    """The current app itself."""
+    app: flask.Flask = flask.current_app._get_current_object()  # type: ignore[attr-defined]
+    return app
+
+
 def neutral_request(request: flask.Request, body: bytes = b"") -> messages.Request:
     """A request, as the kit sees it."""
     return messages.Request(
