@@ -1,7 +1,7 @@
 """Rolecall: sessions, role tokens and policies for apps with live sessions."""
 
 from .errors import InvalidRequest, InvalidToken, RolecallError
-from .hookspecs import AccessRequest, Actor, SessionRequest, TokenRequest, hookimpl
+from .hookspecs import AccessRequest, Actor, SessionRequest, TokenRequest, blocking, hookimpl
 from .inspection import Inspection, inspect_token
 from .kit import AsyncRolecall, Rolecall
 from .policy import Allow, Deny, Vote
@@ -30,6 +30,7 @@ __all__ = [
     "SessionRequest",
     "TokenRequest",
     "Vote",
+    "blocking",
     "hookimpl",
     "inspect_token",
 ]

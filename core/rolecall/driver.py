@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import asyncio
 
 Result = TypeVar("Result")
+# Seconds beyond a deadline within which a loop that is not held up has cancelled what outlived it.
+_GRACE = 0.5
 
 
 class Driver(Protocol):
@@ -20,8 +22,17 @@ class Driver(Protocol):
     async def run(self, function: Callable[..., Result], *args: Any) -> Result:
         """The result of a function that blocks."""
 
-    async def wait(self, awaitable: Awaitable[Result]) -> Result:
-        """The result of an awaitable."""
+    async def run_within(self, deadline: float, function: Callable[..., Result], *args: Any) -> Result:
+        """The result of a function that blocks, given up after ``deadline`` seconds where that is possible.
+
+        :raises TimeoutError: if it was given up.
+        """
+
+    async def wait(self, awaitable: Awaitable[Result], deadline: float) -> Result:
+        """The result of an awaitable, which is cancelled after ``deadline`` seconds.
+
+        :raises TimeoutError: if it was.
+        """
 
 
 def drive(coroutine: Coroutine[Any, Any, Result]) -> Result:
@@ -44,8 +55,11 @@ class InlineDriver:
     async def run(self, function: Callable[..., Result], *args: Any) -> Result:
         return function(*args)
 
-    async def wait(self, awaitable: Awaitable[Result]) -> Result:
-        return self._background.run(awaitable)
+    async def run_within(self, deadline: float, function: Callable[..., Result], *args: Any) -> Result:
+        return function(*args)
+
+    async def wait(self, awaitable: Awaitable[Result], deadline: float) -> Result:
+        return self._background.run(awaitable, deadline)
 
     def close(self) -> None:
         self._background.close()
@@ -59,8 +73,17 @@ class LoopDriver:
 
         return await asyncio.to_thread(function, *args)
 
-    async def wait(self, awaitable: Awaitable[Result]) -> Result:
-        return await awaitable
+    async def run_within(self, deadline: float, function: Callable[..., Result], *args: Any) -> Result:
+        import asyncio
+
+        async with asyncio.timeout(deadline):
+            return await asyncio.to_thread(function, *args)
+
+    async def wait(self, awaitable: Awaitable[Result], deadline: float) -> Result:
+        import asyncio
+
+        async with asyncio.timeout(deadline):
+            return await awaitable
 
 
 class BackgroundLoop:
@@ -71,8 +94,12 @@ class BackgroundLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
 
-    def run(self, awaitable: Awaitable[Result]) -> Result:
-        """Wait for ``awaitable``, which runs with the caller's context variables."""
+    def run(self, awaitable: Awaitable[Result], deadline: float) -> Result:
+        """Wait for ``awaitable``, which runs with the caller's context variables and is cancelled after ``deadline``.
+
+        :raises TimeoutError: if it was cancelled, or holds up the loop so that it could not be.
+        """
+        import asyncio
         from concurrent.futures import Future
 
         done: Future[Result] = Future()
@@ -80,22 +107,20 @@ class BackgroundLoop:
 
         async def settle() -> None:
             try:
-                done.set_result(await awaitable)
+                async with asyncio.timeout(deadline):
+                    result = await awaitable
             except Exception as error:
                 done.set_exception(error)
             except BaseException as error:
                 # A hook that exits, or whose task is cancelled, must not end the thread that waits for it.
                 done.set_exception(RuntimeError(f"{type(error).__name__} in the background"))
+            else:
+                done.set_result(result)
 
         loop = self._running()
         tasks = set()  # the loop itself holds tasks only weakly
-
-        def start() -> None:
-            task = loop.create_task(settle(), context=context)
-            tasks.add(task)
-
-        loop.call_soon_threadsafe(start)
-        return done.result()
+        loop.call_soon_threadsafe(lambda: tasks.add(loop.create_task(settle(), context=context)))
+        return done.result(deadline + _GRACE)
 
     def close(self) -> None:
         """Stop the loop, if this process started it."""

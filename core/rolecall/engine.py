@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from hashlib import sha256
 from typing import Final
 
-from . import plugins as loaded
+from . import voting
 from .driver import Driver
 from .errors import (
     InsufficientRole,
@@ -21,8 +21,8 @@ from .formats import Format
 from .hookspecs import AccessRequest, Actor, SessionRequest, TokenRequest
 from .http.messages import Request
 from .jws import MAX_TOKEN_LENGTH, raw_token
-from .plugins import Plugins
-from .policy import Allow, narrowed_capabilities, narrowed_expiry, narrowed_role
+from .plugins import Implementation, Plugins
+from .policy import Allow, narrowed_capabilities, narrowed_expiry, narrowed_role, replaced_data
 from .roles import Requirement, RoleTable
 from .sessions import SessionIds, SessionRecord, check_properties
 from .stores import Store
@@ -75,6 +75,7 @@ class State:
         accept: tuple[Format, ...],
         plugins: Plugins,
         clock: Callable[[], float],
+        deadline: float,
     ) -> None:
         self.session_ids = session_ids
         self.store = store
@@ -84,6 +85,7 @@ class State:
         self.accept = accept
         self.plugins = plugins
         self.clock = clock
+        self.deadline = deadline
         self.verified = VerifiedTokens()
 
     def read_token(self, token: object, session_id: str | None) -> Grant:
@@ -126,7 +128,7 @@ class Engine:
         self.asks_about_access = bool(state.plugins.vote_access)
 
     async def identify(self, http: Request) -> Actor | None:
-        return await loaded.identify(self.state.plugins.identify, http, self._driver)
+        return await voting.identify(self.state.plugins.identify, http, self._driver, self.state.deadline)
 
     async def create_session(
         self,
@@ -141,11 +143,7 @@ class Engine:
         if http is not None or state.plugins.vote_session:
             actor = None if http is None else await self.identify(http)
             request = SessionRequest(*properties, actor=actor, http=http)
-            decision = await loaded.vote(
-                state.plugins.vote_session, request, self._driver, _TRUSTED if http is None else None, state.roles
-            )
-            if refusal := decision.refusal():
-                raise refusal
+            await self._vote(state.plugins.vote_session, request, _TRUSTED if http is None else None)
         place, media, archive, encrypted = properties
         now = state.clock()
         session_id = state.session_ids.make(place, media, now)
@@ -230,14 +228,12 @@ class Engine:
         state = self.state
         now = state.clock()
         request = AccessRequest(grant, requirement, session_id, now, http)
-        decision = await loaded.vote(state.plugins.vote_access, request, self._driver, _ROLE_SUFFICES, state.roles)
-        if refusal := decision.refusal():
-            raise refusal
-        limits = decision.limits
+        limits = await self._vote(state.plugins.vote_access, request, _ROLE_SUFFICES)
+        issued_at = now if grant.issued_at is None else grant.issued_at
         narrowed = grant._replace(
             role=narrowed_role(grant.role, limits, state.roles),
             capabilities=narrowed_capabilities(grant.capabilities, limits, state.roles),
-            expires_at=narrowed_expiry(grant.expires_at, limits, now),
+            expires_at=narrowed_expiry(grant.expires_at, limits, issued_at, now),
         )
         if not requirement.capabilities <= narrowed.capabilities:
             raise InsufficientRole(
@@ -266,19 +262,25 @@ class Engine:
             actor=actor,
             http=http,
         )
-        decision = await loaded.vote(
-            state.plugins.vote_token, request, self._driver, _TRUSTED if http is None else None, state.roles
+        limits = await self._vote(state.plugins.vote_token, request, _TRUSTED if http is None else None)
+        return options._replace(
+            role=narrowed_role(options.role, limits, state.roles),
+            expires_at=narrowed_expiry(options.expires_at, limits, options.issued_at, now),
+            data=replaced_data(options.data, limits),
         )
+
+    async def _vote(
+        self, implementations: Collection[Implementation], request: object, built_in: Allow | None
+    ) -> tuple[Allow, ...]:
+        """The votes for a request, with their limits.
+
+        :raises RolecallError: if it is refused.
+        """
+        state = self.state
+        decision = await voting.vote(implementations, request, built_in, state.roles, self._driver, state.deadline)
         if refusal := decision.refusal():
             raise refusal
-        return TokenOptions(
-            options.session_id,
-            narrowed_role(options.role, decision.limits, state.roles),
-            options.issued_at,
-            narrowed_expiry(options.expires_at, decision.limits, now),
-            options.data,
-            options.layout,
-        )
+        return decision.limits
 
     async def _find_session(self, session_id: str) -> SessionRecord | None:
         if self._reads_inline:

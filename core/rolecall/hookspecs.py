@@ -6,9 +6,9 @@ A plugin is an object or a module with functions of these names, marked with ``@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import pluggy
 
@@ -21,6 +21,14 @@ from .tokens import Grant
 hookspec = pluggy.HookspecMarker("rolecall")
 #: Marks a function of a plugin as the implementation of the hook of the same name.
 hookimpl = pluggy.HookimplMarker("rolecall")
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def blocking(function: _Function) -> _Function:
+    """Mark an implementation that waits for something without ``await``: in async frameworks it runs on a thread."""
+    function.rolecall_blocks = True  # type: ignore[attr-defined]
+    return function
 
 
 _NO_ATTRIBUTES: Final[Mapping[str, Any]] = MappingProxyType({})

@@ -38,6 +38,7 @@ class Rolecall:
     :param format: how tokens are minted: ``"opentok"`` (a JWT) or ``"t1"`` (the older form).
     :param accept: the formats that are verified.
     :param leeway: by how many seconds the clocks of two servers may differ, 0 to 60.
+    :param hook_timeout: the seconds that each policy has for its answer; a later one counts as a failure.
     :param clock: returns now, in Unix seconds.
     :raises ConfigurationError: says what is wrong with an argument, and what to do.
     """
@@ -52,10 +53,13 @@ class Rolecall:
         format: str = "opentok",
         accept: Iterable[str] = ("opentok", "t1"),
         leeway: float = 10,
+        hook_timeout: float = 5.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         _check_api_key(api_key)
         _check_leeway(leeway)
+        if isinstance(hook_timeout, bool) or not isinstance(hook_timeout, int | float) or not 0 < hook_timeout <= 300:
+            raise ConfigurationError(f"hook_timeout is {shown(hook_timeout)}; expected seconds, above 0 and up to 300")
         if not callable(clock):
             raise ConfigurationError(f"clock is {shown(clock)}; expected a function that returns Unix seconds")
         key = Key(api_secret)
@@ -80,6 +84,7 @@ class Rolecall:
             accept=tuple(formats.values()),
             plugins=Plugins(plugins),
             clock=clock,
+            deadline=hook_timeout,
             store=open_store(store),  # last, so that nothing stays open when another argument is wrong
         )
         self._inline = InlineDriver()

@@ -1,20 +1,15 @@
-"""Loading plugins, checking them at start-up, and collecting their votes."""
+"""Loading plugins, and checking them at start-up."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 import pluggy
 
 from . import hookspecs
-from .driver import Driver
-from .errors import PluginError, PolicyFault, shown
-from .hookspecs import Actor
-from .http.messages import Request
-from .policy import Allow, Ballot, Decision, Deny, decide
-from .roles import RoleTable
+from .errors import PluginError, shown
 
 _PREFIX: Final = "rolecall_"
 #: The plugin name of the kit's own rule.
@@ -22,10 +17,18 @@ BUILT_IN: Final = "rolecall"
 
 
 class Implementation(NamedTuple):
-    """One plugin's function for one hook, ready to be called."""
+    """One plugin's function for one hook, ready to be called.
+
+    :param plugin: the plugin's name.
+    :param call: the function, which takes the request.
+    :param is_async: whether what it returns is to be awaited.
+    :param blocks: whether it asks to be kept off an event loop.
+    """
 
     plugin: str
     call: Callable[[object], object]
+    is_async: bool
+    blocks: bool
 
 
 class Plugins:
@@ -102,99 +105,17 @@ def _name(plugin: object) -> str:
 
 def _implementations(manager: pluggy.PluginManager, hook: str) -> tuple[Implementation, ...]:
     found = getattr(manager.hook, hook).get_hookimpls()
-    implementations = (Implementation(item.plugin_name, _callable(item)) for item in found)
-    return tuple(sorted(implementations, key=lambda item: item.plugin))
+    return tuple(sorted((_implementation(item) for item in found), key=lambda item: item.plugin))
+
+
+def _implementation(found: pluggy.HookImpl) -> Implementation:
+    function = found.function
+    is_async = inspect.iscoroutinefunction(function)
+    blocks = getattr(function, "rolecall_blocks", False) is True
+    return Implementation(found.plugin_name, _callable(found), is_async, blocks)
 
 
 def _callable(implementation: pluggy.HookImpl) -> Callable[[object], object]:
     function = implementation.function
     # A plugin may leave out the argument that it does not use.
     return function if implementation.argnames else lambda _: function()
-
-
-async def vote(
-    implementations: Collection[Implementation],
-    request: object,
-    driver: Driver,
-    built_in: Allow | None,
-    roles: RoleTable,
-) -> Decision:
-    """Collect every plugin's vote on ``request``.
-
-    :param built_in: the kit's own vote: it allows what the server's own code asks for, and abstains otherwise.
-    """
-    ballots = [await _ballot(item, request, driver, roles) for item in implementations]
-    decision = decide([Ballot(BUILT_IN, built_in), *ballots])
-    if not decision.allowed:
-        _log_denials(decision, request)
-    return decision
-
-
-def _log_denials(decision: Decision, request: object) -> None:
-    import logging  # not free to import, and rarely needed
-
-    log = logging.getLogger("rolecall")
-    asked = type(request).__name__
-    if len(decision.ballots) == 1:
-        log.warning("a %s was denied because no plugin votes on it; pass Rolecall(plugins=…) a policy", asked)
-    for ballot in decision.ballots:
-        if isinstance(ballot.vote, Deny):
-            log.info("the policy %r denied a %s: %s %s", ballot.plugin, asked, ballot.vote.reason, ballot.vote.detail)
-
-
-async def _ballot(implementation: Implementation, request: object, driver: Driver, roles: RoleTable) -> Ballot:
-    try:
-        answer = await _answer(implementation, request, driver)
-    except (Exception, SystemExit) as error:
-        return Ballot(implementation.plugin, fault=_raised(error))
-    # Exact types, never truthiness: whatever else comes back is no vote for anything.
-    if answer is None or type(answer) is Deny:
-        return Ballot(implementation.plugin, answer)
-    if type(answer) is not Allow:
-        fault = f"it returned {shown(answer)}; a vote is None, Allow(…) or Deny(…)"
-        return Ballot(implementation.plugin, fault=fault)
-    if answer.max_role is not None and roles.find(answer.max_role) is None:
-        fault = f"it set max_role to {shown(answer.max_role)}; the roles are {', '.join(roles)}"
-        return Ballot(implementation.plugin, fault=fault)
-    return Ballot(implementation.plugin, answer)
-
-
-def _raised(error: BaseException) -> str:
-    """What was raised and where; not its message, which could hold anything."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    place = "" if frame is None else f" in {frame.tb_frame.f_code.co_name}, line {frame.tb_lineno}"
-    return f"it raised {type(error).__name__}{place}"
-
-
-async def _answer(implementation: Implementation, request: object, driver: Driver) -> object:
-    answer = implementation.call(request)
-    if inspect.isawaitable(answer):
-        return await driver.wait(answer)
-    return answer
-
-
-async def identify(implementations: Iterable[Implementation], request: Request, driver: Driver) -> Actor | None:
-    """Who makes the request, if a plugin says so.
-
-    :raises PolicyFault: if a plugin fails, answers something else than an actor, or two disagree.
-    """
-    actor: Actor | None = None
-    for implementation in implementations:
-        try:
-            answer = await _answer(implementation, request, driver)
-        except (Exception, SystemExit) as error:
-            raise _identify_fault(implementation, _raised(error)) from error
-        if answer is None:
-            continue
-        if type(answer) is not Actor:
-            raise _identify_fault(implementation, f"it returned {shown(answer)}; expected an Actor or None")
-        if actor is not None and actor != answer:
-            raise _identify_fault(implementation, "it names another actor than a plugin before it")
-        actor = answer
-    return actor
-
-
-def _identify_fault(implementation: Implementation, fault: str) -> PolicyFault:
-    return PolicyFault(f"the plugin {implementation.plugin!r} failed to identify: {fault}")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import NamedTuple, TypeAlias
 
 from .errors import ConfigurationError, PolicyDenied, PolicyFault, RolecallError, shown
 from .roles import Capability, Role, RoleTable
+from .tokens import check_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,21 +20,30 @@ class Allow:
     :param latest_expiry: the latest end of a token's life, in Unix seconds.
     :param capabilities: no capability beyond these is granted.
     :param reason: why, for the trace.
+    :param max_lifetime: the most seconds from a token's issue to the end of its life.
+    :param data: connection data that replaces what was asked for. Two policies that set two different ones deny.
     """
 
     max_role: Role | str | None = None
     latest_expiry: float | None = None
     capabilities: Iterable[str] | None = None
     reason: str = ""
+    max_lifetime: float | timedelta | None = None
+    data: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_role, str | None):
             raise ConfigurationError(f"max_role is {shown(self.max_role)}; expected a role or the name of one")
         if self.capabilities is not None:
             object.__setattr__(self, "capabilities", _capabilities(self.capabilities))
-        expiry = self.latest_expiry
-        if expiry is not None and (isinstance(expiry, bool) or not isinstance(expiry, int | float) or expiry != expiry):
-            raise ConfigurationError(f"latest_expiry is {shown(expiry)}; expected Unix seconds")
+        if isinstance(self.max_lifetime, timedelta):
+            object.__setattr__(self, "max_lifetime", self.max_lifetime.total_seconds())
+        for name in ("latest_expiry", "max_lifetime"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value != value):
+                raise ConfigurationError(f"{name} is {shown(value)}; expected a number of seconds")
+        if self.data is not None:
+            check_data(self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +74,19 @@ class Ballot(NamedTuple):
     :param plugin: the plugin's name.
     :param vote: its vote; None if it abstained or failed.
     :param fault: what went wrong, for the log; empty if nothing did.
+    :param seconds: how long it took.
     """
 
     plugin: str
     vote: Vote = None
     fault: str = ""
+    seconds: float = 0.0
 
 
 class Decision(NamedTuple):
     """What the ballots come to.
 
-    :param ballots: every plugin's, in the order of their names: the order of loading plays no part.
+    :param ballots: the kit's own, and every plugin's in the order of their names.
     """
 
     ballots: tuple[Ballot, ...]
@@ -85,26 +98,28 @@ class Decision(NamedTuple):
 
     def refusal(self) -> RolecallError | None:
         """The error that the request is refused with; None if it is allowed."""
-        faults = [f"{ballot.plugin!r}: {ballot.fault}" for ballot in self.ballots if ballot.fault]
-        if faults:
-            return PolicyFault(f"a policy failed: {'; '.join(faults)}")
-        votes = [ballot.vote for ballot in self.ballots]
-        for vote in votes:
-            if type(vote) is Deny:
-                return PolicyDenied(vote.reason, vote.code)
-        if not any(type(vote) is Allow for vote in votes):
+        allowed, denial = False, None
+        for ballot in self.ballots:
+            if ballot.fault:
+                return self._fault()
+            if type(ballot.vote) is Allow:
+                allowed = True
+            elif denial is None and type(ballot.vote) is Deny:
+                denial = ballot.vote
+        if denial is not None:
+            return PolicyDenied(denial.reason, denial.code)
+        if not allowed:
             return PolicyDenied("no policy of this service allows the request")
         return None
+
+    def _fault(self) -> PolicyFault:
+        faults = (f"{ballot.plugin!r}: {ballot.fault}" for ballot in self.ballots if ballot.fault)
+        return PolicyFault(f"a policy failed: {'; '.join(faults)}")
 
     @property
     def limits(self) -> tuple[Allow, ...]:
         """The votes for, each with the limits that it sets."""
         return tuple(ballot.vote for ballot in self.ballots if type(ballot.vote) is Allow)
-
-
-def decide(ballots: Iterable[Ballot]) -> Decision:
-    """The decision that these ballots come to, in whatever order they were cast."""
-    return Decision(tuple(sorted(ballots, key=lambda ballot: ballot.plugin)))
 
 
 def narrowed_capabilities(
@@ -136,16 +151,31 @@ def narrowed_role(role: Role, limits: Iterable[Allow], roles: RoleTable) -> Role
     return lesser
 
 
-def narrowed_expiry(expires_at: float, limits: Iterable[Allow], now: float) -> int:
+def narrowed_expiry(expires_at: float, limits: Iterable[Allow], issued_at: float, now: float) -> int:
     """The earliest of ``expires_at`` and the limits, in whole Unix seconds.
 
     :raises PolicyDenied: if that moment is not in the future.
     """
-    expiries = (limit.latest_expiry for limit in limits if limit.latest_expiry is not None)
-    earliest = min([expires_at, *expiries])
+    earliest = expires_at
+    for limit in limits:
+        if limit.latest_expiry is not None:
+            earliest = min(earliest, limit.latest_expiry)
+        if limit.max_lifetime is not None:
+            earliest = min(earliest, issued_at + limit.max_lifetime)  # type: ignore[operator]
     if earliest <= int(now):
         raise PolicyDenied("the policies of this service allow no token that lives on from now")
     return int(earliest)
+
+
+def replaced_data(data: str | None, limits: Iterable[Allow]) -> str | None:
+    """``data``, or what the policies put in its place.
+
+    :raises PolicyFault: if they do not agree on one.
+    """
+    replacements = {limit.data for limit in limits if limit.data is not None}
+    if len(replacements) > 1:
+        raise PolicyFault("two policies replace the connection data by two different ones")
+    return replacements.pop() if replacements else data
 
 
 def _capabilities(names: Iterable[str]) -> frozenset[Capability]:

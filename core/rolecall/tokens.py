@@ -119,7 +119,7 @@ def check_options(
         role,
         issued_at,
         issued_at + DEFAULT_LIFETIME if expire_time is None else _expiry(expire_time, now),
-        None if data is None else _checked_data(data),
+        None if data is None else check_data(data),
         () if layout == () else _checked_layout(layout),
     )
 
@@ -162,7 +162,11 @@ def _expiry(value: object, now: float) -> int:
     return expires_at
 
 
-def _checked_data(data: object) -> str:
+def check_data(data: object) -> str:
+    """Connection data, validated.
+
+    :raises InvalidData: if it is no text, or too long.
+    """
     if not isinstance(data, str):
         raise InvalidData(f"data is {shown(data)}; expected a string, for example JSON text")
     if len(data) > MAX_DATA_LENGTH:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import permutations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolecall import Allow, Capability, Deny, Role
+from rolecall import Allow, Capability, Deny, Role, RolecallError, hookimpl
+from rolecall.driver import InlineDriver, drive
 from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault
-from rolecall.policy import Ballot, decide, narrowed_capabilities, narrowed_expiry, narrowed_role
+from rolecall.plugins import Plugins
+from rolecall.policy import (
+    Ballot,
+    Decision,
+    narrowed_capabilities,
+    narrowed_expiry,
+    narrowed_role,
+    replaced_data,
+)
 from rolecall.roles import STANDARD_ROLES, RoleTable
+from rolecall.voting import vote
 
 NOW = 1_000_000
 LATER = NOW + 3600
@@ -22,24 +33,48 @@ allows = st.builds(
     max_role=st.none() | st.sampled_from(STANDARD_ROLES),
     latest_expiry=st.none() | st.integers(NOW - 10, LATER + 10),
     capabilities=st.none() | st.frozensets(st.sampled_from(list(Capability))),
+    max_lifetime=st.none() | st.integers(-10, 4000),
+    data=st.none() | st.sampled_from(["a", "b"]),
 )
 votes = st.none() | allows | st.builds(Deny, st.sampled_from(["no", "never"]))
 faults = st.just("it raised ValueError")
 ballots = st.lists(
     st.tuples(votes, st.just("")) | st.tuples(st.none(), faults),
-    max_size=5,
+    max_size=4,
 ).map(lambda cast: [Ballot(f"p{number}", vote, fault) for number, (vote, fault) in enumerate(cast)])
 
 
+def decide(cast):
+    return Decision(tuple(cast))
+
+
+def plugin_of(ballot):
+    """A plugin that casts this ballot."""
+
+    class Casts:
+        name = ballot.plugin
+
+        @hookimpl
+        def rolecall_vote_token(self):
+            if ballot.fault:
+                raise ValueError
+            return ballot.vote
+
+    return Casts()
+
+
 def outcome(cast, role=Role.MODERATOR):
-    """What a request for ``role`` comes to under these ballots: the refusal, or what is granted."""
-    decision = decide(cast)
+    """What a request for ``role`` comes to under plugins that cast these ballots: the refusal, or what is granted."""
+    plugins = Plugins(map(plugin_of, cast))
+    decision = drive(vote(plugins.vote_token, None, None, ROLES, InlineDriver(), deadline=5))
     if refusal := decision.refusal():
         return type(refusal), str(refusal)
+    limits = decision.limits
     try:
-        granted = narrowed_role(role, decision.limits, ROLES)
-        return granted, granted.capabilities, narrowed_expiry(LATER, decision.limits, NOW)
-    except PolicyDenied as refusal:
+        granted = narrowed_role(role, limits, ROLES)
+        expiry = narrowed_expiry(LATER, limits, NOW, NOW)
+        return granted, granted.capabilities, expiry, replaced_data("asked for", limits)
+    except RolecallError as refusal:
         return type(refusal), str(refusal)
 
 
@@ -119,7 +154,7 @@ def test_limits_that_leave_no_role_deny():
 
 def test_a_limit_in_the_past_denies():
     with pytest.raises(PolicyDenied):
-        narrowed_expiry(LATER, [Allow(latest_expiry=NOW)], NOW)
+        narrowed_expiry(LATER, [Allow(latest_expiry=NOW)], NOW, NOW)
 
 
 @pytest.mark.parametrize(
@@ -140,3 +175,16 @@ def test_votes_refuse_limits_that_are_none(make):
 def test_an_unknown_capability_in_a_vote_is_an_error():
     with pytest.raises(ValueError, match="fly"):
         Allow(capabilities=["fly"])
+
+
+def test_a_longest_life_is_counted_from_the_issue():
+    assert narrowed_expiry(LATER, [Allow(max_lifetime=timedelta(minutes=5))], NOW, NOW + 60) == NOW + 300
+
+
+def test_two_policies_that_replace_the_data_differently_are_a_fault():
+    with pytest.raises(PolicyFault):
+        replaced_data("asked for", [Allow(data="a"), Allow(data="b")])
+
+
+def test_policies_that_agree_replace_the_data():
+    assert replaced_data("asked for", [Allow(data="a"), Allow(), Allow(data="a")]) == "a"

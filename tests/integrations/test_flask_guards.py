@@ -915,9 +915,9 @@ def test_a_policy_lets_in_with_its_limits(make_kit, policy, answer, role):
     assert (response.status_code, response.text) == (200, role)
 
 
-def test_a_policy_may_hand_back_a_coroutine_of_its_vote(make_kit):
+def test_a_policy_that_hands_back_a_coroutine_lets_nobody_in(make_kit):
     app, path, token = guarded_by(make_kit, voting(lambda _: allow()))
-    assert ask(app, path, token).status_code == 200
+    assert ask(app, path, token).status_code == 503
 
 
 FAULTS = [

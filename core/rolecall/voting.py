@@ -1,0 +1,146 @@
+"""Asking plugins at a request: each in turn, timed, within a deadline, and never trusted to behave."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection
+from time import perf_counter
+from typing import Final
+
+from .driver import Driver
+from .errors import PolicyFault, shown
+from .hookspecs import Actor
+from .http.messages import Request
+from .plugins import BUILT_IN, Implementation
+from .policy import Allow, Ballot, Decision, Deny
+from .roles import RoleTable
+
+#: What an implementation may raise that is its own failure; an interrupt and a cancellation are the server's.
+_FAILURES: Final = (Exception, SystemExit)
+
+
+async def vote(
+    implementations: Collection[Implementation],
+    request: object,
+    built_in: Allow | None,
+    roles: RoleTable,
+    driver: Driver,
+    deadline: float,
+) -> Decision:
+    """Collect every plugin's vote on ``request``.
+
+    :param implementations: sorted by plugin name, so that the order of loading plays no part.
+    :param built_in: the kit's own vote: it allows what the server's own code asks for, and abstains otherwise.
+    :param deadline: seconds for each implementation.
+    """
+    ballots = [Ballot(BUILT_IN, built_in)]
+    for implementation in implementations:
+        plugin, call, is_async, blocks = implementation
+        started = perf_counter()
+        try:
+            if is_async or blocks:
+                answer = await _wait(implementation, request, driver, deadline)
+            else:
+                answer = call(request)
+        except _FAILURES as error:
+            ballots.append(Ballot(plugin, None, _raised(error, deadline), perf_counter() - started))
+            continue
+        seconds = perf_counter() - started
+        if seconds > deadline:
+            ballots.append(Ballot(plugin, None, _late(seconds, deadline), seconds))
+        elif _is_vote(answer, roles):
+            ballots.append(Ballot(plugin, answer, "", seconds))  # type: ignore[arg-type]
+        else:
+            ballots.append(Ballot(plugin, None, _no_vote(answer, roles), seconds))
+    decision = Decision(tuple(ballots))
+    if not decision.allowed:
+        _log_denials(decision, request)
+    return decision
+
+
+async def identify(
+    implementations: Collection[Implementation], request: Request, driver: Driver, deadline: float
+) -> Actor | None:
+    """Who makes the request, if a plugin says so.
+
+    :raises PolicyFault: if a plugin fails, answers something else than an actor, or two disagree.
+    """
+    actor: Actor | None = None
+    for implementation in implementations:
+        started = perf_counter()
+        try:
+            answer = await _wait(implementation, request, driver, deadline)
+        except _FAILURES as error:
+            raise _identify_fault(implementation, _raised(error, deadline)) from error
+        seconds = perf_counter() - started
+        if seconds > deadline:
+            raise _identify_fault(implementation, _late(seconds, deadline))
+        if answer is None:
+            continue
+        if type(answer) is not Actor:
+            _discard(answer)
+            raise _identify_fault(implementation, f"it returned {shown(answer)}; expected an Actor or None")
+        if actor is not None and actor != answer:
+            raise _identify_fault(implementation, "it names another actor than a plugin before it")
+        actor = answer
+    return actor
+
+
+async def _wait(implementation: Implementation, request: object, driver: Driver, deadline: float) -> object:
+    if implementation.is_async:
+        return await driver.wait(implementation.call(request), deadline)  # type: ignore[arg-type]
+    if implementation.blocks:
+        return await driver.run_within(deadline, implementation.call, request)
+    return implementation.call(request)
+
+
+def _is_vote(answer: object, roles: RoleTable) -> bool:
+    # Exact types, never truthiness: whatever else comes back is no vote for anything.
+    if type(answer) is Allow:
+        return answer.max_role is None or roles.find(answer.max_role) is not None
+    return answer is None or type(answer) is Deny
+
+
+def _no_vote(answer: object, roles: RoleTable) -> str:
+    if type(answer) is Allow:
+        return f"it set max_role to {shown(answer.max_role)}; the roles are {', '.join(roles)}"
+    if inspect.iscoroutine(answer):
+        _discard(answer)
+        return "it returned a coroutine; a vote that awaits is an async def"
+    return f"it returned {shown(answer)}; a vote is None, Allow(…) or Deny(…)"
+
+
+def _discard(answer: object) -> None:
+    if inspect.iscoroutine(answer):
+        answer.close()
+
+
+def _late(seconds: float, deadline: float) -> str:
+    return f"it took {seconds:.3g} s; its deadline is {deadline:g} s"
+
+
+def _raised(error: BaseException, deadline: float) -> str:
+    """What was raised and where; not its message, which could hold anything."""
+    if isinstance(error, TimeoutError):
+        return f"it raised TimeoutError, or outlived its deadline of {deadline:g} s"
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = "" if frame is None else f" in {frame.tb_frame.f_code.co_name}, line {frame.tb_lineno}"
+    return f"it raised {type(error).__name__}{place}"
+
+
+def _identify_fault(implementation: Implementation, fault: str) -> PolicyFault:
+    return PolicyFault(f"the plugin {implementation.plugin!r} failed to identify: {fault}")
+
+
+def _log_denials(decision: Decision, request: object) -> None:
+    import logging  # not free to import, and rarely needed
+
+    log = logging.getLogger("rolecall")
+    asked = type(request).__name__
+    if len(decision.ballots) == 1:
+        log.warning("a %s was denied because no plugin votes on it; pass Rolecall(plugins=…) a policy", asked)
+    for ballot in decision.ballots:
+        if isinstance(ballot.vote, Deny):
+            log.info("the policy %r denied a %s: %s %s", ballot.plugin, asked, ballot.vote.reason, ballot.vote.detail)
