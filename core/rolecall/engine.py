@@ -11,14 +11,20 @@ from .driver import Driver
 from .errors import (
     InsufficientRole,
     InvalidData,
+    InvalidToken,
     MalformedToken,
     RevokedToken,
+    RolecallError,
     SessionEnded,
     SessionNotFound,
     WrongSession,
+    moment,
+    shown,
 )
+from .explain import TOKEN_STEPS, Explanation, Trace, failed_step
 from .formats import Format
-from .hookspecs import AccessRequest, Actor, SessionRequest, TokenRequest
+from .hookspecs import AccessRequest, Actor, Event, SessionRequest, TokenRequest
+from .http.credentials import bearer_token
 from .http.messages import Request
 from .jws import MAX_TOKEN_LENGTH, raw_token
 from .plugins import Implementation, Plugins
@@ -67,6 +73,7 @@ class State:
     def __init__(
         self,
         *,
+        api_key: str,
         session_ids: SessionIds,
         store: Store,
         roles: RoleTable,
@@ -76,7 +83,9 @@ class State:
         plugins: Plugins,
         clock: Callable[[], float],
         deadline: float,
+        trace_log: bool,
     ) -> None:
+        self.api_key = api_key
         self.session_ids = session_ids
         self.store = store
         self.roles = roles
@@ -86,6 +95,7 @@ class State:
         self.plugins = plugins
         self.clock = clock
         self.deadline = deadline
+        self.trace_log = trace_log
         self.verified = VerifiedTokens()
 
     def read_token(self, token: object, session_id: str | None) -> Grant:
@@ -110,11 +120,28 @@ class State:
         raise MalformedToken("the token has none of the forms that this kit accepts")
 
 
-class Engine:
-    """Everything that a kit does, under one driver.
+class Call:
+    """One call of an engine: who makes it, and whether its steps are to be remembered.
 
-    ``http`` is the request from outside that asks; None means that the server's own code does, which is trusted.
+    :param http: the request from outside; None for the server's own code, which is trusted.
+    :param trace: collects the steps, if somebody wants to know.
     """
+
+    __slots__ = ("actor", "http", "trace")
+
+    def __init__(self, http: Request | None = None, trace: Trace | None = None) -> None:
+        self.http = http
+        self.trace = trace
+        #: Who asks, once a plugin has identified somebody.
+        self.actor: Actor | None = None
+
+
+#: The server's own code.
+OWN_CODE: Final = Call()
+
+
+class Engine:
+    """Everything that a kit does, under one driver."""
 
     __slots__ = ("_driver", "_reads_inline", "_writes_inline", "asks_about_access", "state")
 
@@ -124,34 +151,21 @@ class Engine:
         # Where blocking is no harm, or the store does not block, its methods are called directly.
         self._reads_inline = blocks or state.store.reads_inline
         self._writes_inline = blocks or state.store.writes_inline
-        #: Whether a policy votes on entering guarded routes.
-        self.asks_about_access = bool(state.plugins.vote_access)
-
-    async def identify(self, http: Request) -> Actor | None:
-        return await voting.identify(self.state.plugins.identify, http, self._driver, self.state.deadline)
+        #: Whether entering a guarded route takes more than :meth:`check_token`.
+        self.asks_about_access = bool(state.plugins.vote_access) or state.trace_log
 
     async def create_session(
-        self,
-        location: object,
-        media_mode: object,
-        archive_mode: object,
-        e2ee: object,
-        http: Request | None = None,
+        self, location: object, media_mode: object, archive_mode: object, e2ee: object, call: Call = OWN_CODE
     ) -> SessionRecord:
-        state = self.state
-        properties = check_properties(location, media_mode, archive_mode, e2ee)
-        if http is not None or state.plugins.vote_session:
-            actor = None if http is None else await self.identify(http)
-            request = SessionRequest(*properties, actor=actor, http=http)
-            await self._vote(state.plugins.vote_session, request, _TRUSTED if http is None else None)
-        place, media, archive, encrypted = properties
-        now = state.clock()
-        session_id = state.session_ids.make(place, media, now)
-        record = SessionRecord(session_id, place, media, archive, encrypted, now)
-        if self._writes_inline:
-            state.store.add_session(record)
-        else:
-            await self._driver.run(state.store.add_session, record)
+        call = self._traced(call)
+        try:
+            record = await self._create_session(location, media_mode, archive_mode, e2ee, call)
+        except RolecallError as error:
+            self._log_trace("session", call, error)
+            await self._tell("session_refused", call, code=error.code)
+            raise
+        self._log_trace("session", call)
+        await self._tell("session_created", call, session_id=record.session_id)
         return record
 
     async def get_session(self, session_id: str) -> SessionRecord:
@@ -161,13 +175,14 @@ class Engine:
             raise SessionNotFound("the store knows no session of this id")
         return record
 
-    async def end_session(self, session_id: str) -> None:
+    async def end_session(self, session_id: str, call: Call = OWN_CODE) -> None:
         state = self.state
         state.session_ids.check(session_id)
         if self._writes_inline:
             state.store.end_session(session_id, state.clock())
         else:
             await self._driver.run(state.store.end_session, session_id, state.clock())
+        await self._tell("session_ended", call, session_id=session_id)
 
     async def generate_token(
         self,
@@ -176,27 +191,40 @@ class Engine:
         expire_time: ExpireTime,
         data: str | None,
         layout: Iterable[str],
-        http: Request | None = None,
+        call: Call = OWN_CODE,
     ) -> tuple[str, TokenOptions]:
         """The token, and what it says."""
-        state = self.state
-        state.session_ids.check(session_id)
-        now = state.clock()
-        options = check_options(session_id, state.roles.get(role), expire_time, data, layout, now)
-        if http is None and not state.plugins.vote_token:
-            # No policy to ask: the trusted caller only needs a session that is open.
-            if state.store.has_ended(session_id):
-                raise _ended()
-        else:
-            options = await self._voted_options(options, now, http)
-        token = state.mint.mint(options)
-        if len(token) > MAX_TOKEN_LENGTH:
-            raise InvalidData(
-                f"data and layout make a token of {len(token)} characters, and at most {MAX_TOKEN_LENGTH} are read; "
-                "control characters, and in T1 all but ASCII, take several each: "
-                "send an identifier, and keep the rest in the app"
-            )
+        call = self._traced(call)
+        try:
+            options = await self._decide_token(session_id, role, expire_time, data, layout, call)
+            token, token_id = self.state.mint.mint(options)
+            if len(token) > MAX_TOKEN_LENGTH:
+                raise _too_long(len(token))
+        except RolecallError as error:
+            self._log_trace("token", call, error)
+            named = session_id if isinstance(session_id, str) else None
+            await self._tell("token_refused", call, session_id=named, role=str(role), code=error.code)
+            raise
+        self._log_trace("token", call)
+        await self._tell("token_issued", call, session_id=session_id, role=options.role, token_id=token_id)
         return token, options
+
+    async def explain_token(
+        self,
+        session_id: str,
+        role: object,
+        expire_time: ExpireTime,
+        data: str | None,
+        layout: Iterable[str],
+        http: Request | None,
+    ) -> Explanation:
+        """What :meth:`generate_token` would come to, and why; nothing is issued."""
+        trace = Trace()
+        try:
+            await self._decide_token(session_id, role, expire_time, data, layout, Call(http, trace))
+        except RolecallError as error:
+            return trace.finish("token", error)
+        return trace.finish("token", None)
 
     def verify_token(self, token: object, session_id: str | None = None) -> Grant:
         """Not async: nothing in it waits, whatever the store."""
@@ -218,21 +246,146 @@ class Engine:
             )
         return grant
 
-    async def vote_on_access(
-        self, grant: Grant, requirement: Requirement, session_id: str | None, http: Request
-    ) -> Grant:
-        """What the policies leave of a grant that is enough for a guarded route.
+    async def authorize(self, requirement: Requirement, session_id: str | None, call: Call) -> Grant:
+        """The grant with which a request enters a guarded route.
 
-        :raises RolecallError: if they deny, or leave too little.
+        :param call: with the request.
+        :raises RolecallError: if it does not enter.
         """
+        call = self._traced(call)
+        try:
+            grant = await self._authorize(None, requirement, session_id, call)
+        except RolecallError as error:
+            self._log_trace("access", call, error)
+            raise
+        self._log_trace("access", call)
+        return grant
+
+    async def explain_access(
+        self, token: str | None, requirement: Requirement, session_id: str | None, http: Request
+    ) -> Explanation:
+        """What :meth:`authorize` would come to, and why.
+
+        :param token: the token to explain; None for the one that ``http`` carries.
+        """
+        trace = Trace()
+        try:
+            await self._authorize(token, requirement, session_id, Call(http, trace))
+        except RolecallError as error:
+            return trace.finish("access", error)
+        return trace.finish("access", None)
+
+    async def tell_of_refusal(self, error: RolecallError, session_id: str | None, call: Call) -> None:
+        """Tell the plugins that somebody came with a token, and was refused."""
+        await self._tell("access_refused", call, session_id=session_id, code=error.code)
+
+    async def _create_session(
+        self, location: object, media_mode: object, archive_mode: object, e2ee: object, call: Call
+    ) -> SessionRecord:
         state = self.state
+        properties = check_properties(location, media_mode, archive_mode, e2ee)
+        if call.http is not None or call.trace is not None or state.plugins.vote_session:
+            await self._identify(call)
+            request = SessionRequest(*properties, actor=call.actor, http=call.http)
+            await self._vote(state.plugins.vote_session, request, call)
+        place, media, archive, encrypted = properties
         now = state.clock()
-        request = AccessRequest(grant, requirement, session_id, now, http)
-        limits = await self._vote(state.plugins.vote_access, request, _ROLE_SUFFICES)
+        session_id = state.session_ids.make(place, media, now)
+        record = SessionRecord(session_id, place, media, archive, encrypted, now)
+        if self._writes_inline:
+            state.store.add_session(record)
+        else:
+            await self._driver.run(state.store.add_session, record)
+        return record
+
+    async def _decide_token(
+        self,
+        session_id: str,
+        role: object,
+        expire_time: ExpireTime,
+        data: str | None,
+        layout: Iterable[str],
+        call: Call,
+    ) -> TokenOptions:
+        """What a token may say, once everything has been validated and every policy asked."""
+        state = self.state
+        state.session_ids.check(session_id)
+        now = state.clock()
+        options = check_options(session_id, state.roles.get(role), expire_time, data, layout, now)
+        if call is OWN_CODE and state.plugins.leaves_tokens_alone:
+            # No plugin to ask: the trusted caller only needs a session that is open.
+            if state.store.has_ended(session_id):
+                raise _ended()
+            return options
+        return await self._voted_options(options, now, call)
+
+    async def _voted_options(self, options: TokenOptions, now: float, call: Call) -> TokenOptions:
+        state, trace = self.state, call.trace
+        session = await self._find_session(options.session_id)
+        if session is None and call.http is not None:
+            # From outside an id is not enough, not even one of ours: a session that is not known cannot be open.
+            raise SessionNotFound("the store knows no session of this id")
+        if state.store.has_ended(options.session_id):
+            raise _ended()
+        if trace is not None:
+            trace.ok("request", f"{options.role} until {moment(options.expires_at)}")
+            trace.ok("session open", "known to the store" if session else "not known to the store")
+        await self._identify(call)
+        request = TokenRequest(
+            options.session_id,
+            session,
+            options.role,
+            options.expires_at,
+            options.data,
+            options.layout,
+            now,
+            call.actor,
+            call.http,
+        )
+        limits = await self._vote(state.plugins.vote_token, request, call)
+        role = narrowed_role(options.role, limits, state.roles)
+        expires_at = narrowed_expiry(options.expires_at, limits, options.issued_at, now)
+        data = replaced_data(options.data, limits)
+        if trace is not None:
+            trace.ok("grant", f"{role} until {moment(expires_at)}")
+        options = options._replace(role=role, expires_at=expires_at, data=data)
+        if state.plugins.token_claims:
+            request = request._replace(role=role, expires_at=expires_at, data=data)
+            options = options._replace(
+                claims=await voting.claims(state.plugins.token_claims, request, self._driver, state.deadline)
+            )
+        return options
+
+    async def _authorize(
+        self, token: str | None, requirement: Requirement, session_id: str | None, call: Call
+    ) -> Grant:
+        http, trace = call.http, call.trace
+        if token is None:
+            token = bearer_token(http.headers if http is not None else {})
+            if trace is not None:
+                trace.ok("credential", "a bearer token in the Authorization header")
+        elif trace is not None:
+            trace.ok("credential", "a token that was passed in")
+        if trace is not None:
+            self._trace_token(token, session_id, trace)
+        grant = self.check_token(token, requirement, session_id)
+        if trace is not None:
+            trace.ok("role", f"{grant.role} is enough for {requirement.scope}")
+        state = self.state
+        if not state.plugins.vote_access or http is None:
+            return grant
+        now = state.clock()
+        limits = await self._vote(
+            state.plugins.vote_access, AccessRequest(grant, requirement, session_id, now, http), call, _ROLE_SUFFICES
+        )
+        return self._narrowed_grant(grant, requirement, limits, now)
+
+    def _narrowed_grant(self, grant: Grant, requirement: Requirement, limits: tuple[Allow, ...], now: float) -> Grant:
+        roles = self.state.roles
         issued_at = now if grant.issued_at is None else grant.issued_at
         narrowed = grant._replace(
-            role=narrowed_role(grant.role, limits, state.roles),
-            capabilities=narrowed_capabilities(grant.capabilities, limits, state.roles),
+            role=narrowed_role(grant.role, limits, roles),
+            capabilities=narrowed_capabilities(grant.capabilities, limits, roles),
             expires_at=narrowed_expiry(grant.expires_at, limits, issued_at, now),
         )
         if not requirement.capabilities <= narrowed.capabilities:
@@ -242,45 +395,70 @@ class Engine:
             )
         return narrowed
 
-    async def _voted_options(self, options: TokenOptions, now: float, http: Request | None) -> TokenOptions:
-        state = self.state
-        session = await self._find_session(options.session_id)
-        if session is None and http is not None:
-            # From outside an id is not enough, not even one of ours: a session that is not known cannot be open.
-            raise SessionNotFound("the store knows no session of this id")
-        if state.store.has_ended(options.session_id):
-            raise _ended()
-        actor = None if http is None else await self.identify(http)
-        request = TokenRequest(
-            session_id=options.session_id,
-            session=session,
-            role=options.role,
-            expires_at=options.expires_at,
-            data=options.data,
-            layout=options.layout,
-            now=now,
-            actor=actor,
-            http=http,
+    def _trace_token(self, token: str, session_id: str | None, trace: Trace) -> None:
+        """The steps of a token that is good in itself; what is refused has said so before."""
+        try:
+            grant = self.state.read_token(token, session_id)
+        except InvalidToken as error:
+            failed = failed_step(error)
+            for name in TOKEN_STEPS[: TOKEN_STEPS.index(failed) if failed in TOKEN_STEPS else len(TOKEN_STEPS)]:
+                trace.ok(name)
+            raise
+        details = (
+            "T1" if token.startswith("T1==") else "JWT",
+            f"API key {self.state.api_key}",
+            "fits the content",
+            f"{grant.role}, until {moment(grant.expires_at)}, token id {grant.token_id}",
         )
-        limits = await self._vote(state.plugins.vote_token, request, _TRUSTED if http is None else None)
-        return options._replace(
-            role=narrowed_role(options.role, limits, state.roles),
-            expires_at=narrowed_expiry(options.expires_at, limits, options.issued_at, now),
-            data=replaced_data(options.data, limits),
-        )
+        for name, detail in zip(TOKEN_STEPS, details, strict=True):
+            trace.ok(name, detail)
+        if session_id is not None:
+            trace.ok("session", "the one that the route names")
+
+    async def _identify(self, call: Call) -> None:
+        """Find out who makes a call from outside."""
+        plugins = self.state.plugins
+        if call.http is None or not plugins.identify:
+            return
+        call.actor = await voting.identify(plugins.identify, call.http, self._driver, self.state.deadline)
+        if call.trace is not None:
+            call.trace.ok("identify", f"actor {shown(call.actor.id)}" if call.actor else "nobody")
 
     async def _vote(
-        self, implementations: Collection[Implementation], request: object, built_in: Allow | None
+        self,
+        implementations: Collection[Implementation],
+        request: object,
+        call: Call,
+        built_in: Allow | None = None,
     ) -> tuple[Allow, ...]:
         """The votes for a request, with their limits.
 
         :raises RolecallError: if it is refused.
         """
         state = self.state
+        if built_in is None and call.http is None:
+            built_in = _TRUSTED
         decision = await voting.vote(implementations, request, built_in, state.roles, self._driver, state.deadline)
+        if call.trace is not None:
+            call.trace.votes(decision)
         if refusal := decision.refusal():
             raise refusal
         return decision.limits
+
+    async def _tell(self, name: str, call: Call, **about: str | None) -> None:
+        state = self.state
+        if state.plugins.on_event:
+            event = Event(name, state.clock(), actor=call.actor, http=call.http, **about)
+            await voting.tell(state.plugins.on_event, event, self._driver, state.deadline)
+
+    def _traced(self, call: Call) -> Call:
+        return Call(call.http, Trace()) if self.state.trace_log and call.trace is None else call
+
+    def _log_trace(self, subject: str, call: Call, error: RolecallError | None = None) -> None:
+        if self.state.trace_log and call.trace is not None:
+            import logging
+
+            logging.getLogger("rolecall.trace").info("%s", call.trace.finish(subject, error).as_json())
 
     async def _find_session(self, session_id: str) -> SessionRecord | None:
         if self._reads_inline:
@@ -290,3 +468,11 @@ class Engine:
 
 def _ended() -> SessionEnded:
     return SessionEnded("the session has ended: it issues no tokens")
+
+
+def _too_long(length: int) -> InvalidData:
+    return InvalidData(
+        f"data, layout and claims make a token of {length} characters, and at most {MAX_TOKEN_LENGTH} are read; "
+        "control characters, and in T1 all but ASCII, take several each: "
+        "send an identifier, and keep the rest in the app"
+    )

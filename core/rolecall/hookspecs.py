@@ -6,17 +6,22 @@ A plugin is an object or a module with functions of these names, marked with ``@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import pluggy
 
+from .formats import Format
 from .http.messages import Request
 from .policy import Vote
 from .roles import Requirement, Role
 from .sessions import ArchiveMode, MediaMode, SessionRecord
+from .stores import Store
 from .tokens import Grant
+
+if TYPE_CHECKING:
+    from .kit import Rolecall
 
 hookspec = pluggy.HookspecMarker("rolecall")
 #: Marks a function of a plugin as the implementation of the hook of the same name.
@@ -105,6 +110,62 @@ class AccessRequest(NamedTuple):
     http: Request
 
 
+class Event(NamedTuple):
+    """Something that has happened.
+
+    :param name: ``"session_created"``, ``"session_refused"``, ``"session_ended"``, ``"token_issued"``,
+        ``"token_refused"`` (somebody asked for one) or ``"access_refused"`` (somebody came with one).
+    :param at: when, in Unix seconds, by the kit's clock.
+    :param session_id: the session that it is about, if there is one yet.
+    :param token_id: the token that was issued, by its :attr:`~rolecall.Grant.token_id`.
+    :param role: the role that was given, or asked for.
+    :param actor: who asked, where a plugin identified somebody.
+    :param code: why it was refused: the error's ``code``.
+    :param http: the request from outside; None for a call in the server's own code.
+    """
+
+    name: str
+    at: float
+    session_id: str | None = None
+    token_id: str | None = None
+    role: str | None = None
+    actor: Actor | None = None
+    code: str | None = None
+    http: Request | None = None
+
+
+@hookspec
+def rolecall_startup(kit: Rolecall) -> None:
+    """Get ready: called once, when the kit is made. ``kit.plugin_config(name)`` has the plugin's configuration.
+
+    An exception stops start-up.
+    """
+
+
+@hookspec
+def rolecall_register_roles() -> Iterable[Role] | None:
+    """Add roles of the app's own: ``[Role("assistant", ["connect", "publish"], wire_name="publisheronly")]``.
+
+    Called once, at start-up. Each role names the standard role that stands for it in a token.
+    """
+
+
+@hookspec
+def rolecall_register_formats() -> Mapping[str, type[Format]] | None:
+    """Add token formats, by the name that ``Rolecall(format=…, accept=…)`` knows them by.
+
+    Called once, at start-up. See :class:`rolecall.formats.Format`.
+    """
+
+
+@hookspec
+def rolecall_register_stores() -> Mapping[str, Callable[[str], Store]] | None:
+    """Add stores, by the scheme of their URL; what is registered makes a store from the URL.
+
+    Called once, at start-up. See :class:`rolecall.stores.Store`.
+    """
+
+
 @hookspec
 def rolecall_identify(request: Request) -> Actor | None:
     """Say who asks the kit's own routes for a session or a token.
@@ -135,4 +196,21 @@ def rolecall_vote_access(request: AccessRequest) -> Vote:
     """Vote on entering a guarded route, once token, session and role have been found good.
 
     Return :class:`~rolecall.Allow`, :class:`~rolecall.Deny`, or None to abstain. Abstaining lets the request in.
+    """
+
+
+@hookspec
+def rolecall_token_claims(request: TokenRequest) -> Mapping[str, Any] | None:
+    """Add claims to a token that is about to be signed; ``request`` says what it will grant.
+
+    Return them by name, as values that JSON has, or None. The kit's own claims cannot be replaced, and two plugins
+    that set one claim to two values, an exception, or anything else returned refuse the token.
+    """
+
+
+@hookspec
+def rolecall_on_event(event: Event) -> None:
+    """Take note of something that has happened: an audit trail.
+
+    Called after it, and waited for. A failure is logged, and changes nothing.
     """

@@ -5,22 +5,28 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from .driver import InlineDriver, LoopDriver, drive
-from .engine import Engine, State
-from .errors import ConfigurationError, kind, shown
-from .formats import Format, find_format
+from .engine import OWN_CODE, Engine, State
+from .environment import read_environment
+from .errors import ConfigurationError, InvalidToken, PluginError, kind, shown
+from .explain import Explanation
+from .formats import FORMATS, Format, find_format
+from .http.messages import Request
 from .keys import Key, KeyRing, refuse_published
-from .plugins import Plugins
-from .roles import Role, RoleTable
+from .loading import installed, passed
+from .plugins import PluginInfo, Plugins
+from .roles import ANY_TOKEN, STANDARD_ROLES, Requirement, Role, RoleTable
 from .sessions import ArchiveMode, AsyncSession, MediaMode, Session, SessionIds, record_fields
-from .stores import Store, open_store
+from .stores import SCHEMES, Store, open_store
 from .tokens import MAX_LEEWAY, ClaimRules, ExpireTime, Grant
 
 _API_KEY: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
-_ENVIRONMENT: Final = {"api_key": "ROLECALL_API_KEY", "api_secret": "ROLECALL_API_SECRET"}
+_REQUIRED: Final = {"api_key": "ROLECALL_API_KEY", "api_secret": "ROLECALL_API_SECRET"}
+_NO_ROUTE: Final = Request("GET", "")
 
 _Kit = TypeVar("_Kit", bound="Rolecall")
 
@@ -34,12 +40,18 @@ class Rolecall:
     :param api_key: the project's API key: 1 to 64 letters, digits and ``-``.
     :param api_secret: the project's API secret: at least 32 bytes, known to nobody else.
     :param store: where sessions are kept: ``memory://``, ``sqlite:///file.db``, or a :class:`~rolecall.stores.Store`.
-    :param plugins: the app's policies, as instances or modules; see :mod:`rolecall.hookspecs`.
+    :param plugins: the app's policies: instances, modules, or the names of either (``"package.module:object"``); see
+        :mod:`rolecall.hookspecs`.
+    :param entry_points: which plugins of installed packages (entry points in the group ``rolecall``) are loaded, too:
+        True for all, False for none, or the names of those that must be there.
+    :param blocked_plugins: names of plugins that are not loaded, wherever they come from.
+    :param plugin_config: for each plugin's name, what :meth:`plugin_config` gives it.
     :param format: how tokens are minted: ``"opentok"`` (a JWT) or ``"t1"`` (the older form).
     :param accept: the formats that are verified.
     :param leeway: by how many seconds the clocks of two servers may differ, 0 to 60.
     :param hook_timeout: the seconds that each policy has for its answer; a later one counts as a failure.
     :param clock: returns now, in Unix seconds.
+    :param trace: log every decision with its steps, as a line of JSON, to the logger ``rolecall.trace``.
     :raises ConfigurationError: says what is wrong with an argument, and what to do.
     """
 
@@ -50,11 +62,15 @@ class Rolecall:
         *,
         store: str | Store = "memory://",
         plugins: Iterable[object] = (),
+        entry_points: bool | Collection[str] = True,
+        blocked_plugins: Collection[str] = (),
+        plugin_config: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
         format: str = "opentok",
         accept: Iterable[str] = ("opentok", "t1"),
         leeway: float = 10,
         hook_timeout: float = 5.0,
         clock: Callable[[], float] = time.time,
+        trace: bool = False,
     ) -> None:
         _check_api_key(api_key)
         _check_leeway(leeway)
@@ -65,50 +81,49 @@ class Rolecall:
         key = Key(api_secret)
         refuse_published(key)
         keys = KeyRing([key])
-        roles = RoleTable()
-        rules = ClaimRules(roles, leeway)
-
-        find_format(format)
-        formats: dict[str, Format] = {name: find_format(name)(api_key, keys, rules) for name in accept}
-        if format not in formats:
-            raise ConfigurationError(
-                f"accept is {', '.join(formats) or 'empty'}, without the format {shown(format)} that the kit mints; "
-                "it could not verify its own tokens"
-            )
+        loaded = Plugins([*passed(plugins), *installed(entry_points)], blocked_plugins)
+        roles = _roles(loaded)
+        formats = _formats(loaded, format, accept, lambda make: make(api_key, keys, ClaimRules(roles, leeway)))
         self._api_key = api_key
+        self._plugin_config = _frozen_config(plugin_config)
         self._state = State(
+            api_key=api_key,
             session_ids=SessionIds(api_key, key),
             roles=roles,
-            rules=rules,
+            rules=ClaimRules(roles, leeway),
             mint=formats[format],
             accept=tuple(formats.values()),
-            plugins=Plugins(plugins),
+            plugins=loaded,
             clock=clock,
             deadline=hook_timeout,
-            store=open_store(store),  # last, so that nothing stays open when another argument is wrong
+            trace_log=trace,
+            # Last, so that nothing stays open when another argument is wrong.
+            store=open_store(store, _registered(loaded, "rolecall_register_stores", SCHEMES)),
         )
         self._inline = InlineDriver()
         #: The engine for sync frameworks: an adapter drives it with :func:`rolecall.driver.drive`.
         self.engine = Engine(self._state, self._inline, blocks=True)
         #: The same methods for async code: ``await kit.aio.create_session()``.
         self.aio = AsyncRolecall(self)
+        loaded.start(self)
 
     @classmethod
     def from_env(cls: type[_Kit], environ: Mapping[str, str] | None = None, **options: Any) -> _Kit:
-        """A kit with ``ROLECALL_API_KEY``, ``ROLECALL_API_SECRET`` and, if set, ``ROLECALL_STORE``.
+        """A kit with ``ROLECALL_API_KEY``, ``ROLECALL_API_SECRET``, and whatever else of the environment is set.
+
+        ``ROLECALL_STORE``, ``ROLECALL_PLUGINS`` (names, separated by commas), ``ROLECALL_ENTRY_POINTS`` (``all``,
+        ``none``, or names), ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's
+        configuration, as a JSON object) and ``ROLECALL_TRACE`` (``1`` or ``0``).
 
         :param environ: the variables to read, ``os.environ`` by default.
         :param options: further arguments of :class:`Rolecall`; they win over the environment.
-        :raises ConfigurationError: if a variable is missing; says which.
+        :raises ConfigurationError: if a variable is missing, or says nothing that can be meant; says which.
         """
         environ = os.environ if environ is None else environ
-        for name, variable in _ENVIRONMENT.items():
+        for name, variable in _REQUIRED.items():
             if name not in options and variable not in environ:
                 raise ConfigurationError(f"the environment variable {variable} is not set")
-        found = {name: environ[variable] for name, variable in _ENVIRONMENT.items() if variable in environ}
-        if environ.get("ROLECALL_STORE"):
-            found["store"] = environ["ROLECALL_STORE"]
-        return cls(**{**found, **options})
+        return cls(**{**read_environment(environ), **options})
 
     @property
     def api_key(self) -> str:
@@ -121,9 +136,13 @@ class Rolecall:
         return self._state.roles
 
     @property
-    def plugins(self) -> tuple[str, ...]:
-        """The names of the loaded plugins."""
-        return self._state.plugins.names
+    def plugins(self) -> tuple[PluginInfo, ...]:
+        """The loaded plugins, by name: each with its origin and its hooks."""
+        return self._state.plugins.loaded
+
+    def plugin_config(self, name: str) -> Mapping[str, Any]:
+        """The configuration of the plugin of this name, read-only; empty if it was given none."""
+        return self._plugin_config.get(_config_name(name), MappingProxyType({}))
 
     def create_session(
         self,
@@ -188,7 +207,55 @@ class Rolecall:
         :param session_id: demand that the token is for this session.
         :raises InvalidToken: a subclass that says why the token is refused.
         """
-        return self.engine.verify_token(token, session_id)
+        try:
+            return self.engine.verify_token(token, session_id)
+        except InvalidToken as error:
+            drive(self.engine.tell_of_refusal(error, session_id, OWN_CODE))
+            raise
+
+    def explain_token(
+        self,
+        session_id: str,
+        role: str = Role.PUBLISHER,
+        expire_time: ExpireTime = None,
+        data: str | None = None,
+        initial_layout_class_list: Iterable[str] = (),
+        *,
+        http: Request | None = None,
+    ) -> Explanation:
+        """What :meth:`generate_token` would come to, and why, step by step. Nothing is issued.
+
+        :param http: the request from outside that is to be explained; a call of the server's own unless given.
+        """
+        return drive(self.engine.explain_token(session_id, role, expire_time, data, initial_layout_class_list, http))
+
+    def explain_access(
+        self,
+        token: str | None = None,
+        *,
+        role: str | None = None,
+        capability: str | None = None,
+        session_id: str | None = None,
+        http: Request | None = None,
+    ) -> Explanation:
+        """What entering a guarded route would come to, and why, step by step.
+
+        :param token: the token; None for the one that ``http`` carries.
+        :param role: the role that the route requires.
+        :param capability: or the capability.
+        :param session_id: the session that the route is about.
+        :param http: the request that the policies are shown; one for an unnamed route unless given.
+        """
+        return drive(
+            self.engine.explain_access(token, self._requirement(role, capability), session_id, http or _NO_ROUTE)
+        )
+
+    def _requirement(self, role: str | None, capability: str | None) -> Requirement:
+        if role is not None and capability is not None:
+            raise ConfigurationError("a route requires a role or a capability, not both")
+        if capability is not None:
+            return Requirement.of_capability(capability)
+        return ANY_TOKEN if role is None else Requirement.of_role(role, self.roles)
 
     def close(self) -> None:
         """Release the store and what runs in the background. The kit is not used afterwards."""
@@ -204,7 +271,7 @@ class Rolecall:
     def __repr__(self) -> str:
         return (
             f"<Rolecall api_key={self._api_key!r} store={type(self._state.store).__name__} "
-            f"plugins={list(self.plugins)}>"
+            f"plugins={[plugin.name for plugin in self.plugins]}>"
         )
 
 
@@ -249,10 +316,65 @@ class AsyncRolecall:
 
     async def verify_token(self, token: str, session_id: str | None = None) -> Grant:
         """See :meth:`Rolecall.verify_token`."""
-        return self.engine.verify_token(token, session_id)
+        try:
+            return self.engine.verify_token(token, session_id)
+        except InvalidToken as error:
+            await self.engine.tell_of_refusal(error, session_id, OWN_CODE)
+            raise
 
     def __repr__(self) -> str:
         return self._repr
+
+
+def _roles(plugins: Plugins) -> RoleTable:
+    own: list[Role] = []
+    for plugin, answer in plugins.registered("rolecall_register_roles"):
+        if isinstance(answer, str) or not isinstance(answer, Iterable):
+            raise PluginError(f"plugin {plugin}: rolecall_register_roles returned {shown(answer)}; expected [Role(…)]")
+        own.extend(answer)
+    return RoleTable([*STANDARD_ROLES, *own])
+
+
+def _formats(
+    plugins: Plugins, minted: str, accepted: Iterable[str], make: Callable[[type[Format]], Format]
+) -> dict[str, Format]:
+    registered = _registered(plugins, "rolecall_register_formats", FORMATS)
+    find_format(minted, registered)
+    if isinstance(accepted, str) or not isinstance(accepted, Iterable):
+        raise ConfigurationError(f"accept is {shown(accepted)}; expected a list of formats")
+    formats = {name: make(find_format(name, registered)) for name in accepted}
+    if minted not in formats:
+        raise ConfigurationError(
+            f"accept is {', '.join(formats) or 'empty'}, without the format {shown(minted)} that the kit mints; "
+            "it could not verify its own tokens"
+        )
+    return formats
+
+
+def _registered(plugins: Plugins, hook: str, taken: Collection[str]) -> dict[str, Any]:
+    """What plugins register by name under ``hook``."""
+    found: dict[str, Any] = {}
+    for plugin, answer in plugins.registered(hook):
+        if not isinstance(answer, Mapping) or not all(
+            isinstance(name, str) and callable(answer[name]) for name in answer
+        ):
+            raise PluginError(f"plugin {plugin}: {hook} returned {shown(answer)}; expected a mapping by name")
+        for name in answer:
+            if name in found or name in taken:
+                raise PluginError(f"plugin {plugin}: {hook} registers {shown(name)}, which is there already")
+        found.update(answer)
+    return found
+
+
+def _frozen_config(config: object) -> dict[str, Mapping[str, Any]]:
+    if not isinstance(config, Mapping) or not all(isinstance(value, Mapping) for value in config.values()):
+        raise ConfigurationError("plugin_config is not a mapping from plugin names to mappings")
+    return {_config_name(name): MappingProxyType(dict(value)) for name, value in config.items()}
+
+
+def _config_name(plugin: str) -> str:
+    # As an environment variable can spell it: ROLECALL_PLUGIN_CLASSROOM_POLICY configures "classroom-policy".
+    return re.sub("[^0-9a-z]", "_", plugin.lower())
 
 
 def _check_api_key(api_key: object) -> None:

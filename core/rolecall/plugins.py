@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pluggy
 
 from . import hookspecs
-from .errors import PluginError, shown
+from .errors import PluginError
+from .loading import Found
+
+if TYPE_CHECKING:
+    from .kit import Rolecall
 
 _PREFIX: Final = "rolecall_"
+#: Every hook there is.
+HOOKS: Final = tuple(sorted(name for name in vars(hookspecs) if name.startswith(_PREFIX)))
+_START_UP_HOOKS: Final = frozenset(hook for hook in HOOKS if "_register_" in hook or hook.endswith("_startup"))
 #: The plugin name of the kit's own rule.
 BUILT_IN: Final = "rolecall"
 
@@ -31,81 +39,143 @@ class Implementation(NamedTuple):
     blocks: bool
 
 
+class PluginInfo(NamedTuple):
+    """One loaded plugin.
+
+    :param name: the name it goes by in logs and traces.
+    :param origin: where it comes from: an argument, or a package with its version.
+    :param hooks: the hooks that it implements, in alphabetical order.
+    """
+
+    name: str
+    origin: str
+    hooks: tuple[str, ...]
+
+
 class Plugins:
     """The plugins of one kit. They are fixed once it is made, so requests find them in plain tuples.
 
+    :param blocked: names of plugins to leave out.
     :raises PluginError: for a plugin that could not do what its author means; the message says what to change.
     """
 
-    __slots__ = ("identify", "names", "vote_access", "vote_session", "vote_token")
+    __slots__ = (
+        "_manager",
+        "identify",
+        "leaves_tokens_alone",
+        "loaded",
+        "on_event",
+        "token_claims",
+        "vote_access",
+        "vote_session",
+        "vote_token",
+    )
 
-    def __init__(self, plugins: Iterable[object] = ()) -> None:
-        manager = pluggy.PluginManager("rolecall")
+    def __init__(self, found: Iterable[Found] = (), blocked: Collection[str] = ()) -> None:
+        self._manager = manager = pluggy.PluginManager("rolecall")
         manager.add_hookspecs(hookspecs)
-        if not isinstance(plugins, Iterable) or isinstance(plugins, str):
-            raise PluginError(f"plugins is {shown(plugins)}; expected a list: plugins=[…]")
-        for plugin in plugins:
-            _register(manager, plugin)
-        self.names = tuple(sorted(name for name, _ in manager.list_name_plugin()))
-        self.identify = _implementations(manager, "rolecall_identify")
-        self.vote_session = _implementations(manager, "rolecall_vote_session")
-        self.vote_token = _implementations(manager, "rolecall_vote_token")
-        self.vote_access = _implementations(manager, "rolecall_vote_access")
+        infos = (_register(manager, one) for one in found if _name(one) not in blocked)
+        #: What was loaded, by name.
+        self.loaded = tuple(sorted(infos))
+        self.identify = self._implementations("rolecall_identify")
+        self.vote_session = self._implementations("rolecall_vote_session")
+        self.vote_token = self._implementations("rolecall_vote_token")
+        self.vote_access = self._implementations("rolecall_vote_access")
+        self.token_claims = self._implementations("rolecall_token_claims")
+        self.on_event = self._implementations("rolecall_on_event")
+        #: Whether nothing is to be asked about a token that the server's own code mints.
+        self.leaves_tokens_alone = not (self.vote_token or self.token_claims)
+
+    def registered(self, hook: str) -> Iterator[tuple[str, Any]]:
+        """What each plugin answers to a hook of start-up, with the plugin's name.
+
+        :raises PluginError: if one fails.
+        """
+        for implementation in self._implementations(hook):
+            try:
+                answer = implementation.call(None)
+            except Exception as error:
+                raise PluginError(
+                    f"plugin {implementation.plugin}: {hook} raised {type(error).__name__}: {error}"
+                ) from error
+            if answer is not None:
+                yield implementation.plugin, answer
+
+    def start(self, kit: Rolecall) -> None:
+        """Tell the plugins that the kit is ready.
+
+        :raises PluginError: if one fails.
+        """
+        for implementation in self._implementations("rolecall_startup"):
+            try:
+                implementation.call(kit)
+            except Exception as error:
+                raise PluginError(
+                    f"plugin {implementation.plugin} failed to start: {type(error).__name__}: {error}"
+                ) from error
+
+    def _implementations(self, hook: str) -> tuple[Implementation, ...]:
+        found = getattr(self._manager.hook, hook).get_hookimpls()
+        return tuple(sorted((_implementation(item) for item in found), key=lambda item: item.plugin))
 
 
-def _register(manager: pluggy.PluginManager, plugin: object) -> None:
-    name = _name(plugin)
+def _register(manager: pluggy.PluginManager, found: Found) -> PluginInfo:
+    name, plugin = _name(found), found.plugin
+    described = f"plugin {name} ({found.origin})"
     if inspect.isclass(plugin):
-        raise PluginError(f"plugin {name} is a class; pass an instance of it: {name}()")
+        raise PluginError(f"{described} is a class; pass an instance of it: {name}()")
     if name == BUILT_IN:
-        raise PluginError(f"the name {BUILT_IN!r} is the kit's own; give the plugin a `name` attribute of its own")
+        raise PluginError(f"{described}: the name is the kit's own; give the plugin a `name` of its own")
     if manager.has_plugin(name) or manager.is_registered(plugin):
-        raise PluginError(f"two plugins have the name {name!r}; give one a `name` attribute of its own")
-    known = {hook for hook in vars(hookspecs) if hook.startswith(_PREFIX)}
-    found = False
-    for attribute in dir(plugin):
-        function = inspect.getattr_static(plugin, attribute, None)
-        function = getattr(function, "__func__", function)
-        marked = getattr(function, "rolecall_impl", None)
-        if marked is None and not (attribute.startswith(_PREFIX) and callable(function)):
-            continue
-        _check_hook(name, attribute, marked, known)
-        found = True
-    if not found:
+        raise PluginError(f"{described}: two plugins have this name; give one a `name` attribute of its own")
+    hooks = tuple(_hooks_of(plugin, described))
+    if not hooks:
         raise PluginError(
-            f"plugin {name} implements no hook; mark its functions with @hookimpl. "
-            f"The hooks are {', '.join(sorted(known))}"
+            f"{described} implements no hook; mark its functions with @hookimpl. The hooks are {', '.join(HOOKS)}"
         )
     try:
         manager.register(plugin, name=name)
         manager.check_pending()
     except (pluggy.PluginValidationError, ValueError) as error:
-        raise PluginError(f"plugin {name}: {error}") from None
+        raise PluginError(f"{described}: {error}") from None
+    return PluginInfo(name, found.origin, hooks)
 
 
-def _check_hook(plugin: str, hook: str, options: Any, known: set[str]) -> None:
+def _hooks_of(plugin: object, described: str) -> Iterator[str]:
+    for attribute in dir(plugin):
+        function = inspect.getattr_static(plugin, attribute, None)
+        function = getattr(function, "__func__", function)
+        marked = getattr(function, "rolecall_impl", None)
+        if marked is not None or (attribute.startswith(_PREFIX) and callable(function)):
+            _check_hook(described, attribute, marked, function)
+            yield attribute
+
+
+def _check_hook(plugin: str, hook: str, options: Any, function: Any) -> None:
     if options is not None and options.get("specname"):
-        raise PluginError(f"plugin {plugin}: {hook} has a specname; call the function after its hook")
-    if hook not in known:
-        raise PluginError(f"plugin {plugin}: there is no hook {hook}; the hooks are {', '.join(sorted(known))}")
+        raise PluginError(f"{plugin}: {hook} has a specname; call the function after its hook")
+    if hook not in HOOKS:
+        close = get_close_matches(hook, HOOKS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else f"; the hooks are {', '.join(HOOKS)}"
+        raise PluginError(f"{plugin}: there is no hook {hook}{hint}")
     if options is None:
-        raise PluginError(f"plugin {plugin}: {hook} is not marked with @hookimpl, so it would be ignored")
+        raise PluginError(f"{plugin}: {hook} is not marked with @hookimpl, so it would be ignored")
     if options.get("wrapper") or options.get("hookwrapper"):
-        raise PluginError(f"plugin {plugin}: {hook} is a wrapper; hooks that decide take none")
+        raise PluginError(f"{plugin}: {hook} is a wrapper, and Rolecall's hooks take none")
+    if hook in _START_UP_HOOKS and inspect.iscoroutinefunction(function):
+        raise PluginError(f"{plugin}: {hook} is an async def, and is called at start-up, where nothing awaits it")
 
 
-def _name(plugin: object) -> str:
+def _name(found: Found) -> str:
+    plugin = found.plugin
     given = getattr(plugin, "name", None)
     if isinstance(given, str) and given and not inspect.ismodule(plugin):
         return given
+    if found.name is not None:
+        return found.name
     if inspect.ismodule(plugin) or inspect.isclass(plugin):
         return plugin.__name__
     return f"{type(plugin).__module__}.{type(plugin).__qualname__}"
-
-
-def _implementations(manager: pluggy.PluginManager, hook: str) -> tuple[Implementation, ...]:
-    found = getattr(manager.hook, hook).get_hookimpls()
-    return tuple(sorted((_implementation(item) for item in found), key=lambda item: item.plugin))
 
 
 def _implementation(found: pluggy.HookImpl) -> Implementation:

@@ -89,8 +89,15 @@ class RoleTable:
     def __init__(self, roles: Iterable[Role] = STANDARD_ROLES) -> None:
         self._by_name: dict[str, Role] = {}
         for role in roles:
+            if not isinstance(role, Role):
+                raise ConfigurationError(f"{shown(role)} is registered as a role; expected a Role(…)")
             if role in self._by_name:
                 raise ConfigurationError(f"the role {str(role)!r} is registered twice")
+            if role.wire_name not in STANDARD_ROLES:
+                raise ConfigurationError(
+                    f"the role {str(role)!r} has the wire_name {role.wire_name!r}; expected the standard role that "
+                    f"stands for it in a token: {', '.join(STANDARD_ROLES)}"
+                )
             self._by_name[str(role)] = role
 
     def __iter__(self) -> Iterator[Role]:

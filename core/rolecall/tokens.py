@@ -27,6 +27,37 @@ MAX_LIFETIME: Final = 30 * 86_400
 MAX_DATA_LENGTH: Final = 1000
 #: The most seconds by which clocks may differ.
 MAX_LEEWAY: Final = 60
+#: The claim that names a role of the app's own, beside the standard role that stands for it on the wire.
+ROLE_CLAIM: Final = "rolecall_role"
+#: The claims that have a meaning in one format or another, so that no plugin may set them.
+RESERVED_CLAIMS: Final = frozenset(
+    {
+        ROLE_CLAIM,
+        "iss",
+        "sub",
+        "aud",
+        "exp",
+        "nbf",
+        "iat",
+        "jti",
+        "ist",
+        "scope",
+        "nonce",
+        "session_id",
+        "role",
+        "connection_data",
+        "initial_layout_class_list",
+        "create_time",
+        "expire_time",
+        "expireTime",
+        "data",
+        "acl",
+        "application_id",
+        "subject",
+        "partner_id",
+        "sig",
+    }
+)
 #: What a client's token is for.
 SCOPE: Final = "session.connect"
 
@@ -45,6 +76,7 @@ class TokenOptions(NamedTuple):
     :param expires_at: the end of its life, in whole Unix seconds.
     :param data: connection data, at most 1,000 characters.
     :param layout: the initial layout classes of the streams that its bearer publishes.
+    :param claims: what plugins add; none of the kit's own.
     """
 
     session_id: str
@@ -53,6 +85,7 @@ class TokenOptions(NamedTuple):
     expires_at: int
     data: str | None = None
     layout: tuple[str, ...] = ()
+    claims: Mapping[str, Any] = MappingProxyType({})
 
 
 class Grant(NamedTuple):
@@ -226,8 +259,11 @@ class ClaimRules:
             raise wrong_claim("session_id", f"a string of 1 to {_MAX_ID_LENGTH} characters")
         name = get("role")
         role = self.roles.find(name) if type(name) is str else None
-        if role is None:
-            raise wrong_claim("role", f"one of {', '.join(self.roles)}")
+        # A role of the app's own never stands in this place: its wire name does.
+        if role is None or role.wire_name != name:
+            raise wrong_claim("role", "one of the standard roles")
+        if ROLE_CLAIM in claims:
+            role = self._own_role(claims[ROLE_CLAIM], role)
         data = get("connection_data", "")
         if type(data) is not str or len(data) > MAX_DATA_LENGTH:
             raise wrong_claim("connection_data", f"a string of at most {MAX_DATA_LENGTH} characters")
@@ -244,6 +280,12 @@ class ClaimRules:
         ):
             expires_at = self._check_times(claims, now)
         return Grant(session_id, role, role.capabilities, expires_at, token_id, MappingProxyType(claims))
+
+    def _own_role(self, name: object, standard: Role) -> Role:
+        role = self.roles.find(name) if type(name) is str else None
+        if role is None or role.wire_name != standard or role == standard:
+            raise wrong_claim(ROLE_CLAIM, f"a role of this service that {standard} stands for")
+        return role
 
     def check_expiry(self, expires_at: float, now: float) -> None:
         """:raises ExpiredToken: from the moment ``expires_at`` on, leeway granted (RFC 7519, section 4.1.4)."""

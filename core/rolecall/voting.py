@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
+from . import strict_json
 from .driver import Driver
 from .errors import PolicyFault, shown
-from .hookspecs import Actor
+from .hookspecs import Actor, Event, TokenRequest
 from .http.messages import Request
 from .plugins import BUILT_IN, Implementation
 from .policy import Allow, Ballot, Decision, Deny
 from .roles import RoleTable
+from .tokens import RESERVED_CLAIMS
 
 #: What an implementation may raise that is its own failure; an interrupt and a cancellation are the server's.
 _FAILURES: Final = (Exception, SystemExit)
@@ -84,6 +87,61 @@ async def identify(
             raise _identify_fault(implementation, "it names another actor than a plugin before it")
         actor = answer
     return actor
+
+
+async def claims(
+    implementations: Collection[Implementation], request: TokenRequest, driver: Driver, deadline: float
+) -> dict[str, Any]:
+    """The further claims of a token.
+
+    :raises PolicyFault: if a plugin fails, answers something that no token can carry, or two disagree.
+    """
+    collected: dict[str, Any] = {}
+    for implementation in implementations:
+        started = perf_counter()
+        try:
+            answer = await _wait(implementation, request, driver, deadline)
+        except _FAILURES as error:
+            raise _claims_fault(implementation, _raised(error, deadline)) from error
+        seconds = perf_counter() - started
+        if seconds > deadline:
+            raise _claims_fault(implementation, _late(seconds, deadline))
+        for name, value in _checked_claims(implementation, answer).items():
+            if collected.setdefault(name, value) != value:
+                raise _claims_fault(implementation, f"it sets {shown(name)} to another value than a plugin before it")
+    return collected
+
+
+async def tell(implementations: Collection[Implementation], event: Event, driver: Driver, deadline: float) -> None:
+    """Tell the plugins of an event. What fails is logged, and changes nothing."""
+    for implementation in implementations:
+        try:
+            _discard(await _wait(implementation, event, driver, deadline))
+        except _FAILURES as error:
+            import logging
+
+            logging.getLogger("rolecall").error(
+                "the plugin %r failed on the event %s: %s", implementation.plugin, event.name, _raised(error, deadline)
+            )
+
+
+def _checked_claims(implementation: Implementation, answer: object) -> Mapping[str, Any]:
+    if answer is None:
+        return {}
+    if not isinstance(answer, Mapping):
+        _discard(answer)
+        raise _claims_fault(implementation, f"it returned {shown(answer)}; expected claims by name, or None")
+    for name in answer:
+        if not isinstance(name, str) or name in RESERVED_CLAIMS:
+            raise _claims_fault(implementation, f"it sets the claim {shown(name)}, which is not for plugins to set")
+    try:
+        return strict_json.loads(json.dumps(dict(answer), allow_nan=False).encode())
+    except (TypeError, ValueError, RecursionError):
+        raise _claims_fault(implementation, "it returned claims that strict JSON cannot hold") from None
+
+
+def _claims_fault(implementation: Implementation, fault: str) -> PolicyFault:
+    return PolicyFault(f"the plugin {implementation.plugin!r} failed to add claims: {fault}")
 
 
 async def _wait(implementation: Implementation, request: object, driver: Driver, deadline: float) -> object:

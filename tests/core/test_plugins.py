@@ -11,6 +11,7 @@ import pytest
 
 from rolecall import Actor, Allow, Deny, hookimpl
 from rolecall.driver import drive
+from rolecall.engine import Call
 from rolecall.errors import PluginError, PolicyDenied, PolicyFault
 from rolecall.http.messages import Request
 from rolecall.http.service import refused
@@ -49,11 +50,11 @@ def voting(answer, name="the policy", asynchronous=False):
 
 
 def ask(kit, http=OUTSIDE):
-    return drive(kit.engine.create_session(None, "relayed", "manual", False, http=http))
+    return drive(kit.engine.create_session(None, "relayed", "manual", False, call=Call(http)))
 
 
 def ask_async(kit, http=OUTSIDE):
-    return asyncio.run(kit.aio.engine.create_session(None, "relayed", "manual", False, http=http))
+    return asyncio.run(kit.aio.engine.create_session(None, "relayed", "manual", False, call=Call(http)))
 
 
 # -- who may get what ------------------------------------------------------------------------------
@@ -242,7 +243,7 @@ def test_a_module_is_a_plugin(make_kit):
     module.rolecall_vote_session = hookimpl(lambda request: Allow())
     kit = make_kit(plugins=[module])
 
-    assert kit.plugins == ("classroom",)
+    assert [plugin.name for plugin in kit.plugins] == ["classroom"]
     assert ask(kit)
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rolecall import Allow, Capability, Deny, Role, RolecallError, hookimpl
 from rolecall.driver import InlineDriver, drive
 from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault
+from rolecall.loading import passed
 from rolecall.plugins import Plugins
 from rolecall.policy import (
     Ballot,
@@ -65,7 +66,7 @@ def plugin_of(ballot):
 
 def outcome(cast, role=Role.MODERATOR):
     """What a request for ``role`` comes to under plugins that cast these ballots: the refusal, or what is granted."""
-    plugins = Plugins(map(plugin_of, cast))
+    plugins = Plugins(passed(list(map(plugin_of, cast))))
     decision = drive(vote(plugins.vote_token, None, None, ROLES, InlineDriver(), deadline=5))
     if refusal := decision.refusal():
         return type(refusal), str(refusal)

@@ -10,10 +10,10 @@ from typing import Any
 from .. import jws, strict_json
 from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind, shown
 from ..keys import KeyRing
-from ..tokens import SCOPE, ClaimRules, Grant, TokenOptions, wrong_claim
+from ..tokens import ROLE_CLAIM, SCOPE, ClaimRules, Grant, TokenOptions, wrong_claim
 
 # Not escaped to ASCII: a thousand characters of any script then fit into a token.
-_quoted = JSONEncoder(ensure_ascii=False).encode
+_encoded = JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class OpenTokFormat:
@@ -30,22 +30,27 @@ class OpenTokFormat:
     def recognizes(token: bytes) -> bool:
         return not token.startswith(b"T1==")
 
-    def mint(self, options: TokenOptions) -> str:
+    def mint(self, options: TokenOptions) -> tuple[str, str]:
         random = os.urandom(20)
+        role, token_id = options.role, random[:16].hex()
         # Written out, because a JSON encoder takes longer than the signature. Only data and layout hold anything that
         # JSON must escape; the rest was validated to letters, digits, "-" and "_".
         payload = (
-            f'{{"session_id":"{options.session_id}","role":"{options.role.wire_name}",'
+            f'{{"session_id":"{options.session_id}","role":"{role.wire_name}",'
             f'"iat":{options.issued_at},"exp":{options.expires_at},"scope":"{SCOPE}",'
             f'"iss":"{self._api_key}","ist":"project",'
-            f'"nonce":{int.from_bytes(random[16:])},"jti":"{random[:16].hex()}"'
+            f'"nonce":{int.from_bytes(random[16:])},"jti":"{token_id}"'
         )
         # The SDKs leave out what is empty.
         if options.layout:
-            payload += f',"initial_layout_class_list":{_quoted(" ".join(options.layout))}'
+            payload += f',"initial_layout_class_list":{_encoded(" ".join(options.layout))}'
         if options.data:
-            payload += f',"connection_data":{_quoted(options.data)}'
-        return self._codec.sign(f"{payload}}}".encode())
+            payload += f',"connection_data":{_encoded(options.data)}'
+        if role != role.wire_name:
+            payload += f',"{ROLE_CLAIM}":"{role}"'
+        for name, value in options.claims.items():
+            payload += f",{_encoded(name)}:{_encoded(value)}"
+        return self._codec.sign(f"{payload}}}".encode()), token_id
 
     def verify(self, token: bytes, now: float) -> Grant:
         try:

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from ..errors import BadSignature, MalformedToken, UnknownKey
 from ..keys import KeyRing
-from ..tokens import ClaimRules, Grant, TokenOptions
+from ..tokens import ROLE_CLAIM, ClaimRules, Grant, TokenOptions
 
 _PREFIX = b"T1=="
 _ENVELOPE = re.compile(rb"partner_id=([0-9A-Za-z-]{1,64})&sig=([0-9a-f]{40}):(.*)", re.DOTALL)
@@ -38,7 +38,7 @@ class T1Format:
     def recognizes(token: bytes) -> bool:
         return token.startswith(_PREFIX)
 
-    def mint(self, options: TokenOptions) -> str:
+    def mint(self, options: TokenOptions) -> tuple[str, str]:
         fields: list[tuple[str, str | int]] = [
             ("session_id", options.session_id),
             ("create_time", options.issued_at),
@@ -50,9 +50,13 @@ class T1Format:
         ]
         if options.data:
             fields.append(("connection_data", options.data))
+        if options.role != options.role.wire_name:
+            fields.append((ROLE_CLAIM, options.role))
+        fields.extend(options.claims.items())
         data = urlencode(fields).encode("ascii")
         envelope = f"partner_id={self._api_key}&sig={self._sign(data)}:".encode("ascii") + data
-        return (_PREFIX + binascii.b2a_base64(envelope, newline=False)).decode("ascii")
+        token = (_PREFIX + binascii.b2a_base64(envelope, newline=False)).decode("ascii")
+        return token, hashlib.sha256(data).hexdigest()
 
     def verify(self, token: bytes, now: float) -> Grant:
         partner_id, signature, data = open_envelope(token)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from .. import strict_json
 from ..driver import drive
-from ..engine import Engine
+from ..engine import Call, Engine
 from ..errors import (
     BodyTooLarge,
     InvalidExpireTime,
@@ -86,22 +86,29 @@ async def admit(engine: Engine, request: Request, requirement: Requirement, sess
 def admit_inline(
     engine: Engine, request: Request, requirement: Requirement, session_id: str | None
 ) -> Grant | Response:
-    """:func:`admit` for sync frameworks, which spares a coroutine where no policy is asked."""
-    try:
-        if engine.asks_about_access:
-            return drive(_enter(engine, request, requirement, session_id))
-        return engine.check_token(bearer_token(request.headers), requirement, session_id)
-    except RolecallError as error:
-        return refused(error)
-    except Exception:
-        return failed()
+    """:func:`admit` for sync frameworks, which spares a good token the coroutines where no policy is asked."""
+    if not engine.asks_about_access:
+        try:
+            return engine.check_token(bearer_token(request.headers), requirement, session_id)
+        except RolecallError as error:
+            return drive(_refused_entry(engine, error, session_id, Call(request)))
+        except Exception:
+            return failed()
+    return drive(admit(engine, request, requirement, session_id))
 
 
 async def _enter(engine: Engine, request: Request, requirement: Requirement, session_id: str | None) -> Grant:
-    grant = engine.check_token(bearer_token(request.headers), requirement, session_id)
-    if engine.asks_about_access:
-        return await engine.vote_on_access(grant, requirement, session_id, request)
-    return grant
+    call = Call(request)
+    try:
+        return await engine.authorize(requirement, session_id, call)
+    except RolecallError as error:
+        await engine.tell_of_refusal(error, session_id, call)
+        raise
+
+
+async def _refused_entry(engine: Engine, error: RolecallError, session_id: str | None, call: Call) -> Response:
+    await engine.tell_of_refusal(error, session_id, call)
+    return refused(error)
 
 
 def refused(error: RolecallError) -> Response:
@@ -124,7 +131,7 @@ async def _create_session(engine: Engine, request: Request) -> Response:
         asked.get("media_mode", MediaMode.RELAYED),
         asked.get("archive_mode", ArchiveMode.MANUAL),
         asked.get("e2ee", False),
-        http=request,
+        call=Call(request),
     )
     return _json(201, _session_members(record))
 
@@ -138,7 +145,7 @@ async def _read_session(engine: Engine, request: Request) -> Response:
 async def _end_session(engine: Engine, request: Request) -> Response:
     session_id = request.path_params["session_id"]
     await _enter(engine, request, _MODERATOR, session_id)
-    await engine.end_session(session_id)
+    await engine.end_session(session_id, Call(request))
     return Response(204, (("Cache-Control", "no-store"),))
 
 
@@ -150,7 +157,7 @@ async def _create_token(engine: Engine, request: Request) -> Response:
         _expire_time(asked),
         asked.get("data"),
         asked.get("initial_layout_class_list", ()),
-        http=request,
+        call=Call(request),
     )
     return _json(
         201,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
 from ..errors import ConfigurationError, shown
@@ -44,9 +46,14 @@ class Store(Protocol):
 _STORES = {"memory": "memory:MemoryStore", "sqlite": "sqlite:SQLiteStore"}
 
 
-def open_store(store: str | Store) -> Store:
+#: The URL schemes of the kit's own stores.
+SCHEMES = tuple(_STORES)
+
+
+def open_store(store: str | Store, registered: Mapping[str, Callable[[str], Store]] = MappingProxyType({})) -> Store:
     """The store behind a URL such as ``memory://`` or ``sqlite:///rolecall.db``; a store is returned as it is.
 
+    :param registered: the stores of plugins, by scheme.
     :raises ConfigurationError: for a URL that names no store, without quoting what may be a password.
     """
     if not isinstance(store, str):
@@ -56,6 +63,8 @@ def open_store(store: str | Store) -> Store:
             f"store is {shown(store)}; expected a URL, or an object with the methods of rolecall.stores.Store"
         )
     scheme, separator, _ = store.partition("://")
+    if separator and scheme in registered:
+        return registered[scheme](store)
     if not separator or scheme not in _STORES:
         named = shown(scheme) if separator and scheme.isalnum() else "none"
         raise ConfigurationError(

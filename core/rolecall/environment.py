@@ -1,0 +1,64 @@
+"""A kit's configuration in environment variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from . import strict_json
+from .errors import ConfigurationError, shown
+
+_TEXTS: Final = {
+    "ROLECALL_API_KEY": "api_key",
+    "ROLECALL_API_SECRET": "api_secret",
+    "ROLECALL_STORE": "store",
+}
+_LISTS: Final = {"ROLECALL_PLUGINS": "plugins", "ROLECALL_BLOCKED_PLUGINS": "blocked_plugins"}
+_PLUGIN: Final = "ROLECALL_PLUGIN_"
+
+
+def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The arguments of a kit that the environment gives; a variable that is empty counts as not set.
+
+    :raises ConfigurationError: for a variable that says nothing that can be meant; its value is not quoted.
+    """
+    options: dict[str, Any] = {}
+    for variable, argument in _TEXTS.items():
+        if environ.get(variable):
+            options[argument] = environ[variable]
+    for variable, argument in _LISTS.items():
+        if environ.get(variable):
+            options[argument] = _names(environ[variable])
+    if environ.get("ROLECALL_ENTRY_POINTS"):
+        options["entry_points"] = _entry_points(environ["ROLECALL_ENTRY_POINTS"])
+    if environ.get("ROLECALL_TRACE"):
+        options["trace"] = _switch("ROLECALL_TRACE", environ["ROLECALL_TRACE"])
+    configs = {name.removeprefix(_PLUGIN): text for name, text in environ.items() if name.startswith(_PLUGIN)}
+    if configs:
+        options["plugin_config"] = {name: _object(_PLUGIN + name, text) for name, text in configs.items() if text}
+    return options
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _entry_points(text: str) -> bool | list[str]:
+    named = text.strip().lower()
+    return named == "all" if named in ("all", "none") else _names(text)
+
+
+def _switch(variable: str, text: str) -> bool:
+    switches = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if text.strip().lower() not in switches:
+        raise ConfigurationError(f"the environment variable {variable} is {shown(text)}; expected 1 or 0")
+    return switches[text.strip().lower()]
+
+
+def _object(variable: str, text: str) -> Mapping[str, Any]:
+    try:
+        return strict_json.loads(text.strip().encode())
+    except ValueError as error:
+        raise ConfigurationError(
+            f"the environment variable {variable} is not one strict JSON object: {error}"
+        ) from None

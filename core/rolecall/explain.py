@@ -1,0 +1,157 @@
+"""Why a request was allowed or refused: each step of a decision, for people and for machines. It holds no token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from .errors import (
+    BadSignature,
+    InsufficientRole,
+    MalformedCredential,
+    MalformedToken,
+    MissingCredential,
+    RevokedToken,
+    RolecallError,
+    UnknownKey,
+    WrongSession,
+)
+from .policy import Allow, Ballot, Decision, Deny
+
+
+class Step(NamedTuple):
+    """One step of a decision.
+
+    :param name: what was looked at: ``"signature"``, ``"session open"``, ``"policy classroom"``.
+    :param outcome: ``"ok"``, ``"allow"``, ``"abstain"``, ``"deny"``, ``"fault"`` or ``"refused"``.
+    :param detail: what was found, or why it was refused.
+    :param seconds: how long a policy took; 0 for the kit's own steps, which take microseconds.
+    """
+
+    name: str
+    outcome: str
+    detail: str = ""
+    seconds: float = 0.0
+
+
+class Explanation(NamedTuple):
+    """What a decision came to, and the steps that led there.
+
+    :param subject: what was asked for: ``"token"``, ``"session"`` or ``"access"``.
+    :param allowed: whether it is granted.
+    :param steps: in order; after one that refuses there is none.
+    :param code: the refusal's code; None if it is granted.
+    """
+
+    subject: str
+    allowed: bool
+    steps: tuple[Step, ...]
+    code: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The explanation as JSON has it."""
+        return {
+            "subject": self.subject,
+            "allowed": self.allowed,
+            "code": self.code,
+            "steps": [
+                {"step": step.name, "outcome": step.outcome, "detail": step.detail, "seconds": round(step.seconds, 6)}
+                for step in self.steps
+            ],
+        }
+
+    def as_json(self) -> str:
+        """The explanation as one line of JSON."""
+        return json.dumps(self.as_dict(), separators=(",", ":"))
+
+    def __str__(self) -> str:
+        """The explanation as a table."""
+        rows = [(step.name, step.outcome, _duration(step.seconds), _printable(step.detail)) for step in self.steps]
+        widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+        verdict = "allowed" if self.allowed else f"refused ({self.code})"
+        lines = [f"{self.subject}: {verdict}"]
+        for name, outcome, duration, detail in rows:
+            row = f"  {name:<{widths[0]}}  {outcome:<{widths[1]}}  {duration:>{widths[2]}}  {detail}"
+            lines.append(row.rstrip())
+        return "\n".join(lines)
+
+
+class Trace:
+    """Collects the steps of one decision while it is made."""
+
+    __slots__ = ("steps",)
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+
+    def ok(self, name: str, detail: str = "") -> None:
+        self.steps.append(Step(name, "ok", detail))
+
+    def votes(self, decision: Decision) -> None:
+        self.steps.extend(map(_vote_step, decision.ballots))
+
+    def finish(self, subject: str, error: RolecallError | None) -> Explanation:
+        """The explanation of what ended with ``error``, or well."""
+        if error is None:
+            return Explanation(subject, True, tuple(self.steps))
+        # A vote that refused stands there already.
+        if not any(step.outcome in ("deny", "fault") for step in self.steps):
+            self.steps.append(Step(failed_step(error), "refused", str(error)))
+        return Explanation(subject, False, tuple(self.steps), error.code)
+
+
+#: What is looked at in a token, in this order.
+TOKEN_STEPS: Final = ("form", "key", "signature", "claims")
+_STEP_OF_ERROR: Final[Sequence[tuple[type[RolecallError] | tuple[type[RolecallError], ...], str]]] = (
+    ((MissingCredential, MalformedCredential), "credential"),
+    (MalformedToken, "form"),
+    (UnknownKey, "key"),
+    (BadSignature, "signature"),
+    (WrongSession, "session"),
+    (RevokedToken, "session open"),
+    (InsufficientRole, "role"),
+)
+
+
+def failed_step(error: RolecallError) -> str:
+    """The step at which ``error`` stops a decision."""
+    for kinds, name in _STEP_OF_ERROR:
+        if isinstance(error, kinds):
+            return name
+    return "claims" if error.challenge == "invalid_token" else "request"
+
+
+def _vote_step(ballot: Ballot) -> Step:
+    name = f"policy {ballot.plugin}"
+    if ballot.fault:
+        return Step(name, "fault", ballot.fault, ballot.seconds)
+    if isinstance(ballot.vote, Deny):
+        return Step(name, "deny", " ".join(filter(None, (ballot.vote.reason, ballot.vote.detail))), ballot.seconds)
+    if isinstance(ballot.vote, Allow):
+        return Step(name, "allow", _limits(ballot.vote), ballot.seconds)
+    return Step(name, "abstain", "", ballot.seconds)
+
+
+def _limits(vote: Allow) -> str:
+    limits = [
+        f"{name}={value if isinstance(value, int | float) else str(value)}"
+        for name, value in (
+            ("max_role", vote.max_role),
+            ("latest_expiry", vote.latest_expiry),
+            ("max_lifetime", vote.max_lifetime),
+            ("capabilities", None if vote.capabilities is None else "+".join(sorted(vote.capabilities))),
+            # What policies write into a token may be personal; that they do is enough here.
+            ("data", None if vote.data is None else "replaced"),
+        )
+        if value is not None
+    ]
+    return ", ".join(filter(None, (vote.reason, *limits)))
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1e6:.0f} µs" if 0 < seconds < 0.001 else f"{seconds * 1e3:.1f} ms" if seconds else ""
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)
