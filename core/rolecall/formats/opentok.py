@@ -13,7 +13,7 @@ from ..keys import KeyRing
 from ..tokens import ROLE_CLAIM, SCOPE, ClaimRules, Grant, TokenOptions, wrong_claim
 
 # Not escaped to ASCII: a thousand characters of any script then fit into a token.
-_encoded = JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encoded = JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
 
 
 class OpenTokFormat:
