@@ -11,8 +11,10 @@ from .driver import Driver
 from .errors import (
     InsufficientRole,
     InvalidData,
+    InvalidSessionId,
     InvalidToken,
     MalformedToken,
+    PolicyDenied,
     RevokedToken,
     RolecallError,
     SessionEnded,
@@ -110,6 +112,8 @@ class State:
         elif now >= grant.expires_at:
             self.rules.check_expiry(grant.expires_at, now)
         if session_id is not None and grant.session_id != session_id:
+            if not isinstance(session_id, str):
+                raise InvalidSessionId(f"session_id is {shown(session_id)}; expected a string: session.session_id")
             raise WrongSession("the token is for another session than the one asked for")
         return grant
 
@@ -442,6 +446,10 @@ class Engine:
         if call.trace is not None:
             call.trace.votes(decision)
         if refusal := decision.refusal():
+            voting.log_refusal(decision, request)
+            nobody = call.http is not None and call.actor is None and state.plugins.identify
+            if nobody and isinstance(request, SessionRequest | TokenRequest) and refusal.code == PolicyDenied.code:
+                raise PolicyDenied(f"nobody is identified, and {refusal}", "not_identified")
             raise refusal
         return decision.limits
 

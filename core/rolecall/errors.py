@@ -157,7 +157,7 @@ class TokenNotYetValid(InvalidToken):
 
 
 class RevokedToken(InvalidToken):
-    """The token was withdrawn, or its session has ended."""
+    """The token was good, and is no longer: its session has ended."""
 
     code = "revoked_token"
 

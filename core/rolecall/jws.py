@@ -1,4 +1,4 @@
-"""One strict codec for compact JWS (RFC 7515, section 7.1) over PyJWT's algorithms."""
+"""One strict codec for compact JWS (RFC 7515, section 7.1)."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def raw_token(token: object) -> bytes:
         raise MalformedToken(f"a token is a string, not {type(token).__name__}")
     if len(token) > MAX_TOKEN_LENGTH:
         raise MalformedToken(f"the token has {len(token)} characters; at most {MAX_TOKEN_LENGTH} are read")
+    if " " in token:
+        raise MalformedToken("the token holds a space; pass the token alone, without 'Bearer'")
     if not token.isascii():
         raise MalformedToken("the token holds a character outside ASCII")
     return token.encode()

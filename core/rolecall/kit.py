@@ -121,8 +121,11 @@ class Rolecall:
         """
         environ = os.environ if environ is None else environ
         for name, variable in _REQUIRED.items():
-            if name not in options and variable not in environ:
-                raise ConfigurationError(f"the environment variable {variable} is not set")
+            if name not in options and not environ.get(variable):
+                meant = name.replace("api_", "API ")
+                raise ConfigurationError(
+                    f"the environment variable {variable} is not set; put the project's {meant} there"
+                )
         return cls(**{**read_environment(environ), **options})
 
     @property

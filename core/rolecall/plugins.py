@@ -137,7 +137,7 @@ def _register(manager: pluggy.PluginManager, found: Found) -> PluginInfo:
         manager.register(plugin, name=name)
         manager.check_pending()
     except (pluggy.PluginValidationError, ValueError) as error:
-        raise PluginError(f"{described}: {error}") from None
+        raise PluginError(f"{described}: {' '.join(str(error).split())}") from None
     return PluginInfo(name, found.origin, hooks)
 
 

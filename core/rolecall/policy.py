@@ -75,12 +75,14 @@ class Ballot(NamedTuple):
     :param vote: its vote; None if it abstained or failed.
     :param fault: what went wrong, for the log; empty if nothing did.
     :param seconds: how long it took.
+    :param error: what it raised, if it did.
     """
 
     plugin: str
     vote: Vote = None
     fault: str = ""
     seconds: float = 0.0
+    error: BaseException | None = None
 
 
 class Decision(NamedTuple):
@@ -113,8 +115,11 @@ class Decision(NamedTuple):
         return None
 
     def _fault(self) -> PolicyFault:
-        faults = (f"{ballot.plugin!r}: {ballot.fault}" for ballot in self.ballots if ballot.fault)
-        return PolicyFault(f"a policy failed: {'; '.join(faults)}")
+        failed = [ballot for ballot in self.ballots if ballot.fault]
+        faults = "; ".join(f"{ballot.plugin!r}: {ballot.fault}" for ballot in failed)
+        fault = PolicyFault(f"a policy failed: {faults}")
+        fault.__cause__ = failed[0].error
+        return fault
 
     @property
     def limits(self) -> tuple[Allow, ...]:
@@ -154,7 +159,7 @@ def narrowed_role(role: Role, limits: Iterable[Allow], roles: RoleTable) -> Role
 def narrowed_expiry(expires_at: float, limits: Iterable[Allow], issued_at: float, now: float) -> int:
     """The earliest of ``expires_at`` and the limits, in whole Unix seconds.
 
-    :raises PolicyDenied: if that moment is not in the future.
+    :raises PolicyDenied: if a limit puts that moment into the past.
     """
     earliest = expires_at
     for limit in limits:
@@ -162,7 +167,8 @@ def narrowed_expiry(expires_at: float, limits: Iterable[Allow], issued_at: float
             earliest = min(earliest, limit.latest_expiry)
         if limit.max_lifetime is not None:
             earliest = min(earliest, issued_at + limit.max_lifetime)  # type: ignore[operator]
-    if earliest <= int(now):
+    # What a limit did not shorten is for the token itself to say, leeway and all.
+    if earliest < expires_at and earliest <= int(now):
         raise PolicyDenied("the policies of this service allow no token that lives on from now")
     return int(earliest)
 

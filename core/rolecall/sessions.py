@@ -76,6 +76,10 @@ class Session(SessionRecord):
         """A token for this session; see :meth:`Rolecall.generate_token`."""
         return self.kit.generate_token(self.session_id, role, expire_time, data, initial_layout_class_list)
 
+    def end(self) -> None:
+        """End this session; see :meth:`Rolecall.end_session`."""
+        self.kit.end_session(self.session_id)
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AsyncSession(SessionRecord):
@@ -92,6 +96,10 @@ class AsyncSession(SessionRecord):
     ) -> str:
         """A token for this session; see :meth:`Rolecall.generate_token`."""
         return await self.kit.generate_token(self.session_id, role, expire_time, data, initial_layout_class_list)
+
+    async def end(self) -> None:
+        """End this session; see :meth:`Rolecall.end_session`."""
+        await self.kit.end_session(self.session_id)
 
 
 def record_fields(record: SessionRecord) -> dict[str, Any]:

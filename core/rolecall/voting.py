@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Collection, Mapping
+from os.path import basename
 from time import perf_counter
 from typing import Any, Final
 
 from . import strict_json
 from .driver import Driver
-from .errors import PolicyFault, shown
+from .errors import PolicyFault, RolecallError, shown
 from .hookspecs import Actor, Event, TokenRequest
 from .http.messages import Request
 from .plugins import BUILT_IN, Implementation
@@ -46,7 +47,8 @@ async def vote(
             else:
                 answer = call(request)
         except _FAILURES as error:
-            ballots.append(Ballot(plugin, None, _raised(error, deadline), perf_counter() - started))
+            _log_stack(plugin, error)
+            ballots.append(Ballot(plugin, None, _raised(error, deadline), perf_counter() - started, error))
             continue
         seconds = perf_counter() - started
         if seconds > deadline:
@@ -55,10 +57,7 @@ async def vote(
             ballots.append(Ballot(plugin, answer, "", seconds))  # type: ignore[arg-type]
         else:
             ballots.append(Ballot(plugin, None, _no_vote(answer, roles), seconds))
-    decision = Decision(tuple(ballots))
-    if not decision.allowed:
-        _log_denials(decision, request)
-    return decision
+    return Decision(tuple(ballots))
 
 
 async def identify(
@@ -74,6 +73,7 @@ async def identify(
         try:
             answer = await _wait(implementation, request, driver, deadline)
         except _FAILURES as error:
+            _log_stack(implementation.plugin, error)
             raise _identify_fault(implementation, _raised(error, deadline)) from error
         seconds = perf_counter() - started
         if seconds > deadline:
@@ -102,6 +102,7 @@ async def claims(
         try:
             answer = await _wait(implementation, request, driver, deadline)
         except _FAILURES as error:
+            _log_stack(implementation.plugin, error)
             raise _claims_fault(implementation, _raised(error, deadline)) from error
         seconds = perf_counter() - started
         if seconds > deadline:
@@ -118,6 +119,7 @@ async def tell(implementations: Collection[Implementation], event: Event, driver
         try:
             _discard(await _wait(implementation, event, driver, deadline))
         except _FAILURES as error:
+            _log_stack(implementation.plugin, error)
             import logging
 
             logging.getLogger("rolecall").error(
@@ -178,27 +180,50 @@ def _late(seconds: float, deadline: float) -> str:
 
 
 def _raised(error: BaseException, deadline: float) -> str:
-    """What was raised and where; not its message, which could hold anything."""
+    """What was raised and where; not its message, which could hold anything, unless it is one of the kit's own."""
     if isinstance(error, TimeoutError):
         return f"it raised TimeoutError, or outlived its deadline of {deadline:g} s"
+    if isinstance(error, RolecallError):
+        return f"it raised {type(error).__name__}: {error}"
+    place = ""
     frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
+    while frame is not None:
+        code = frame.tb_frame.f_code
+        place = f" in {code.co_name} ({basename(code.co_filename)}, line {frame.tb_lineno})"
         frame = frame.tb_next
-    place = "" if frame is None else f" in {frame.tb_frame.f_code.co_name}, line {frame.tb_lineno}"
     return f"it raised {type(error).__name__}{place}"
+
+
+def _log_stack(plugin: str, error: BaseException) -> None:
+    """Log where a plugin failed, for its author: without the message and the source, which could hold anything."""
+    import logging  # not free to import, and rarely needed
+    from traceback import walk_tb
+
+    frames = (
+        f"  {frame.f_code.co_filename}:{line} in {frame.f_code.co_name}" for frame, line in walk_tb(error.__traceback__)
+    )
+    logging.getLogger("rolecall").error(
+        "the plugin %r raised %s at\n%s", plugin, type(error).__name__, "\n".join(frames)
+    )
 
 
 def _identify_fault(implementation: Implementation, fault: str) -> PolicyFault:
     return PolicyFault(f"the plugin {implementation.plugin!r} failed to identify: {fault}")
 
 
-def _log_denials(decision: Decision, request: object) -> None:
-    import logging  # not free to import, and rarely needed
+def log_refusal(decision: Decision, request: object) -> None:
+    """Log why a request was denied: who denied, or that nobody allowed."""
+    import logging
 
     log = logging.getLogger("rolecall")
     asked = type(request).__name__
-    if len(decision.ballots) == 1:
+    denials = [(ballot.plugin, ballot.vote) for ballot in decision.ballots if isinstance(ballot.vote, Deny)]
+    for plugin, denial in denials:
+        log.info("the policy %r denied a %s: %s %s", plugin, asked, denial.reason, denial.detail)
+    if denials or any(ballot.fault for ballot in decision.ballots):
+        return
+    asked_plugins = [ballot.plugin for ballot in decision.ballots if ballot.plugin != BUILT_IN]
+    if asked_plugins:
+        log.info("a %s was denied: every policy abstained (%s)", asked, ", ".join(asked_plugins))
+    else:
         log.warning("a %s was denied because no plugin votes on it; pass Rolecall(plugins=…) a policy", asked)
-    for ballot in decision.ballots:
-        if isinstance(ballot.vote, Deny):
-            log.info("the policy %r denied a %s: %s %s", ballot.plugin, asked, ballot.vote.reason, ballot.vote.detail)

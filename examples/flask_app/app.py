@@ -1,12 +1,15 @@
 """A small class app: teachers open lessons and moderate them, pupils publish until the lesson is over.
 
-Run it with ``flask --app examples/flask_app/app run``; ``ROLECALL_API_KEY`` and ``ROLECALL_API_SECRET`` must be set.
+Run it with ``flask --app examples/flask_app/app run``; ``ROLECALL_API_KEY``, ``ROLECALL_API_SECRET`` and ``SECRET_KEY``
+(Flask's own) must be set. With ``ROLECALL_STORE=sqlite:///rolecall.db`` it runs under any number of workers.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import flask
@@ -20,12 +23,29 @@ PEOPLE = {"ada": "teacher", "ben": "pupil", "cleo": "pupil"}
 LESSON = 45 * 60
 
 
+class SentOut:
+    """Who was sent out of which lesson: in a file, because each worker process has a memory of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._run("CREATE TABLE IF NOT EXISTS sent_out (session_id TEXT, name TEXT, PRIMARY KEY (session_id, name))")
+
+    def add(self, session_id: str, name: str) -> None:
+        self._run("INSERT OR IGNORE INTO sent_out VALUES (?, ?)", session_id, name)
+
+    def holds(self, session_id: str, name: str | None) -> bool:
+        return bool(self._run("SELECT 1 FROM sent_out WHERE session_id = ? AND name = ?", session_id, name))
+
+    def _run(self, statement: str, *values: str | None) -> list[Any]:
+        with closing(sqlite3.connect(self._path)) as database, database:
+            return database.execute(statement, values).fetchall()
+
+
 class SchoolPolicy:
     """The rules of the school."""
 
-    def __init__(self) -> None:
-        #: Pupils who were sent out, by session.
-        self.sent_out: dict[str, set[str]] = {}
+    def __init__(self, sent_out: SentOut) -> None:
+        self._sent_out = sent_out
 
     @hookimpl
     def rolecall_identify(self) -> Actor | None:
@@ -50,7 +70,7 @@ class SchoolPolicy:
 
     @hookimpl
     def rolecall_vote_access(self, request: AccessRequest) -> Vote:
-        if request.grant.data in self.sent_out.get(request.grant.session_id, ()):
+        if self._sent_out.holds(request.grant.session_id, request.grant.data):
             return Deny("you were sent out", code="sent_out")
         return None
 
@@ -61,12 +81,12 @@ def create_app(**options: Any) -> flask.Flask:
     :param options: arguments of the kit that win over the environment.
     """
     app = flask.Flask(__name__)
-    app.secret_key = os.environ.get("SECRET_KEY") or secrets.token_hex()
+    app.secret_key = os.environ["SECRET_KEY"]  # one for all workers, or a login in one is none in the next
     # A cookie says who asks, so other sites must not be able to make a browser ask.
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
 
-    policy = SchoolPolicy()
-    kit = Rolecall.from_env(plugins=[policy], **options)
+    sent_out = SentOut(Path(os.environ.get("SCHOOL_DATABASE", "school.db")))
+    kit = Rolecall.from_env(plugins=[SchoolPolicy(sent_out)], **options)
     app.register_blueprint(rolecall_blueprint(kit), url_prefix="/video")
 
     @app.post("/login")
@@ -90,7 +110,7 @@ def create_app(**options: Any) -> flask.Flask:
     @app.post("/lessons/<session_id>/sent-out/<name>")
     @require_role("moderator")
     def send_out(session_id: str, name: str) -> Any:
-        policy.sent_out.setdefault(session_id, set()).add(name)
+        sent_out.add(session_id, name)
         return "", 204
 
     return app

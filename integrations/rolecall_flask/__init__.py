@@ -1,10 +1,11 @@
 """Rolecall for Flask: a blueprint with the kit's routes, and guards for your own views."""
 
-from .blueprint import rolecall_blueprint
+from .blueprint import problem_response, rolecall_blueprint
 from .guards import current_grant, require_capability, require_role, require_token
 
 __all__ = [
     "current_grant",
+    "problem_response",
     "require_capability",
     "require_role",
     "require_token",

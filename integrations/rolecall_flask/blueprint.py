@@ -11,7 +11,7 @@ from flask.sansio.blueprints import BlueprintSetupState
 
 from rolecall import Rolecall
 from rolecall.driver import drive
-from rolecall.errors import InvalidRequest
+from rolecall.errors import ConfigurationError, InvalidRequest, RolecallError, shown
 from rolecall.http.service import ROUTES, Route, refused, respond
 from rolecall.http.wsgi import read_body
 
@@ -24,11 +24,21 @@ def rolecall_blueprint(kit: Rolecall, name: str = "rolecall") -> flask.Blueprint
 
     :param name: the blueprint's name, for ``url_for("rolecall.sessions")``; two kits in one app need two.
     """
+    if not isinstance(kit, Rolecall):
+        raise ConfigurationError(f"rolecall_blueprint takes a Rolecall(…), not {shown(kit)}")
     blueprint = flask.Blueprint(name, __name__)
     blueprint.record(lambda state: register_kit(state.app, kit))
     for route in ROUTES:
         _add_route(blueprint, route, _view(kit, route))
     return blueprint
+
+
+def problem_response(error: RolecallError) -> flask.Response:
+    """The answer that tells a client of ``error``, for an app whose own views call the kit.
+
+    ``app.register_error_handler(RolecallError, problem_response)`` answers as the kit's routes do.
+    """
+    return flask_response(refused(error))
 
 
 def _add_route(blueprint: flask.Blueprint, route: Route, view: Callable[..., flask.Response]) -> None:

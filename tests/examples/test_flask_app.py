@@ -11,7 +11,9 @@ APP = Path(__file__).parents[2] / "examples" / "flask_app" / "app.py"
 
 
 @pytest.fixture
-def app(monkeypatch, clock):
+def app(monkeypatch, clock, tmp_path):
+    monkeypatch.setenv("SECRET_KEY", "a key for the cookies of this test")
+    monkeypatch.setenv("SCHOOL_DATABASE", str(tmp_path / "school.db"))
     monkeypatch.setenv("ROLECALL_API_KEY", "123456")
     monkeypatch.setenv("ROLECALL_API_SECRET", "1234567890abcdef1234567890abcdef1234567890")
     monkeypatch.delenv("ROLECALL_STORE", raising=False)
@@ -61,7 +63,7 @@ def test_a_stranger_cannot_log_in(app):
 
 
 def test_a_stranger_opens_no_lesson(app):
-    assert app.test_client().post("/video/sessions").json["code"] == "policy_denied"
+    assert app.test_client().post("/video/sessions").json["code"] == "not_identified"
 
 
 def test_a_pupil_opens_no_lesson(person):

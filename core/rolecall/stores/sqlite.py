@@ -55,6 +55,7 @@ class SQLiteStore:
         self._local = threading.local()
         self._open: WeakSet[_Connection] = WeakSet()
         self._inherited: list[_Connection] = []
+        self._closed = False
         try:
             self._migrate()
         except sqlite3.Error as error:
@@ -116,6 +117,7 @@ class SQLiteStore:
         return self._read("SELECT 1 FROM rolecall_ended_sessions WHERE session_id = ?", session_id) is not None
 
     def close(self) -> None:
+        self._closed = True
         for connection in list(self._open):
             connection.close()
         self._local = threading.local()
@@ -146,6 +148,8 @@ class SQLiteStore:
     def _connection(self) -> sqlite3.Connection:
         held: _Connection | None = getattr(self._local, "connection", None)
         if held is None or held.pid != os.getpid():
+            if self._closed:
+                raise StoreUnavailable("the SQLite store was closed; make another kit")
             if held is not None:
                 # Opened before a fork. To close it here could disturb the parent, so it is only set aside.
                 self._inherited.append(held)
