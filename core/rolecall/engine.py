@@ -237,6 +237,14 @@ class Engine:
             raise RevokedToken("the token's session has ended")
         return grant
 
+    async def verify_and_tell(self, token: object, session_id: str | None) -> Grant:
+        """:meth:`verify_token`, with the plugins told of a refusal."""
+        try:
+            return self.verify_token(token, session_id)
+        except InvalidToken as error:
+            await self.tell_of_refusal(error, session_id, OWN_CODE)
+            raise
+
     def check_token(self, token: str, requirement: Requirement, session_id: str | None) -> Grant:
         """The grant of a token that is enough for a guarded route, before any policy is asked.
 

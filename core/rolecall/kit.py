@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from .driver import InlineDriver, LoopDriver, drive
-from .engine import OWN_CODE, Engine, State
+from .engine import Engine, State
 from .environment import read_environment
-from .errors import ConfigurationError, InvalidToken, PluginError, kind, shown
+from .errors import ConfigurationError, PluginError, kind, shown
 from .explain import Explanation
 from .formats import FORMATS, Format, find_format
 from .http.messages import Request
@@ -210,11 +210,9 @@ class Rolecall:
         :param session_id: demand that the token is for this session.
         :raises InvalidToken: a subclass that says why the token is refused.
         """
-        try:
-            return self.engine.verify_token(token, session_id)
-        except InvalidToken as error:
-            drive(self.engine.tell_of_refusal(error, session_id, OWN_CODE))
-            raise
+        if self._state.plugins.on_event:
+            return drive(self.engine.verify_and_tell(token, session_id))
+        return self.engine.verify_token(token, session_id)
 
     def explain_token(
         self,
@@ -319,11 +317,7 @@ class AsyncRolecall:
 
     async def verify_token(self, token: str, session_id: str | None = None) -> Grant:
         """See :meth:`Rolecall.verify_token`."""
-        try:
-            return self.engine.verify_token(token, session_id)
-        except InvalidToken as error:
-            await self.engine.tell_of_refusal(error, session_id, OWN_CODE)
-            raise
+        return await self.engine.verify_and_tell(token, session_id)
 
     def __repr__(self) -> str:
         return self._repr

@@ -18,7 +18,7 @@ _DURATION: Final = re.compile(r"(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,
 _UNIX_SECONDS: Final = re.compile(r"[0-9]{1,24}(\.[0-9]{1,9})?")
 
 
-def token_argument(text: str) -> str:
+def read_token(text: str) -> str:
     """The token that was passed, or for ``-`` the one on stdin.
 
     :raises MalformedToken: if there is nothing on stdin, or far more than a token.

@@ -8,16 +8,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn
 
 import click
 
 from .. import __version__
 from ..errors import ConfigurationError, InvalidToken, MalformedToken, RolecallError
+from ..explain import Explanation
 from ..inspection import inspect_token
 from ..kit import Rolecall
 from ..sessions import ArchiveMode, MediaMode
-from .arguments import duration, moment_in_time, token_argument
+from ..tokens import ExpireTime
+from .arguments import read_token
 from .console import (
     abandon_stdout,
     prepare_stdout,
@@ -26,10 +28,13 @@ from .console import (
     print_report,
     without_long_arguments,
 )
+from .options import json_option, store_option, token_argument, wanted_token
 from .reports import (
     Verdict,
+    explanation_report,
     grant_report,
     inspection_report,
+    plugins_report,
     refusal,
     session_report,
     token_report,
@@ -50,7 +55,6 @@ Exit codes:
 """
 
 Clock = Callable[[], float]
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class CommandLine(click.Group):
@@ -104,25 +108,13 @@ def _configuration_hint() -> str:
     return "" if all(map(os.environ.get, ENVIRONMENT)) else _CONFIGURE
 
 
-def _kit(clock: Clock, store: str | None) -> Rolecall:
+def _kit(clock: Clock, store: str | None = None) -> Rolecall:
     options: dict[str, Any] = {} if store is None else {"store": store}
+    # As web servers do it: plugins that are named in the environment may stand in the folder that one is in. Last, so
+    # that nothing there takes the place of what is installed.
+    if os.environ.get("ROLECALL_PLUGINS") and not sys.flags.safe_path and "" not in sys.path:
+        sys.path.append("")
     return Rolecall.from_env(clock=clock, **options)
-
-
-def _json_option(command: _Command) -> _Command:
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object, also for a refusal.")(command)
-
-
-def _store_option(command: _Command) -> _Command:
-    return click.option(
-        "--store",
-        metavar="URL",
-        help="Where sessions are kept: memory:// or sqlite:///file.db.  [default: ROLECALL_STORE, or memory://]",
-    )(command)
-
-
-def _token_argument(command: _Command) -> _Command:
-    return click.argument("token", metavar="TOKEN|-")(command)
 
 
 @click.group(
@@ -140,6 +132,7 @@ def rolecall(context: click.Context) -> None:
       ROLECALL_API_KEY     the project's API key
       ROLECALL_API_SECRET  its secret: 32 bytes or more, known to nobody else
       ROLECALL_STORE       where sessions are kept (default: memory://)
+      ROLECALL_PLUGINS     the app's policies, for example: school.policies:Lessons
 
     A secret is never taken as an argument, because arguments show in the list of processes.
 
@@ -149,6 +142,7 @@ def rolecall(context: click.Context) -> None:
       rolecall session create
       rolecall token generate SESSION_ID --role moderator --expires-in 2h
       rolecall token inspect - < token.txt
+      rolecall explain access - --role moderator < token.txt
     """
     if context.obj is None:
         context.obj = time.time
@@ -207,8 +201,8 @@ def session() -> None:
     help="Whether the session is recorded from its start; 'always' needs '--media-mode routed'.",
 )
 @click.option("--e2ee", is_flag=True, help="Encrypt media from end to end; needs '--media-mode routed'.")
-@_store_option
-@_json_option
+@store_option
+@json_option
 @click.pass_obj
 def create_session(
     clock: Clock,
@@ -242,20 +236,9 @@ def token() -> None:
 
 
 @token.command("generate", epilog=_EXIT_CODES)
-@click.argument("session_id", metavar="SESSION_ID")
-@click.option(
-    "--role",
-    default="publisher",
-    show_default=True,
-    metavar="ROLE",
-    help="subscriber, publisher, publisheronly or moderator.",
-)
-@click.option("--expires-in", type=duration, metavar="DURATION", help="For example 30m, 2h or 7d; a number is seconds.")
-@click.option("--expire-time", type=moment_in_time, metavar="TIME", help="Unix seconds, or ISO 8601 with a time zone.")
-@click.option("--data", metavar="TEXT", help="Describes the connection, for example a name; at most 1,000 characters.")
-@click.option("--layout", multiple=True, metavar="CLASS", help="An initial layout class; may be given several times.")
-@_store_option
-@_json_option
+@wanted_token
+@store_option
+@json_option
 @click.pass_obj
 def generate_token(
     clock: Clock,
@@ -278,19 +261,23 @@ def generate_token(
       rolecall token generate SESSION_ID --role moderator --expires-in 2h --data "name=Ada"
       rolecall token generate SESSION_ID --expire-time 2030-01-31T18:00:00Z --layout focus --layout small
     """
-    if expires_in is not None and expire_time is not None:
-        raise click.UsageError("--expires-in and --expire-time exclude each other; give one of them")
-    expiry = expire_time if expires_in is None else expires_in
+    expiry = _expiry(expires_in, expire_time)
     with answering(as_json), _kit(clock, store) as kit:
         minted = kit.generate_token(session_id, role, expiry, data, layout)
         print_report(token_report(minted, inspect_token(minted).claims), as_json)
 
 
+def _expiry(expires_in: timedelta | None, expire_time: float | datetime | None) -> ExpireTime:
+    if expires_in is not None and expire_time is not None:
+        raise click.UsageError("--expires-in and --expire-time exclude each other; give one of them")
+    return expire_time if expires_in is None else expires_in
+
+
 @token.command("verify", epilog=_EXIT_CODES)
-@_token_argument
+@token_argument
 @click.option("--session-id", metavar="ID", help="Demand that the token is for this session.")
-@_store_option
-@_json_option
+@store_option
+@json_option
 @click.pass_obj
 def verify_token(clock: Clock, token: str, session_id: str | None, store: str | None, as_json: bool) -> None:
     """Verify TOKEN: show what it grants, or why it is refused.
@@ -303,14 +290,14 @@ def verify_token(clock: Clock, token: str, session_id: str | None, store: str | 
       rolecall token verify - --session-id SESSION_ID --json < token.txt
     """
     with answering(as_json), _kit(clock, store) as kit:
-        grant = kit.verify_token(token_argument(token), session_id)
+        grant = kit.verify_token(read_token(token), session_id)
         print_report(grant_report(grant, clock()), as_json)
 
 
 @token.command("inspect", epilog=_EXIT_CODES)
-@_token_argument
-@_store_option
-@_json_option
+@token_argument
+@store_option
+@json_option
 @click.pass_obj
 def inspect(clock: Clock, token: str, store: str | None, as_json: bool) -> None:
     """Take TOKEN apart: its format, claims, role and times, and whether it is accepted.
@@ -327,7 +314,7 @@ def inspect(clock: Clock, token: str, store: str | None, as_json: bool) -> None:
       rolecall token generate SESSION_ID | rolecall token inspect - --json
     """
     with answering(as_json):
-        text = token_argument(token)
+        text = read_token(token)
         inspection = inspect_token(text)
         verdict = _verdict(text, clock, store)
         print_report(inspection_report(inspection, verdict, clock()), as_json)
@@ -344,3 +331,98 @@ def _verdict(token: str, clock: Clock, store: str | None) -> Verdict:
     except RolecallError as error:
         return Verdict(None, error.code, str(error))
     return Verdict(True)
+
+
+@rolecall.group()
+def explain() -> None:
+    """Show why a token is issued, or somebody let in, or not."""
+
+
+@explain.command("token", epilog=_EXIT_CODES)
+@wanted_token
+@store_option
+@json_option
+@click.pass_obj
+def explain_token(
+    clock: Clock,
+    session_id: str,
+    role: str,
+    expires_in: timedelta | None,
+    expire_time: float | datetime | None,
+    data: str | None,
+    layout: tuple[str, ...],
+    store: str | None,
+    as_json: bool,
+) -> None:
+    """Show what asking for a token would come to, step by step. None is issued.
+
+    It is asked for as by the app's own code, which is trusted; a policy that votes only on requests from outside
+    abstains here. With SESSION_ID and the options say what "rolecall token generate" would be told.
+
+    \b
+    Examples:
+      rolecall explain token SESSION_ID --role moderator
+      rolecall explain token SESSION_ID --expires-in 7d --data "name=Ada" --json
+    """
+    expiry = _expiry(expires_in, expire_time)
+    with answering(as_json), _kit(clock, store) as kit:
+        _print_explanation(kit.explain_token(session_id, role, expiry, data, layout), as_json)
+
+
+@explain.command("access", epilog=_EXIT_CODES)
+@token_argument
+@click.option("--role", metavar="ROLE", help="The role that the route requires.")
+@click.option("--capability", metavar="CAPABILITY", help="Or the capability, for example force_disconnect.")
+@click.option("--session-id", metavar="ID", help="The session that the route is about.")
+@store_option
+@json_option
+@click.pass_obj
+def explain_access(
+    clock: Clock,
+    token: str,
+    role: str | None,
+    capability: str | None,
+    session_id: str | None,
+    store: str | None,
+    as_json: bool,
+) -> None:
+    """Show what entering a guarded route with TOKEN would come to, step by step.
+
+    Without --role and --capability the route requires any good token. The token is not shown.
+
+    With '-' the token is read from stdin, which is better: arguments show in the list of processes.
+
+    \b
+    Examples:
+      rolecall explain access - --role moderator < token.txt
+      rolecall explain access - --capability publish --session-id SESSION_ID --json < token.txt
+    """
+    if role is not None and capability is not None:
+        raise click.UsageError("--role and --capability exclude each other; give one of them")
+    with answering(as_json), _kit(clock, store) as kit:
+        explanation = kit.explain_access(read_token(token), role=role, capability=capability, session_id=session_id)
+        _print_explanation(explanation, as_json)
+
+
+def _print_explanation(explanation: Explanation, as_json: bool) -> None:
+    print_report(explanation_report(explanation), as_json)
+    if not explanation.allowed:
+        raise click.exceptions.Exit(REFUSED)
+
+
+@rolecall.command(epilog=_EXIT_CODES)
+@json_option
+@click.pass_obj
+def plugins(clock: Clock, as_json: bool) -> None:
+    """Show which plugins are loaded, from where, and which of them each hook asks, in which order.
+
+    They are those of the environment: of installed packages, and of ROLECALL_PLUGINS. What an app passes in its own
+    code is not among them. A plugin that cannot be loaded stops this command, as it stops the app.
+
+    \b
+    Examples:
+      rolecall plugins
+      ROLECALL_PLUGINS=school.policies:Lessons rolecall plugins --json
+    """
+    with answering(as_json), _kit(clock) as kit:
+        print_report(plugins_report(kit.plugins), as_json)

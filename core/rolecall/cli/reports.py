@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any, Final
 
 from ..errors import RolecallError
+from ..explain import Explanation
 from ..inspection import Inspection
+from ..plugins import PluginInfo
 from ..roles import Capability, Role, RoleTable
 from ..sessions import Session, record_fields
 from ..tokens import DEFAULT_LIFETIME, Grant
@@ -159,6 +161,28 @@ def inspection_report(inspection: Inspection, verdict: Verdict, now: float) -> R
     return Report(blocks, data)
 
 
+def explanation_report(explanation: Explanation) -> Report:
+    """A decision with its steps."""
+    verdict, *steps = (printable(line) for line in str(explanation).split("\n"))
+    lines = (Line("", verdict, Tone.GOOD if explanation.allowed else Tone.BAD), *(Line("", step) for step in steps))
+    return Report((lines,), explanation.as_dict())
+
+
+def plugins_report(plugins: Iterable[PluginInfo]) -> Report:
+    """The loaded plugins, and for each hook whom it asks, in order."""
+    # Plugins are asked in the order of their names, so that the order of loading plays no part.
+    loaded = sorted(plugins)
+    asked = {
+        hook: [plugin.name for plugin in loaded if hook in plugin.hooks]
+        for hook in sorted({hook for plugin in loaded for hook in plugin.hooks})
+    }
+    data = {"plugins": [plugin._asdict() for plugin in loaded], "order": asked}
+    if not loaded:
+        return Report(((Line("", "no plugin is loaded"),),), data)
+    order = (Line("asked in this order"), *(Line(f"  {hook}", _listed(names)) for hook, names in asked.items()))
+    return Report((*map(_plugin_block, loaded), order), data)
+
+
 def refusal(error: RolecallError) -> dict[str, Any]:
     """An error as ``--json`` says it."""
     return Verdict(False, error.code, str(error)).as_data()
@@ -212,6 +236,18 @@ def _escaped(character: str) -> str:
         return character
     number = ord(character)
     return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
+
+
+def _plugin_block(plugin: PluginInfo) -> tuple[Line, ...]:
+    return (
+        Line(printable(plugin.name)),
+        Line("  from", printable(plugin.origin)),
+        Line("  hooks", "\n".join(plugin.hooks)),
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return printable(", ".join(names))
 
 
 def _time_text(value: object, now: float) -> str:
