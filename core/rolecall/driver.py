@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     import asyncio
+    from concurrent.futures import Future
 
 Result = TypeVar("Result")
 # Seconds beyond a deadline within which a loop that is not held up has cancelled what outlived it.
@@ -18,6 +21,9 @@ _GRACE = 0.5
 
 class Driver(Protocol):
     """How the logic waits."""
+
+    def pass_through(self, error: BaseException) -> None:
+        """Raise ``error`` again if it is meant for the server, and no failure of the plugin that it came out of."""
 
     async def run(self, function: Callable[..., Result], *args: Any) -> Result:
         """The result of a function that blocks."""
@@ -52,6 +58,10 @@ class InlineDriver:
     def __init__(self) -> None:
         self._background = BackgroundLoop()
 
+    def pass_through(self, error: BaseException) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            raise error
+
     async def run(self, function: Callable[..., Result], *args: Any) -> Result:
         return function(*args)
 
@@ -67,6 +77,16 @@ class InlineDriver:
 
 class LoopDriver:
     """Never blocks the event loop: a blocking function runs on a worker thread."""
+
+    def pass_through(self, error: BaseException) -> None:
+        import asyncio
+
+        if isinstance(error, KeyboardInterrupt | GeneratorExit):
+            raise error
+        task = asyncio.current_task()
+        # A plugin may raise it of its own accord; only a task that somebody cancels is to end.
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise error
 
     async def run(self, function: Callable[..., Result], *args: Any) -> Result:
         import asyncio
@@ -90,57 +110,98 @@ class BackgroundLoop:
     """An event loop on a daemon thread, started when first needed, and again after a fork."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = 0
+        self._forget()
+        _LOOPS.add(self)
 
     def run(self, awaitable: Awaitable[Result], deadline: float) -> Result:
         """Wait for ``awaitable``, which runs with the caller's context variables and is cancelled after ``deadline``.
 
         :raises TimeoutError: if it was cancelled, or holds up the loop so that it could not be.
         """
-        import asyncio
         from concurrent.futures import Future
 
+        if threading.get_ident() == self._thread:
+            if hasattr(awaitable, "close"):
+                awaitable.close()
+            raise RuntimeError("an async hook called the kit and waits for itself; use await kit.aio.… in it")
+        if _gevent_has_patched_threads():
+            return _run_in_native_thread(awaitable, deadline)
         done: Future[Result] = Future()
         context = copy_context()
-
-        async def settle() -> None:
-            try:
-                async with asyncio.timeout(deadline):
-                    result = await awaitable
-            except Exception as error:
-                done.set_exception(error)
-            except BaseException as error:
-                # A hook that exits, or whose task is cancelled, must not end the thread that waits for it.
-                done.set_exception(RuntimeError(f"{type(error).__name__} in the background"))
-            else:
-                done.set_result(result)
-
         loop = self._running()
         tasks = set()  # the loop itself holds tasks only weakly
-        loop.call_soon_threadsafe(lambda: tasks.add(loop.create_task(settle(), context=context)))
+        settling = _settle(awaitable, deadline, done)
+        loop.call_soon_threadsafe(lambda: tasks.add(loop.create_task(settling, context=context)))
         return done.result(deadline + _GRACE)
 
     def close(self) -> None:
-        """Stop the loop, if this process started it."""
+        """Stop the loop."""
         with self._lock:
-            if self._loop is not None and self._pid == os.getpid():
+            if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._loop.stop)
             self._loop = None
 
     def _running(self) -> asyncio.AbstractEventLoop:
-        if self._pid != os.getpid():
-            # Of a forked parent neither the thread nor a lock that it held at that moment is to be relied on.
-            self._lock = threading.Lock()
-            self._loop, self._pid = None, os.getpid()
         with self._lock:
             if self._loop is None:
                 import asyncio
 
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=_serve, args=(self._loop,), name="rolecall-background", daemon=True).start()
+                thread = threading.Thread(target=_serve, args=(self._loop,), name="rolecall-background", daemon=True)
+                thread.start()
+                self._thread = thread.ident
             return self._loop
+
+    def _forget(self) -> None:
+        # Of a forked parent neither the thread nor a lock that it held at that moment is to be relied on.
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: int | None = None
+
+
+# Only so that a forked child finds them.
+_LOOPS: WeakSet[BackgroundLoop] = WeakSet()
+
+
+def _forget_all() -> None:
+    for loop in _LOOPS:
+        loop._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+async def _settle(awaitable: Awaitable[Result], deadline: float, done: Future[Result]) -> None:
+    import asyncio
+
+    try:
+        async with asyncio.timeout(deadline):
+            result = await awaitable
+    except Exception as error:
+        done.set_exception(error)
+    except BaseException as error:
+        # A hook that exits, or whose task is cancelled, must not end the thread that waits for it.
+        done.set_exception(RuntimeError(f"{type(error).__name__} in the background"))
+    else:
+        done.set_result(result)
+
+
+def _gevent_has_patched_threads() -> bool:
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and monkey.is_module_patched("threading")
+
+
+def _run_in_native_thread(awaitable: Awaitable[Result], deadline: float) -> Result:
+    """Under gevent a thread is a greenlet, and a loop in it would count as running for all of them."""
+    import asyncio
+    from concurrent.futures import Future
+
+    from gevent import get_hub
+
+    done: Future[Result] = Future()
+    get_hub().threadpool.apply(copy_context().run, (asyncio.run, _settle(awaitable, deadline, done)))
+    return done.result(0)
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

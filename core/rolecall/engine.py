@@ -39,6 +39,8 @@ from .tokens import ClaimRules, ExpireTime, Grant, TokenOptions, check_options
 _TRUSTED: Final = Allow(reason="the server's own code asks")
 _ROLE_SUFFICES: Final = Allow(reason="the token's role suffices")
 _MAX_VERIFIED: Final = 4096
+# Seconds by which two threads may look at the clock out of order.
+_CLOCK_JITTER: Final = 1.0
 
 
 class VerifiedTokens:
@@ -99,11 +101,16 @@ class State:
         self.deadline = deadline
         self.trace_log = trace_log
         self.verified = VerifiedTokens()
+        self._last_seen = 0.0
 
     def read_token(self, token: object, session_id: str | None) -> Grant:
         """The grant of a token that is good in itself; whether its session has ended is for the store to say."""
         raw = raw_token(token)
         now = self.clock()
+        if now < self._last_seen - _CLOCK_JITTER:
+            # Set back: what was valid then may be from the future now.
+            self.verified = VerifiedTokens()
+        self._last_seen = now
         key = sha256(raw).digest()
         grant = self.verified.young.get(key) or self.verified.recall(key)
         if grant is None:
@@ -207,7 +214,8 @@ class Engine:
         except RolecallError as error:
             self._log_trace("token", call, error)
             named = session_id if isinstance(session_id, str) else None
-            await self._tell("token_refused", call, session_id=named, role=str(role), code=error.code)
+            known = str(role) if self.state.roles.knows(role) else None
+            await self._tell("token_refused", call, session_id=named, role=known, code=error.code)
             raise
         self._log_trace("token", call)
         await self._tell("token_issued", call, session_id=session_id, role=options.role, token_id=token_id)
@@ -234,7 +242,7 @@ class Engine:
         """Not async: nothing in it waits, whatever the store."""
         grant = self.state.read_token(token, session_id)
         if self.state.store.has_ended(grant.session_id):
-            raise RevokedToken("the token's session has ended")
+            raise _revoked()
         return grant
 
     async def verify_and_tell(self, token: object, session_id: str | None) -> Grant:
@@ -355,6 +363,8 @@ class Engine:
             call.http,
         )
         limits = await self._vote(state.plugins.vote_token, request, call)
+        if state.store.has_ended(options.session_id):
+            raise _ended()  # while the policies were asked
         role = narrowed_role(options.role, limits, state.roles)
         expires_at = narrowed_expiry(options.expires_at, limits, options.issued_at, now)
         data = replaced_data(options.data, limits)
@@ -390,6 +400,8 @@ class Engine:
         limits = await self._vote(
             state.plugins.vote_access, AccessRequest(grant, requirement, session_id, now, http), call, _ROLE_SUFFICES
         )
+        if state.store.has_ended(grant.session_id):
+            raise _revoked()  # while the policies were asked
         return self._narrowed_grant(grant, requirement, limits, now)
 
     def _narrowed_grant(self, grant: Grant, requirement: Requirement, limits: tuple[Allow, ...], now: float) -> Grant:
@@ -480,6 +492,10 @@ class Engine:
         if self._reads_inline:
             return self.state.store.get_session(session_id)
         return await self._driver.run(self.state.store.get_session, session_id)
+
+
+def _revoked() -> RevokedToken:
+    return RevokedToken("the token's session has ended")
 
 
 def _ended() -> SessionEnded:

@@ -284,6 +284,11 @@ def shown(value: object, limit: int = 24) -> str:
     return f"a value of type {type(value).__name__}"
 
 
+def printable(text: str) -> str:
+    """``text`` on one line, fit for a log: what is not printable becomes a question mark."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def kind(value: object) -> str:
     """What ``value`` is, where showing any of it could show a secret that was put in the wrong place."""
     return f"a text of {len(value)} characters" if isinstance(value, str) else f"of type {type(value).__name__}"

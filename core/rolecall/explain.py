@@ -16,6 +16,7 @@ from .errors import (
     RolecallError,
     UnknownKey,
     WrongSession,
+    printable,
 )
 from .policy import Allow, Ballot, Decision, Deny
 
@@ -67,7 +68,7 @@ class Explanation(NamedTuple):
 
     def __str__(self) -> str:
         """The explanation as a table."""
-        rows = [(step.name, step.outcome, _duration(step.seconds), _printable(step.detail)) for step in self.steps]
+        rows = [(step.name, step.outcome, _duration(step.seconds), printable(step.detail)) for step in self.steps]
         widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
         verdict = "allowed" if self.allowed else f"refused ({self.code})"
         lines = [f"{self.subject}: {verdict}"]
@@ -151,7 +152,3 @@ def _limits(vote: Allow) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds * 1e6:.0f} µs" if 0 < seconds < 0.001 else f"{seconds * 1e3:.1f} ms" if seconds else ""
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -39,7 +39,11 @@ class Key:
         """
         if kid is not None and not (isinstance(kid, str) and 0 < len(kid) <= MAX_KID_LENGTH and kid.isascii()):
             raise InvalidKey(f"a kid is a string of 1 to {MAX_KID_LENGTH} ASCII characters, not {kind(kid)}")
-        self._material = _secret_bytes(secret)
+        problem = problem_with(secret)
+        if problem is not None:
+            del secret  # the traceback's frames hold what it names
+            raise InvalidKey(problem)
+        self._material = secret.encode() if isinstance(secret, str) else secret
         self._mac = hmac.new(self._material, digestmod=_HS256.hash_alg)
         self.algorithm = "HS256"
         self.kid = kid
@@ -88,7 +92,7 @@ class Key:
         return hmac.digest(self._material, message, hash_name)
 
     def __repr__(self) -> str:
-        return f"<Key {self.algorithm} kid={self.kid!r}>"
+        return f"<Key {getattr(self, 'algorithm', '?')} kid={getattr(self, 'kid', None)!r}>"
 
     def __reduce__(self) -> Any:
         raise TypeError("a Key cannot be pickled: its secret would travel with it")
@@ -135,28 +139,26 @@ class KeyRing:
         return f"<KeyRing of {len(self._keys)}>"
 
 
-def _secret_bytes(secret: str | bytes) -> bytes:
+def problem_with(secret: object) -> str | None:
+    """What is wrong with a secret, or None. Returned, not raised, so that no frame of a traceback holds it."""
     if not isinstance(secret, str | bytes):
-        raise InvalidKey(f"a secret is text or bytes, not {type(secret).__name__}")
+        return f"a secret is text or bytes, not {type(secret).__name__}"
     material = _encoded(secret) if isinstance(secret, str) else secret
     if material is None:
-        raise InvalidKey("the secret holds a lone surrogate; it has no bytes in UTF-8")
+        return "the secret holds a lone surrogate; it has no bytes in UTF-8"
     if not material:
-        raise InvalidKey("the secret is empty")
+        return "the secret is empty"
     if _is_public_key(material):
-        raise InvalidKey(
+        return (
             "the secret is a public key, a certificate or a JWK, which others may know; "
             "an HMAC secret is random bytes that only this service has"
         )
     if len(material) < MIN_SECRET_BYTES:
-        raise InvalidKey(
+        return (
             f"the secret has {len(material)} bytes; HS256 needs at least {MIN_SECRET_BYTES}. "
             'Make one with: python -c "import secrets; print(secrets.token_hex(32))"'
         )
-    return material
-
-
-# These two return rather than raise, so that no exception that holds the secret hangs on the error as its context.
+    return None
 
 
 def _encoded(secret: str) -> bytes | None:

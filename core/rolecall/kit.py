@@ -12,11 +12,11 @@ from typing import Any, Final, TypeVar
 from .driver import InlineDriver, LoopDriver, drive
 from .engine import Engine, State
 from .environment import read_environment
-from .errors import ConfigurationError, PluginError, kind, shown
+from .errors import ConfigurationError, InvalidKey, PluginError, kind, shown
 from .explain import Explanation
 from .formats import FORMATS, Format, find_format
 from .http.messages import Request
-from .keys import Key, KeyRing, refuse_published
+from .keys import Key, KeyRing, problem_with, refuse_published
 from .loading import installed, passed
 from .plugins import PluginInfo, Plugins
 from .roles import ANY_TOKEN, STANDARD_ROLES, Requirement, Role, RoleTable
@@ -72,13 +72,17 @@ class Rolecall:
         clock: Callable[[], float] = time.time,
         trace: bool = False,
     ) -> None:
+        problem = problem_with(api_secret)
+        key = None if problem else Key(api_secret)
+        del api_secret  # whatever is raised below, no frame of its traceback holds it
+        if key is None:
+            raise InvalidKey(problem)
         _check_api_key(api_key)
         _check_leeway(leeway)
         if isinstance(hook_timeout, bool) or not isinstance(hook_timeout, int | float) or not 0 < hook_timeout <= 300:
             raise ConfigurationError(f"hook_timeout is {shown(hook_timeout)}; expected seconds, above 0 and up to 300")
         if not callable(clock):
             raise ConfigurationError(f"clock is {shown(clock)}; expected a function that returns Unix seconds")
-        key = Key(api_secret)
         refuse_published(key)
         keys = KeyRing([key])
         loaded = Plugins([*passed(plugins), *installed(entry_points)], blocked_plugins)
@@ -270,6 +274,8 @@ class Rolecall:
         self.close()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_state"):
+            return "<Rolecall, not made yet>"
         return (
             f"<Rolecall api_key={self._api_key!r} store={type(self._state.store).__name__} "
             f"plugins={[plugin.name for plugin in self.plugins]}>"

@@ -148,6 +148,9 @@ def _hooks_of(plugin: object, described: str) -> Iterator[str]:
         marked = getattr(function, "rolecall_impl", None)
         if marked is not None or (attribute.startswith(_PREFIX) and callable(function)):
             _check_hook(described, attribute, marked, function)
+            if not inspect.isroutine(getattr(plugin, attribute)):
+                # pluggy passes over it without a word, and what it would have denied goes through.
+                raise PluginError(f"{described}: {attribute} is no function; write it with def or async def")
             yield attribute
 
 
@@ -162,6 +165,13 @@ def _check_hook(plugin: str, hook: str, options: Any, function: Any) -> None:
         raise PluginError(f"{plugin}: {hook} is not marked with @hookimpl, so it would be ignored")
     if options.get("wrapper") or options.get("hookwrapper"):
         raise PluginError(f"{plugin}: {hook} is a wrapper, and Rolecall's hooks take none")
+    for parameter in list(inspect.signature(function).parameters.values()):
+        if parameter.name != "self" and (
+            parameter.default is not parameter.empty or parameter.kind is not parameter.POSITIONAL_OR_KEYWORD
+        ):
+            raise PluginError(
+                f"{plugin}: {hook} has the parameter {parameter}; a hook takes its argument plainly, without a default"
+            )
     if hook in _START_UP_HOOKS and inspect.iscoroutinefunction(function):
         raise PluginError(f"{plugin}: {hook} is an async def, and is called at start-up, where nothing awaits it")
 

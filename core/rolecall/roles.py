@@ -107,6 +107,11 @@ class RoleTable:
         """The role of exactly this name, or None. Names are compared as they are, never normalised."""
         return self._by_name.get(name)
 
+    def knows(self, name: object) -> bool:
+        """Whether :meth:`get` has a role for this."""
+        role = self._by_name.get(name) if isinstance(name, str) else None
+        return role is not None and (not isinstance(name, Role) or name.capabilities == role.capabilities)
+
     def get(self, name: object) -> Role:
         """The role of this name.
 

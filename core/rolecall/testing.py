@@ -1,1 +1,304 @@
-"""A pytest plugin for app teams: real kits, real tokens, and a clock that stands still."""
+"""A pytest plugin for app teams: real kits, real tokens, and a clock that stands still.
+
+Installing Rolecall brings the fixtures; the two assertions are imported from here. Nothing here turns a check off.
+"""
+
+# pytest loads this module for every suite where Rolecall is installed, so what it needs is imported where it is used.
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from copy import copy
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+import pytest
+
+if TYPE_CHECKING:
+    from .explain import Explanation
+    from .http.messages import Request
+    from .kit import Rolecall
+    from .sessions import SessionRecord
+
+__all__ = ["AsRole", "Clock", "MakeKit", "TokenFor", "assert_allowed", "assert_refused"]
+
+SessionOrId: TypeAlias = "SessionRecord | str"
+Seconds: TypeAlias = "float | timedelta"
+Client = TypeVar("Client")
+
+#: Noon of the first of January 2026, UTC.
+_START: Final = 1_767_268_800.0
+_API_KEY: Final = "7357"
+# Everybody can read it, so it is good for nothing but tests.
+_API_SECRET: Final = "the secret of rolecall.testing, for tests and nothing else"  # noqa: S105
+
+
+class Clock:
+    """A clock that stands still until it is set or advanced; a kit takes it as ``clock=``."""
+
+    def __init__(self, now: float = _START) -> None:
+        #: This moment, in Unix seconds.
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def set(self, moment: float | datetime) -> None:
+        """Make it this moment: Unix seconds, or an aware ``datetime``."""
+        if isinstance(moment, datetime):
+            if moment.tzinfo is None:
+                raise ValueError("the moment is a naive datetime; give it a time zone: datetime(…, tzinfo=UTC)")
+            moment = moment.timestamp()
+        self.now = float(moment)
+
+    def advance(self, by: Seconds) -> None:
+        """Let this much time pass: seconds, or a ``timedelta``."""
+        self.now += _seconds(by)
+
+    def __repr__(self) -> str:
+        return f"<Clock at {self.now}>"
+
+
+class MakeKit:
+    """Makes kits for a test. They are closed at its end."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._kits: list[Rolecall] = []
+
+    def __call__(self, plugins: Iterable[object] = (), **options: Any) -> Rolecall:
+        """A kit with these plugins, a key for tests, a store in memory, and the clock that stands still.
+
+        Plugins of installed packages are left out, so that a test does not depend on what else is installed.
+
+        :param options: arguments of :class:`~rolecall.Rolecall`, which win over all that.
+        """
+        from .kit import Rolecall
+
+        defaults = {"api_key": _API_KEY, "api_secret": _API_SECRET, "clock": self._clock, "entry_points": False}
+        kit = Rolecall(plugins=plugins, **{**defaults, **options})
+        self._kits.append(kit)
+        return kit
+
+    def close(self) -> None:
+        """Close the kits."""
+        while self._kits:
+            self._kits.pop().close()
+
+
+class TokenFor:
+    """Mints real tokens of one kit."""
+
+    def __init__(self, kit: Rolecall) -> None:
+        self._kit = kit
+
+    def __call__(
+        self,
+        role: str = "publisher",
+        *,
+        session: SessionOrId | None = None,
+        data: str | None = None,
+        expires_in: Seconds | None = None,
+    ) -> str:
+        """A token, as the server's own code would get it: the kit's policies are asked, too.
+
+        :param session: the session or its id; a new session unless given.
+        :param expires_in: seconds from the kit's now, or a ``timedelta``.
+        :raises AssertionError: if the policies leave less than this role, which the test would not notice.
+        """
+        __tracebackhide__ = True
+        kit = self._kit
+        session = kit.create_session() if session is None else session
+        asked = (_id(session), role, _lifetime(expires_in), data)
+        token = kit.generate_token(*asked)
+        granted = kit.verify_token(token).role
+        if granted != role:
+            raise AssertionError(
+                f"the kit's policies leave {str(granted)!r} of the role {str(role)!r}:\n{kit.explain_token(*asked)}"
+            )
+        return token
+
+
+class AsRole:
+    """Gives test clients whose requests carry a real token."""
+
+    def __init__(self, token_for: TokenFor) -> None:
+        self._token_for = token_for
+
+    def __call__(
+        self,
+        client: Client,
+        role: str = "publisher",
+        *,
+        session: SessionOrId | None = None,
+        data: str | None = None,
+        expires_in: Seconds | None = None,
+    ) -> Client:
+        """A copy of ``client`` that sends a token with every request. ``client`` itself stays as it was.
+
+        The two share their cookies, so somebody who is logged in stays so. The other arguments are those of
+        ``token_for``.
+
+        :param client: Flask's test client, or one that has default ``headers``: Starlette's, httpx's, requests'.
+        """
+        __tracebackhide__ = True
+        token = self._token_for(role, session=session, data=data, expires_in=expires_in)
+        return _with_credential(client, f"Bearer {token}")
+
+
+@pytest.fixture
+def rolecall_clock() -> Clock:
+    """A clock that stands still: ``rolecall_clock.advance(60)``, ``rolecall_clock.set(moment)``."""
+    return Clock()
+
+
+@pytest.fixture
+def make_rolecall_kit(rolecall_clock: Clock) -> Iterator[MakeKit]:
+    """Makes kits: ``make_rolecall_kit(plugins=[MyPolicy()], plugin_config={…})``. They are closed at the end."""
+    make = MakeKit(rolecall_clock)
+    yield make
+    make.close()
+
+
+@pytest.fixture
+def rolecall_kit(make_rolecall_kit: MakeKit) -> Rolecall:
+    """A kit without plugins. Override this fixture to give ``token_for`` and ``as_role`` the kit of your app."""
+    return make_rolecall_kit()
+
+
+@pytest.fixture
+def token_for(rolecall_kit: Rolecall) -> TokenFor:
+    """Mints real tokens: ``token_for("moderator", session=session, data="ada", expires_in=60)``."""
+    return TokenFor(rolecall_kit)
+
+
+@pytest.fixture
+def as_role(token_for: TokenFor) -> AsRole:
+    """A test client whose requests carry a real token: ``as_role(client, "moderator", session=session)``."""
+    return AsRole(token_for)
+
+
+def assert_allowed(
+    kit: Rolecall,
+    session: SessionOrId | None = None,
+    role: str | None = None,
+    *,
+    token: str | None = None,
+    capability: str | None = None,
+    data: str | None = None,
+    expires_in: Seconds | None = None,
+    http: Request | None = None,
+    granted: str | None = None,
+) -> Explanation:
+    """Assert that the kit would give somebody a token, or, with ``token``, let its bearer enter a guarded route.
+
+    Nothing is issued; a failure shows every step of the decision.
+
+    :param session: the session, or its id, that the token is asked for, or that the route is about.
+    :param role: the role that is asked for (a publisher's unless given), or that the route requires.
+    :param token: the token that its bearer comes with.
+    :param capability: what the route requires, instead of a role.
+    :param data: the connection data asked for.
+    :param expires_in: the life asked for: seconds, or a ``timedelta``.
+    :param http: the request from outside; without one, a token is asked for by the server's own code.
+    :param granted: the role that the policies are to leave of the one asked for: that one itself unless given.
+    :return: the explanation, for further looks.
+    """
+    __tracebackhide__ = True
+    if token is not None and granted is not None:
+        raise TypeError("granted is about a token that is asked for; with token= say which role= the route requires")
+    explanation = _explain(kit, session, role, token, capability, data, expires_in, http)
+    if not explanation.allowed:
+        raise AssertionError(f"expected to be allowed, but it is refused.\n{explanation}")
+    if token is None:
+        _check_granted(explanation, granted or role or "publisher")
+    return explanation
+
+
+def assert_refused(
+    kit: Rolecall,
+    session: SessionOrId | None = None,
+    role: str | None = None,
+    *,
+    code: str,
+    token: str | None = None,
+    capability: str | None = None,
+    data: str | None = None,
+    expires_in: Seconds | None = None,
+    http: Request | None = None,
+) -> Explanation:
+    """Assert that the kit would refuse, and for this reason. The other arguments are those of :func:`assert_allowed`.
+
+    :param code: the refusal's code: a policy's own (``Deny(code=…)``), or an error's, for example ``"expired_token"``.
+    :return: the explanation, for further looks.
+    """
+    __tracebackhide__ = True
+    explanation = _explain(kit, session, role, token, capability, data, expires_in, http)
+    if explanation.code != code:
+        outcome = "allowed" if explanation.allowed else f"refused with {explanation.code!r}"
+        raise AssertionError(f"expected to be refused with {code!r}, but it is {outcome}.\n{explanation}")
+    return explanation
+
+
+def _explain(
+    kit: Rolecall,
+    session: SessionOrId | None,
+    role: str | None,
+    token: str | None,
+    capability: str | None,
+    data: str | None,
+    expires_in: Seconds | None,
+    http: Request | None,
+) -> Explanation:
+    if token is not None:
+        if data is not None or expires_in is not None:
+            raise TypeError("data and expires_in are about a token that is asked for, and token= is one already")
+        named = None if session is None else _id(session)
+        return kit.explain_access(token, role=role, capability=capability, session_id=named, http=http)
+    if session is None or capability is not None:
+        raise TypeError("give token= to ask about a guarded route, or else the session to ask for a token")
+    return kit.explain_token(_id(session), role or "publisher", _lifetime(expires_in), data, http=http)
+
+
+def _check_granted(explanation: Explanation, role: str) -> None:
+    __tracebackhide__ = True
+    granted = next(step.detail.partition(" ")[0] for step in explanation.steps if step.name == "grant")
+    if granted != role:
+        raise AssertionError(f"expected the role {str(role)!r}, but the policies leave {granted!r}.\n{explanation}")
+
+
+def _with_credential(client: Client, credential: str) -> Client:
+    other: Any = copy(client)
+    if hasattr(other, "environ_base"):
+        other.environ_base = {**other.environ_base, "HTTP_AUTHORIZATION": credential}
+        _forget_contexts(other)
+    elif hasattr(other, "headers"):
+        other.headers = other.headers.copy()
+        other.headers["Authorization"] = credential
+    else:
+        raise TypeError(
+            f"a {type(client).__name__} has no default headers; "
+            "send the token with each request: headers={'Authorization': f'Bearer {token_for(…)}'}"
+        )
+    copied: Client = other
+    return copied
+
+
+def _forget_contexts(client: Any) -> None:
+    """In ``with client:``, Flask's client keeps the contexts of its requests; a copy keeps its own."""
+    from contextlib import ExitStack
+
+    client.preserve_context = False
+    client._new_contexts = []
+    client._context_stack = ExitStack()
+
+
+def _id(session: SessionOrId) -> str:
+    return session if isinstance(session, str) else session.session_id
+
+
+def _seconds(duration: Seconds) -> float:
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration
+
+
+def _lifetime(expires_in: Seconds | None) -> timedelta | None:
+    return None if expires_in is None else timedelta(seconds=_seconds(expires_in))

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from . import strict_json
 from .driver import Driver
-from .errors import PolicyFault, RolecallError, shown
+from .errors import PolicyFault, RolecallError, printable, shown
 from .hookspecs import Actor, Event, TokenRequest
 from .http.messages import Request
 from .plugins import BUILT_IN, Implementation
@@ -19,8 +19,9 @@ from .policy import Allow, Ballot, Decision, Deny
 from .roles import RoleTable
 from .tokens import RESERVED_CLAIMS
 
-#: What an implementation may raise that is its own failure; an interrupt and a cancellation are the server's.
-_FAILURES: Final = (Exception, SystemExit)
+#: The most claims that plugins add to one token; with the kit's own it stays within what strict JSON allows.
+MAX_OWN_CLAIMS: Final = 32
+_MAX_CLAIM_NAME: Final = 64
 
 
 async def vote(
@@ -46,7 +47,8 @@ async def vote(
                 answer = await _wait(implementation, request, driver, deadline)
             else:
                 answer = call(request)
-        except _FAILURES as error:
+        except BaseException as error:
+            driver.pass_through(error)
             _log_stack(plugin, error)
             ballots.append(Ballot(plugin, None, _raised(error, deadline), perf_counter() - started, error))
             continue
@@ -72,7 +74,8 @@ async def identify(
         started = perf_counter()
         try:
             answer = await _wait(implementation, request, driver, deadline)
-        except _FAILURES as error:
+        except BaseException as error:
+            driver.pass_through(error)
             _log_stack(implementation.plugin, error)
             raise _identify_fault(implementation, _raised(error, deadline)) from error
         seconds = perf_counter() - started
@@ -101,7 +104,8 @@ async def claims(
         started = perf_counter()
         try:
             answer = await _wait(implementation, request, driver, deadline)
-        except _FAILURES as error:
+        except BaseException as error:
+            driver.pass_through(error)
             _log_stack(implementation.plugin, error)
             raise _claims_fault(implementation, _raised(error, deadline)) from error
         seconds = perf_counter() - started
@@ -110,6 +114,8 @@ async def claims(
         for name, value in _checked_claims(implementation, answer).items():
             if collected.setdefault(name, value) != value:
                 raise _claims_fault(implementation, f"it sets {shown(name)} to another value than a plugin before it")
+        if len(collected) > MAX_OWN_CLAIMS:
+            raise _claims_fault(implementation, f"with its claims there are more than {MAX_OWN_CLAIMS}")
     return collected
 
 
@@ -118,7 +124,8 @@ async def tell(implementations: Collection[Implementation], event: Event, driver
     for implementation in implementations:
         try:
             _discard(await _wait(implementation, event, driver, deadline))
-        except _FAILURES as error:
+        except BaseException as error:
+            driver.pass_through(error)
             _log_stack(implementation.plugin, error)
             import logging
 
@@ -133,13 +140,14 @@ def _checked_claims(implementation: Implementation, answer: object) -> Mapping[s
     if not isinstance(answer, Mapping):
         _discard(answer)
         raise _claims_fault(implementation, f"it returned {shown(answer)}; expected claims by name, or None")
-    for name in answer:
-        if not isinstance(name, str) or name in RESERVED_CLAIMS:
-            raise _claims_fault(implementation, f"it sets the claim {shown(name)}, which is not for plugins to set")
     try:
-        return strict_json.loads(json.dumps(dict(answer), allow_nan=False).encode())
+        parsed = strict_json.loads(json.dumps(dict(answer), allow_nan=False).encode())
     except (TypeError, ValueError, RecursionError):
         raise _claims_fault(implementation, "it returned claims that strict JSON cannot hold") from None
+    for name in parsed:
+        if name in RESERVED_CLAIMS or not 0 < len(name) <= _MAX_CLAIM_NAME:
+            raise _claims_fault(implementation, f"it sets the claim {shown(name)}, which is not for plugins to set")
+    return parsed
 
 
 def _claims_fault(implementation: Implementation, fault: str) -> PolicyFault:
@@ -157,7 +165,7 @@ async def _wait(implementation: Implementation, request: object, driver: Driver,
 def _is_vote(answer: object, roles: RoleTable) -> bool:
     # Exact types, never truthiness: whatever else comes back is no vote for anything.
     if type(answer) is Allow:
-        return answer.max_role is None or roles.find(answer.max_role) is not None
+        return answer.max_role is None or roles.knows(answer.max_role)
     return answer is None or type(answer) is Deny
 
 
@@ -219,7 +227,7 @@ def log_refusal(decision: Decision, request: object) -> None:
     asked = type(request).__name__
     denials = [(ballot.plugin, ballot.vote) for ballot in decision.ballots if isinstance(ballot.vote, Deny)]
     for plugin, denial in denials:
-        log.info("the policy %r denied a %s: %s %s", plugin, asked, denial.reason, denial.detail)
+        log.info("the policy %r denied a %s: %s", plugin, asked, printable(f"{denial.reason} {denial.detail}"))
     if denials or any(ballot.fault for ballot in decision.ballots):
         return
     asked_plugins = [ballot.plugin for ballot in decision.ballots if ballot.plugin != BUILT_IN]

@@ -11,12 +11,19 @@ from flask.sansio.app import App
 from rolecall.errors import ConfigurationError
 
 _GUARDED_BY = "rolecall_guarded_by"
+_GUARDED_CLASS = "rolecall_guarded_class"
 
 
 def mark_as_bare(view: Callable[..., Any], guarded: Callable[..., Any]) -> None:
-    """Remember on a view which guarded view stands for it."""
-    with suppress(AttributeError):  # a bound method or a built-in takes no attribute
-        view.__dict__.setdefault(_GUARDED_BY, []).append(guarded)
+    """Remember on a view, and on whatever it wraps, which guarded view stands for it."""
+    for inner in _unwrapped(view):
+        with suppress(AttributeError):  # a bound method or a built-in takes no attribute
+            inner.__dict__.setdefault(_GUARDED_BY, []).append(guarded)
+
+
+def mark_class(view_class: type) -> None:
+    """Remember that views of this class are guarded."""
+    setattr(view_class, _GUARDED_CLASS, True)
 
 
 def refuse_bare_views(app: App) -> None:
@@ -26,12 +33,22 @@ def refuse_bare_views(app: App) -> None:
     """
     registered = {id(view) for function in app.view_functions.values() for view in _unwrapped(function)}
     for endpoint, function in app.view_functions.items():
-        guards = getattr(function, "__dict__", {}).get(_GUARDED_BY, ())
-        if guards and not any(id(guarded) in registered for guarded in guards):
+        if _is_bare(function, registered):
             raise ConfigurationError(
                 f"the view of endpoint {endpoint!r} has a guard above its route decorator, so its route is open; "
                 "put the guard below the route decorator"
             )
+
+
+def _is_bare(function: Any, registered: set[int]) -> bool:
+    if any(hasattr(view, "rolecall_guard") for view in _unwrapped(function)):
+        return False
+    if getattr(getattr(function, "view_class", None), _GUARDED_CLASS, False):
+        return True
+    guards = [
+        guarded for view in _unwrapped(function) for guarded in getattr(view, "__dict__", {}).get(_GUARDED_BY, ())
+    ]
+    return bool(guards) and not any(id(guarded) in registered for guarded in guards)
 
 
 def _unwrapped(function: Any) -> Iterator[Any]:

@@ -13,12 +13,12 @@ from werkzeug.local import LocalProxy
 
 from rolecall import Grant, Rolecall
 from rolecall.errors import ConfigurationError
-from rolecall.http.messages import Response
+from rolecall.http.messages import Request, Response
 from rolecall.http.service import GUARDED_CACHE_CONTROL, admit_inline
 from rolecall.roles import ANY_TOKEN, Requirement
 
-from .checks import mark_as_bare
-from .kits import kit_of
+from .checks import mark_as_bare, mark_class, refuse_bare_views
+from .kits import kit_of, register_kit
 from .translation import current_app, current_request, flask_response, neutral_request
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | flask.Blueprint)
@@ -44,7 +44,7 @@ class Guard:
             return target
         if inspect.isclass(target):
             return cast("Guarded", self._guarded_class(target))
-        if not callable(target):
+        if isinstance(target, flask.Flask) or not callable(target):
             raise ConfigurationError(
                 f"a guard protects a view, a view class or a blueprint, not a {type(target).__name__}"
             )
@@ -55,14 +55,17 @@ class Guard:
             raise ConfigurationError(
                 f"a guard cannot protect the class {view_class.__name__}: it is no flask.views.View"
             )
-        make_view = view_class.as_view.__func__  # type: ignore[attr-defined]
+        own = vars(view_class).get("as_view")
 
-        # Around the finished view, so that a subclass loses the guard neither by decorators nor by methods of its own.
-        @wraps(make_view)
+        # Around the finished view, so that a subclass loses the guard neither by decorators nor by methods of its own;
+        # and through super(), so that with several guarded bases each guards.
+        @wraps(View.as_view.__func__)  # type: ignore[attr-defined]
         def as_view(cls: type[View], *args: Any, **kwargs: Any) -> Callable[..., Any]:
-            return self._guarded_view(make_view(cls, *args, **kwargs))
+            make = super(view_class, cls).as_view if own is None else own.__get__(None, cls)  # type: ignore[misc]
+            return self._guarded_view(make(*args, **kwargs))
 
         view_class.as_view = classmethod(as_view)  # type: ignore[method-assign, assignment]
+        mark_class(view_class)
         return view_class
 
     def _guarded_view(self, view: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,29 +91,31 @@ class Guard:
         if request.method == "OPTIONS":
             # A browser asks so before it sends the token; the view does not run.
             return flask.current_app.make_default_options_response()
-        kit = self._kit or kit_of(current_app())
-        admitted = admit_inline(kit.engine, request, self.requirement, self._session_id(flask_request))
+        kit = self._kit_for(current_app())
+        admitted = admit_inline(kit.engine, request, self.requirement, self._session_id(request))
         if isinstance(admitted, Response):
             return flask_response(admitted)
         flask_request.environ[_GRANT] = admitted
         flask.after_this_request(_kept_out_of_caches)
         return None
 
-    def _session_id(self, request: flask.Request) -> str | None:
+    def _kit_for(self, app: flask.Flask) -> Rolecall:
+        if self._kit is None:
+            return kit_of(app)
+        if "rolecall" not in app.extensions:
+            register_kit(app, self._kit)
+            refuse_bare_views(app)  # its first request is this one
+        return self._kit
+
+    def _session_id(self, request: Request) -> str | None:
         """The session that the route names."""
-        name, values = self._session_param, request.view_args or {}
-        if name in values:
-            return str(values[name])
-        if name is None:
-            return None
-        if request.url_rule is not None and name in request.url_rule.arguments:
-            # A url_value_preprocessor took it away from the view; the route still names the session.
-            adapter = flask.current_app.create_url_adapter(request)
-            return str(adapter.match()[1][name]) if adapter else ""
-        if name == SESSION_PARAM:
+        name = self._session_param
+        if name is not None and name in request.path_params:
+            return str(request.path_params[name])
+        if name is None or name == SESSION_PARAM:
             return None
         raise ConfigurationError(
-            f"the guard of {request.path!r} binds the session by the path parameter {name!r}, "
+            f"the guard of {request.route!r} binds the session by the path parameter {name!r}, "
             "which the route does not have"
         )
 

@@ -7,14 +7,15 @@ import os
 import pty
 import subprocess
 import sys
-from types import SimpleNamespace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import jwt
 import pytest
 from click.testing import CliRunner, Result
 
 import rolecall as package
-from rolecall import Rolecall
+from rolecall import Allow, Deny, Rolecall, hookimpl
 from rolecall.cli.commands import rolecall
 from rolecall.cli.reports import printable, relative
 
@@ -28,8 +29,11 @@ HOSTILE = "\x1b[31m\x1b]0;title\x07\u202e\x9b2J\x7f\r\n\t"
 
 @pytest.fixture(autouse=True)
 def _configured(monkeypatch):
-    for name in ("ROLECALL_STORE", "NO_COLOR"):
+    for name in ("ROLECALL_STORE", "ROLECALL_PLUGINS", "ROLECALL_BLOCKED_PLUGINS", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
+    # Whatever is installed here is no part of these tests.
+    monkeypatch.setenv("ROLECALL_ENTRY_POINTS", "none")
+    monkeypatch.setattr(sys, "path", [*sys.path])
     for name, value in CONFIGURED.items():
         monkeypatch.setenv(name, value)
 
@@ -88,7 +92,12 @@ ALL_COMMANDS = [
     ("token", "generate"),
     ("token", "verify"),
     ("token", "inspect"),
+    ("explain",),
+    ("explain", "token"),
+    ("explain", "access"),
+    ("plugins",),
 ]
+GROUPS = [("session",), ("token",), ("explain",)]
 
 
 def test_version_is_the_package_s(run):
@@ -101,7 +110,7 @@ def test_every_command_has_help_and_it_succeeds(run, command):
     assert (result.exit_code, result.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("command", [command for command in ALL_COMMANDS if command not in [("session",), ("token",)]])
+@pytest.mark.parametrize("command", [command for command in ALL_COMMANDS if command not in GROUPS])
 def test_help_shows_examples_and_exit_codes(run, command):
     text = run(*command, "--help").stdout
     assert "Examples:" in text
@@ -112,9 +121,9 @@ def test_help_of_session_create_says_that_the_default_store_forgets(run):
     assert "memory://, forgets the session when this command ends" in flat(run("session", "create", "--help").stdout)
 
 
-@pytest.mark.parametrize("command", ["verify", "inspect"])
+@pytest.mark.parametrize("command", [("token", "verify"), ("token", "inspect"), ("explain", "access")])
 def test_help_recommends_stdin_for_tokens(run, command):
-    assert "arguments show in the list of processes" in flat(run("token", command, "--help").stdout)
+    assert "arguments show in the list of processes" in flat(run(*command, "--help").stdout)
 
 
 def test_a_command_without_arguments_shows_its_help_as_wrong_usage(run):
@@ -132,6 +141,8 @@ def test_a_command_without_arguments_shows_its_help_as_wrong_usage(run):
         (["session", "create", "--secret=x"], "rolecall session create"),
         (["session", "create", "--media-mode", "other"], "rolecall session create"),
         (["demo", "--port", "65536"], "rolecall demo"),
+        (["explain", "access", "x", "--role", "moderator", "--capability", "publish"], "rolecall explain access"),
+        (["explain", "token", "x", "--expires-in", "0", "--expire-time", "0"], "rolecall explain token"),
     ],
 )
 def test_wrong_usage_is_one_error_and_where_to_look(run, arguments, command):
@@ -158,7 +169,15 @@ def test_control_characters_of_arguments_are_escaped_in_errors(run):
 
 
 @pytest.mark.parametrize(
-    "command", [["session", "create"], ["token", "generate", SESSION_ID], ["token", "verify", "x"]]
+    "command",
+    [
+        ["session", "create"],
+        ["token", "generate", SESSION_ID],
+        ["token", "verify", "x"],
+        ["explain", "token", SESSION_ID],
+        ["explain", "access", "x"],
+        ["plugins"],
+    ],
 )
 def test_without_configuration_the_error_says_what_to_set(run, unconfigured, command):
     result = run(*command)
@@ -572,6 +591,240 @@ def test_inspect_as_json(run, real_token):
 def test_inspect_as_json_says_null_where_it_could_not_check(run, unconfigured, real_token):
     answer = json.loads(run("token", "inspect", real_token, "--json").stdout)
     assert (answer["accepted"], answer["code"]) == (None, "configuration_error")
+
+
+# rolecall explain
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Makes plugins loadable by name, and names them in the environment."""
+
+    def load(*plugins: object) -> None:
+        module = ModuleType("school_policies")
+        for index, plugin in enumerate(plugins):
+            setattr(module, f"plugin_{index}", plugin)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        names = (f"{module.__name__}:plugin_{index}" for index in range(len(plugins)))
+        monkeypatch.setenv("ROLECALL_PLUGINS", ",".join(names))
+
+    return load
+
+
+class Lessons:
+    """Publishers at most, and nobody enters."""
+
+    name = "lessons"
+
+    @hookimpl
+    def rolecall_vote_token(self, request):
+        return Allow(max_role="publisher", reason="no lesson now")
+
+    @hookimpl
+    def rolecall_vote_access(self, request):
+        return Deny(f"sent out{HOSTILE}", code="sent_out")
+
+
+class Audit:
+    """Votes on nothing."""
+
+    name = "audit"
+
+    @hookimpl
+    def rolecall_vote_token(self, request):
+        return None
+
+    @hookimpl
+    def rolecall_on_event(self, event):
+        return None
+
+
+def test_explain_token_shows_each_policy_and_what_is_left(run, load):
+    load(Lessons(), Audit())
+    result = run("explain", "token", SESSION_ID, "--role", "moderator")
+    text = flat(result.stdout)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert text.startswith("token: allowed request ok moderator until")
+    assert "policy rolecall allow the server's own code asks policy audit abstain" in text
+    assert "no lesson now, max_role=publisher grant ok publisher until" in text
+
+
+def test_explain_token_takes_the_options_of_token_generate(run, load):
+    asked = []
+
+    class Asks:
+        @hookimpl
+        def rolecall_vote_token(self, request):
+            asked.append((request.role, request.expires_at - request.now, request.data, request.layout))
+
+    load(Asks())
+    options = ["--role", "subscriber", "--expires-in", "2h", "--data", "name=Jöhn", "--layout", "focus"]
+    assert run("explain", "token", SESSION_ID, *options).exit_code == 0
+    assert asked == [("subscriber", 7200, "name=Jöhn", ("focus",))]
+
+
+def test_explain_token_issues_none(run, load):
+    told = []
+
+    class Listens:
+        @hookimpl
+        def rolecall_on_event(self, event):
+            told.append(event.name)
+
+    load(Listens())
+    result = run("explain", "token", SESSION_ID)
+    assert "eyJ" not in result.stdout
+    assert told == []
+
+
+def test_a_refused_token_is_explained_with_exit_code_1(run):
+    result = run("explain", "token", SESSION_ID, "--role", "boss")
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert flat(result.stdout).startswith("token: refused (invalid_role) request refused role 'boss' does not exist")
+
+
+def test_explain_token_as_json(run):
+    answer = json.loads(run("explain", "token", SESSION_ID, "--json").stdout)
+    assert (answer["subject"], answer["allowed"], answer["code"]) == ("token", True, None)
+    assert [step["step"] for step in answer["steps"]] == ["request", "session open", "policy rolecall", "grant"]
+
+
+def test_explain_access_shows_each_step(run, real_token):
+    result = run("explain", "access", real_token, "--role", "moderator", "--session-id", SESSION_ID)
+    text = flat(result.stdout)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert text.startswith("access: allowed credential ok a token that was passed in form ok JWT key ok API key 123456")
+    assert "session ok the one that the route names" in text
+    assert "role ok moderator is enough for role:moderator" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--role", "moderator"], "insufficient_role"),
+        (["--capability", "force_disconnect"], "insufficient_role"),
+        (["--session-id", "1_another"], "wrong_session"),
+    ],
+)
+def test_a_refused_entry_is_explained_with_exit_code_1(run, kit, options, code):
+    token = kit.generate_token(SESSION_ID, "publisher")
+    result = run("explain", "access", "-", *options, input=token)
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert result.stdout.startswith(f"access: refused ({code})\n")
+
+
+def test_explain_access_never_shows_the_token(run, real_token):
+    for options in [], ["--json"], ["--session-id", "1_another"]:
+        text = run("explain", "access", real_token, *options).output
+        assert not any(part in text for part in real_token.split("."))
+
+
+def test_what_is_no_token_is_explained_too(run):
+    result = run("explain", "access", "abc", "--json")
+    answer = json.loads(result.stdout)
+    assert (result.exit_code, answer["code"]) == (1, "malformed_token")
+    assert [(step["step"], step["outcome"]) for step in answer["steps"]] == [("credential", "ok"), ("form", "refused")]
+
+
+def test_explain_access_without_a_token_on_stdin_is_refused(run):
+    result = run("explain", "access", "-", input="")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "stdin is empty" in result.stderr
+
+
+@pytest.mark.parametrize("options", [["--role", "boss"], ["--capability", "fly"]])
+def test_a_requirement_that_does_not_exist_is_a_configuration_error(run, real_token, options):
+    result = run("explain", "access", real_token, *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "(configuration_error)" in result.stderr
+
+
+def test_what_policies_say_never_steers_a_terminal(run, load, real_token):
+    load(Lessons())
+    result = run("explain", "access", real_token)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("access: refused (sent_out)\n")
+    assert result.stdout.replace("\n", "").isprintable()
+    assert run("explain", "access", real_token, "--json").stdout.replace("\n", "").isprintable()
+
+
+# rolecall plugins
+
+
+def test_plugins_shows_origin_hooks_and_order(run, load):
+    load(Lessons(), Audit())
+    result = run("plugins")
+    assert (result.exit_code, result.stderr) == (0, "")
+    audit, lessons, order = map(flat, result.stdout.split("\n\n"))
+    assert audit == "audit from plugin 'school_policies:plugin_1' hooks rolecall_on_event rolecall_vote_token"
+    assert lessons.startswith("lessons from plugin 'school_policies:plugin_0'")
+    assert order == (
+        "asked in this order rolecall_on_event audit rolecall_vote_access lessons rolecall_vote_token audit, lessons"
+    )
+
+
+def test_plugins_as_json(run, load):
+    load(Lessons(), Audit())
+    answer = json.loads(run("plugins", "--json").stdout)
+    assert [plugin["name"] for plugin in answer["plugins"]] == ["audit", "lessons"]
+    assert answer["plugins"][0] == {
+        "name": "audit",
+        "origin": "plugin 'school_policies:plugin_1'",
+        "hooks": ["rolecall_on_event", "rolecall_vote_token"],
+    }
+    assert answer["order"]["rolecall_vote_token"] == ["audit", "lessons"]
+
+
+def test_plugins_leaves_out_what_is_blocked(run, load, monkeypatch):
+    load(Lessons(), Audit())
+    monkeypatch.setenv("ROLECALL_BLOCKED_PLUGINS", "lessons")
+    assert [plugin["name"] for plugin in json.loads(run("plugins", "--json").stdout)["plugins"]] == ["audit"]
+
+
+def test_without_plugins_it_says_so(run):
+    assert run("plugins").stdout == "no plugin is loaded\n"
+    assert json.loads(run("plugins", "--json").stdout) == {"plugins": [], "order": {}}
+
+
+def test_a_name_that_would_steer_a_terminal_is_escaped(run, load):
+    plugin = Audit()
+    plugin.name = HOSTILE
+    load(plugin)
+    assert run("plugins").stdout.replace("\n", "").isprintable()
+
+
+def test_a_plugin_that_cannot_be_loaded_is_named_and_nothing_is_carried_out(run, monkeypatch):
+    monkeypatch.setenv("ROLECALL_PLUGINS", "no_such_module:Policy")
+    result = run("plugins")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: the plugin 'no_such_module:Policy' cannot be loaded")
+    assert json.loads(run("plugins", "--json").stdout)["code"] == "invalid_plugin"
+
+
+def test_a_plugin_with_a_misspelt_hook_is_named(run, load):
+    class Misspelt:
+        name = "misspelt"
+
+        @hookimpl
+        def rolecall_vote_tokens(self, request):
+            return None
+
+    load(Misspelt())
+    result = run("plugins")
+    assert result.exit_code == 2
+    assert "did you mean rolecall_vote_token?" in result.stderr
+
+
+def test_the_program_finds_plugins_in_the_folder_that_one_is_in(tmp_path):
+    source = "from rolecall import hookimpl\n\n\n@hookimpl\ndef rolecall_vote_token(request): ...\n"
+    (tmp_path / "own_policy.py").write_text(source)
+    program = [str(Path(sys.executable).with_name("rolecall"))]
+    environment = {**os.environ, "ROLECALL_PLUGINS": "own_policy"}
+    result = subprocess.run(
+        [*program, "plugins"], cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"plugin 'own_policy'" in result.stdout
 
 
 # What tokens hold never steers a terminal

@@ -30,10 +30,37 @@ def test_the_table_of_errors_is_the_tree():
     assert [row for row in rows if row and "`" in row[0]] == tree(errors.RolecallError)
 
 
-def test_every_hook_has_a_heading_with_its_exact_signature():
+def test_every_hook_has_a_page_whose_heading_is_its_exact_signature():
     hooks = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("rolecall_")}
-    signatures = {f"{name}{inspect.signature(hook)}".replace("'", "") for name, hook in hooks.items()}
-    assert set(re.findall(r"^### `(rolecall_.*)`$", page("docs/policies.md"), re.MULTILINE)) == signatures
+    signatures = {name: f"# `{name}{inspect.signature(hook)}`".replace("'", "") for name, hook in hooks.items()}
+    headings = {hook: page(f"docs/hooks/{file_of(hook)}").partition("\n")[0] for hook in hooks}
+    assert headings == signatures
+
+
+def test_every_page_of_a_hook_is_of_one_that_exists():
+    hooks = [name for name in vars(hookspecs) if name.startswith("rolecall_")]
+    assert sorted(path.name for path in (ROOT / "docs/hooks").iterdir()) == sorted(map(file_of, hooks))
+
+
+def test_the_index_of_hooks_lists_each_in_order():
+    hooks = [name for name in vars(hookspecs) if name.startswith("rolecall_")]
+    assert re.findall(r"^\| \[`(\w+)`\]", page("docs/hooks.md"), re.MULTILINE) == hooks
+    assert re.findall(r"^(\w+) <hooks/", page("docs/hooks.md"), re.MULTILINE) == hooks
+
+
+def file_of(hook: str) -> str:
+    return hook.removeprefix("rolecall_").replace("_", "-") + ".md"
+
+
+def test_every_limit_of_a_vote_is_in_the_table():
+    limits = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", page("docs/policies.md"), re.MULTILINE)
+    assert sorted([*limits, "reason"]) == sorted(inspect.signature(rolecall.Allow).parameters)
+
+
+def test_every_variable_of_the_environment_is_in_the_configuration():
+    table = page("docs/configuration.md").partition("## Environment")[2].partition("## Stores")[0]
+    known = re.findall(r"``(ROLECALL_[A-Z_<>]+)``", inspect.getdoc(rolecall.Rolecall.from_env))
+    assert re.findall(r"^\| `(ROLECALL_[A-Z_<>]+)` \|", table, re.MULTILINE) == known
 
 
 def test_the_table_of_roles_has_what_each_may():
@@ -56,8 +83,8 @@ def test_every_argument_of_the_kit_is_in_the_configuration():
 
 def test_every_command_is_in_the_table():
     commands = re.findall(r"^\| `rolecall ([a-z ]+)", page("docs/command-line.md"), re.MULTILINE)
-    known = [f"{group} {name}" for group in ("session", "token") for name in cli.commands[group].commands]
-    assert sorted(map(str.strip, commands)) == sorted(["demo", *known])
+    known = [f"{group} {name}" for group in ("session", "token", "explain") for name in cli.commands[group].commands]
+    assert sorted(map(str.strip, commands)) == sorted(["demo", "plugins", *known])
 
 
 def test_the_apis_page_names_every_package():
@@ -79,6 +106,6 @@ def test_the_changelog_has_the_version():
 
 
 def test_every_link_between_pages_leads_somewhere():
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/hooks").glob("*.md"))]
     links = [(page, target) for page in pages for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", page.read_text())]
     assert [(page.name, target) for page, target in links if not (page.parent / target).exists()] == []

@@ -17,6 +17,7 @@ from playwright.sync_api import expect, sync_playwright
 
 import rolecall_demo
 from rolecall.policies import AllowAnyone
+from rolecall_demo.explaining import DOORS
 
 FLAGS = (
     "--no-sandbox",
@@ -130,7 +131,7 @@ def get_token(page, role: str, lifetime: str = "15 minutes") -> None:
     page.get_by_label("Lifetime").select_option(lifetime)
     page.get_by_role("button", name="Get token").click()
     expect(page.locator("#token-result")).to_contain_text(f"{role} in Room")
-    expect(page.locator("#mine")).to_have_text(f"this token: {role}")
+    expect(page.locator("#mine")).to_have_text(f"This token: {role}.")
 
 
 def knock(page, act: str):
@@ -212,6 +213,64 @@ def test_a_token_for_too_long_is_refused_and_told_why(page):
     expect(page.locator("#token-result")).to_contain_text("400: expire_time is more than 30 days away")
 
 
+def steps(page, place: str) -> list[tuple[str, str]]:
+    """What was looked at, and what came of it."""
+    expect(page.locator(f"{place} .steps")).to_be_visible()
+    rows = page.locator(f"{place} .steps li").all()
+    return [(row.locator(".step").inner_text(), row.locator(".outcome").inner_text()) for row in rows]
+
+
+def test_each_answer_of_a_door_is_explained(page):
+    create_session(page)
+    get_token(page, "publisher")
+    knock(page, "force-disconnect")
+    assert steps(page, "#answer") == [
+        *((step, "ok") for step in ("credential", "form", "key", "signature", "claims", "session")),
+        ("role", "refused"),
+    ]
+    expect(page.locator("#answer .steps")).to_contain_text("role:moderator is required; the token's role is publisher")
+
+
+def test_a_door_without_a_token_is_explained(page):
+    create_session(page)
+    get_token(page, "publisher")
+    page.get_by_role("radio", name="Nothing").check()
+    knock(page, "connect")
+    assert steps(page, "#answer") == [("credential", "refused")]
+
+
+def test_a_token_asked_for_is_explained_with_each_policy(page):
+    create_session(page)
+    get_token(page, "moderator")
+    explained = dict(steps(page, "#token-result"))
+    policy = next(step for step in explained if step.endswith("AllowAnyone"))
+    assert (explained["policy rolecall"], explained[policy], explained["grant"]) == ("abstain", "allow", "ok")
+    expect(page.locator("#token-result .steps li", has_text="AllowAnyone")).to_contain_text(
+        re.compile(r"max_role=moderator.*\d (µ|m)s")
+    )
+
+
+def test_a_refused_token_is_explained(page):
+    create_session(page)
+    page.get_by_label("Lifetime").select_option("31 days (too long)")
+    page.get_by_role("button", name="Get token").click()
+    assert steps(page, "#token-result") == [("request", "refused")]
+
+
+def test_what_is_left_of_a_token_is_said_as_it_is(page):
+    create_session(page)
+    get_token(page, "publisher", "1 minute")
+    expect(page.locator("#life-note")).to_have_text("left, then it is refused")
+
+
+def test_the_roles_stand_beneath_the_doors_on_a_wide_screen(page):
+    create_session(page)
+    get_token(page, "publisher")
+    doors, roles = (page.locator(selector).bounding_box() for selector in (".doors", ".grid"))
+    assert doors["x"] == roles["x"]
+    assert roles["y"] > doors["y"]
+
+
 def test_a_session_with_options_that_do_not_go_together_is_refused(page):
     page.get_by_label("Encrypt media").check()
     page.get_by_role("button", name="Create session").click()
@@ -246,7 +305,7 @@ def test_it_can_be_used_from_the_keyboard(page):
     page.get_by_role("radio", name=re.compile("^publisher ")).focus()
     page.keyboard.press("ArrowDown")
     page.get_by_role("button", name="Get token").press("Enter")
-    expect(page.locator("#mine")).to_have_text("this token: moderator")
+    expect(page.locator("#mine")).to_have_text("This token: moderator.")
     page.locator("[data-act=mute]").press("Enter")
     expect(page.locator("#answer")).to_contain_text("200")
 
@@ -280,13 +339,50 @@ def test_a_foreign_origin_is_refused(client, origin):
 
 
 def test_its_own_origin_is_answered(client):
-    assert client.post("/video/sessions", headers={"Origin": "http://localhost"}).status_code == 201
+    assert client.post("/video/sessions", json={}, headers={"Origin": "http://localhost"}).status_code == 201
 
 
 @pytest.mark.parametrize("body", [{}, [], {"token": "x"}, {"token": 1}, {"token": "a.b.c"}])
 def test_what_is_no_token_cannot_be_taken_apart(client, body):
     answer = client.post("/inspect", json=body)
     assert (answer.status_code, answer.json["code"]) == (400, "malformed_token")
+
+
+# -- why it answered so ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def session_id(client):
+    return client.post("/video/sessions").json["session_id"]
+
+
+@pytest.mark.parametrize("role", ["subscriber", "publisheronly", "publisher", "moderator"])
+@pytest.mark.parametrize("act", DOORS)
+def test_a_door_and_its_explanation_agree(client, session_id, role, act):
+    token = client.post(f"/video/sessions/{session_id}/tokens", json={"role": role}).json["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = client.post(f"/rooms/{session_id}/{act}", headers=headers)
+    explanation = client.post(f"/explain/rooms/{session_id}/{act}", headers=headers)
+    assert explanation.json["allowed"] == (answer.status_code == 200)
+    assert explanation.json["code"] == answer.json.get("code")
+    assert not any(part in explanation.text for part in token.split("."))
+
+
+def test_a_door_that_does_not_exist_is_not_explained(client, session_id):
+    assert client.post(f"/explain/rooms/{session_id}/cellar").status_code == 404
+
+
+@pytest.mark.parametrize("asked", [{}, [], {"expires_in": "60"}, {"expires_in": 0}, {"expires_in": True}])
+def test_a_token_for_no_time_is_not_explained(client, session_id, asked):
+    assert client.post(f"/explain/video/sessions/{session_id}/tokens", json=asked).status_code == 400
+
+
+def test_a_token_is_explained_as_the_request_from_outside_that_it_is(client, session_id):
+    asked = {"role": "moderator", "expires_in": 60}
+    explanation = client.post(f"/explain/video/sessions/{session_id}/tokens", json=asked).json
+    outcomes = {step["step"]: step["outcome"] for step in explanation["steps"]}
+    assert explanation["allowed"]
+    assert outcomes["policy rolecall"] == "abstain"
 
 
 # -- starting and ending ---------------------------------------------------------------------------

@@ -196,7 +196,7 @@ GUARDED = b"GET /whoami HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n"
     ("request_bytes", "status"),
     [
         (CHUNKED + b"2\r\n{}\r\n0\r\n\r\n", b"201"),
-        (CHUNKED + b"0\r\n\r\n", b"201"),
+        (CHUNKED + b"0\r\n\r\n", b"400"),
         (CHUNKED + b"1\r\n{\r\n0\r\n\r\n", b"400"),
         (CHUNKED + b"4001\r\n" + b" " * 0x4001 + b"\r\n0\r\n\r\n", b"413"),
         (CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n", b"400"),

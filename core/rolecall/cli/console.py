@@ -77,7 +77,9 @@ def _echo(text: str) -> None:
 
 def _block(block: tuple[Line | Grid, ...]) -> list[str]:
     narrowest, widest = _LABEL_WIDTHS
-    width = min(max(narrowest, *(len(part.label) for part in block)), widest)
+    # A label without text is a heading, and stands in no column.
+    labels = [part.label for part in block if isinstance(part, Grid) or part.text]
+    width = min(max([narrowest, *map(len, labels)]), widest)
     lines: list[str] = []
     for part in block:
         lines += _grid(part, width) if isinstance(part, Grid) else _lines(part, width)

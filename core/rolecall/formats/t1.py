@@ -7,16 +7,18 @@ import hashlib
 import hmac
 import os
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from ..errors import BadSignature, MalformedToken, UnknownKey
+from ..errors import BadSignature, MalformedToken, PolicyFault, UnknownKey, shown
 from ..keys import KeyRing
 from ..tokens import ROLE_CLAIM, ClaimRules, Grant, TokenOptions
 
 _PREFIX = b"T1=="
 _ENVELOPE = re.compile(rb"partner_id=([0-9A-Za-z-]{1,64})&sig=([0-9a-f]{40}):(.*)", re.DOTALL)
 _FIELD = re.compile(rb"([a-zA-Z_]{1,64})=((?:[!-$'-*,-<>-~ +]|%[0-9a-fA-F]{2})*)")
+_NAME = re.compile("[a-zA-Z_]{1,64}")
 _ESCAPE = re.compile(rb"%(..)")
 _TIME = re.compile(r"[0-9]{1,12}")
 _MAX_FIELDS = 64
@@ -52,7 +54,7 @@ class T1Format:
             fields.append(("connection_data", options.data))
         if options.role != options.role.wire_name:
             fields.append((ROLE_CLAIM, options.role))
-        fields.extend(options.claims.items())
+        fields.extend(_own_fields(options.claims))
         data = urlencode(fields).encode("ascii")
         envelope = f"partner_id={self._api_key}&sig={self._sign(data)}:".encode("ascii") + data
         token = (_PREFIX + binascii.b2a_base64(envelope, newline=False)).decode("ascii")
@@ -71,6 +73,13 @@ class T1Format:
 
     def _sign(self, data: bytes) -> str:
         return self._key.digest(data, "sha1").hex()
+
+
+def _own_fields(claims: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in claims.items():
+        if not isinstance(value, str) or not _NAME.fullmatch(name):
+            raise PolicyFault(f"the claim {shown(name)} is not for T1, which has texts under names of letters and '_'")
+        yield name, value
 
 
 def open_envelope(token: bytes) -> tuple[bytes, bytes, bytes]:

@@ -189,13 +189,15 @@ def _members(request: Request, known: tuple[str, ...]) -> dict[str, Any]:
         raise BodyTooLarge(MAX_BODY)
     if _announced_length(request) > len(request.body):
         raise InvalidRequest("the body is shorter than its Content-Length")
-    # A page of another site may post without asking, as long as it sends no JSON.
-    elsewhere = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
-    if not request.body and not elsewhere:
-        return {}
+    if not request.body and request.headers.get("transfer-encoding"):
+        raise InvalidRequest("a body was announced, and nothing of it is left to read; send it with a Content-Length")
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    # A page of another site may make a browser post without asking for permission, as long as it sends no JSON.
+    browser = request.headers.get("origin") or request.headers.get("sec-fetch-site")
+    if media_type != "application/json" and (request.body or browser):
         raise UnsupportedMediaType(f"the body's Content-Type is {shown(media_type)}; expected application/json")
+    if not request.body:
+        return {}
     try:
         members = strict_json.loads(request.body.strip(b" \t\r\n"))
     except ValueError as error:

@@ -10,6 +10,8 @@ import flask
 from rolecall import Capability, InvalidToken, Rolecall, inspect_token
 from rolecall_flask import current_grant, require_capability, require_role, rolecall_blueprint
 
+from .explaining import explaining
+
 _ROLE_NOTES: Final = {
     "subscriber": "watches and listens",
     "publisheronly": "sends, and sees nobody",
@@ -44,6 +46,7 @@ def create_app(kit: Rolecall) -> flask.Flask:
     app.after_request(_add_security_headers)
     app.register_blueprint(rolecall_blueprint(kit), url_prefix="/video")
     app.register_blueprint(rooms)
+    app.register_blueprint(explaining(kit))
     app.add_url_rule("/inspect", view_func=inspect, methods=["POST"])
 
     @app.get("/")

@@ -30,11 +30,20 @@ const sessionPath = (sessionId) => `/video/sessions/${encodeURIComponent(session
 
 export const createSession = (properties) => call("POST", "/video/sessions", { body: properties });
 
-export const createToken = (sessionId, wanted) => call("POST", `${sessionPath(sessionId)}/tokens`, { body: wanted });
+const tokensPath = (sessionId) => `${sessionPath(sessionId)}/tokens`;
+
+export const createToken = (sessionId, wanted) => call("POST", tokensPath(sessionId), { body: wanted });
 
 export const endSession = (sessionId, token) => call("DELETE", sessionPath(sessionId), { token });
 
 export const inspect = (token) => call("POST", "/inspect", { body: { token } });
 
-export const knock = (sessionId, act, token) =>
-  call("POST", `/rooms/${encodeURIComponent(sessionId)}/${act}`, { token });
+const doorPath = (sessionId, act) => `/rooms/${encodeURIComponent(sessionId)}/${act}`;
+
+export const knock = (sessionId, act, token) => call("POST", doorPath(sessionId, act), { token });
+
+// The same two questions, asked only for why: nothing is issued, and no door opens.
+
+export const explainToken = (sessionId, wanted) => call("POST", `/explain${tokensPath(sessionId)}`, { body: wanted });
+
+export const explainKnock = (sessionId, act, token) => call("POST", `/explain${doorPath(sessionId, act)}`, { token });

@@ -1,9 +1,10 @@
 // Step 4: knock at guarded views with the token, without one, or with a forged one.
 
-import { createSession, knock } from "./api.js";
+import { createSession, explainKnock, knock } from "./api.js";
 import { showAnswer, showWords } from "./answer.js";
 import { busy, byId, chosen, element } from "./dom.js";
 import { addRoom, changes, currentToken, openRooms } from "./state.js";
+import { addSteps } from "./steps.js";
 
 const place = byId("answer");
 const doors = [...document.querySelectorAll(".door")];
@@ -29,7 +30,10 @@ function reset() {
 async function tryOne(door) {
   const { room, note } = await target();
   if (!room) return;
-  showAnswer(place, await knockAt(door, room), note);
+  const answer = await knockAt(door, room);
+  const explanation = await explainKnock(room.id, door.dataset.act, credential());
+  showAnswer(place, answer, note);
+  addSteps(place, explanation);
   reveal();
 }
 
@@ -38,7 +42,7 @@ async function tryAll() {
   if (!room) return;
   let opened = 0;
   for (const door of doors) opened += (await knockAt(door, room)).ok ? 1 : 0;
-  const words = `${opened} of ${doors.length} doors opened. Try one by itself to read its answer.`;
+  const words = `${opened} of ${doors.length} doors opened. Try one by itself to read its answer, and why.`;
   showWords(place, note ? `${note} ${words}` : words, opened ? "good" : "bad");
   reveal();
 }

@@ -69,7 +69,7 @@ function highlight(role) {
   for (const cell of document.querySelectorAll(".grid [data-role]")) {
     cell.classList.toggle("mine", cell.dataset.role === role);
   }
-  byId("mine").textContent = `this token: ${role}`;
+  byId("mine").textContent = `This token: ${role}.`;
 }
 
 function tick() {
@@ -81,7 +81,7 @@ function tick() {
   byId("countdown").textContent = left > 0 ? duration(left) : "Expired";
   byId("countdown").classList.toggle("over", left <= 0);
   byId("life-note").textContent =
-    left > 0 ? `left, then it is refused${skew()}` : "Servers allow some seconds for clocks that differ, then refuse it.";
+    left > 0 ? `left, then it is refused${skew()}` : "From now on it is refused.";
 }
 
 function skew() {

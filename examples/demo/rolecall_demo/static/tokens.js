@@ -1,9 +1,10 @@
 // Step 2: choose a role, a lifetime and data, and get a token.
 
-import { createToken } from "./api.js";
+import { createToken, explainToken } from "./api.js";
 import { showAnswer, showWords } from "./answer.js";
 import { busy, byId, chosen, element } from "./dom.js";
 import { allRooms, changes, holdToken, openRooms, roomOf } from "./state.js";
+import { addSteps } from "./steps.js";
 
 const form = byId("token-form");
 const result = byId("token-result");
@@ -23,7 +24,13 @@ async function issue() {
   const wanted = { role: chosen("role"), expires_in: Number(byId("lifetime").value) };
   if (byId("data").value) wanted.data = byId("data").value;
   const answer = await createToken(room.id, wanted);
-  if (!answer.ok) return showAnswer(result, answer);
+  const explanation = await explainToken(room.id, wanted);
+  if (answer.ok) handOut(answer, room);
+  else showAnswer(result, answer);
+  addSteps(result, explanation);
+}
+
+function handOut(answer, room) {
   holdToken({ ...answer.body, room });
   showWords(result, [
     element("b", {}, answer.body.role),

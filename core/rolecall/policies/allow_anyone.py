@@ -1,11 +1,11 @@
-"""Ready policies, to be passed to a kit as plugins."""
+"""The policy for demonstrations and closed networks."""
 
 from __future__ import annotations
 
-from .errors import ConfigurationError, shown
-from .hookspecs import SessionRequest, TokenRequest, hookimpl
-from .policy import Allow, Vote
-from .roles import STANDARD_ROLES, Role, RoleTable
+from ..hookspecs import SessionRequest, TokenRequest, hookimpl
+from ..policy import Allow, Vote
+from ..roles import Role
+from .arguments import checked_role
 
 
 class AllowAnyone:
@@ -19,11 +19,7 @@ class AllowAnyone:
     """
 
     def __init__(self, max_role: str = Role.PUBLISHER) -> None:
-        if not isinstance(max_role, Role) and RoleTable().find(max_role) is None:
-            raise ConfigurationError(
-                f"max_role is {shown(max_role)}; expected one of {', '.join(STANDARD_ROLES)}, or a Role"
-            )
-        self._allow = Allow(max_role=max_role, reason="anyone may")
+        self._allow = Allow(max_role=checked_role("max_role", max_role), reason="anyone may")
 
     @hookimpl
     def rolecall_vote_session(self, request: SessionRequest) -> Vote:

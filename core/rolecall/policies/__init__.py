@@ -1,0 +1,46 @@
+"""Ready policies, to be passed to a kit as plugins. Each is loaded when it is first asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .allow_anyone import AllowAnyone
+    from .max_live_tokens import MaxLiveTokens
+    from .opening_hours import OpeningHours
+    from .owned_sessions import OwnedSessions
+    from .rate_limit import RateLimit
+    from .role_map import RoleMap
+    from .toml_policy import TomlPolicy
+
+__all__ = [
+    "AllowAnyone",
+    "MaxLiveTokens",
+    "OpeningHours",
+    "OwnedSessions",
+    "RateLimit",
+    "RoleMap",
+    "TomlPolicy",
+]
+
+_MODULES: Final = {
+    "AllowAnyone": "allow_anyone",
+    "MaxLiveTokens": "max_live_tokens",
+    "OpeningHours": "opening_hours",
+    "OwnedSessions": "owned_sessions",
+    "RateLimit": "rate_limit",
+    "RoleMap": "role_map",
+    "TomlPolicy": "toml_policy",
+}
+
+
+def __getattr__(name: str) -> object:
+    # SQLite, time zones and TOML are only imported by those who use the policy that needs them.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,80 @@
+"""Arguments that several policies take, checked in one place."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from ..errors import ConfigurationError, PolicyFault, shown
+from ..hookspecs import Actor
+from ..roles import STANDARD_ROLES, Role, RoleTable
+
+#: The name of an actor's attribute that holds its groups, or a function that finds them.
+Groups: TypeAlias = str | Callable[[Actor], Iterable[str]]
+
+
+def checked_role(argument: str, value: object) -> Role:
+    """The standard role of this name, or the :class:`Role` itself.
+
+    :raises ConfigurationError: if it is neither.
+    """
+    if isinstance(value, Role):
+        return value
+    role = RoleTable().find(value) if isinstance(value, str) else None
+    if role is None:
+        raise ConfigurationError(
+            f"{argument} is {shown(value)}; expected one of {', '.join(STANDARD_ROLES)}, or a Role"
+        )
+    return role
+
+
+def checked_name(value: object) -> str:
+    """The name that a plugin goes by.
+
+    :raises ConfigurationError: if it is no text, or empty.
+    """
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"name is {shown(value)}; expected the name that the policy is to go by in logs")
+    return value
+
+
+def checked_names(argument: str, values: object) -> frozenset[str]:
+    """A set of names.
+
+    :raises ConfigurationError: for one text instead of a list, and for what is no text, or empty.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ConfigurationError(f"{argument} is {shown(values)}; expected a list of names")
+    names = list(values)
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError(f"{argument} holds {shown(name)}; expected names")
+    return frozenset(names)
+
+
+def checked_groups(value: Groups) -> Groups:
+    """:raises ConfigurationError: if groups cannot be found by ``value``."""
+    if isinstance(value, str) and value:
+        return value
+    if not callable(value) or inspect.iscoroutinefunction(value):
+        raise ConfigurationError(
+            f"groups is {shown(value)}; expected the name of an attribute, or a plain function that takes an actor"
+        )
+    return value
+
+
+def groups_of(actor: Actor, groups: Groups) -> frozenset[str]:
+    """The groups that an actor is in; none where the attribute is missing or None.
+
+    :raises PolicyFault: if what is found is not a collection of names.
+    """
+    found: object = actor.attributes.get(groups) if isinstance(groups, str) else groups(actor)
+    if found is None and isinstance(groups, str):
+        return frozenset()
+    if inspect.iscoroutine(found):
+        found.close()
+    # One text would be taken apart into its letters, and a mapping's values would be passed over.
+    elif isinstance(found, list | tuple | set | frozenset) and all(isinstance(name, str) for name in found):
+        return frozenset(found)
+    raise PolicyFault(f"the groups of an actor are {shown(found)}; expected a list or set of names")

@@ -1,0 +1,73 @@
+"""The policy by which a session belongs to the one who created it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..hookspecs import Event, TokenRequest, blocking, hookimpl
+from ..policy import Allow, Deny, Vote
+from ..roles import Role
+from .arguments import checked_name, checked_role
+from .database import Database, File
+from .limiting import limit
+
+_SCHEMA: Final = """
+    CREATE TABLE IF NOT EXISTS rolecall_session_owners (
+        session_id TEXT PRIMARY KEY,
+        actor_id TEXT NOT NULL
+    ) WITHOUT ROWID
+"""
+
+
+class OwnedSessions:
+    """The identified actor that creates a session owns it, and may become its moderator, so may end it.
+
+    Others are limited to a role, and another policy has to allow them at all. It does not say who may create
+    sessions. A session whose creator was not identified, or was not remembered, has no owner: all are others. What
+    the server's own code asks for is none of its business.
+
+    :param others: the highest role of everybody else: a standard role's name, or a :class:`~rolecall.Role`. None
+        denies them (``"not_the_owner"``).
+    :param file: an SQLite file in which owners are remembered, for several workers; None remembers them in memory,
+        for one worker, until it exits.
+    :param name: the name that the policy goes by.
+    :raises ConfigurationError: for a role that does not exist, or a file that cannot be opened.
+    """
+
+    def __init__(self, *, others: str | None = Role.PUBLISHER, file: File = None, name: str = "owned_sessions") -> None:
+        self._others = None if others is None else checked_role("others", others)
+        self.name = checked_name(name)
+        self._database = Database(file, _SCHEMA)
+
+    @hookimpl
+    @blocking
+    def rolecall_vote_token(self, request: TokenRequest) -> Vote:
+        if request.http is None:
+            return None
+        if request.actor is not None and request.actor.id == self._owner(request.session_id):
+            return Allow(max_role=Role.MODERATOR, reason="the actor owns the session")
+        if self._others is None:
+            return Deny("the session belongs to somebody else", code="not_the_owner")
+        return limit(
+            request, max_role=self._others, code="not_the_owner", reason="the session belongs to somebody else"
+        )
+
+    @hookimpl
+    @blocking
+    def rolecall_on_event(self, event: Event) -> None:
+        if event.name == "session_created" and event.actor is not None:
+            with self._database.transaction() as connection:
+                connection.execute(
+                    "INSERT INTO rolecall_session_owners VALUES (?, ?) ON CONFLICT DO NOTHING",
+                    (event.session_id, event.actor.id),
+                )
+        elif event.name == "session_ended":
+            with self._database.transaction() as connection:
+                connection.execute("DELETE FROM rolecall_session_owners WHERE session_id = ?", (event.session_id,))
+
+    def _owner(self, session_id: str) -> str | None:
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT actor_id FROM rolecall_session_owners WHERE session_id = ?", (session_id,)
+            ).fetchone()
+        return None if row is None else str(row[0])

@@ -1,0 +1,75 @@
+"""The policy that turns the app's groups into roles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ..errors import ConfigurationError, shown
+from ..hookspecs import SessionRequest, TokenRequest, hookimpl
+from ..policy import Allow, Deny, Vote
+from ..roles import Role
+from .arguments import Groups, checked_groups, checked_name, checked_names, checked_role, groups_of
+
+
+class RoleMap:
+    """Each of the app's groups has a highest role: ``RoleMap({"teachers": "moderator", "pupils": "publisher"})``.
+
+    Who is in several groups has the role that includes those of all the others. Where there is none, because two
+    roles each may do what the other may not, the token is denied (``"ambiguous_role"``), however it was asked for.
+    Who is in none of the groups has the ``default``. It abstains where nobody is identified, so also on what the
+    server's own code asks for.
+
+    :param roles: for each group, a standard role's name, or a :class:`~rolecall.Role`.
+    :param default: the highest role of an identified actor who is in none of the groups; None abstains.
+    :param groups: the actor's attribute that holds its groups (a list or set of names), or a function that takes the
+        :class:`~rolecall.Actor` and returns them at once; one that waits would hold up an event loop.
+    :param may_create: the groups whose members may create sessions.
+    :param name: the name that the policy goes by.
+    :raises ConfigurationError: for a role that does not exist, or groups that are not names.
+    """
+
+    def __init__(
+        self,
+        roles: Mapping[str, str],
+        *,
+        default: str | None = None,
+        groups: Groups = "groups",
+        may_create: Iterable[str] = (),
+        name: str = "role_map",
+    ) -> None:
+        if not isinstance(roles, Mapping):
+            raise ConfigurationError(f"roles is {shown(roles)}; expected a mapping from groups to roles")
+        checked_names("roles", roles)
+        self._roles = {group: checked_role(f"the role of {shown(group)}", role) for group, role in roles.items()}
+        self._default = None if default is None else checked_role("default", default)
+        self._groups = checked_groups(groups)
+        self._may_create = checked_names("may_create", may_create)
+        self.name = checked_name(name)
+
+    @hookimpl
+    def rolecall_vote_session(self, request: SessionRequest) -> Vote:
+        if request.actor is None or self._may_create.isdisjoint(groups_of(request.actor, self._groups)):
+            return None
+        return Allow(reason="a group of the actor may create sessions")
+
+    @hookimpl
+    def rolecall_vote_token(self, request: TokenRequest) -> Vote:
+        if request.actor is None:
+            return None
+        groups = groups_of(request.actor, self._groups)
+        held = [role for group, role in self._roles.items() if group in groups]
+        if not held:
+            return None if self._default is None else Allow(max_role=self._default, reason="an actor in no group")
+        highest = _highest(held)
+        if highest is None:
+            return Deny(
+                "your groups give roles of which none includes the others",
+                code="ambiguous_role",
+                detail=", ".join(sorted(set(held))),
+            )
+        return Allow(max_role=highest, reason="the highest role of the actor's groups")
+
+
+def _highest(roles: list[Role]) -> Role | None:
+    """The role that includes all the others, if there is one."""
+    return next((role for role in roles if all(role.includes(other) for other in roles)), None)

@@ -1,0 +1,186 @@
+"""RateLimit: so many requests, and no more."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from limits.storage import MemoryStorage
+
+from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault
+from rolecall.policies import RateLimit
+
+
+class FailingStorage(MemoryStorage):
+    """A storage of limits that can be cut off."""
+
+    STORAGE_SCHEME = ["rolecall-test-failing"]  # noqa: RUF012
+    down = False
+
+    def acquire_entry(self, *args, **options):
+        if self.down:
+            raise OSError("the secret is out")
+        return super().acquire_entry(*args, **options)
+
+
+def refused(ask, session_id, http):
+    with pytest.raises(PolicyDenied) as refusal:
+        ask.token(session_id, http=http)
+    return refusal.value
+
+
+@pytest.mark.parametrize("strategy", ["moving-window", "fixed-window", "sliding-window-counter"])
+def test_an_actor_is_told_when_to_try_again(asker, outside, strategy):
+    ask = asker(RateLimit("2/hour", strategy=strategy), allow_all=True)
+    session_id = ask.session()
+    for _ in range(2):
+        ask.token(session_id, http=outside("ada"))
+
+    refusal = refused(ask, session_id, outside("ada"))
+
+    assert refusal.code == "rate_limited"
+    assert 0 < int(re.search(r"2 per 1 hour; try again in (\d+) s$", str(refusal))[1]) <= 3600
+    assert ask.token(session_id, http=outside("bob"))
+
+
+def test_who_is_not_identified_cannot_be_counted(asker, outside):
+    ask = asker(RateLimit("2/hour"), allow_all=True)
+    assert refused(ask, ask.session(), outside()).code == "not_identified"
+
+
+def test_the_servers_own_code_is_not_limited(asker):
+    ask = asker(RateLimit("1/hour", per="session"))
+    session_id = ask.session()
+    assert ask.token(session_id)
+    assert ask.token(session_id)
+
+
+def test_a_session_has_a_rate(asker, outside):
+    ask = asker(RateLimit("1/hour", per="session"), allow_all=True)
+    session_id = ask.session(outside("ada"))
+    ask.token(session_id, http=outside("ada"))
+
+    assert refused(ask, session_id, outside("bob")).code == "rate_limited"
+    assert ask.token(ask.session(outside("ada")), http=outside("ada"))
+
+
+def test_sessions_and_tokens_are_counted_apart(asker, outside):
+    ask = asker(RateLimit("1/hour"), allow_all=True)
+    session_id = ask.session(outside("ada"))
+
+    with pytest.raises(PolicyDenied, match="too many"):
+        ask.session(outside("ada"))
+    assert ask.token(session_id, http=outside("ada"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("198.51.100.1, 192.0.2.1", "203.0.113.9,192.0.2.1", True),  # what a client makes up stands before
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8::1", "2001:0db8:0:0:ffff::2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::1%eth1", True),
+    ],
+)
+def test_an_address_has_a_rate(asker, outside, first, second, same):
+    ask = asker(RateLimit("1/hour", per="address", address_header="X-Forwarded-For"), allow_all=True)
+    session_id = ask.session()
+    ask.token(session_id, http=outside(**{"x-forwarded-for": first}))
+
+    again = outside(**{"x-forwarded-for": second})
+    if same:
+        assert refused(ask, session_id, again).code == "rate_limited"
+    else:
+        assert ask.token(session_id, http=again)
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-real-ip": ""}, {"x-real-ip": "192.0.2.1, unknown"}])
+def test_without_an_address_nobody_comes_in(asker, outside, headers):
+    ask = asker(RateLimit("1/hour", per="address", address_header="x-real-ip"), allow_all=True)
+    assert refused(ask, ask.session(), outside("ada", **headers)).code == "rate_limited"
+
+
+def test_every_one_of_several_rates_holds(asker, outside):
+    ask = asker(RateLimit("100/hour; 1/day"), allow_all=True)
+    session_id = ask.session()
+    ask.token(session_id, http=outside("ada"))
+    assert "1 per 1 day" in str(refused(ask, session_id, outside("ada")))
+
+
+def test_it_opens_no_door(asker, outside):
+    ask = asker(RateLimit("9/hour"))
+    assert refused(ask, ask.session(), outside("ada")).code == "policy_denied"
+    with pytest.raises(PolicyDenied, match="no policy"):
+        ask.session(outside("ada"))
+
+
+def test_threads_never_get_one_too_many(asker, outside):
+    ask = asker(RateLimit("7/hour"), allow_all=True)
+    session_id = ask.session()
+
+    def attempt(_):
+        try:
+            return ask.token(session_id, http=outside("ada")) is not None
+        except PolicyDenied:
+            return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(60))) == 7
+
+
+def test_a_storage_that_is_down_refuses_the_request(asker, outside, monkeypatch):
+    ask = asker(RateLimit("9/hour", storage="rolecall-test-failing://"), allow_all=True)
+    session_id = ask.session()
+    assert ask.token(session_id, http=outside("ada"))
+
+    monkeypatch.setattr(FailingStorage, "down", True)
+    with pytest.raises(PolicyFault):
+        ask.token(session_id, http=outside("ada"))
+    with pytest.raises(PolicyFault):
+        ask.session(outside("ada"))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: RateLimit("often"),
+        lambda: RateLimit(""),
+        lambda: RateLimit(5),
+        lambda: RateLimit("0/minute"),
+        lambda: RateLimit("1/minute; nonsense"),
+        lambda: RateLimit("1/minute", per="user"),
+        lambda: RateLimit("1/minute", per=["actor"]),
+        lambda: RateLimit("1/minute", per="address"),
+        lambda: RateLimit("1/minute", address_header="x-real-ip"),
+        lambda: RateLimit("1/minute", per="address", address_header=""),
+        lambda: RateLimit("1/minute", storage=""),
+        lambda: RateLimit("1/minute", storage=None),
+        lambda: RateLimit("1/minute", storage="nosuch://host"),
+        lambda: RateLimit("1/minute", storage="async+memory://"),
+        lambda: RateLimit("1/minute", strategy="elastic"),
+        lambda: RateLimit("1/minute", name=""),
+    ],
+)
+def test_wrong_arguments_stop_start_up(make):
+    with pytest.raises(ConfigurationError):
+        make()
+
+
+def test_a_storage_that_cannot_be_opened_is_not_quoted():
+    with pytest.raises(ConfigurationError) as refusal:
+        RateLimit("1/minute", storage="nosuch://user:hunter2@host")
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_nothing_is_imported_before_it_is_needed():
+    code = (
+        "import sys, rolecall.policies as p; p.AllowAnyone, p.RoleMap; "
+        "sys.exit(any(name in sys.modules for name in ('limits', 'sqlite3', 'zoneinfo', 'tomllib')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,185 @@
+"""The package in ``examples/classroom_policy``, installed beside an app that knows nothing of it, and taken away."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "examples" / "classroom_policy"
+
+APP = """
+import flask
+from rolecall import Rolecall
+from rolecall_flask import current_grant, require_role, rolecall_blueprint
+
+kit = Rolecall.from_env()
+app = flask.Flask(__name__)
+app.secret_key = "a secret of this test"
+app.register_blueprint(rolecall_blueprint(kit), url_prefix="/video")
+
+
+@app.post("/login/<user>")
+def login(user):
+    flask.session["user"] = user
+    return ""
+
+
+@app.post("/classes/<session_id>/mute")
+@require_role("moderator")
+def mute(session_id):
+    return {"muted_by": current_grant.data}
+"""
+
+# What becomes of three people who ask for a moderator's token, and then mute the class with what they got.
+VISITS = """
+import json, pathlib, sqlite3, sys, time
+from app import app, kit
+
+session_id = kit.create_session().session_id
+database = sqlite3.connect("classes.db")
+database.executescript(pathlib.Path(sys.argv[1]).read_text())
+database.execute("INSERT INTO classes VALUES (?, ?, ?)", (session_id, time.time() - 60, time.time() + 3600))
+members = [(session_id, "ada", "teacher"), (session_id, "ben", "pupil")]
+database.executemany("INSERT INTO members VALUES (?, ?, ?)", members)
+database.commit()
+database.close()
+
+def visit(user):
+    client = app.test_client()
+    client.post(f"/login/{user}")
+    answer = client.post(f"/video/sessions/{session_id}/tokens", json={"role": "moderator"}).json
+    credential = {"Authorization": f"Bearer {answer['token']}"} if "token" in answer else {}
+    muted = client.post(f"/classes/{session_id}/mute", headers=credential)
+    return [answer.get("role") or answer["code"], muted.json.get("muted_by") or muted.json["code"]]
+
+print(json.dumps({user: visit(user) for user in ("ada", "ben", "eve")}))
+kit.close()
+"""
+
+NOBODY_ALLOWED = {user: ["policy_denied", "missing_token"] for user in ("ada", "ben", "eve")}
+BY_THE_RULE = {
+    "ada": ["moderator", "ada"],
+    "ben": ["publisher", "insufficient_role"],
+    "eve": ["not_in_class", "missing_token"],
+}
+
+
+@dataclass
+class Environment:
+    """A virtual environment."""
+
+    python: Path
+
+    def run(self, *arguments: object, **options: object) -> str:
+        """What Python prints; this environment, and nothing of the one that runs the tests, is on its path."""
+        finished = self.attempt(*arguments, **options)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        return finished.stdout
+
+    def attempt(self, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "ROLECALL_"))}
+        environ |= options.pop("env", {})
+        return subprocess.run(
+            [self.python, *map(str, arguments)], capture_output=True, text=True, env=environ, **options
+        )
+
+    def pip(self, *arguments: object) -> str:
+        return self.run("-m", "pip", "--disable-pip-version-check", *arguments)
+
+    def install(self, folder: Path) -> None:
+        """Build and install what stands in ``folder``; what it depends on is there."""
+        self.pip("install", "--no-deps", "--no-build-isolation", folder)
+
+
+def requirements() -> list[str]:
+    """What the kit with its Flask extra, the package, their builds and their tests need from the index."""
+    kit, package = (tomllib.loads((folder / "pyproject.toml").read_text()) for folder in (ROOT, PACKAGE))
+    own = [name for name in package["project"]["dependencies"] if not name.startswith("rolecall")]
+    builds = {name for project in (kit, package) for name in project["build-system"]["requires"]}
+    extras = kit["project"]["optional-dependencies"]["flask"]
+    return [*kit["project"]["dependencies"], *extras, *own, *sorted(builds), "pytest>=9"]
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory, needed) -> Environment:
+    """A fresh virtual environment with the checkout in it, and without the package."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    environment = Environment(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
+    fetched = environment.attempt("-m", "pip", "install", "--disable-pip-version-check", *requirements())
+    needed(fetched.returncode == 0, "a package index for pip")
+    environment.install(ROOT)
+    return environment
+
+
+@pytest.fixture
+def installed(environment):
+    environment.install(PACKAGE)
+    yield environment
+    environment.pip("uninstall", "--yes", "classroom-policy")
+
+
+@pytest.fixture
+def visits(environment, tmp_path):
+    """Runs the app, each time with a new database, and tells what became of its visitors."""
+    (tmp_path / "app.py").write_text(APP, encoding="utf-8")
+    (tmp_path / "visits.py").write_text(VISITS, encoding="utf-8")
+    config = {"database": str(tmp_path / "classes.db")}
+    environ = {
+        "ROLECALL_API_KEY": "123456",
+        "ROLECALL_API_SECRET": "1234567890abcdef1234567890abcdef1234567890",
+        "ROLECALL_PLUGIN_CLASSROOM": json.dumps(config),
+    }
+
+    def visit() -> dict[str, list[str]]:
+        (tmp_path / "classes.db").unlink(missing_ok=True)
+        printed = environment.run("-W", "error", "visits.py", PACKAGE / "schema.sql", cwd=tmp_path, env=environ)
+        found: dict[str, list[str]] = json.loads(printed)
+        return found
+
+    return visit
+
+
+def test_installing_the_package_changes_what_an_unchanged_app_allows_and_uninstalling_it_changes_it_back(
+    environment, visits
+):
+    assert visits() == NOBODY_ALLOWED
+    environment.install(PACKAGE)
+    assert visits() == BY_THE_RULE
+    environment.pip("uninstall", "--yes", "classroom-policy")
+    assert visits() == NOBODY_ALLOWED
+
+
+def test_the_packages_own_tests_pass_where_it_is_installed(installed):
+    printed = installed.run("-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", PACKAGE, cwd=PACKAGE)
+    assert " passed" in printed
+
+
+def test_what_both_packages_declare_is_all_that_they_need(installed):
+    assert installed.pip("check").strip() == "No broken requirements found."
+
+
+def test_a_kit_names_the_package_that_its_plugin_comes_from(installed, tmp_path):
+    code = """if True:
+        from rolecall import Rolecall
+        config = {"classroom": {"database": "classes.db"}}
+        kit = Rolecall("123456", "1234567890abcdef1234567890abcdef1234567890", plugin_config=config)
+        print(*kit.plugins, sep="\\n")
+    """
+    printed = installed.run("-c", code, cwd=tmp_path)
+    assert "name='classroom', origin=\"entry point 'classroom' of classroom-policy 1.0.0\"" in printed
+
+
+def test_the_package_is_typed_throughout(installed):
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", os.devnull]
+    command = [*mypy, "--python-executable", installed.python, "-p", "classroom_policy"]
+    checked = subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
