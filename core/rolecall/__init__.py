@@ -1,10 +1,13 @@
-"""Rolecall: sessions, role tokens and policies for apps with live sessions."""
+"""Rolecall: sessions, role tokens and policies for apps with live sessions.
+
+PYTEST_DONT_REWRITE: its pytest plugin has nothing to rewrite, and an app may have imported it before pytest starts.
+"""
 
 from .errors import InvalidRequest, InvalidToken, RolecallError
 from .hookspecs import AccessRequest, Actor, SessionRequest, TokenRequest, blocking, hookimpl
 from .inspection import Inspection, inspect_token
 from .kit import AsyncRolecall, Rolecall
-from .policy import Allow, Deny, Vote
+from .policy import Allow, Deny, Limit, Vote
 from .roles import Capability, Role
 from .sessions import ArchiveMode, AsyncSession, MediaMode, Session
 from .tokens import Grant
@@ -22,6 +25,7 @@ __all__ = [
     "Inspection",
     "InvalidRequest",
     "InvalidToken",
+    "Limit",
     "MediaMode",
     "Role",
     "Rolecall",

@@ -81,7 +81,7 @@ class LoopDriver:
     def pass_through(self, error: BaseException) -> None:
         import asyncio
 
-        if isinstance(error, KeyboardInterrupt | GeneratorExit):
+        if isinstance(error, KeyboardInterrupt):
             raise error
         task = asyncio.current_task()
         # A plugin may raise it of its own accord; only a task that somebody cancels is to end.
@@ -96,8 +96,14 @@ class LoopDriver:
     async def run_within(self, deadline: float, function: Callable[..., Result], *args: Any) -> Result:
         import asyncio
 
+        def call() -> Result:
+            try:
+                return function(*args)
+            except StopIteration as error:
+                raise RuntimeError("StopIteration") from error  # a future cannot carry it
+
         async with asyncio.timeout(deadline):
-            return await asyncio.to_thread(function, *args)
+            return await asyncio.to_thread(call)
 
     async def wait(self, awaitable: Awaitable[Result], deadline: float) -> Result:
         import asyncio
@@ -110,7 +116,9 @@ class BackgroundLoop:
     """An event loop on a daemon thread, started when first needed, and again after a fork."""
 
     def __init__(self) -> None:
-        self._forget()
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: int | None = None
         _LOOPS.add(self)
 
     def run(self, awaitable: Awaitable[Result], deadline: float) -> Result:
@@ -155,8 +163,7 @@ class BackgroundLoop:
     def _forget(self) -> None:
         # Of a forked parent neither the thread nor a lock that it held at that moment is to be relied on.
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: int | None = None
+        self._loop = self._thread = None
 
 
 # Only so that a forked child finds them.

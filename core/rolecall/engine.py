@@ -30,7 +30,7 @@ from .http.credentials import bearer_token
 from .http.messages import Request
 from .jws import MAX_TOKEN_LENGTH, raw_token
 from .plugins import Implementation, Plugins
-from .policy import Allow, narrowed_capabilities, narrowed_expiry, narrowed_role, replaced_data
+from .policy import Allow, earliest_expiry, narrowed_capabilities, narrowed_role, outlived, replaced_data
 from .roles import Requirement, RoleTable
 from .sessions import SessionIds, SessionRecord, check_properties
 from .stores import Store
@@ -208,12 +208,10 @@ class Engine:
         call = self._traced(call)
         try:
             options = await self._decide_token(session_id, role, expire_time, data, layout, call)
-            token, token_id = self.state.mint.mint(options)
-            if len(token) > MAX_TOKEN_LENGTH:
-                raise _too_long(len(token))
+            token, token_id = self._mint(options)
         except RolecallError as error:
             self._log_trace("token", call, error)
-            named = session_id if isinstance(session_id, str) else None
+            named = session_id if self.state.session_ids.accepts(session_id) else None
             known = str(role) if self.state.roles.knows(role) else None
             await self._tell("token_refused", call, session_id=named, role=known, code=error.code)
             raise
@@ -233,10 +231,16 @@ class Engine:
         """What :meth:`generate_token` would come to, and why; nothing is issued."""
         trace = Trace()
         try:
-            await self._decide_token(session_id, role, expire_time, data, layout, Call(http, trace))
+            self._mint(await self._decide_token(session_id, role, expire_time, data, layout, Call(http, trace)))
         except RolecallError as error:
             return trace.finish("token", error)
         return trace.finish("token", None)
+
+    def _mint(self, options: TokenOptions) -> tuple[str, str]:
+        token, token_id = self.state.mint.mint(options)
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise _too_long(len(token))
+        return token, token_id
 
     def verify_token(self, token: object, session_id: str | None = None) -> Grant:
         """Not async: nothing in it waits, whatever the store."""
@@ -365,12 +369,16 @@ class Engine:
         limits = await self._vote(state.plugins.vote_token, request, call)
         if state.store.has_ended(options.session_id):
             raise _ended()  # while the policies were asked
-        role = narrowed_role(options.role, limits, state.roles)
-        expires_at = narrowed_expiry(options.expires_at, limits, options.issued_at, now)
+        held = narrowed_capabilities(options.role.capabilities, limits, state.roles)
+        role = narrowed_role(options.role, held, state.roles)
+        expires_at = int(earliest_expiry(options.expires_at, limits, options.issued_at))
+        if expires_at <= int(now):
+            raise outlived()
         data = replaced_data(options.data, limits)
         if trace is not None:
             trace.ok("grant", f"{role} until {moment(expires_at)}")
-        options = options._replace(role=role, expires_at=expires_at, data=data)
+        narrowed = None if held == role.capabilities else held
+        options = options._replace(role=role, expires_at=expires_at, data=data, narrowed=narrowed)
         if state.plugins.token_claims:
             request = request._replace(role=role, expires_at=expires_at, data=data)
             options = options._replace(
@@ -392,6 +400,7 @@ class Engine:
             self._trace_token(token, session_id, trace)
         grant = self.check_token(token, requirement, session_id)
         if trace is not None:
+            trace.ok("session open")
             trace.ok("role", f"{grant.role} is enough for {requirement.scope}")
         state = self.state
         if not state.plugins.vote_access or http is None:
@@ -407,11 +416,13 @@ class Engine:
     def _narrowed_grant(self, grant: Grant, requirement: Requirement, limits: tuple[Allow, ...], now: float) -> Grant:
         roles = self.state.roles
         issued_at = now if grant.issued_at is None else grant.issued_at
-        narrowed = grant._replace(
-            role=narrowed_role(grant.role, limits, roles),
-            capabilities=narrowed_capabilities(grant.capabilities, limits, roles),
-            expires_at=narrowed_expiry(grant.expires_at, limits, issued_at, now),
-        )
+        held = narrowed_capabilities(grant.capabilities, limits, roles)
+        expires_at = earliest_expiry(grant.expires_at, limits, issued_at)
+        # What no limit shortened is for the token itself to say, leeway and all.
+        if expires_at < grant.expires_at and expires_at <= now:
+            raise outlived()
+        role = grant.role if held == grant.capabilities else narrowed_role(grant.role, held, roles)
+        narrowed = grant._replace(role=role, capabilities=held, expires_at=expires_at)
         if not requirement.capabilities <= narrowed.capabilities:
             raise InsufficientRole(
                 f"{requirement.scope} is required; the policies of this service leave {narrowed.role}",

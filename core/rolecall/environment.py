@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from . import strict_json
-from .errors import ConfigurationError, shown
+from .errors import ConfigurationError
 
 _TEXTS: Final = {
     "ROLECALL_API_KEY": "api_key",
@@ -51,7 +51,7 @@ def _entry_points(text: str) -> bool | list[str]:
 def _switch(variable: str, text: str) -> bool:
     switches = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
     if text.strip().lower() not in switches:
-        raise ConfigurationError(f"the environment variable {variable} is {shown(text)}; expected 1 or 0")
+        raise ConfigurationError(f"the environment variable {variable} is neither 1 nor 0")
     return switches[text.strip().lower()]
 
 

@@ -7,7 +7,9 @@ No message ever holds a token or a secret.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+_Error = TypeVar("_Error", bound="RolecallError")
 
 
 class RolecallError(Exception):
@@ -19,6 +21,13 @@ class RolecallError(Exception):
     status: ClassVar[int] = 500
     #: The RFC 6750 error code for the ``WWW-Authenticate`` challenge, where the error calls for one.
     challenge: ClassVar[str | None] = None
+    #: The step of a decision at which it arose, for explanations; None: as the class says.
+    step: str | None = None
+
+    def at(self: _Error, step: str) -> _Error:
+        """This error, as one that arose at ``step``."""
+        self.step = step
+        return self
 
     @property
     def public_message(self) -> str:

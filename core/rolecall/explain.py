@@ -9,23 +9,27 @@ from typing import Any, Final, NamedTuple
 from .errors import (
     BadSignature,
     InsufficientRole,
+    InvalidToken,
     MalformedCredential,
     MalformedToken,
     MissingCredential,
+    PolicyDenied,
     RevokedToken,
     RolecallError,
+    SessionEnded,
+    SessionNotFound,
     UnknownKey,
     WrongSession,
     printable,
 )
-from .policy import Allow, Ballot, Decision, Deny
+from .policy import Allow, Ballot, Decision, Deny, Limit
 
 
 class Step(NamedTuple):
     """One step of a decision.
 
     :param name: what was looked at: ``"signature"``, ``"session open"``, ``"policy classroom"``.
-    :param outcome: ``"ok"``, ``"allow"``, ``"abstain"``, ``"deny"``, ``"fault"`` or ``"refused"``.
+    :param outcome: ``"ok"``, ``"allow"``, ``"limit"``, ``"abstain"``, ``"deny"``, ``"fault"`` or ``"refused"``.
     :param detail: what was found, or why it was refused.
     :param seconds: how long a policy took; 0 for the kit's own steps, which take microseconds.
     """
@@ -41,7 +45,7 @@ class Explanation(NamedTuple):
 
     :param subject: what was asked for: ``"token"``, ``"session"`` or ``"access"``.
     :param allowed: whether it is granted.
-    :param steps: in order; after one that refuses there is none.
+    :param steps: in order, up to the one that refuses; the votes of the policies stand together.
     :param code: the refusal's code; None if it is granted.
     """
 
@@ -68,9 +72,11 @@ class Explanation(NamedTuple):
 
     def __str__(self) -> str:
         """The explanation as a table."""
-        rows = [(step.name, step.outcome, _duration(step.seconds), printable(step.detail)) for step in self.steps]
+        rows = [
+            (printable(step.name), step.outcome, _duration(step.seconds), printable(step.detail)) for step in self.steps
+        ]
         widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
-        verdict = "allowed" if self.allowed else f"refused ({self.code})"
+        verdict = "allowed" if self.allowed else f"refused ({printable(str(self.code))})"
         lines = [f"{self.subject}: {verdict}"]
         for name, outcome, duration, detail in rows:
             row = f"  {name:<{widths[0]}}  {outcome:<{widths[1]}}  {duration:>{widths[2]}}  {detail}"
@@ -81,25 +87,27 @@ class Explanation(NamedTuple):
 class Trace:
     """Collects the steps of one decision while it is made."""
 
-    __slots__ = ("steps",)
+    __slots__ = ("_found",)
 
     def __init__(self) -> None:
-        self.steps: list[Step] = []
+        self._found: list[Step | Decision] = []
 
     def ok(self, name: str, detail: str = "") -> None:
-        self.steps.append(Step(name, "ok", detail))
+        self._found.append(Step(name, "ok", detail))
 
     def votes(self, decision: Decision) -> None:
-        self.steps.extend(map(_vote_step, decision.ballots))
+        # Written out when somebody looks, so that a decision does not wait for its explanation.
+        self._found.append(decision)
 
     def finish(self, subject: str, error: RolecallError | None) -> Explanation:
         """The explanation of what ended with ``error``, or well."""
-        if error is None:
-            return Explanation(subject, True, tuple(self.steps))
+        steps: list[Step] = []
+        for found in self._found:
+            steps.extend([found] if isinstance(found, Step) else map(_vote_step, found.ballots))
         # A vote that refused stands there already.
-        if not any(step.outcome in ("deny", "fault") for step in self.steps):
-            self.steps.append(Step(failed_step(error), "refused", str(error)))
-        return Explanation(subject, False, tuple(self.steps), error.code)
+        if error is not None and not any(step.outcome in ("deny", "fault") for step in steps):
+            steps.append(Step(failed_step(error), "refused", str(error)))
+        return Explanation(subject, error is None, tuple(steps), None if error is None else error.code)
 
 
 #: What is looked at in a token, in this order.
@@ -110,17 +118,18 @@ _STEP_OF_ERROR: Final[Sequence[tuple[type[RolecallError] | tuple[type[RolecallEr
     (UnknownKey, "key"),
     (BadSignature, "signature"),
     (WrongSession, "session"),
-    (RevokedToken, "session open"),
+    ((RevokedToken, SessionEnded, SessionNotFound), "session open"),
     (InsufficientRole, "role"),
+    (PolicyDenied, "grant"),
+    (InvalidToken, "claims"),
 )
 
 
 def failed_step(error: RolecallError) -> str:
     """The step at which ``error`` stops a decision."""
-    for kinds, name in _STEP_OF_ERROR:
-        if isinstance(error, kinds):
-            return name
-    return "claims" if error.challenge == "invalid_token" else "request"
+    if error.step is not None:
+        return error.step
+    return next((name for kinds, name in _STEP_OF_ERROR if isinstance(error, kinds)), "request")
 
 
 def _vote_step(ballot: Ballot) -> Step:
@@ -129,6 +138,8 @@ def _vote_step(ballot: Ballot) -> Step:
         return Step(name, "fault", ballot.fault, ballot.seconds)
     if isinstance(ballot.vote, Deny):
         return Step(name, "deny", " ".join(filter(None, (ballot.vote.reason, ballot.vote.detail))), ballot.seconds)
+    if isinstance(ballot.vote, Limit):
+        return Step(name, "limit", _limits(ballot.vote), ballot.seconds)
     if isinstance(ballot.vote, Allow):
         return Step(name, "allow", _limits(ballot.vote), ballot.seconds)
     return Step(name, "abstain", "", ballot.seconds)

@@ -113,7 +113,9 @@ class Codec:
         if not isinstance(algorithm, str):
             raise MalformedToken("the token's header names no algorithm")
         if header.get("typ") != self._typ:
-            raise WrongTokenKind(f"the token's typ is {shown(header.get('typ'))}; here {self._typ!r} is expected")
+            raise WrongTokenKind(f"the token's typ is {shown(header.get('typ'))}; here {self._typ!r} is expected").at(
+                "key"
+            )
         kid = header.get("kid")
         if "kid" in header and not (isinstance(kid, str) and len(kid) <= MAX_KID_LENGTH and kid.isascii()):
             raise MalformedToken(f"the token's kid is not a string of at most {MAX_KID_LENGTH} ASCII characters")
@@ -121,7 +123,9 @@ class Codec:
         if key is None:
             raise UnknownKey("the token names a key that this kit does not have")
         if algorithm != key.algorithm:
-            raise WrongTokenKind(f"the token's algorithm is {shown(algorithm)}; its key is for {key.algorithm}")
+            raise WrongTokenKind(f"the token's algorithm is {shown(algorithm)}; its key is for {key.algorithm}").at(
+                "key"
+            )
         return key
 
 

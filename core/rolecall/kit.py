@@ -17,7 +17,7 @@ from .explain import Explanation
 from .formats import FORMATS, Format, find_format
 from .http.messages import Request
 from .keys import Key, KeyRing, problem_with, refuse_published
-from .loading import installed, passed
+from .loading import checked_names, installed, passed
 from .plugins import PluginInfo, Plugins
 from .roles import ANY_TOKEN, STANDARD_ROLES, Requirement, Role, RoleTable
 from .sessions import ArchiveMode, AsyncSession, MediaMode, Session, SessionIds, record_fields
@@ -85,7 +85,8 @@ class Rolecall:
             raise ConfigurationError(f"clock is {shown(clock)}; expected a function that returns Unix seconds")
         refuse_published(key)
         keys = KeyRing([key])
-        loaded = Plugins([*passed(plugins), *installed(entry_points)], blocked_plugins)
+        blocked = checked_names(blocked_plugins)
+        loaded = Plugins([*passed(plugins), *installed(entry_points, blocked)], blocked)
         roles = _roles(loaded)
         formats = _formats(loaded, format, accept, lambda make: make(api_key, keys, ClaimRules(roles, leeway)))
         self._api_key = api_key
@@ -109,7 +110,11 @@ class Rolecall:
         self.engine = Engine(self._state, self._inline, blocks=True)
         #: The same methods for async code: ``await kit.aio.create_session()``.
         self.aio = AsyncRolecall(self)
-        loaded.start(self)
+        try:
+            loaded.start(self)
+        except PluginError:
+            self.close()
+            raise
 
     @classmethod
     def from_env(cls: type[_Kit], environ: Mapping[str, str] | None = None, **options: Any) -> _Kit:
@@ -252,15 +257,8 @@ class Rolecall:
         :param http: the request that the policies are shown; one for an unnamed route unless given.
         """
         return drive(
-            self.engine.explain_access(token, self._requirement(role, capability), session_id, http or _NO_ROUTE)
+            self.engine.explain_access(token, _requirement(self.roles, role, capability), session_id, http or _NO_ROUTE)
         )
-
-    def _requirement(self, role: str | None, capability: str | None) -> Requirement:
-        if role is not None and capability is not None:
-            raise ConfigurationError("a route requires a role or a capability, not both")
-        if capability is not None:
-            return Requirement.of_capability(capability)
-        return ANY_TOKEN if role is None else Requirement.of_role(role, self.roles)
 
     def close(self) -> None:
         """Release the store and what runs in the background. The kit is not used afterwards."""
@@ -325,6 +323,32 @@ class AsyncRolecall:
         """See :meth:`Rolecall.verify_token`."""
         return await self.engine.verify_and_tell(token, session_id)
 
+    async def explain_token(
+        self,
+        session_id: str,
+        role: str = Role.PUBLISHER,
+        expire_time: ExpireTime = None,
+        data: str | None = None,
+        initial_layout_class_list: Iterable[str] = (),
+        *,
+        http: Request | None = None,
+    ) -> Explanation:
+        """See :meth:`Rolecall.explain_token`."""
+        return await self.engine.explain_token(session_id, role, expire_time, data, initial_layout_class_list, http)
+
+    async def explain_access(
+        self,
+        token: str | None = None,
+        *,
+        role: str | None = None,
+        capability: str | None = None,
+        session_id: str | None = None,
+        http: Request | None = None,
+    ) -> Explanation:
+        """See :meth:`Rolecall.explain_access`."""
+        requirement = _requirement(self.engine.state.roles, role, capability)
+        return await self.engine.explain_access(token, requirement, session_id, http or _NO_ROUTE)
+
     def __repr__(self) -> str:
         return self._repr
 
@@ -335,6 +359,10 @@ def _roles(plugins: Plugins) -> RoleTable:
         if isinstance(answer, str) or not isinstance(answer, Iterable):
             raise PluginError(f"plugin {plugin}: rolecall_register_roles returned {shown(answer)}; expected [Role(…)]")
         own.extend(answer)
+        try:
+            RoleTable([*STANDARD_ROLES, *own])
+        except ConfigurationError as error:
+            raise PluginError(f"plugin {plugin}: {error}") from None
     return RoleTable([*STANDARD_ROLES, *own])
 
 
@@ -370,14 +398,27 @@ def _registered(plugins: Plugins, hook: str, taken: Collection[str]) -> dict[str
 
 
 def _frozen_config(config: object) -> dict[str, Mapping[str, Any]]:
-    if not isinstance(config, Mapping) or not all(isinstance(value, Mapping) for value in config.values()):
+    if not isinstance(config, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Mapping) for name, value in config.items()
+    ):
         raise ConfigurationError("plugin_config is not a mapping from plugin names to mappings")
-    return {_config_name(name): MappingProxyType(dict(value)) for name, value in config.items()}
+    frozen = {_config_name(name): MappingProxyType(dict(value)) for name, value in config.items()}
+    if len(frozen) != len(config):
+        raise ConfigurationError("plugin_config names one plugin twice, in two spellings")
+    return dict(frozen)
 
 
 def _config_name(plugin: str) -> str:
     # As an environment variable can spell it: ROLECALL_PLUGIN_CLASSROOM_POLICY configures "classroom-policy".
     return re.sub("[^0-9a-z]", "_", plugin.lower())
+
+
+def _requirement(roles: RoleTable, role: str | None, capability: str | None) -> Requirement:
+    if role is not None and capability is not None:
+        raise ConfigurationError("a route requires a role or a capability, not both")
+    if capability is not None:
+        return Requirement.of_capability(capability)
+    return ANY_TOKEN if role is None else Requirement.of_role(role, roles)
 
 
 def _check_api_key(api_key: object) -> None:

@@ -44,10 +44,11 @@ def passed(plugins: object) -> list[Found]:
     ]
 
 
-def installed(wanted: bool | Collection[str]) -> list[Found]:
+def installed(wanted: bool | Collection[str], blocked: Collection[str]) -> list[Found]:
     """The plugins that installed packages offer.
 
     :param wanted: True for all, False for none, or the names of those to load.
+    :param blocked: names of entry points that are not even loaded.
     :raises PluginError: for one that cannot be loaded, and for a wanted one that is not installed.
     """
     if isinstance(wanted, str) or not isinstance(wanted, bool | Collection):
@@ -63,7 +64,17 @@ def installed(wanted: bool | Collection[str]) -> list[Found]:
                 f"install it, or take it off the list. Offered: {', '.join(e.name for e in offered) or 'none'}"
             )
         offered = tuple(entry_point for entry_point in offered if entry_point.name in wanted)
-    return [_load(entry_point) for entry_point in offered]
+    return [_load(entry_point) for entry_point in offered if entry_point.name not in blocked]
+
+
+def checked_names(blocked: object) -> Collection[str]:
+    """The names of plugins to leave out.
+
+    :raises PluginError: if they are no list of names.
+    """
+    if isinstance(blocked, str) or not isinstance(blocked, Collection) or not all(isinstance(n, str) for n in blocked):
+        raise PluginError(f"blocked_plugins is {shown(blocked)}; expected a list of names")
+    return blocked
 
 
 @lru_cache(maxsize=8)
@@ -79,7 +90,7 @@ def _load(entry_point: EntryPoint) -> Found:
     origin = f"entry point {entry_point.name!r} of " + (f"{package.name} {package.version}" if package else "?")
     try:
         loaded = entry_point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"the {origin} cannot be loaded ({entry_point.value}: {type(error).__name__}: {error}); "
             "repair or uninstall the package, or leave it out with Rolecall(blocked_plugins=…)"
@@ -94,7 +105,7 @@ def _named(name: str) -> Found:
         loaded: object = import_module(module)
         for part in filter(None, attribute.split(".")):
             loaded = getattr(loaded, part)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"the {origin} cannot be loaded ({type(error).__name__}: {error}); "
             "expected the name of a module, or of an object in one: 'package.module:object'"
@@ -108,7 +119,7 @@ def _instance(loaded: object, origin: str) -> object:
         return loaded
     try:
         return loaded()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"the {origin} is the class {loaded.__name__}, and making an instance of it failed "
             f"({type(error).__name__}: {error}); it is made without arguments"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _PREFIX: Final = "rolecall_"
 #: Every hook there is.
 HOOKS: Final = tuple(sorted(name for name in vars(hookspecs) if name.startswith(_PREFIX)))
+_ARGUMENTS: Final = frozenset(("request", "event", "kit"))
 _START_UP_HOOKS: Final = frozenset(hook for hook in HOOKS if "_register_" in hook or hook.endswith("_startup"))
 #: The plugin name of the kit's own rule.
 BUILT_IN: Final = "rolecall"
@@ -74,7 +75,7 @@ class Plugins:
     def __init__(self, found: Iterable[Found] = (), blocked: Collection[str] = ()) -> None:
         self._manager = manager = pluggy.PluginManager("rolecall")
         manager.add_hookspecs(hookspecs)
-        infos = (_register(manager, one) for one in found if _name(one) not in blocked)
+        infos = (_register(manager, one) for one in found if _name(one) not in blocked and one.name not in blocked)
         #: What was loaded, by name.
         self.loaded = tuple(sorted(infos))
         self.identify = self._implementations("rolecall_identify")
@@ -94,7 +95,9 @@ class Plugins:
         for implementation in self._implementations(hook):
             try:
                 answer = implementation.call(None)
-            except Exception as error:
+                if inspect.isgenerator(answer):
+                    answer = list(answer)
+            except (Exception, SystemExit) as error:
                 raise PluginError(
                     f"plugin {implementation.plugin}: {hook} raised {type(error).__name__}: {error}"
                 ) from error
@@ -108,11 +111,16 @@ class Plugins:
         """
         for implementation in self._implementations("rolecall_startup"):
             try:
-                implementation.call(kit)
-            except Exception as error:
+                answer = implementation.call(kit)
+            except (Exception, SystemExit) as error:
                 raise PluginError(
                     f"plugin {implementation.plugin} failed to start: {type(error).__name__}: {error}"
                 ) from error
+            if inspect.iscoroutine(answer):
+                answer.close()
+                raise PluginError(
+                    f"plugin {implementation.plugin}: rolecall_startup returned a coroutine, which nothing awaits"
+                )
 
     def _implementations(self, hook: str) -> tuple[Implementation, ...]:
         found = getattr(self._manager.hook, hook).get_hookimpls()
@@ -165,12 +173,15 @@ def _check_hook(plugin: str, hook: str, options: Any, function: Any) -> None:
         raise PluginError(f"{plugin}: {hook} is not marked with @hookimpl, so it would be ignored")
     if options.get("wrapper") or options.get("hookwrapper"):
         raise PluginError(f"{plugin}: {hook} is a wrapper, and Rolecall's hooks take none")
+    if options.get("tryfirst") or options.get("trylast"):
+        raise PluginError(f"{plugin}: {hook} asks for a place in the order; the order of plugins plays no part")
     for parameter in list(inspect.signature(function).parameters.values()):
-        if parameter.name != "self" and (
-            parameter.default is not parameter.empty or parameter.kind is not parameter.POSITIONAL_OR_KEYWORD
-        ):
+        has_default = parameter.default is not parameter.empty
+        # pluggy leaves out what has a default, so a hook's own argument would never come.
+        if (has_default and parameter.name in _ARGUMENTS) or parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
             raise PluginError(
-                f"{plugin}: {hook} has the parameter {parameter}; a hook takes its argument plainly, without a default"
+                f"{plugin}: {hook} has the parameter {parameter.name!r} with a default, as a keyword or with a star; "
+                "a hook takes its argument plainly"
             )
     if hook in _START_UP_HOOKS and inspect.iscoroutinefunction(function):
         raise PluginError(f"{plugin}: {hook} is an async def, and is called at start-up, where nothing awaits it")

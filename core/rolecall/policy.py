@@ -32,6 +32,8 @@ class Allow:
     data: str | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.reason, str):
+            raise ConfigurationError(f"reason is {shown(self.reason)}; expected text")
         if not isinstance(self.max_role, str | None):
             raise ConfigurationError(f"max_role is {shown(self.max_role)}; expected a role or the name of one")
         if self.capabilities is not None:
@@ -44,6 +46,14 @@ class Allow:
                 raise ConfigurationError(f"{name} is {shown(value)}; expected a number of seconds")
         if self.data is not None:
             check_data(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit(Allow):
+    """Limits alone: they narrow what others allow, and allow nothing themselves. It takes what an :class:`Allow` takes.
+
+    For a policy that only restricts (opening hours, a highest role) and must not open a door by doing so.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +70,12 @@ class Deny:
     detail: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.reason, str) or not isinstance(self.code, str | None):
-            raise ConfigurationError("Deny takes a reason and a code as text")
+        if not all(isinstance(text, str) for text in (self.reason, self.code or "", self.detail)):
+            raise ConfigurationError("Deny takes reason, code and detail as text")
 
 
 #: What a policy hook returns; None abstains.
-Vote: TypeAlias = Allow | Deny | None
+Vote: TypeAlias = Allow | Limit | Deny | None
 
 
 class Ballot(NamedTuple):
@@ -100,6 +110,8 @@ class Decision(NamedTuple):
 
     def refusal(self) -> RolecallError | None:
         """The error that the request is refused with; None if it is allowed."""
+        if disagreement := self._disagreement():
+            return disagreement
         allowed, denial = False, None
         for ballot in self.ballots:
             if ballot.fault:
@@ -114,6 +126,15 @@ class Decision(NamedTuple):
             return PolicyDenied("no policy of this service allows the request")
         return None
 
+    def _disagreement(self) -> PolicyFault | None:
+        replacing = [
+            ballot for ballot in self.ballots if isinstance(ballot.vote, Allow) and ballot.vote.data is not None
+        ]
+        if len({ballot.vote.data for ballot in replacing}) < 2:  # type: ignore[union-attr]
+            return None
+        plugins = ", ".join(repr(ballot.plugin) for ballot in replacing)
+        return PolicyFault(f"the policies {plugins} replace the connection data by different ones")
+
     def _fault(self) -> PolicyFault:
         failed = [ballot for ballot in self.ballots if ballot.fault]
         faults = "; ".join(f"{ballot.plugin!r}: {ballot.fault}" for ballot in failed)
@@ -123,8 +144,8 @@ class Decision(NamedTuple):
 
     @property
     def limits(self) -> tuple[Allow, ...]:
-        """The votes for, each with the limits that it sets."""
-        return tuple(ballot.vote for ballot in self.ballots if type(ballot.vote) is Allow)
+        """The votes that set limits: each :class:`Allow` and each :class:`Limit`."""
+        return tuple(ballot.vote for ballot in self.ballots if isinstance(ballot.vote, Allow))
 
 
 def narrowed_capabilities(
@@ -142,12 +163,11 @@ def narrowed_capabilities(
     return held
 
 
-def narrowed_role(role: Role, limits: Iterable[Allow], roles: RoleTable) -> Role:
-    """``role``, or the greatest role below it that stays within every one of ``limits``.
+def narrowed_role(role: Role, held: frozenset[Capability], roles: RoleTable) -> Role:
+    """``role``, or the greatest role below it that has nothing beyond ``held``.
 
     :raises PolicyDenied: if no role does.
     """
-    held = narrowed_capabilities(role.capabilities, limits, roles)
     if held == role.capabilities:
         return role
     lesser = roles.greatest_within(held)
@@ -156,32 +176,25 @@ def narrowed_role(role: Role, limits: Iterable[Allow], roles: RoleTable) -> Role
     return lesser
 
 
-def narrowed_expiry(expires_at: float, limits: Iterable[Allow], issued_at: float, now: float) -> int:
-    """The earliest of ``expires_at`` and the limits, in whole Unix seconds.
-
-    :raises PolicyDenied: if a limit puts that moment into the past.
-    """
+def earliest_expiry(expires_at: float, limits: Iterable[Allow], issued_at: float) -> float:
+    """The earliest of ``expires_at`` and the limits, in Unix seconds."""
     earliest = expires_at
     for limit in limits:
         if limit.latest_expiry is not None:
             earliest = min(earliest, limit.latest_expiry)
         if limit.max_lifetime is not None:
             earliest = min(earliest, issued_at + limit.max_lifetime)  # type: ignore[operator]
-    # What a limit did not shorten is for the token itself to say, leeway and all.
-    if earliest < expires_at and earliest <= int(now):
-        raise PolicyDenied("the policies of this service allow no token that lives on from now")
-    return int(earliest)
+    return earliest
+
+
+def outlived() -> PolicyDenied:
+    """What refuses a request that comes after the end of a limit."""
+    return PolicyDenied("the policies of this service allow no token that lives on from now")
 
 
 def replaced_data(data: str | None, limits: Iterable[Allow]) -> str | None:
-    """``data``, or what the policies put in its place.
-
-    :raises PolicyFault: if they do not agree on one.
-    """
-    replacements = {limit.data for limit in limits if limit.data is not None}
-    if len(replacements) > 1:
-        raise PolicyFault("two policies replace the connection data by two different ones")
-    return replacements.pop() if replacements else data
+    """``data``, or what the policies put in its place; a :class:`Decision` is a fault if they do not agree on one."""
+    return next((limit.data for limit in limits if limit.data is not None), data)
 
 
 def _capabilities(names: Iterable[str]) -> frozenset[Capability]:

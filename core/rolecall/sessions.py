@@ -199,6 +199,14 @@ class SessionIds:
             self._remembered.clear()
         self._remembered.add(session_id)
 
+    def accepts(self, session_id: object) -> bool:
+        """Whether :meth:`check` accepts the id."""
+        try:
+            self.check(session_id)
+        except InvalidSessionId:
+            return False
+        return True
+
     def _examine(self, session_id: str) -> None:
         text = _decoded(session_id)
         api_key = text.split("~", 2)[1]

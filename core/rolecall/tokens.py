@@ -29,9 +29,12 @@ MAX_DATA_LENGTH: Final = 1000
 MAX_LEEWAY: Final = 60
 #: The claim that names a role of the app's own, beside the standard role that stands for it on the wire.
 ROLE_CLAIM: Final = "rolecall_role"
+#: The claim that holds what a bearer may do, where policies left more than a role and less than the next.
+CAPABILITIES_CLAIM: Final = "rolecall_capabilities"
 #: The claims that have a meaning in one format or another, so that no plugin may set them.
 RESERVED_CLAIMS: Final = frozenset(
     {
+        CAPABILITIES_CLAIM,
         ROLE_CLAIM,
         "iss",
         "sub",
@@ -77,6 +80,7 @@ class TokenOptions(NamedTuple):
     :param data: connection data, at most 1,000 characters.
     :param layout: the initial layout classes of the streams that its bearer publishes.
     :param claims: what plugins add; none of the kit's own.
+    :param narrowed: what its bearer may do, where policies left more than ``role`` and less than the next.
     """
 
     session_id: str
@@ -86,6 +90,22 @@ class TokenOptions(NamedTuple):
     data: str | None = None
     layout: tuple[str, ...] = ()
     claims: Mapping[str, Any] = MappingProxyType({})
+    narrowed: frozenset[Capability] | None = None
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What its bearer may do."""
+        return self.role.capabilities if self.narrowed is None else self.narrowed
+
+    @property
+    def own_claims(self) -> Mapping[str, Any]:
+        """The claims that no SDK knows: those of plugins, and what a standard role does not say."""
+        own = dict(self.claims)
+        if self.role != self.role.wire_name:
+            own[ROLE_CLAIM] = str(self.role)
+        if self.narrowed is not None:
+            own[CAPABILITIES_CLAIM] = " ".join(sorted(self.narrowed))
+        return own
 
 
 class Grant(NamedTuple):
@@ -279,7 +299,10 @@ class ClaimRules:
             and "nbf" not in claims
         ):
             expires_at = self._check_times(claims, now)
-        return Grant(session_id, role, role.capabilities, expires_at, token_id, MappingProxyType(claims))
+        capabilities = role.capabilities
+        if CAPABILITIES_CLAIM in claims:
+            capabilities = _capabilities_claim(claims[CAPABILITIES_CLAIM])
+        return Grant(session_id, role, capabilities, expires_at, token_id, MappingProxyType(claims))
 
     def _own_role(self, name: object, standard: Role) -> Role:
         role = self.roles.find(name) if type(name) is str else None
@@ -322,6 +345,15 @@ def _checked_time(name: str, value: Any) -> float:
     if type(value) not in (int, float) or not 0 <= value < _END_OF_TIME:
         raise wrong_claim(name, "a number of Unix seconds")
     return value  # type: ignore[no-any-return]
+
+
+def _capabilities_claim(text: object) -> frozenset[Capability]:
+    try:
+        if type(text) is not str:
+            raise ValueError
+        return frozenset(map(Capability, text.split(" ")))
+    except ValueError:
+        raise wrong_claim(CAPABILITIES_CLAIM, "capabilities, separated by spaces") from None
 
 
 def wrong_claim(claim: str, expected: str) -> InvalidClaim:

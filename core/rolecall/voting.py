@@ -15,7 +15,7 @@ from .errors import PolicyFault, RolecallError, printable, shown
 from .hookspecs import Actor, Event, TokenRequest
 from .http.messages import Request
 from .plugins import BUILT_IN, Implementation
-from .policy import Allow, Ballot, Decision, Deny
+from .policy import Allow, Ballot, Decision, Deny, Limit
 from .roles import RoleTable
 from .tokens import RESERVED_CLAIMS
 
@@ -86,7 +86,7 @@ async def identify(
         if type(answer) is not Actor:
             _discard(answer)
             raise _identify_fault(implementation, f"it returned {shown(answer)}; expected an Actor or None")
-        if actor is not None and actor != answer:
+        if actor is not None and not _same(actor, answer):
             raise _identify_fault(implementation, "it names another actor than a plugin before it")
         actor = answer
     return actor
@@ -112,7 +112,7 @@ async def claims(
         if seconds > deadline:
             raise _claims_fault(implementation, _late(seconds, deadline))
         for name, value in _checked_claims(implementation, answer).items():
-            if collected.setdefault(name, value) != value:
+            if _json(collected.setdefault(name, value)) != _json(value):
                 raise _claims_fault(implementation, f"it sets {shown(name)} to another value than a plugin before it")
         if len(collected) > MAX_OWN_CLAIMS:
             raise _claims_fault(implementation, f"with its claims there are more than {MAX_OWN_CLAIMS}")
@@ -123,7 +123,8 @@ async def tell(implementations: Collection[Implementation], event: Event, driver
     """Tell the plugins of an event. What fails is logged, and changes nothing."""
     for implementation in implementations:
         try:
-            _discard(await _wait(implementation, event, driver, deadline))
+            if _discard(await _wait(implementation, event, driver, deadline)):
+                raise TypeError
         except BaseException as error:
             driver.pass_through(error)
             _log_stack(implementation.plugin, error)
@@ -142,7 +143,7 @@ def _checked_claims(implementation: Implementation, answer: object) -> Mapping[s
         raise _claims_fault(implementation, f"it returned {shown(answer)}; expected claims by name, or None")
     try:
         parsed = strict_json.loads(json.dumps(dict(answer), allow_nan=False).encode())
-    except (TypeError, ValueError, RecursionError):
+    except Exception:  # also whatever a mapping of the plugin's own raises
         raise _claims_fault(implementation, "it returned claims that strict JSON cannot hold") from None
     for name in parsed:
         if name in RESERVED_CLAIMS or not 0 < len(name) <= _MAX_CLAIM_NAME:
@@ -151,7 +152,7 @@ def _checked_claims(implementation: Implementation, answer: object) -> Mapping[s
 
 
 def _claims_fault(implementation: Implementation, fault: str) -> PolicyFault:
-    return PolicyFault(f"the plugin {implementation.plugin!r} failed to add claims: {fault}")
+    return PolicyFault(f"the plugin {implementation.plugin!r} failed to add claims: {fault}").at("claims")
 
 
 async def _wait(implementation: Implementation, request: object, driver: Driver, deadline: float) -> object:
@@ -162,25 +163,40 @@ async def _wait(implementation: Implementation, request: object, driver: Driver,
     return implementation.call(request)
 
 
+def _same(one: object, other: object) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # what an app puts into an actor may not be comparable
+        return False
+
+
 def _is_vote(answer: object, roles: RoleTable) -> bool:
     # Exact types, never truthiness: whatever else comes back is no vote for anything.
-    if type(answer) is Allow:
+    if type(answer) is Allow or type(answer) is Limit:
         return answer.max_role is None or roles.knows(answer.max_role)
     return answer is None or type(answer) is Deny
 
 
 def _no_vote(answer: object, roles: RoleTable) -> str:
-    if type(answer) is Allow:
+    if isinstance(answer, Allow):
         return f"it set max_role to {shown(answer.max_role)}; the roles are {', '.join(roles)}"
     if inspect.iscoroutine(answer):
         _discard(answer)
         return "it returned a coroutine; a vote that awaits is an async def"
-    return f"it returned {shown(answer)}; a vote is None, Allow(…) or Deny(…)"
+    return f"it returned {shown(answer)}; a vote is None, Allow(…), Limit(…) or Deny(…)"
 
 
-def _discard(answer: object) -> None:
-    if inspect.iscoroutine(answer):
-        answer.close()
+def _discard(answer: object) -> bool:
+    """Whether ``answer`` is a coroutine that nobody awaits; it is closed then."""
+    if not inspect.iscoroutine(answer):
+        return False
+    answer.close()
+    return True
+
+
+def _json(value: object) -> str:
+    # 1 and True are equal to Python, and not to JSON.
+    return json.dumps(value, default=dict, sort_keys=True)
 
 
 def _late(seconds: float, deadline: float) -> str:
@@ -216,7 +232,7 @@ def _log_stack(plugin: str, error: BaseException) -> None:
 
 
 def _identify_fault(implementation: Implementation, fault: str) -> PolicyFault:
-    return PolicyFault(f"the plugin {implementation.plugin!r} failed to identify: {fault}")
+    return PolicyFault(f"the plugin {implementation.plugin!r} failed to identify: {fault}").at("identify")
 
 
 def log_refusal(decision: Decision, request: object) -> None:

@@ -206,8 +206,6 @@ def test_the_kits_own_claims_cannot_be_set(make_kit, format, name):
         {"a": 2**53 + 1},
         {"a": "\ud800"},
         {"\ud800": "a"},
-        {1: "a"},
-        {None: "a"},
         {"a": [[[[[[[[[1]]]]]]]]]},
         {f"c{number}": 1 for number in range(65)},
         ["a"],
@@ -430,7 +428,7 @@ def test_admitting_tells_nothing(audited, audit, session):
     assert audit.events == []
 
 
-@pytest.mark.parametrize("error", [OSError, SystemExit, GeneratorExit, StopIteration, asyncio.TimeoutError])
+@pytest.mark.parametrize("error", [OSError, SystemExit, StopIteration, asyncio.TimeoutError])
 @pytest.mark.parametrize("kind", ["def", "async def", "blocking"])
 def test_a_failure_to_take_note_is_logged_and_changes_nothing(make_kit, audit, caplog, error, kind):
     def fail(event):

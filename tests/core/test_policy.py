@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolecall import Allow, Capability, Deny, Role, RolecallError, hookimpl
+from rolecall import Allow, Capability, Deny, Limit, Role, RolecallError, hookimpl
 from rolecall.driver import InlineDriver, drive
 from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault
 from rolecall.loading import passed
@@ -17,8 +17,8 @@ from rolecall.plugins import Plugins
 from rolecall.policy import (
     Ballot,
     Decision,
+    earliest_expiry,
     narrowed_capabilities,
-    narrowed_expiry,
     narrowed_role,
     replaced_data,
 )
@@ -37,7 +37,12 @@ allows = st.builds(
     max_lifetime=st.none() | st.integers(-10, 4000),
     data=st.none() | st.sampled_from(["a", "b"]),
 )
-votes = st.none() | allows | st.builds(Deny, st.sampled_from(["no", "never"]))
+votes = (
+    st.none()
+    | allows
+    | allows.map(lambda vote: Limit(vote.max_role, vote.latest_expiry, vote.capabilities))
+    | st.builds(Deny, st.sampled_from(["no", "never"]))
+)
 faults = st.just("it raised ValueError")
 ballots = st.lists(
     st.tuples(votes, st.just("")) | st.tuples(st.none(), faults),
@@ -72,9 +77,9 @@ def outcome(cast, role=Role.MODERATOR):
         return type(refusal), str(refusal)
     limits = decision.limits
     try:
-        granted = narrowed_role(role, limits, ROLES)
-        expiry = narrowed_expiry(LATER, limits, NOW, NOW)
-        return granted, granted.capabilities, expiry, replaced_data("asked for", limits)
+        held = narrowed_capabilities(role.capabilities, limits, ROLES)
+        granted = narrowed_role(role, held, ROLES)
+        return granted, held, earliest_expiry(LATER, limits, NOW), replaced_data("asked for", limits)
     except RolecallError as refusal:
         return type(refusal), str(refusal)
 
@@ -126,11 +131,12 @@ def test_another_plugin_never_widens_what_the_others_allow(cast, vote):
 
 @given(st.sampled_from(STANDARD_ROLES), st.lists(allows, max_size=4))
 def test_a_narrowed_role_never_exceeds_what_was_asked_for_or_any_limit(role, limits):
+    held = narrowed_capabilities(role.capabilities, limits, ROLES)
     try:
-        granted = narrowed_role(role, limits, ROLES)
+        granted = narrowed_role(role, held, ROLES)
     except PolicyDenied:
         return
-    assert granted.capabilities <= narrowed_capabilities(role.capabilities, limits, ROLES)
+    assert granted.capabilities <= held <= role.capabilities
 
 
 @pytest.mark.parametrize(
@@ -145,17 +151,12 @@ def test_a_narrowed_role_never_exceeds_what_was_asked_for_or_any_limit(role, lim
     ],
 )
 def test_a_limit_narrows_to_the_greatest_role_below_it(asked, limit, granted):
-    assert narrowed_role(asked, [limit], ROLES) == granted
+    assert narrowed_role(asked, narrowed_capabilities(asked.capabilities, [limit], ROLES), ROLES) == granted
 
 
 def test_limits_that_leave_no_role_deny():
     with pytest.raises(PolicyDenied):
-        narrowed_role(Role.SUBSCRIBER, [Allow(max_role="publisheronly")], ROLES)
-
-
-def test_a_limit_in_the_past_denies():
-    with pytest.raises(PolicyDenied):
-        narrowed_expiry(LATER, [Allow(latest_expiry=NOW)], NOW, NOW)
+        narrowed_role(Role.SUBSCRIBER, frozenset({Capability.CONNECT}), ROLES)
 
 
 @pytest.mark.parametrize(
@@ -179,12 +180,23 @@ def test_an_unknown_capability_in_a_vote_is_an_error():
 
 
 def test_a_longest_life_is_counted_from_the_issue():
-    assert narrowed_expiry(LATER, [Allow(max_lifetime=timedelta(minutes=5))], NOW, NOW + 60) == NOW + 300
+    assert earliest_expiry(LATER, [Allow(max_lifetime=timedelta(minutes=5))], NOW) == NOW + 300
 
 
 def test_two_policies_that_replace_the_data_differently_are_a_fault():
-    with pytest.raises(PolicyFault):
-        replaced_data("asked for", [Allow(data="a"), Allow(data="b")])
+    refusal = decide([Ballot("first", Allow(data="a")), Ballot("second", Limit(data="b"))]).refusal()
+
+    assert isinstance(refusal, PolicyFault)
+    assert "'first', 'second'" in str(refusal)
+
+
+def test_a_limit_narrows_and_opens_nothing():
+    alone = decide([Ballot("hours", Limit(max_role="subscriber"))])
+    beside = decide([Ballot("hours", Limit(max_role="subscriber")), Ballot("school", Allow())])
+
+    assert not alone.allowed
+    assert beside.allowed
+    assert narrowed_capabilities(Role.PUBLISHER.capabilities, beside.limits, ROLES) == Role.SUBSCRIBER.capabilities
 
 
 def test_policies_that_agree_replace_the_data():

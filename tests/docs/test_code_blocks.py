@@ -30,7 +30,7 @@ from werkzeug.serving import make_server
 from werkzeug.test import Client, TestResponse
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/hooks").glob("*.md"))]
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 #: Commands that are not run here, but are known word for word; whatever a page serves is served by this test.

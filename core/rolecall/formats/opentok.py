@@ -10,7 +10,7 @@ from typing import Any
 from .. import jws, strict_json
 from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind, shown
 from ..keys import KeyRing
-from ..tokens import ROLE_CLAIM, SCOPE, ClaimRules, Grant, TokenOptions, wrong_claim
+from ..tokens import SCOPE, ClaimRules, Grant, TokenOptions, wrong_claim
 
 # Not escaped to ASCII: a thousand characters of any script then fit into a token.
 _encoded = JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
@@ -46,10 +46,9 @@ class OpenTokFormat:
             payload += f',"initial_layout_class_list":{_encoded(" ".join(options.layout))}'
         if options.data:
             payload += f',"connection_data":{_encoded(options.data)}'
-        if role != role.wire_name:
-            payload += f',"{ROLE_CLAIM}":"{role}"'
-        for name, value in options.claims.items():
-            payload += f",{_encoded(name)}:{_encoded(value)}"
+        if options.claims or options.narrowed or role != role.wire_name:
+            for name, value in options.own_claims.items():
+                payload += f",{_encoded(name)}:{_encoded(value)}"
         return self._codec.sign(f"{payload}}}".encode()), token_id
 
     def verify(self, token: bytes, now: float) -> Grant:

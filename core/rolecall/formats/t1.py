@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from ..errors import BadSignature, MalformedToken, PolicyFault, UnknownKey, shown
 from ..keys import KeyRing
-from ..tokens import ROLE_CLAIM, ClaimRules, Grant, TokenOptions
+from ..tokens import ClaimRules, Grant, TokenOptions
 
 _PREFIX = b"T1=="
 _ENVELOPE = re.compile(rb"partner_id=([0-9A-Za-z-]{1,64})&sig=([0-9a-f]{40}):(.*)", re.DOTALL)
@@ -52,9 +52,7 @@ class T1Format:
         ]
         if options.data:
             fields.append(("connection_data", options.data))
-        if options.role != options.role.wire_name:
-            fields.append((ROLE_CLAIM, options.role))
-        fields.extend(_own_fields(options.claims))
+        fields.extend(_own_fields(options.own_claims))
         data = urlencode(fields).encode("ascii")
         envelope = f"partner_id={self._api_key}&sig={self._sign(data)}:".encode("ascii") + data
         token = (_PREFIX + binascii.b2a_base64(envelope, newline=False)).decode("ascii")

@@ -165,7 +165,7 @@ async def _create_token(engine: Engine, request: Request) -> Response:
             "token": token,
             "session_id": options.session_id,
             "role": str(options.role),
-            "capabilities": sorted(options.role.capabilities),
+            "capabilities": sorted(options.capabilities),
             "issued_at": options.issued_at,
             "expires_at": options.expires_at,
             "data": options.data,

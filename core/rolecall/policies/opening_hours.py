@@ -10,10 +10,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..errors import ConfigurationError, PolicyFault, shown
 from ..hookspecs import AccessRequest, TokenRequest, hookimpl
-from ..policy import Deny, Vote
+from ..policy import Deny, Limit, Vote
 from ..sessions import SessionRecord
 from .arguments import checked_name
-from .limiting import limit
 
 #: A moment: Unix seconds, an aware datetime, or None for no bound.
 Moment: TypeAlias = float | datetime | None
@@ -96,7 +95,7 @@ class OpeningHours:
             return Deny(f"closed until {self._shown(opens)}", _CODE)
         if closes == _ALWAYS.closes:
             return None
-        return limit(request, latest_expiry=closes, code=_CODE, reason=f"closes {self._shown(closes)}")
+        return Limit(latest_expiry=closes, reason=f"closes {self._shown(closes)}")
 
     def _weekly(self, now: float) -> Interval | None:
         """The weekly hours that ``now`` lies in, or else the next ones; None if none come within the horizon."""

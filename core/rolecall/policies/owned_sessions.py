@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from ..hookspecs import Event, TokenRequest, blocking, hookimpl
-from ..policy import Allow, Deny, Vote
+from ..policy import Allow, Deny, Limit, Vote
 from ..roles import Role
 from .arguments import checked_name, checked_role
 from .database import Database, File
-from .limiting import limit
 
 _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS rolecall_session_owners (
@@ -48,9 +47,7 @@ class OwnedSessions:
             return Allow(max_role=Role.MODERATOR, reason="the actor owns the session")
         if self._others is None:
             return Deny("the session belongs to somebody else", code="not_the_owner")
-        return limit(
-            request, max_role=self._others, code="not_the_owner", reason="the session belongs to somebody else"
-        )
+        return Limit(max_role=self._others, reason="the session belongs to somebody else")
 
     @hookimpl
     @blocking

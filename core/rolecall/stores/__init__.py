@@ -64,11 +64,15 @@ def open_store(store: str | Store, registered: Mapping[str, Callable[[str], Stor
         )
     scheme, separator, _ = store.partition("://")
     if separator and scheme in registered:
-        return registered[scheme](store)
+        made = registered[scheme](store)
+        if not isinstance(made, Store):
+            raise ConfigurationError(f"what is registered for {scheme}:// made {shown(made)}, which is no store")
+        return made
     if not separator or scheme not in _STORES:
         named = shown(scheme) if separator and scheme.isalnum() else "none"
         raise ConfigurationError(
             f"the store's URL has the scheme {named}; expected 'memory://' or 'sqlite:///path/to/file.db'"
+            + "".join(f", or '{other}://…'" for other in registered)
         )
     module, _, name = _STORES[scheme].partition(":")
     opened: Store = getattr(import_module("." + module, __name__), name).from_url(store)
