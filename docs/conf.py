@@ -17,7 +17,7 @@ autodoc_typehints_format = "short"
 # What stands in signatures and is not ours to document: Python itself, Flask, and the names of type variables.
 nitpick_ignore_regex = [
     (r"py:.*", r"(collections|datetime|enum|flask|os|typing)\..*"),
-    (r"py:class", r"rolecall.*\.(_Kit|_Function|Guarded)"),
+    (r"py:class", r"rolecall.*\.(_Kit|_Function|_Error|Guarded)"),
     (r"py:func", r"rolecall\.driver\.drive"),
 ]
 

@@ -81,7 +81,7 @@ class LoopDriver:
     def pass_through(self, error: BaseException) -> None:
         import asyncio
 
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt | GeneratorExit):
             raise error
         task = asyncio.current_task()
         # A plugin may raise it of its own accord; only a task that somebody cancels is to end.

@@ -371,9 +371,10 @@ class Engine:
             raise _ended()  # while the policies were asked
         held = narrowed_capabilities(options.role.capabilities, limits, state.roles)
         role = narrowed_role(options.role, held, state.roles)
-        expires_at = int(earliest_expiry(options.expires_at, limits, options.issued_at))
-        if expires_at <= int(now):
+        earliest = earliest_expiry(options.expires_at, limits, options.issued_at)
+        if earliest < options.issued_at + 1:
             raise outlived()
+        expires_at = int(earliest)
         data = replaced_data(options.data, limits)
         if trace is not None:
             trace.ok("grant", f"{role} until {moment(expires_at)}")

@@ -173,8 +173,9 @@ def _check_hook(plugin: str, hook: str, options: Any, function: Any) -> None:
         raise PluginError(f"{plugin}: {hook} is not marked with @hookimpl, so it would be ignored")
     if options.get("wrapper") or options.get("hookwrapper"):
         raise PluginError(f"{plugin}: {hook} is a wrapper, and Rolecall's hooks take none")
-    if options.get("tryfirst") or options.get("trylast"):
-        raise PluginError(f"{plugin}: {hook} asks for a place in the order; the order of plugins plays no part")
+    for place in ("tryfirst", "trylast"):
+        if options.get(place):
+            raise PluginError(f"{plugin}: {hook} is marked {place}, and the order of plugins plays no part")
     for parameter in list(inspect.signature(function).parameters.values()):
         has_default = parameter.default is not parameter.empty
         # pluggy leaves out what has a default, so a hook's own argument would never come.

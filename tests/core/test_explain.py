@@ -140,10 +140,11 @@ def test_nobody_allowing_is_explained_after_the_votes(make_kit):
     assert "no policy" in explanation.steps[-1].detail
 
 
-def test_after_a_step_that_refuses_there_is_none(make_kit):
+def test_all_votes_stand_together_and_after_a_denial_there_is_nothing_else(make_kit):
     kit = make_kit(plugins=[plugin("a", vote_token=answering(Deny())), plugin("b", vote_token=answering(Allow()))])
     explanation = kit.explain_token(kit.create_session().session_id)
-    assert last(explanation) == ("policy a", "deny")
+    votes = [(step.name, step.outcome) for step in explanation.steps[-3:]]
+    assert votes == [("policy rolecall", "allow"), ("policy a", "deny"), ("policy b", "allow")]
 
 
 def test_a_vote_is_explained_with_its_limits_and_not_with_the_data_it_sets(make_kit):

@@ -252,7 +252,7 @@ def test_what_has_not_three_parts_is_malformed(token):
 
 @given(st.text(max_size=40) | st.binary(max_size=40) | st.integers() | st.none() | st.lists(st.text()))
 def test_anything_but_an_ascii_string_is_no_raw_token(value):
-    if isinstance(value, str) and value.isascii():
+    if isinstance(value, str) and value.isascii() and " " not in value:
         assert jws.raw_token(value) == value.encode()
     else:
         with pytest.raises(MalformedToken):
