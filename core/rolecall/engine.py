@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from hashlib import sha256
-from typing import Final
+from os import urandom
+from typing import Any, Final
 
 from . import voting
 from .driver import Driver
@@ -136,13 +137,17 @@ class Call:
 
     :param http: the request from outside; None for the server's own code, which is trusted.
     :param trace: collects the steps, if somebody wants to know.
+    :param dry_run: whether it is only to be explained.
     """
 
-    __slots__ = ("actor", "http", "trace")
+    __slots__ = ("actor", "dry_run", "http", "id", "trace")
 
-    def __init__(self, http: Request | None = None, trace: Trace | None = None) -> None:
+    def __init__(self, http: Request | None = None, trace: Trace | None = None, *, dry_run: bool = False) -> None:
         self.http = http
         self.trace = trace
+        self.dry_run = dry_run
+        #: Links what policies are asked with the event that tells how it ended.
+        self.id = urandom(8).hex()
         #: Who asks, once a plugin has identified somebody.
         self.actor: Actor | None = None
 
@@ -206,6 +211,8 @@ class Engine:
     ) -> tuple[str, TokenOptions]:
         """The token, and what it says."""
         call = self._traced(call)
+        if call is OWN_CODE and not self.state.plugins.leaves_tokens_alone:
+            call = Call()
         try:
             options = await self._decide_token(session_id, role, expire_time, data, layout, call)
             token, token_id = self._mint(options)
@@ -216,7 +223,14 @@ class Engine:
             await self._tell("token_refused", call, session_id=named, role=known, code=error.code)
             raise
         self._log_trace("token", call)
-        await self._tell("token_issued", call, session_id=session_id, role=options.role, token_id=token_id)
+        await self._tell(
+            "token_issued",
+            call,
+            session_id=session_id,
+            role=options.role,
+            token_id=token_id,
+            expires_at=options.expires_at,
+        )
         return token, options
 
     async def explain_token(
@@ -231,7 +245,8 @@ class Engine:
         """What :meth:`generate_token` would come to, and why; nothing is issued."""
         trace = Trace()
         try:
-            self._mint(await self._decide_token(session_id, role, expire_time, data, layout, Call(http, trace)))
+            call = Call(http, trace, dry_run=True)
+            self._mint(await self._decide_token(session_id, role, expire_time, data, layout, call))
         except RolecallError as error:
             return trace.finish("token", error)
         return trace.finish("token", None)
@@ -365,6 +380,8 @@ class Engine:
             now,
             call.actor,
             call.http,
+            call.id,
+            call.dry_run,
         )
         limits = await self._vote(state.plugins.vote_token, request, call)
         if state.store.has_ended(options.session_id):
@@ -485,10 +502,10 @@ class Engine:
             raise refusal
         return decision.limits
 
-    async def _tell(self, name: str, call: Call, **about: str | None) -> None:
+    async def _tell(self, name: str, call: Call, **about: Any) -> None:
         state = self.state
         if state.plugins.on_event:
-            event = Event(name, state.clock(), actor=call.actor, http=call.http, **about)
+            event = Event(name, state.clock(), actor=call.actor, http=call.http, call_id=call.id, **about)
             await voting.tell(state.plugins.on_event, event, self._driver, state.deadline)
 
     def _traced(self, call: Call) -> Call:

@@ -80,6 +80,8 @@ class TokenRequest(NamedTuple):
     :param now: this moment, in Unix seconds, by the kit's clock.
     :param actor: who asks, from :func:`rolecall_identify`; None if nobody was identified.
     :param http: the request from outside; None for a call in the server's own code, which is trusted.
+    :param call_id: names this call; the event that tells how it ended has the same.
+    :param dry_run: whether it is only to be explained: a policy that counts does not count it.
     """
 
     session_id: str
@@ -91,6 +93,8 @@ class TokenRequest(NamedTuple):
     now: float
     actor: Actor | None = None
     http: Request | None = None
+    call_id: str = ""
+    dry_run: bool = False
 
 
 class AccessRequest(NamedTuple):
@@ -122,6 +126,8 @@ class Event(NamedTuple):
     :param actor: who asked, where a plugin identified somebody.
     :param code: why it was refused: the error's ``code``.
     :param http: the request from outside; None for a call in the server's own code.
+    :param expires_at: the end of life of the token that was issued, in Unix seconds.
+    :param call_id: of the call that it tells of; a :class:`TokenRequest` of the same call has the same.
     """
 
     name: str
@@ -132,6 +138,8 @@ class Event(NamedTuple):
     actor: Actor | None = None
     code: str | None = None
     http: Request | None = None
+    expires_at: float | None = None
+    call_id: str = ""
 
 
 @hookspec

@@ -103,9 +103,11 @@ class RateLimit:
                     code=_CODE,
                     detail=f"the header {self._address_header} does not end in an IP address",
                 )
+        explained = isinstance(request, TokenRequest) and request.dry_run
+        count = self._limiter.test if explained else self._limiter.hit
         for rate in self._rates:
             # Not `all(…)`: only what is exactly True has been counted and found within the rate.
-            if self._limiter.hit(rate, self.name, asked, str(key)) is not True:
+            if count(rate, self.name, asked, str(key)) is not True:
                 return self._denial(rate, asked, str(key))
         return None
 
