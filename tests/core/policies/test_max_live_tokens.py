@@ -131,13 +131,30 @@ def test_a_refusal_gives_no_place_back_that_it_never_had(asker, outside, file, w
             ask.token(session_id, role, http)
 
 
-def test_an_explanation_holds_a_place_for_a_minute_only(asker, clock, file):
+def test_an_explanation_takes_no_place_and_says_when_there_is_none(asker, file):
     ask = asker(MaxLiveTokens(per_session=1, file=file))
     session_id = ask.session()
-    ask.kit.explain_token(session_id)
 
-    clock.now += 60
+    assert ask.kit.explain_token(session_id).allowed
     assert ask.token(session_id)
+    assert ask.kit.explain_token(session_id).code == "too_many_tokens"
+
+
+def test_async_code_that_is_refused_gives_its_place_back(make_kit, file):
+    class NoModerators:
+        @hookimpl
+        async def rolecall_vote_token(self, request):
+            return Deny("no moderators") if request.role == "moderator" else None
+
+    kit = make_kit(plugins=[MaxLiveTokens(per_session=1, file=file), NoModerators()])
+
+    async def ask():
+        session = await kit.aio.create_session()
+        with pytest.raises(PolicyDenied):
+            await session.generate_token("moderator")
+        return await session.generate_token("publisher")
+
+    assert asyncio.run(ask())
 
 
 def test_it_opens_no_door(asker, outside, file):

@@ -51,6 +51,15 @@ def test_who_is_not_identified_cannot_be_counted(asker, outside):
     assert refused(ask, ask.session(), outside()).code == "not_identified"
 
 
+def test_an_explanation_is_not_counted(asker, outside):
+    ask = asker(RateLimit("1/hour"), allow_all=True)
+    session_id, ada = ask.session(), outside("ada")
+
+    assert ask.kit.explain_token(session_id, http=ada).allowed
+    assert ask.token(session_id, http=ada)
+    assert ask.kit.explain_token(session_id, http=ada).code == "rate_limited"
+
+
 def test_the_servers_own_code_is_not_limited(asker):
     ask = asker(RateLimit("1/hour", per="session"))
     session_id = ask.session()
