@@ -278,7 +278,10 @@ class Engine:
         :param session_id: the session that the route is about; None where it is about none.
         :raises RolecallError: if it is not enough.
         """
-        grant = self.verify_token(token, session_id)
+        state = self.state
+        grant = state.read_token(token, session_id)
+        if state.store.has_ended(grant.session_id):
+            raise _revoked()
         if not requirement.capabilities <= grant.capabilities:
             raise InsufficientRole(
                 f"{requirement.scope} is required; the token's role is {grant.role}", requirement.scope
@@ -505,7 +508,8 @@ class Engine:
     async def _tell(self, name: str, call: Call, **about: Any) -> None:
         state = self.state
         if state.plugins.on_event:
-            event = Event(name, state.clock(), actor=call.actor, http=call.http, call_id=call.id, **about)
+            call_id = "" if call is OWN_CODE else call.id
+            event = Event(name, state.clock(), actor=call.actor, http=call.http, call_id=call_id, **about)
             await voting.tell(state.plugins.on_event, event, self._driver, state.deadline)
 
     def _traced(self, call: Call) -> Call:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from os.path import basename
 from time import perf_counter
 from typing import Any, Final
@@ -71,16 +71,7 @@ async def identify(
     """
     actor: Actor | None = None
     for implementation in implementations:
-        started = perf_counter()
-        try:
-            answer = await _wait(implementation, request, driver, deadline)
-        except BaseException as error:
-            driver.pass_through(error)
-            _log_stack(implementation.plugin, error)
-            raise _identify_fault(implementation, _raised(error, deadline)) from error
-        seconds = perf_counter() - started
-        if seconds > deadline:
-            raise _identify_fault(implementation, _late(seconds, deadline))
+        answer = await _answer(implementation, request, driver, deadline, _identify_fault)
         if answer is None:
             continue
         if type(answer) is not Actor:
@@ -101,16 +92,7 @@ async def claims(
     """
     collected: dict[str, Any] = {}
     for implementation in implementations:
-        started = perf_counter()
-        try:
-            answer = await _wait(implementation, request, driver, deadline)
-        except BaseException as error:
-            driver.pass_through(error)
-            _log_stack(implementation.plugin, error)
-            raise _claims_fault(implementation, _raised(error, deadline)) from error
-        seconds = perf_counter() - started
-        if seconds > deadline:
-            raise _claims_fault(implementation, _late(seconds, deadline))
+        answer = await _answer(implementation, request, driver, deadline, _claims_fault)
         for name, value in _checked_claims(implementation, answer).items():
             if _json(collected.setdefault(name, value)) != _json(value):
                 raise _claims_fault(implementation, f"it sets {shown(name)} to another value than a plugin before it")
@@ -133,6 +115,30 @@ async def tell(implementations: Collection[Implementation], event: Event, driver
             logging.getLogger("rolecall").error(
                 "the plugin %r failed on the event %s: %s", implementation.plugin, event.name, _raised(error, deadline)
             )
+
+
+async def _answer(
+    implementation: Implementation,
+    request: object,
+    driver: Driver,
+    deadline: float,
+    fault: Callable[[Implementation, str], PolicyFault],
+) -> object:
+    """What a plugin answers, in time.
+
+    :raises PolicyFault: made by ``fault``, if it does not.
+    """
+    started = perf_counter()
+    try:
+        answer = await _wait(implementation, request, driver, deadline)
+    except BaseException as error:
+        driver.pass_through(error)
+        _log_stack(implementation.plugin, error)
+        raise fault(implementation, _raised(error, deadline)) from error
+    seconds = perf_counter() - started
+    if seconds > deadline:
+        raise fault(implementation, _late(seconds, deadline))
+    return answer
 
 
 def _checked_claims(implementation: Implementation, answer: object) -> Mapping[str, Any]:

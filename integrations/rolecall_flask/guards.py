@@ -91,7 +91,7 @@ class Guard:
         if request.method == "OPTIONS":
             # A browser asks so before it sends the token; the view does not run.
             return flask.current_app.make_default_options_response()
-        kit = self._kit_for(current_app())
+        kit = kit_of(current_app()) if self._kit is None else self._own_kit(self._kit)
         admitted = admit_inline(kit.engine, request, self.requirement, self._session_id(request))
         if isinstance(admitted, Response):
             return flask_response(admitted)
@@ -99,13 +99,12 @@ class Guard:
         flask.after_this_request(_kept_out_of_caches)
         return None
 
-    def _kit_for(self, app: flask.Flask) -> Rolecall:
-        if self._kit is None:
-            return kit_of(app)
+    def _own_kit(self, kit: Rolecall) -> Rolecall:
+        app = current_app()
         if "rolecall" not in app.extensions:
-            register_kit(app, self._kit)
+            register_kit(app, kit)
             refuse_bare_views(app)  # its first request is this one
-        return self._kit
+        return kit
 
     def _session_id(self, request: Request) -> str | None:
         """The session that the route names."""

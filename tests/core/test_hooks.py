@@ -283,7 +283,8 @@ class Audit:
         self.events.append(event)
 
     def last(self):
-        return {name: value for name, value in self.events[-1]._asdict().items() if value is not None}
+        told = self.events[-1]._asdict().items()
+        return {name: value for name, value in told if value is not None and name != "call_id"}
 
 
 ADA = plugin("login", identify=lambda request: Actor("ada"))
@@ -350,7 +351,18 @@ def test_a_token_that_was_issued_is_told_as_it_was_granted(audited, audit, sessi
         "role": "subscriber",
         "actor": Actor("ada"),
         "http": HTTP,
+        "expires_at": NOW + 86_400,
     }
+
+
+@pytest.mark.parametrize("http", [None, HTTP])
+def test_a_vote_and_the_event_of_the_same_call_have_one_id(audited, audit, session, http):
+    voted = []
+    kit = audited(OPEN, plugin("voter", vote_token=lambda request: voted.append(request.call_id)))
+    for _ in range(2):
+        drive(kit.engine.generate_token(session.session_id, "publisher", None, None, (), Call(http)))
+        assert audit.events[-1].call_id == voted[-1] != ""
+    assert voted[0] != voted[1]
 
 
 @FORMATS

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..errors import ConfigurationError, StoreUnavailable, shown
-from ..stores.sqlite import BUSY_TIMEOUT
+from ..stores.sqlite import BUSY_TIMEOUT, immediate
 
 #: A path; None stands for memory.
 File: TypeAlias = str | os.PathLike[str] | None
@@ -49,16 +49,8 @@ class Database:
         :raises StoreUnavailable: if the database does not answer.
         """
         try:
-            with self._connection() as connection:
-                # IMMEDIATE, because a reader that turns writer is refused at once while another writes.
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                    connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
+            with self._connection() as connection, immediate(connection):
+                yield connection
         except sqlite3.Error as error:
             raise StoreUnavailable(f"the SQLite file of a policy does not answer: {error}") from error
 

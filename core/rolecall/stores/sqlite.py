@@ -40,6 +40,20 @@ _MIGRATIONS: Final = (
 )
 
 
+@contextmanager
+def immediate(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """One writing transaction, which others wait for; it is undone where the block raises."""
+    # IMMEDIATE, because a reader that turns writer is refused at once while another writes.
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
 class SQLiteStore:
     """Sessions in an SQLite file. Each thread of each process has a connection of its own.
 
@@ -132,16 +146,8 @@ class SQLiteStore:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         try:
-            connection = self._connection()
-            # IMMEDIATE, because a reader that turns writer is refused at once while another writes.
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            with immediate(self._connection()) as connection:
                 yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
         except sqlite3.Error as error:
             raise StoreUnavailable(f"the SQLite store does not answer: {error}") from error
 
