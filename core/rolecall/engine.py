@@ -115,7 +115,12 @@ class State:
         key = sha256(raw).digest()
         grant = self.verified.young.get(key) or self.verified.recall(key)
         if grant is None:
-            grant = self._verify(raw, now)
+            for candidate in self.accept:
+                if candidate.recognizes(raw):
+                    grant = candidate.verify(raw, now)
+                    break
+            else:
+                raise MalformedToken("the token has none of the forms that this kit accepts")
             self.verified.keep(key, grant)
         elif now >= grant.expires_at:
             self.rules.check_expiry(grant.expires_at, now)
@@ -124,12 +129,6 @@ class State:
                 raise InvalidSessionId(f"session_id is {shown(session_id)}; expected a string: session.session_id")
             raise WrongSession("the token is for another session than the one asked for")
         return grant
-
-    def _verify(self, token: bytes, now: float) -> Grant:
-        for candidate in self.accept:
-            if candidate.recognizes(token):
-                return candidate.verify(token, now)
-        raise MalformedToken("the token has none of the forms that this kit accepts")
 
 
 class Call:

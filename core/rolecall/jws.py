@@ -41,8 +41,12 @@ def split(token: bytes) -> tuple[bytes, bytes, bytes, bytes]:
     signing_input, _, signature = token.rpartition(b".")
     header, dot, payload = signing_input.partition(b".")
     if not dot or b"." in payload:
-        raise MalformedToken("the token is not a compact JWS: three parts with two dots are expected")
+        raise _no_compact_jws()
     return signing_input, header, payload, signature
+
+
+def _no_compact_jws() -> MalformedToken:
+    return MalformedToken("the token is not a compact JWS: three parts with two dots are expected")
 
 
 def read_header(segment: bytes) -> dict[str, Any]:
@@ -94,16 +98,27 @@ class Codec:
 
         :raises InvalidToken: a subclass that says what was wrong.
         """
-        signing_input, header, payload, signature = split(token)
-        key = self._keys_by_header.get(header) or self._key_for(read_header(header))
+        signing_input, _, signature = token.rpartition(b".")
+        header, dot, payload = signing_input.partition(b".")
+        if not dot or b"." in payload:
+            raise _no_compact_jws()
+        key = self._keys_by_header.get(header)
         try:
-            if not key.verify(signing_input, base64url.decode(signature)):
-                raise BadSignature("the token's signature does not fit its content")
-            if len(self._keys_by_header) < _MAX_HEADERS:
-                self._keys_by_header[header] = key
+            if key is None:
+                key = self._key_for(read_header(header))
+                self._check_signature(key, signing_input, signature)
+                if len(self._keys_by_header) < _MAX_HEADERS:
+                    self._keys_by_header[header] = key
+            else:
+                self._check_signature(key, signing_input, signature)
             return base64url.decode(payload)
         except ValueError as error:
             raise MalformedToken(f"the token's payload or signature is malformed: {error}") from None
+
+    @staticmethod
+    def _check_signature(key: Key, signing_input: bytes, signature: bytes) -> None:
+        if not key.verify(signing_input, base64url.decode(signature)):
+            raise BadSignature("the token's signature does not fit its content")
 
     def _key_for(self, header: dict[str, Any]) -> Key:
         for name in _REFUSED_HEADERS:

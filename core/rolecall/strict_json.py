@@ -27,7 +27,7 @@ def loads(data: bytes) -> dict[str, Any]:
         text = data.decode()
     except UnicodeDecodeError:
         raise ValueError("not UTF-8") from None
-    if text[:1] != "{":
+    if not text.startswith("{"):
         raise ValueError("not a JSON object")
     try:
         value, end = _scan(text, 0)
@@ -61,8 +61,10 @@ def _object(pairs: tuple[tuple[str, Any], ...], depth: int) -> dict[str, Any]:
         raise ValueError(f"more than {MAX_MEMBERS} members")
     for name, item in pairs:
         kind = type(item)
-        if kind is not str and (kind is not int or not -MAX_INTEGER <= item <= MAX_INTEGER):
-            value[name] = _checked(item, depth)
+        # Text and sound integers, which are nearly all there is, need no further look.
+        if kind is str or (kind is int and -MAX_INTEGER <= item <= MAX_INTEGER):
+            continue
+        value[name] = _checked(item, depth)
     return value
 
 

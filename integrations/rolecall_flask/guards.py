@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar, cast, overload
 
 import flask
@@ -13,8 +13,9 @@ from werkzeug.local import LocalProxy
 
 from rolecall import Grant, Rolecall
 from rolecall.errors import ConfigurationError
-from rolecall.http.messages import Request, Response
+from rolecall.http.messages import Response
 from rolecall.http.service import GUARDED_CACHE_CONTROL, admit_inline
+from rolecall.http.wsgi import WsgiHeaders
 from rolecall.roles import ANY_TOKEN, Requirement
 
 from .checks import mark_as_bare, mark_class, refuse_bare_views
@@ -86,16 +87,21 @@ class Guard:
 
     def _enter(self) -> flask.Response | None:
         """The answer that keeps the current request out, or None: it is in, and has a grant."""
-        flask_request = current_request()
-        request = neutral_request(flask_request)
+        request = current_request()
         if request.method == "OPTIONS":
             # A browser asks so before it sends the token; the view does not run.
             return flask.current_app.make_default_options_response()
         kit = kit_of(current_app()) if self._kit is None else self._own_kit(self._kit)
-        admitted = admit_inline(kit.engine, request, self.requirement, self._session_id(request))
+        admitted = admit_inline(
+            kit.engine,
+            WsgiHeaders(request.environ),
+            self.requirement,
+            self._session_id(request),
+            partial(neutral_request, request),
+        )
         if isinstance(admitted, Response):
             return flask_response(admitted)
-        flask_request.environ[_GRANT] = admitted
+        request.environ[_GRANT] = admitted
         flask.after_this_request(_kept_out_of_caches)
         return None
 
@@ -106,15 +112,20 @@ class Guard:
             refuse_bare_views(app)  # its first request is this one
         return kit
 
-    def _session_id(self, request: Request) -> str | None:
+    def _session_id(self, request: flask.Request) -> str | None:
         """The session that the route names."""
         name = self._session_param
-        if name is not None and name in request.path_params:
-            return str(request.path_params[name])
-        if name is None or name == SESSION_PARAM:
+        if name is None:
+            return None
+        if request.view_args and name in request.view_args:
+            return str(request.view_args[name])
+        routed = neutral_request(request).path_params
+        if name in routed:
+            return str(routed[name])
+        if name == SESSION_PARAM:
             return None
         raise ConfigurationError(
-            f"the guard of {request.route!r} binds the session by the path parameter {name!r}, "
+            f"the guard of {request.path!r} binds the session by the path parameter {name!r}, "
             "which the route does not have"
         )
 

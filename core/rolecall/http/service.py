@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -84,17 +84,24 @@ async def admit(engine: Engine, request: Request, requirement: Requirement, sess
 
 
 def admit_inline(
-    engine: Engine, request: Request, requirement: Requirement, session_id: str | None
+    engine: Engine,
+    headers: Mapping[str, str],
+    requirement: Requirement,
+    session_id: str | None,
+    request: Callable[[], Request],
 ) -> Grant | Response:
-    """:func:`admit` for sync frameworks, which spares a good token the coroutines where no policy is asked."""
+    """:func:`admit` for sync frameworks, which spares a good token whatever only policies want to know.
+
+    :param request: makes the request, where somebody asks for it.
+    """
     if not engine.asks_about_access:
         try:
-            return engine.check_token(bearer_token(request.headers), requirement, session_id)
+            return engine.check_token(bearer_token(headers), requirement, session_id)
         except RolecallError as error:
-            return drive(_refused_entry(engine, error, session_id, Call(request)))
+            return drive(_refused_entry(engine, error, session_id, Call(request())))
         except Exception:
             return failed()
-    return drive(admit(engine, request, requirement, session_id))
+    return drive(admit(engine, request(), requirement, session_id))
 
 
 async def _enter(engine: Engine, request: Request, requirement: Requirement, session_id: str | None) -> Grant:
