@@ -284,7 +284,7 @@ def test_a_thousand_async_votes_leave_no_task_and_no_thread_behind(make_kit):
     for _ in range(1000):
         ask(kit)
 
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads  # one that a test before began may end meanwhile
     assert soon(lambda: not tasks_of(kit))
     gc.collect()
     # A session and its id remain of each, in a store that keeps them in memory.
