@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -23,6 +24,12 @@ class Inspection(NamedTuple):
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
     signature: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the token says, as JSON has it: nested claims are plain dictionaries and lists."""
+        parts = {"format": self.format, "header": self.header, "claims": self.claims, "signature": self.signature}
+        plain: dict[str, Any] = json.loads(json.dumps(parts, default=dict))
+        return plain
 
     def __repr__(self) -> str:
         return f"<Inspection {self.format} header={dict(self.header)} claims={dict(self.claims)}>"

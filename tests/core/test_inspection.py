@@ -6,6 +6,7 @@ import json
 from base64 import b64encode
 from pathlib import Path
 
+import jwt
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -131,3 +132,10 @@ def test_a_token_with_nested_claims_can_be_shown_by_the_command_line(options, cl
     shown = CliRunner().invoke(rolecall, ["token", "inspect", token, *options], obj=clock)
     assert (shown.exit_code, shown.exception) == (0, None)
     assert "/session/**" in shown.output
+
+
+def test_an_inspection_as_a_dictionary_is_plain_json(kit):
+    token = jwt.encode({"acl": {"paths": {"/session/**": {}}}, "list": [1]}, "k" * 32, headers={"kid": "a"})
+    parts = inspect_token(token).as_dict()
+    assert parts["claims"] == {"acl": {"paths": {"/session/**": {}}}, "list": [1]}
+    assert json.loads(json.dumps(parts)) == parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -441,3 +442,15 @@ def test_the_served_demo_refuses_a_foreign_host_name(demo):
 def test_listening_to_the_network_is_called_what_it_is(serve):
     demo = serve(host="0.0.0.0")
     assert demo.said[0].startswith("Others on the network can reach this demo")
+
+
+def test_a_token_with_nested_claims_is_taken_apart(client):
+    segments = (b'{"alg":"RS256"}', b'{"acl":{"paths":{"/session/**":{}}}}')
+    token = ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in segments) + ".AAAA"
+    response = client.post("/inspect", json={"token": token})
+    assert response.json["claims"] == {"acl": {"paths": {"/session/**": {}}}}
+
+
+@pytest.mark.parametrize("path", ["/inspect", "/explain/video/sessions/x/tokens"])
+def test_a_body_that_nests_too_deep_is_a_bad_request(client, path):
+    assert client.post(path, data="[" * 16_000, content_type="application/json").status_code == 400

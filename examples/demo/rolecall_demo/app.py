@@ -10,7 +10,7 @@ import flask
 from rolecall import Capability, InvalidToken, Rolecall, inspect_token
 from rolecall_flask import current_grant, require_capability, require_role, rolecall_blueprint
 
-from .explaining import explaining
+from .explaining import explaining, json_body
 
 _ROLE_NOTES: Final = {
     "subscriber": "watches and listens",
@@ -100,13 +100,12 @@ def _welcome(act: str, session_id: str) -> dict[str, Any]:
 def inspect() -> flask.typing.ResponseReturnValue:
     """Take the token in the body apart. It may be anybody's: none of it is checked or believed."""
     headers = {"Cache-Control": "no-store"}
-    body: Any = flask.request.get_json()
+    body = json_body()
     try:
         token = inspect_token(body["token"] if isinstance(body, dict) and "token" in body else "")
     except InvalidToken as error:
         return {"detail": error.public_message, "code": error.code}, 400, headers
-    parts = {"header": dict(token.header), "claims": dict(token.claims), "signature": token.signature}
-    return {**parts, "now": time.time()}, 200, headers
+    return {**token.as_dict(), "now": time.time()}, 200, headers
 
 
 def _refuse_other_origins() -> None:

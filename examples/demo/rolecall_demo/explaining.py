@@ -33,7 +33,7 @@ def explaining(kit: Rolecall) -> flask.Blueprint:
 
     @routes.post("/video/sessions/<session_id>/tokens")
     def token(session_id: str) -> dict[str, Any]:
-        asked: Any = flask.request.get_json()
+        asked = json_body()
         lifetime = asked.get("expires_in") if isinstance(asked, dict) else None
         if type(lifetime) is not int or not 0 < lifetime < 10**9:
             flask.abort(400, "expires_in is to be a whole number of seconds")
@@ -47,3 +47,11 @@ def explaining(kit: Rolecall) -> flask.Blueprint:
 
 def _headers() -> dict[str, str]:
     return {name.lower(): value for name, value in flask.request.headers}
+
+
+def json_body() -> Any:
+    """The body's JSON, or a bad request: also where it nests deeper than Python counts."""
+    try:
+        return flask.request.get_json()
+    except RecursionError:
+        flask.abort(400, "the body nests too deep")
