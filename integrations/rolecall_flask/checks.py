@@ -12,6 +12,7 @@ from rolecall.errors import ConfigurationError
 
 _GUARDED_BY = "rolecall_guarded_by"
 _GUARDED_CLASS = "rolecall_guarded_class"
+_CHECKED = "rolecall_checked"
 
 
 def mark_as_bare(view: Callable[..., Any], guarded: Callable[..., Any]) -> None:
@@ -26,11 +27,17 @@ def mark_class(view_class: type) -> None:
     setattr(view_class, _GUARDED_CLASS, True)
 
 
-def refuse_bare_views(app: App) -> None:
+def check_once(app: App) -> None:
     """Stop an app in which a view is registered itself, and none of the guarded views that stand for it.
 
-    :raises ConfigurationError: names the view.
+    :raises ConfigurationError: names the view, at each request until it is mended.
     """
+    if _CHECKED not in app.extensions:
+        _refuse_bare_views(app)
+        app.extensions[_CHECKED] = True
+
+
+def _refuse_bare_views(app: App) -> None:
     registered = {id(view) for function in app.view_functions.values() for view in _unwrapped(function)}
     for endpoint, function in app.view_functions.items():
         if _is_bare(function, registered):

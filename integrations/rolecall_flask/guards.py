@@ -18,8 +18,8 @@ from rolecall.http.service import GUARDED_CACHE_CONTROL, admit_inline
 from rolecall.http.wsgi import WsgiHeaders
 from rolecall.roles import ANY_TOKEN, Requirement
 
-from .checks import mark_as_bare, mark_class, refuse_bare_views
-from .kits import kit_of, register_kit
+from .checks import check_once, mark_as_bare, mark_class
+from .kits import kit_of
 from .translation import current_app, current_request, flask_response, neutral_request
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | flask.Blueprint)
@@ -91,7 +91,9 @@ class Guard:
         if request.method == "OPTIONS":
             # A browser asks so before it sends the token; the view does not run.
             return flask.current_app.make_default_options_response()
-        kit = kit_of(current_app()) if self._kit is None else self._own_kit(self._kit)
+        app = current_app()
+        check_once(app)
+        kit = kit_of(app) if self._kit is None else self._kit
         admitted = admit_inline(
             kit.engine,
             WsgiHeaders(request.environ),
@@ -104,13 +106,6 @@ class Guard:
         request.environ[_GRANT] = admitted
         flask.after_this_request(_kept_out_of_caches)
         return None
-
-    def _own_kit(self, kit: Rolecall) -> Rolecall:
-        app = current_app()
-        if "rolecall" not in app.extensions:
-            register_kit(app, kit)
-            refuse_bare_views(app)  # its first request is this one
-        return kit
 
     def _session_id(self, request: flask.Request) -> str | None:
         """The session that the route names."""

@@ -7,7 +7,7 @@ from flask.sansio.app import App
 from rolecall import Rolecall
 from rolecall.errors import ConfigurationError
 
-from .checks import refuse_bare_views
+from .checks import check_once
 
 
 def register_kit(app: App, kit: Rolecall) -> None:
@@ -41,7 +41,7 @@ def _check_at_first_request(app: App) -> None:
     functions = app.before_request_funcs.setdefault(None, [])
 
     def check() -> None:
-        refuse_bare_views(app)
+        check_once(app)
         # Found good: no later request pays for it. (A new list, since Flask is going through the old one.)
         app.before_request_funcs[None] = [other for other in app.before_request_funcs[None] if other is not check]
 
