@@ -54,6 +54,11 @@ class Explanation(NamedTuple):
     steps: tuple[Step, ...]
     code: str | None = None
 
+    @property
+    def trace(self) -> str:
+        """The steps as a table for people; the same as ``str(explanation)``."""
+        return str(self)
+
     def as_dict(self) -> dict[str, Any]:
         """The explanation as JSON has it."""
         return {

@@ -140,6 +140,12 @@ def test_nobody_allowing_is_explained_after_the_votes(make_kit):
     assert "no policy" in explanation.steps[-1].detail
 
 
+def test_the_trace_is_the_table_for_people(make_kit):
+    decision = make_kit().explain_token(make_kit().create_session().session_id)
+    assert decision.trace == str(decision)
+    assert decision.trace.startswith("token: allowed\n")
+
+
 def test_all_votes_stand_together_and_after_a_denial_there_is_nothing_else(make_kit):
     kit = make_kit(plugins=[plugin("a", vote_token=answering(Deny())), plugin("b", vote_token=answering(Allow()))])
     explanation = kit.explain_token(kit.create_session().session_id)
