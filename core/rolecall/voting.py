@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from . import strict_json
 from .driver import Driver
-from .errors import PolicyFault, RolecallError, printable, shown
+from .errors import PluginError, PolicyFault, RolecallError, printable, shown
 from .hookspecs import Actor, Event, TokenRequest
 from .http.messages import Request
 from .plugins import BUILT_IN, Implementation
@@ -106,7 +106,7 @@ async def tell(implementations: Collection[Implementation], event: Event, driver
     for implementation in implementations:
         try:
             if _discard(await _wait(implementation, event, driver, deadline)):
-                raise TypeError
+                raise PluginError("it returned a coroutine; an implementation that awaits is an async def")
         except BaseException as error:
             driver.pass_through(error)
             _log_stack(implementation.plugin, error)

@@ -492,6 +492,7 @@ def test_an_audit_that_is_never_awaited_is_logged(make_kit, caplog):
     kit = make_kit(plugins=[plugin("careless", on_event=lambda event: take_note(event))])
     assert kit.create_session()
     assert "careless" in caplog.text
+    assert "an implementation that awaits is an async def" in caplog.text
 
 
 # -- formats and stores ----------------------------------------------------------------------------
