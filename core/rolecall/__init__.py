@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE: its pytest plugin has nothing to rewrite, and an app may ha
 
 from .errors import InvalidRequest, InvalidToken, RolecallError
 from .hookspecs import AccessRequest, Actor, SessionRequest, TokenRequest, blocking, hookimpl
+from .http.web import Web
 from .inspection import Inspection, inspect_token
 from .kit import AsyncRolecall, Rolecall
 from .policy import Allow, Deny, Limit, Vote
@@ -34,6 +35,7 @@ __all__ = [
     "SessionRequest",
     "TokenRequest",
     "Vote",
+    "Web",
     "blocking",
     "hookimpl",
     "inspect_token",

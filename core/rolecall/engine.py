@@ -10,6 +10,7 @@ from typing import Any, Final
 from . import voting
 from .driver import Driver
 from .errors import (
+    ExpiredToken,
     InsufficientRole,
     InvalidData,
     InvalidSessionId,
@@ -27,8 +28,9 @@ from .errors import (
 from .explain import TOKEN_STEPS, Explanation, Trace, failed_step
 from .formats import Format
 from .hookspecs import AccessRequest, Actor, Event, SessionRequest, TokenRequest
-from .http.credentials import bearer_token
+from .http.credentials import Credentials
 from .http.messages import Request
+from .http.web import Web
 from .jws import MAX_TOKEN_LENGTH, raw_token
 from .plugins import Implementation, Plugins
 from .policy import Allow, earliest_expiry, narrowed_capabilities, narrowed_role, outlived, replaced_data
@@ -39,6 +41,7 @@ from .tokens import ClaimRules, ExpireTime, Grant, TokenOptions, check_options
 
 _TRUSTED: Final = Allow(reason="the server's own code asks")
 _ROLE_SUFFICES: Final = Allow(reason="the token's role suffices")
+_NO_REQUEST: Final = Request("GET", "")
 _MAX_VERIFIED: Final = 4096
 # Seconds by which two threads may look at the clock out of order.
 _CLOCK_JITTER: Final = 1.0
@@ -89,6 +92,8 @@ class State:
         clock: Callable[[], float],
         deadline: float,
         trace_log: bool,
+        web: Web,
+        credentials: Credentials,
     ) -> None:
         self.api_key = api_key
         self.session_ids = session_ids
@@ -101,6 +106,8 @@ class State:
         self.clock = clock
         self.deadline = deadline
         self.trace_log = trace_log
+        self.web = web
+        self.credentials = credentials
         self.verified = VerifiedTokens()
         self._last_seen = 0.0
 
@@ -158,7 +165,7 @@ OWN_CODE: Final = Call()
 class Engine:
     """Everything that a kit does, under one driver."""
 
-    __slots__ = ("_driver", "_reads_inline", "_writes_inline", "asks_about_access", "state")
+    __slots__ = ("_driver", "_reads_inline", "_writes_inline", "decides_at_once", "state")
 
     def __init__(self, state: State, driver: Driver, *, blocks: bool) -> None:
         self.state = state
@@ -166,8 +173,8 @@ class Engine:
         # Where blocking is no harm, or the store does not block, its methods are called directly.
         self._reads_inline = blocks or state.store.reads_inline
         self._writes_inline = blocks or state.store.writes_inline
-        #: Whether entering a guarded route takes more than :meth:`check_token`.
-        self.asks_about_access = bool(state.plugins.vote_access) or state.trace_log
+        #: Whether entering a guarded route takes no more than the token in the header, and :meth:`check_token`.
+        self.decides_at_once = not state.plugins.vote_access and not state.trace_log and state.web.header_alone
 
     async def create_session(
         self, location: object, media_mode: object, archive_mode: object, e2ee: object, call: Call = OWN_CODE
@@ -286,6 +293,17 @@ class Engine:
                 f"{requirement.scope} is required; the token's role is {grant.role}", requirement.scope
             )
         return grant
+
+    def check_again(self, grant: Grant) -> None:
+        """Look again at a grant that was good: a connection may stay open for longer than it.
+
+        :raises InvalidToken: if it is over.
+        """
+        now = self.state.clock()
+        if now >= grant.expires_at:
+            raise ExpiredToken(f"the token's life ended at {moment(grant.expires_at)}")
+        if self.state.store.has_ended(grant.session_id):
+            raise _revoked()
 
     async def authorize(self, requirement: Requirement, session_id: str | None, call: Call) -> Grant:
         """The grant with which a request enters a guarded route.
@@ -411,9 +429,9 @@ class Engine:
     ) -> Grant:
         http, trace = call.http, call.trace
         if token is None:
-            token = bearer_token(http.headers if http is not None else {})
+            token, place = self.state.credentials.find(_NO_REQUEST if http is None else http)
             if trace is not None:
-                trace.ok("credential", "a bearer token in the Authorization header")
+                trace.ok("credential", f"a token in {place}")
         elif trace is not None:
             trace.ok("credential", "a token that was passed in")
         if trace is not None:

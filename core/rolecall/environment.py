@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from . import strict_json
 from .errors import ConfigurationError
+from .http.web import Web
 
 _TEXTS: Final = {
     "ROLECALL_API_KEY": "api_key",
@@ -31,6 +32,8 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             options[argument] = _names(environ[variable])
     if environ.get("ROLECALL_ENTRY_POINTS"):
         options["entry_points"] = _entry_points(environ["ROLECALL_ENTRY_POINTS"])
+    if environ.get("ROLECALL_ORIGINS"):
+        options["web"] = Web(origins=_names(environ["ROLECALL_ORIGINS"]))
     if environ.get("ROLECALL_TRACE"):
         options["trace"] = _switch("ROLECALL_TRACE", environ["ROLECALL_TRACE"])
     configs = {name.removeprefix(_PLUGIN): text for name, text in environ.items() if name.startswith(_PLUGIN)}

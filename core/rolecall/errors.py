@@ -212,6 +212,18 @@ class PolicyDenied(Forbidden):
             self.code = code
 
 
+class CsrfFailed(Forbidden):
+    """A token in a cookie came without the proof that a page of this site sent it."""
+
+    code = "csrf_failed"
+
+
+class OriginNotAllowed(Forbidden):
+    """A page of an origin that is not on the list opens a WebSocket."""
+
+    code = "origin_not_allowed"
+
+
 # -- requests over HTTP ----------------------------------------------------------------------------
 
 
@@ -227,6 +239,23 @@ class MalformedCredential(InvalidRequest):
 
     code = "malformed_credential"
     challenge = "invalid_request"
+
+
+class CredentialTooLarge(RolecallError):
+    """The request's token is longer than any token is."""
+
+    code = "credential_too_large"
+    status = 431
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the token is longer than {limit} characters")
+
+
+class RouteNotFound(RolecallError):
+    """The kit has no such route."""
+
+    code = "route_not_found"
+    status = 404
 
 
 class MethodNotAllowed(RolecallError):

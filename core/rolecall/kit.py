@@ -15,7 +15,9 @@ from .environment import read_environment
 from .errors import ConfigurationError, InvalidKey, PluginError, kind, shown
 from .explain import Explanation
 from .formats import FORMATS, Format, find_format
+from .http.credentials import Credentials
 from .http.messages import Request
+from .http.web import Web
 from .keys import Key, KeyRing, problem_with, refuse_published
 from .loading import checked_names, installed, passed
 from .plugins import PluginInfo, Plugins
@@ -52,6 +54,7 @@ class Rolecall:
     :param hook_timeout: the seconds that each policy has for its answer; a later one counts as a failure.
     :param clock: returns now, in Unix seconds.
     :param trace: log every decision with its steps, as a line of JSON, to the logger ``rolecall.trace``.
+    :param web: what browsers may: the origins of their pages, tokens in a cookie or the query; nothing unless given.
     :raises ConfigurationError: says what is wrong with an argument, and what to do.
     """
 
@@ -71,6 +74,7 @@ class Rolecall:
         hook_timeout: float = 5.0,
         clock: Callable[[], float] = time.time,
         trace: bool = False,
+        web: Web = Web(),  # noqa: B008 (it does not change)
     ) -> None:
         problem = problem_with(api_secret)
         key = None if problem else Key(api_secret)
@@ -83,6 +87,8 @@ class Rolecall:
             raise ConfigurationError(f"hook_timeout is {shown(hook_timeout)}; expected seconds, above 0 and up to 300")
         if not callable(clock):
             raise ConfigurationError(f"clock is {shown(clock)}; expected a function that returns Unix seconds")
+        if not isinstance(web, Web):
+            raise ConfigurationError(f"web is {shown(web)}; expected a rolecall.Web(…)")
         refuse_published(key)
         keys = KeyRing([key])
         blocked = checked_names(blocked_plugins)
@@ -102,6 +108,8 @@ class Rolecall:
             clock=clock,
             deadline=hook_timeout,
             trace_log=trace,
+            web=web,
+            credentials=Credentials(web, key),
             # Last, so that nothing stays open when another argument is wrong.
             store=open_store(store, _registered(loaded, "rolecall_register_stores", SCHEMES)),
         )
@@ -122,7 +130,8 @@ class Rolecall:
 
         ``ROLECALL_STORE``, ``ROLECALL_PLUGINS`` (names, separated by commas), ``ROLECALL_ENTRY_POINTS`` (``all``,
         ``none``, or names), ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's
-        configuration, as a JSON object) and ``ROLECALL_TRACE`` (``1`` or ``0``).
+        configuration, as a JSON object), ``ROLECALL_ORIGINS`` (separated by commas; see :class:`Web`) and
+        ``ROLECALL_TRACE`` (``1`` or ``0``).
 
         :param environ: the variables to read, ``os.environ`` by default.
         :param options: further arguments of :class:`Rolecall`; they win over the environment.

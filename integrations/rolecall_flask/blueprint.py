@@ -11,8 +11,11 @@ from flask.sansio.blueprints import BlueprintSetupState
 
 from rolecall import Rolecall
 from rolecall.driver import drive
-from rolecall.errors import ConfigurationError, InvalidRequest, RolecallError, shown
-from rolecall.http.service import ROUTES, Route, refused, respond
+from rolecall.errors import ConfigurationError, RolecallError, shown
+from rolecall.http.endpoints import ROUTES
+from rolecall.http.marks import mark_own
+from rolecall.http.routing import Route
+from rolecall.http.service import refused, respond
 from rolecall.http.wsgi import read_body
 
 from .kits import register_kit
@@ -52,7 +55,7 @@ def _add_route(blueprint: flask.Blueprint, route: Route, view: Callable[..., fla
             rule.methods = None
 
     options: dict[str, Any] = {"provide_automatic_options": False}
-    blueprint.add_url_rule(path, route.name, view, methods=list(route.handlers), **options)
+    blueprint.add_url_rule(path, route.name, view, methods=list(route.operations), **options)
     blueprint.add_url_rule(path, others, view, methods=["OPTIONS"], **options)
     blueprint.record(take_every_method)
 
@@ -60,12 +63,13 @@ def _add_route(blueprint: flask.Blueprint, route: Route, view: Callable[..., fla
 def _view(kit: Rolecall, route: Route) -> Callable[..., flask.Response]:
     def view(**_: Any) -> flask.Response:
         request = current_request()
-        request.max_content_length = sys.maxsize  # the kit has a limit of its own, and its own answer
-        try:
-            # As raw bytes, never through the form parser; and also where the app has read them before.
-            body = read_body(request._get_stream_for_parsing().read)
-        except InvalidRequest as error:
-            return flask_response(refused(error))
-        return flask_response(drive(respond(kit.engine, route, neutral_request(request, body))))
+        neutral = neutral_request(request)
 
-    return view
+        async def read() -> bytes:
+            request.max_content_length = sys.maxsize  # the kit has a limit of its own, and its own answer
+            # As raw bytes, never through the form parser; and also where the app has read them before.
+            return read_body(neutral.headers, request._get_stream_for_parsing().read)
+
+        return flask_response(drive(respond(kit.engine, route, neutral, read)))
+
+    return mark_own(view, route)

@@ -12,23 +12,24 @@ from flask.views import View
 from werkzeug.local import LocalProxy
 
 from rolecall import Grant, Rolecall
+from rolecall.driver import drive
 from rolecall.errors import ConfigurationError
+from rolecall.http.marks import is_public, mark_guarded, own_route
 from rolecall.http.messages import Response
-from rolecall.http.service import GUARDED_CACHE_CONTROL, admit_inline
-from rolecall.http.wsgi import WsgiHeaders
+from rolecall.http.service import GUARDED_CACHE_CONTROL, admit
+from rolecall.http.wsgi import GRANT, WsgiHeaders
 from rolecall.roles import ANY_TOKEN, Requirement
 
-from .checks import check_once, mark_as_bare, mark_class
+from .checks import check_once
 from .kits import kit_of
 from .translation import current_app, current_request, flask_response, neutral_request
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | flask.Blueprint)
+Subtree = TypeVar("Subtree", bound=flask.Blueprint | flask.Flask)
 
 
 #: The path parameter that names the session, unless a guard is told otherwise.
 SESSION_PARAM = "session_id"
-# In the WSGI environment, because that is a request's own: Flask may share its `g` between requests.
-_GRANT = "rolecall.grant"
 
 
 class Guard:
@@ -36,13 +37,12 @@ class Guard:
 
     def __init__(self, requirement: Requirement, kit: Rolecall | None, session_param: str | None) -> None:
         self.requirement = requirement
+        self.session_param = session_param
         self._kit = kit
-        self._session_param = session_param
 
     def __call__(self, target: Guarded) -> Guarded:
         if isinstance(target, flask.Blueprint):
-            target.before_request(self._enter)
-            return target
+            return self.guard_all(target)
         if inspect.isclass(target):
             return cast("Guarded", self._guarded_class(target))
         if isinstance(target, flask.Flask) or not callable(target):
@@ -50,6 +50,21 @@ class Guard:
                 f"a guard protects a view, a view class or a blueprint, not a {type(target).__name__}"
             )
         return cast("Guarded", self._guarded_view(target))
+
+    def guard_all(self, target: Subtree) -> Subtree:
+        """Guard every view of a blueprint or an app that is not marked as public."""
+        is_whole = isinstance(target, flask.Flask)
+
+        def enter() -> flask.Response | None:
+            request = current_request()
+            view = current_app().view_functions.get(request.endpoint or "")
+            # A whole app has the kit's own routes in it, which look after themselves.
+            is_open = is_public(view, request.method) or (is_whole and own_route(view))
+            return None if is_open else self._enter()
+
+        target.before_request(enter)
+        mark_guarded(target, self)
+        return target
 
     def _guarded_class(self, view_class: type[Any]) -> type[Any]:
         if not issubclass(view_class, View):
@@ -66,7 +81,7 @@ class Guard:
             return self._guarded_view(make(*args, **kwargs))
 
         view_class.as_view = classmethod(as_view)  # type: ignore[method-assign, assignment]
-        mark_class(view_class)
+        mark_guarded(view_class, self)
         return view_class
 
     def _guarded_view(self, view: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,8 +96,7 @@ class Guard:
                 return flask.current_app.ensure_sync(view)(*args, **kwargs)
             return view(*args, **kwargs)
 
-        guarded.rolecall_guard = self  # type: ignore[attr-defined]
-        mark_as_bare(view, guarded)
+        mark_guarded(guarded, self, view)
         return guarded
 
     def _enter(self) -> flask.Response | None:
@@ -94,22 +108,26 @@ class Guard:
         app = current_app()
         check_once(app)
         kit = kit_of(app) if self._kit is None else self._kit
-        admitted = admit_inline(
+        admitted = admit(
             kit.engine,
             WsgiHeaders(request.environ),
             self.requirement,
             self._session_id(request),
             partial(neutral_request, request),
         )
-        if isinstance(admitted, Response):
-            return flask_response(admitted)
-        request.environ[_GRANT] = admitted
+        if not isinstance(admitted, Grant):
+            entered = drive(admitted)
+            if isinstance(entered, Response):
+                return flask_response(entered)
+            admitted = entered
+        # A request's own; Flask may share its `g` between requests.
+        request.environ[GRANT] = admitted
         flask.after_this_request(_kept_out_of_caches)
         return None
 
     def _session_id(self, request: flask.Request) -> str | None:
         """The session that the route names."""
-        name = self._session_param
+        name = self.session_param
         if name is None:
             return None
         if request.view_args and name in request.view_args:
@@ -165,8 +183,21 @@ def require_token(
     return guard if target is None else guard(target)
 
 
+def protect(target: Subtree, guard: Guard | None = None) -> Subtree:
+    """Guard every view of a blueprint or of a whole app, now and later, but for those that are marked with ``@public``.
+
+    In a whole app an unknown path needs a token, too, and so do its static files; the kit's own routes look after
+    themselves.
+
+    :param guard: what lets in, for example ``require_role("moderator")``; every good token unless given.
+    """
+    if not isinstance(target, flask.Blueprint | flask.Flask):
+        raise ConfigurationError(f"protect guards a blueprint or an app, not a {type(target).__name__}")
+    return (guard or Guard(ANY_TOKEN, None, SESSION_PARAM)).guard_all(target)
+
+
 def _current_grant() -> Grant:
-    grant: Grant | None = flask.request.environ.get(_GRANT)
+    grant: Grant | None = flask.request.environ.get(GRANT)
     if grant is None:
         raise RuntimeError(
             "there is no grant here: current_grant needs a view behind require_role, "

@@ -20,7 +20,7 @@ def current_app() -> flask.Flask:
     return app
 
 
-def neutral_request(request: flask.Request, body: bytes = b"") -> messages.Request:
+def neutral_request(request: flask.Request) -> messages.Request:
     """A request, as the kit sees it."""
     params, rule = request.view_args or {}, request.url_rule
     if rule is not None and len(params) < len(rule.arguments):
@@ -32,8 +32,9 @@ def neutral_request(request: flask.Request, body: bytes = b"") -> messages.Reque
         request.path,
         params,
         WsgiHeaders(request.environ),
-        body,
-        "flask",
+        framework="flask",
+        query=request.environ.get("QUERY_STRING", ""),
+        root=request.environ.get("SCRIPT_NAME", ""),
     )
 
 

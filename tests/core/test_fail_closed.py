@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from rolecall import Actor, Allow, Capability, Deny, Role, Rolecall, RolecallError, blocking, hookimpl
 from rolecall.driver import drive
 from rolecall.engine import Call
+from rolecall.http.endpoints import ROUTES
 from rolecall.http.messages import Request, Response
-from rolecall.http.service import ROUTES, admit, respond
+from rolecall.http.service import admission, respond
 from rolecall.roles import ANY_TOKEN, STANDARD_ROLES
 from rolecall.stores.memory import MemoryStore
 from rolecall_flask import require_token, rolecall_blueprint
@@ -230,7 +231,7 @@ async def answer_async(scene, hook):
     engine, path = scene.kit.aio.engine, {"session_id": scene.session_id}
     if hook == "vote_access":
         request = Request("GET", "/guarded", path, {"authorization": f"Bearer {scene.token}"})
-        admitted = await admit(engine, request, ANY_TOKEN, scene.session_id)
+        admitted = await admission(engine, request, ANY_TOKEN, scene.session_id)
         if not isinstance(admitted, Response):
             return 200, b"in", True
         return admitted.status, admitted.body, False

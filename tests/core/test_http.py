@@ -28,9 +28,11 @@ from rolecall.errors import (
     WrongSession,
 )
 from rolecall.http.credentials import bearer_token
+from rolecall.http.endpoints import ROUTES
 from rolecall.http.messages import MAX_BODY, Request, Response
 from rolecall.http.problems import json_bytes, problem, quotable
-from rolecall.http.service import ROUTES, Route, admit, respond
+from rolecall.http.routing import PUBLIC, Operation, Route
+from rolecall.http.service import admission, respond
 from rolecall.http.wsgi import WsgiHeaders, read_body
 from rolecall.policies import AllowAnyone
 from rolecall.roles import ANY_TOKEN, Requirement
@@ -64,7 +66,7 @@ def test_the_scheme_has_any_case_and_space_around_it(value):
     assert bearer_token({"authorization": value}) == "t"
 
 
-@pytest.mark.parametrize("token", ["a.b.c", "T1==YWJj+/=", "~!$&'()*-._:;?@[]^`{|}", "x" * 10_000])
+@pytest.mark.parametrize("token", ["a.b.c", "T1==YWJj+/=", "~!$&'()*-._:;?@[]^`{|}", "x" * 8192])
 def test_a_token_is_handed_on_as_it_stands(token):
     assert bearer_token({"authorization": f"Bearer {token}"}) == token
 
@@ -260,12 +262,12 @@ class Pieces:
 @example(MAX_BODY + 2, 1000)
 def test_a_body_is_read_up_to_one_byte_beyond_the_cap(length, most):
     stream = Pieces(b"x" * length, most)
-    assert read_body(stream.read) == b"x" * min(length, MAX_BODY + 1)
+    assert read_body({}, stream.read) == b"x" * min(length, MAX_BODY + 1)
     assert stream.taken <= MAX_BODY + 1
 
 
 def test_a_body_is_put_together_in_order():
-    assert read_body(Pieces(b"0123456789", 3).read) == b"0123456789"
+    assert read_body({}, Pieces(b"0123456789", 3).read) == b"0123456789"
 
 
 ENVIRON = {
@@ -351,7 +353,7 @@ def test_every_request_has_an_answer_below_500(open_kit, session_id, route, meth
     assert 200 <= response.status < 500
     if response.body:
         assert isinstance(json.loads(response.body), dict)
-    if response.status not in (204, 405):
+    if response.status not in (204, 405) and route.name != "openapi":
         assert dict(response.headers)["Cache-Control"] == "no-store"
     for _, value in response.headers:
         assert not re.search(r"[^\x20-\x7e]", value)
@@ -361,7 +363,7 @@ def test_every_request_has_an_answer_below_500(open_kit, session_id, route, meth
 @given(authorization=texts | st.text(max_size=40).map("Bearer {}".format), bound=texts | st.none())
 def test_no_made_up_token_is_admitted(open_kit, authorization, bound):
     request = Request("GET", "/", headers={"authorization": authorization})
-    response = drive(admit(open_kit.engine, request, ANY_TOKEN, bound))
+    response = drive(admission(open_kit.engine, request, ANY_TOKEN, bound))
     assert isinstance(response, Response)
     assert response.status in (400, 401)
 
@@ -369,7 +371,7 @@ def test_no_made_up_token_is_admitted(open_kit, authorization, bound):
 def test_a_good_token_is_admitted(open_kit, session_id):
     token = open_kit.generate_token(session_id, "moderator")
     request = Request("GET", "/", headers={"authorization": f"Bearer {token}"})
-    grant = drive(admit(open_kit.engine, request, Requirement.of_role("moderator"), session_id))
+    grant = drive(admission(open_kit.engine, request, Requirement.of_role("moderator"), session_id))
     assert (grant.session_id, grant.role) == (session_id, "moderator")
 
 
@@ -391,7 +393,8 @@ async def unavailable(engine, request):
     ("handler", "status", "code"), [(broken, 500, "rolecall_error"), (unavailable, 503, "store_unavailable")]
 )
 def test_a_fault_is_a_problem_without_its_text_and_is_logged(open_kit, caplog, handler, status, code):
-    response = drive(respond(open_kit.engine, Route("/x", "x", {"GET": handler}), Request("GET", "/x")))
+    route = Route("/x", "x", {"GET": Operation(handler, "x", PUBLIC)})
+    response = drive(respond(open_kit.engine, route, Request("GET", "/x")))
     assert (response.status, json.loads(response.body)["code"]) == (status, code)
     assert b"innermost" not in response.body
     assert "innermost" not in str(response.headers)
@@ -406,7 +409,7 @@ def test_a_fault_while_a_request_is_admitted_lets_nobody_in(open_kit, session_id
     token = open_kit.generate_token(session_id)
     monkeypatch.setattr("rolecall.stores.memory.MemoryStore.has_ended", fail)
     request = Request("GET", "/", headers={"authorization": f"Bearer {token}"})
-    response = drive(admit(open_kit.engine, request, ANY_TOKEN, None))
+    response = drive(admission(open_kit.engine, request, ANY_TOKEN, None))
     assert isinstance(response, Response)
     assert response.status == 500
     assert b"innermost" not in response.body

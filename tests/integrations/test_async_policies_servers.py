@@ -20,7 +20,7 @@ import pytest
 
 from rolecall import Rolecall
 from rolecall.http.messages import Request, Response
-from rolecall.http.service import admit
+from rolecall.http.service import admission
 from rolecall.roles import Requirement
 
 KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
@@ -223,7 +223,7 @@ def test_an_event_loop_decides_as_is_known_and_leaves_nothing_behind(folder, tok
 
     async def decide(kit, number):
         request = Request("GET", f"/decide/{number}", {}, {"authorization": f"Bearer {token}"})
-        answer = await admit(kit.aio.engine, request, PUBLISHER, None)
+        answer = await admission(kit.aio.engine, request, PUBLISHER, None)
         if isinstance(answer, Response):
             return answer.status, json.loads(answer.body)["code"]
         return 200, None

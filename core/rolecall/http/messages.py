@@ -16,12 +16,14 @@ _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 class Request(NamedTuple):
     """A request that an adapter has translated.
 
-    :param method: the HTTP method, in capitals.
+    :param method: the HTTP method, in capitals; ``GET`` for the handshake of a WebSocket.
     :param route: the path as it was routed, never rebuilt from ``Host``.
     :param path_params: the variable parts of the route, by name.
     :param headers: by lower-case name; a header that came twice is joined by commas.
     :param body: at most :data:`MAX_BODY` + 1 bytes; the one beyond the limit tells that there was more.
     :param framework: the adapter's name, for policies and traces.
+    :param query: the query string, as it came.
+    :param root: the path in front of ``route`` under which the app itself is mounted.
     """
 
     method: str
@@ -30,9 +32,11 @@ class Request(NamedTuple):
     headers: Mapping[str, str] = _NONE
     body: bytes = b""
     framework: str = ""
+    query: str = ""
+    root: str = ""
 
     def __repr__(self) -> str:
-        # Neither headers nor body, which hold tokens.
+        # Neither headers nor body nor query, which hold tokens.
         return f"<Request {self.method} {self.route!r} by {self.framework or 'nobody'}>"
 
 
@@ -40,13 +44,24 @@ class Response(NamedTuple):
     """An answer that an adapter is to translate.
 
     :param status: the HTTP status.
-    :param headers: names and values, in order.
+    :param headers: names and values, in order; of what frames a message there is none.
     :param body: the bytes to send; an adapter leaves them out for HEAD.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+
+    def with_headers(self, *headers: tuple[str, str]) -> Response:
+        """This answer, with further headers."""
+        return self._replace(headers=(*self.headers, *headers))
+
+    @property
+    def framed_headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers with ``Content-Length``, for adapters whose framework does not add it (RFC 9110, section 8.6)."""
+        if self.status == 204:
+            return self.headers
+        return (*self.headers, ("Content-Length", str(len(self.body))))
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"

@@ -1,12 +1,17 @@
-"""What the adapters of WSGI frameworks share: the headers and the body of a WSGI environment (PEP 3333)."""
+"""What the adapters of WSGI frameworks share: headers and body of a WSGI environment, and where a grant is in it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
-from ..errors import InvalidRequest
+from .bodies import announced_length, unread
 from .messages import MAX_BODY
+
+#: Where the grant of a request is, in its WSGI environment: that is a request's own.
+GRANT: Final = "rolecall.grant"
+#: Where the kit is that guards without one of their own ask.
+KIT: Final = "rolecall.kit"
 
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 # Those that are asked for at every request need not be put together each time.
@@ -43,11 +48,35 @@ class WsgiHeaders(Mapping[str, str]):
         return sum(1 for _ in self)
 
 
-def read_body(read: Callable[[int], bytes]) -> bytes:
+def path_of(environ: Mapping[str, Any]) -> str:
+    """The path of a request within the app, decoded (PEP 3333, "Unicode issues")."""
+    path: str = environ.get("PATH_INFO", "")
+    return path if path.isascii() else path.encode("latin-1").decode("utf-8", "replace")
+
+
+def input_of(environ: Mapping[str, Any]) -> Callable[[int], bytes]:
+    """What reads the body of a request, and does not wait beyond its end."""
+    read: Callable[[int], bytes] = environ["wsgi.input"].read
+    if environ.get("wsgi.input_terminated"):
+        return read
+    remaining = announced_length(WsgiHeaders(environ))
+
+    def read_announced(size: int) -> bytes:
+        nonlocal remaining
+        piece = read(min(size, remaining)) if remaining else b""
+        remaining -= len(piece)
+        return piece
+
+    return read_announced
+
+
+def read_body(headers: Mapping[str, str], read: Callable[[int], bytes]) -> bytes:
     """The body behind ``read``, up to one byte beyond what the kit accepts; a stream may hand it out in pieces.
 
+    :raises BodyTooLarge: if more than that is announced, before any of it is read.
     :raises InvalidRequest: if it cannot be read to its end.
     """
+    announced_length(headers)
     pieces = []
     wanted = MAX_BODY + 1
     try:
@@ -56,5 +85,5 @@ def read_body(read: Callable[[int], bytes]) -> bytes:
             wanted -= len(piece)
     except Exception:
         # A client that goes away, or breaks its own chunks: each server has errors of its own for these.
-        raise InvalidRequest("the body could not be read to its end") from None
+        raise unread() from None
     return b"".join(pieces)

@@ -1,0 +1,148 @@
+"""What the adapters of ASGI frameworks share: headers, bodies, answers, and admission to any ASGI app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from typing import Any, Final
+
+from ..engine import Engine
+from ..errors import RouteNotFound
+from ..roles import Requirement
+from ..tokens import Grant
+from .bodies import announced_length, unread
+from .messages import MAX_BODY, Request, Response
+from .service import GUARDED_CACHE_CONTROL, admit, refused
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Where the grant of a connection is, in its scope: that is a connection's own.
+GRANT: Final = "rolecall.grant"
+_CACHE_CONTROL: Final = b"cache-control"
+_NO_STORE: Final = (_CACHE_CONTROL, GUARDED_CACHE_CONTROL.encode())
+
+
+class AsgiHeaders(Mapping[str, str]):
+    """The headers of an ASGI scope, by lower-case name, read when asked for; those that came twice joined by commas."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, scope: Scope) -> None:
+        self._raw: list[tuple[bytes, bytes]] = scope["headers"]
+
+    def __getitem__(self, name: str) -> str:
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value  # type: ignore[no-any-return]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        wanted, found = name.encode("latin-1"), None
+        for key, value in self._raw:
+            if key == wanted:
+                # A cookie's pairs may come in several lines (RFC 9113, section 8.2.3).
+                found = value if found is None else found + (b"; " if wanted == b"cookie" else b",") + value
+        return default if found is None else found.decode("latin-1")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(key.decode("latin-1") for key, _ in self._raw))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def neutral_request(scope: Scope, framework: str) -> Request:
+    """A connection, as the kit sees it; its body is read where one is wanted."""
+    return Request(
+        scope.get("method", "GET"),
+        scope["path"],
+        scope.get("path_params") or {},
+        AsgiHeaders(scope),
+        framework=framework,
+        query=scope.get("query_string", b"").decode("latin-1"),
+    )
+
+
+async def read_body(scope: Scope, receive: Receive, seconds: float) -> bytes:
+    """The body of a request, up to a little beyond what the kit accepts.
+
+    :param seconds: within which it must have arrived.
+    :raises BodyTooLarge: if more than that is announced, before any of it is read.
+    :raises InvalidRequest: if it does not arrive.
+    """
+    announced_length(AsgiHeaders(scope))
+    body = b""
+    try:
+        async with asyncio.timeout(seconds):
+            while len(body) <= MAX_BODY:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise unread()  # the client has gone away
+                body += message.get("body", b"")
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        raise unread() from None
+    return body
+
+
+async def send_response(response: Response, scope: Scope, send: Send) -> None:
+    """Send an answer; for HEAD without its body."""
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.framed_headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})
+
+
+async def not_found(scope: Scope, _receive: Receive, send: Send) -> None:
+    """The ASGI app for what is none of the kit's routes."""
+    if scope["type"] == "http":
+        await send_response(refused(RouteNotFound("there is no such route here")), scope, send)
+    elif scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 4404})
+
+
+async def admit_scope(
+    engine: Engine, scope: Scope, requirement: Requirement, session_id: str | None, framework: str
+) -> Grant | Response:
+    """The grant with which an HTTP request enters a guarded route, or the answer that refuses it."""
+    admitted = admit(engine, AsgiHeaders(scope), requirement, session_id, lambda: neutral_request(scope, framework))
+    return admitted if isinstance(admitted, Grant) else await admitted
+
+
+def keep_grant(scope: Scope, grant: Grant) -> None:
+    """Put the grant of a connection where the app finds it."""
+    scope[GRANT] = grant
+    scope.setdefault("state", {})["grant"] = grant
+
+
+def kept_out_of_caches(headers: list[tuple[bytes, bytes]]) -> None:
+    """Add to the headers of a guarded answer what keeps it out of caches, unless they say something about that."""
+    for name, _ in headers:
+        if name == _CACHE_CONTROL or name.lower() == _CACHE_CONTROL:
+            return
+    headers.append(_NO_STORE)
+
+
+def uncached(send: Send) -> Send:
+    """``send`` for the answers of a guarded app."""
+
+    async def send_uncached(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = headers = [*message.get("headers", ())]
+            kept_out_of_caches(headers)
+        await send(message)
+
+    return send_uncached
+
+
+def options_response(methods: Any) -> Response:
+    """The answer to OPTIONS on a guarded route: nothing of the app runs, since a browser asks before it sends a token.
+
+    :param methods: those of the route, where that is known.
+    """
+    allowed = sorted({*methods, "OPTIONS"}) if methods else ()
+    return Response(204, (("Allow", ", ".join(allowed)),) if allowed else ())

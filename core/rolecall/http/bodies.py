@@ -1,0 +1,62 @@
+"""The bodies of requests: how much is read, and what is taken for one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .. import strict_json
+from ..errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType, shown
+from .messages import MAX_BODY, Request
+
+
+def announced_length(headers: Mapping[str, str]) -> int:
+    """The length that a request's headers announce, 0 if they announce none that can be read.
+
+    :raises BodyTooLarge: if it is more than is read, before any of it is.
+    """
+    text = headers.get("content-length") or ""
+    if not (text.isascii() and text.isdigit()):
+        return 0
+    # So many digits that no int is made of them: a client of good will has no such body.
+    length = int(text) if len(text) < 20 else MAX_BODY + 1
+    if length > MAX_BODY:
+        raise BodyTooLarge(MAX_BODY)
+    return length
+
+
+def unread() -> InvalidRequest:
+    """The refusal of a body that did not come to its end."""
+    return InvalidRequest("the body could not be read to its end")
+
+
+def members(request: Request, known: tuple[str, ...]) -> dict[str, Any]:
+    """The members of a request's JSON object; no body at all stands for an empty one.
+
+    :param known: the names that they may have.
+    :raises InvalidRequest: unless the body is one strict JSON object with no other members.
+    :raises BodyTooLarge: if it is longer than is read.
+    :raises UnsupportedMediaType: unless its media type is JSON's.
+    """
+    body, headers = request.body, request.headers
+    if len(body) > MAX_BODY:
+        raise BodyTooLarge(MAX_BODY)
+    if announced_length(headers) > len(body):
+        raise InvalidRequest("the body is shorter than its Content-Length")
+    if not body and headers.get("transfer-encoding"):
+        raise InvalidRequest("a body was announced, and nothing of it is left to read; send it with a Content-Length")
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    # A page of another site may make a browser post without asking for permission, as long as it sends no JSON.
+    browser = headers.get("origin") or headers.get("sec-fetch-site")
+    if media_type != "application/json" and (body or browser):
+        raise UnsupportedMediaType(f"the body's Content-Type is {shown(media_type)}; expected application/json")
+    if not body:
+        return {}
+    try:
+        found = strict_json.loads(body.strip(b" \t\r\n"))
+    except ValueError as error:
+        raise InvalidRequest(f"the body is not one strict JSON object: {error}") from None
+    for name in found:
+        if name not in known:
+            raise InvalidRequest(f"the body has a member {shown(name)}; expected only {', '.join(known)}")
+    return found

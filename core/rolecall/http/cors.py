@@ -1,0 +1,41 @@
+"""Which pages of other origins may call a kit's routes (the CORS protocol of the Fetch standard, section 3.2)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .messages import Request
+from .web import Web
+
+#: The seconds for which a browser may remember what a preflight answered.
+_MAX_AGE: Final = "600"
+_REQUEST_HEADERS: Final = "Authorization, Content-Type, X-CSRF-Token"
+_RESPONSE_HEADERS: Final = "WWW-Authenticate"
+
+
+def cors_headers(web: Web, request: Request, methods: tuple[str, ...]) -> list[tuple[str, str]]:
+    """What an answer says to the browser about the page that asks.
+
+    :param methods: the methods of the route.
+    """
+    origin = request.headers.get("origin")
+    if origin not in web.origins or origin is None:
+        return []
+    headers = [("Access-Control-Allow-Origin", origin)]
+    if web.cookie is not None:
+        headers.append(("Access-Control-Allow-Credentials", "true"))
+    if request.method == "OPTIONS" and request.headers.get("access-control-request-method"):
+        headers += [
+            ("Access-Control-Allow-Methods", ", ".join(methods)),
+            ("Access-Control-Allow-Headers", _REQUEST_HEADERS),
+            ("Access-Control-Max-Age", _MAX_AGE),
+        ]
+    else:
+        headers.append(("Access-Control-Expose-Headers", _RESPONSE_HEADERS))
+    return headers
+
+
+def varies_with(web: Web) -> list[tuple[str, str]]:
+    """What of a request an answer depends on, beside what keeps it out of caches anyway (RFC 9110, section 12.5.5)."""
+    names = [name for name, on in (("Origin", web.origins), ("Cookie", web.cookie)) if on]
+    return [("Vary", ", ".join(names))] if names else []

@@ -1,0 +1,110 @@
+"""The marks that guards leave on views, so that it is exact which routes of an app are guarded, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
+
+from ..errors import ConfigurationError, shown
+from ..roles import Requirement
+from .routing import Route
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+_PUBLIC: Final = "rolecall_public"
+_GUARD: Final = "rolecall_guard"
+_ROUTE: Final = "rolecall_route"
+_GUARDED_BY: Final = "rolecall_guarded_by"
+
+
+class Guard(Protocol):
+    """What every adapter's guards say about themselves."""
+
+    requirement: Requirement
+    #: The path parameter that names the session; None where the guard looks at no session.
+    session_param: str | None
+
+
+def public(view: View) -> View:
+    """Mark a view, a method of a view class, or a class, as open to all, within what :func:`protect` guards.
+
+    :raises ConfigurationError: for something that takes no mark.
+    """
+    if not callable(view):
+        raise ConfigurationError(f"public marks a view, not {shown(view)}")
+    try:
+        setattr(view, _PUBLIC, True)
+    except AttributeError:
+        raise ConfigurationError(f"{shown(view)} takes no mark; put a function around it") from None
+    return view
+
+
+def mark_own(view: View, route: Route) -> View:
+    """Remember on a view that it answers one of the kit's routes, which look after themselves."""
+    setattr(view, _ROUTE, route)
+    return view
+
+
+def own_route(view: Any) -> Route | None:
+    """The route of the kit that a view answers, if it is one of the kit's."""
+    return getattr(view, _ROUTE, None)
+
+
+def is_public(view: Any, method: str) -> bool:
+    """Whether a view, or what answers ``method`` in a view class, is marked as open to all."""
+    for inner in unwrapped(view):
+        # In its own dictionary: a class does not hand its mark on to subclasses that add methods.
+        if _PUBLIC in getattr(inner, "__dict__", {}):
+            return True
+        view_class = getattr(inner, "view_class", inner)
+        if isinstance(view_class, type):
+            if _PUBLIC in vars(view_class):
+                return True
+            name = "get" if method == "HEAD" and not hasattr(view_class, "head") else method.lower()
+            return any(_PUBLIC in getattr(one, "__dict__", {}) for one in unwrapped(getattr(view_class, name, None)))
+    return False
+
+
+def mark_guarded(guarded: Any, guard: Guard, bare: Any = None) -> None:
+    """Remember on a guarded view which guard it has, and on the bare one which guarded view stands for it."""
+    setattr(guarded, _GUARD, guard)
+    for inner in unwrapped(bare):
+        with suppress(AttributeError):  # a bound method or a built-in takes no attribute
+            inner.__dict__.setdefault(_GUARDED_BY, []).append(guarded)
+
+
+def guards_of(view: Any) -> list[Guard]:
+    """The guards of a view, from the outermost."""
+    found: list[Guard] = []
+    for inner in unwrapped(view):
+        guard = getattr(inner, _GUARD, None)
+        if guard is not None and guard not in found:
+            found.append(guard)
+    return found
+
+
+def is_bare(view: Any, registered: set[int]) -> bool:
+    """Whether a view has no guard, though somebody put one on it: above the route decorator, where nothing sees it.
+
+    :param registered: the ids of all views that the app has, and of what they wrap.
+    """
+    if guards_of(view):
+        return False
+    if hasattr(getattr(view, "view_class", None), _GUARD):
+        return True  # the class was guarded once its view had been made
+    guarded = [one for inner in unwrapped(view) for one in getattr(inner, "__dict__", {}).get(_GUARDED_BY, ())]
+    return bool(guarded) and not any(id(one) in registered for one in guarded)
+
+
+def ids_of(views: Iterable[Any]) -> set[int]:
+    """The ids of views and of what they wrap."""
+    return {id(inner) for view in views for inner in unwrapped(view)}
+
+
+def unwrapped(view: Any) -> Iterator[Any]:
+    """A view, and what it wraps, from the outermost."""
+    while view is not None:
+        yield view
+        view = view.func if isinstance(view, partial) else getattr(view, "__wrapped__", None)

@@ -1,0 +1,86 @@
+"""A kit's routes: what each path answers, for every router that registers them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..engine import Engine
+from .messages import Request, Response
+
+Handler = Callable[[Engine, Request], Awaitable[Response]]
+
+#: The requirement of operations that a policy decides on, whoever asks.
+BY_POLICY: Final = "policy"
+#: The requirement of operations that are open to all.
+PUBLIC: Final = "public"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What one method does on a route.
+
+    :param handler: answers.
+    :param summary: in a few words, for readers of the API's description.
+    :param requires: what lets a request in: a requirement's scope, :data:`BY_POLICY` or :data:`PUBLIC`.
+    :param body: the members that the JSON body may have, each with its schema; None where no body is read.
+    :param status: the status of an answer that grants what was asked for.
+    :param answer: the name of that answer's schema; None where it has no body.
+    :param refusals: the statuses of answers that refuse, beside those that every operation has.
+    """
+
+    handler: Handler
+    summary: str
+    requires: str
+    body: Mapping[str, Mapping[str, Any]] | None = None
+    status: int = 200
+    answer: str | None = None
+    refusals: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One path of the kit and what answers it.
+
+    :param path: with ``{name}`` for each variable part, which is one segment.
+    :param name: for the framework's reverse routing, for example ``url_for("rolecall.sessions")``.
+    :param operations: by method.
+    """
+
+    path: str
+    name: str
+    operations: Mapping[str, Operation]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that the route answers, HEAD and OPTIONS included."""
+        return (*self.operations, *(("HEAD",) if "GET" in self.operations else ()), "OPTIONS")
+
+    def find(self, method: str) -> Operation | None:
+        """What answers this method."""
+        return self.operations.get("GET" if method == "HEAD" else method)
+
+    def match(self, path: str) -> dict[str, str] | None:
+        """The variable parts of ``path`` if it is one of this route's, for frameworks that have no router."""
+        pattern, segments = self.path.split("/"), path.split("/")
+        if len(pattern) != len(segments):
+            return None
+        params = {}
+        for wanted, segment in zip(pattern, segments, strict=True):
+            if wanted.startswith("{"):
+                if not segment:
+                    return None
+                params[wanted[1:-1]] = segment
+            elif wanted != segment:
+                return None
+        return params
+
+
+def find_route(routes: Iterable[Route], path: str) -> tuple[Route, dict[str, str]] | None:
+    """The route that ``path`` is one of, and its variable parts."""
+    for route in routes:
+        params = route.match(path)
+        if params is not None:
+            return route, params
+    return None

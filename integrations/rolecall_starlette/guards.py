@@ -1,0 +1,330 @@
+"""Guards for endpoints, WebSockets and whole apps: ``require_role``, ``require_capability``, ``require_token``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Generator
+from functools import partial, wraps
+from typing import Any, TypeVar, cast, overload
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from rolecall import Grant, Rolecall
+from rolecall.engine import Engine
+from rolecall.errors import ConfigurationError, shown
+from rolecall.http import messages
+from rolecall.http.asgi import (
+    GRANT,
+    admit_scope,
+    keep_grant,
+    kept_out_of_caches,
+    options_response,
+    send_response,
+    uncached,
+)
+from rolecall.http.marks import is_public, mark_guarded, own_route
+from rolecall.http.websockets import serve_websocket
+from rolecall.roles import ANY_TOKEN, Requirement
+
+from .kits import check_once, kit_of
+from .translation import FRAMEWORK, starlette_response
+
+Guarded = TypeVar("Guarded", bound=Callable[..., Any] | BaseRoute)
+
+#: The path parameter that names the session, unless a guard is told otherwise.
+SESSION_PARAM = "session_id"
+
+
+class Guard:
+    """Lets a connection in if its token meets the requirement: for endpoints, routes, mounts and ASGI apps."""
+
+    def __init__(self, requirement: Requirement, kit: Rolecall | None, session_param: str | None) -> None:
+        self.requirement = requirement
+        self.session_param = session_param
+        self._kit = kit
+        # The app that was last seen, and the engine of its kit.
+        self._seen: tuple[Any, Engine] | None = None
+
+    def __call__(self, target: Guarded) -> Guarded:
+        if isinstance(target, BaseRoute):
+            return cast("Guarded", self._guarded_route(target))
+        if inspect.isclass(target):
+            return cast("Guarded", self._guarded_class(target))
+        if inspect.isroutine(target) or isinstance(target, partial):
+            return cast("Guarded", self._guarded_endpoint(target))
+        if callable(target):
+            return cast("Guarded", GuardedApp(self, target))
+        raise ConfigurationError(f"a guard protects an endpoint, a route, a mount or an ASGI app, not {shown(target)}")
+
+    def _guarded_route(self, route: BaseRoute) -> BaseRoute:
+        app = getattr(route, "app", None)
+        if app is None:
+            raise ConfigurationError(f"a guard cannot protect {route!r}: it leads to no app")
+        setattr(route, "app", GuardedApp(self, app, getattr(route, "routes", None)))
+        return route
+
+    def _guarded_class(self, endpoint: type[Any]) -> type[Any]:
+        if not issubclass(endpoint, HTTPEndpoint | WebSocketEndpoint):
+            raise ConfigurationError(
+                f"a guard cannot protect the class {endpoint.__name__}: it is no HTTPEndpoint or WebSocketEndpoint"
+            )
+        guard, own = self, vars(endpoint).get("__await__")
+
+        # Around the whole of it, so that a subclass does not lose the guard by methods of its own; and through super(),
+        # so that with several guarded bases each guards.
+        def __await__(self: Any) -> Generator[Any, None, None]:  # noqa: N807
+            async def run(scope: Scope, receive: Receive, send: Send) -> None:
+                self.scope, self.receive, self.send = scope, receive, send
+                awaiting = super(endpoint, self).__await__ if own is None else partial(own, self)  # type: ignore[arg-type]
+                await _Awaiting(awaiting)
+
+            return guard.serve(run, self.scope, self.receive, self.send).__await__()
+
+        setattr(endpoint, "__await__", __await__)
+        mark_guarded(endpoint, self)
+        return endpoint
+
+    def _guarded_endpoint(self, endpoint: Callable[..., Any]) -> Callable[..., Any]:
+        is_async = _is_async(endpoint)
+
+        @wraps(endpoint)
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            connection = _connection(args, kwargs)
+            if connection is None:
+                # An ASGI app that is a function; or nothing that has a token.
+                return await GuardedApp(self, _as_app(endpoint, args))(*args)
+            if isinstance(connection, WebSocket):
+                return await self._serve_websocket(endpoint, connection, args, kwargs)
+            refusal = await self.enter(connection.scope)
+            if refusal is not None:
+                return starlette_response(refusal)
+            if is_async:
+                response = await endpoint(*args, **kwargs)
+            else:
+                response = await run_in_threadpool(endpoint, *args, **kwargs)
+            if isinstance(response, Response):
+                kept_out_of_caches(response.raw_headers)
+            return response
+
+        mark_guarded(guarded, self, endpoint)
+        return guarded
+
+    async def enter(self, scope: Scope, seen: Scope | None = None) -> messages.Response | None:
+        """The answer that keeps an HTTP request out, or None: it is in, and its scope has the grant.
+
+        :param seen: the scope as the route will have it, where that is known before it is routed.
+        """
+        seen = scope if seen is None else seen
+        if scope["method"] == "OPTIONS":
+            return options_response(getattr(seen.get("route"), "methods", None))
+        engine = self.engine(seen)
+        admitted = await admit_scope(engine, seen, self.requirement, self._session_id(seen), FRAMEWORK)
+        if isinstance(admitted, messages.Response):
+            return admitted
+        keep_grant(scope, admitted)
+        return None
+
+    async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, seen: Scope | None = None) -> None:
+        """Run an ASGI app for a connection that may enter; answer any other.
+
+        :param seen: see :meth:`enter`.
+        """
+        if scope["type"] == "websocket":
+            seen = scope if seen is None else seen
+            engine = self.engine(seen)
+            session_id = self._session_id(seen)
+            await serve_websocket(
+                app, engine, self.requirement, session_id, scope, receive, send, FRAMEWORK, (WebSocketDisconnect,)
+            )
+            return
+        refusal = await self.enter(scope, seen)
+        if refusal is None:
+            await app(scope, receive, uncached(send))
+        else:
+            await send_response(refusal, scope, send)
+
+    async def _serve_websocket(
+        self, endpoint: Callable[..., Any], websocket: WebSocket, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        async def run(scope: Scope, receive: Receive, send: Send) -> None:
+            watched = WebSocket(scope, receive, send)
+            await endpoint(
+                *(watched if value is websocket else value for value in args),
+                **{name: watched if value is websocket else value for name, value in kwargs.items()},
+            )
+
+        await self.serve(run, websocket.scope, websocket.receive, websocket.send)
+
+    def engine(self, scope: Scope) -> Engine:
+        """The engine of the kit that verifies, for the app of this scope.
+
+        :raises ConfigurationError: if there is none, or no telling which.
+        """
+        app, seen = scope.get("app"), self._seen
+        if seen is not None and seen[0] is app:
+            return seen[1]
+        check_once(app)
+        engine = (self._kit or kit_of(app)).aio.engine
+        self._seen = app, engine
+        return engine
+
+    def _session_id(self, scope: Scope) -> str | None:
+        """The session that the route names."""
+        name, params = self.session_param, scope.get("path_params") or {}
+        if name is None:
+            return None
+        if name in params:
+            return str(params[name])
+        if name == SESSION_PARAM:
+            return None
+        raise ConfigurationError(
+            f"the guard of {scope['path']!r} binds the session by the path parameter {name!r}, "
+            "which the route does not have"
+        )
+
+
+class GuardedApp:
+    """An ASGI app behind a guard, with everything in it; but for routes of it that are marked as public.
+
+    :param routes: those of the app, where it does not show them itself.
+    """
+
+    def __init__(self, guard: Guard, app: ASGIApp, routes: list[BaseRoute] | None = None) -> None:
+        self.app = self.__wrapped__ = app
+        self._guard = guard
+        self._routes = routes
+        # A whole app has the kit's own routes in it, which look after themselves.
+        self._is_whole = isinstance(app, Starlette)
+        mark_guarded(self, guard)
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """The routes of the app, for reverse routing."""
+        return self._routes or getattr(self.app, "routes", None) or []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        seen = _as_routed(scope, self.routes)
+        if "app" not in seen:
+            seen = {**seen, "app": self.app}
+        endpoint = seen.get("endpoint")
+        if is_public(endpoint, scope.get("method", "GET")) or (self._is_whole and own_route(endpoint)):
+            await self.app(scope, receive, send)
+        else:
+            await self._guard.serve(self.app, scope, receive, send, seen)
+
+
+def _as_routed(scope: Scope, routes: list[BaseRoute]) -> Scope:
+    """The scope as the route will have it, whose path parameters and endpoint are not known yet."""
+    partly: Scope | None = None
+    for route in routes:
+        match, child = route.matches(scope)
+        if match is Match.FULL:
+            return _as_routed({**scope, **child, "route": route}, getattr(route, "routes", None) or [])
+        if match is Match.PARTIAL and partly is None:
+            partly = {**scope, **child, "route": route}
+    return scope if partly is None else partly
+
+
+class _Awaiting:
+    """Awaits what a class's own ``__await__`` gives."""
+
+    def __init__(self, make: Callable[[], Generator[Any, None, None]]) -> None:
+        self._make = make
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._make()
+
+
+def _connection(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HTTPConnection | None:
+    """The request or WebSocket among the arguments of an endpoint, by what it is and not by a name."""
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, HTTPConnection):
+            return value
+    return None
+
+
+def _as_app(endpoint: Callable[..., Any], args: tuple[Any, ...]) -> ASGIApp:
+    if len(args) == 3 and isinstance(args[0], dict) and "type" in args[0]:
+        return cast("Callable[..., Awaitable[None]]", endpoint)
+    raise ConfigurationError(
+        f"the guard of {getattr(endpoint, '__name__', 'an endpoint')} sees no request: let it take one "
+        "(request: Request), or in FastAPI use Depends(RoleRequired(…))"
+    )
+
+
+def _is_async(endpoint: Any) -> bool:
+    while isinstance(endpoint, partial):
+        endpoint = endpoint.func
+    return inspect.iscoroutinefunction(endpoint)
+
+
+def require_role(role: str, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM) -> Guard:
+    """Admit tokens whose role may do all that ``role`` may.
+
+    :param role: a standard role's name, a name that ``kit`` knows, or a :class:`~rolecall.Role`.
+    :param kit: the kit that verifies; the app's only one unless given.
+    :param session_param: the path parameter that names the session. On a route that has it the token must be for that
+        session; None turns this off. A name of your own must be there: a route without it lets nobody in.
+    :raises ConfigurationError: for a role that does not exist.
+    """
+    return Guard(Requirement.of_role(role, kit.roles if kit else None), kit, session_param)
+
+
+def require_capability(
+    capability: str, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM
+) -> Guard:
+    """Admit tokens that allow this act: ``require_capability("force_disconnect")``.
+
+    :param kit: see :func:`require_role`.
+    :param session_param: see :func:`require_role`.
+    :raises ConfigurationError: for a capability that does not exist.
+    """
+    return Guard(Requirement.of_capability(capability), kit, session_param)
+
+
+@overload
+def require_token(target: Guarded, /) -> Guarded: ...
+@overload
+def require_token(*, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM) -> Guard: ...
+def require_token(
+    target: Any = None, /, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM
+) -> Any:
+    """Admit every good token, whatever its role; with or without parentheses.
+
+    :param kit: see :func:`require_role`.
+    :param session_param: see :func:`require_role`.
+    """
+    guard = Guard(ANY_TOKEN, kit, session_param)
+    return guard if target is None else guard(target)
+
+
+def protect(target: Guarded, guard: Guard | None = None) -> Guarded:
+    """Guard everything in a mount or an app, now and later, but for endpoints that are marked with ``@public``.
+
+    :param guard: what lets in, for example ``require_role("moderator")``; every good token unless given.
+    """
+    return (guard or Guard(ANY_TOKEN, None, SESSION_PARAM))(target)
+
+
+def current_grant(connection: HTTPConnection) -> Grant:
+    """The grant with which a request or a WebSocket came through a guard.
+
+    :raises RuntimeError: where there is none.
+    """
+    grant: Grant | None = connection.scope.get(GRANT)
+    if grant is None:
+        raise RuntimeError(
+            "there is no grant here: current_grant needs an endpoint behind require_role, require_capability, "
+            "require_token or protect"
+        )
+    return grant

@@ -1,0 +1,65 @@
+"""The kits of an app: ``app.state.rolecall``, or that of the routes that the app has mounted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from starlette.routing import BaseRoute
+
+from rolecall import Rolecall
+from rolecall.errors import ConfigurationError
+from rolecall.http.marks import ids_of, is_bare
+
+_CHECKED = "rolecall_checked"
+
+
+def kit_of(app: Any) -> Rolecall:
+    """The only kit of ``app``.
+
+    :raises ConfigurationError: if it has none, or several to choose from.
+    """
+    stated = getattr(getattr(app, "state", None), "rolecall", None)
+    if isinstance(stated, Rolecall):
+        return stated
+    kits: list[Rolecall] = []
+    for route in routes_within(app):
+        kit = getattr(getattr(route, "endpoint", None), "kit", None)
+        if isinstance(kit, Rolecall) and kit not in kits:
+            kits.append(kit)
+    if len(kits) == 1:
+        return kits[0]
+    if kits:
+        raise ConfigurationError(
+            "this app has several kits; tell each guard which one it is for: require_role(…, kit=kit)"
+        )
+    raise ConfigurationError(
+        "this app has no kit; mount one with Mount('/video', app=rolecall_app(kit)), set app.state.rolecall = kit, "
+        "or tell the guard: require_role(…, kit=kit)"
+    )
+
+
+def check_once(app: Any) -> None:
+    """Stop an app in which a bare endpoint is registered, and the guarded one that stands for it is not.
+
+    :raises ConfigurationError: names the route, at each request that a guard or the kit sees, until it is mended.
+    """
+    state = getattr(app, "state", None)
+    if state is None or getattr(state, _CHECKED, False):
+        return
+    routes = list(routes_within(app))
+    registered = ids_of(getattr(route, "endpoint", None) for route in routes)
+    for route in routes:
+        if is_bare(getattr(route, "endpoint", None), registered):
+            raise ConfigurationError(
+                f"the endpoint of {getattr(route, 'path', '?')!r} has a guard above its route decorator, so its route "
+                "is open; put the guard below the route decorator"
+            )
+    setattr(state, _CHECKED, True)
+
+
+def routes_within(app: Any) -> Iterator[BaseRoute]:
+    """Every route of an app, and of what it mounts."""
+    for route in getattr(app, "routes", None) or ():
+        yield route
+        yield from routes_within(route)

@@ -1,0 +1,75 @@
+"""The kit's routes as Starlette's own."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Router
+from starlette.routing import Route as StarletteRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from rolecall import Rolecall
+from rolecall.errors import ConfigurationError, RolecallError, shown
+from rolecall.http.asgi import neutral_request, not_found, read_body, send_response
+from rolecall.http.endpoints import ROUTES
+from rolecall.http.marks import mark_own
+from rolecall.http.routing import Route
+from rolecall.http.service import refused, respond
+
+from .kits import check_once
+from .translation import FRAMEWORK, starlette_response
+
+
+def rolecall_app(kit: Rolecall) -> ASGIApp:
+    """The routes of ``kit`` as an app: ``Mount("/video", app=rolecall_app(kit), name="video")``.
+
+    Their names are those of the kit's routes: ``request.url_for("video:sessions")``.
+    """
+    return Router(_routes(kit, ""), redirect_slashes=False, default=not_found)
+
+
+def rolecall_routes(kit: Rolecall, name: str = "rolecall") -> list[BaseRoute]:
+    """The routes of ``kit``, for a list of your own: ``routes=[*rolecall_routes(kit), Route(…)]``.
+
+    :param name: what their names begin with: ``request.url_for("rolecall.sessions")``; two kits in one app need two.
+    """
+    return _routes(kit, f"{name}.")
+
+
+def problem_response(_: Request, error: Exception) -> Response:
+    """The answer that tells a client of an error of the kit, for an app whose own endpoints call the kit.
+
+    ``Starlette(exception_handlers={RolecallError: problem_response})`` answers as the kit's routes do.
+    """
+    if not isinstance(error, RolecallError):
+        raise error
+    return starlette_response(refused(error))
+
+
+def _routes(kit: Rolecall, prefix: str) -> list[BaseRoute]:
+    if not isinstance(kit, Rolecall):
+        raise ConfigurationError(f"the routes are those of a Rolecall(…), not of {shown(kit)}")
+    return [
+        StarletteRoute(route.path, KitEndpoint(kit, route), name=f"{prefix}{route.name}", include_in_schema=False)
+        for route in ROUTES
+    ]
+
+
+class KitEndpoint:
+    """What answers one of the kit's routes, with whichever method."""
+
+    def __init__(self, kit: Rolecall, route: Route) -> None:
+        self.kit = kit
+        self._route = route
+        mark_own(self, route)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if "app" in scope:
+            check_once(scope["app"])
+        engine = self.kit.aio.engine
+
+        async def read() -> bytes:
+            return await read_body(scope, receive, engine.state.web.body_timeout)
+
+        response = await respond(engine, self._route, neutral_request(scope, FRAMEWORK), read)
+        await send_response(response, scope, send)

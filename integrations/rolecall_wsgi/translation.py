@@ -1,0 +1,30 @@
+"""WSGI environments and answers, as the kit's and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from rolecall.http.messages import Request, Response
+from rolecall.http.wsgi import WsgiHeaders, path_of
+
+
+def neutral_request(environ: Mapping[str, Any], path_params: Mapping[str, str]) -> Request:
+    """A request, as the kit sees it; its body is read where one is wanted."""
+    return Request(
+        environ["REQUEST_METHOD"],
+        path_of(environ),
+        path_params,
+        WsgiHeaders(environ),
+        framework="wsgi",
+        query=environ.get("QUERY_STRING", ""),
+        root=environ.get("SCRIPT_NAME", ""),
+    )
+
+
+def answer(response: Response, environ: Mapping[str, Any], start_response: Any) -> Iterable[bytes]:
+    """Send an answer of the kit; for HEAD without its body."""
+    status = HTTPStatus(response.status)
+    start_response(f"{status.value} {status.phrase}", list(response.framed_headers))
+    return [] if environ["REQUEST_METHOD"] == "HEAD" or not response.body else [response.body]
