@@ -43,36 +43,45 @@ _TRUSTED: Final = Allow(reason="the server's own code asks")
 _ROLE_SUFFICES: Final = Allow(reason="the token's role suffices")
 _NO_REQUEST: Final = Request("GET", "")
 _MAX_VERIFIED: Final = 4096
+_MAX_CAME: Final = 4 * _MAX_VERIFIED
+#: The end of a token is a piece of its signature: enough to tell at once that it never came, and no proof that it did.
+END: Final = slice(-32, None)
 # Seconds by which two threads may look at the clock out of order.
 _CLOCK_JITTER: Final = 1.0
 
 
 class VerifiedTokens:
-    """Grants of tokens that were verified before, by the SHA-256 of the token. It holds no token.
+    """Grants of tokens that were verified before. It holds no token: of each the SHA-256, and the last characters.
 
-    Two generations: when the young one is full it becomes the old one, and what was not asked for since is forgotten.
-    A hit is one look-up, with no lock and no list to reorder.
+    A grant is kept when its token comes for the second time: many tokens come once, to join, and would push out those
+    that come with every request. Two generations: when the young one is full it becomes the old one, and what was not
+    asked for since is forgotten. No lock, and no list to reorder.
     """
 
-    __slots__ = ("_old", "_size", "young")
+    __slots__ = ("_came", "_size", "old", "young")
 
     def __init__(self, size: int = _MAX_VERIFIED) -> None:
         self._size = size // 2
-        #: Where a hit is found.
-        self.young: dict[bytes, Grant] = {}
-        self._old: dict[bytes, Grant] = {}
+        #: Where a hit is found: the SHA-256 and the grant, by the token's end.
+        self.young: dict[bytes, tuple[bytes, Grant]] = {}
+        #: What was last asked for a generation ago.
+        self.old: dict[bytes, tuple[bytes, Grant]] = {}
+        self._came: set[bytes] = set()
 
-    def recall(self, key: bytes) -> Grant | None:
-        """A grant that was last asked for a generation ago; it is young again."""
-        grant = self._old.get(key)
-        if grant is not None:
-            self.keep(key, grant)
-        return grant
+    def take_note(self, token: bytes, end: bytes, grant: Grant) -> None:
+        """Keep the grant of a token that was verified, unless it comes for the first time."""
+        if end in self._came:
+            self.keep(end, (sha256(token).digest(), grant))
+            return
+        if len(self._came) >= _MAX_CAME:
+            self._came = set()
+        self._came.add(end)
 
-    def keep(self, key: bytes, grant: Grant) -> None:
+    def keep(self, end: bytes, kept: tuple[bytes, Grant]) -> None:
+        """Put what is kept among the young."""
         if len(self.young) >= self._size:
-            self._old, self.young = self.young, {}
-        self.young[key] = grant
+            self.old, self.young = self.young, {}
+        self.young[end] = kept
 
 
 class State:
@@ -119,23 +128,30 @@ class State:
             # Set back: what was valid then may be from the future now.
             self.verified = VerifiedTokens()
         self._last_seen = now
-        key = sha256(raw).digest()
-        grant = self.verified.young.get(key) or self.verified.recall(key)
-        if grant is None:
-            for candidate in self.accept:
-                if candidate.recognizes(raw):
-                    grant = candidate.verify(raw, now)
-                    break
-            else:
-                raise MalformedToken("the token has none of the forms that this kit accepts")
-            self.verified.keep(key, grant)
-        elif now >= grant.expires_at:
-            self.rules.check_expiry(grant.expires_at, now)
+        verified, end = self.verified, raw[END]
+        kept = verified.young.get(end)
+        if kept is None and end in verified.old:
+            kept = verified.old[end]
+            verified.keep(end, kept)
+        if kept is not None and kept[0] == sha256(raw).digest():
+            grant = kept[1]
+            if now >= grant.expires_at:
+                self.rules.check_expiry(grant.expires_at, now)
+        else:
+            grant = self._verify(raw, now)
+            verified.take_note(raw, end, grant)
         if session_id is not None and grant.session_id != session_id:
             if not isinstance(session_id, str):
                 raise InvalidSessionId(f"session_id is {shown(session_id)}; expected a string: session.session_id")
             raise WrongSession("the token is for another session than the one asked for")
         return grant
+
+
+    def _verify(self, token: bytes, now: float) -> Grant:
+        for candidate in self.accept:
+            if candidate.recognizes(token):
+                return candidate.verify(token, now)
+        raise MalformedToken("the token has none of the forms that this kit accepts")
 
 
 class Call:

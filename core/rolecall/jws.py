@@ -100,25 +100,21 @@ class Codec:
         """
         signing_input, _, signature = token.rpartition(b".")
         header, dot, payload = signing_input.partition(b".")
-        if not dot or b"." in payload:
+        if not dot:
             raise _no_compact_jws()
-        key = self._keys_by_header.get(header)
+        known = self._keys_by_header.get(header)
         try:
-            if key is None:
-                key = self._key_for(read_header(header))
-                self._check_signature(key, signing_input, signature)
-                if len(self._keys_by_header) < _MAX_HEADERS:
-                    self._keys_by_header[header] = key
-            else:
-                self._check_signature(key, signing_input, signature)
+            key = known or self._key_for(read_header(header))
+            if not key.verify(signing_input, base64url.decode(signature)):
+                # A fourth part is no base64url, so the payload would not decode either: here it is only named.
+                if b"." in payload:
+                    raise _no_compact_jws()
+                raise BadSignature("the token's signature does not fit its content")
+            if known is None and len(self._keys_by_header) < _MAX_HEADERS:
+                self._keys_by_header[header] = key
             return base64url.decode(payload)
         except ValueError as error:
             raise MalformedToken(f"the token's payload or signature is malformed: {error}") from None
-
-    @staticmethod
-    def _check_signature(key: Key, signing_input: bytes, signature: bytes) -> None:
-        if not key.verify(signing_input, base64url.decode(signature)):
-            raise BadSignature("the token's signature does not fit its content")
 
     def _key_for(self, header: dict[str, Any]) -> Key:
         for name in _REFUSED_HEADERS:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pluggy
@@ -166,6 +165,8 @@ def _check_hook(plugin: str, hook: str, options: Any, function: Any) -> None:
     if options is not None and options.get("specname"):
         raise PluginError(f"{plugin}: {hook} has a specname; call the function after its hook")
     if hook not in HOOKS:
+        from difflib import get_close_matches
+
         close = get_close_matches(hook, HOOKS, n=1)
         hint = f"; did you mean {close[0]}?" if close else f"; the hooks are {', '.join(HOOKS)}"
         raise PluginError(f"{plugin}: there is no hook {hook}{hint}")

@@ -17,7 +17,7 @@ from rolecall.errors import ConfigurationError
 from rolecall.http.marks import is_public, mark_guarded, own_route
 from rolecall.http.messages import Response
 from rolecall.http.service import GUARDED_CACHE_CONTROL, admit
-from rolecall.http.wsgi import GRANT, WsgiHeaders
+from rolecall.http.wsgi import AUTHORIZATION, GRANT
 from rolecall.roles import ANY_TOKEN, Requirement
 
 from .checks import check_once
@@ -110,7 +110,7 @@ class Guard:
         kit = kit_of(app) if self._kit is None else self._kit
         admitted = admit(
             kit.engine,
-            WsgiHeaders(request.environ),
+            request.environ.get(AUTHORIZATION),
             self.requirement,
             self._session_id(request),
             partial(neutral_request, request),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial, wraps
 from typing import Any, TypeVar, cast, overload
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -22,14 +22,16 @@ from rolecall.errors import ConfigurationError, shown
 from rolecall.http import messages
 from rolecall.http.asgi import (
     GRANT,
-    admit_scope,
+    authorization_of,
     keep_grant,
     kept_out_of_caches,
+    neutral_request,
     options_response,
     send_response,
     uncached,
 )
 from rolecall.http.marks import is_public, mark_guarded, own_route
+from rolecall.http.service import admit
 from rolecall.http.websockets import serve_websocket
 from rolecall.roles import ANY_TOKEN, Requirement
 
@@ -96,14 +98,15 @@ class Guard:
 
         @wraps(endpoint)
         async def guarded(*args: Any, **kwargs: Any) -> Any:
-            connection = _connection(args, kwargs)
+            connection = args[0] if args and type(args[0]) is Request else _connection(args, kwargs)
             if connection is None:
                 # An ASGI app that is a function; or nothing that has a token.
                 return await GuardedApp(self, _as_app(endpoint, args))(*args)
             if isinstance(connection, WebSocket):
                 return await self._serve_websocket(endpoint, connection, args, kwargs)
-            refusal = await self.enter(connection.scope)
-            if refusal is not None:
+            scope = connection.scope
+            waiting = self._enter(scope, scope)
+            if waiting is not None and (refusal := await waiting) is not None:
                 return starlette_response(refusal)
             if is_async:
                 response = await endpoint(*args, **kwargs)
@@ -121,13 +124,23 @@ class Guard:
 
         :param seen: the scope as the route will have it, where that is known before it is routed.
         """
-        seen = scope if seen is None else seen
+        waiting = self._enter(scope, scope if seen is None else seen)
+        return None if waiting is None else await waiting
+
+    def _enter(self, scope: Scope, seen: Scope) -> Coroutine[Any, Any, messages.Response | None] | None:
+        """None where the token alone let the request in, as it mostly does; otherwise what is to be awaited."""
         if scope["method"] == "OPTIONS":
-            return options_response(getattr(seen.get("route"), "methods", None))
-        engine = self.engine(seen)
-        admitted = await admit_scope(engine, seen, self.requirement, self._session_id(seen), FRAMEWORK)
-        if isinstance(admitted, messages.Response):
-            return admitted
+            return _ready(options_response(getattr(seen.get("route"), "methods", None)))
+        known = self._seen
+        admitted = admit(
+            known[1] if known is not None and known[0] is seen.get("app") else self._engine(seen),
+            authorization_of(seen),
+            self.requirement,
+            self._session_id(seen),
+            lambda: neutral_request(seen, FRAMEWORK),
+        )
+        if not isinstance(admitted, Grant):
+            return _settle(scope, admitted)
         keep_grant(scope, admitted)
         return None
 
@@ -138,7 +151,7 @@ class Guard:
         """
         if scope["type"] == "websocket":
             seen = scope if seen is None else seen
-            engine = self.engine(seen)
+            engine = self._engine(seen)
             session_id = self._session_id(seen)
             await serve_websocket(
                 app, engine, self.requirement, session_id, scope, receive, send, FRAMEWORK, (WebSocketDisconnect,)
@@ -162,14 +175,14 @@ class Guard:
 
         await self.serve(run, websocket.scope, websocket.receive, websocket.send)
 
-    def engine(self, scope: Scope) -> Engine:
+    def _engine(self, scope: Scope) -> Engine:
         """The engine of the kit that verifies, for the app of this scope.
 
         :raises ConfigurationError: if there is none, or no telling which.
         """
-        app, seen = scope.get("app"), self._seen
-        if seen is not None and seen[0] is app:
-            return seen[1]
+        app, known = scope.get("app"), self._seen
+        if known is not None and known[0] is app:
+            return known[1]
         check_once(app)
         engine = (self._kit or kit_of(app)).aio.engine
         self._seen = app, engine
@@ -243,6 +256,18 @@ class _Awaiting:
 
     def __await__(self) -> Generator[Any, None, None]:
         return self._make()
+
+
+async def _settle(scope: Scope, admission: Coroutine[Any, Any, Grant | messages.Response]) -> messages.Response | None:
+    entered = await admission
+    if isinstance(entered, messages.Response):
+        return entered
+    keep_grant(scope, entered)
+    return None
+
+
+async def _ready(response: messages.Response) -> messages.Response:
+    return response
 
 
 def _connection(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HTTPConnection | None:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, overload
 
 from rolecall import Grant, Rolecall
 from rolecall.driver import drive
+from rolecall.engine import Call
 from rolecall.errors import ConfigurationError, InvalidRequest, shown
 from rolecall.http.marks import mark_guarded
 from rolecall.http.messages import Response
-from rolecall.http.paths import PathPattern, is_plain
+from rolecall.http.paths import is_crooked, is_plain, path_patterns
 from rolecall.http.service import GUARDED_CACHE_CONTROL, admit, refused
-from rolecall.http.wsgi import GRANT, KIT, WsgiHeaders, path_of
+from rolecall.http.wsgi import AUTHORIZATION, GRANT, KIT, path_of
 from rolecall.roles import ANY_TOKEN, Requirement
 
-from .translation import answer, neutral_request
+from .translation import answer, check_app, neutral_request
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 #: The part of a prefix that names the session, unless a guard is told otherwise.
 SESSION_PARAM = "session_id"
+#: What is wrong with a guard that finds no kit, and what to do.
+NO_KIT = "this guard has no kit: put RolecallMiddleware(app, kit) around the app, or tell it: require_role(…, kit=kit)"
+_NO_STORE = ("Cache-Control", GUARDED_CACHE_CONTROL)
 
 
 class Guard:
@@ -30,6 +35,7 @@ class Guard:
     :param prefixes: the paths that it guards, with all below them; all of them if there are none.
     :param methods: the methods that it guards; all of them if there are none.
     :param public: paths that it leaves open.
+    :raises ConfigurationError: for an argument that cannot be meant.
     """
 
     def __init__(
@@ -46,16 +52,16 @@ class Guard:
         self.requirement = requirement
         self.session_param = session_param
         self.kit = kit
-        self.prefixes = tuple(map(PathPattern, prefixes))
-        self.methods = frozenset(map(str.upper, methods))
-        self.public = tuple(map(PathPattern, public))
+        self.prefixes = path_patterns(prefixes)
+        self.methods = frozenset(map(_method, methods))
+        self.public = path_patterns(public)
         if "GET" in self.methods:
             self.methods |= {"HEAD"}
-        self._guards_all = not (self.prefixes or self.methods or self.public)
+        #: Whether it guards every request, whatever its path and method.
+        self.guards_all = not (self.prefixes or self.methods or self.public)
+        self._check_session_param()
 
     def __call__(self, app: WSGIApplication) -> GuardedApp:
-        if isinstance(app, type) or not callable(app):
-            raise ConfigurationError(f"a guard protects a WSGI app, not {shown(app)}")
         return GuardedApp(app, self)
 
     def finds(self, environ: WSGIEnvironment) -> dict[str, str] | None:
@@ -63,61 +69,72 @@ class Guard:
 
         :raises InvalidRequest: for a path that could be read in two ways, of which one is guarded.
         """
-        if self._guards_all:
-            return {}
-        if self.methods and environ["REQUEST_METHOD"] not in self.methods:
+        # In capitals: so do frameworks read it.
+        if self.methods and environ["REQUEST_METHOD"].upper() not in self.methods:
             return None
         path = path_of(environ)
-        found = self._params(path)
-        if not is_plain(path) and (found is not None or any(prefix.begins_as_sent(path) for prefix in self.prefixes)):
-            raise InvalidRequest("the path has an empty segment, '.' or '..' in it; send it without")
-        return found
-
-    def _params(self, path: str) -> dict[str, str] | None:
-        if any(pattern.matches(path) is not None for pattern in self.public) and is_plain(path):
+        plain = is_plain(path)
+        if plain and any(pattern.matches(path) for pattern in self.public):
             return None
         if not self.prefixes:
             return {}
-        return next((found for pattern in self.prefixes if (found := pattern.begins(path)) is not None), None)
+        found = None if is_crooked(path) else self._params(path)
+        if found is None and not plain and any(prefix.may_begin(path) for prefix in self.prefixes):
+            raise InvalidRequest("the path can be read in two ways; send it without '.', '..' and empty segments")
+        return found
 
-    def session_id(self, params: dict[str, str]) -> str | None:
-        """The session that the path names.
+    def _params(self, path: str) -> dict[str, str] | None:
+        found = None
+        for prefix in self.prefixes:
+            params = prefix.begins(path)
+            if params is not None:
+                # What is below several is bound by all of them.
+                found = {**found, **params} if found else params
+        return found
 
-        :raises ConfigurationError: if it has no part of the name that the guard was given.
-        """
+    def _check_session_param(self) -> None:
+        """Stop a guard that binds a session by a name which a path that it guards does not have."""
         name = self.session_param
-        if name is None or name in params:
-            return None if name is None else params[name]
-        if name == SESSION_PARAM:
-            return None
-        raise ConfigurationError(f"a guard binds the session by {name!r}, which none of its prefixes has: '{{{name}}}'")
+        if name is None or name == SESSION_PARAM:
+            return
+        without = [prefix.text for prefix in self.prefixes if name not in prefix.names]
+        if without or not self.prefixes:
+            raise ConfigurationError(
+                f"this guard binds the session by {shown(name)}, which {shown(without[0]) if without else 'no prefix'} "
+                f"has; name it in each: prefixes=['/rooms/{{{name}}}']"
+            )
 
 
 class GuardedApp:
     """A WSGI app behind a guard."""
 
     def __init__(self, app: WSGIApplication, guard: Guard) -> None:
+        check_app(app, "a guard protects")
         self.__wrapped__ = self.app = app
-        self._guard = guard
+        self.rolecall_guard = guard
         mark_guarded(self, guard, app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        guard = self._guard
-        try:
-            params = guard.finds(environ)
-        except InvalidRequest as error:
-            return answer(refused(error), environ, start_response)
-        if params is None:
-            return self.app(environ, start_response)
+        guard = self.rolecall_guard
+        params: dict[str, str] | None = None
+        session_id = None
+        if not guard.guards_all:
+            try:
+                params = guard.finds(environ)
+            except InvalidRequest as error:
+                return answer(_refused_path(error, _kit(guard, environ), environ), environ, start_response)
+            if params is None:
+                return self.app(environ, start_response)
+            session_id = params.get(guard.session_param) if guard.session_param else None
         if environ["REQUEST_METHOD"] == "OPTIONS":
             # A browser asks so before it sends the token; the app does not run.
             return answer(Response(204), environ, start_response)
         admitted = admit(
-            _kit(guard, environ).engine,
-            WsgiHeaders(environ),
+            (guard.kit or _kit(guard, environ)).engine,
+            environ.get(AUTHORIZATION),
             guard.requirement,
-            guard.session_id(params),
-            lambda: neutral_request(environ, params),
+            session_id,
+            lambda: neutral_request(environ, params or {}),
         )
         if not isinstance(admitted, Grant):
             entered = drive(admitted)
@@ -128,23 +145,38 @@ class GuardedApp:
         return self.app(environ, _uncached(start_response))
 
 
+def _method(name: str) -> str:
+    # One that no request has would leave open what it is to guard.
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z-]*", name):
+        raise ConfigurationError(f"{shown(name)} is no method; expected one such as 'POST'")
+    return name.upper()
+
+
 def _kit(guard: Guard, environ: WSGIEnvironment) -> Rolecall:
     kit: Rolecall | None = guard.kit or environ.get(KIT)
-    if kit is None:
+    if kit is not None:
+        return kit
+    if KIT in environ:
         raise ConfigurationError(
-            "this guard has no kit: put RolecallMiddleware(app, kit) around the app, or tell it: "
-            "require_role(…, kit=kit)"
+            "this app has several kits; tell each guard which one it is for: require_role(…, kit=kit)"
         )
-    return kit
+    raise ConfigurationError(NO_KIT)
+
+
+def _refused_path(error: InvalidRequest, kit: Rolecall, environ: WSGIEnvironment) -> Response:
+    drive(kit.engine.tell_of_refusal(error, None, Call(neutral_request(environ, {}))))
+    return refused(error)
 
 
 def _uncached(start_response: StartResponse) -> StartResponse:
+    """``start_response`` for the answers of a guarded app: kept out of caches, unless the app says otherwise."""
+
     def start_uncached(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
         for name, _ in headers:
             if name.lower() == "cache-control":
                 break
         else:
-            headers = [*headers, ("Cache-Control", GUARDED_CACHE_CONTROL)]
+            headers = [*headers, _NO_STORE]
         return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
     return start_uncached
@@ -163,10 +195,11 @@ def require_role(
     :param role: a standard role's name, a name that ``kit`` knows, or a :class:`~rolecall.Role`.
     :param kit: the kit that verifies; that of the :class:`RolecallMiddleware` around it unless given.
     :param session_param: the part of a prefix that names the session: with ``prefixes=["/rooms/{session_id}"]`` the
-        token must be for that session. None turns this off. A name of your own must be there.
-    :param prefixes: the paths that are guarded, with all below them; all of them unless given.
-    :param methods: the methods that are guarded; all of them unless given.
-    :raises ConfigurationError: for a role that does not exist.
+        token must be for that session. None turns this off. A name of your own must be in every prefix.
+    :param prefixes: the paths that are guarded, with all below them; all of them unless given. They are paths within
+        the app, as ``PATH_INFO`` has them.
+    :param methods: the methods that are guarded, HEAD with GET; all of them unless given.
+    :raises ConfigurationError: for a role that does not exist, or an argument that cannot be meant.
     """
     return Guard(Requirement.of_role(role, kit.roles if kit else None), kit, session_param, prefixes, methods)
 

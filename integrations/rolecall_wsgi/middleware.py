@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rolecall import Grant, Rolecall
 from rolecall.driver import drive
@@ -13,18 +15,21 @@ from rolecall.http.routing import Route, find_route
 from rolecall.http.service import respond
 from rolecall.http.wsgi import GRANT, KIT, input_of, path_of, read_body
 
-from .translation import answer, neutral_request
+from .translation import answer, check_app, neutral_request
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_log: Final = logging.getLogger("rolecall")
+_PREFIX: Final = re.compile(r"(?:/[^/?#%\\\s]+)*")
 
 
 class RolecallMiddleware:
     """Answers the kit's routes under ``prefix``, and passes everything else on.
 
-    What is passed on has in its environment the kit (``rolecall.kit``, for guards that are given none), and what the
-    request's token grants (``rolecall.grant``), or None where it has no good one. That says who is there; it lets
-    nobody in: a guard does that, with the session and the policies looked at.
+    What is passed on has in its environment the kit (``rolecall.kit``, for guards that are given none; None where there
+    are two), and what the request's token grants (``rolecall.grant``), or None where it has no good one. That says who
+    is there; it lets nobody in: a guard does that, with the session and the policies looked at.
 
     :param app: the app behind it.
     :param prefix: in front of the kit's routes: ``"/video"``, or ``""`` for none.
@@ -32,11 +37,10 @@ class RolecallMiddleware:
     """
 
     def __init__(self, app: WSGIApplication, kit: Rolecall, prefix: str = "/video") -> None:
-        if not callable(app):
-            raise ConfigurationError(f"RolecallMiddleware goes around a WSGI app, not {shown(app)}")
+        check_app(app, "RolecallMiddleware goes around")
         if not isinstance(kit, Rolecall):
             raise ConfigurationError(f"RolecallMiddleware takes a Rolecall(…), not {shown(kit)}")
-        if not isinstance(prefix, str) or (prefix and not prefix.startswith("/")) or prefix.endswith("/"):
+        if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
             raise ConfigurationError(f"prefix is {shown(prefix)}; expected a path such as '/video', or ''")
         self.app = app
         self.kit = kit
@@ -48,8 +52,9 @@ class RolecallMiddleware:
             found = find_route(ROUTES, path[len(self.prefix) :])
             if found is not None:
                 return self._answer(*found, environ, start_response)
-        environ[KIT] = self.kit
-        environ[GRANT] = self._grant(environ)
+        environ[KIT] = self.kit if environ.get(KIT, self.kit) is self.kit else None
+        # What another kit, or a guard around this, found out stays true.
+        environ[GRANT] = self._grant(environ) or environ.get(GRANT)
         return self.app(environ, start_response)
 
     def _answer(
@@ -63,9 +68,13 @@ class RolecallMiddleware:
         return answer(drive(respond(self.kit.engine, route, request, read)), environ, start_response)
 
     def _grant(self, environ: WSGIEnvironment) -> Grant | None:
-        request = neutral_request(environ, {})
+        engine = self.kit.engine
         try:
-            token, _ = self.kit.engine.state.credentials.find(request)
-            return self.kit.engine.verify_token(token)
-        except RolecallError:
-            return None
+            token, _ = engine.state.credentials.find(neutral_request(environ, {}))
+            return engine.verify_token(token)
+        except RolecallError as error:
+            if error.status >= 500:
+                _log.error("%s: %s", error.code, error)
+        except Exception:
+            _log.exception("rolecall could not look at a request's token; the app is told of no grant")
+        return None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
+from rolecall.errors import ConfigurationError, shown
 from rolecall.http.messages import Request, Response
 from rolecall.http.wsgi import WsgiHeaders, path_of
 
@@ -28,3 +30,18 @@ def answer(response: Response, environ: Mapping[str, Any], start_response: Any) 
     status = HTTPStatus(response.status)
     start_response(f"{status.value} {status.phrase}", list(response.framed_headers))
     return [] if environ["REQUEST_METHOD"] == "HEAD" or not response.body else [response.body]
+
+
+def check_app(app: object, what: str) -> None:
+    """Stop what is no WSGI app.
+
+    :param what: begins the message: "a guard protects".
+    :raises ConfigurationError: says what to pass.
+    """
+    if not callable(app):
+        raise ConfigurationError(f"{what} a WSGI app, not {shown(app)}")
+    if isinstance(app, type) and not hasattr(app, "__iter__"):
+        # A class is an app if its instances are answers (PEP 3333); this one's are apps, or nothing of the kind.
+        raise ConfigurationError(f"{what} a WSGI app, not the class {app.__name__}; pass an instance: {app.__name__}()")
+    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__):
+        raise ConfigurationError(f"{what} a WSGI app, and this is an ASGI one; for those there is rolecall_starlette")

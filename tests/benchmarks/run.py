@@ -9,91 +9,26 @@ from __future__ import annotations
 
 import argparse
 import base64
-import gc
 import hmac
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import tracemalloc
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-import flask
 import jwt
+import web
+from measuring import Fresh, Row, Table, Times, show, target
 from opentok import Client, Roles
+from peers import DATA, SECRET, flask_jwt_extended_app
 
 from rolecall import InvalidToken, Rolecall
-from rolecall_flask import require_role, rolecall_blueprint
 
 API_KEY = "123456"
-SECRET = "1234567890abcdef1234567890abcdef1234567890"
-DATA = "name=Ada Lovelace;id=4711;group=teachers"
 LAYOUT = ["focus", "small"]
 FLOOR = "floor: json + base64 + hmac.digest"
-
-Row = Callable[[], object]
-Table = dict[str, Row]
-
-
-class Fresh:
-    """Tokens that nobody has seen, minted before each round: as they come from a socket, just written to memory."""
-
-    def __init__(self, mint: Callable[[], str]) -> None:
-        self._mint = mint
-        self._tokens: list[str] = []
-
-    def refill(self, calls: int) -> None:
-        self._tokens = [self._mint() for _ in range(calls)]
-
-    def __call__(self) -> str:
-        return self._tokens.pop()
-
-
-class Times:
-    """The seconds that each row of a table took, round by round.
-
-    :param fresh: refilled before a round, which is not timed.
-    """
-
-    def __init__(self, table: Table, rounds: int, calls: int, fresh: Sequence[Fresh] = ()) -> None:
-        self.seconds: dict[str, list[float]] = {name: [] for name in table}
-        self.calls = calls
-        gc.collect()
-        gc.disable()
-        try:
-            for _ in range(rounds):
-                for tokens in fresh:
-                    tokens.refill(calls)
-                for name, row in table.items():
-                    started = time.perf_counter()
-                    for _ in range(calls):
-                        row()
-                    self.seconds[name].append(time.perf_counter() - started)
-        finally:
-            gc.enable()
-
-    def microseconds(self, name: str) -> float:
-        return statistics.median(self.seconds[name]) / self.calls * 1e6
-
-    def ratio(self, name: str, base: str) -> float:
-        pairs = zip(self.seconds[name], self.seconds[base], strict=True)
-        return statistics.median(one / other for one, other in pairs)
-
-
-def show(title: str, times: Times, base: str) -> None:
-    print(f"\n{title:<44}{'µs':>9}{'× ' + base.partition(':')[0]:>22}")
-    for name in times.seconds:
-        print(f"  {name:<42}{times.microseconds(name):>9.2f}{times.ratio(name, base):>22.2f}")
-
-
-def target(what: str, value: float, bound: float, *, at_least: bool = False) -> None:
-    met = value >= bound if at_least else value <= bound
-    relation = "at least" if at_least else "at most"
-    print(f"  {'met   ' if met else 'MISSED'} {what}: {value:.3f} ({relation} {bound:g})")
 
 
 def tokens(rounds: int) -> None:
@@ -179,29 +114,6 @@ def tokens(rounds: int) -> None:
     target("refuse a forged token / floor", times.ratio("Rolecall verify_token, forged", FLOOR), 0.5)
 
 
-def flask_views(rounds: int) -> None:
-    kit = Rolecall(API_KEY, SECRET)
-    session_id = kit.create_session().session_id
-    seen = kit.generate_token(session_id, "moderator", data=DATA)
-    first = Fresh(lambda: kit.generate_token(session_id, "moderator", data=DATA))
-    app = flask.Flask("bench")
-    app.register_blueprint(rolecall_blueprint(kit), url_prefix="/video")
-    app.add_url_rule("/bare/<session_id>", "bare", lambda session_id: "ok")
-    guarded = require_role("moderator")(lambda session_id: "ok")
-    app.add_url_rule("/guarded/<session_id>", "guarded", guarded)
-    table: Table = {
-        "bare view": _call(app, f"/bare/{session_id}", lambda: seen),
-        "Rolecall guard, token seen before": _call(app, f"/guarded/{session_id}", lambda: seen),
-        "Rolecall guard, first sight": _call(app, f"/guarded/{session_id}", first),
-    }
-    with suppress(ImportError):
-        table["flask-jwt-extended jwt_required"] = _flask_jwt_extended_view()
-    times = Times(table, rounds, 200, [first])
-    show("one Flask request, app called directly", times, "bare view")
-    target("seen before / bare", times.ratio("Rolecall guard, token seen before", "bare view"), 1.2)
-    target("first sight / bare", times.ratio("Rolecall guard, first sight", "bare view"), 1.5)
-
-
 def imports(rounds: int) -> None:
     with tempfile.TemporaryDirectory() as bytecode:
         table: Table = {name: _importing(name, bytecode) for name in ("jwt, pluggy", "rolecall")}
@@ -216,7 +128,7 @@ def memory() -> None:
     minted = [kit.generate_token(session_id, "moderator", data=DATA) for _ in range(2000)]
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
-    for token in minted:
+    for token in minted * 2:  # what comes once is not remembered
         kit.verify_token(token)
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -232,56 +144,12 @@ def _decode(text: bytes) -> bytes:
     return base64.urlsafe_b64decode(text + b"==")
 
 
-def _call(app: flask.Flask, path: str, token: Callable[[], str]) -> Row:
-    """One request through the app's WSGI callable, without a server or a test client."""
-    base = {
-        "REQUEST_METHOD": "GET",
-        "SCRIPT_NAME": "",
-        "PATH_INFO": path,
-        "QUERY_STRING": "",
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "wsgi.url_scheme": "http",
-        "wsgi.input": None,
-        "wsgi.errors": sys.stderr,
-    }
-
-    def start_response(status: str, headers: object, exc_info: object = None) -> None:
-        if not status.startswith("200"):
-            raise AssertionError(status)
-
-    def call() -> object:
-        environ = {**base, "HTTP_AUTHORIZATION": "Bearer " + token()}
-        return b"".join(app(environ, start_response))
-
-    return call
-
-
-def _flask_jwt_extended_app() -> tuple[flask.Flask, str]:
-    from flask_jwt_extended import JWTManager, create_access_token
-
-    app = flask.Flask("peer")
-    app.config["JWT_SECRET_KEY"] = SECRET
-    JWTManager(app)
-    with app.app_context():
-        return app, create_access_token("ada", additional_claims={"role": "moderator", "data": DATA})
-
-
 def _flask_jwt_extended_verify() -> Row:
     from flask_jwt_extended import verify_jwt_in_request
 
-    app, token = _flask_jwt_extended_app()
+    app, token = flask_jwt_extended_app()
     app.test_request_context(headers={"Authorization": f"Bearer {token}"}).push()
     return verify_jwt_in_request
-
-
-def _flask_jwt_extended_view() -> Row:
-    from flask_jwt_extended import jwt_required
-
-    app, token = _flask_jwt_extended_app()
-    app.add_url_rule("/guarded", "guarded", jwt_required()(lambda: "ok"))
-    return _call(app, "/guarded", lambda: token)
 
 
 def _importing(modules: str, bytecode: str) -> Row:
@@ -298,7 +166,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     print(f"Python {sys.version.split()[0]}, PyJWT {jwt.__version__}, {rounds} rounds, medians")
     tokens(rounds)
-    flask_views(rounds)
+    web.main(rounds)
     imports(rounds)
     memory()
 

@@ -744,7 +744,7 @@ AUTHORIZATIONS = [
     ("Bearer .{0}", 401),
     ("Bearer null", 401),
     ("Bearer " + "x" * 9 * 1024, 431),
-    ("Bearer " + "é" * 9 * 1024, 401),
+    ("Bearer " + "é" * 9 * 1024, 431),
 ]
 
 

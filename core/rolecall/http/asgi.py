@@ -6,13 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
-from ..engine import Engine
 from ..errors import RouteNotFound
-from ..roles import Requirement
 from ..tokens import Grant
 from .bodies import announced_length, unread
 from .messages import MAX_BODY, Request, Response
-from .service import GUARDED_CACHE_CONTROL, admit, refused
+from .service import GUARDED_CACHE_CONTROL, refused
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -53,6 +51,15 @@ class AsgiHeaders(Mapping[str, str]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def authorization_of(scope: Scope) -> str | None:
+    """What the ``Authorization`` header says; joined by commas if it came twice."""
+    found: bytes | None = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            found = value if found is None else found + b"," + value
+    return None if found is None else found.decode("latin-1")
 
 
 def neutral_request(scope: Scope, framework: str) -> Request:
@@ -105,14 +112,6 @@ async def not_found(scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close", "code": 4404})
 
 
-async def admit_scope(
-    engine: Engine, scope: Scope, requirement: Requirement, session_id: str | None, framework: str
-) -> Grant | Response:
-    """The grant with which an HTTP request enters a guarded route, or the answer that refuses it."""
-    admitted = admit(engine, AsgiHeaders(scope), requirement, session_id, lambda: neutral_request(scope, framework))
-    return admitted if isinstance(admitted, Grant) else await admitted
-
-
 def keep_grant(scope: Scope, grant: Grant) -> None:
     """Put the grant of a connection where the app finds it."""
     scope[GRANT] = grant
@@ -122,7 +121,7 @@ def keep_grant(scope: Scope, grant: Grant) -> None:
 def kept_out_of_caches(headers: list[tuple[bytes, bytes]]) -> None:
     """Add to the headers of a guarded answer what keeps it out of caches, unless they say something about that."""
     for name, _ in headers:
-        if name == _CACHE_CONTROL or name.lower() == _CACHE_CONTROL:
+        if name == _CACHE_CONTROL:
             return
     headers.append(_NO_STORE)
 

@@ -11,13 +11,14 @@ from .messages import MAX_BODY, Request
 
 
 def announced_length(headers: Mapping[str, str]) -> int:
-    """The length that a request's headers announce, 0 if they announce none that can be read.
+    """The length that a request's headers announce, 0 if they announce none.
 
     :raises BodyTooLarge: if it is more than is read, before any of it is.
+    :raises InvalidRequest: if it is no length (RFC 9110, section 8.6).
     """
-    text = headers.get("content-length") or ""
+    text = headers.get("content-length") or "0"
     if not (text.isascii() and text.isdigit()):
-        return 0
+        raise InvalidRequest(f"the Content-Length is {shown(text)}; expected digits")
     # So many digits that no int is made of them: a client of good will has no such body.
     length = int(text) if len(text) < 20 else MAX_BODY + 1
     if length > MAX_BODY:
@@ -38,25 +39,34 @@ def members(request: Request, known: tuple[str, ...]) -> dict[str, Any]:
     :raises BodyTooLarge: if it is longer than is read.
     :raises UnsupportedMediaType: unless its media type is JSON's.
     """
-    body, headers = request.body, request.headers
-    if len(body) > MAX_BODY:
-        raise BodyTooLarge(MAX_BODY)
-    if announced_length(headers) > len(body):
-        raise InvalidRequest("the body is shorter than its Content-Length")
-    if not body and headers.get("transfer-encoding"):
-        raise InvalidRequest("a body was announced, and nothing of it is left to read; send it with a Content-Length")
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    # A page of another site may make a browser post without asking for permission, as long as it sends no JSON.
-    browser = headers.get("origin") or headers.get("sec-fetch-site")
-    if media_type != "application/json" and (body or browser):
-        raise UnsupportedMediaType(f"the body's Content-Type is {shown(media_type)}; expected application/json")
-    if not body:
+    _check_length(request)
+    _check_media_type(request)
+    if not request.body:
         return {}
     try:
-        found = strict_json.loads(body.strip(b" \t\r\n"))
+        found = strict_json.loads(request.body.strip(b" \t\r\n"))
     except ValueError as error:
         raise InvalidRequest(f"the body is not one strict JSON object: {error}") from None
     for name in found:
         if name not in known:
             raise InvalidRequest(f"the body has a member {shown(name)}; expected only {', '.join(known)}")
     return found
+
+
+def _check_length(request: Request) -> None:
+    body, headers = request.body, request.headers
+    if len(body) > MAX_BODY:
+        raise BodyTooLarge(MAX_BODY)
+    if announced_length(headers) != len(body) and headers.get("content-length"):
+        raise InvalidRequest("the body is not as long as its Content-Length says")
+    if not body and headers.get("transfer-encoding"):
+        raise InvalidRequest("a body was announced, and nothing of it is left to read; send it with a Content-Length")
+
+
+def _check_media_type(request: Request) -> None:
+    body, headers = request.body, request.headers
+    media_type = headers.get("content-type", "").partition(";")[0].strip(" \t").lower()
+    # A page of another site may make a browser post without asking for permission, as long as it sends no JSON.
+    by_browser = headers.get("origin") or headers.get("sec-fetch-site")
+    if media_type != "application/json" and (body or by_browser):
+        raise UnsupportedMediaType(f"the body's Content-Type is {shown(media_type)}; expected application/json")

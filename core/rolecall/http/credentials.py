@@ -15,6 +15,10 @@ from .messages import Request
 from .web import Web
 
 _NEEDED: Final = "this route needs a token: send 'Authorization: Bearer <token>'"
+#: Where a token may be, as explanations name it.
+HEADER: Final = "the Authorization header"
+COOKIE: Final = "the cookie"
+QUERY: Final = "the query"
 #: The header that proves that a page of this site sends the cookie.
 CSRF_HEADER: Final = "x-csrf-token"
 #: The methods that change nothing (RFC 9110, section 9.2.1).
@@ -29,18 +33,18 @@ def bearer_token(headers: Mapping[str, str]) -> str:
     :raises MalformedCredential: if there is more than one token, or none after ``Bearer``.
     :raises CredentialTooLarge: if the token is longer than is read.
     """
-    value = headers.get("authorization")
+    return bearer_of(headers.get("authorization"))
+
+
+def bearer_of(value: str | None) -> str:
+    """:func:`bearer_token`, of what the header says; None where there is no such header."""
     if value is None:
         raise MissingCredential(_NEEDED)
     scheme, _, token = value.strip(" \t").partition(" ")
-    token = token.lstrip(" ")
-    # Servers join a header that came twice as "a,b".
-    if scheme.lower() == "bearer" and "," not in token and token.split() == [token]:
-        if len(token) > MAX_TOKEN_LENGTH:
-            raise CredentialTooLarge(MAX_TOKEN_LENGTH)
-        return token
+    if scheme.lower() == "bearer":
+        return _checked(token.lstrip(" "), HEADER)
     if "bearer" in value.lower():
-        raise MalformedCredential("the Authorization header is not one bearer token")
+        raise MalformedCredential(f"{HEADER} is not one bearer token")
     raise MissingCredential(_NEEDED)
 
 
@@ -62,21 +66,20 @@ class Credentials:
 
         :raises MissingCredential: if there is none.
         :raises MalformedCredential: if there is more than one, or something that is not one token.
+        :raises CredentialTooLarge: if it is longer than is read.
         :raises CsrfFailed: if it is in a cookie, the request changes something, and the proof is missing or wrong.
         """
         if self._web.header_alone:
-            return bearer_token(request.headers), "the Authorization header"
-        found = [*self._in_header(request), *self._in_cookie(request), *self._in_query(request)]
+            return bearer_token(request.headers), HEADER
+        found = [*_in_header(request), *self._in_cookie(request), *self._in_query(request)]
         if not found:
             raise MissingCredential(_NEEDED)
         if len(found) > 1:
             raise MalformedCredential("the request carries more than one token; send one, in one place")
         token, place = found[0]
-        if not token:
-            raise MalformedCredential(f"{place} holds no token")
-        if len(token) > MAX_TOKEN_LENGTH:
-            raise CredentialTooLarge(MAX_TOKEN_LENGTH)
-        if place == "the cookie" and request.method not in SAFE_METHODS:
+        if place != HEADER:
+            _checked(token, place)
+        if place == COOKIE and request.method not in SAFE_METHODS:
             self._check_csrf(token, request)
         return token, place
 
@@ -92,21 +95,34 @@ class Credentials:
                 "header X-CSRF-Token"
             )
 
-    def _in_header(self, request: Request) -> list[tuple[str, str]]:
-        try:
-            return [(bearer_token(request.headers), "the Authorization header")]
-        except MissingCredential:
-            return []
-
     def _in_cookie(self, request: Request) -> list[tuple[str, str]]:
         if self._web.cookie is None:
             return []
         pairs = (pair.strip(" \t").partition("=") for pair in request.headers.get("cookie", "").split(";"))
+        found = [(value, COOKIE) for name, _, value in pairs if name == self._web.cookie]
         # An empty one is a cookie that was deleted.
-        return [(value, "the cookie") for name, _, value in pairs if name == self._web.cookie and value]
+        return [] if found == [("", COOKIE)] else found
 
     def _in_query(self, request: Request) -> list[tuple[str, str]]:
         if self._web.query is None:
             return []
         pairs = parse_qsl(request.query, keep_blank_values=True, errors="replace")
-        return [(value, "the query") for name, value in pairs if name == self._web.query]
+        return [(value, QUERY) for name, value in pairs if name == self._web.query]
+
+
+def _in_header(request: Request) -> list[tuple[str, str]]:
+    try:
+        return [(bearer_token(request.headers), HEADER)]
+    except MissingCredential:
+        return []
+
+
+def _checked(token: str, place: str) -> str:
+    """``token`` if it is one token, whatever that token says."""
+    # Servers join a header that came twice as "a,b".
+    if "," in token or token.split() != [token]:
+        hint = "; a '+' is written %2B there" if place == QUERY and " " in token else ""
+        raise MalformedCredential(f"{place} does not hold one token, and nothing else{hint}")
+    if len(token) > MAX_TOKEN_LENGTH:
+        raise CredentialTooLarge(MAX_TOKEN_LENGTH)
+    return token

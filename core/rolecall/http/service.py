@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from ..engine import Call, Engine
@@ -11,7 +11,7 @@ from ..errors import MethodNotAllowed, RolecallError, shown
 from ..roles import Requirement
 from ..tokens import Grant
 from .cors import cors_headers, varies_with
-from .credentials import bearer_token
+from .credentials import bearer_of
 from .messages import Request, Response
 from .problems import problem
 from .routing import Route
@@ -52,7 +52,7 @@ async def _answer(engine: Engine, route: Route, request: Request, read_body: Bod
 
 def admit(
     engine: Engine,
-    headers: Mapping[str, str],
+    authorization: str | None,
     requirement: Requirement,
     session_id: str | None,
     request: Callable[[], Request],
@@ -61,15 +61,19 @@ def admit(
 
     Nothing is raised, by neither. Where the token alone decides, as it mostly does, nothing has to be awaited.
 
+    :param authorization: what the header of this name says, if it is there.
     :param session_id: the session that the route is about; None where it is about none.
     :param request: makes the request, where somebody asks for it.
     """
     if not engine.decides_at_once:
         return admission(engine, request(), requirement, session_id)
     try:
-        return engine.check_token(bearer_token(headers), requirement, session_id)
+        if authorization is not None and authorization.startswith("Bearer "):
+            # As nearly every client writes it. What is no single token does not verify.
+            return engine.check_token(authorization[7:], requirement, session_id)
+        return engine.check_token(bearer_of(authorization), requirement, session_id)
     except RolecallError as error:
-        return _refused_entry(engine, error, session_id, Call(request()))
+        return _refused_entry(engine, _malformed(authorization) or error, session_id, Call(request()))
     except Exception:
         return _ready(failed())
 
@@ -102,6 +106,15 @@ async def enter(engine: Engine, request: Request, requirement: Requirement, sess
 async def _refused_entry(engine: Engine, error: RolecallError, session_id: str | None, call: Call) -> Response:
     await engine.tell_of_refusal(error, session_id, call)
     return refused(error)
+
+
+def _malformed(authorization: str | None) -> RolecallError | None:
+    """What is wrong with the header itself, if anything is."""
+    try:
+        bearer_of(authorization)
+    except RolecallError as error:
+        return error
+    return None
 
 
 async def _ready(response: Response) -> Response:

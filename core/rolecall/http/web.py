@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
 from ..errors import ConfigurationError, shown
 
-_ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
-_DEFAULT_PORTS: Final = {"https": ":443", "http": ":80"}
-# RFC 6265, section 4.1.1: a token; of what may follow the prefix, the plain part.
-_COOKIE: Final = re.compile(r"__Host-[0-9A-Za-z_-]{1,64}")
-_PARAMETER: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
+# What browsers write: ASCII serialisation of an origin (HTML standard, "Origins"), for the schemes that have pages.
+# Compiled when used: most kits have none of them.
+_ORIGIN: Final = r"(https?)://([a-z0-9_.-]+|\[[0-9a-f:]+\])(?::([1-9][0-9]{0,4}))?"
+_LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_USUAL_PORTS: Final = {"https": "443", "http": "80"}
+# What people write instead, and what to do about it; the first that is found is said.
+_MISTAKES: Final = (
+    (r".*\*", "there is no wildcard; list each origin"),
+    (r"null", "sandboxed pages and local files of anybody send it, so it cannot be listed"),
+    (r"(?i)(?!https?://)", "begin it with 'https://'"),
+    (r"[^/]*//[^/?#]*@", "leave out the user"),
+    (r"[^/]*//[^/?#]*[/?#]", "leave out what follows host and port, even if it is only '/'"),
+    (r".*[^\x00-\x7f]", "browsers send such a host in ASCII (Punycode); write it so: 'https://xn--…'"),
+    (r".*[A-Z]", "browsers send it in small letters; write it so"),
+)
+# RFC 6265, section 4.1.1: a token; of what may follow the prefix, the plain part. The companion has "-csrf" behind it.
+_COOKIE: Final = r"__Host-[0-9A-Za-z_-]{1,64}(?<!-csrf)"
+_PARAMETER: Final = r"[0-9A-Za-z_-]{1,64}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Web:
     """What a kit allows to browsers beyond the ``Authorization`` header.
 
@@ -25,61 +41,72 @@ class Web:
     :param query: the name of a query parameter in which tokens are taken (RFC 6750, section 2.3). URLs end up in logs
         and histories: for what can set neither a header nor a subprotocol.
     :param recheck: the seconds after which an open WebSocket's session is looked at again, 0.05 to 60.
-    :param body_timeout: the seconds within which a request's body must have arrived, above 0 and up to 120; for ASGI,
-        where servers set no limit of their own.
+    :param body_timeout: the seconds within which a request's body must have arrived, 0.001 to 120; for ASGI, where
+        servers set no limit of their own.
     :raises ConfigurationError: says which of these is wrong.
     """
 
-    __slots__ = ("body_timeout", "cookie", "header_alone", "origins", "query", "recheck")
+    origins: Collection[str] = frozenset()
+    cookie: str | None = None
+    query: str | None = None
+    recheck: float = 5.0
+    body_timeout: float = 10.0
 
-    def __init__(
-        self,
-        *,
-        origins: Collection[str] = (),
-        cookie: str | None = None,
-        query: str | None = None,
-        recheck: float = 5.0,
-        body_timeout: float = 10.0,
-    ) -> None:
-        if isinstance(origins, str) or not isinstance(origins, Collection):
-            raise ConfigurationError(f"origins is {shown(origins)}; expected a list of origins")
-        for origin in origins:
+    def __post_init__(self) -> None:
+        if isinstance(self.origins, str | bytes) or not isinstance(self.origins, Collection):
+            raise ConfigurationError(f"origins is {shown(self.origins)}; expected a list: ['https://app.example']")
+        for origin in self.origins:
             _check_origin(origin)
-        if cookie is not None and not (isinstance(cookie, str) and _COOKIE.fullmatch(cookie)):
+        if self.cookie is not None and not (isinstance(self.cookie, str) and re.fullmatch(_COOKIE, self.cookie)):
             raise ConfigurationError(
-                f"cookie is {shown(cookie)}; expected a name such as '__Host-rolecall': its prefix makes browsers keep "
-                "the cookie to this host, and to https"
+                f"cookie is {shown(self.cookie)}; expected a name such as '__Host-rolecall': its prefix makes browsers "
+                "keep the cookie to this host, and to https; then 1 to 64 letters, digits, '-' and '_', not ending in "
+                "'-csrf'"
             )
-        if query is not None and not (isinstance(query, str) and _PARAMETER.fullmatch(query)):
-            raise ConfigurationError(f"query is {shown(query)}; expected a parameter's name, such as 'access_token'")
-        _check_seconds("recheck", recheck, 0.05, 60)
-        _check_seconds("body_timeout", body_timeout, 0.001, 120)
-        #: The origins whose pages are served.
-        self.origins: Final = frozenset(origins)
-        #: The name of the cookie that may hold a token, or None.
-        self.cookie: Final = cookie
-        #: The name of the query parameter that may hold a token, or None.
-        self.query: Final = query
-        #: Seconds between two looks at an open WebSocket's session.
-        self.recheck: Final = recheck
-        #: Seconds within which a body must have arrived.
-        self.body_timeout: Final = body_timeout
-        #: Whether tokens come in the ``Authorization`` header, and nowhere else.
-        self.header_alone: Final = cookie is None and query is None
+        if self.query is not None and not (isinstance(self.query, str) and re.fullmatch(_PARAMETER, self.query)):
+            raise ConfigurationError(
+                f"query is {shown(self.query)}; expected a parameter's name, such as 'access_token': 1 to 64 letters, "
+                "digits, '-' and '_'"
+            )
+        _check_seconds("recheck", self.recheck, 0.05, 60)
+        _check_seconds("body_timeout", self.body_timeout, 0.001, 120)
+        object.__setattr__(self, "origins", frozenset(self.origins))
 
-    def __repr__(self) -> str:
-        return f"<Web origins={sorted(self.origins)} cookie={self.cookie!r} query={self.query!r}>"
+    @property
+    def header_alone(self) -> bool:
+        """Whether tokens come in the ``Authorization`` header, and nowhere else."""
+        return self.cookie is None and self.query is None
 
 
 def _check_origin(origin: object) -> None:
-    if not isinstance(origin, str) or not _ORIGIN.fullmatch(origin):
+    if not isinstance(origin, str):
+        raise ConfigurationError(f"{shown(origin)} is no origin; expected a string: 'https://app.example'")
+    for mistake, advice in _MISTAKES:
+        if re.match(mistake, origin):
+            raise ConfigurationError(f"{shown(origin, 80)} is no origin that browsers send: {advice}")
+    match = re.fullmatch(_ORIGIN, origin)
+    if match is None or not _is_host(match[2]) or int(match[3] or 0) > 65535:
         raise ConfigurationError(
-            f"{shown(origin)} is no origin; expected one as browsers write it: scheme, host in small letters, and the "
-            "port where it is not the usual one, for example 'https://app.example'. There is no wildcard"
+            f"{shown(origin, 80)} is no origin that browsers send: expected scheme, host, and the port where it is not "
+            "the usual one: 'https://app.example', 'http://localhost:3000'"
         )
-    scheme, _, host = origin.partition("://")
-    if host.endswith(_DEFAULT_PORTS[scheme]) and not host.endswith("]"):
-        raise ConfigurationError(f"{shown(origin, 80)} names the usual port, which browsers leave out; so leave it out")
+    if match[3] == _USUAL_PORTS[match[1]]:
+        raise ConfigurationError(
+            f"{shown(origin, 80)} is no origin that browsers send: the port is the usual one; leave it out"
+        )
+
+
+def _is_host(host: str) -> bool:
+    """Whether this is a host as browsers write it: of several spellings of an address they send one."""
+    try:
+        if host.startswith("["):
+            return str(IPv6Address(host[1:-1])) == host[1:-1]
+        labels = host.removesuffix(".").split(".")
+        if labels[-1].isdigit() or labels[-1].startswith("0x"):
+            return str(IPv4Address(host)) == host
+    except AddressValueError:
+        return False
+    return len(host) <= 253 and all(re.fullmatch(_LABEL, label) for label in labels)
 
 
 def _check_seconds(name: str, value: object, least: float, most: float) -> None:

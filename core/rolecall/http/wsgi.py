@@ -10,12 +10,14 @@ from .messages import MAX_BODY
 
 #: Where the grant of a request is, in its WSGI environment: that is a request's own.
 GRANT: Final = "rolecall.grant"
+#: Where the header is that holds a token.
+AUTHORIZATION: Final = "HTTP_AUTHORIZATION"
 #: Where the kit is that guards without one of their own ask.
 KIT: Final = "rolecall.kit"
 
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 # Those that are asked for at every request need not be put together each time.
-_VARIABLES = {**_UNPREFIXED, "authorization": "HTTP_AUTHORIZATION"}
+_VARIABLES = {**_UNPREFIXED, "authorization": AUTHORIZATION}
 
 
 class WsgiHeaders(Mapping[str, str]):
@@ -38,7 +40,7 @@ class WsgiHeaders(Mapping[str, str]):
 
     def __iter__(self) -> Iterator[str]:
         for variable in self._environ:
-            if variable.startswith("HTTP_"):
+            if variable.startswith("HTTP_") and variable[5:] not in _UNPREFIXED.values():
                 yield variable[5:].replace("_", "-").lower()
         for name, variable in _UNPREFIXED.items():
             if self._environ.get(variable):
@@ -51,7 +53,12 @@ class WsgiHeaders(Mapping[str, str]):
 def path_of(environ: Mapping[str, Any]) -> str:
     """The path of a request within the app, decoded (PEP 3333, "Unicode issues")."""
     path: str = environ.get("PATH_INFO", "")
-    return path if path.isascii() else path.encode("latin-1").decode("utf-8", "replace")
+    if path.isascii():
+        return path
+    try:
+        return path.encode("latin-1").decode("utf-8", "replace")
+    except UnicodeEncodeError:
+        return path  # a framework around the app has decoded it already
 
 
 def input_of(environ: Mapping[str, Any]) -> Callable[[int], bytes]:

@@ -1,0 +1,97 @@
+"""What a Flask app consists of, for the list of its routes."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import flask
+from werkzeug.routing import Rule
+
+from rolecall.errors import ConfigurationError
+from rolecall.http.listing import Around, Found
+from rolecall.http.marks import guards_of
+
+from .kits import kit_of
+
+_VARIABLE = re.compile(r"<(?:[^<>:]*(?:\([^<>]*\))?:)?([A-Za-z_]\w*)>")
+
+
+def routes_of(app: Any) -> list[Found] | None:
+    """What ``app`` consists of; None if it is no Flask app."""
+    if isinstance(app, flask.Flask):
+        replaced = vars(app).get("wsgi_app")
+        return _routes(app) if replaced is None else [Found("", app=replaced)]
+    owner = app.__self__ if inspect.ismethod(app) else None
+    if isinstance(owner, flask.Flask) and app.__name__ in ("wsgi_app", "__call__"):
+        return _routes(owner)
+    return None
+
+
+def _routes(app: flask.Flask) -> list[Found]:
+    problem = _kit_problem(app)
+    return [_route(app, rule, problem) for rule in app.url_map.iter_rules() if not rule.build_only]
+
+
+def _route(app: flask.Flask, rule: Rule, problem: str | None) -> Found:
+    view = app.view_functions.get(rule.endpoint)
+    params = frozenset(rule.arguments)
+    around = tuple(
+        Around(
+            guard,
+            view,
+            params,
+            spares_own=holder is app,
+            problem=None if getattr(guard, "_kit", None) else problem,
+        )
+        for holder in _holders(app, rule.endpoint)
+        for guard in reversed(guards_of(holder))
+    )
+    return Found(
+        _host(rule) + _VARIABLE.sub(lambda match: _variable(rule, match[1]), rule.rule),
+        _methods(rule),
+        rule.endpoint,
+        view,
+        around,
+        made_by="Flask" if _is_static(rule.endpoint, view) else None,
+        params=params,
+        problem=problem,
+    )
+
+
+def _holders(app: flask.Flask, endpoint: str) -> list[Any]:
+    """The app and the blueprints of an endpoint, in the order in which Flask asks what comes before a request."""
+    parts = endpoint.split(".")[:-1]
+    names = [".".join(parts[: number + 1]) for number in range(len(parts))]
+    return [app, *(app.blueprints[name] for name in names if name in app.blueprints)]
+
+
+def _kit_problem(app: flask.Flask) -> str | None:
+    try:
+        kit_of(app)
+    except ConfigurationError as error:
+        return str(error)
+    return None
+
+
+def _methods(rule: Rule) -> tuple[str, ...]:
+    methods = set(rule.methods or ())
+    if getattr(rule, "provide_automatic_options", False):
+        methods.discard("OPTIONS")  # Flask answers it itself
+    return tuple(sorted(methods))
+
+
+def _variable(rule: Rule, name: str) -> str:
+    converter = getattr(rule, "_converters", {}).get(name)
+    return f"{{{name}}}" if getattr(converter, "part_isolating", True) else f"{{{name}:path}}"
+
+
+def _host(rule: Rule) -> str:
+    host = rule.host or rule.subdomain
+    return f"//{host}" if host else ""
+
+
+def _is_static(endpoint: str, view: Any) -> bool:
+    """Whether Flask made the route by itself, for an app's folder of static files or a blueprint's."""
+    return endpoint.rpartition(".")[2] == "static" and str(getattr(view, "__module__", "")).startswith("flask.")

@@ -1,0 +1,38 @@
+"""What a WSGI app consists of, as far as that can be known, for the list of its routes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from rolecall.http.endpoints import ROUTES
+from rolecall.http.listing import Around, Found
+from rolecall.http.marks import guards_of
+
+from .guards import Guard, GuardedApp
+from .middleware import RolecallMiddleware
+
+_NO_KIT = "this guard has no kit: put RolecallMiddleware(app, kit) around the app, or tell it: require_role(…, kit=kit)"
+
+
+def routes_of(app: Any) -> list[Found] | None:
+    """What ``app`` consists of; None if that is not known here."""
+    if isinstance(app, RolecallMiddleware):
+        own = [Found(app.prefix + route.path, name=route.name, own=route) for route in ROUTES]
+        return [*own, Found("", app=app.app, kits=(app.kit,))]
+    if isinstance(app, GuardedApp):
+        guard = cast("Guard", guards_of(app)[0])
+        around = Around(
+            guard,
+            prefixes=guard.prefixes,
+            methods=guard.methods,
+            public=guard.public,
+            problem=None if guard.kit else _NO_KIT,
+            takes_kit=True,
+        )
+        return [Found("", app=app.app, around=(around,))]
+    mounts = getattr(app, "mounts", None)
+    if isinstance(mounts, Mapping) and callable(getattr(app, "app", None)):
+        # Werkzeug's DispatcherMiddleware, and what is made like it.
+        return [*(Found(prefix, app=mounted) for prefix, mounted in mounts.items()), Found("", app=app.app)]
+    return None
