@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial, wraps
 from typing import Any, TypeVar, cast, overload
 
@@ -30,18 +30,20 @@ from rolecall.http.asgi import (
     send_response,
     uncached,
 )
-from rolecall.http.marks import is_public, mark_guarded, own_route
+from rolecall.http.marks import is_public, mark_guarded, own_route, unwrapped
 from rolecall.http.service import admit
 from rolecall.http.websockets import serve_websocket
 from rolecall.roles import ANY_TOKEN, Requirement
 
-from .kits import check_once, kit_of
+from .kits import check_once, kit_of, routes_of
 from .translation import FRAMEWORK, starlette_response
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | BaseRoute)
 
 #: The path parameter that names the session, unless a guard is told otherwise.
 SESSION_PARAM = "session_id"
+# What FastAPI puts into the scope before it runs dependencies and endpoint.
+_IN_FASTAPI = "fastapi_inner_astack"
 
 
 class Guard:
@@ -95,6 +97,11 @@ class Guard:
 
     def _guarded_endpoint(self, endpoint: Callable[..., Any]) -> Callable[..., Any]:
         is_async = _is_async(endpoint)
+        if inspect.isgeneratorfunction(endpoint) or inspect.isasyncgenfunction(endpoint):
+            raise ConfigurationError(
+                f"a guard cannot protect {_name(endpoint)}, which yields its answer: return a StreamingResponse(…), or "
+                "in FastAPI use Depends(RoleRequired(…))"
+            )
 
         @wraps(endpoint)
         async def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -102,6 +109,8 @@ class Guard:
             if connection is None:
                 # An ASGI app that is a function; or nothing that has a token.
                 return await GuardedApp(self, _as_app(endpoint, args))(*args)
+            if _IN_FASTAPI in connection.scope:
+                _refuse_dependency(guarded, connection.scope)
             if isinstance(connection, WebSocket):
                 return await self._serve_websocket(endpoint, connection, args, kwargs)
             scope = connection.scope
@@ -236,15 +245,17 @@ class GuardedApp:
             await self._guard.serve(self.app, scope, receive, send, seen)
 
 
-def _as_routed(scope: Scope, routes: list[BaseRoute]) -> Scope:
+def _as_routed(scope: Scope, routes: Sequence[BaseRoute]) -> Scope:
     """The scope as the route will have it, whose path parameters and endpoint are not known yet."""
     partly: Scope | None = None
     for route in routes:
         match, child = route.matches(scope)
+        if match is Match.NONE:
+            continue
+        seen = _as_routed({**scope, **child, "route": route}, routes_of(route))
         if match is Match.FULL:
-            return _as_routed({**scope, **child, "route": route}, getattr(route, "routes", None) or [])
-        if match is Match.PARTIAL and partly is None:
-            partly = {**scope, **child, "route": route}
+            return seen
+        partly = partly or seen
     return scope if partly is None else partly
 
 
@@ -282,9 +293,24 @@ def _as_app(endpoint: Callable[..., Any], args: tuple[Any, ...]) -> ASGIApp:
     if len(args) == 3 and isinstance(args[0], dict) and "type" in args[0]:
         return cast("Callable[..., Awaitable[None]]", endpoint)
     raise ConfigurationError(
-        f"the guard of {getattr(endpoint, '__name__', 'an endpoint')} sees no request: let it take one "
+        f"the guard of {_name(endpoint)} sees no request: let it take one "
         "(request: Request), or in FastAPI use Depends(RoleRequired(…))"
     )
+
+
+def _refuse_dependency(guarded: Callable[..., Any], scope: Scope) -> None:
+    """Stop what FastAPI runs as a dependency: it would take the guard's refusal for the value, and go on.
+
+    :raises ConfigurationError: if the endpoint of the route is another one.
+    """
+    if not any(inner is guarded for inner in unwrapped(scope.get("endpoint"))):
+        raise ConfigurationError(
+            f"{_name(guarded)} is a dependency, where a guard cannot stop a request: use Depends(RoleRequired(…))"
+        )
+
+
+def _name(endpoint: Any) -> str:
+    return getattr(endpoint, "__name__", "an endpoint")
 
 
 def _is_async(endpoint: Any) -> bool:
