@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any, TypeVar, cast, overload
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
@@ -31,7 +32,7 @@ from rolecall.http.asgi import (
     uncached,
 )
 from rolecall.http.marks import is_public, mark_guarded, own_route, unwrapped
-from rolecall.http.service import admit
+from rolecall.http.service import GUARDED_CACHE_CONTROL, admit
 from rolecall.http.websockets import serve_websocket
 from rolecall.roles import ANY_TOKEN, Requirement
 
@@ -117,10 +118,14 @@ class Guard:
             waiting = self._enter(scope, scope)
             if waiting is not None and (refusal := await waiting) is not None:
                 return starlette_response(refusal)
-            if is_async:
-                response = await endpoint(*args, **kwargs)
-            else:
-                response = await run_in_threadpool(endpoint, *args, **kwargs)
+            try:
+                if is_async:
+                    response = await endpoint(*args, **kwargs)
+                else:
+                    response = await run_in_threadpool(endpoint, *args, **kwargs)
+            except HTTPException as error:
+                error.headers = _uncached_headers(error.headers)
+                raise
             if isinstance(response, Response):
                 kept_out_of_caches(response.raw_headers)
             return response
@@ -275,6 +280,13 @@ async def _settle(scope: Scope, admission: Coroutine[Any, Any, Grant | messages.
         return entered
     keep_grant(scope, entered)
     return None
+
+
+def _uncached_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    said = dict(headers or {})
+    if not any(name.lower() == "cache-control" for name in said):
+        said["Cache-Control"] = GUARDED_CACHE_CONTROL
+    return said
 
 
 async def _ready(response: messages.Response) -> messages.Response:

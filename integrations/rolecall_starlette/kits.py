@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from starlette.routing import BaseRoute
@@ -52,14 +52,23 @@ def check_once(app: Any) -> None:
     for route in routes:
         if is_bare(getattr(route, "endpoint", None), registered):
             raise ConfigurationError(
-                f"the endpoint of {getattr(route, 'path', '?')!r} has a guard above its route decorator, so its route "
-                "is open; put the guard below the route decorator"
+                f"the route {getattr(route, 'path', '?')!r} has its endpoint without the guard that was put around it "
+                "elsewhere, so the route is open; guard it before the route gets it, below a route decorator or in "
+                "Route(path, require_role(…)(endpoint)), and where it is to be open give it a function of its own"
             )
     setattr(state, _CHECKED, True)
 
 
 def routes_within(app: Any) -> Iterator[BaseRoute]:
     """Every route of an app, and of what it mounts."""
-    for route in getattr(app, "routes", None) or ():
+    for route in routes_of(app):
         yield route
         yield from routes_within(route)
+
+
+def routes_of(app: Any) -> Sequence[BaseRoute]:
+    """The routes directly in an app or a mount, or in a router that FastAPI has included and shows in its own way."""
+    contexts = getattr(app, "effective_route_contexts", None)
+    if contexts is not None:
+        return [context.starlette_route or context for context in contexts()]
+    return getattr(app, "routes", None) or ()

@@ -47,8 +47,9 @@ class Guard:
         methods: Collection[str] = (),
         public: Iterable[str] = (),
     ) -> None:
-        if isinstance(prefixes, str) or isinstance(methods, str) or isinstance(public, str):
-            raise ConfigurationError("prefixes, methods and public are lists: prefixes=['/admin']")
+        for texts in (prefixes, methods, public):
+            if isinstance(texts, str | bytes):
+                raise ConfigurationError("prefixes, methods and public are lists: prefixes=['/admin']")
         self.requirement = requirement
         self.session_param = session_param
         self.kit = kit
@@ -100,8 +101,8 @@ class Guard:
         without = [prefix.text for prefix in self.prefixes if name not in prefix.names]
         if without or not self.prefixes:
             raise ConfigurationError(
-                f"this guard binds the session by {shown(name)}, which {shown(without[0]) if without else 'no prefix'} "
-                f"has; name it in each: prefixes=['/rooms/{{{name}}}']"
+                f"this guard binds the session by {shown(name)}, which is no part of "
+                f"{shown(without[0]) if without else 'any prefix'}; name it in each: prefixes=['/rooms/{{{name}}}']"
             )
 
 
@@ -251,14 +252,8 @@ def protect(app: WSGIApplication, guard: Guard | None = None, *, public: Iterabl
     :param public: exact paths that need no token, for example ``["/health", "/rooms/{room}/poster"]``.
     """
     guard = guard or Guard(ANY_TOKEN, None, SESSION_PARAM)
-    return Guard(
-        guard.requirement,
-        guard.kit,
-        guard.session_param,
-        [prefix.text for prefix in guard.prefixes],
-        guard.methods,
-        [*(path.text for path in guard.public), *public],
-    )(app)
+    prefixes = [prefix.text for prefix in guard.prefixes]
+    return Guard(guard.requirement, guard.kit, guard.session_param, prefixes, guard.methods, public)(app)
 
 
 def current_grant(environ: WSGIEnvironment) -> Grant:

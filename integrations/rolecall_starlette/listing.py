@@ -1,0 +1,327 @@
+"""What a Starlette or FastAPI app consists of, for the list of its routes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
+from starlette.routing import Host, Mount, Router, WebSocketRoute
+
+from rolecall.errors import ConfigurationError
+from rolecall.http.listing import WEBSOCKET, Around, Found, Mistake, inner_app
+from rolecall.http.marks import Guard, guards_of, handler_of
+
+from . import guards
+from .guards import GuardedApp
+from .kits import kit_of
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
+#: The attributes of a FastAPI app that name the routes which it makes by itself.
+_MADE_BY_FASTAPI = ("openapi_url", "docs_url", "redoc_url", "swagger_ui_oauth2_redirect_url")
+
+
+def routes_of(app: Any) -> list[Found] | None:
+    """What ``app`` consists of; None if it is no Starlette app."""
+    return list(_walk(app, _Place())) if isinstance(app, Starlette | Router | GuardedApp) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """A guard around an app or a route.
+
+    :param routes: the ids of the routes that it sees.
+    :param endpoint: the endpoint of the route that it sees last, on the way to what is listed.
+    :param params: the path parameters that it sees on that way.
+    :param app: the app whose kit it asks.
+    """
+
+    guard: Guard
+    routes: frozenset[int]
+    endpoint: Any
+    params: frozenset[str]
+    app: Any
+    spares_own: bool
+
+    def on_the_way(self, route: Any, endpoint: Any, params: frozenset[str]) -> _Layer:
+        if id(route) not in self.routes:
+            # What it does not see, it cannot look into, either.
+            return replace(self, routes=frozenset())
+        return replace(self, endpoint=endpoint, params=self.params | params)
+
+    def around(self) -> Around:
+        problem = None if getattr(self.guard, "_kit", None) else _kit_problem(self.app)
+        return Around(self.guard, self.endpoint, self.params, self.spares_own, problem=problem)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where something stands in an app."""
+
+    path: str = ""
+    name: str = ""
+    params: frozenset[str] = frozenset()
+    layers: tuple[_Layer, ...] = ()
+    endpoint: Any = None
+    app: Any = None
+
+    def within(self, route: Any, path: str, endpoint: Any, name: str = "", original: Any = None) -> _Place:
+        """The place of what a route leads to.
+
+        :param original: the route that this one was made from.
+        """
+        params = frozenset(getattr(route, "param_convertors", {})) - ({"path"} if isinstance(route, Mount) else set())
+        return replace(
+            self,
+            path=self.path + path,
+            name=f"{self.name}{name}",
+            params=self.params | params,
+            layers=tuple(layer.on_the_way(original or route, endpoint, params) for layer in self.layers),
+            endpoint=endpoint,
+        )
+
+    def behind(self, guard: Guard, app: Any, routes: Iterable[Any] = ()) -> _Place:
+        """The same place behind one guard more, which stands around ``app``."""
+        seen = frozenset(id(_original(route)) for route in _visible(routes))
+        spares_own = isinstance(app, Starlette)
+        layer = _Layer(guard, seen, self.endpoint, self.params, app if self.app is None else self.app, spares_own)
+        return replace(self, layers=(*self.layers, layer))
+
+    def around(self) -> tuple[Around, ...]:
+        return tuple(layer.around() for layer in self.layers)
+
+
+def _visible(routes: Iterable[Any]) -> Iterator[Any]:
+    """The routes that a guard sees: by the same attribute as the guard itself."""
+    for route in routes:
+        yield route
+        yield from _visible(getattr(route, "routes", None) or ())
+
+
+def _walk(app: Any, place: _Place) -> Iterator[Found]:
+    if (guarded := _guarded(app)) is not None:
+        yield from _walk(guarded.app, guarded.behind(place))
+    elif isinstance(app, Starlette):
+        place = replace(place, app=app)
+        for middleware in app.user_middleware:
+            if isinstance(middleware.cls, guards.Guard):
+                # What it makes is around the rest of the middleware, through which it sees nothing.
+                place = place.behind(middleware.cls, None)
+        yield from _walk(app.router, place)
+    elif isinstance(app, Router):
+        for guarded in _guarded_within(app.middleware_stack):
+            place = guarded.behind(place)
+        yield from _routes(app, place)
+    elif (inner := inner_app(app)) is not None and _is_known(inner):
+        yield from _walk(inner, place)
+    else:
+        yield Found(place.path, app=app, around=place.around(), params=place.params, problem=_kit_problem(place.app))
+
+
+@dataclass(frozen=True, slots=True)
+class _Guarded:
+    """An app with a guard around it."""
+
+    guard: Guard
+    app: Any
+    routes: Iterable[Any]
+
+    def behind(self, place: _Place) -> _Place:
+        return place.behind(self.guard, self.app, self.routes)
+
+
+def _guarded(app: Any) -> _Guarded | None:
+    if isinstance(app, GuardedApp):
+        return _Guarded(guards_of(app)[0], app.app, app.routes)
+    # A function that is an app gets its guard as endpoints do, and sees no routes.
+    if inspect.isfunction(app) and "rolecall_guard" in vars(app) and hasattr(app, "__wrapped__"):
+        return _Guarded(guards_of(app)[0], app.__wrapped__, ())
+    return None
+
+
+def _guarded_within(app: Any) -> Iterator[_Guarded]:
+    """The guards in a chain of middleware."""
+    while app is not None:
+        guarded = _guarded(app)
+        if guarded is not None:
+            yield guarded
+        app = inner_app(app) if guarded is None else guarded.app
+
+
+def _is_known(app: Any) -> bool:
+    """Whether an app within a middleware is one of those that are known here, or leads to one."""
+    while app is not None:
+        if isinstance(app, Starlette | Router | GuardedApp):
+            return True
+        app = inner_app(app)
+    return False
+
+
+def _routes(router: Router, place: _Place) -> Iterator[Found]:
+    for route in (*router.routes, *getattr(router, "_low_priority_routes", ())):
+        yield from _route(route, place)
+
+
+def _route(route: Any, place: _Place, original: Any = None) -> Iterator[Found]:
+    if isinstance(route, Mount):
+        name = f"{route.name}:" if route.name else ""
+        yield from _walk(route.app, place.within(route, _path(route.path), route.app, name, original))
+    elif isinstance(route, Host):
+        name = f"{route.name}:" if route.name else ""
+        yield from _walk(route.app, place.within(route, f"//{route.host}", route.app, name, original))
+    elif hasattr(route, "effective_route_contexts"):  # FastAPI's include_router
+        yield from _included(route, place)
+    elif _is_front_end(route):
+        yield from _front_ends(route, place, "", route.dependant)
+    else:
+        dependant = getattr(route, "dependant", None)
+        yield from _leaf(route, place, _path(getattr(route, "path", "")), dependant, original)
+
+
+def _included(router: Any, place: _Place) -> Iterator[Found]:
+    for context in (*router.effective_route_contexts(), *getattr(router, "effective_low_priority_routes", tuple)()):
+        original = context.original_route
+        if _is_front_end(original):
+            yield from _front_ends(original, place, context.frontend_prefix, context.dependant)
+            continue
+        lost = [] if isinstance(original, Mount) else list(_guarded_within(getattr(original, "app", None)))
+        for found in _route(context.starlette_route or context, place, original):
+            yield replace(found, mistakes=(*found.mistakes, *map(_lost, lost)))
+
+
+def _is_front_end(route: Any) -> bool:
+    """Whether it is the routes that FastAPI's ``app.frontend(…)`` makes."""
+    return hasattr(route, "routes") and hasattr(route, "dependant")
+
+
+def _front_ends(group: Any, place: _Place, prefix: str, dependant: Any) -> Iterator[Found]:
+    for route in group.routes:
+        yield from _leaf(route, place, f"{prefix}{route.path.rstrip('/')}/{{file:path}}", dependant)
+
+
+def _leaf(route: Any, place: _Place, path: str, dependant: Any, original: Any = None) -> Iterator[Found]:
+    endpoint = getattr(route, "endpoint", None) or getattr(route, "app", None)
+    place = place.within(route, path, endpoint, original=original)
+    for guarded in _guarded_within(getattr(route, "app", None)):
+        # It has been routed: the guard sees all of it.
+        place = place.behind(guarded.guard, guarded.app)
+    view = endpoint
+    while isinstance(view, GuardedApp):
+        view = view.app
+    depended_on, mistakes = _dependencies(dependant, place.app)
+    is_websocket = isinstance(route, WebSocketRoute)
+    own = guards_of(view)
+    if own and dependant is not None and inspect.isroutine(view) and not _takes_connection(dependant):
+        mistakes.append(_NO_REQUEST)
+    if is_websocket and depended_on and not own:
+        mistakes.append(_UNWATCHED)
+    yield Found(
+        place.path,
+        (WEBSOCKET,) if is_websocket else _methods(route, view),
+        place.name + (getattr(route, "name", None) or ""),
+        view,
+        place.around(),
+        tuple(depended_on),
+        made_by="FastAPI" if _is_made_by_fastapi(place.app, path, view) else None,
+        params=place.params,
+        problem=_kit_problem(place.app),
+        mistakes=tuple(mistakes),
+    )
+
+
+def _methods(route: Any, view: Any) -> tuple[str, ...]:
+    listed = getattr(route, "methods", None)
+    if isinstance(view, type) and issubclass(view, HTTPEndpoint):
+        answered = {method for method in _METHODS if handler_of(view, method) is not None}
+        return tuple(sorted(answered & set(listed) if listed else answered))
+    return tuple(sorted(listed or ()))
+
+
+def _dependencies(dependant: Any, app: Any) -> tuple[list[Guard], list[Mistake]]:
+    """The guards among the dependencies of a FastAPI route."""
+    found: list[Guard] = []
+    mistakes: list[Mistake] = []
+    replaced = getattr(app, "dependency_overrides", None) or {}
+    for dependency in _flattened(dependant):
+        call = dependency.call
+        if call in replaced:
+            if guards_of(call):
+                mistakes.append(_OVERRIDDEN)
+            call = replaced[call]
+        while isinstance(call, partial):
+            call = call.func
+        if inspect.isroutine(call) or isinstance(call, type):
+            if guards_of(call):
+                mistakes.append(_GUARDED_DEPENDENCY)
+        else:
+            found += guards_of(call)
+    return found, mistakes
+
+
+def _flattened(dependant: Any) -> Iterator[Any]:
+    for dependency in getattr(dependant, "dependencies", ()):
+        yield dependency
+        yield from _flattened(dependency)
+
+
+def _takes_connection(dependant: Any) -> bool:
+    names = ("request_param_name", "websocket_param_name", "http_connection_param_name")
+    return any(getattr(dependant, name, None) for name in names)
+
+
+def _is_made_by_fastapi(app: Any, path: str, view: Any) -> bool:
+    return getattr(view, "__module__", "") == "fastapi.applications" and path in (
+        getattr(app, name, None) for name in _MADE_BY_FASTAPI
+    )
+
+
+def _original(route: Any) -> Any:
+    return getattr(route, "original_route", route)
+
+
+def _path(path: str) -> str:
+    """A path as every list has it: of the converters only that which takes several segments is told."""
+    parts = []
+    for part in path.split("{"):
+        name, brace, rest = part.partition("}")
+        parts.append(part if not brace or name.endswith(":path") else name.partition(":")[0] + brace + rest)
+    return "{".join(parts)
+
+
+def _kit_problem(app: Any) -> str | None:
+    try:
+        kit_of(app)
+    except ConfigurationError as error:
+        return str(error)
+    return None
+
+
+def _lost(guarded: _Guarded) -> Mistake:
+    return Mistake(
+        "guard_lost",
+        f"FastAPI's include_router makes the route anew, without the guard ({guarded.guard.requirement.scope}) "
+        "that was put around the route object; put the guard on the endpoint, or use Depends(RoleRequired(…))",
+    )
+
+
+_GUARDED_DEPENDENCY = Mistake(
+    "guard_as_dependency",
+    "a dependency of it has a guard, which cannot stop a request there; use Depends(RoleRequired(…))",
+)
+_OVERRIDDEN = Mistake(
+    "guard_overridden", "app.dependency_overrides replaces its guard; leave that to tests, and clear it after them"
+)
+_NO_REQUEST = Mistake(
+    "no_request",
+    "its guard lets nobody in, because FastAPI does not hand it the request; let the endpoint take one "
+    "(request: Request), or use Depends(RoleRequired(…))",
+)
+_UNWATCHED = Mistake(
+    "websocket_dependency",
+    "its dependency lets nobody in, because on a WebSocket it does not see when the grant ends; put @require_role(…) "
+    "below @app.websocket(…)",
+)
