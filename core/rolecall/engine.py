@@ -146,7 +146,6 @@ class State:
             raise WrongSession("the token is for another session than the one asked for")
         return grant
 
-
     def _verify(self, token: bytes, now: float) -> Grant:
         for candidate in self.accept:
             if candidate.recognizes(token):

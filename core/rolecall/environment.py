@@ -12,6 +12,8 @@ from .http.web import Web
 _TEXTS: Final = {
     "ROLECALL_API_KEY": "api_key",
     "ROLECALL_API_SECRET": "api_secret",
+    "ROLECALL_APPLICATION_ID": "application_id",
+    "ROLECALL_PRIVATE_KEY": "private_key",
     "ROLECALL_STORE": "store",
 }
 _LISTS: Final = {"ROLECALL_PLUGINS": "plugins", "ROLECALL_BLOCKED_PLUGINS": "blocked_plugins"}

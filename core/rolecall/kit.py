@@ -12,13 +12,14 @@ from typing import Any, Final, TypeVar
 from .driver import InlineDriver, LoopDriver, drive
 from .engine import Engine, State
 from .environment import read_environment
-from .errors import ConfigurationError, InvalidKey, PluginError, kind, shown
+from .errors import ConfigurationError, PluginError, shown
 from .explain import Explanation
 from .formats import FORMATS, Format, find_format
 from .http.credentials import Credentials
 from .http.messages import Request
 from .http.web import Web
-from .keys import Key, KeyRing, problem_with, refuse_published
+from .issuers import Issuer, credentials_of
+from .keys import KeyRing
 from .loading import checked_names, installed, passed
 from .plugins import PluginInfo, Plugins
 from .roles import ANY_TOKEN, STANDARD_ROLES, Requirement, Role, RoleTable
@@ -26,7 +27,6 @@ from .sessions import ArchiveMode, AsyncSession, MediaMode, Session, SessionIds,
 from .stores import SCHEMES, Store, open_store
 from .tokens import MAX_LEEWAY, ClaimRules, ExpireTime, Grant
 
-_API_KEY: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
 _REQUIRED: Final = {"api_key": "ROLECALL_API_KEY", "api_secret": "ROLECALL_API_SECRET"}
 _NO_ROUTE: Final = Request("GET", "")
 
@@ -41,6 +41,9 @@ class Rolecall:
 
     :param api_key: the project's API key: 1 to 64 letters, digits and ``-``.
     :param api_secret: the project's API secret: at least 32 bytes, known to nobody else.
+    :param application_id: the id of an application of the newer Vonage service, for tokens of the format ``vonage``;
+        instead of key and secret, or beside them.
+    :param private_key: the application's private key: PEM text, or the path of a file with it.
     :param store: where sessions are kept: ``memory://``, ``sqlite:///file.db``, or a :class:`~rolecall.stores.Store`.
     :param plugins: the app's policies: instances, modules, or the names of either (``"package.module:object"``); see
         :mod:`rolecall.hookspecs`.
@@ -48,8 +51,9 @@ class Rolecall:
         True for all, False for none, or the names of those that must be there.
     :param blocked_plugins: names of plugins that are not loaded, wherever they come from.
     :param plugin_config: for each plugin's name, what :meth:`plugin_config` gives it.
-    :param format: how tokens are minted: ``"opentok"`` (a JWT) or ``"t1"`` (the older form).
-    :param accept: the formats that are verified.
+    :param format: how tokens are minted: ``"opentok"`` (a project's JWT), ``"t1"`` (its older form) or ``"vonage"`` (an
+        application's JWT). The first that the credentials allow, unless given.
+    :param accept: the formats that are verified; all that the credentials allow, unless given.
     :param leeway: by how many seconds the clocks of two servers may differ, 0 to 60.
     :param hook_timeout: the seconds that each policy has for its answer; a later one counts as a failure.
     :param clock: returns now, in Unix seconds.
@@ -60,28 +64,30 @@ class Rolecall:
 
     def __init__(
         self,
-        api_key: str,
-        api_secret: str | bytes,
+        api_key: str | None = None,
+        api_secret: str | bytes | None = None,
         *,
+        application_id: str | None = None,
+        private_key: str | bytes | None = None,
         store: str | Store = "memory://",
         plugins: Iterable[object] = (),
         entry_points: bool | Collection[str] = True,
         blocked_plugins: Collection[str] = (),
         plugin_config: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
-        format: str = "opentok",
-        accept: Iterable[str] = ("opentok", "t1"),
+        format: str | None = None,
+        accept: Iterable[str] | None = None,
         leeway: float = 10,
         hook_timeout: float = 5.0,
         clock: Callable[[], float] = time.time,
         trace: bool = False,
         web: Web = Web(),  # noqa: B008 (it does not change)
     ) -> None:
-        problem = problem_with(api_secret)
-        key = None if problem else Key(api_secret)
-        del api_secret  # whatever is raised below, no frame of its traceback holds it
-        if key is None:
-            raise InvalidKey(problem)
-        _check_api_key(api_key)
+        try:
+            project, application = credentials_of(api_key, api_secret, application_id, private_key)
+        finally:
+            del api_secret, private_key  # whatever is raised, no frame of its traceback holds them
+        own = project or application
+        assert own is not None
         _check_leeway(leeway)
         if isinstance(hook_timeout, bool) or not isinstance(hook_timeout, int | float) or not 0 < hook_timeout <= 300:
             raise ConfigurationError(f"hook_timeout is {shown(hook_timeout)}; expected seconds, above 0 and up to 300")
@@ -89,27 +95,25 @@ class Rolecall:
             raise ConfigurationError(f"clock is {shown(clock)}; expected a function that returns Unix seconds")
         if not isinstance(web, Web):
             raise ConfigurationError(f"web is {shown(web)}; expected a rolecall.Web(…)")
-        refuse_published(key)
-        keys = KeyRing([key])
         blocked = checked_names(blocked_plugins)
         loaded = Plugins([*passed(plugins), *installed(entry_points, blocked)], blocked)
         roles = _roles(loaded)
-        formats = _formats(loaded, format, accept, lambda make: make(api_key, keys, ClaimRules(roles, leeway)))
-        self._api_key = api_key
+        formats = _formats(loaded, format, accept, project, application, ClaimRules(roles, leeway))
+        self._api_key = own.id
         self._plugin_config = _frozen_config(plugin_config)
         self._state = State(
-            api_key=api_key,
-            session_ids=SessionIds(api_key, key),
+            api_key=own.id,
+            session_ids=SessionIds(own.id, own.key),
             roles=roles,
             rules=ClaimRules(roles, leeway),
-            mint=formats[format],
-            accept=tuple(formats.values()),
+            mint=formats[0],
+            accept=formats[1:],
             plugins=loaded,
             clock=clock,
             deadline=hook_timeout,
             trace_log=trace,
             web=web,
-            credentials=Credentials(web, key),
+            credentials=Credentials(web, own.key),
             # Last, so that nothing stays open when another argument is wrong.
             store=open_store(store, _registered(loaded, "rolecall_register_stores", SCHEMES)),
         )
@@ -128,6 +132,7 @@ class Rolecall:
     def from_env(cls: type[_Kit], environ: Mapping[str, str] | None = None, **options: Any) -> _Kit:
         """A kit with ``ROLECALL_API_KEY``, ``ROLECALL_API_SECRET``, and whatever else of the environment is set.
 
+        ``ROLECALL_APPLICATION_ID`` and ``ROLECALL_PRIVATE_KEY`` (PEM text or a path) may stand beside or for these;
         ``ROLECALL_STORE``, ``ROLECALL_PLUGINS`` (names, separated by commas), ``ROLECALL_ENTRY_POINTS`` (``all``,
         ``none``, or names), ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's
         configuration, as a JSON object), ``ROLECALL_ORIGINS`` (separated by commas; see :class:`Web`) and
@@ -138,13 +143,15 @@ class Rolecall:
         :raises ConfigurationError: if a variable is missing, or says nothing that can be meant; says which.
         """
         environ = os.environ if environ is None else environ
-        for name, variable in _REQUIRED.items():
-            if name not in options and not environ.get(variable):
-                meant = name.replace("api_", "API ")
-                raise ConfigurationError(
-                    f"the environment variable {variable} is not set; put the project's {meant} there"
-                )
-        return cls(**{**read_environment(environ), **options})
+        options = {**read_environment(environ), **options}
+        if not options.get("application_id"):
+            for name, variable in _REQUIRED.items():
+                if name not in options:
+                    meant = name.replace("api_", "API ")
+                    raise ConfigurationError(
+                        f"the environment variable {variable} is not set; put the project's {meant} there"
+                    )
+        return cls(**options)
 
     @property
     def api_key(self) -> str:
@@ -376,19 +383,38 @@ def _roles(plugins: Plugins) -> RoleTable:
 
 
 def _formats(
-    plugins: Plugins, minted: str, accepted: Iterable[str], make: Callable[[type[Format]], Format]
-) -> dict[str, Format]:
+    plugins: Plugins,
+    minted: str | None,
+    accepted: Iterable[str] | None,
+    project: Issuer | None,
+    application: Issuer | None,
+    rules: ClaimRules,
+) -> tuple[Format, ...]:
+    """The format that is minted, and then all that are accepted, in the order in which they are asked."""
     registered = _registered(plugins, "rolecall_register_formats", FORMATS)
+    if minted is None:
+        minted = "opentok" if project is not None else "vonage"
     find_format(minted, registered)
+    if accepted is None:
+        # The one that can be told by its header comes first.
+        accepted = [*(["vonage"] if application else []), *(["opentok", "t1"] if project else [])]
+        accepted += [] if minted in accepted else [minted]
     if isinstance(accepted, str) or not isinstance(accepted, Iterable):
         raise ConfigurationError(f"accept is {shown(accepted)}; expected a list of formats")
-    formats = {name: make(find_format(name, registered)) for name in accepted}
+    formats: dict[str, Format] = {}
+    for name in accepted:
+        make = find_format(name, registered)
+        issuer = application if name == "vonage" else project
+        if issuer is None:
+            needed = "an application_id and a private_key" if name == "vonage" else "an api_key and an api_secret"
+            raise ConfigurationError(f"the format {name!r} needs {needed}")
+        formats[name] = make(issuer.id, KeyRing([issuer.key]), rules)
     if minted not in formats:
         raise ConfigurationError(
             f"accept is {', '.join(formats) or 'empty'}, without the format {shown(minted)} that the kit mints; "
             "it could not verify its own tokens"
         )
-    return formats
+    return formats[minted], *formats.values()
 
 
 def _registered(plugins: Plugins, hook: str, taken: Collection[str]) -> dict[str, Any]:
@@ -428,14 +454,6 @@ def _requirement(roles: RoleTable, role: str | None, capability: str | None) -> 
     if capability is not None:
         return Requirement.of_capability(capability)
     return ANY_TOKEN if role is None else Requirement.of_role(role, roles)
-
-
-def _check_api_key(api_key: object) -> None:
-    if not isinstance(api_key, str) or not _API_KEY.fullmatch(api_key):
-        raise ConfigurationError(
-            f"api_key is {kind(api_key)}; expected a string of 1 to 64 letters, digits and '-', "
-            'even where the key is a number: api_key="123456"'
-        )
 
 
 def _check_leeway(leeway: object) -> None:

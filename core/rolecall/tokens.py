@@ -140,8 +140,8 @@ class Grant(NamedTuple):
     def layout(self) -> tuple[str, ...]:
         """The initial layout classes of the streams that the bearer publishes."""
         # One SDK joins the classes by "+" where the others put a space.
-        joined: str = self.claims.get("initial_layout_class_list", "")
-        return tuple(joined.replace("+", " ").split())
+        classes: str | tuple[str, ...] = self.claims.get("initial_layout_class_list", "")
+        return tuple(classes.replace("+", " ").split()) if isinstance(classes, str) else classes
 
     def __repr__(self) -> str:
         return f"<Grant {self.role} in {self.session_id!r} until {moment(self.expires_at)} token_id={self.token_id!r}>"

@@ -12,7 +12,8 @@ from ..tokens import ClaimRules, Grant, TokenOptions
 
 
 class Format(Protocol):
-    """One way to write tokens. A format is made with the API key, the key ring and the rules for claims.
+    """One way to write tokens. A format is made with the API key (``vonage``: the application id), its key ring and the
+    rules for claims.
 
     It reads tokens as ASCII bytes of a length that has been checked.
     """
@@ -33,7 +34,7 @@ class Format(Protocol):
         """
 
 
-_FORMATS = {"opentok": "opentok:OpenTokFormat", "t1": "t1:T1Format"}
+_FORMATS = {"opentok": "opentok:OpenTokFormat", "t1": "t1:T1Format", "vonage": "vonage:VonageFormat"}
 
 
 #: The names of the kit's own formats.

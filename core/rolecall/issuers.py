@@ -1,0 +1,89 @@
+"""Who issues tokens: a project with its secret, an application with its private key."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from .errors import ConfigurationError, InvalidKey, kind
+from .keys import Key, RSAKey, problem_with, refuse_published
+
+_API_KEY: Final = r"[0-9A-Za-z-]{1,64}"
+_UUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+
+
+class Issuer(NamedTuple):
+    """One that tokens and session ids are issued for.
+
+    :param id: the API key, or the application's id.
+    :param key: what signs for it.
+    """
+
+    id: str
+    key: Key
+
+
+def credentials_of(
+    api_key: object, api_secret: object, application_id: object, private_key: object
+) -> tuple[Issuer | None, Issuer | None]:
+    """The project and the application that a kit's arguments name; at least one of them is there.
+
+    :raises ConfigurationError: for an argument that is wrong, or that lacks its other half.
+    """
+    try:
+        project = None if api_key is None and api_secret is None else _project(api_key, api_secret)
+        application = None
+        if application_id is not None or private_key is not None:
+            application = _application(application_id, private_key)
+    finally:
+        del api_secret, private_key
+    if project is None and application is None:
+        raise ConfigurationError("a kit needs an api_key and an api_secret, or an application_id and a private_key")
+    return project, application
+
+
+def _project(api_key: object, api_secret: object) -> Issuer:
+    problem = "the project's api_secret is missing" if api_secret is None else problem_with(api_secret)
+    key = None if problem else Key(api_secret)  # type: ignore[arg-type]
+    del api_secret  # whatever is raised below, no frame of its traceback holds it
+    if key is None:
+        raise InvalidKey(problem)
+    if not isinstance(api_key, str) or not re.fullmatch(_API_KEY, api_key):
+        raise ConfigurationError(
+            f"api_key is {kind(api_key)}; expected a string of 1 to 64 letters, digits and '-', "
+            'even where the key is a number: api_key="123456"'
+        )
+    refuse_published(key)
+    return Issuer(api_key, key)
+
+
+def _application(application_id: object, private_key: object) -> Issuer:
+    try:
+        if private_key is None:
+            raise InvalidKey("the application's private_key is missing: PEM text, or the path of a file with it")
+        key = RSAKey(_pem(private_key))
+    finally:
+        del private_key
+    if not isinstance(application_id, str) or not re.fullmatch(_UUID, application_id):
+        raise ConfigurationError(
+            f"application_id is {kind(application_id)}; expected a UUID in small letters, as the service's dashboard "
+            "shows it"
+        )
+    return Issuer(application_id, key)
+
+
+def _pem(private_key: object) -> str | bytes:
+    """PEM text itself, or what is in the file of this path."""
+    if not isinstance(private_key, str | bytes):
+        raise InvalidKey(f"private_key is {kind(private_key)}; expected PEM text, or the path of a file with it")
+    text = private_key if isinstance(private_key, str) else private_key.decode("utf-8", "replace")
+    if "-----BEGIN" in text or "\n" in text:
+        # An environment variable may hold the line ends as two characters.
+        return text.replace("\\n", "\n").strip()
+    try:
+        with open(text, "rb") as file:
+            return file.read()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no path"
+        # What was meant for a key may stand where the path should be: it is not quoted.
+        raise InvalidKey(f"private_key is neither PEM text nor the path of a file that can be read: {reason}") from None
