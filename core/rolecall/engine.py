@@ -17,6 +17,7 @@ from .errors import (
     InvalidToken,
     MalformedToken,
     PolicyDenied,
+    PolicyFault,
     RevokedToken,
     RolecallError,
     SessionEnded,
@@ -363,14 +364,29 @@ class Engine:
             request = SessionRequest(*properties, actor=call.actor, http=call.http)
             await self._vote(state.plugins.vote_session, request, call)
         place, media, archive, encrypted = properties
+        session_id = await self._provided_session(SessionRequest(*properties, actor=call.actor, http=call.http))
         now = state.clock()
-        session_id = state.session_ids.make(place, media, now)
+        if session_id is None:
+            session_id = state.session_ids.make(place, media, now)
         record = SessionRecord(session_id, place, media, archive, encrypted, now)
         if self._writes_inline:
             state.store.add_session(record)
         else:
             await self._driver.run(state.store.add_session, record)
         return record
+
+    async def _provided_session(self, request: SessionRequest) -> str | None:
+        """The id of a session that a plugin creates elsewhere."""
+        state = self.state
+        if not state.plugins.create_session:
+            return None
+        session_id = await voting.provide_session(state.plugins.create_session, request, self._driver, state.deadline)
+        if session_id is not None:
+            try:
+                state.session_ids.check(session_id)
+            except InvalidSessionId as error:
+                raise PolicyFault(f"a plugin created a session that is not of this kit: {error}").at("session") from None
+        return session_id
 
     async def _decide_token(
         self,

@@ -192,6 +192,16 @@ def rolecall_vote_session(request: SessionRequest) -> Vote:
 
 
 @hookspec
+def rolecall_create_session(request: SessionRequest) -> str | None:
+    """Create a session somewhere else, once the votes allow it: at the service that carries its media.
+
+    Return the new session's id, which must be one of the kit's API key, or None for "not mine": without an answer the
+    kit makes the id itself. Two plugins that both create one, an exception, or anything else returned refuse the
+    request; an error of the kit's own is answered as it is.
+    """
+
+
+@hookspec
 def rolecall_vote_token(request: TokenRequest) -> Vote:
     """Vote on a token; an :class:`~rolecall.Allow` may carry limits.
 

@@ -61,6 +61,7 @@ class Plugins:
 
     __slots__ = (
         "_manager",
+        "create_session",
         "identify",
         "leaves_tokens_alone",
         "loaded",
@@ -78,6 +79,7 @@ class Plugins:
         #: What was loaded, by name.
         self.loaded = tuple(sorted(infos))
         self.identify = self._implementations("rolecall_identify")
+        self.create_session = self._implementations("rolecall_create_session")
         self.vote_session = self._implementations("rolecall_vote_session")
         self.vote_token = self._implementations("rolecall_vote_token")
         self.vote_access = self._implementations("rolecall_vote_access")

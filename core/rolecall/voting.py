@@ -12,7 +12,7 @@ from typing import Any, Final
 from . import strict_json
 from .driver import Driver
 from .errors import PluginError, PolicyFault, RolecallError, printable, shown
-from .hookspecs import Actor, Event, TokenRequest
+from .hookspecs import Actor, Event, SessionRequest, TokenRequest
 from .http.messages import Request
 from .plugins import BUILT_IN, Implementation
 from .policy import Allow, Ballot, Decision, Deny, Limit
@@ -83,6 +83,28 @@ async def identify(
     return actor
 
 
+async def provide_session(
+    implementations: Collection[Implementation], request: SessionRequest, driver: Driver, deadline: float
+) -> str | None:
+    """The id of the session that a plugin has created elsewhere; None if none does that.
+
+    :raises PolicyFault: if a plugin fails, answers something else than an id, or two have created one.
+    :raises RolecallError: of the kit's own, as a plugin raised it.
+    """
+    created: str | None = None
+    for implementation in implementations:
+        answer = await _answer(implementation, request, driver, deadline, _provider_fault)
+        if answer is None:
+            continue
+        if not isinstance(answer, str):
+            _discard(answer)
+            raise _provider_fault(implementation, f"it returned {shown(answer)}; expected a session id or None")
+        if created is not None:
+            raise _provider_fault(implementation, "another plugin has created the session already")
+        created = answer
+    return created
+
+
 async def claims(
     implementations: Collection[Implementation], request: TokenRequest, driver: Driver, deadline: float
 ) -> dict[str, Any]:
@@ -133,6 +155,8 @@ async def _answer(
         answer = await _wait(implementation, request, driver, deadline)
     except BaseException as error:
         driver.pass_through(error)
+        if fault is _provider_fault and isinstance(error, RolecallError):
+            raise  # what the service behind it says is for the caller to read
         _log_stack(implementation.plugin, error)
         raise fault(implementation, _raised(error, deadline)) from error
     seconds = perf_counter() - started
@@ -235,6 +259,10 @@ def _log_stack(plugin: str, error: BaseException) -> None:
     logging.getLogger("rolecall").error(
         "the plugin %r raised %s at\n%s", plugin, type(error).__name__, "\n".join(frames)
     )
+
+
+def _provider_fault(implementation: Implementation, fault: str) -> PolicyFault:
+    return PolicyFault(f"the plugin {implementation.plugin!r} failed to create a session: {fault}").at("session")
 
 
 def _identify_fault(implementation: Implementation, fault: str) -> PolicyFault:
