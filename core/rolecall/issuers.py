@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final, NamedTuple
 
 from .errors import ConfigurationError, InvalidKey, kind
-from .keys import Key, RSAKey, problem_with, refuse_published
+from .keys import Key, RSAKey, problem_with, refuse_published, refuse_published_private
 
+#: The most bytes that are read of a key's file; a key of 16,384 bits has 12,500.
+_MAX_FILE: Final = 65_536
 _API_KEY: Final = r"[0-9A-Za-z-]{1,64}"
 _UUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
@@ -58,32 +61,41 @@ def _project(api_key: object, api_secret: object) -> Issuer:
 
 
 def _application(application_id: object, private_key: object) -> Issuer:
+    pem = _pem(private_key)
+    del private_key
+    if isinstance(pem, str):
+        raise InvalidKey(pem)
     try:
-        if private_key is None:
-            raise InvalidKey("the application's private_key is missing: PEM text, or the path of a file with it")
-        key = RSAKey(_pem(private_key))
+        key = RSAKey(pem)
     finally:
-        del private_key
+        del pem
     if not isinstance(application_id, str) or not re.fullmatch(_UUID, application_id):
         raise ConfigurationError(
-            f"application_id is {kind(application_id)}; expected a UUID in small letters, as the service's dashboard "
-            "shows it"
+            f"application_id is {'missing' if application_id is None else kind(application_id)}; "
+            "expected a UUID in small letters, as the service's dashboard shows it"
         )
+    refuse_published_private(key)
     return Issuer(application_id, key)
 
 
-def _pem(private_key: object) -> str | bytes:
-    """PEM text itself, or what is in the file of this path."""
+def _pem(private_key: object) -> bytes | str:
+    """PEM as bytes, out of a file if a path was given; as text, what is wrong.
+
+    Returned, so that no frame of a traceback holds what was given, and not quoted: it may be a key all the same.
+    """
+    if isinstance(private_key, os.PathLike):
+        private_key = os.fspath(private_key)
+    if not private_key and (private_key is None or isinstance(private_key, str | bytes)):
+        return "the application's private_key is missing: PEM text, or the path of a file with it"
     if not isinstance(private_key, str | bytes):
-        raise InvalidKey(f"private_key is {kind(private_key)}; expected PEM text, or the path of a file with it")
-    text = private_key if isinstance(private_key, str) else private_key.decode("utf-8", "replace")
-    if "-----BEGIN" in text or "\n" in text:
-        # An environment variable may hold the line ends as two characters.
-        return text.replace("\\n", "\n").strip()
-    try:
-        with open(text, "rb") as file:
-            return file.read()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "no path"
-        # What was meant for a key may stand where the path should be: it is not quoted.
-        raise InvalidKey(f"private_key is neither PEM text nor the path of a file that can be read: {reason}") from None
+        return f"private_key is {kind(private_key)}; expected PEM text, or the path of a file with it"
+    material = private_key if isinstance(private_key, bytes) else private_key.encode("utf-8", "replace")
+    if b"-----BEGIN" not in material and b"\n" not in material:
+        try:
+            with open(private_key, "rb") as file:
+                material = file.read(_MAX_FILE)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "no path"
+            return f"private_key is neither PEM text nor the path of a file that can be read: {reason}"
+    # An environment variable may hold the line ends as two characters each.
+    return material.replace(b"\\r", b"").replace(b"\\n", b"\n")

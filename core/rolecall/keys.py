@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
-from jwt.algorithms import HMACAlgorithm, RSAAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from jwt.algorithms import HMACAlgorithm
 from jwt.exceptions import InvalidKeyError
 
 from . import base64url
@@ -113,29 +116,34 @@ class RSAKey(Key):
     __slots__ = ("_private", "_public")
 
     def __init__(self, pem: str | bytes, kid: str | None = None) -> None:
-        """Loaded once: to load it at each call takes fifty times as long as to sign.
+        """Loaded once: to load it at each call takes far longer than to sign.
 
-        :param pem: the private key as PEM text, unencrypted, of at least 2,048 bits.
+        :param pem: the private key as PEM text (PKCS #8 or PKCS #1), unencrypted, of at least 2,048 bits.
         :param kid: at most 128 ASCII characters.
         :raises InvalidKey: for anything else.
         """
-        _check_kid(kid)
         loaded = _private_rsa_key(pem)
+        del pem  # whatever is raised below, no frame of its traceback holds it
         if isinstance(loaded, str):
-            del pem  # the traceback's frames hold it
             raise InvalidKey(loaded)
+        _check_kid(kid)
         self._private = loaded
         self._public = loaded.public_key()
         self.algorithm = "RS256"
         self.kid = kid
 
     def sign(self, message: bytes) -> bytes:
-        return _RS256.sign(message, self._private)
+        return self._private.sign(message, _PADDING, _HASH)
 
     def verify(self, message: bytes, signature: bytes) -> bool:
-        return _RS256.verify(message, self._public, signature)
+        try:
+            self._public.verify(signature, message, _PADDING, _HASH)
+        except InvalidSignature:
+            return False
+        return True
 
     def derive(self, purpose: str) -> bytes:
+        # Of the key itself and not of its PEM text, which has several spellings.
         numbers = self._private.private_numbers()
         secret = numbers.d.to_bytes((self._private.key_size + 7) // 8)
         return hmac.digest(secret, b"rolecall:" + purpose.encode(), "sha256")
@@ -144,7 +152,8 @@ class RSAKey(Key):
         raise InvalidKey("a format with a MAC needs a secret, not a private key")
 
 
-_RS256: Final = RSAAlgorithm(RSAAlgorithm.SHA256)
+_PADDING: Final = PKCS1v15()
+_HASH: Final = SHA256()
 
 
 def _private_rsa_key(pem: object) -> RSAPrivateKey | str:
@@ -152,17 +161,65 @@ def _private_rsa_key(pem: object) -> RSAPrivateKey | str:
     if not isinstance(pem, str | bytes):
         return f"a private key is PEM text, not {type(pem).__name__}"
     try:
-        key = _RS256.prepare_key(pem)
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidKeyError):
-        return (
-            "the private key cannot be read; expected unencrypted PEM of an RSA key, which begins with "
-            "'-----BEGIN PRIVATE KEY-----'"
-        )
+        text = pem.encode() if isinstance(pem, str) else pem
+        key = load_pem_private_key(text, password=None)
+    except TypeError:
+        return "the private key is encrypted; decrypt it with: openssl pkey -in encrypted.pem -out private.pem"
+    except (ValueError, UnsupportedAlgorithm):
+        return _unreadable(pem)
     if not isinstance(key, RSAPrivateKey):
-        return "this is a public key; to sign tokens the private key is needed"
+        return "the private key is of another kind; RS256 needs an RSA key"
     if key.key_size < MIN_RSA_BITS:
         return f"the RSA key has {key.key_size} bits; at least {MIN_RSA_BITS} are needed"
+    if _has_weak_primes(key.public_key().public_numbers().n):
+        return "the RSA key was made by a faulty generator (ROCA, CVE-2017-15361) and can be worked out; make a new one"
     return key
+
+
+def _unreadable(pem: str | bytes) -> str:
+    text = pem if isinstance(pem, str) else pem.decode("latin-1")
+    if "PRIVATE KEY-----" not in text and re.search("-----BEGIN [A-Z0-9 ]*(PUBLIC KEY|CERTIFICATE)-----", text):
+        return "this is a public key or a certificate; to sign tokens the private key is needed"
+    return (
+        "the private key cannot be read; expected PEM of an RSA key, which begins with '-----BEGIN PRIVATE KEY-----' "
+        "or '-----BEGIN RSA PRIVATE KEY-----'"
+    )
+
+
+def _has_weak_primes(modulus: int) -> bool:
+    # Each prime of such a key, and so their product, is a power of 65537 modulo each of the first 39 primes
+    # (Nemec et al., The Return of Coppersmith's Attack, 2017). Of other keys hardly one in 10^8 is.
+    return all(modulus % prime in {pow(65537, n, prime) for n in range(prime)} for prime in _SMALL_PRIMES)
+
+
+_SMALL_PRIMES: Final = [prime for prime in range(2, 168) if all(prime % n for n in range(2, prime))]
+
+# SHA-256 of the moduli of private keys that stand in standards, documentation and tests.
+_PUBLISHED_MODULI: Final = frozenset(
+    {
+        # RFC 7515, appendix A.2
+        "26d6872d476b20e7eaa7cc894dcbc03f2347e88fb8cb46066642213cacf257d5",
+        # RFC 7520, section 3.4
+        "91c2c702c0240040ba2a82a55357ac081cbac4b463632d77efa71d25b2c2b2a2",
+        # the Wycheproof test vectors
+        "485334f87073ef7df5ac02350e79e86b8261e0d1433b2705a856364a38cc9f1a",
+        "a8696928b5b69c9e63f7d52da8d1f50f1d3db3098bcf17263265902aefe62df2",
+        "792df356fc6850c8e7840326a94d9ee04fe7ed91bf4436ce94715ef52d3c10c2",
+        "c1e39ea6f4d3d966a5fcda9393e33d6e6773d0527804ead9cf25645500120d41",
+        # the examples of jwt.io
+        "2da8a492573f9cd453d9a68d7a24c62b4c2c8bd0c3497283ff438b606f65e0d3",
+        # the tests of Vonage's SDK for Node.js
+        "f592e45219dc5b953a3096fcf9b3689888497d2f91a1ad3efdc3db20a769ec3c",
+    }
+)
+
+
+def refuse_published_private(key: RSAKey) -> None:
+    """Stop start-up on a private key that is publicly known."""
+    numbers = key._public.public_numbers()
+    modulus = numbers.n.to_bytes((numbers.n.bit_length() + 7) // 8)
+    if hashlib.sha256(modulus).hexdigest() in _PUBLISHED_MODULI:
+        raise InvalidKey("the private key is publicly known; make one of your own, or let the service make it")
 
 
 class KeyRing:

@@ -65,7 +65,9 @@ class VonageFormat:
                 f"the token's application_id is {shown(claims.get('application_id'))}, not this kit's application"
             )
         if not _is_for_a_client(claims):
-            raise WrongTokenKind("the token is not for a client: its scope, its session_id or its sub is another's")
+            raise WrongTokenKind(
+                f"the token is not for a client: it needs a scope, a session_id, the sub {_SUBJECT!r}, and no other acl"
+            )
         token_id = claims.get("jti")
         if "jti" not in claims:
             token_id = hashlib.sha256(jws.split(token)[0]).hexdigest()
@@ -83,10 +85,14 @@ class VonageFormat:
 
 def _is_for_a_client(claims: dict[str, Any]) -> bool:
     # The SDK for Python writes "subject", the one for Node "sub". A credential for the service's API has neither
-    # session nor scope.
-    subjects = [claims[name] for name in ("sub", "subject") if name in claims]
-    is_for_video = bool(subjects) and all(subject == _SUBJECT for subject in subjects)
-    return is_for_video and "scope" in claims and "session_id" in claims
+    # session nor scope, and one for another of its products has paths of its own.
+    return (
+        "scope" in claims
+        and "session_id" in claims
+        and ("sub" in claims or "subject" in claims)
+        and claims.get("sub", _SUBJECT) == claims.get("subject", _SUBJECT) == _SUBJECT
+        and claims.get("acl", _ACL) == _ACL
+    )
 
 
 @lru_cache(64)

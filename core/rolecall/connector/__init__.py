@@ -1,0 +1,30 @@
+"""Sessions and moderation at a remote OpenTok-compatible service."""
+
+from .faults import (
+    NotFoundAtService,
+    ServiceAnswerInvalid,
+    ServiceBusy,
+    ServiceClockSkew,
+    ServiceCredentialsRefused,
+    ServiceDown,
+    ServiceFault,
+    ServiceRefused,
+    ServiceTimeout,
+    ServiceUnreachable,
+)
+from .service import AsyncRemoteService, RemoteService
+
+__all__ = [
+    "AsyncRemoteService",
+    "NotFoundAtService",
+    "RemoteService",
+    "ServiceAnswerInvalid",
+    "ServiceBusy",
+    "ServiceClockSkew",
+    "ServiceCredentialsRefused",
+    "ServiceDown",
+    "ServiceFault",
+    "ServiceRefused",
+    "ServiceTimeout",
+    "ServiceUnreachable",
+]

@@ -1,0 +1,227 @@
+"""What the answers of a service, and the failures on the way to it, mean. Nothing here waits."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+from ..errors import RolecallError, shown
+from .answers import Unreadable
+from .calls import Call
+from .faults import (
+    NotFoundAtService,
+    ServiceAnswerInvalid,
+    ServiceBusy,
+    ServiceClockSkew,
+    ServiceCredentialsRefused,
+    ServiceDown,
+    ServiceFault,
+    ServiceRefused,
+    ServiceTimeout,
+    ServiceUnreachable,
+)
+
+Result = TypeVar("Result")
+
+#: Clocks that differ by fewer seconds are not what a credential is refused for.
+MAX_SKEW: Final = 10
+#: The statuses of a service that is only for the moment out of order.
+PASSING: Final = (429, 502, 503, 504)
+
+_PROXY_WANTS_CREDENTIALS: Final = 407
+
+
+class Answer(NamedTuple):
+    """An answer of a service; header names are in small letters."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+class Failure(NamedTuple):
+    """What an attempt failed with: returned, so that no frame of a traceback holds a credential or an answer.
+
+    :param error: what the caller is to see.
+    :param unsent: whether the request cannot have reached the service.
+    :param passing: whether another attempt may do better.
+    :param wait: the seconds that the service asks to be left alone for.
+    """
+
+    error: RolecallError
+    unsent: bool = False
+    passing: bool = False
+    wait: float | None = None
+
+    def concluded(self, call: Call[Any], attempts: int) -> Failure:
+        """This, as the last word on ``call``: its message says what was tried, and what is not known."""
+        message = str(self.error)
+        if attempts > 1:
+            message += f" ({attempts} attempts)"
+        is_open = isinstance(self.error, ServiceTimeout | ServiceUnreachable | ServiceDown) and not self.unsent
+        if is_open and not call.repeatable:
+            message += "; it may have been carried out all the same"
+        self.error.args = (message,)
+        return self
+
+
+class Outcomes:
+    """Says of one service what its answers and failures come to.
+
+    :param peer: what connections are made to: the service, or the proxy on the way to it.
+    :param clock: returns now, in Unix seconds.
+    """
+
+    def __init__(self, api_url: str, peer: str, timeout: float, clock: Callable[[], float]) -> None:
+        self._service = f"the service at {api_url}"
+        self._peer = peer
+        self._timeout = timeout
+        self._clock = clock
+
+    def judged(self, call: Call[Result], answer: Answer) -> Result | Failure:
+        """The result of a call that was answered."""
+        status = answer.status
+        if status in (200, 201, 204):
+            try:
+                return call.read(answer.headers.get("content-type", ""), answer.body)
+            except Unreadable as problem:
+                return self.invalid(str(problem))
+        if status == 404 and call.if_not_found is not None:
+            return call.if_not_found()
+        return self._refused(call, answer)
+
+    def _refused(self, call: Call[Any], answer: Answer) -> Failure:
+        status = answer.status
+        if status in (401, 403):
+            return Failure(self._credentials_refused(status, answer.headers.get("date")))
+        if status == 404 and call.is_about_existing:
+            return Failure(NotFoundAtService(f"{self._service} knows no such session, connection or stream"))
+        if status == 404:
+            return self.invalid("it has no such route (404); check api_url")
+        if status == _PROXY_WANTS_CREDENTIALS:
+            return self.refused_by_proxy(status)
+        if status == 429 or status >= 500:
+            return self._out_of_order(answer)
+        if 300 <= status < 400:
+            where = _target(answer.headers)
+            return self.invalid(f"it is a redirect ({status}){where}, which is not followed; check api_url")
+        if status >= 400:
+            return Failure(ServiceRefused(f"{self._service} refused the request with status {status}"))
+        return self.invalid(f"its status is {status}; expected 200 or 204")
+
+    def _credentials_refused(self, status: int, date: str | None) -> ServiceCredentialsRefused:
+        refused = f"{self._service} refused the API key and secret ({status})"
+        mistake = "check that both are of the same project, and not the account's"
+        theirs = _moment(date)
+        if theirs is None:
+            return ServiceCredentialsRefused(f"{refused}: {mistake}")
+        ahead = self._clock() - theirs
+        if abs(ahead) < MAX_SKEW:
+            return ServiceCredentialsRefused(f"{refused}: {mistake}; the clocks agree within {MAX_SKEW} s")
+        side = "ahead of" if ahead > 0 else "behind"
+        return ServiceClockSkew(
+            f"{refused}: this server's clock is {abs(ahead):.0f} s {side} the service's; set it right, and if the "
+            f"service still refuses, {mistake}",
+            ahead,
+        )
+
+    def _out_of_order(self, answer: Answer) -> Failure:
+        status, wait = answer.status, _retry_after(answer.headers, self._clock())
+        later = "" if wait is None else f", and asks for {wait:.0f} s of patience"
+        if status == 429:
+            error: ServiceFault = ServiceBusy(f"{self._service} takes no more requests for now (429){later}")
+        else:
+            error = ServiceDown(f"{self._service} is out of order: it answered {status}{later}")
+        return Failure(error, passing=status in PASSING, wait=wait)
+
+    def invalid(self, why: str) -> Failure:
+        """The answer is not one of such a service."""
+        return Failure(ServiceAnswerInvalid(f"{self._service} did not answer as an OpenTok-compatible one: {why}"))
+
+    def no_connection_in_time(self, seconds: float) -> Failure:
+        error = ServiceTimeout(f"no connection to {self._peer} could be made within {seconds:.3g} s")
+        return Failure(error, unsent=True, passing=True)
+
+    def no_answer_in_time(self, began: bool) -> Failure:
+        what = "began to answer, but did not finish" if began else "did not answer"
+        return Failure(ServiceTimeout(f"{self._service} {what} within {self._timeout:g} s"))
+
+    def no_connection(self, error: Exception) -> Failure:
+        why, passing = _reason(error)
+        unreachable = ServiceUnreachable(f"no connection to {self._peer} could be made: {why}")
+        return Failure(unreachable, unsent=True, passing=passing)
+
+    def refused_by_proxy(self, status: int | None) -> Failure:
+        """The proxy made no connection to the service, and answered with ``status`` instead."""
+        answered = "" if status is None else f" ({status})"
+        wants = status == _PROXY_WANTS_CREDENTIALS
+        why = "wants other credentials" if wants else "made no connection to it"
+        error = ServiceUnreachable(f"{self._service} cannot be reached: the proxy {why}{answered}")
+        return Failure(error, unsent=True, passing=not wants)
+
+    def broken(self, began: bool) -> Failure:
+        """The connection ended before the answer did."""
+        when = "in the middle of its answer" if began else "before it answered"
+        return Failure(ServiceUnreachable(f"the connection to {self._service} broke {when}"), passing=True)
+
+    def unexpected(self, error: Exception) -> Failure:
+        return Failure(ServiceFault(f"the request to {self._service} failed: {type(error).__name__}"))
+
+
+def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """The seconds that an answer asks for (RFC 9110, section 10.2.3)."""
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    moment = _moment(text)
+    if moment is None:
+        return None
+    # By the service's own clock, where it tells it.
+    theirs = _moment(headers.get("date"))
+    return max(0.0, moment - (now if theirs is None else theirs))
+
+
+def _moment(date: str | None) -> float | None:
+    if not date:
+        return None
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, OverflowError, OSError):
+        return None
+
+
+def _target(headers: Mapping[str, str]) -> str:
+    """Where a redirect leads: the host alone, as the rest may hold what was sent."""
+    try:
+        host = urlsplit(headers.get("location", "")).hostname
+    except ValueError:
+        return ""
+    return f" to {shown(host, 60)}" if host else ""
+
+
+def _reason(error: BaseException | None) -> tuple[str, bool]:
+    """Why a connection could not be made, and whether another attempt may do better."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not valid ({cause.verify_message})", False
+        if isinstance(cause, ssl.SSLError):
+            return "it speaks no TLS that this server accepts", False
+        if isinstance(cause, socket.gaierror):
+            return "its name cannot be resolved", True
+        if isinstance(cause, ConnectionRefusedError):
+            return "it refused the connection", True
+        if isinstance(cause, ConnectionError):
+            return "it closed the connection", True
+    return "the network does not lead there", True
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and len(found) < 10:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found

@@ -1,0 +1,219 @@
+"""The remote service, for sync code and for async code."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, TypeVar
+
+from ..driver import BackgroundLoop
+from ..errors import ConfigurationError, InvalidKey, shown
+from ..issuers import credentials_of
+from ..sessions import ArchiveMode, MediaMode
+from . import calls
+from .transport import Transport
+
+Result = TypeVar("Result")
+_Service = TypeVar("_Service", bound="RemoteService")
+
+#: The service of the published SDKs.
+OPENTOK: Final = "https://api.opentok.com"
+_MAX_TIMEOUT: Final = 300
+_MAX_RETRIES: Final = 10
+# Beyond the time-out of a call, which ends it first.
+_GRACE: Final = 5.0
+
+
+class RemoteService:
+    """Sessions and moderation at a remote OpenTok-compatible service.
+
+    Each call has a connection and a credential of its own, so one instance serves all threads, event loops and
+    forked workers. The sync methods run the async ones on an event loop in the background, because only there a
+    whole call, the resolving of names included, can be held to its time.
+
+    :param api_key: the project's API key at the service.
+    :param api_secret: the project's API secret at the service.
+    :param api_url: where the service is: scheme, host, and a path if its routes are below one.
+    :param timeout: the seconds that a call may take as a whole, with repetitions and the pauses between them; above 0
+        and up to 300. Half of them for making a connection.
+    :param retries: how often a call is repeated, 0 to 10, where that is safe: what is only read and the creation of a
+        session after most failures, all others only if the request cannot have been sent.
+    :param proxy: the URL of a proxy, ``http://user:password@host:port``; unless given, what the environment says
+        (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``).
+    :param clock: returns now, in Unix seconds.
+    :raises ConfigurationError: says which argument is wrong; also if httpx is not installed.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        api_secret: str | bytes,
+        api_url: str = OPENTOK,
+        *,
+        timeout: float = 5.0,
+        retries: int = 2,
+        proxy: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        try:
+            project = None if api_secret is None else credentials_of(api_key, api_secret, None, None)[0]
+            if project is None:
+                raise InvalidKey("the project's api_secret is missing")
+            _check_numbers(timeout, retries)
+            if not callable(clock):
+                raise ConfigurationError(f"clock is {shown(clock)}; expected a function that returns Unix seconds")
+            transport = Transport(project, api_url, timeout=timeout, retries=retries, proxy=proxy, clock=clock)
+        finally:
+            del api_secret, api_url, proxy  # whatever is raised, no frame of its traceback holds them
+        #: The same methods for async code: ``await service.aio.create_session()``.
+        self.aio = AsyncRemoteService(project.id, transport)
+        self._background = BackgroundLoop()
+        self._deadline = timeout + _GRACE
+
+    @property
+    def api_key(self) -> str:
+        """The project's API key."""
+        return self.aio.api_key
+
+    @property
+    def api_url(self) -> str:
+        """Where the service is."""
+        return self.aio.api_url
+
+    def create_session(
+        self,
+        location: str | None = None,
+        media_mode: str = MediaMode.RELAYED,
+        archive_mode: str = ArchiveMode.MANUAL,
+        e2ee: bool = False,
+    ) -> str:
+        """Create a session, and return its id.
+
+        :param location: an IP address near its participants, as a hint.
+        :param media_mode: ``"relayed"`` or ``"routed"``.
+        :param archive_mode: ``"manual"``, or ``"always"`` (needs ``"routed"``).
+        :param e2ee: encrypt media from end to end (needs ``"routed"``).
+        :raises InvalidSessionOption: for a property that does not exist, or does not go with the others.
+        :raises ServiceFault: a subclass that says why the service did not do it.
+        """
+        return self._run(self.aio.create_session(location, media_mode, archive_mode, e2ee))
+
+    def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> None:
+        """Send a signal to the connections of a session.
+
+        :param type: what the signal is about, at most 128 bytes of UTF-8.
+        :param data: its content, at most 8,192 bytes of UTF-8.
+        :param connection_id: the one connection that gets it; all do unless given.
+        :raises InvalidRequest: for an argument that is wrong.
+        :raises NotFoundAtService: if nobody is there to get it.
+        :raises ServiceFault: a subclass that says why the service did not do it.
+        """
+        self._run(self.aio.signal(session_id, type, data, connection_id))
+
+    def force_disconnect(self, session_id: str, connection_id: str) -> None:
+        """End a connection to a session.
+
+        :raises InvalidRequest: for an argument that is wrong.
+        :raises NotFoundAtService: if there is no such connection.
+        :raises ServiceFault: a subclass that says why the service did not do it.
+        """
+        self._run(self.aio.force_disconnect(session_id, connection_id))
+
+    def mute_stream(self, session_id: str, stream_id: str) -> None:
+        """Mute the audio of a stream.
+
+        :raises InvalidRequest: for an argument that is wrong.
+        :raises NotFoundAtService: if there is no such stream.
+        :raises ServiceFault: a subclass that says why the service did not do it.
+        """
+        self._run(self.aio.mute_stream(session_id, stream_id))
+
+    def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> None:
+        """Mute the audio of all streams of a session, those to come included; or stop doing so.
+
+        :param active: False to stop: streams to come are not muted.
+        :param excluded_stream_ids: streams that are not muted.
+        :raises InvalidRequest: for an argument that is wrong.
+        :raises NotFoundAtService: if there is no such session.
+        :raises ServiceFault: a subclass that says why the service did not do it.
+        """
+        self._run(self.aio.mute_all(session_id, active, excluded_stream_ids))
+
+    def list_streams(self, session_id: str) -> list[dict[str, Any]]:
+        """The streams of a session, each as the service describes it; none if it knows no such session.
+
+        :raises InvalidRequest: for an argument that is wrong.
+        :raises ServiceFault: a subclass that says why the service did not do it.
+        """
+        return self._run(self.aio.list_streams(session_id))
+
+    def close(self) -> None:
+        """Stop what runs in the background. The next call starts it again."""
+        self._background.close()
+
+    def __enter__(self: _Service) -> _Service:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        view = getattr(self, "aio", None)
+        return "<RemoteService, not made yet>" if view is None else repr(view).removesuffix(".aio")
+
+    def _run(self, call: Coroutine[Any, Any, Result]) -> Result:
+        return self._background.run(call, self._deadline)
+
+
+class AsyncRemoteService:
+    """The methods of a :class:`RemoteService` for async code, found as its ``aio``."""
+
+    def __init__(self, api_key: str, transport: Transport) -> None:
+        #: The project's API key.
+        self.api_key = api_key
+        self._transport = transport
+
+    @property
+    def api_url(self) -> str:
+        """Where the service is."""
+        return self._transport.api_url
+
+    async def create_session(
+        self,
+        location: str | None = None,
+        media_mode: str = MediaMode.RELAYED,
+        archive_mode: str = ArchiveMode.MANUAL,
+        e2ee: bool = False,
+    ) -> str:
+        """See :meth:`RemoteService.create_session`."""
+        return await self._transport.send(calls.create_session(location, media_mode, archive_mode, e2ee))
+
+    async def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> None:
+        """See :meth:`RemoteService.signal`."""
+        await self._transport.send(calls.signal(self.api_key, session_id, type, data, connection_id))
+
+    async def force_disconnect(self, session_id: str, connection_id: str) -> None:
+        """See :meth:`RemoteService.force_disconnect`."""
+        await self._transport.send(calls.force_disconnect(self.api_key, session_id, connection_id))
+
+    async def mute_stream(self, session_id: str, stream_id: str) -> None:
+        """See :meth:`RemoteService.mute_stream`."""
+        await self._transport.send(calls.mute_stream(self.api_key, session_id, stream_id))
+
+    async def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> None:
+        """See :meth:`RemoteService.mute_all`."""
+        await self._transport.send(calls.mute_all(self.api_key, session_id, active, excluded_stream_ids))
+
+    async def list_streams(self, session_id: str) -> list[dict[str, Any]]:
+        """See :meth:`RemoteService.list_streams`."""
+        return await self._transport.send(calls.list_streams(self.api_key, session_id))
+
+    def __repr__(self) -> str:
+        return f"<RemoteService {self.api_url!r} api_key={self.api_key!r}>.aio"
+
+
+def _check_numbers(timeout: object, retries: object) -> None:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= _MAX_TIMEOUT:
+        raise ConfigurationError(f"timeout is {shown(timeout)}; expected seconds, above 0 and up to {_MAX_TIMEOUT}")
+    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= _MAX_RETRIES:
+        raise ConfigurationError(f"retries is {shown(retries)}; expected 0 to {_MAX_RETRIES}")

@@ -1,0 +1,236 @@
+"""Carries calls to the service over httpx: the credential, the time-outs and the repetition."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import re
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from .. import jws
+from ..errors import ConfigurationError, kind
+from ..issuers import Issuer
+from ..keys import KeyRing
+from .answers import MAX_ANSWER, Unreadable
+from .calls import Call
+from .outcomes import Answer, Failure, Outcomes
+
+if TYPE_CHECKING:
+    import httpx
+
+Result = TypeVar("Result")
+
+#: The life of the credential of one request, in seconds; the SDKs' is 180 to 300.
+CREDENTIAL_LIFE: Final = 180
+#: The longest pause before the first repetition, in seconds; twice as much before each further one.
+FIRST_PAUSE: Final = 0.25
+
+
+class Transport:
+    """Sends calls, each over a connection of its own, so that threads, event loops and forks share none.
+
+    :raises ConfigurationError: for a URL that is none, and if httpx is not installed.
+    """
+
+    def __init__(
+        self,
+        project: Issuer,
+        api_url: str,
+        *,
+        timeout: float,
+        retries: int,
+        proxy: str | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._api_key = project.id
+        self._codec = jws.Codec(KeyRing([project.key]))
+        self._timeout = timeout
+        self._retries = retries
+        self._clock = clock
+        self._httpx = _imported()
+        self._tls = self._httpx.create_ssl_context()
+        problem = _problem_with_url(api_url)
+        if problem is None:
+            #: Where the service is, without a slash at the end.
+            self.api_url = api_url.rstrip("/")
+            self._proxy, problem = self._opened(proxy)
+        del api_url, proxy  # they may hold passwords
+        if problem is not None:
+            raise ConfigurationError(problem)
+        self._outcomes = Outcomes(self.api_url, self._peer(), timeout, clock)
+
+    def _peer(self) -> str:
+        """What connections are made to, in words."""
+        if self._proxy is not None:
+            return f"the proxy on the way to {self.api_url}"
+        of_environment = getproxies()
+        if urlsplit(self.api_url).scheme in of_environment or "all" in of_environment:
+            return f"{self.api_url}, or to the environment's proxy on the way,"
+        return self.api_url
+
+    async def send(self, call: Call[Result]) -> Result:
+        """The result of a call, after as many attempts as are safe.
+
+        :raises ServiceFault: a subclass that says what went wrong.
+        :raises NotFoundAtService: if what the call is about does not exist.
+        """
+        outcome = await self._sent(call)
+        if isinstance(outcome, Failure):
+            raise outcome.error
+        return outcome
+
+    async def _sent(self, call: Call[Result]) -> Result | Failure:
+        now = asyncio.get_running_loop().time
+        deadline = now() + self._timeout
+        attempts = 0
+        while True:
+            outcome = await self._attempt(call, deadline - now())
+            attempts += 1
+            if not isinstance(outcome, Failure):
+                return outcome
+            pause = _pause(attempts) if outcome.wait is None else outcome.wait
+            is_safe = outcome.passing and (outcome.unsent or call.repeatable)
+            if not is_safe or attempts > self._retries or now() + pause >= deadline:
+                return outcome.concluded(call, attempts)
+            await asyncio.sleep(pause)
+
+    async def _attempt(self, call: Call[Result], seconds: float) -> Result | Failure:
+        answer = await self._exchange(call, seconds)
+        return answer if isinstance(answer, Failure) else self._outcomes.judged(call, answer)
+
+    async def _exchange(self, call: Call[Any], seconds: float) -> Answer | Failure:
+        """One request, and its answer or what came instead. Nothing but a cancellation is raised."""
+        httpx, outcomes, began = self._httpx, self._outcomes, False
+        # Half of the time for the connection, so that some is left for another one.
+        connect = min(self._timeout / 2, seconds)
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self._client(httpx.Timeout(seconds, connect=connect)) as client,
+                client.stream(
+                    call.method, self.api_url + call.path, headers=self._headers(call), content=call.body or None
+                ) as response,
+            ):
+                began = True
+                body = await _read(response) if 200 <= response.status_code < 300 else b""
+                return Answer(response.status_code, dict(response.headers), body)
+        except asyncio.CancelledError as error:
+            # Whoever cancels may log what comes of it; the frames below hold the credential.
+            raise error.with_traceback(None) from None
+        except Unreadable as problem:
+            return outcomes.invalid(str(problem))
+        except httpx.ConnectTimeout:
+            return outcomes.no_connection_in_time(connect)
+        except (httpx.TimeoutException, TimeoutError):
+            return outcomes.no_answer_in_time(began)
+        except httpx.ProxyError as error:
+            status = str(error)[:3]
+            return outcomes.refused_by_proxy(int(status) if status.isdigit() else None)
+        except httpx.ConnectError as error:
+            return outcomes.no_connection(error)
+        except httpx.RemoteProtocolError as error:
+            # What says so of a connection that was merely closed is told by its words alone.
+            if began or "disconnected" in str(error):
+                return outcomes.broken(began)
+            return outcomes.invalid("what it sent is not HTTP")
+        except httpx.TransportError:
+            return outcomes.broken(began)
+        except Exception as error:
+            return outcomes.unexpected(error)
+
+    def _client(self, timeout: httpx.Timeout) -> httpx.AsyncClient:
+        client: httpx.AsyncClient = self._httpx.AsyncClient(
+            verify=self._tls, proxy=self._proxy, timeout=timeout, follow_redirects=False
+        )
+        return client
+
+    def _headers(self, call: Call[Any]) -> dict[str, str]:
+        headers = {
+            "Accept": "application/json",
+            # A short answer that is compressed can be a long one.
+            "Accept-Encoding": "identity",
+            "User-Agent": "rolecall",
+            "X-OPENTOK-AUTH": self._credential(),
+        }
+        if call.content_type is not None:
+            headers["Content-Type"] = call.content_type
+        return headers
+
+    def _credential(self) -> str:
+        now = int(self._clock())
+        claims = {
+            "iss": self._api_key,
+            "ist": "project",
+            "iat": now,
+            "exp": now + CREDENTIAL_LIFE,
+            "jti": os.urandom(16).hex(),
+        }
+        return self._codec.sign(json.dumps(claims, separators=(",", ":")).encode())
+
+    def _opened(self, proxy: object) -> tuple[httpx.Proxy | None, str | None]:
+        """The proxy, and what is wrong with it, or with those that the environment names."""
+        example = "expected a URL, for example 'http://proxy.example:3128'"
+        if proxy is not None and not isinstance(proxy, str):
+            return None, f"proxy is {kind(proxy)}; {example}"
+        try:
+            opened = None if proxy is None else self._httpx.Proxy(proxy)
+            self._httpx.AsyncClient(verify=self._tls, proxy=opened)  # as each call will
+        except ImportError:
+            return None, 'a SOCKS proxy needs a further package: pip install "httpx[socks]"'
+        except Exception:
+            which = "a proxy of the environment (HTTPS_PROXY and the like)" if proxy is None else "proxy"
+            return None, f"{which} cannot be used; {example}"
+        return opened, None
+
+
+async def _read(response: httpx.Response) -> bytes:
+    """The body of an answer.
+
+    :raises Unreadable: where it gets too long; what follows is not read.
+    """
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Unreadable("the body is compressed, which was not asked for")
+    body = bytearray()
+    chunks: AsyncIterator[bytes] = response.aiter_raw()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > MAX_ANSWER:
+            raise Unreadable(f"the body is longer than {MAX_ANSWER} bytes")
+    return bytes(body)
+
+
+def _pause(attempts: int) -> float:
+    longest = FIRST_PAUSE * 2.0 ** (attempts - 1)
+    return random.uniform(longest / 2, longest)  # noqa: S311 (so that not all clients come back at one moment)
+
+
+def _problem_with_url(api_url: object) -> str | None:
+    """What is wrong with the URL of a service, which is not quoted, as it may hold a password."""
+    example = "expected one like 'https://api.opentok.com'"
+    if not isinstance(api_url, str) or not re.fullmatch(r"[!-~]+", api_url):
+        return f"api_url is {kind(api_url)}; {example}"
+    try:
+        parts = urlsplit(api_url)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one:
+        return f"api_url is not the URL of a service; {example}"
+    if "@" in parts.netloc or "?" in api_url or "#" in api_url:
+        return f"api_url holds a user, a query or a fragment, which are not sent; {example}"
+    return None
+
+
+def _imported() -> Any:
+    try:
+        import httpx
+    except ImportError:
+        raise ConfigurationError(
+            'a remote service needs the package httpx, which is not installed: pip install "rolecall[connector]"'
+        ) from None
+    return httpx
