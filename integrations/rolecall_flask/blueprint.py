@@ -68,7 +68,8 @@ def _view(kit: Rolecall, route: Route) -> Callable[..., flask.Response]:
         async def read() -> bytes:
             request.max_content_length = sys.maxsize  # the kit has a limit of its own, and its own answer
             # As raw bytes, never through the form parser; and also where the app has read them before.
-            return read_body(neutral.headers, request._get_stream_for_parsing().read)
+            # No sooner than the announced length was found good: Flask refuses one beyond any int of its own accord.
+            return read_body(neutral.headers, lambda size: request._get_stream_for_parsing().read(size))
 
         return flask_response(drive(respond(kit.engine, route, neutral, read)))
 
