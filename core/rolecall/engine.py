@@ -146,7 +146,6 @@ class State:
             raise WrongSession("the token is for another session than the one asked for")
         return grant
 
-
     def _verify(self, token: bytes, now: float) -> Grant:
         for candidate in self.accept:
             if candidate.recognizes(token):
@@ -230,14 +229,18 @@ class Engine:
         data: str | None,
         layout: Iterable[str],
         call: Call = OWN_CODE,
+        longest: int = MAX_TOKEN_LENGTH,
     ) -> tuple[str, TokenOptions]:
-        """The token, and what it says."""
+        """The token, and what it says.
+
+        :param longest: the most characters that it may have where it goes.
+        """
         call = self._traced(call)
         if call is OWN_CODE and not self.state.plugins.leaves_tokens_alone:
             call = Call()
         try:
             options = await self._decide_token(session_id, role, expire_time, data, layout, call)
-            token, token_id = self._mint(options)
+            token, token_id = self._mint(options, longest)
         except RolecallError as error:
             self._log_trace("token", call, error)
             named = session_id if self.state.session_ids.accepts(session_id) else None
@@ -273,10 +276,10 @@ class Engine:
             return trace.finish("token", error)
         return trace.finish("token", None)
 
-    def _mint(self, options: TokenOptions) -> tuple[str, str]:
+    def _mint(self, options: TokenOptions, longest: int = MAX_TOKEN_LENGTH) -> tuple[str, str]:
         token, token_id = self.state.mint.mint(options)
-        if len(token) > MAX_TOKEN_LENGTH:
-            raise _too_long(len(token))
+        if len(token) > longest:
+            raise _too_long(len(token), longest)
         return token, token_id
 
     def verify_token(self, token: object, session_id: str | None = None) -> Grant:
@@ -568,9 +571,9 @@ def _ended() -> SessionEnded:
     return SessionEnded("the session has ended: it issues no tokens")
 
 
-def _too_long(length: int) -> InvalidData:
+def _too_long(length: int, longest: int) -> InvalidData:
     return InvalidData(
-        f"data, layout and claims make a token of {length} characters, and at most {MAX_TOKEN_LENGTH} are read; "
+        f"data, layout and claims make a token of {length} characters, and at most {longest} are taken; "
         "control characters, and in T1 all but ASCII, take several each: "
         "send an identifier, and keep the rest in the app"
     )

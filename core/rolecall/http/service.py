@@ -111,7 +111,7 @@ async def _second_look(
     request: Callable[[], Request],
     refusal: RolecallError,
 ) -> Grant | Response:
-    """:func:`admit` for what was refused at a glance: there may be space around the token, or no single token at all."""
+    """:func:`admit` for what was refused at a glance: there may be space around the token, or no single one at all."""
     try:
         token = bearer_of(authorization)
         if authorization is not None and token != authorization[7:]:
