@@ -84,7 +84,7 @@ def test_every_argument_of_the_kit_is_in_the_configuration():
 def test_every_command_is_in_the_table():
     commands = re.findall(r"^\| `rolecall ([a-z ]+)", page("docs/command-line.md"), re.MULTILINE)
     known = [f"{group} {name}" for group in ("session", "token", "explain") for name in cli.commands[group].commands]
-    assert sorted(map(str.strip, commands)) == sorted(["demo", "plugins", *known])
+    assert sorted(map(str.strip, commands)) == sorted(["demo", "plugins", "routes", *known])
 
 
 def test_the_apis_page_names_every_package():
