@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from rolecall import Grant, Rolecall
 from rolecall.driver import drive
@@ -18,9 +19,6 @@ from rolecall.http.wsgi import AUTHORIZATION, GRANT, KIT, path_of
 from rolecall.roles import ANY_TOKEN, Requirement
 
 from .translation import answer, check_app, neutral_request
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 #: The part of a prefix that names the session, unless a guard is told otherwise.
 SESSION_PARAM = "session_id"
