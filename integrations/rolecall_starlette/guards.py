@@ -7,15 +7,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, 
 from functools import partial, wraps
 from typing import Any, TypeVar, cast, overload
 
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute, Match, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from rolecall import Grant, Rolecall
 from rolecall.engine import Engine
@@ -72,6 +71,11 @@ class Guard:
         app = getattr(route, "app", None)
         if app is None:
             raise ConfigurationError(f"a guard cannot protect {route!r}: it leads to no app")
+        if hasattr(route, "dependant"):
+            # Where its router is included, FastAPI makes the route anew from the endpoint, and the guard would be lost.
+            raise ConfigurationError(
+                f"a guard cannot protect {route!r}, a route of FastAPI's: use dependencies=[Depends(RoleRequired(…))]"
+            )
         setattr(route, "app", GuardedApp(self, app, getattr(route, "routes", None)))
         return route
 
@@ -87,7 +91,8 @@ class Guard:
         def __await__(self: Any) -> Generator[Any, None, None]:  # noqa: N807
             async def run(scope: Scope, receive: Receive, send: Send) -> None:
                 self.scope, self.receive, self.send = scope, receive, send
-                awaiting = super(endpoint, self).__await__ if own is None else partial(own, self)  # type: ignore[arg-type]
+                inherited: Any = super(endpoint, self)
+                awaiting = inherited.__await__ if own is None else partial(own, self)
                 await _Awaiting(awaiting)
 
             return guard.serve(run, self.scope, self.receive, self.send).__await__()
@@ -167,8 +172,9 @@ class Guard:
             seen = scope if seen is None else seen
             engine = self._engine(seen)
             session_id = self._session_id(seen)
+            gone = (WebSocketDisconnect,)
             await serve_websocket(
-                app, engine, self.requirement, session_id, scope, receive, send, FRAMEWORK, (WebSocketDisconnect,)
+                app, engine, self.requirement, session_id, scope, receive, send, FRAMEWORK, gone, seen
             )
             return
         refusal = await self.enter(scope, seen)
@@ -180,6 +186,12 @@ class Guard:
     async def _serve_websocket(
         self, endpoint: Callable[..., Any], websocket: WebSocket, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
+        if websocket.client_state is not WebSocketState.CONNECTING:
+            raise ConfigurationError(
+                f"the WebSocket at {websocket.scope['path']!r} was accepted before its guard, when nobody had looked "
+                "at its token; accept it in the endpoint, and not in a dependency"
+            )
+
         async def run(scope: Scope, receive: Receive, send: Send) -> None:
             watched = WebSocket(scope, receive, send)
             await endpoint(
@@ -228,13 +240,18 @@ class GuardedApp:
         self._guard = guard
         self._routes = routes
         # A whole app has the kit's own routes in it, which look after themselves.
-        self._is_whole = isinstance(app, Starlette)
+        self._is_whole = routes is None and not isinstance(app, Router)
         mark_guarded(self, guard)
 
     @property
-    def routes(self) -> list[BaseRoute]:
-        """The routes of the app, for reverse routing."""
-        return self._routes or getattr(self.app, "routes", None) or []
+    def routes(self) -> Sequence[BaseRoute]:
+        """The routes of the app, also where middleware is around it."""
+        if self._routes is not None:
+            return self._routes
+        app = self.app
+        while not hasattr(app, "routes") and hasattr(app, "app"):
+            app = app.app
+        return getattr(app, "routes", [])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):

@@ -104,8 +104,7 @@ def _walk(app: Any, place: _Place) -> Iterator[Found]:
         place = replace(place, app=app)
         for middleware in app.user_middleware:
             if isinstance(middleware.cls, guards.Guard):
-                # What it makes is around the rest of the middleware, through which it sees nothing.
-                place = place.behind(middleware.cls, None)
+                place = place.behind(middleware.cls, app, app.routes)
         yield from _walk(app.router, place)
     elif isinstance(app, Router):
         for guarded in _guarded_within(app.middleware_stack):
@@ -193,9 +192,7 @@ def _included(router: Any, place: _Place) -> Iterator[Found]:
         if _is_front_end(original):
             yield from _front_ends(original, place, context.frontend_prefix, context.dependant)
             continue
-        lost = [] if isinstance(original, Mount) else list(_guarded_within(getattr(original, "app", None)))
-        for found in _route(context.starlette_route or context, place):
-            yield replace(found, mistakes=(*found.mistakes, *map(_lost, lost)))
+        yield from _route(context.starlette_route or context, place)
 
 
 def _is_front_end(route: Any) -> bool:
@@ -300,14 +297,6 @@ def _kit_problem(app: Any) -> str | None:
     except ConfigurationError as error:
         return str(error)
     return None
-
-
-def _lost(guarded: _Guarded) -> Mistake:
-    return Mistake(
-        "guard_lost",
-        f"FastAPI's include_router makes the route anew, without the guard ({guarded.guard.requirement.scope}) "
-        "that was put around the route object; put the guard on the endpoint, or use Depends(RoleRequired(…))",
-    )
 
 
 _GUARDED_DEPENDENCY = Mistake(
