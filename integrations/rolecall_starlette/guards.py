@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, 
 from functools import partial, wraps
 from typing import Any, TypeVar, cast, overload
 
+from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Router
@@ -61,8 +63,15 @@ class Guard:
             return cast("Guarded", self._guarded_route(target))
         if inspect.isclass(target):
             return cast("Guarded", self._guarded_class(target))
-        if inspect.isroutine(target) or isinstance(target, partial):
+        if inspect.isroutine(_innermost(target)):
             return cast("Guarded", self._guarded_endpoint(target))
+        if isinstance(target, Starlette):
+            return cast("Guarded", self._guarded_whole(target))
+        if hasattr(target, "include_router"):
+            raise ConfigurationError(
+                "a guard around a router of FastAPI's is lost where the router is included: use "
+                "APIRouter(dependencies=[Depends(RoleRequired(…))])"
+            )
         if callable(target):
             return cast("Guarded", GuardedApp(self, target))
         raise ConfigurationError(f"a guard protects an endpoint, a route, a mount or an ASGI app, not {shown(target)}")
@@ -78,6 +87,13 @@ class Guard:
             )
         setattr(route, "app", GuardedApp(self, app, getattr(route, "routes", None)))
         return route
+
+    def _guarded_whole(self, app: Starlette) -> Starlette:
+        if app.middleware_stack is not None:
+            raise ConfigurationError("this app has begun to answer; a guard protects it before its first request")
+        # Innermost: it sees each request as the other middleware leaves it to the router, and not as it came.
+        app.user_middleware.append(Middleware(self))
+        return app
 
     def _guarded_class(self, endpoint: type[Any]) -> type[Any]:
         if not issubclass(endpoint, HTTPEndpoint | WebSocketEndpoint):
@@ -102,7 +118,7 @@ class Guard:
         return endpoint
 
     def _guarded_endpoint(self, endpoint: Callable[..., Any]) -> Callable[..., Any]:
-        is_async = _is_async(endpoint)
+        is_async = inspect.iscoroutinefunction(_innermost(endpoint))
         if inspect.isgeneratorfunction(endpoint) or inspect.isasyncgenfunction(endpoint):
             raise ConfigurationError(
                 f"a guard cannot protect {_name(endpoint)}, which yields its answer: return a StreamingResponse(…), or "
@@ -342,10 +358,10 @@ def _name(endpoint: Any) -> str:
     return getattr(endpoint, "__name__", "an endpoint")
 
 
-def _is_async(endpoint: Any) -> bool:
+def _innermost(endpoint: Any) -> Any:
     while isinstance(endpoint, partial):
         endpoint = endpoint.func
-    return inspect.iscoroutinefunction(endpoint)
+    return endpoint
 
 
 def require_role(role: str, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM) -> Guard:

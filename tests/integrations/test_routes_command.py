@@ -316,7 +316,9 @@ def fastapi_app(kit) -> FastAPI:
         return "poster"
 
     inner.add_route("/plain", answer("plain"))
-    inner.mount("/mounted", rolecall_starlette.protect(Starlette(routes=[Route("/", answer("mounted"))])))
+    mounted = Starlette(routes=[Route("/", answer("mounted"))])
+    mounted.state.rolecall = kit
+    inner.mount("/mounted", rolecall_starlette.protect(mounted))
     outer = APIRouter(prefix="/outer", dependencies=[moderator])
     outer.include_router(inner, prefix="/more")
     app.include_router(outer)
