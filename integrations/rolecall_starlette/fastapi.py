@@ -17,11 +17,12 @@ from rolecall import Grant, Rolecall
 from rolecall.errors import ConfigurationError
 from rolecall.http import messages
 from rolecall.http.asgi import GRANT, uncached
+from rolecall.http.guarding import SESSION_PARAM
 from rolecall.http.marks import guards_of, mark_guarded
 from rolecall.http.service import GUARDED_CACHE_CONTROL
 from rolecall.roles import ANY_TOKEN
 
-from .guards import SESSION_PARAM, Guard, require_capability, require_role, require_token
+from .guards import Guard, require_capability, require_role, require_token
 from .translation import starlette_response
 
 

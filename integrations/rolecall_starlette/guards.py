@@ -32,6 +32,7 @@ from rolecall.http.asgi import (
     send_response,
     uncached,
 )
+from rolecall.http.guarding import SESSION_PARAM, bound_session
 from rolecall.http.marks import is_public, mark_guarded, own_route, unwrapped
 from rolecall.http.service import GUARDED_CACHE_CONTROL, admit
 from rolecall.http.websockets import serve_websocket
@@ -42,8 +43,6 @@ from .translation import FRAMEWORK, starlette_response
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | BaseRoute)
 
-#: The path parameter that names the session, unless a guard is told otherwise.
-SESSION_PARAM = "session_id"
 # What FastAPI puts into the scope before it runs dependencies and endpoint.
 _IN_FASTAPI = "fastapi_inner_astack"
 
@@ -231,18 +230,7 @@ class Guard:
         return engine
 
     def _session_id(self, scope: Scope) -> str | None:
-        """The session that the route names."""
-        name, params = self.session_param, scope.get("path_params") or {}
-        if name is None:
-            return None
-        if name in params:
-            return str(params[name])
-        if name == SESSION_PARAM:
-            return None
-        raise ConfigurationError(
-            f"the guard of {scope['path']!r} binds the session by the path parameter {name!r}, "
-            "which the route does not have"
-        )
+        return bound_session(self.session_param, scope.get("path_params") or {}, scope["path"])
 
 
 class GuardedApp:

@@ -11,6 +11,7 @@ from rolecall import Grant, Rolecall
 from rolecall.driver import drive
 from rolecall.engine import Call
 from rolecall.errors import ConfigurationError, InvalidRequest, shown
+from rolecall.http.guarding import SESSION_PARAM, several_kits
 from rolecall.http.marks import mark_guarded
 from rolecall.http.messages import Response
 from rolecall.http.paths import is_crooked, is_plain, path_patterns
@@ -20,8 +21,6 @@ from rolecall.roles import ANY_TOKEN, Requirement
 
 from .translation import answer, check_app, neutral_request
 
-#: The part of a prefix that names the session, unless a guard is told otherwise.
-SESSION_PARAM = "session_id"
 #: What is wrong with a guard that finds no kit, and what to do.
 NO_KIT = "this guard has no kit: put RolecallMiddleware(app, kit) around the app, or tell it: require_role(…, kit=kit)"
 _NO_STORE = ("Cache-Control", GUARDED_CACHE_CONTROL)
@@ -156,9 +155,7 @@ def _kit(guard: Guard, environ: WSGIEnvironment) -> Rolecall:
     if kit is not None:
         return kit
     if KIT in environ:
-        raise ConfigurationError(
-            "this app has several kits; tell each guard which one it is for: require_role(…, kit=kit)"
-        )
+        raise several_kits()
     raise ConfigurationError(NO_KIT)
 
 

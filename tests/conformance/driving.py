@@ -42,7 +42,7 @@ def answer_of(status: int, headers: list[tuple[str, str]], body: bytes) -> Answe
 _FIXED = {session_id.encode() for session_id in (OPEN, OTHER, ENDED, UNKNOWN, FOREIGN)}
 _SESSION_ID = re.compile(rb"[12]_MX4[0-9A-Za-z_-]{20,}")
 _TOKEN = re.compile(rb"eyJ[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+")
-_TOKEN_LENGTH = re.compile(rb"(?<=the token has )\d{4}")
+_TOKEN_LENGTH = re.compile(rb"(?<=make a token of )\d{4}")
 _PROOF = re.compile(rb'(?<="csrf_token":")[0-9A-Za-z_-]{43}|(?<=-csrf=)[0-9A-Za-z_-]{43}')
 
 

@@ -108,10 +108,10 @@ def test_every_operation_of_the_kit_is_granted_and_refused_by_some_row():
             assert route.name == "openapi" or any(case.status >= 400 for case in rows), (method, route.path)
 
 
-def test_the_table_is_as_long_as_is_said(record_property):
+def test_the_table_is_as_long_as_is_said(record_testsuite_property):
     assert len({case.name for case in CASES}) == len(CASES) >= 2_000
-    record_property("cases", len(CASES))
-    record_property("adapters", len(ADAPTERS))
+    record_testsuite_property("cases", len(CASES))
+    record_testsuite_property("adapters", len(ADAPTERS))
 
 
 # -- what the frameworks' own routers decide -----------------------------------------------------------

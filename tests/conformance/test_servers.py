@@ -94,11 +94,11 @@ def test_every_server_sends_it_under_a_prefix_too(servers, ask, case):
     assert len(answers) >= 5
 
 
-def test_few_answers_are_a_servers_own(record_property):
+def test_few_answers_are_a_servers_own(record_testsuite_property):
     own = sum(len(differences(case)) for case in CASES)
     assert own / (len(CASES) * len(COMMANDS)) < 0.01
-    record_property("servers", len(COMMANDS))
-    record_property("answers over sockets", len(CASES) * len(COMMANDS) - own)
+    record_testsuite_property("servers", len(COMMANDS))
+    record_testsuite_property("answers over sockets", len(CASES) * len(COMMANDS) - own)
 
 
 def test_no_server_had_a_fault_to_log(servers):

@@ -115,14 +115,15 @@ _TOKEN_BODY: Final[dict[str, Schema]] = {
     },
     "expires_in": {
         "type": ["number", "null"],
-        "exclusiveMinimum": 0,
-        "exclusiveMaximum": MAX_LIFETIME + 1,
+        "minimum": 1,
+        "maximum": MAX_LIFETIME,
         "description": "the same, in seconds from now; send one of the two",
     },
     "data": {**_TEXT_OR_NULL, "maxLength": MAX_DATA_LENGTH, "description": "connection data"},
     "initial_layout_class_list": {
         "type": "array",
-        "items": {"type": "string", "pattern": r"^[^\s+]+$"},
+        # Beside what JavaScript takes for white space, what Python does.
+        "items": {"type": "string", "pattern": r"^[^\s\x1c-\x1f\x85+]+$"},
         "maxItems": MAX_MEMBERS,
         "description": f"at most {MAX_DATA_LENGTH} characters, joined by spaces",
     },
@@ -269,8 +270,8 @@ def _expire_time(asked: dict[str, Any]) -> ExpireTime:
         return expire_time
     if asked.get("expire_time") is not None:
         raise InvalidExpireTime("the body has both expire_time and expires_in; send one of them")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= 1e9:
-        raise InvalidExpireTime(f"expires_in is {shown(seconds)}; expected a number of seconds above 0")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= MAX_LIFETIME:
+        raise InvalidExpireTime(f"expires_in is {shown(seconds)}; expected seconds, 1 to {MAX_LIFETIME}")
     return timedelta(seconds=seconds)
 
 

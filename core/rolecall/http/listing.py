@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Any, Final
 
+from .guarding import SESSION_PARAM, several_kits
 from .marks import (
     Guard,
     class_of,
@@ -34,11 +35,8 @@ ANY: Final = "any"
 OTHERS: Final = "others"
 #: What stands for the method of a WebSocket.
 WEBSOCKET: Final = "WEBSOCKET"
-#: The path parameter that names the session, unless a guard is told otherwise.
-SESSION_PARAM: Final = "session_id"
-
 #: Why a guard that is given no kit finds too many.
-SEVERAL_KITS: Final = "this app has several kits; tell each guard which one it is for: require_role(…, kit=kit)"
+SEVERAL_KITS: Final = str(several_kits())
 
 _SESSION_WORDS: Final = frozenset({"session", "sid", "room", "meeting", "call", "conference", "lesson", "channel"})
 _PARAM: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
