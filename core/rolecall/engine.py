@@ -42,10 +42,13 @@ from .tokens import ClaimRules, ExpireTime, Grant, TokenOptions, check_options
 _TRUSTED: Final = Allow(reason="the server's own code asks")
 _ROLE_SUFFICES: Final = Allow(reason="the token's role suffices")
 _NO_REQUEST: Final = Request("GET", "")
+_OWN_FORMATS: Final = f"{__package__}.formats."
 _MAX_VERIFIED: Final = 4096
 _MAX_CAME: Final = 4 * _MAX_VERIFIED
 #: The end of a token is a piece of its signature: enough to tell at once that it never came, and no proof that it did.
 END: Final = slice(-32, None)
+#: Its partner id and signature are at a T1 token's beginning.
+T1_SIGNATURE: Final = slice(4, 160)
 # Seconds by which two threads may look at the clock out of order.
 _CLOCK_JITTER: Final = 1.0
 
@@ -110,7 +113,9 @@ class State:
         self.roles = roles
         self.rules = rules
         self.mint = mint
-        self.accept = accept
+        # What the kit's own formats grant follows from the token alone, and can be remembered; a plugin's may look at
+        # more.
+        self._accept = tuple((one, type(one).__module__.startswith(_OWN_FORMATS)) for one in accept)
         self.plugins = plugins
         self.clock = clock
         self.deadline = deadline
@@ -124,33 +129,37 @@ class State:
         """The grant of a token that is good in itself; whether its session has ended is for the store to say."""
         raw = raw_token(token)
         now = self.clock()
-        if now < self._last_seen - _CLOCK_JITTER:
+        if now > self._last_seen:
+            self._last_seen = now
+        elif now < self._last_seen - _CLOCK_JITTER:
             # Set back: what was valid then may be from the future now.
             self.verified = VerifiedTokens()
-        self._last_seen = now
-        verified, end = self.verified, raw[END]
+            self._last_seen = now
+        # Of a JWT the end; a T1 token, which no JWT begins like, ends in what it says, and not in its signature.
+        verified, end = self.verified, raw[T1_SIGNATURE] if raw[:1] == b"T" else raw[END]
         kept = verified.young.get(end)
-        if kept is None and end in verified.old:
-            kept = verified.old[end]
-            verified.keep(end, kept)
+        if kept is None:
+            kept = verified.old.get(end)
+            if kept is not None:
+                verified.keep(end, kept)
         if kept is not None and kept[0] == sha256(raw).digest():
             grant = kept[1]
             if now >= grant.expires_at:
                 self.rules.check_expiry(grant.expires_at, now)
         else:
-            grant = self._verify(raw, now)
-            verified.take_note(raw, end, grant)
+            for kind, lasts in self._accept:
+                if kind.recognizes(raw):
+                    grant = kind.verify(raw, now)
+                    if lasts:
+                        verified.take_note(raw, end, grant)
+                    break
+            else:
+                raise MalformedToken("the token has none of the forms that this kit accepts")
         if session_id is not None and grant.session_id != session_id:
             if not isinstance(session_id, str):
                 raise InvalidSessionId(f"session_id is {shown(session_id)}; expected a string: session.session_id")
             raise WrongSession("the token is for another session than the one asked for")
         return grant
-
-    def _verify(self, token: bytes, now: float) -> Grant:
-        for candidate in self.accept:
-            if candidate.recognizes(token):
-                return candidate.verify(token, now)
-        raise MalformedToken("the token has none of the forms that this kit accepts")
 
 
 class Call:

@@ -43,6 +43,7 @@ from .translation import FRAMEWORK, starlette_response
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | BaseRoute)
 
+_NO_PARAMS: Mapping[str, Any] = {}
 # What FastAPI puts into the scope before it runs dependencies and endpoint.
 _IN_FASTAPI = "fastapi_inner_astack"
 
@@ -170,7 +171,7 @@ class Guard:
             known[1] if known is not None and known[0] is seen.get("app") else self._engine(seen),
             authorization_of(seen),
             self.requirement,
-            self._session_id(seen),
+            bound_session(self.session_param, seen.get("path_params") or _NO_PARAMS, seen["path"]),
             lambda: neutral_request(seen, FRAMEWORK),
         )
         if not isinstance(admitted, Grant):
@@ -186,7 +187,7 @@ class Guard:
         if scope["type"] == "websocket":
             seen = scope if seen is None else seen
             engine = self._engine(seen)
-            session_id = self._session_id(seen)
+            session_id = bound_session(self.session_param, seen.get("path_params") or _NO_PARAMS, seen["path"])
             gone = (WebSocketDisconnect,)
             await serve_websocket(
                 app, engine, self.requirement, session_id, scope, receive, send, FRAMEWORK, gone, seen
@@ -228,9 +229,6 @@ class Guard:
         engine = (self._kit or kit_of(app)).aio.engine
         self._seen = app, engine
         return engine
-
-    def _session_id(self, scope: Scope) -> str | None:
-        return bound_session(self.session_param, scope.get("path_params") or {}, scope["path"])
 
 
 class GuardedApp:

@@ -14,7 +14,7 @@ from rolecall.errors import ConfigurationError, InvalidRequest, shown
 from rolecall.http.guarding import SESSION_PARAM, several_kits
 from rolecall.http.marks import mark_guarded
 from rolecall.http.messages import Response
-from rolecall.http.paths import is_crooked, is_plain, path_patterns
+from rolecall.http.paths import is_crooked, is_plain, path_patterns, readings
 from rolecall.http.service import GUARDED_CACHE_CONTROL, admit, refused
 from rolecall.http.wsgi import AUTHORIZATION, GRANT, KIT, path_of
 from rolecall.roles import ANY_TOKEN, Requirement
@@ -79,6 +79,9 @@ class Guard:
         found = None if is_crooked(path) else self._params(path)
         if found is None and not plain and any(prefix.may_begin(path) for prefix in self.prefixes):
             raise InvalidRequest("the path can be read in two ways; send it without '.', '..' and empty segments")
+        if found and not plain and any(map(is_crooked, readings(path))):
+            # Who resolves what is hidden in it finds another segment where the session stands.
+            raise InvalidRequest("the path can be read in two ways; send it without '.', '..' and empty segments")
         return found
 
     def _params(self, path: str) -> dict[str, str] | None:
@@ -86,6 +89,9 @@ class Guard:
         for prefix in self.prefixes:
             params = prefix.begins(path)
             if params is not None:
+                name = self.session_param
+                if found and name in params and found.get(name, params[name]) != params[name]:
+                    raise InvalidRequest("the path names two sessions, and a token is for one")
                 # What is below several is bound by all of them.
                 found = {**found, **params} if found else params
         return found

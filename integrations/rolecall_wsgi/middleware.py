@@ -52,7 +52,7 @@ class RolecallMiddleware:
                 return self._answer(*found, environ, start_response)
         environ[KIT] = self.kit if environ.get(KIT, self.kit) is self.kit else None
         # What another kit, or a guard around this, found out stays true.
-        environ[GRANT] = self._grant(environ) or environ.get(GRANT)
+        environ[GRANT] = environ.get(GRANT) or self._grant(environ)
         return self.app(environ, start_response)
 
     def _answer(

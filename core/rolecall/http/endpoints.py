@@ -116,7 +116,7 @@ _TOKEN_BODY: Final[dict[str, Schema]] = {
     "expires_in": {
         "type": ["number", "null"],
         "minimum": 1,
-        "maximum": MAX_LIFETIME,
+        "exclusiveMaximum": MAX_LIFETIME + 1,
         "description": "the same, in seconds from now; send one of the two",
     },
     "data": {**_TEXT_OR_NULL, "maxLength": MAX_DATA_LENGTH, "description": "connection data"},
@@ -270,8 +270,8 @@ def _expire_time(asked: dict[str, Any]) -> ExpireTime:
         return expire_time
     if asked.get("expire_time") is not None:
         raise InvalidExpireTime("the body has both expire_time and expires_in; send one of them")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= MAX_LIFETIME:
-        raise InvalidExpireTime(f"expires_in is {shown(seconds)}; expected seconds, 1 to {MAX_LIFETIME}")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= 1e9:
+        raise InvalidExpireTime(f"expires_in is {shown(seconds)}; expected a number of seconds from 1 on")
     return timedelta(seconds=seconds)
 
 

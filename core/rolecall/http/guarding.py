@@ -22,11 +22,9 @@ def bound_session(name: str | None, params: Mapping[str, Any], path: str) -> str
     :param path: for the message.
     :raises ConfigurationError: if the route has no such part, and the guard was told the name.
     """
-    if name is None:
-        return None
-    if name in params:
+    if name is not None and name in params:
         return str(params[name])
-    if name == SESSION_PARAM:
+    if name is None or name == SESSION_PARAM:
         return None
     raise ConfigurationError(
         f"the guard of {path!r} binds the session by the path parameter {name!r}, which the route does not have"

@@ -426,6 +426,14 @@ class _Judge:
                     "guard below the route decorator",
                 )
             )
+        if _is_cached_above_guard(view):
+            verdict.mistakes.append(
+                Mistake(
+                    "cached_above_guard",
+                    "a cache stands above its guard, and hands the answer of one bearer to everybody; put the guard "
+                    "above the cache",
+                )
+            )
         if is_open and self._class is not None and self._is_guarded_in_part():
             verdict.mistakes.append(
                 Mistake(
@@ -451,6 +459,8 @@ def _covers(around: Around, path: str, exact: bool, method: str) -> tuple[_Cover
     if around.params is not None:
         return _Cover.ALL, around.params, False
     below = path[len(around.base) :]
+    if below.startswith("//"):  # a host, of which a guard sees nothing
+        below = "/" + below[2:].partition("/")[2]
     if exact and any(_relation(public.text, below, True) is _Cover.ALL for public in around.public):
         return _Cover.NONE, frozenset(), True
     if not around.prefixes:
@@ -490,6 +500,17 @@ def _plain(names: list[str], is_all: bool) -> tuple[str, ...]:
     if is_all and OTHERS in names:
         return (ANY,)
     return tuple(name for name in names if name != "HEAD" or "GET" not in names)
+
+
+def _is_cached_above_guard(view: Any) -> bool:
+    """Whether a cache stands above the guard of a view, and hands one bearer's answer to everybody."""
+    for layer in unwrapped(view):
+        inner = getattr(layer, "__wrapped__", None)
+        # functools' caches, and those of Flask-Caching.
+        is_cache = inner is not None and (hasattr(layer, "cache_info") or getattr(layer, "uncached", None) is inner)
+        if is_cache and guards_of(inner):
+            return True
+    return False
 
 
 def _look_for_unbound(verdict: _Verdict, routed: frozenset[str]) -> None:

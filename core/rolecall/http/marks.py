@@ -16,6 +16,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 _PUBLIC: Final = "rolecall_public"
 _GUARD: Final = "rolecall_guard"
 _ROUTE: Final = "rolecall_route"
+# Whose view classes answer each method by the handler of its name.
+_DISPATCHERS: Final = ("flask.views", "starlette.endpoints")
 _GUARDS: Final = "rolecall_guards"
 _GUARDED_BY: Final = "rolecall_guarded_by"
 
@@ -44,13 +46,15 @@ def public(view: View) -> View:
 
 def mark_own(view: View, route: Route) -> View:
     """Remember on a view that it answers one of the kit's routes, which look after themselves."""
-    setattr(view, _ROUTE, route)
+    # With whose it is: functools.wraps hands marks on to what is the app's own.
+    setattr(view, _ROUTE, (id(view), route))
     return view
 
 
 def own_route(view: Any) -> Route | None:
     """The route of the kit that a view answers, if it is one of the kit's."""
-    return getattr(view, _ROUTE, None)
+    marked, route = getattr(view, _ROUTE, (None, None))
+    return route if marked == id(view) else None
 
 
 def is_public(view: Any, method: str) -> bool:
@@ -78,7 +82,10 @@ def class_of(view: Any) -> type[Any] | None:
 
 
 def handler_of(view_class: type[Any], method: str) -> Any:
-    """What answers ``method`` in a view class; None if nothing does."""
+    """What answers ``method`` in a view class; None if nothing does, or the class dispatches by rules of its own."""
+    dispatch = getattr(view_class, "dispatch_request", None) or getattr(view_class, "dispatch", None)
+    if dispatch is not None and getattr(dispatch, "__module__", None) not in _DISPATCHERS:
+        return None
     name = "get" if method == "HEAD" and not hasattr(view_class, "head") else method.lower()
     return getattr(view_class, name, None)
 

@@ -56,7 +56,7 @@ class PathPattern:
         """Whether some app could take ``path`` for this one or one below it, by whatever it makes of odd parts."""
         return any(
             self._is_left_of(reading) if is_crooked(reading) else self.begins(reading) is not None
-            for reading in _readings(path)
+            for reading in readings(path)
         )
 
     def _is_left_of(self, path: str) -> bool:
@@ -84,7 +84,7 @@ def is_plain(path: str) -> bool:
     return not odd
 
 
-def _readings(path: str) -> Iterator[str]:
+def readings(path: str) -> Iterator[str]:
     # Bottle leaves out bytes that are no UTF-8, `$` in a regular expression passes over a newline at the end, and who
     # decodes what the server has decoded already finds more in it.
     for decoded in (path, unquote(path)):
