@@ -53,7 +53,7 @@ class UncachedMiddleware:
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+        self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         send_uncached = uncached(send)
@@ -61,7 +61,7 @@ class UncachedMiddleware:
         async def send_answer(message: Message) -> None:
             await (send_uncached if GRANT in scope else send)(message)
 
-        await self._app(scope, receive, send_answer if scope["type"] == "http" else send)
+        await self.app(scope, receive, send_answer if scope["type"] == "http" else send)
 
 
 class _Scheme(SecurityBase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial, wraps
 from typing import Any, TypeVar, cast, overload
 
@@ -12,9 +13,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Router
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -85,7 +87,13 @@ class Guard:
             raise ConfigurationError(
                 f"a guard cannot protect {route!r}, a route of FastAPI's: use dependencies=[Depends(RoleRequired(…))]"
             )
-        setattr(route, "app", GuardedApp(self, app, getattr(route, "routes", None)))
+        guarded = GuardedApp(self, app, getattr(route, "routes", None))
+        endpoint = getattr(route, "endpoint", None)
+        if endpoint is not None:
+            # FastAPI's include_router makes the route anew, from its endpoint alone.
+            guarded.__wrapped__ = endpoint
+            setattr(route, "endpoint", guarded)
+        setattr(route, "app", guarded)
         return route
 
     def _guarded_whole(self, app: Starlette) -> Starlette:
@@ -215,7 +223,15 @@ class Guard:
                 **{name: watched if value is websocket else value for name, value in kwargs.items()},
             )
 
+        if args and isinstance(args[0], WebSocketEndpoint):
+            raise ConfigurationError(
+                f"a guard on a method of {type(args[0]).__name__} does not see when the grant ends; guard the class"
+            )
         await self.serve(run, websocket.scope, websocket.receive, websocket.send)
+        if {websocket.application_state, websocket.client_state} == {WebSocketState.CONNECTED}:
+            # Nobody watches it any longer, whoever called the endpoint.
+            with suppress(WebSocketDisconnect, RuntimeError):
+                await websocket.close()
 
     def _engine(self, scope: Scope) -> Engine:
         """The engine of the kit that verifies, for the app of this scope.
@@ -242,7 +258,7 @@ class GuardedApp:
         self._guard = guard
         self._routes = routes
         # A whole app has the kit's own routes in it, which look after themselves.
-        self._is_whole = routes is None and not isinstance(app, Router)
+        self._is_whole = routes is None and is_whole(app)
         mark_guarded(self, guard)
 
     @property
@@ -259,14 +275,37 @@ class GuardedApp:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        seen = _as_routed(scope, self.routes)
+        root = _own_root(self.app)
+        start = {**scope, **root} if root else scope
+        seen = _as_routed(start, self.routes)
+        endpoint = seen.get("endpoint")
+        if seen is start and not any(inner is self for inner in unwrapped(endpoint)):
+            endpoint = None  # what was routed to stands around this guard, and says nothing of what is within
         if "app" not in seen:
             seen = {**seen, "app": self.app}
-        endpoint = seen.get("endpoint")
         if is_public(endpoint, scope.get("method", "GET")) or (self._is_whole and own_route(endpoint)):
             await self.app(scope, receive, send)
         else:
             await self._guard.serve(self.app, scope, receive, send, seen)
+
+
+def is_whole(app: Any) -> bool:
+    """Whether it is a Starlette app, or what stands within its middleware, whatever is around it."""
+    while app is not None:
+        if isinstance(app, Starlette | ExceptionMiddleware):
+            return True
+        app = getattr(app, "app", None)
+    return False
+
+
+def _own_root(app: Any) -> dict[str, str]:
+    """The root path that a FastAPI app puts in place of the one it is called with."""
+    while app is not None:
+        if isinstance(app, Starlette):
+            root = getattr(app, "root_path", "")
+            return {"root_path": root} if root else {}
+        app = getattr(app, "app", None)
+    return {}
 
 
 def _as_routed(scope: Scope, routes: Sequence[BaseRoute]) -> Scope:
@@ -276,7 +315,9 @@ def _as_routed(scope: Scope, routes: Sequence[BaseRoute]) -> Scope:
         match, child = route.matches(scope)
         if match is Match.NONE:
             continue
-        seen = _as_routed({**scope, **child, "route": route}, routes_of(route))
+        seen = _as_routed(
+            {**scope, **child, **_own_root(getattr(route, "app", None)), "route": route}, routes_of(route)
+        )
         if match is Match.FULL:
             return seen
         partly = partly or seen

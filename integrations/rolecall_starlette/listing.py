@@ -13,6 +13,7 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.routing import Host, Mount, Router, WebSocketRoute
 
 from rolecall.errors import ConfigurationError
+from rolecall.http.asgi import not_found
 from rolecall.http.listing import WEBSOCKET, Around, Found, Mistake, inner_app
 from rolecall.http.marks import Guard, guards_of, handler_of
 
@@ -84,7 +85,7 @@ class _Place:
 
     def behind(self, guard: Guard, app: Any, routes: Iterable[Any] = ()) -> _Place:
         """The same place behind one guard more, which stands around ``app``."""
-        spares_own = isinstance(app, Starlette)
+        spares_own = guards.is_whole(app)
         asked = app if self.app is None else self.app
         layer = _Layer(guard, _ids(routes), self.endpoint, self.params, asked, spares_own)
         return replace(self, layers=(*self.layers, layer))
@@ -102,9 +103,11 @@ def _walk(app: Any, place: _Place) -> Iterator[Found]:
         yield from _walk(guarded.app, guarded.behind(place))
     elif isinstance(app, Starlette):
         place = replace(place, app=app)
-        for middleware in app.user_middleware:
+        for number, middleware in enumerate(app.user_middleware, 1):
             if isinstance(middleware.cls, guards.Guard):
-                place = place.behind(middleware.cls, app, app.routes)
+                # Middleware within may hide the routes from it.
+                innermost = all(isinstance(one.cls, guards.Guard) for one in app.user_middleware[number:])
+                place = place.behind(middleware.cls, app, app.routes if innermost else ())
         yield from _walk(app.router, place)
     elif isinstance(app, Router):
         for guarded in _guarded_within(app.middleware_stack):
@@ -167,6 +170,8 @@ def _is_known(app: Any) -> bool:
 def _routes(router: Router, place: _Place) -> Iterator[Found]:
     for route in (*router.routes, *getattr(router, "_low_priority_routes", ())):
         yield from _route(route, place)
+    if router.default not in (router.not_found, not_found):
+        yield from _walk(router.default, place)
 
 
 def _route(route: Any, place: _Place) -> Iterator[Found]:
@@ -251,10 +256,10 @@ def _dependencies(dependant: Any, app: Any) -> tuple[list[Guard], list[Mistake]]
     found: list[Guard] = []
     mistakes: list[Mistake] = []
     replaced = getattr(app, "dependency_overrides", None) or {}
-    for dependency in _flattened(dependant):
+    for dependency in _flattened(dependant, replaced):
         call = dependency.call
         if call in replaced:
-            if guards_of(call):
+            if any(guards_of(one.call) for one in (dependency, *_flattened(dependency, {}))):
                 mistakes.append(_OVERRIDDEN)
             call = replaced[call]
         while isinstance(call, partial):
@@ -265,10 +270,11 @@ def _dependencies(dependant: Any, app: Any) -> tuple[list[Guard], list[Mistake]]
     return found, mistakes
 
 
-def _flattened(dependant: Any) -> Iterator[Any]:
+def _flattened(dependant: Any, replaced: Any) -> Iterator[Any]:
     for dependency in getattr(dependant, "dependencies", ()):
         yield dependency
-        yield from _flattened(dependency)
+        if dependency.call not in replaced:
+            yield from _flattened(dependency, replaced)
 
 
 def _takes_connection(dependant: Any) -> bool:

@@ -218,11 +218,13 @@ class _GuardedSocket:
 
     async def _end(self) -> RolecallError:
         """Wait until the grant ends, and say why."""
-        state = self._engine.state
+        state, loop = self._engine.state, asyncio.get_running_loop()
+        # A clock that is set back while the WebSocket is open makes no grant longer.
+        opened, started = state.clock(), loop.time()
         try:
             while True:
                 await asyncio.sleep(max(0.0, min(state.web.recheck, self._grant.expires_at - state.clock())))
-                self._engine.check_again(self._grant)
+                self._engine.check_again(self._grant, opened + loop.time() - started)
         except Exception as error:
             return _noted(error)
 
