@@ -43,10 +43,13 @@ from .tokens import ClaimRules, ExpireTime, Grant, TokenOptions, check_options
 _TRUSTED: Final = Allow(reason="the server's own code asks")
 _ROLE_SUFFICES: Final = Allow(reason="the token's role suffices")
 _NO_REQUEST: Final = Request("GET", "")
+_OWN_FORMATS: Final = f"{__package__}.formats."
 _MAX_VERIFIED: Final = 4096
 _MAX_CAME: Final = 4 * _MAX_VERIFIED
 #: The end of a token is a piece of its signature: enough to tell at once that it never came, and no proof that it did.
 END: Final = slice(-32, None)
+#: Its partner id and signature are at a T1 token's beginning.
+T1_SIGNATURE: Final = slice(4, 160)
 # Seconds by which two threads may look at the clock out of order.
 _CLOCK_JITTER: Final = 1.0
 
@@ -112,6 +115,9 @@ class State:
         self.rules = rules
         self.mint = mint
         self.accept = accept
+        # What the kit's own formats grant follows from the token alone, and can be remembered; a plugin's may look at
+        # more.
+        self._accept = tuple((one, type(one).__module__.startswith(_OWN_FORMATS)) for one in accept)
         self.plugins = plugins
         self.clock = clock
         self.deadline = deadline
@@ -125,33 +131,37 @@ class State:
         """The grant of a token that is good in itself; whether its session has ended is for the store to say."""
         raw = raw_token(token)
         now = self.clock()
-        if now < self._last_seen - _CLOCK_JITTER:
+        if now > self._last_seen:
+            self._last_seen = now
+        elif now < self._last_seen - _CLOCK_JITTER:
             # Set back: what was valid then may be from the future now.
             self.verified = VerifiedTokens()
-        self._last_seen = now
-        verified, end = self.verified, raw[END]
+            self._last_seen = now
+        # Of a JWT the end; a T1 token, which no JWT begins like, ends in what it says, and not in its signature.
+        verified, end = self.verified, raw[T1_SIGNATURE] if raw[:1] == b"T" else raw[END]
         kept = verified.young.get(end)
-        if kept is None and end in verified.old:
-            kept = verified.old[end]
-            verified.keep(end, kept)
+        if kept is None:
+            kept = verified.old.get(end)
+            if kept is not None:
+                verified.keep(end, kept)
         if kept is not None and kept[0] == sha256(raw).digest():
             grant = kept[1]
             if now >= grant.expires_at:
                 self.rules.check_expiry(grant.expires_at, now)
         else:
-            grant = self._verify(raw, now)
-            verified.take_note(raw, end, grant)
+            for kind, lasts in self._accept:
+                if kind.recognizes(raw):
+                    grant = kind.verify(raw, now)
+                    if lasts:
+                        verified.take_note(raw, end, grant)
+                    break
+            else:
+                raise MalformedToken("the token has none of the forms that this kit accepts")
         if session_id is not None and grant.session_id != session_id:
             if not isinstance(session_id, str):
                 raise InvalidSessionId(f"session_id is {shown(session_id)}; expected a string: session.session_id")
             raise WrongSession("the token is for another session than the one asked for")
         return grant
-
-    def _verify(self, token: bytes, now: float) -> Grant:
-        for candidate in self.accept:
-            if candidate.recognizes(token):
-                return candidate.verify(token, now)
-        raise MalformedToken("the token has none of the forms that this kit accepts")
 
 
 class Call:
@@ -230,14 +240,18 @@ class Engine:
         data: str | None,
         layout: Iterable[str],
         call: Call = OWN_CODE,
+        longest: int = MAX_TOKEN_LENGTH,
     ) -> tuple[str, TokenOptions]:
-        """The token, and what it says."""
+        """The token, and what it says.
+
+        :param longest: the most characters that it may have where it goes.
+        """
         call = self._traced(call)
         if call is OWN_CODE and not self.state.plugins.leaves_tokens_alone:
             call = Call()
         try:
             options = await self._decide_token(session_id, role, expire_time, data, layout, call)
-            token, token_id = self._mint(options)
+            token, token_id = self._mint(options, longest)
         except RolecallError as error:
             self._log_trace("token", call, error)
             named = session_id if self.state.session_ids.accepts(session_id) else None
@@ -273,10 +287,10 @@ class Engine:
             return trace.finish("token", error)
         return trace.finish("token", None)
 
-    def _mint(self, options: TokenOptions) -> tuple[str, str]:
+    def _mint(self, options: TokenOptions, longest: int = MAX_TOKEN_LENGTH) -> tuple[str, str]:
         token, token_id = self.state.mint.mint(options)
-        if len(token) > MAX_TOKEN_LENGTH:
-            raise _too_long(len(token))
+        if len(token) > longest:
+            raise _too_long(len(token), longest)
         return token, token_id
 
     def verify_token(self, token: object, session_id: str | None = None) -> Grant:
@@ -310,13 +324,13 @@ class Engine:
             )
         return grant
 
-    def check_again(self, grant: Grant) -> None:
+    def check_again(self, grant: Grant, at_least: float = 0.0) -> None:
         """Look again at a grant that was good: a connection may stay open for longer than it.
 
+        :param at_least: what time it must be by now, in Unix seconds, whatever the clock says.
         :raises InvalidToken: if it is over.
         """
-        now = self.state.clock()
-        if now >= grant.expires_at:
+        if max(self.state.clock(), at_least) >= grant.expires_at:
             raise ExpiredToken(f"the token's life ended at {moment(grant.expires_at)}")
         if self.state.store.has_ended(grant.session_id):
             raise _revoked()
@@ -385,7 +399,9 @@ class Engine:
             try:
                 state.session_ids.check(session_id)
             except InvalidSessionId as error:
-                raise PolicyFault(f"a plugin created a session that is not of this kit: {error}").at("session") from None
+                raise PolicyFault(f"a plugin created a session that is not of this kit: {error}").at(
+                    "session"
+                ) from None
         return session_id
 
     async def _decide_token(
@@ -510,7 +526,9 @@ class Engine:
             raise
         details = (
             "T1" if token.startswith("T1==") else "JWT",
-            f"API key {self.state.api_key}",
+            f"application {application}"
+            if (application := grant.claims.get("application_id"))
+            else f"API key {self.state.api_key}",
             "fits the content",
             f"{grant.role}, until {moment(grant.expires_at)}, token id {grant.token_id}",
         )
@@ -583,9 +601,9 @@ def _ended() -> SessionEnded:
     return SessionEnded("the session has ended: it issues no tokens")
 
 
-def _too_long(length: int) -> InvalidData:
+def _too_long(length: int, longest: int) -> InvalidData:
     return InvalidData(
-        f"data, layout and claims make a token of {length} characters, and at most {MAX_TOKEN_LENGTH} are read; "
+        f"data, layout and claims make a token of {length} characters, and at most {longest} are taken; "
         "control characters, and in T1 all but ASCII, take several each: "
         "send an identifier, and keep the rest in the app"
     )

@@ -35,7 +35,7 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     if environ.get("ROLECALL_ENTRY_POINTS"):
         options["entry_points"] = _entry_points(environ["ROLECALL_ENTRY_POINTS"])
     if environ.get("ROLECALL_ORIGINS"):
-        options["web"] = Web(origins=_names(environ["ROLECALL_ORIGINS"]))
+        options["web"] = _web(environ["ROLECALL_ORIGINS"])
     if environ.get("ROLECALL_TRACE"):
         options["trace"] = _switch("ROLECALL_TRACE", environ["ROLECALL_TRACE"])
     configs = {name.removeprefix(_PLUGIN): text for name, text in environ.items() if name.startswith(_PLUGIN)}
@@ -51,6 +51,16 @@ def _names(text: str) -> list[str]:
 def _entry_points(text: str) -> bool | list[str]:
     named = text.strip().lower()
     return named == "all" if named in ("all", "none") else _names(text)
+
+
+def _web(origins: str) -> Web:
+    try:
+        return Web(origins=_names(origins))
+    except ConfigurationError:
+        raise ConfigurationError(
+            "the environment variable ROLECALL_ORIGINS is no list of origins as browsers send them; expected "
+            "https://app.example,http://localhost:3000"
+        ) from None
 
 
 def _switch(variable: str, text: str) -> bool:

@@ -8,6 +8,8 @@ from typing import Any, Final, NamedTuple
 
 from .errors import (
     BadSignature,
+    CredentialTooLarge,
+    CsrfFailed,
     InsufficientRole,
     InvalidToken,
     MalformedCredential,
@@ -118,7 +120,7 @@ class Trace:
 #: What is looked at in a token, in this order.
 TOKEN_STEPS: Final = ("form", "key", "signature", "claims")
 _STEP_OF_ERROR: Final[Sequence[tuple[type[RolecallError] | tuple[type[RolecallError], ...], str]]] = (
-    ((MissingCredential, MalformedCredential), "credential"),
+    ((MissingCredential, MalformedCredential, CredentialTooLarge, CsrfFailed), "credential"),
     (MalformedToken, "form"),
     (UnknownKey, "key"),
     (BadSignature, "signature"),

@@ -68,7 +68,7 @@ class Rolecall:
         api_secret: str | bytes | None = None,
         *,
         application_id: str | None = None,
-        private_key: str | bytes | None = None,
+        private_key: str | bytes | os.PathLike[str] | None = None,
         store: str | Store = "memory://",
         plugins: Iterable[object] = (),
         entry_points: bool | Collection[str] = True,
@@ -142,16 +142,18 @@ class Rolecall:
         :param options: further arguments of :class:`Rolecall`; they win over the environment.
         :raises ConfigurationError: if a variable is missing, or says nothing that can be meant; says which.
         """
-        environ = os.environ if environ is None else environ
-        options = {**read_environment(environ), **options}
-        if not options.get("application_id"):
-            for name, variable in _REQUIRED.items():
-                if name not in options:
-                    meant = name.replace("api_", "API ")
-                    raise ConfigurationError(
-                        f"the environment variable {variable} is not set; put the project's {meant} there"
-                    )
-        return cls(**options)
+        try:
+            options = {**read_environment(os.environ if environ is None else environ), **options}
+            if not (options.get("application_id") or options.get("private_key")):
+                for name, variable in _REQUIRED.items():
+                    if name not in options:
+                        meant = name.replace("api_", "API ")
+                        raise ConfigurationError(
+                            f"the environment variable {variable} is not set; put the project's {meant} there"
+                        )
+            return cls(**options)
+        finally:
+            del options, environ  # whatever is raised, no frame of its traceback holds the credentials
 
     @property
     def api_key(self) -> str:
@@ -402,7 +404,8 @@ def _formats(
     if isinstance(accepted, str) or not isinstance(accepted, Iterable):
         raise ConfigurationError(f"accept is {shown(accepted)}; expected a list of formats")
     formats: dict[str, Format] = {}
-    for name in accepted:
+    # An RS256 header tells it apart, where "opentok" takes every JWT to be its own.
+    for name in sorted(accepted, key=lambda name: name != "vonage"):
         make = find_format(name, registered)
         issuer = application if name == "vonage" else project
         if issuer is None:

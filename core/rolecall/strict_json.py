@@ -29,7 +29,9 @@ def loads(data: bytes) -> dict[str, Any]:
         raise ValueError("not UTF-8") from None
     try:
         value, end = _scan(text, 0)
-    except (StopIteration, json.JSONDecodeError, RecursionError):
+    except _NoNumber:
+        raise
+    except (StopIteration, ValueError, RecursionError):  # also for an integer of more digits than Python converts
         raise ValueError("not JSON") from None
     if type(value) is not tuple:
         raise ValueError("not a JSON object")
@@ -45,8 +47,12 @@ def loads(data: bytes) -> dict[str, Any]:
     return members
 
 
+class _NoNumber(ValueError):
+    pass
+
+
 def _constant(_: str) -> Any:
-    raise ValueError("NaN and Infinity are not JSON")
+    raise _NoNumber("NaN and Infinity are not JSON")
 
 
 # Objects come out as tuples of pairs, so that a name that stands twice is still seen; arrays come out as lists.
@@ -55,9 +61,9 @@ _scan = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant).scan
 
 def _object(pairs: tuple[tuple[str, Any], ...], depth: int) -> dict[str, Any]:
     value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    if len(value) > MAX_MEMBERS:
+    if not len(value) == len(pairs) <= MAX_MEMBERS:
+        if len(value) != len(pairs):
+            raise ValueError("a name stands twice in one object")
         raise ValueError(f"more than {MAX_MEMBERS} members")
     for name, item in pairs:
         kind = type(item)

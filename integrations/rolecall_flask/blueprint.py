@@ -12,6 +12,7 @@ from flask.sansio.blueprints import BlueprintSetupState
 from rolecall import Rolecall
 from rolecall.driver import drive
 from rolecall.errors import ConfigurationError, RolecallError, shown
+from rolecall.http.bodies import announced_length
 from rolecall.http.endpoints import ROUTES
 from rolecall.http.marks import mark_own
 from rolecall.http.routing import Route
@@ -66,6 +67,7 @@ def _view(kit: Rolecall, route: Route) -> Callable[..., flask.Response]:
         neutral = neutral_request(request)
 
         async def read() -> bytes:
+            announced_length(neutral.headers)  # before Flask refuses one beyond any int of its own accord
             request.max_content_length = sys.maxsize  # the kit has a limit of its own, and its own answer
             # As raw bytes, never through the form parser; and also where the app has read them before.
             return read_body(neutral.headers, request._get_stream_for_parsing().read)

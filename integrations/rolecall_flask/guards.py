@@ -14,6 +14,7 @@ from werkzeug.local import LocalProxy
 from rolecall import Grant, Rolecall
 from rolecall.driver import drive
 from rolecall.errors import ConfigurationError
+from rolecall.http.guarding import SESSION_PARAM, bound_session
 from rolecall.http.marks import is_public, mark_guarded, own_route
 from rolecall.http.messages import Response
 from rolecall.http.service import GUARDED_CACHE_CONTROL, admit
@@ -26,10 +27,6 @@ from .translation import current_app, current_request, flask_response, neutral_r
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | flask.Blueprint)
 Subtree = TypeVar("Subtree", bound=flask.Blueprint | flask.Flask)
-
-
-#: The path parameter that names the session, unless a guard is told otherwise.
-SESSION_PARAM = "session_id"
 
 
 class Guard:
@@ -59,7 +56,9 @@ class Guard:
             request = current_request()
             view = current_app().view_functions.get(request.endpoint or "")
             # A whole app has the kit's own routes in it, which look after themselves.
-            is_open = is_public(view, request.method) or (is_whole and own_route(view))
+            # Inside a blueprint they are guarded, but for OPTIONS, which they answer themselves.
+            is_own = own_route(view) is not None and (is_whole or request.method == "OPTIONS")
+            is_open = is_own or is_public(view, request.method)
             return None if is_open else self._enter()
 
         target.before_request(enter)
@@ -126,21 +125,10 @@ class Guard:
         return None
 
     def _session_id(self, request: flask.Request) -> str | None:
-        """The session that the route names."""
-        name = self.session_param
-        if name is None:
-            return None
-        if request.view_args and name in request.view_args:
-            return str(request.view_args[name])
-        routed = neutral_request(request).path_params
-        if name in routed:
-            return str(routed[name])
-        if name == SESSION_PARAM:
-            return None
-        raise ConfigurationError(
-            f"the guard of {request.path!r} binds the session by the path parameter {name!r}, "
-            "which the route does not have"
-        )
+        name, params = self.session_param, request.view_args
+        if name is not None and (params is None or name not in params):
+            params = dict(neutral_request(request).path_params)  # also what a url_value_preprocessor took away
+        return bound_session(name, params or {}, request.path)
 
 
 def require_role(role: str, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM) -> Guard:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask.sansio.app import App
 
 from rolecall import Rolecall
-from rolecall.errors import ConfigurationError
+from rolecall.http.guarding import only_kit
 
 from .checks import check_once
 
@@ -25,16 +25,7 @@ def kit_of(app: App) -> Rolecall:
     :raises ConfigurationError: if it has none, or several to choose from.
     """
     kits: list[Rolecall] = app.extensions.get("rolecall", [])
-    if len(kits) == 1:
-        return kits[0]
-    if kits:
-        raise ConfigurationError(
-            "this app has several kits; tell each guard which one it is for: require_role(…, kit=kit)"
-        )
-    raise ConfigurationError(
-        "this app has no kit; register one with app.register_blueprint(rolecall_blueprint(kit)), "
-        "or tell the guard: require_role(…, kit=kit)"
-    )
+    return only_kit(kits, "register one with app.register_blueprint(rolecall_blueprint(kit))")
 
 
 def _check_at_first_request(app: App) -> None:

@@ -10,6 +10,7 @@ from rolecall import Grant, Rolecall
 from rolecall.errors import MissingCredential, RolecallError
 from rolecall.http.asgi import neutral_request
 from rolecall.http.service import refused
+from rolecall.http.websockets import check_origin
 
 from .translation import FRAMEWORK, starlette_response
 
@@ -56,9 +57,11 @@ class RolecallBackend(AuthenticationBackend):
         self._engine = kit.aio.engine
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, RolecallUser] | None:
-        state = self._engine.state
+        state, request = self._engine.state, neutral_request(conn.scope, FRAMEWORK)
         try:
-            token, _ = state.credentials.find(neutral_request(conn.scope, FRAMEWORK))
+            if conn.scope["type"] == "websocket":
+                check_origin(self._engine, request)
+            token, _ = state.credentials.find(request)
             grant = await self._engine.verify_and_tell(token, None)
         except MissingCredential:
             return None

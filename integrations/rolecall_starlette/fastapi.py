@@ -17,11 +17,12 @@ from rolecall import Grant, Rolecall
 from rolecall.errors import ConfigurationError
 from rolecall.http import messages
 from rolecall.http.asgi import GRANT, uncached
+from rolecall.http.guarding import SESSION_PARAM
 from rolecall.http.marks import guards_of, mark_guarded
 from rolecall.http.service import GUARDED_CACHE_CONTROL
 from rolecall.roles import ANY_TOKEN
 
-from .guards import SESSION_PARAM, Guard, require_capability, require_role, require_token
+from .guards import Guard, require_capability, require_role, require_token
 from .translation import starlette_response
 
 
@@ -52,7 +53,7 @@ class UncachedMiddleware:
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+        self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         send_uncached = uncached(send)
@@ -60,7 +61,7 @@ class UncachedMiddleware:
         async def send_answer(message: Message) -> None:
             await (send_uncached if GRANT in scope else send)(message)
 
-        await self._app(scope, receive, send_answer if scope["type"] == "http" else send)
+        await self.app(scope, receive, send_answer if scope["type"] == "http" else send)
 
 
 class _Scheme(SecurityBase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial, wraps
 from typing import Any, TypeVar, cast, overload
 
@@ -11,11 +12,13 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from rolecall import Grant, Rolecall
 from rolecall.engine import Engine
@@ -31,6 +34,7 @@ from rolecall.http.asgi import (
     send_response,
     uncached,
 )
+from rolecall.http.guarding import SESSION_PARAM, bound_session
 from rolecall.http.marks import is_public, mark_guarded, own_route, unwrapped
 from rolecall.http.service import GUARDED_CACHE_CONTROL, admit
 from rolecall.http.websockets import serve_websocket
@@ -41,8 +45,7 @@ from .translation import FRAMEWORK, starlette_response
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | BaseRoute)
 
-#: The path parameter that names the session, unless a guard is told otherwise.
-SESSION_PARAM = "session_id"
+_NO_PARAMS: Mapping[str, Any] = {}
 # What FastAPI puts into the scope before it runs dependencies and endpoint.
 _IN_FASTAPI = "fastapi_inner_astack"
 
@@ -62,8 +65,15 @@ class Guard:
             return cast("Guarded", self._guarded_route(target))
         if inspect.isclass(target):
             return cast("Guarded", self._guarded_class(target))
-        if inspect.isroutine(target) or isinstance(target, partial):
+        if inspect.isroutine(_innermost(target)):
             return cast("Guarded", self._guarded_endpoint(target))
+        if isinstance(target, Starlette):
+            return cast("Guarded", self._guarded_whole(target))
+        if hasattr(target, "include_router"):
+            raise ConfigurationError(
+                "a guard around a router of FastAPI's is lost where the router is included: use "
+                "APIRouter(dependencies=[Depends(RoleRequired(…))])"
+            )
         if callable(target):
             return cast("Guarded", GuardedApp(self, target))
         raise ConfigurationError(f"a guard protects an endpoint, a route, a mount or an ASGI app, not {shown(target)}")
@@ -72,8 +82,26 @@ class Guard:
         app = getattr(route, "app", None)
         if app is None:
             raise ConfigurationError(f"a guard cannot protect {route!r}: it leads to no app")
-        setattr(route, "app", GuardedApp(self, app, getattr(route, "routes", None)))
+        if hasattr(route, "dependant"):
+            # Where its router is included, FastAPI makes the route anew from the endpoint, and the guard would be lost.
+            raise ConfigurationError(
+                f"a guard cannot protect {route!r}, a route of FastAPI's: use dependencies=[Depends(RoleRequired(…))]"
+            )
+        guarded = GuardedApp(self, app, getattr(route, "routes", None))
+        endpoint = getattr(route, "endpoint", None)
+        if endpoint is not None:
+            # FastAPI's include_router makes the route anew, from its endpoint alone.
+            guarded.__wrapped__ = endpoint
+            setattr(route, "endpoint", guarded)
+        setattr(route, "app", guarded)
         return route
+
+    def _guarded_whole(self, app: Starlette) -> Starlette:
+        if app.middleware_stack is not None:
+            raise ConfigurationError("this app has begun to answer; a guard protects it before its first request")
+        # Innermost: it sees each request as the other middleware leaves it to the router, and not as it came.
+        app.user_middleware.append(Middleware(self))
+        return app
 
     def _guarded_class(self, endpoint: type[Any]) -> type[Any]:
         if not issubclass(endpoint, HTTPEndpoint | WebSocketEndpoint):
@@ -87,7 +115,8 @@ class Guard:
         def __await__(self: Any) -> Generator[Any, None, None]:  # noqa: N807
             async def run(scope: Scope, receive: Receive, send: Send) -> None:
                 self.scope, self.receive, self.send = scope, receive, send
-                awaiting = super(endpoint, self).__await__ if own is None else partial(own, self)  # type: ignore[arg-type]
+                inherited: Any = super(endpoint, self)
+                awaiting = inherited.__await__ if own is None else partial(own, self)
                 await _Awaiting(awaiting)
 
             return guard.serve(run, self.scope, self.receive, self.send).__await__()
@@ -97,7 +126,7 @@ class Guard:
         return endpoint
 
     def _guarded_endpoint(self, endpoint: Callable[..., Any]) -> Callable[..., Any]:
-        is_async = _is_async(endpoint)
+        is_async = inspect.iscoroutinefunction(_innermost(endpoint))
         if inspect.isgeneratorfunction(endpoint) or inspect.isasyncgenfunction(endpoint):
             raise ConfigurationError(
                 f"a guard cannot protect {_name(endpoint)}, which yields its answer: return a StreamingResponse(…), or "
@@ -150,7 +179,7 @@ class Guard:
             known[1] if known is not None and known[0] is seen.get("app") else self._engine(seen),
             authorization_of(seen),
             self.requirement,
-            self._session_id(seen),
+            bound_session(self.session_param, seen.get("path_params") or _NO_PARAMS, seen["path"]),
             lambda: neutral_request(seen, FRAMEWORK),
         )
         if not isinstance(admitted, Grant):
@@ -166,9 +195,10 @@ class Guard:
         if scope["type"] == "websocket":
             seen = scope if seen is None else seen
             engine = self._engine(seen)
-            session_id = self._session_id(seen)
+            session_id = bound_session(self.session_param, seen.get("path_params") or _NO_PARAMS, seen["path"])
+            gone = (WebSocketDisconnect,)
             await serve_websocket(
-                app, engine, self.requirement, session_id, scope, receive, send, FRAMEWORK, (WebSocketDisconnect,)
+                app, engine, self.requirement, session_id, scope, receive, send, FRAMEWORK, gone, seen
             )
             return
         refusal = await self.enter(scope, seen)
@@ -180,6 +210,12 @@ class Guard:
     async def _serve_websocket(
         self, endpoint: Callable[..., Any], websocket: WebSocket, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
+        if websocket.client_state is not WebSocketState.CONNECTING:
+            raise ConfigurationError(
+                f"the WebSocket at {websocket.scope['path']!r} was accepted before its guard, when nobody had looked "
+                "at its token; accept it in the endpoint, and not in a dependency"
+            )
+
         async def run(scope: Scope, receive: Receive, send: Send) -> None:
             watched = WebSocket(scope, receive, send)
             await endpoint(
@@ -187,7 +223,15 @@ class Guard:
                 **{name: watched if value is websocket else value for name, value in kwargs.items()},
             )
 
+        if args and isinstance(args[0], WebSocketEndpoint):
+            raise ConfigurationError(
+                f"a guard on a method of {type(args[0]).__name__} does not see when the grant ends; guard the class"
+            )
         await self.serve(run, websocket.scope, websocket.receive, websocket.send)
+        if {websocket.application_state, websocket.client_state} == {WebSocketState.CONNECTED}:
+            # Nobody watches it any longer, whoever called the endpoint.
+            with suppress(WebSocketDisconnect, RuntimeError):
+                await websocket.close()
 
     def _engine(self, scope: Scope) -> Engine:
         """The engine of the kit that verifies, for the app of this scope.
@@ -202,20 +246,6 @@ class Guard:
         self._seen = app, engine
         return engine
 
-    def _session_id(self, scope: Scope) -> str | None:
-        """The session that the route names."""
-        name, params = self.session_param, scope.get("path_params") or {}
-        if name is None:
-            return None
-        if name in params:
-            return str(params[name])
-        if name == SESSION_PARAM:
-            return None
-        raise ConfigurationError(
-            f"the guard of {scope['path']!r} binds the session by the path parameter {name!r}, "
-            "which the route does not have"
-        )
-
 
 class GuardedApp:
     """An ASGI app behind a guard, with everything in it; but for routes of it that are marked as public.
@@ -228,26 +258,54 @@ class GuardedApp:
         self._guard = guard
         self._routes = routes
         # A whole app has the kit's own routes in it, which look after themselves.
-        self._is_whole = isinstance(app, Starlette)
+        self._is_whole = routes is None and is_whole(app)
         mark_guarded(self, guard)
 
     @property
-    def routes(self) -> list[BaseRoute]:
-        """The routes of the app, for reverse routing."""
-        return self._routes or getattr(self.app, "routes", None) or []
+    def routes(self) -> Sequence[BaseRoute]:
+        """The routes of the app, also where middleware is around it."""
+        if self._routes is not None:
+            return self._routes
+        app = self.app
+        while not hasattr(app, "routes") and hasattr(app, "app"):
+            app = app.app
+        return getattr(app, "routes", [])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        seen = _as_routed(scope, self.routes)
+        root = _own_root(self.app)
+        start = {**scope, **root} if root else scope
+        seen = _as_routed(start, self.routes)
+        endpoint = seen.get("endpoint")
+        if seen is start and not any(inner is self for inner in unwrapped(endpoint)):
+            endpoint = None  # what was routed to stands around this guard, and says nothing of what is within
         if "app" not in seen:
             seen = {**seen, "app": self.app}
-        endpoint = seen.get("endpoint")
         if is_public(endpoint, scope.get("method", "GET")) or (self._is_whole and own_route(endpoint)):
             await self.app(scope, receive, send)
         else:
             await self._guard.serve(self.app, scope, receive, send, seen)
+
+
+def is_whole(app: Any) -> bool:
+    """Whether it is a Starlette app, or what stands within its middleware, whatever is around it."""
+    while app is not None:
+        if isinstance(app, Starlette | ExceptionMiddleware):
+            return True
+        app = getattr(app, "app", None)
+    return False
+
+
+def _own_root(app: Any) -> dict[str, str]:
+    """The root path that a FastAPI app puts in place of the one it is called with."""
+    while app is not None:
+        if isinstance(app, Starlette):
+            root = getattr(app, "root_path", "")
+            return {"root_path": root} if root else {}
+        app = getattr(app, "app", None)
+    return {}
 
 
 def _as_routed(scope: Scope, routes: Sequence[BaseRoute]) -> Scope:
@@ -257,7 +315,9 @@ def _as_routed(scope: Scope, routes: Sequence[BaseRoute]) -> Scope:
         match, child = route.matches(scope)
         if match is Match.NONE:
             continue
-        seen = _as_routed({**scope, **child, "route": route}, routes_of(route))
+        seen = _as_routed(
+            {**scope, **child, **_own_root(getattr(route, "app", None)), "route": route}, routes_of(route)
+        )
         if match is Match.FULL:
             return seen
         partly = partly or seen
@@ -325,10 +385,10 @@ def _name(endpoint: Any) -> str:
     return getattr(endpoint, "__name__", "an endpoint")
 
 
-def _is_async(endpoint: Any) -> bool:
+def _innermost(endpoint: Any) -> Any:
     while isinstance(endpoint, partial):
         endpoint = endpoint.func
-    return inspect.iscoroutinefunction(endpoint)
+    return endpoint
 
 
 def require_role(role: str, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM) -> Guard:

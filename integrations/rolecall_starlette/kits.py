@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 
 from rolecall import Rolecall
 from rolecall.errors import ConfigurationError
+from rolecall.http.guarding import only_kit
 from rolecall.http.marks import ids_of, is_bare
 
 _CHECKED = "rolecall_checked"
@@ -27,16 +28,7 @@ def kit_of(app: Any) -> Rolecall:
         kit = getattr(getattr(route, "endpoint", None), "kit", None)
         if isinstance(kit, Rolecall) and kit not in kits:
             kits.append(kit)
-    if len(kits) == 1:
-        return kits[0]
-    if kits:
-        raise ConfigurationError(
-            "this app has several kits; tell each guard which one it is for: require_role(…, kit=kit)"
-        )
-    raise ConfigurationError(
-        "this app has no kit; mount one with Mount('/video', app=rolecall_app(kit)), set app.state.rolecall = kit, "
-        "or tell the guard: require_role(…, kit=kit)"
-    )
+    return only_kit(kits, "mount one with Mount('/video', app=rolecall_app(kit)), set app.state.rolecall = kit")
 
 
 def check_once(app: Any) -> None:

@@ -13,12 +13,12 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.routing import Host, Mount, Router, WebSocketRoute
 
 from rolecall.errors import ConfigurationError
+from rolecall.http.asgi import not_found
 from rolecall.http.listing import WEBSOCKET, Around, Found, Mistake, inner_app
 from rolecall.http.marks import Guard, guards_of, handler_of
 
-from . import guards
+from . import guards, kits
 from .guards import GuardedApp
-from .kits import kit_of
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 #: The attributes of a FastAPI app that name the routes which it makes by itself.
@@ -34,24 +34,25 @@ def routes_of(app: Any) -> list[Found] | None:
 class _Layer:
     """A guard around an app or a route.
 
-    :param routes: the ids of the routes that it sees.
+    :param sees: the ids of the routes that it sees directly within what is listed.
     :param endpoint: the endpoint of the route that it sees last, on the way to what is listed.
     :param params: the path parameters that it sees on that way.
     :param app: the app whose kit it asks.
     """
 
     guard: Guard
-    routes: frozenset[int]
+    sees: frozenset[int]
     endpoint: Any
     params: frozenset[str]
     app: Any
     spares_own: bool
 
     def on_the_way(self, route: Any, endpoint: Any, params: frozenset[str]) -> _Layer:
-        if id(route) not in self.routes:
+        if id(route) not in self.sees:
             # What it does not see, it cannot look into, either.
-            return replace(self, routes=frozenset())
-        return replace(self, endpoint=endpoint, params=self.params | params)
+            return replace(self, sees=frozenset())
+        endpoint = self.endpoint if endpoint is None else endpoint
+        return replace(self, sees=_ids(kits.routes_of(route)), endpoint=endpoint, params=self.params | params)
 
     def around(self) -> Around:
         problem = None if getattr(self.guard, "_kit", None) else _kit_problem(self.app)
@@ -68,38 +69,33 @@ class _Place:
     layers: tuple[_Layer, ...] = ()
     endpoint: Any = None
     app: Any = None
+    through: tuple[Any, ...] = ()
 
-    def within(self, route: Any, path: str, endpoint: Any, name: str = "", original: Any = None) -> _Place:
-        """The place of what a route leads to.
-
-        :param original: the route that this one was made from.
-        """
+    def within(self, route: Any, path: str = "", endpoint: Any = None, name: str = "") -> _Place:
+        """The place of what a route leads to."""
         params = frozenset(getattr(route, "param_convertors", {})) - ({"path"} if isinstance(route, Mount) else set())
         return replace(
             self,
             path=self.path + path,
             name=f"{self.name}{name}",
             params=self.params | params,
-            layers=tuple(layer.on_the_way(original or route, endpoint, params) for layer in self.layers),
-            endpoint=endpoint,
+            layers=tuple(layer.on_the_way(route, endpoint, params) for layer in self.layers),
+            endpoint=self.endpoint if endpoint is None else endpoint,
         )
 
     def behind(self, guard: Guard, app: Any, routes: Iterable[Any] = ()) -> _Place:
         """The same place behind one guard more, which stands around ``app``."""
-        seen = frozenset(id(_original(route)) for route in _visible(routes))
-        spares_own = isinstance(app, Starlette)
-        layer = _Layer(guard, seen, self.endpoint, self.params, app if self.app is None else self.app, spares_own)
+        spares_own = guards.is_whole(app)
+        asked = app if self.app is None else self.app
+        layer = _Layer(guard, _ids(routes), self.endpoint, self.params, asked, spares_own)
         return replace(self, layers=(*self.layers, layer))
 
     def around(self) -> tuple[Around, ...]:
         return tuple(layer.around() for layer in self.layers)
 
 
-def _visible(routes: Iterable[Any]) -> Iterator[Any]:
-    """The routes that a guard sees: by the same attribute as the guard itself."""
-    for route in routes:
-        yield route
-        yield from _visible(getattr(route, "routes", None) or ())
+def _ids(routes: Iterable[Any]) -> frozenset[int]:
+    return frozenset(map(id, routes))
 
 
 def _walk(app: Any, place: _Place) -> Iterator[Found]:
@@ -107,10 +103,11 @@ def _walk(app: Any, place: _Place) -> Iterator[Found]:
         yield from _walk(guarded.app, guarded.behind(place))
     elif isinstance(app, Starlette):
         place = replace(place, app=app)
-        for middleware in app.user_middleware:
+        for number, middleware in enumerate(app.user_middleware, 1):
             if isinstance(middleware.cls, guards.Guard):
-                # What it makes is around the rest of the middleware, through which it sees nothing.
-                place = place.behind(middleware.cls, None)
+                # Middleware within may hide the routes from it.
+                innermost = all(isinstance(one.cls, guards.Guard) for one in app.user_middleware[number:])
+                place = place.behind(middleware.cls, app, app.routes if innermost else ())
         yield from _walk(app.router, place)
     elif isinstance(app, Router):
         for guarded in _guarded_within(app.middleware_stack):
@@ -119,27 +116,36 @@ def _walk(app: Any, place: _Place) -> Iterator[Found]:
     elif (inner := inner_app(app)) is not None and _is_known(inner):
         yield from _walk(inner, place)
     else:
-        yield Found(place.path, app=app, around=place.around(), params=place.params, problem=_kit_problem(place.app))
+        yield Found(
+            place.path,
+            app=app,
+            around=place.around(),
+            params=place.params,
+            problem=_kit_problem(place.app),
+            through=place.through,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Guarded:
-    """An app with a guard around it."""
+    """An app with a guard around it; ``outer`` is both together."""
 
+    outer: Any
     guard: Guard
     app: Any
     routes: Iterable[Any]
 
     def behind(self, place: _Place) -> _Place:
-        return place.behind(self.guard, self.app, self.routes)
+        place = place.behind(self.guard, self.app, self.routes)
+        return replace(place, through=(*place.through, self.outer))
 
 
 def _guarded(app: Any) -> _Guarded | None:
     if isinstance(app, GuardedApp):
-        return _Guarded(guards_of(app)[0], app.app, app.routes)
+        return _Guarded(app, guards_of(app)[0], app.app, app.routes)
     # A function that is an app gets its guard as endpoints do, and sees no routes.
     if inspect.isfunction(app) and "rolecall_guard" in vars(app) and hasattr(app, "__wrapped__"):
-        return _Guarded(guards_of(app)[0], app.__wrapped__, ())
+        return _Guarded(app, guards_of(app)[0], app.__wrapped__, ())
     return None
 
 
@@ -164,33 +170,34 @@ def _is_known(app: Any) -> bool:
 def _routes(router: Router, place: _Place) -> Iterator[Found]:
     for route in (*router.routes, *getattr(router, "_low_priority_routes", ())):
         yield from _route(route, place)
+    if router.default not in (router.not_found, not_found):
+        yield from _walk(router.default, place)
 
 
-def _route(route: Any, place: _Place, original: Any = None) -> Iterator[Found]:
+def _route(route: Any, place: _Place) -> Iterator[Found]:
     if isinstance(route, Mount):
         name = f"{route.name}:" if route.name else ""
-        yield from _walk(route.app, place.within(route, _path(route.path), route.app, name, original))
+        yield from _walk(route.app, place.within(route, _path(route.path), route.app, name))
     elif isinstance(route, Host):
         name = f"{route.name}:" if route.name else ""
-        yield from _walk(route.app, place.within(route, f"//{route.host}", route.app, name, original))
+        yield from _walk(route.app, place.within(route, f"//{route.host}", route.app, name))
     elif hasattr(route, "effective_route_contexts"):  # FastAPI's include_router
         yield from _included(route, place)
     elif _is_front_end(route):
         yield from _front_ends(route, place, "", route.dependant)
     else:
         dependant = getattr(route, "dependant", None)
-        yield from _leaf(route, place, _path(getattr(route, "path", "")), dependant, original)
+        yield from _leaf(route, place, _path(getattr(route, "path", "")), dependant)
 
 
 def _included(router: Any, place: _Place) -> Iterator[Found]:
+    place = place.within(router)
     for context in (*router.effective_route_contexts(), *getattr(router, "effective_low_priority_routes", tuple)()):
         original = context.original_route
         if _is_front_end(original):
             yield from _front_ends(original, place, context.frontend_prefix, context.dependant)
             continue
-        lost = [] if isinstance(original, Mount) else list(_guarded_within(getattr(original, "app", None)))
-        for found in _route(context.starlette_route or context, place, original):
-            yield replace(found, mistakes=(*found.mistakes, *map(_lost, lost)))
+        yield from _route(context.starlette_route or context, place)
 
 
 def _is_front_end(route: Any) -> bool:
@@ -199,17 +206,20 @@ def _is_front_end(route: Any) -> bool:
 
 
 def _front_ends(group: Any, place: _Place, prefix: str, dependant: Any) -> Iterator[Found]:
+    place = place.within(group)
     for route in group.routes:
-        yield from _leaf(route, place, f"{prefix}{route.path.rstrip('/')}/{{file:path}}", dependant)
+        for found in _leaf(route, place, f"{prefix}{route.path.rstrip('/')}/{{file:path}}", dependant):
+            # It has no view that could be marked.
+            yield replace(found, made_by="FastAPI")
 
 
-def _leaf(route: Any, place: _Place, path: str, dependant: Any, original: Any = None) -> Iterator[Found]:
-    endpoint = getattr(route, "endpoint", None) or getattr(route, "app", None)
-    place = place.within(route, path, endpoint, original=original)
+def _leaf(route: Any, place: _Place, path: str, dependant: Any) -> Iterator[Found]:
+    endpoint = getattr(route, "endpoint", None)
+    place = place.within(route, path, endpoint)
     for guarded in _guarded_within(getattr(route, "app", None)):
         # It has been routed: the guard sees all of it.
         place = place.behind(guarded.guard, guarded.app)
-    view = endpoint
+    view = getattr(route, "app", None) if endpoint is None else endpoint
     while isinstance(view, GuardedApp):
         view = view.app
     depended_on, mistakes = _dependencies(dependant, place.app)
@@ -246,26 +256,25 @@ def _dependencies(dependant: Any, app: Any) -> tuple[list[Guard], list[Mistake]]
     found: list[Guard] = []
     mistakes: list[Mistake] = []
     replaced = getattr(app, "dependency_overrides", None) or {}
-    for dependency in _flattened(dependant):
+    for dependency in _flattened(dependant, replaced):
         call = dependency.call
         if call in replaced:
-            if guards_of(call):
+            if any(guards_of(one.call) for one in (dependency, *_flattened(dependency, {}))):
                 mistakes.append(_OVERRIDDEN)
             call = replaced[call]
         while isinstance(call, partial):
             call = call.func
-        if inspect.isroutine(call) or isinstance(call, type):
-            if guards_of(call):
-                mistakes.append(_GUARDED_DEPENDENCY)
-        else:
-            found += guards_of(call)
+        if inspect.isroutine(call) and guards_of(call):
+            mistakes.append(_GUARDED_DEPENDENCY)
+        found += guards_of(call)
     return found, mistakes
 
 
-def _flattened(dependant: Any) -> Iterator[Any]:
+def _flattened(dependant: Any, replaced: Any) -> Iterator[Any]:
     for dependency in getattr(dependant, "dependencies", ()):
         yield dependency
-        yield from _flattened(dependency)
+        if dependency.call not in replaced:
+            yield from _flattened(dependency, replaced)
 
 
 def _takes_connection(dependant: Any) -> bool:
@@ -279,10 +288,6 @@ def _is_made_by_fastapi(app: Any, path: str, view: Any) -> bool:
     )
 
 
-def _original(route: Any) -> Any:
-    return getattr(route, "original_route", route)
-
-
 def _path(path: str) -> str:
     """A path as every list has it: of the converters only that which takes several segments is told."""
     parts = []
@@ -294,23 +299,16 @@ def _path(path: str) -> str:
 
 def _kit_problem(app: Any) -> str | None:
     try:
-        kit_of(app)
+        kits.kit_of(app)
     except ConfigurationError as error:
         return str(error)
     return None
 
 
-def _lost(guarded: _Guarded) -> Mistake:
-    return Mistake(
-        "guard_lost",
-        f"FastAPI's include_router makes the route anew, without the guard ({guarded.guard.requirement.scope}) "
-        "that was put around the route object; put the guard on the endpoint, or use Depends(RoleRequired(…))",
-    )
-
-
 _GUARDED_DEPENDENCY = Mistake(
     "guard_as_dependency",
-    "a dependency of it has a guard, which cannot stop a request there; use Depends(RoleRequired(…))",
+    "a dependency of it is a guarded function, which lets nobody in, because it cannot answer a request there; use "
+    "Depends(RoleRequired(…))",
 )
 _OVERRIDDEN = Mistake(
     "guard_overridden", "app.dependency_overrides replaces its guard; leave that to tests, and clear it after them"

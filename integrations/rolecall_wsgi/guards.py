@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from rolecall import Grant, Rolecall
 from rolecall.driver import drive
 from rolecall.engine import Call
 from rolecall.errors import ConfigurationError, InvalidRequest, shown
+from rolecall.http.guarding import SESSION_PARAM, several_kits
 from rolecall.http.marks import mark_guarded
 from rolecall.http.messages import Response
-from rolecall.http.paths import is_crooked, is_plain, path_patterns
+from rolecall.http.paths import is_crooked, is_plain, path_patterns, readings
 from rolecall.http.service import GUARDED_CACHE_CONTROL, admit, refused
 from rolecall.http.wsgi import AUTHORIZATION, GRANT, KIT, path_of
 from rolecall.roles import ANY_TOKEN, Requirement
 
 from .translation import answer, check_app, neutral_request
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-#: The part of a prefix that names the session, unless a guard is told otherwise.
-SESSION_PARAM = "session_id"
 #: What is wrong with a guard that finds no kit, and what to do.
 NO_KIT = "this guard has no kit: put RolecallMiddleware(app, kit) around the app, or tell it: require_role(…, kit=kit)"
 _NO_STORE = ("Cache-Control", GUARDED_CACHE_CONTROL)
@@ -82,6 +79,9 @@ class Guard:
         found = None if is_crooked(path) else self._params(path)
         if found is None and not plain and any(prefix.may_begin(path) for prefix in self.prefixes):
             raise InvalidRequest("the path can be read in two ways; send it without '.', '..' and empty segments")
+        if found and not plain and any(map(is_crooked, readings(path))):
+            # Who resolves what is hidden in it finds another segment where the session stands.
+            raise InvalidRequest("the path can be read in two ways; send it without '.', '..' and empty segments")
         return found
 
     def _params(self, path: str) -> dict[str, str] | None:
@@ -89,6 +89,9 @@ class Guard:
         for prefix in self.prefixes:
             params = prefix.begins(path)
             if params is not None:
+                name = self.session_param
+                if found and name in params and found.get(name, params[name]) != params[name]:
+                    raise InvalidRequest("the path names two sessions, and a token is for one")
                 # What is below several is bound by all of them.
                 found = {**found, **params} if found else params
         return found
@@ -158,9 +161,7 @@ def _kit(guard: Guard, environ: WSGIEnvironment) -> Rolecall:
     if kit is not None:
         return kit
     if KIT in environ:
-        raise ConfigurationError(
-            "this app has several kits; tell each guard which one it is for: require_role(…, kit=kit)"
-        )
+        raise several_kits()
     raise ConfigurationError(NO_KIT)
 
 

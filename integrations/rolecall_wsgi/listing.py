@@ -31,6 +31,11 @@ def routes_of(app: Any) -> list[Found] | None:
             takes_kit=True,
         )
         return [Found("", app=app.app, around=(around,))]
+    exports = getattr(app, "exports", None)
+    if isinstance(exports, list) and callable(getattr(app, "app", None)):
+        # Werkzeug's SharedDataMiddleware.
+        files = [Found(f"{prefix.rstrip('/')}/{{file:path}}", ("GET", "HEAD"), "files") for prefix, _ in exports]
+        return [*files, Found("", app=app.app)]
     mounts = getattr(app, "mounts", None)
     if isinstance(mounts, Mapping) and callable(getattr(app, "app", None)):
         # Werkzeug's DispatcherMiddleware, and what is made like it.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from rolecall import Grant, Rolecall
 from rolecall.driver import drive
@@ -16,9 +17,6 @@ from rolecall.http.service import respond
 from rolecall.http.wsgi import GRANT, KIT, input_of, path_of, read_body
 
 from .translation import answer, check_app, neutral_request
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _log: Final = logging.getLogger("rolecall")
 _PREFIX: Final = re.compile(r"(?:/[^/?#%\\\s]+)*")
@@ -54,7 +52,7 @@ class RolecallMiddleware:
                 return self._answer(*found, environ, start_response)
         environ[KIT] = self.kit if environ.get(KIT, self.kit) is self.kit else None
         # What another kit, or a guard around this, found out stays true.
-        environ[GRANT] = self._grant(environ) or environ.get(GRANT)
+        environ[GRANT] = environ.get(GRANT) or self._grant(environ)
         return self.app(environ, start_response)
 
     def _answer(

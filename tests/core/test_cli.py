@@ -96,6 +96,7 @@ ALL_COMMANDS = [
     ("explain", "token"),
     ("explain", "access"),
     ("plugins",),
+    ("routes",),
 ]
 GROUPS = [("session",), ("token",), ("explain",)]
 

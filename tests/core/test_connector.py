@@ -1145,15 +1145,15 @@ def test_the_methods_of_both_views_have_the_same_arguments():
 @pytest.mark.parametrize(
     ("error", "code", "status"),
     [
-        (ServiceFault, "service_fault", 502),
+        (ServiceFault, "service_fault", 503),
         (ServiceUnreachable, "service_unreachable", 503),
-        (ServiceTimeout, "service_timeout", 504),
+        (ServiceTimeout, "service_timeout", 503),
         (ServiceDown, "service_down", 503),
         (ServiceBusy, "service_busy", 503),
-        (ServiceAnswerInvalid, "service_answer_invalid", 502),
-        (ServiceRefused, "service_refused", 502),
-        (ServiceCredentialsRefused, "service_credentials_refused", 502),
-        (ServiceClockSkew, "service_clock_skew", 502),
+        (ServiceAnswerInvalid, "service_answer_invalid", 503),
+        (ServiceRefused, "service_refused", 503),
+        (ServiceCredentialsRefused, "service_credentials_refused", 503),
+        (ServiceClockSkew, "service_clock_skew", 503),
         (NotFoundAtService, "not_found_at_service", 404),
     ],
 )

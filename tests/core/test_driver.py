@@ -38,8 +38,20 @@ async def ask_async(kit):
     return await kit.aio.engine.create_session(None, "relayed", "manual", False, call=Call(OUTSIDE))
 
 
+#: The threads that kits of other tests have left.
+others = set()
+
+
+@pytest.fixture(autouse=True)
+def set_others_aside():
+    others.update(threading.enumerate())
+    yield
+    others.clear()
+
+
 def background_threads():
-    return [thread for thread in threading.enumerate() if thread.name == "rolecall-background"]
+    running = [thread for thread in threading.enumerate() if thread not in others]
+    return [thread for thread in running if thread.name == "rolecall-background"]
 
 
 def tasks_of(kit):

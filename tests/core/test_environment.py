@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rolecall import Rolecall
+from rolecall import Rolecall, Web
 from rolecall.environment import read_environment
 from rolecall.errors import ConfigurationError
 
@@ -29,6 +29,13 @@ ENVIRON = {"ROLECALL_API_KEY": KEY, "ROLECALL_API_SECRET": SECRET}
         *[("ROLECALL_TRACE", text, {"trace": False}) for text in ("0", "False", "no", "off")],
         ("ROLECALL_PLUGIN_CLASSROOM", '{"size": 30}', {"plugin_config": {"CLASSROOM": {"size": 30}}}),
         ("ROLECALL_PLUGIN_A_B", ' {"a": null}\n', {"plugin_config": {"A_B": {"a": None}}}),
+        ("ROLECALL_ORIGINS", "https://a.example", {"web": Web(origins=["https://a.example"])}),
+        (
+            "ROLECALL_ORIGINS",
+            " https://a.example, ,http://localhost:3000,",
+            {"web": Web(origins=["http://localhost:3000", "https://a.example"])},
+        ),
+        ("ROLECALL_ORIGINS", " , ", {"web": Web()}),
         ("ROLECALL_UNRELATED", "1", {}),
         ("ROLECALL", "1", {}),
         ("rolecall_store", "memory://", {}),
@@ -46,6 +53,7 @@ def test_a_variable_gives_an_argument(variable, text, options):
         "ROLECALL_BLOCKED_PLUGINS",
         "ROLECALL_ENTRY_POINTS",
         "ROLECALL_TRACE",
+        "ROLECALL_ORIGINS",
         "ROLECALL_PLUGIN_CLASSROOM",
     ],
 )
@@ -70,6 +78,10 @@ def test_a_required_variable_is_named(variable, environ):
     [
         ("ROLECALL_TRACE", "maybe-canary"),
         ("ROLECALL_TRACE", "2-canary"),
+        ("ROLECALL_ORIGINS", "canary"),
+        ("ROLECALL_ORIGINS", "https://a.example, https://canary.example/"),
+        ("ROLECALL_ORIGINS", "https://canary.example https://a.example"),
+        ("ROLECALL_ORIGINS", "canary: canary"),
         ("ROLECALL_PLUGIN_CLASSROOM", "canary"),
         ("ROLECALL_PLUGIN_CLASSROOM", '["canary"]'),
         ("ROLECALL_PLUGIN_CLASSROOM", '"canary"'),
@@ -120,6 +132,11 @@ def test_arguments_win_over_the_environment():
     environ = {**ENVIRON, "ROLECALL_STORE": "sqlite:///no/such/folder/a.db", "ROLECALL_PLUGINS": "no_such_module"}
     with Rolecall.from_env(environ, store="memory://", plugins=[], api_key="9") as kit:
         assert kit.api_key == "9"
+
+
+def test_an_argument_takes_the_place_of_the_origins():
+    with Rolecall.from_env({**ENVIRON, "ROLECALL_ORIGINS": "https://a.example"}, web=Web(query="token")) as kit:
+        assert kit.engine.state.web == Web(query="token")
 
 
 def test_the_process_environment_is_the_default(monkeypatch):

@@ -1,8 +1,7 @@
-"""HTTP without a framework: credentials, problems and challenges, bodies and headers, and answers to whatever comes."""
+"""HTTP without a framework: problems and challenges, headers, and answers to whatever comes."""
 
 from __future__ import annotations
 
-import io
 import json
 import re
 
@@ -27,13 +26,12 @@ from rolecall.errors import (
     StoreUnavailable,
     WrongSession,
 )
-from rolecall.http.credentials import bearer_token
 from rolecall.http.endpoints import ROUTES
 from rolecall.http.messages import MAX_BODY, Request, Response
 from rolecall.http.problems import json_bytes, problem, quotable
 from rolecall.http.routing import PUBLIC, Operation, Route
 from rolecall.http.service import admission, respond
-from rolecall.http.wsgi import WsgiHeaders, read_body
+from rolecall.http.wsgi import WsgiHeaders
 from rolecall.policies import AllowAnyone
 from rolecall.roles import ANY_TOKEN, Requirement
 
@@ -53,85 +51,6 @@ def open_kit():
 @pytest.fixture(scope="module")
 def session_id(open_kit) -> str:
     return open_kit.create_session().session_id
-
-
-# -- credentials -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "value",
-    ["Bearer t", "bearer t", "BEARER t", "BeArEr t", "Bearer   t", " Bearer t ", "\tBearer t\t"],
-)
-def test_the_scheme_has_any_case_and_space_around_it(value):
-    assert bearer_token({"authorization": value}) == "t"
-
-
-@pytest.mark.parametrize("token", ["a.b.c", "T1==YWJj+/=", "~!$&'()*-._:;?@[]^`{|}", "x" * 8192])
-def test_a_token_is_handed_on_as_it_stands(token):
-    assert bearer_token({"authorization": f"Bearer {token}"}) == token
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"Authorization": "Bearer t"},
-        {"authorization": ""},
-        {"authorization": " \t"},
-        {"authorization": "Basic dXNlcjpwYXNz"},
-        {"authorization": "t"},
-        {"authorization": "Token t"},
-        {"proxy-authorization": "Bearer t"},
-        {"x-opentok-auth": "t"},
-    ],
-    ids=repr,
-)
-def test_another_scheme_or_header_is_no_credential(headers):
-    with pytest.raises(MissingCredential):
-        bearer_token(headers)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "Bearer",
-        "Bearer ",
-        "Bearer\tt",
-        "Bearer \tt",
-        "Bearer t\tu",
-        "Bearer t u",
-        "Bearer Bearer t",
-        "Bearer t,u",
-        "Bearer t,",
-        "Bearer ,",
-        "Bearer t, Bearer u",
-        "Bearer t\nX: y",
-        "Bearer t\r\n\r\nu",
-        "Bearer t\x0bu",
-        "Bearer t\xa0u",
-        "Bearer t\u2028u",
-        "Bearer:t",
-        "Bearert",
-        "Basic dXNlcjpwYXNz, Bearer t",
-        "Basic dXNlcjpwYXNz,bearer t",
-    ],
-    ids=ascii,
-)
-def test_what_is_not_one_token_is_malformed(value):
-    with pytest.raises(MalformedCredential):
-        bearer_token({"authorization": value})
-
-
-@given(st.text() | st.text().map("Bearer {}".format))
-@example("Bearer \ud800")
-def test_a_header_is_one_token_or_one_of_two_errors(value):
-    try:
-        token = bearer_token({"authorization": value})
-    except (MissingCredential, MalformedCredential):
-        return
-    assert value.strip()[:6].lower() == "bearer"
-    assert value.strip().endswith(token)
-    assert not re.search(r"[\s,]", token)
 
 
 # -- problems --------------------------------------------------------------------------------------
@@ -240,35 +159,7 @@ def test_json_is_compact_utf_8(value):
     assert body.startswith(b'{"value":')
 
 
-# -- bodies and headers ----------------------------------------------------------------------------
-
-
-class Pieces:
-    """A stream that hands out at most so many bytes at a time, and counts them."""
-
-    def __init__(self, body: bytes, most: int) -> None:
-        self._stream, self._most, self.taken = io.BytesIO(body), most, 0
-
-    def read(self, size: int) -> bytes:
-        piece = self._stream.read(min(size, self._most))
-        self.taken += len(piece)
-        return piece
-
-
-@given(length=st.integers(0, 3 * MAX_BODY), most=st.integers(200, 40_000))
-@example(MAX_BODY - 1, 40_000)
-@example(MAX_BODY, 40_000)
-@example(MAX_BODY + 1, 40_000)
-@example(MAX_BODY + 2, 1000)
-def test_a_body_is_read_up_to_one_byte_beyond_the_cap(length, most):
-    stream = Pieces(b"x" * length, most)
-    assert read_body({}, stream.read) == b"x" * min(length, MAX_BODY + 1)
-    assert stream.taken <= MAX_BODY + 1
-
-
-def test_a_body_is_put_together_in_order():
-    assert read_body({}, Pieces(b"0123456789", 3).read) == b"0123456789"
-
+# -- headers ----------------------------------------------------------------------------------------
 
 ENVIRON = {
     "REQUEST_METHOD": "POST",

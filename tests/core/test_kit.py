@@ -139,14 +139,15 @@ def test_closing_a_kit_leaves_no_thread(make_kit):
         async def rolecall_vote_session(self, request):
             return Allow()
 
+    before = set(threading.enumerate())
     kit = make_kit(plugins=[Async()])
     kit.create_session()
-    assert [t for t in threading.enumerate() if t.name == "rolecall-background"]
+    assert set(threading.enumerate()) - before
 
     kit.close()
 
     deadline = time.monotonic() + 5
-    while [t for t in threading.enumerate() if t.name == "rolecall-background"]:
+    while set(threading.enumerate()) - before:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 

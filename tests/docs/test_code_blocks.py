@@ -4,7 +4,7 @@ The blocks of a page share one namespace, one folder and one shell, from the top
 
 - ``python`` is run; with ``>>>`` its answers are compared, as doctest does.
 - ``sh`` is commands that must succeed. ``console`` is commands (``$``) with exactly what they print.
-- ``http`` is a request, and in the next block the answer that the page's ``app`` gives to it.
+- ``http`` is a request, and in the next block the answer that the page's ``app``, WSGI or ASGI, gives to it.
 - A directive (``{toctree}``) is Sphinx's, see ``test_build.py``.
 
 ``...`` stands for any text in an answer, and any moment for any other.
@@ -13,21 +13,26 @@ The blocks of a page share one namespace, one folder and one shell, from the top
 from __future__ import annotations
 
 import doctest
+import inspect
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
+from starlette.testclient import TestClient
 from werkzeug.serving import make_server
-from werkzeug.test import Client, TestResponse
+from werkzeug.test import Client
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/hooks").glob("*.md"))]
@@ -39,13 +44,15 @@ RUN_ELSEWHERE = {
     'pip install -e ".[dev]" && python -m pytest',
     'pip install -e ".[flask]"',
     'pip install -e ".[flask]" gunicorn',
+    'pip install -e ".[starlette]" uvicorn',
     "flask --app app run",
+    "uvicorn --factory --workers 4 app:create_app",
     'gunicorn --workers 4 "app:create_app()"',
     "flask --app examples/flask_app/app run",
     "rolecall demo",
 }
-#: Where the pages say that their app listens.
-SERVED = "http://127.0.0.1:5000"
+#: Where the pages say that their app listens: Flask's port, and uvicorn's.
+SERVED = re.compile(r"http://127\.0\.0\.1:(?:5000|8000)\b")
 
 DIRECTIVES = {"{toctree}", "{eval-rst}"}
 #: An integer or fraction from here on is a moment in Unix seconds.
@@ -110,7 +117,8 @@ class Reader:
         self.namespace: dict[str, Any] = {"__name__": page.stem}
         self.shell = Shell(folder)
         self._monkeypatch = monkeypatch
-        self._server: Any = None
+        self._served: str | None = None
+        self._stop: Callable[[], None] = lambda: None
         self._request: str | None = None
 
     def read(self) -> None:
@@ -164,46 +172,95 @@ class Reader:
         answer = send(self.namespace["app"], self._request)
         self._request = None
         assert_answer(block.text, answer)
-        if answer.is_json:
+        if answer.json is not None:
             self.namespace.update(answer.json)
 
     def _run(self, command: str) -> tuple[str, int]:
         if command in RUN_ELSEWHERE:
             return "", 0
-        if SERVED in command:
-            command = command.replace(SERVED, self._serve())
+        if SERVED.search(command):
+            command = SERVED.sub(self._serve(), command)
         return self.shell.run(command)
 
     def _serve(self) -> str:
-        if self._server is None:
-            self._server = make_server("127.0.0.1", 0, lambda *args: self.namespace["app"](*args), threaded=True)
-            threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{self._server.server_port}"
+        if self._served is None:
+            serve = serve_asgi if is_asgi(self.namespace["app"]) else serve_wsgi
+            self._served, self._stop = serve(lambda *args: self.namespace["app"](*args))
+        return self._served
 
     def close(self) -> None:
         self.shell.close()
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+        self._stop()
 
 
-def send(app: Any, request: str) -> TestResponse:
+def is_asgi(app: Any) -> bool:
+    return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__)
+
+
+def serve_wsgi(app: Any) -> tuple[str, Callable[[], None]]:
+    """Where ``app`` is served, and what ends that."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+
+    return f"http://127.0.0.1:{server.server_port}", stop
+
+
+def serve_asgi(app: Any) -> tuple[str, Callable[[], None]]:
+    """Where ``app`` is served, and what ends that."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, interface="asgi3", lifespan="off", ws="none", log_level="critical"))
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
+
+    return f"http://127.0.0.1:{listener.getsockname()[1]}", stop
+
+
+@dataclass
+class Answer:
+    """What an app answers."""
+
+    status: int
+    headers: Any
+    text: str
+
+    @property
+    def json(self) -> Any:
+        """The body, if it is JSON."""
+        return json.loads(self.text) if "json" in self.headers.get("Content-Type", "") else None
+
+
+def send(app: Any, request: str) -> Answer:
     """The answer of ``app`` to a request as it is written in a page."""
     head, _, body = request.partition("\n\n")
-    first, *headers = head.splitlines()
+    first, *lines = head.splitlines()
     method, path, _ = first.split(" ")
-    return Client(app).open(path, method=method, headers=[line.split(": ", 1) for line in headers], data=body.strip())
+    headers = [line.split(": ", 1) for line in lines]
+    if is_asgi(app):
+        client = TestClient(app, follow_redirects=False)
+        answered = client.request(method, path, headers=dict(headers), content=body.strip())
+        return Answer(answered.status_code, answered.headers, answered.text)
+    wsgi = Client(app).open(path, method=method, headers=headers, data=body.strip())
+    return Answer(wsgi.status_code, wsgi.headers, wsgi.text)
 
 
-def assert_answer(expected: str, answer: TestResponse) -> None:
+def assert_answer(expected: str, answer: Answer) -> None:
     """The status, the headers that ``expected`` has, and the body are those of ``answer``."""
     head, _, body = expected.partition("\n\n")
     first, *headers = head.splitlines()
-    assert f"HTTP/1.1 {answer.status}".lower() == first.lower()
+    assert first == f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"
     for line in headers:
         name, _, value = line.partition(": ")
         assert_same_text(value, answer.headers.get(name, f"no header {name}"))
-    if answer.is_json:
+    if answer.json is not None:
         assert_same_json(json.loads(body), answer.json)
     else:
         assert_same_text(body.strip(), answer.text.strip())
@@ -274,4 +331,39 @@ def test_a_block_that_is_unknown_or_wrong_is_noticed(text, reader, tmp_path):
     page = tmp_path / "page.md"
     page.write_text(text)
     with pytest.raises(AssertionError):
+        reader(page).read()
+
+
+WSGI_APP = """\
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [environ["PATH_INFO"].encode()]
+"""
+ASGI_APP = """\
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": scope["path"].encode()})
+"""
+
+
+def page_with(app: str, answer: str) -> str:
+    return (
+        f"```python\n{app}```\n```http\nGET /a HTTP/1.1\n```\n```http\nHTTP/1.1 200 OK\n\n/{answer}\n```\n"
+        "```console\n$ curl -s http://127.0.0.1:8000/b\n/b\n```\n"
+    )
+
+
+@pytest.mark.parametrize("app", [WSGI_APP, ASGI_APP], ids=["wsgi", "asgi"])
+def test_an_app_of_either_kind_is_asked_and_served(app, reader, tmp_path, needed):
+    needed(shutil.which("bash") and shutil.which("curl"), "bash and curl")
+    page = tmp_path / "page.md"
+    page.write_text(page_with(app, "a"))
+    reader(page).read()
+
+
+@pytest.mark.parametrize("app", [WSGI_APP, ASGI_APP], ids=["wsgi", "asgi"])
+def test_a_wrong_answer_of_an_app_of_either_kind_is_noticed(app, reader, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(page_with(app, "x"))
+    with pytest.raises(AssertionError, match=r"expected:\s+/x\s+but it was:\s+/a"):
         reader(page).read()

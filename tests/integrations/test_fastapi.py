@@ -1022,3 +1022,10 @@ def test_starlette_apps_do_not_load_fastapi():
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "rolecall_starlette" in json.loads(ran.stdout)
     assert not {"fastapi", "pydantic"} & set(json.loads(ran.stdout))
+
+
+def test_a_route_of_a_router_is_not_guarded_because_its_inclusion_would_lose_the_guard():
+    router = APIRouter()
+    router.add_api_route("/x", lambda: "in")
+    with pytest.raises(ConfigurationError, match="dependencies="):
+        protect(router.routes[0])

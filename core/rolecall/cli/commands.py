@@ -19,6 +19,7 @@ from ..inspection import inspect_token
 from ..kit import Rolecall
 from ..sessions import ArchiveMode, MediaMode
 from ..tokens import ExpireTime
+from .apps import AppNotFound, find_app, routes_of
 from .arguments import read_token
 from .console import (
     abandon_stdout,
@@ -36,6 +37,7 @@ from .reports import (
     inspection_report,
     plugins_report,
     refusal,
+    routes_report,
     session_report,
     token_report,
 )
@@ -46,6 +48,8 @@ INTERRUPTED: Final = 130
 
 #: Without these there is no kit.
 ENVIRONMENT: Final = ("ROLECALL_API_KEY", "ROLECALL_API_SECRET")
+#: Or these.
+APPLICATION: Final = ("ROLECALL_APPLICATION_ID", "ROLECALL_PRIVATE_KEY")
 _CONFIGURE: Final = f"Set {ENVIRONMENT[0]} and {ENVIRONMENT[1]} in the environment; see: rolecall --help"
 _EXIT_CODES: Final = """\b
 Exit codes:
@@ -105,7 +109,8 @@ def _explain(error: RolecallError) -> None:
 
 
 def _configuration_hint() -> str:
-    return "" if all(map(os.environ.get, ENVIRONMENT)) else _CONFIGURE
+    has_credentials = any(all(map(os.environ.get, names)) for names in (ENVIRONMENT, APPLICATION))
+    return "" if has_credentials else _CONFIGURE
 
 
 def _kit(clock: Clock, store: str | None = None) -> Rolecall:
@@ -426,3 +431,40 @@ def plugins(clock: Clock, as_json: bool) -> None:
     """
     with answering(as_json), _kit(clock) as kit:
         print_report(plugins_report(kit.plugins), as_json)
+
+
+@rolecall.command(
+    epilog="""\b
+Exit codes:
+  0  done; with --check: nothing is to be done
+  1  with --check: a route is open, or there is a mistake
+  2  not carried out: wrong usage, or an app that cannot be imported
+"""
+)
+@click.argument("app", metavar="MODULE:APP")
+@click.option("--check", is_flag=True, help="Fail if a route is open and not marked as public, or there is a mistake.")
+@json_option
+def routes(app: str, check: bool, as_json: bool) -> None:
+    """List the routes and WebSockets of an app, with what each requires.
+
+    MODULE:APP names a Flask, Starlette or FastAPI app, or any WSGI or ASGI app, as web servers do: the current folder
+    is looked into, too. Without :APP it is "app" or "application"; MODULE:create_app() calls a factory. The app is
+    imported, and not run.
+
+    \b
+    Examples:
+      rolecall routes school.web:app
+      rolecall routes "school.web:create_app()" --check
+      rolecall routes school.web --json
+    """
+    try:
+        report = routes_report(app, routes_of(find_app(app)))
+    except AppNotFound as error:
+        if as_json:
+            print_json({"app": app, "ok": False, "error": str(error)})
+        else:
+            print_error(str(error), error.hint)
+        raise click.exceptions.Exit(FAILED) from None
+    print_report(report, as_json)
+    if check and not report.data["ok"]:
+        raise click.exceptions.Exit(REFUSED)

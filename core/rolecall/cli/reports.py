@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ..errors import RolecallError
 from ..explain import Explanation
+from ..http.listing import Access, GuardedRoute
 from ..inspection import Inspection
 from ..plugins import PluginInfo
 from ..roles import Capability, Role, RoleTable
@@ -19,6 +20,9 @@ from ..tokens import DEFAULT_LIFETIME, Grant
 
 # The registered claims (RFC 7519, section 4.1), and what two SDKs write beside them.
 _TIMES: Final = frozenset({"iat", "exp", "nbf", "create_time", "expire_time", "expireTime"})
+_COLUMNS: Final = ("methods", "path", "endpoint", "requires")
+_OPEN_HINT: Final = "it is open; put a guard on it, or mark it as @public"
+_UNKNOWN_HINT: Final = "nobody knows what is inside, and it is open; put protect(…) around it, or mark it: public(app)"
 _MINUTE, _HOUR, _DAY, _YEAR = 60, 3600, 86_400, 365 * 86_400
 
 
@@ -183,6 +187,26 @@ def plugins_report(plugins: Iterable[PluginInfo]) -> Report:
     return Report((*map(_plugin_block, loaded), order), data)
 
 
+def routes_report(app: str, routes: Sequence[GuardedRoute]) -> Report:
+    """The routes of an app, what each requires, and what is to be done about those that are open or amiss."""
+    rows = [(", ".join(route.methods), route.path, route.name, route.requires) for route in routes]
+    widths = [max(map(len, column)) for column in zip(*rows, _COLUMNS, strict=True)]
+    table = (
+        Line(_row(_COLUMNS, widths)),
+        *(Line("", printable(_row(row, widths)), _tone(route)) for row, route in zip(rows, routes, strict=True)),
+    )
+    findings = [(*_findings(route), route) for route in routes]
+    blocks = [
+        tuple(Line("", f"{_place(route)}: {printable(text)}", tone) for texts, route in group for text in texts)
+        for tone, group in (
+            (Tone.BAD, [(bad, route) for bad, _, route in findings]),
+            (Tone.DOUBTFUL, [(notes, route) for _, notes, route in findings]),
+        )
+    ]
+    data = {"app": app, "ok": all(route.is_good for route in routes), "routes": [_route_data(one) for one in routes]}
+    return Report((table, *filter(None, blocks), (_routes_summary(routes),)), data)
+
+
 def refusal(error: RolecallError) -> dict[str, Any]:
     """An error as ``--json`` says it."""
     return Verdict(False, error.code, str(error)).as_data()
@@ -244,6 +268,52 @@ def _plugin_block(plugin: PluginInfo) -> tuple[Line, ...]:
         Line("  from", printable(plugin.origin)),
         Line("  hooks", "\n".join(plugin.hooks)),
     )
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _place(route: GuardedRoute) -> str:
+    return printable(f"{', '.join(route.methods)} {route.path}")
+
+
+def _tone(route: GuardedRoute) -> Tone:
+    if not route.is_good:
+        return Tone.BAD
+    return Tone.GOOD if route.access is Access.GUARDED else Tone.PLAIN
+
+
+def _findings(route: GuardedRoute) -> tuple[list[str], list[str]]:
+    """What is to be done about a route, and what is worth a look."""
+    texts = [mistake.message for mistake in route.mistakes]
+    if route.access is Access.OPEN and not texts:
+        texts.append(_UNKNOWN_HINT if route.is_unknown else _OPEN_HINT)
+    return texts, list(route.notes)
+
+
+def _routes_summary(routes: Sequence[GuardedRoute]) -> Line:
+    opened = sum(route.access is Access.OPEN for route in routes)
+    mistakes = sum(len(route.mistakes) for route in routes)
+    text = f"{_counted(len(routes), 'route')}, {opened} open, {_counted(mistakes, 'mistake')}"
+    return Line("", text, Tone.BAD if opened or mistakes else Tone.GOOD)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _route_data(route: GuardedRoute) -> dict[str, Any]:
+    return {
+        "methods": list(route.methods),
+        "path": route.path,
+        "endpoint": route.name,
+        "access": str(route.access),
+        "requires": route.requires,
+        "guards": [{"scope": demand.scope, "session_param": demand.session_param} for demand in route.demands],
+        "mistakes": [asdict(mistake) for mistake in route.mistakes],
+        "notes": list(route.notes),
+    }
 
 
 def _listed(names: Iterable[str]) -> str:

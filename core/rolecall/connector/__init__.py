@@ -12,12 +12,14 @@ from .faults import (
     ServiceTimeout,
     ServiceUnreachable,
 )
+from .plugin import RemoteSessions
 from .service import AsyncRemoteService, RemoteService
 
 __all__ = [
     "AsyncRemoteService",
     "NotFoundAtService",
     "RemoteService",
+    "RemoteSessions",
     "ServiceAnswerInvalid",
     "ServiceBusy",
     "ServiceClockSkew",

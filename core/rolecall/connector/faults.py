@@ -9,35 +9,30 @@ class ServiceFault(Unavailable):
     """The remote service has not done what it was asked to; the subclasses say why."""
 
     code = "service_fault"
-    status = 502
 
 
 class ServiceUnreachable(ServiceFault):
     """The connection to the service could not be made, or broke before the answer was complete."""
 
     code = "service_unreachable"
-    status = 503
 
 
 class ServiceTimeout(ServiceFault):
     """The service did not answer in time."""
 
     code = "service_timeout"
-    status = 504
 
 
 class ServiceDown(ServiceFault):
     """The service says that it is out of order: a status from 500 up."""
 
     code = "service_down"
-    status = 503
 
 
 class ServiceBusy(ServiceFault):
     """The service takes no more requests for now: status 429."""
 
     code = "service_busy"
-    status = 503
 
 
 class ServiceAnswerInvalid(ServiceFault):

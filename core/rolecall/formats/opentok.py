@@ -57,18 +57,16 @@ class OpenTokFormat:
         except ValueError as error:
             raise MalformedToken(f"the token's payload is malformed: {error}") from None
         # A REST credential has the same key, the same typ and the same issuer, but no scope and no session_id.
+        get = claims.get
         if not (
-            claims.get("iss") == self._api_key
-            and claims.get("ist") == "project"
-            and "scope" in claims
-            and "session_id" in claims
+            get("iss") == self._api_key and get("ist") == "project" and "scope" in claims and "session_id" in claims
         ):
             raise self._wrong_kind(claims)
-        token_id = claims.get("jti")
-        if "jti" not in claims:
+        token_id = get("jti")
+        if type(token_id) is not str or not 0 < len(token_id) <= 255:
+            if "jti" in claims:
+                raise wrong_claim("jti", "a string of 1 to 255 characters")
             token_id = hashlib.sha256(jws.split(token)[0]).hexdigest()
-        elif type(token_id) is not str or not 0 < len(token_id) <= 255:
-            raise wrong_claim("jti", "a string of 1 to 255 characters")
         return self._rules.grant(claims, now, token_id)
 
     def _wrong_kind(self, claims: dict[str, Any]) -> InvalidToken:

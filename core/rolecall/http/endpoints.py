@@ -5,35 +5,132 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
-from ..engine import Call, Engine
-from ..errors import InvalidData, InvalidExpireTime, InvalidRequest, shown
-from ..roles import ANY_TOKEN, Requirement, Role
+from ..engine import Call, Engine, State
+from ..errors import InvalidExpireTime, InvalidRequest, shown
+from ..jws import MAX_TOKEN_LENGTH
+from ..roles import ANY_TOKEN, Capability, Requirement, Role
 from ..sessions import ArchiveMode, MediaMode, SessionRecord
-from ..tokens import MAX_DATA_LENGTH, ExpireTime
+from ..strict_json import MAX_MEMBERS
+from ..tokens import MAX_DATA_LENGTH, MAX_LIFETIME, ExpireTime
 from .bodies import members
 from .messages import Request, Response
 from .problems import json_bytes
-from .routing import BY_POLICY, PUBLIC, Operation, Route
+from .routing import BY_POLICY, PUBLIC, Answer, Operation, Route, Schema
 from .service import enter
 
 _MODERATOR: Final = Requirement.of_role(Role.MODERATOR)
 #: The longest token that a cookie holds: browsers keep 4,096 bytes, name and attributes included.
 _MAX_COOKIE_TOKEN: Final = 3800
 
-_SESSION_BODY: Final[dict[str, dict[str, Any]]] = {
-    "location": {"type": ["string", "null"], "description": "an IP address near the participants, as a hint"},
+_MODES: Final[dict[str, Any]] = {
     "media_mode": {"enum": [str(mode) for mode in MediaMode]},
-    "archive_mode": {"enum": [str(mode) for mode in ArchiveMode], "description": "'always' needs 'routed'"},
-    "e2ee": {"type": "boolean", "description": "encrypt media from end to end; needs 'routed'"},
+    "archive_mode": {"enum": [str(mode) for mode in ArchiveMode]},
 }
-_TOKEN_BODY: Final[dict[str, dict[str, Any]]] = {
-    "role": {"type": "string"},
-    "expire_time": {"type": ["number", "null"], "description": "the end of its life, in Unix seconds"},
-    "expires_in": {"type": ["number", "null"], "description": "the same, in seconds from now; send one of the two"},
-    "data": {"type": ["string", "null"], "maxLength": MAX_DATA_LENGTH},
-    "initial_layout_class_list": {"type": "array", "items": {"type": "string"}},
-    "cookie": {"type": "boolean", "description": "set the token as a cookie, where the service has switched that on"},
+_UNIX_SECONDS: Final = {"type": "number", "description": "in Unix seconds"}
+_TEXT_OR_NULL: Final = {"type": ["string", "null"]}
+
+
+def _if(member: str, value: dict[str, Any], others: dict[str, Any], required: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The rule that where ``member`` is there and has a value of this schema, ``others`` have of theirs."""
+    return {
+        "if": {"properties": {member: value}, "required": [member]},
+        "then": {"properties": others, "required": [*required]},
+    }
+
+
+def _object(**members: Any) -> dict[str, Any]:
+    """The schema of an object with all of ``members``."""
+    return {"type": "object", "properties": members, "required": [*members]}
+
+
+def _roles(state: State) -> dict[str, Any]:
+    return {"enum": [str(role) for role in state.roles], "default": str(Role.PUBLISHER)}
+
+
+def _cookie(state: State) -> dict[str, Any]:
+    if state.web.cookie is None:
+        return {"const": False, "description": "this service sets no cookies"}
+    return {"type": "boolean", "default": False, "description": "set the token as a cookie, and answer with its proof"}
+
+
+def _token_answer(state: State) -> dict[str, Any]:
+    said = {
+        "session_id": {"type": "string"},
+        "role": {"enum": [str(role) for role in state.roles]},
+        "capabilities": {"type": "array", "items": {"enum": [str(capability) for capability in Capability]}},
+        "issued_at": _UNIX_SECONDS,
+        "expires_at": _UNIX_SECONDS,
+        "data": _TEXT_OR_NULL,
+    }
+    plain = _object(token={"type": "string"}, **said)
+    if state.web.cookie is None:
+        return plain
+    return {"oneOf": [plain, _object(csrf_token={"type": "string"}, **said)]}
+
+
+_SESSION_BODY: Final[dict[str, Schema]] = {
+    "location": {
+        "anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}, {"type": "null"}],
+        "description": "an IP address near the participants, as a hint",
+    },
+    "media_mode": {**_MODES["media_mode"], "default": str(MediaMode.RELAYED)},
+    "archive_mode": {
+        **_MODES["archive_mode"],
+        "default": str(ArchiveMode.MANUAL),
+        "description": "'always' needs media_mode 'routed'",
+    },
+    "e2ee": {
+        "type": "boolean",
+        "default": False,
+        "description": "encrypt media from end to end; needs media_mode 'routed' and archive_mode 'manual'",
+    },
 }
+_ROUTED: Final = {"media_mode": {"const": str(MediaMode.ROUTED)}}
+_SESSION_RULES: Final = (
+    _if("archive_mode", {"const": str(ArchiveMode.ALWAYS)}, _ROUTED, required=("media_mode",)),
+    _if(
+        "e2ee",
+        {"const": True},
+        {**_ROUTED, "archive_mode": {"const": str(ArchiveMode.MANUAL)}},
+        required=("media_mode",),
+    ),
+)
+_SESSION: Final = Answer(
+    "Session",
+    _object(
+        session_id={"type": "string"},
+        location=_TEXT_OR_NULL,
+        **_MODES,
+        e2ee={"type": "boolean"},
+        created_at=_UNIX_SECONDS,
+        ended_at={"type": ["number", "null"], "description": "in Unix seconds; null while it is open"},
+    ),
+)
+
+_TOKEN_BODY: Final[dict[str, Schema]] = {
+    "role": _roles,
+    "expire_time": {
+        "type": ["number", "null"],
+        "description": "the end of its life, in Unix seconds, at most 30 days from now; 24 hours from now unless given",
+    },
+    "expires_in": {
+        "type": ["number", "null"],
+        "minimum": 1,
+        "exclusiveMaximum": MAX_LIFETIME + 1,
+        "description": "the same, in seconds from now; send one of the two",
+    },
+    "data": {**_TEXT_OR_NULL, "maxLength": MAX_DATA_LENGTH, "description": "connection data"},
+    "initial_layout_class_list": {
+        "type": "array",
+        # Beside what JavaScript takes for white space, what Python does.
+        "items": {"type": "string", "pattern": r"^[^\s\x1c-\x1f\x85+]+$"},
+        "maxItems": MAX_MEMBERS,
+        "description": f"at most {MAX_DATA_LENGTH} characters, joined by spaces",
+    },
+    "cookie": _cookie,
+}
+_TOKEN_RULES: Final = (_if("expires_in", {"type": "number"}, {"expire_time": {"type": "null"}}),)
+_TOKEN: Final = Answer("Token", _token_answer)
 
 
 async def _create_session(engine: Engine, request: Request) -> Response:
@@ -71,6 +168,7 @@ async def _create_token(engine: Engine, request: Request) -> Response:
         asked.get("data"),
         asked.get("initial_layout_class_list", ()),
         call=Call(request),
+        longest=_MAX_COOKIE_TOKEN if as_cookie else MAX_TOKEN_LENGTH,
     )
     said = {
         "session_id": options.session_id,
@@ -80,17 +178,11 @@ async def _create_token(engine: Engine, request: Request) -> Response:
         "expires_at": options.expires_at,
         "data": options.data,
     }
-    if not as_cookie:
-        return _json(201, {"token": token, **said})
-    if len(token) > _MAX_COOKIE_TOKEN:
-        raise InvalidData(f"the token has {len(token)} characters; a cookie holds at most {_MAX_COOKIE_TOKEN}")
-    proof = engine.state.credentials.csrf_token(token)
-    attributes = f"; Max-Age={options.expires_at - options.issued_at}; Path=/; Secure; SameSite=Lax"
-    return _json(201, {"csrf_token": proof, **said}).with_headers(
-        ("Set-Cookie", f"{engine.state.web.cookie}={token}{attributes}; HttpOnly"),
-        # For pages to read, also after they were loaded anew.
-        ("Set-Cookie", f"{engine.state.web.cookie}-csrf={proof}{attributes}"),
-    )
+    if as_cookie:
+        return _json(201, {"csrf_token": engine.state.credentials.csrf_token(token), **said}).with_headers(
+            *_cookies(engine, token, options.expires_at - options.issued_at)
+        )
+    return _json(201, {"token": token, **said})
 
 
 async def _describe(engine: Engine, request: Request) -> Response:
@@ -111,7 +203,7 @@ ROUTES: Final = (
         "sessions",
         {
             "POST": Operation(
-                _create_session, "Create a session", BY_POLICY, _SESSION_BODY, 201, "Session", refusals=(400, 403)
+                _create_session, "Create a session", BY_POLICY, _SESSION_BODY, _SESSION_RULES, 201, _SESSION
             )
         },
     ),
@@ -119,15 +211,12 @@ ROUTES: Final = (
         "/sessions/{session_id}",
         "session",
         {
-            "GET": Operation(
-                _read_session, "Read a session", ANY_TOKEN.scope, answer="Session", refusals=(400, 403, 404)
-            ),
+            "GET": Operation(_read_session, "Read a session", ANY_TOKEN.scope, answer=_SESSION, refusals=(404,)),
             "DELETE": Operation(
                 _end_session,
                 "End a session: it issues no more tokens, and those it issued are refused",
                 _MODERATOR.scope,
                 status=204,
-                refusals=(400, 403),
             ),
         },
     ),
@@ -136,11 +225,15 @@ ROUTES: Final = (
         "tokens",
         {
             "POST": Operation(
-                _create_token, "Get a token", BY_POLICY, _TOKEN_BODY, 201, "Token", refusals=(400, 403, 404, 410)
+                _create_token, "Get a token", BY_POLICY, _TOKEN_BODY, _TOKEN_RULES, 201, _TOKEN, refusals=(404, 410)
             )
         },
     ),
-    Route("/openapi.json", "openapi", {"GET": Operation(_describe, "This description", PUBLIC, answer="Description")}),
+    Route(
+        "/openapi.json",
+        "openapi",
+        {"GET": Operation(_describe, "This description", PUBLIC, answer=Answer("Description", {"type": "object"}))},
+    ),
 )
 
 
@@ -154,6 +247,21 @@ def _as_cookie(engine: Engine, asked: dict[str, Any]) -> bool:
     return as_cookie
 
 
+def _cookies(engine: Engine, token: str, seconds: int) -> list[tuple[str, str]]:
+    """The headers that set a token as a cookie, and its proof beside it.
+
+    :param seconds: the token's life.
+    """
+    name, proof = engine.state.web.cookie, engine.state.credentials.csrf_token(token)
+    # No Domain, as the prefix of the name demands (RFC 6265bis, section 4.1.3.2).
+    attributes = f"; Max-Age={seconds}; Path=/; Secure; SameSite=Lax"
+    return [
+        ("Set-Cookie", f"{name}={token}{attributes}; HttpOnly"),
+        # For pages to read, also after they were loaded anew.
+        ("Set-Cookie", f"{name}-csrf={proof}{attributes}"),
+    ]
+
+
 def _expire_time(asked: dict[str, Any]) -> ExpireTime:
     """``expire_time`` (Unix seconds) or ``expires_in`` (seconds from now, for clients whose clock may be wrong)."""
     seconds = asked.get("expires_in")
@@ -162,8 +270,8 @@ def _expire_time(asked: dict[str, Any]) -> ExpireTime:
         return expire_time
     if asked.get("expire_time") is not None:
         raise InvalidExpireTime("the body has both expire_time and expires_in; send one of them")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= 1e9:
-        raise InvalidExpireTime(f"expires_in is {shown(seconds)}; expected a number of seconds above 0")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= 1e9:
+        raise InvalidExpireTime(f"expires_in is {shown(seconds)}; expected a number of seconds from 1 on")
     return timedelta(seconds=seconds)
 
 

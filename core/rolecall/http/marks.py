@@ -16,6 +16,9 @@ View = TypeVar("View", bound=Callable[..., Any])
 _PUBLIC: Final = "rolecall_public"
 _GUARD: Final = "rolecall_guard"
 _ROUTE: Final = "rolecall_route"
+# Whose view classes answer each method by the handler of its name.
+_DISPATCHERS: Final = ("flask.views", "starlette.endpoints")
+_GUARDS: Final = "rolecall_guards"
 _GUARDED_BY: Final = "rolecall_guarded_by"
 
 
@@ -43,13 +46,15 @@ def public(view: View) -> View:
 
 def mark_own(view: View, route: Route) -> View:
     """Remember on a view that it answers one of the kit's routes, which look after themselves."""
-    setattr(view, _ROUTE, route)
+    # With whose it is: functools.wraps hands marks on to what is the app's own.
+    setattr(view, _ROUTE, (id(view), route))
     return view
 
 
 def own_route(view: Any) -> Route | None:
     """The route of the kit that a view answers, if it is one of the kit's."""
-    return getattr(view, _ROUTE, None)
+    marked, route = getattr(view, _ROUTE, (None, None))
+    return route if marked == id(view) else None
 
 
 def is_public(view: Any, method: str) -> bool:
@@ -62,27 +67,73 @@ def is_public(view: Any, method: str) -> bool:
         if isinstance(view_class, type):
             if _PUBLIC in vars(view_class):
                 return True
-            name = "get" if method == "HEAD" and not hasattr(view_class, "head") else method.lower()
-            return any(_PUBLIC in getattr(one, "__dict__", {}) for one in unwrapped(getattr(view_class, name, None)))
+            handler = handler_of(view_class, method)
+            return any(_PUBLIC in getattr(one, "__dict__", {}) for one in unwrapped(handler))
     return False
+
+
+def class_of(view: Any) -> type[Any] | None:
+    """The view class behind a view, if there is one."""
+    for inner in unwrapped(view):
+        view_class = getattr(inner, "view_class", inner)
+        if isinstance(view_class, type):
+            return view_class
+    return None
+
+
+def handler_of(view_class: type[Any], method: str) -> Any:
+    """What answers ``method`` in a view class; None if nothing does, or the class dispatches by rules of its own."""
+    dispatch = getattr(view_class, "dispatch_request", None) or getattr(view_class, "dispatch", None)
+    if dispatch is not None and getattr(dispatch, "__module__", None) not in _DISPATCHERS:
+        return None
+    name = "get" if method == "HEAD" and not hasattr(view_class, "head") else method.lower()
+    return getattr(view_class, name, None)
 
 
 def mark_guarded(guarded: Any, guard: Guard, bare: Any = None) -> None:
     """Remember on a guarded view which guard it has, and on the bare one which guarded view stands for it."""
+    before = getattr(guarded, "__dict__", {}).get(_GUARDS, ())
     setattr(guarded, _GUARD, guard)
+    setattr(guarded, _GUARDS, (guard, *before))
     for inner in unwrapped(bare):
         with suppress(AttributeError):  # a bound method or a built-in takes no attribute
             inner.__dict__.setdefault(_GUARDED_BY, []).append(guarded)
 
 
 def guards_of(view: Any) -> list[Guard]:
-    """The guards of a view, from the outermost."""
+    """The guards of a view, from the outermost; of a class, with those of its bases."""
     found: list[Guard] = []
     for inner in unwrapped(view):
-        guard = getattr(inner, _GUARD, None)
-        if guard is not None and guard not in found:
-            found.append(guard)
+        for marked in inner.__mro__ if isinstance(inner, type) else (inner,):
+            for guard in _guards_on(marked):
+                if not any(guard is other for other in found):
+                    found.append(guard)
     return found
+
+
+def missed_guards(view: Any, registered: set[int]) -> list[Guard]:
+    """The guards that somebody put around a view, where nothing sees them: above the route decorator.
+
+    :param registered: see :func:`is_bare`.
+    """
+    around = [
+        guarded
+        for guarded in getattr(view, "__dict__", {}).get(_GUARDED_BY, ())
+        if guarded is not view and any(inner is view for inner in unwrapped(guarded))
+    ]
+    if any(id(guarded) in registered for guarded in around):
+        return []
+    held = guards_of(view)
+    return [guard for guarded in around for guard in guards_of(guarded) if guard not in held]
+
+
+def late_guards(view: Any) -> list[Guard]:
+    """The guards of a view's class that the view was made without, because they came later."""
+    view_class = class_of(view)
+    if view_class is None or view_class is view:
+        return []
+    held = guards_of(view)
+    return [guard for guard in guards_of(view_class) if guard not in held]
 
 
 def is_bare(view: Any, registered: set[int]) -> bool:
@@ -101,6 +152,16 @@ def is_bare(view: Any, registered: set[int]) -> bool:
 def ids_of(views: Iterable[Any]) -> set[int]:
     """The ids of views and of what they wrap."""
     return {id(inner) for view in views for inner in unwrapped(view)}
+
+
+def _guards_on(marked: Any) -> tuple[Guard, ...]:
+    guards: tuple[Guard, ...] | None = (
+        vars(marked).get(_GUARDS) if isinstance(marked, type) else getattr(marked, _GUARDS, None)
+    )
+    if guards is not None:
+        return guards
+    guard: Guard | None = vars(marked).get(_GUARD) if isinstance(marked, type) else getattr(marked, _GUARD, None)
+    return () if guard is None else (guard,)
 
 
 def unwrapped(view: Any) -> Iterator[Any]:

@@ -2,13 +2,153 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
 
 from ..engine import State
-from .routing import Route
+from ..roles import ANY_TOKEN
+from ..sessions import MAX_SESSION_ID_LENGTH
+from .credentials import CSRF_HEADER, SAFE_METHODS
+from .routing import BY_POLICY, PUBLIC, Operation, Route, Schema
+from .service import GUARDED_CACHE_CONTROL
+from .web import Web
+
+_ABOUT: Final = (
+    "Sessions, and the tokens with which participants join them. A method that a path does not have is refused with "
+    "405 and its `Allow`. Whatever is refused is a problem (RFC 9457); of a token, with a challenge (RFC 6750)."
+)
+_BY_POLICY: Final = "The policies of this service decide who may, and may grant less than was asked for."
+_PARAMETERS: Final[dict[str, dict[str, Any]]] = {
+    "session_id": {"type": "string", "maxLength": MAX_SESSION_ID_LENGTH, "pattern": "^[12]_[0-9A-Za-z_-]+$"}
+}
+_PROBLEM: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what was wrong, for people"},
+        "code": {"type": "string", "description": "what was wrong, for machines; a policy may have its own"},
+    },
+    "required": ["title", "status", "detail", "code"],
+}
+_UNCACHED: Final = {"required": True, "schema": {"const": GUARDED_CACHE_CONTROL}}
+#: The statuses of refusals that have a challenge, and whether all of them have.
+_CHALLENGES: Final = {400: False, 401: True, 403: False}
 
 
 def description(routes: Iterable[Route], prefix: str, state: State) -> dict[str, Any]:
     """The OpenAPI document for ``routes`` under ``prefix``."""
-    return {"openapi": "3.1.0", "info": {"title": "Rolecall", "version": "1"}, "servers": [{"url": prefix or "/"}]}
+    routes = tuple(routes)
+    answers = [operation.answer for route in routes for operation in route.operations.values() if operation.answer]
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Rolecall", "version": "1", "description": _ABOUT},
+        "servers": [{"url": prefix or "/"}],
+        "paths": {route.path: _path_item(route, state) for route in routes},
+        "components": {
+            "schemas": {answer.name: _schema(answer.schema, state) for answer in answers} | {"Problem": _PROBLEM},
+            "securitySchemes": _security_schemes(state.web),
+        },
+    }
+
+
+def _path_item(route: Route, state: State) -> dict[str, Any]:
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": _PARAMETERS[name]}
+        for name in re.findall(r"\{(\w+)\}", route.path)
+    ]
+    operations = {
+        method.lower(): _operation(method, operation, state) for method, operation in route.operations.items()
+    }
+    return {"parameters": parameters, **operations} if parameters else operations
+
+
+def _operation(method: str, operation: Operation, state: State) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "operationId": operation.handler.__name__.lstrip("_"),
+        "summary": operation.summary,
+    }
+    if operation.requires == BY_POLICY:
+        said["description"] = _BY_POLICY
+    if _needs_token(operation):
+        said["security"] = _security(method, operation, state.web)
+    if operation.body is not None:
+        said["requestBody"] = {"required": False, "content": {"application/json": {"schema": _body(operation, state)}}}
+    said["responses"] = {str(operation.status): _granted(operation)} | {
+        str(status): _refused(status, operation) for status in sorted(_refusals(operation))
+    }
+    return said
+
+
+def _needs_token(operation: Operation) -> bool:
+    return operation.requires not in (BY_POLICY, PUBLIC)
+
+
+def _body(operation: Operation, state: State) -> dict[str, Any]:
+    members = {name: _schema(schema, state) for name, schema in (operation.body or {}).items()}
+    body: dict[str, Any] = {"type": "object", "properties": members, "additionalProperties": False}
+    return {**body, "allOf": [*operation.rules]} if operation.rules else body
+
+
+def _schema(schema: Schema, state: State) -> Mapping[str, Any]:
+    return schema(state) if callable(schema) else schema
+
+
+def _refusals(operation: Operation) -> set[int]:
+    """The statuses of every answer that refuses; the service's own faults are no part of its description."""
+    statuses = set(operation.refusals)
+    if operation.body is not None:
+        statuses |= {400, 413, 415}
+    if operation.requires == BY_POLICY:
+        statuses |= {403, 503}
+    if _needs_token(operation):
+        statuses |= {400, 401, 403, 431, 503}
+    return statuses
+
+
+def _granted(operation: Operation) -> dict[str, Any]:
+    said = _response(operation.status, operation)
+    if operation.answer is not None:
+        said["content"] = _content("application/json", operation.answer.name)
+    return said
+
+
+def _refused(status: int, operation: Operation) -> dict[str, Any]:
+    said = _response(status, operation)
+    if _needs_token(operation) and status in _CHALLENGES:
+        said["headers"]["WWW-Authenticate"] = {"required": _CHALLENGES[status], "schema": {"type": "string"}}
+    said["content"] = _content("application/problem+json", "Problem")
+    return said
+
+
+def _response(status: int, operation: Operation) -> dict[str, Any]:
+    said: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    return said if operation.requires == PUBLIC else {**said, "headers": {"Cache-Control": _UNCACHED}}
+
+
+def _content(media_type: str, name: str) -> dict[str, Any]:
+    return {media_type: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+
+
+def _security_schemes(web: Web) -> dict[str, Any]:
+    """The places of tokens that the kit allows."""
+    schemes: dict[str, Any] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    if web.cookie is not None:
+        schemes["cookie"] = {"type": "apiKey", "in": "cookie", "name": web.cookie}
+        schemes["csrf"] = {"type": "apiKey", "in": "header", "name": CSRF_HEADER}
+    if web.query is not None:
+        schemes["query"] = {"type": "apiKey", "in": "query", "name": web.query}
+    return schemes
+
+
+def _security(method: str, operation: Operation, web: Web) -> list[dict[str, list[str]]]:
+    """The ways in, any one of which is enough; with what the token must be good for."""
+    scopes = [] if operation.requires == ANY_TOKEN.scope else [operation.requires]
+    ways = [{"bearer": scopes}]
+    if web.cookie is not None:
+        ways.append({"cookie": scopes} if method in SAFE_METHODS else {"cookie": scopes, "csrf": []})
+    if web.query is not None:
+        ways.append({"query": scopes})
+    return ways

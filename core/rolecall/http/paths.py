@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+from urllib.parse import unquote
+
 from ..errors import ConfigurationError, shown
+
+# What a prefix never holds as it stands: patterns of other kinds, a query, an encoded character.
+_FOREIGN: Final = re.compile(r"[<>*?#%\\\x00-\x1f\x7f\ufffd]")
+# Characters that one app drops or strips, and another does not. U+FFFD stands for a byte that is no UTF-8.
+_DROPPED: Final = re.compile(r"[\x00-\x20\x7f\ufffd]")
 
 
 class PathPattern:
@@ -11,61 +21,93 @@ class PathPattern:
     :raises ConfigurationError: for a text that is no such path.
     """
 
-    __slots__ = ("_segments", "text")
+    __slots__ = ("_beginning", "_exact", "_segments", "names", "specificity", "text")
 
     def __init__(self, text: str) -> None:
-        if not isinstance(text, str) or not text.startswith("/") or not is_plain(text):
-            raise ConfigurationError(f"{shown(text, 80)} is no path; expected one such as '/rooms/{{session_id}}'")
+        if not isinstance(text, str) or not text.startswith("/") or _FOREIGN.search(text) or is_crooked(text):
+            raise ConfigurationError(
+                f"{shown(text, 80)} is no path; expected one such as '/rooms/{{session_id}}', not encoded, and no query"
+            )
         #: The path as it was given.
         self.text = text
-        self._segments = _segments(text)
-        for segment in self._segments:
-            if ("{" in segment or "}" in segment) and not (
-                segment[0] == "{" and segment[-1] == "}" and segment[1:-1].isidentifier()
-            ):
-                raise ConfigurationError(
-                    f"{shown(text, 80)} has {{…}} in a segment that it does not fill; expected '/rooms/{{session_id}}'"
-                )
+        segments = [segment for segment in text.split("/") if segment]
+        #: The names of its variable parts.
+        self.names = tuple(_variable(segment, text) for segment in segments if _is_variable(segment))
+        if len(set(self.names)) < len(self.names):
+            raise ConfigurationError(f"{shown(text, 80)} has one name twice; give each variable part its own")
+        #: Greater for a path that says more about what is below it.
+        self.specificity = (len(segments), -len(self.names))
+        # An app may take '/Admin' for '/admin', and one that adds the first slash itself may be sent none.
+        parts = "/".join(map(_caseless, segments))
+        self._beginning = re.compile(rf"/?{parts}(?:/|\Z)" if parts else "")
+        self._exact = re.compile("/".join(map(_expression, text.split("/"))))
+        self._segments = tuple(re.compile(_caseless(segment)) for segment in segments)
 
     def begins(self, path: str) -> dict[str, str] | None:
-        """The variable parts if ``path``, in its normal form, is this one or below it."""
-        return self._match(_segments(path)[: len(self._segments)])
+        """The variable parts if ``path`` is this one or one below it, in small letters or in capitals."""
+        found = self._beginning.match(path)
+        return None if found is None else found.groupdict()
 
-    def begins_as_sent(self, path: str) -> bool:
-        """Whether an app that resolves no ``..`` would read ``path`` as this one or one below it."""
-        sent = [segment for segment in path.split("/") if segment not in ("", ".")]
-        return self._match(sent[: len(self._segments)]) is not None
+    def matches(self, path: str) -> bool:
+        """Whether ``path`` is exactly this one."""
+        return self._exact.fullmatch(path) is not None
 
-    def matches(self, path: str) -> dict[str, str] | None:
-        """The variable parts if ``path``, in its normal form, is this one."""
-        return self._match(_segments(path))
+    def may_begin(self, path: str) -> bool:
+        """Whether some app could take ``path`` for this one or one below it, by whatever it makes of odd parts."""
+        return any(
+            self._is_left_of(reading) if is_crooked(reading) else self.begins(reading) is not None
+            for reading in readings(path)
+        )
 
-    def _match(self, segments: list[str]) -> dict[str, str] | None:
-        if len(segments) != len(self._segments):
-            return None
-        params = {}
-        for wanted, segment in zip(self._segments, segments, strict=True):
-            if wanted[0] == "{":
-                params[wanted[1:-1]] = segment
-            elif wanted != segment:
-                return None
-        return params
+    def _is_left_of(self, path: str) -> bool:
+        """Whether this path, or one below it, can be left when segments are taken out: resolving does no more."""
+        sent = iter(re.split(r"[/\\]", path))
+        return all(any(wanted.fullmatch(segment) for segment in sent) for wanted in self._segments)
 
     def __repr__(self) -> str:
         return f"PathPattern({self.text!r})"
 
 
+def path_patterns(texts: Iterable[str]) -> tuple[PathPattern, ...]:
+    """The patterns of these texts, those last that say most: ``/rooms/{session_id}`` after ``/rooms``."""
+    return tuple(sorted(map(PathPattern, texts), key=lambda pattern: pattern.specificity))
+
+
+def is_crooked(path: str) -> bool:
+    """Whether a path has segments that are not read alike everywhere: ``.``, ``..``, empty ones, or a backslash."""
+    return "//" in path or "\\" in path or ("." in path and not {".", ".."}.isdisjoint(path.split("/")))
+
+
 def is_plain(path: str) -> bool:
-    """Whether a path can be read in one way only: no empty segment but the last, no ``.`` and no ``..``."""
-    return not any(segment in (".", "..") for segment in path.split("/")) and "//" not in path
+    """Whether every app reads a path alike: it is not crooked, and nothing in it is dropped or decoded by some."""
+    odd = is_crooked(path) or "%" in path or " " in path or not path.isprintable() or "\ufffd" in path
+    return not odd
 
 
-def _segments(path: str) -> list[str]:
-    """The segments of a path in its normal form (RFC 3986, section 5.2.4), empty ones left out."""
-    kept: list[str] = []
-    for segment in path.split("/"):
-        if segment == "..":
-            del kept[-1:]
-        elif segment and segment != ".":
-            kept.append(segment)
-    return kept
+def readings(path: str) -> Iterator[str]:
+    # Bottle leaves out bytes that are no UTF-8, `$` in a regular expression passes over a newline at the end, and who
+    # decodes what the server has decoded already finds more in it.
+    for decoded in (path, unquote(path)):
+        yield decoded
+        yield _DROPPED.sub("", decoded)
+
+
+def _is_variable(segment: str) -> bool:
+    return "{" in segment or "}" in segment
+
+
+def _variable(segment: str, text: str) -> str:
+    name = segment[1:-1]
+    if segment != f"{{{name}}}" or not name.isidentifier():
+        raise ConfigurationError(
+            f"{shown(text, 80)} has {{…}} in a segment that it does not fill; expected '/rooms/{{session_id}}'"
+        )
+    return name
+
+
+def _expression(segment: str) -> str:
+    return rf"(?P<{segment[1:-1]}>[^/]+)" if _is_variable(segment) else re.escape(segment)
+
+
+def _caseless(segment: str) -> str:
+    return _expression(segment) if _is_variable(segment) else f"(?i:{re.escape(segment)})"

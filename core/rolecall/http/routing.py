@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from ..engine import Engine
+from ..engine import Engine, State
 from .messages import Request, Response
 
 Handler = Callable[[Engine, Request], Awaitable[Response]]
+#: A JSON Schema (draft 2020-12); where it depends on the kit, what makes it for one.
+Schema = Mapping[str, Any] | Callable[[State], Mapping[str, Any]]
 
 #: The requirement of operations that a policy decides on, whoever asks.
 BY_POLICY: Final = "policy"
@@ -17,25 +19,37 @@ BY_POLICY: Final = "policy"
 PUBLIC: Final = "public"
 
 
+class Answer(NamedTuple):
+    """What the JSON of an answer holds.
+
+    :param name: for the schema, in the API's description.
+    """
+
+    name: str
+    schema: Schema
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """What one method does on a route.
 
-    :param handler: answers.
+    :param handler: answers; its name is the operation's in the API's description, without what marks it as private.
     :param summary: in a few words, for readers of the API's description.
     :param requires: what lets a request in: a requirement's scope, :data:`BY_POLICY` or :data:`PUBLIC`.
     :param body: the members that the JSON body may have, each with its schema; None where no body is read.
+    :param rules: what must hold between these members, each rule a schema.
     :param status: the status of an answer that grants what was asked for.
-    :param answer: the name of that answer's schema; None where it has no body.
-    :param refusals: the statuses of answers that refuse, beside those that every operation has.
+    :param answer: that answer; None where it has no body.
+    :param refusals: the statuses of answers that refuse, beside those that follow from ``requires`` and ``body``.
     """
 
     handler: Handler
     summary: str
     requires: str
-    body: Mapping[str, Mapping[str, Any]] | None = None
+    body: Mapping[str, Schema] | None = None
+    rules: tuple[Mapping[str, Any], ...] = ()
     status: int = 200
-    answer: str | None = None
+    answer: Answer | None = None
     refusals: tuple[int, ...] = ()
 
 

@@ -69,11 +69,11 @@ def admit(
         return admission(engine, request(), requirement, session_id)
     try:
         if authorization is not None and authorization.startswith("Bearer "):
-            # As nearly every client writes it. What is no single token does not verify.
+            # As nearly every client writes it; whatever is odd about it shows when it is refused.
             return engine.check_token(authorization[7:], requirement, session_id)
         return engine.check_token(bearer_of(authorization), requirement, session_id)
     except RolecallError as error:
-        return _refused_entry(engine, _malformed(authorization) or error, session_id, Call(request()))
+        return _second_look(engine, authorization, requirement, session_id, request, error)
     except Exception:
         return _ready(failed())
 
@@ -103,18 +103,25 @@ async def enter(engine: Engine, request: Request, requirement: Requirement, sess
         raise
 
 
-async def _refused_entry(engine: Engine, error: RolecallError, session_id: str | None, call: Call) -> Response:
-    await engine.tell_of_refusal(error, session_id, call)
-    return refused(error)
-
-
-def _malformed(authorization: str | None) -> RolecallError | None:
-    """What is wrong with the header itself, if anything is."""
+async def _second_look(
+    engine: Engine,
+    authorization: str | None,
+    requirement: Requirement,
+    session_id: str | None,
+    request: Callable[[], Request],
+    refusal: RolecallError,
+) -> Grant | Response:
+    """:func:`admit` for what was refused at a glance: there may be space around the token, or no single one at all."""
     try:
-        bearer_of(authorization)
+        token = bearer_of(authorization)
+        if authorization is not None and token != authorization[7:]:
+            return engine.check_token(token, requirement, session_id)
     except RolecallError as error:
-        return error
-    return None
+        refusal = error
+    except Exception:
+        return failed()
+    await engine.tell_of_refusal(refusal, session_id, Call(request()))
+    return refused(refusal)
 
 
 async def _ready(response: Response) -> Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from contextlib import suppress
 from typing import Final
@@ -13,8 +12,8 @@ from ..errors import OriginNotAllowed, RolecallError, shown
 from ..roles import Requirement
 from ..tokens import Grant
 from .asgi import Application, AsgiHeaders, Message, Receive, Scope, Send, keep_grant, neutral_request
-from .messages import Request, Response
-from .service import admission, refused
+from .messages import Request
+from .problems import problem
 
 _log: Final = logging.getLogger("rolecall")
 
@@ -24,10 +23,13 @@ BEARER: Final = "rolecall.bearer"
 #: What is added to an HTTP status for the close code that goes with it: 4401, 4403. Codes from 4000 on are free for
 #: applications (RFC 6455, section 7.4.2).
 CLOSE_CODES: Final = 4000
-#: Seconds that an app has to end by itself once its socket was closed.
+#: Seconds that an app has to end by itself once its socket was closed, and that a client has to take the news.
 GRACE: Final = 5.0
 # A control frame has at most 125 bytes, of which the code takes two (RFC 6455, section 5.5).
 _MAX_REASON: Final = 123
+# Where a scope keeps the tokens that were offered, and why its WebSocket was closed, for a guard within a guard.
+_OFFERED: Final = "rolecall.offered"
+_ENDED: Final = "rolecall.ended"
 
 
 class GrantEnded(OSError):
@@ -44,138 +46,216 @@ async def serve_websocket(
     send: Send,
     framework: str,
     gone: tuple[type[Exception], ...] = (),
+    seen: Scope | None = None,
 ) -> None:
     """Run ``app`` on a WebSocket whose client may enter, for as long as it may stay.
 
     :param session_id: the session that the route is about; None where it is about none.
     :param gone: what the framework raises in an app that sends or receives once the WebSocket is closed.
+    :param seen: the scope as the route will have it, where that is known before it is routed.
     """
-    others, tokens = _offers(scope.get("subprotocols") or [])
-    request = _handshake(scope, tokens, framework)
+    connect = await receive()
+    if connect["type"] != "websocket.connect":
+        return  # the client has gone
+    tokens = _take_tokens(scope)
+    request = _handshake(scope if seen is None else seen, tokens, framework)
     admitted = await _admit(engine, request, requirement, session_id)
-    if isinstance(admitted, Response):
-        await _deny(admitted, scope, receive, send)
+    if isinstance(admitted, RolecallError):
+        await _refuse(admitted, scope, send)
         return
-    scope["subprotocols"] = others
     keep_grant(scope, admitted)
-    watch = _Watch(engine, admitted, request, send, BEARER if tokens else None)
-    await watch.run(app, scope, receive, (GrantEnded, *gone))
+    socket = _GuardedSocket(engine, admitted, request, BEARER if tokens else None, connect, scope, receive, send)
+    await socket.run(app, (GrantEnded, *gone))
 
 
 async def _admit(
     engine: Engine, request: Request, requirement: Requirement, session_id: str | None
-) -> Grant | Response:
+) -> Grant | RolecallError:
+    call = Call(request)
     try:
-        _check_origin(engine, request)
-        admitted = await admission(engine, request, requirement, session_id)
-        if isinstance(admitted, Grant):
-            engine.check_again(admitted)  # what only the leeway let in is over before it begins
-    except RolecallError as error:
-        return refused(error)
-    return admitted
+        check_origin(engine, request)
+        grant = await engine.authorize(requirement, session_id, call)
+        engine.check_again(grant)  # what only the leeway let in is over before it begins
+    except Exception as caught:
+        error = _noted(caught)
+        await engine.tell_of_refusal(error, session_id, call)
+        return error
+    return grant
 
 
-def _offers(subprotocols: list[str]) -> tuple[list[str], list[str]]:
-    """The subprotocols that an app may choose from, and the tokens that were offered among them."""
-    others, tokens = [], []
-    offers = iter(subprotocols)
-    for offer in offers:
-        if offer == BEARER:
-            tokens.append(next(offers, ""))
-        else:
-            others.append(offer)
-    return others, tokens
+def _take_tokens(scope: Scope) -> list[str]:
+    """The tokens that were offered as subprotocols, and are none that the app may choose."""
+    if _OFFERED not in scope:
+        others, tokens = [], []
+        offers = iter(scope.get("subprotocols") or [])
+        for offer in offers:
+            if offer == BEARER:
+                tokens.append(next(offers, ""))
+            else:
+                others.append(offer)
+        scope["subprotocols"], scope[_OFFERED] = others, tokens
+    offered: list[str] = scope[_OFFERED]
+    return offered
 
 
 def _handshake(scope: Scope, tokens: list[str], framework: str) -> Request:
     """The request that opens a WebSocket: what was offered as a subprotocol counts as the header it stands for."""
     headers = dict(AsgiHeaders(scope))
     headers.pop("sec-websocket-protocol", None)
-    sent = [headers["authorization"]] if "authorization" in headers else []
-    if sent or tokens:
-        headers["authorization"] = ",".join([*sent, *(f"Bearer {token}" for token in tokens)])
+    if tokens:
+        sent = headers.get("authorization", "")
+        # Another scheme is not the kit's: a browser sends Basic by itself.
+        bearers = [sent] if "bearer" in sent.lower() else []
+        headers["authorization"] = ",".join([*bearers, *(f"Bearer {token}" for token in tokens)])
     return neutral_request(scope, framework)._replace(headers=headers)
 
 
-def _check_origin(engine: Engine, request: Request) -> None:
+def check_origin(engine: Engine, request: Request) -> None:
     """Refuse a page that is not on the list. Without a list a token that a script must know is proof enough."""
     web, origin = engine.state.web, request.headers.get("origin")
     if origin is not None and (web.origins or web.cookie) and origin not in web.origins:
         raise OriginNotAllowed(f"pages of {shown(origin, 80)} open no WebSocket here; see Web(origins=…)")
 
 
-async def _deny(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+def _noted(error: Exception) -> RolecallError:
+    """What a client is told of ``error``; what is the server's own fault is logged."""
+    if not isinstance(error, RolecallError):
+        _log.error("rolecall could not guard a WebSocket", exc_info=error)
+        return RolecallError("internal fault")
+    if error.status >= 500:
+        _log.error("%s: %s", error.code, error)
+    return error
+
+
+async def _refuse(error: RolecallError, scope: Scope, send: Send) -> None:
     """Refuse before the WebSocket is accepted: with an HTTP answer where the server can send one."""
-    if (await receive())["type"] != "websocket.connect":
-        return
     if "websocket.http.response" not in (scope.get("extensions") or {}):
         # The server makes a 403 of it; the code is for servers and test clients that hand it on.
-        code = CLOSE_CODES + response.status
-        await send({"type": "websocket.close", "code": code, "reason": _reason(json.loads(response.body)["code"])})
+        await send(_close(error))
         return
+    response = problem(error)
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.framed_headers]
     await send({"type": "websocket.http.response.start", "status": response.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": response.body})
 
 
-def _reason(text: str) -> str:
-    return text.encode()[:_MAX_REASON].decode(errors="ignore")
+def _close(error: RolecallError, kind: str = "websocket.close") -> Message:
+    """The message that closes a WebSocket, or tells the app that it is closed."""
+    reason = f"{error.code}: {error.public_message}".encode(errors="replace")[:_MAX_REASON].decode(errors="ignore")
+    return {"type": kind, "code": CLOSE_CODES + error.status, "reason": reason}
 
 
-class _Watch:
-    """Looks again and again at the grant of an open WebSocket, and closes it when the grant ends."""
+class _GuardedSocket:
+    """An open WebSocket, whose grant is looked at again and again. When the grant ends it is closed.
 
-    def __init__(self, engine: Engine, grant: Grant, request: Request, send: Send, subprotocol: str | None) -> None:
+    From then on the app receives nothing but the disconnection, and can send nothing. It is to end by itself; if it
+    has not after :data:`GRACE` seconds it is cancelled.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        grant: Grant,
+        request: Request,
+        subprotocol: str | None,
+        connect: Message,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         self._engine = engine
         self._grant = grant
         self._request = request
-        self._send = send
         self._subprotocol = subprotocol
+        self._connect: Message | None = connect
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._accepted = False
         self._ended: RolecallError | None = None
-        self._abandoned = False
+        self._patience = asyncio.timeout(None)
 
-    async def run(self, app: Application, scope: Scope, receive: Receive, gone: tuple[type[Exception], ...]) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        watching = asyncio.create_task(self._watch(task))
+    async def run(self, app: Application, gone: tuple[type[Exception], ...]) -> None:
+        """Run ``app`` to its end.
+
+        :param gone: what it may end with once its WebSocket was closed.
+        """
+        self._watching = asyncio.create_task(self._watch())
         try:
-            await app(scope, receive, self._send_while_it_lasts)
-        except gone:
-            if self._ended is None:
-                raise
+            async with self._patience:
+                await app(self._scope, self._receive_while_it_lasts, self._send_while_it_lasts)
         except asyncio.CancelledError:
-            if not self._abandoned or task.uncancel() > 0:
+            self._watching.cancel()  # the server shuts down, and waits for nobody
+            raise
+        except TimeoutError:
+            if not self._patience.expired():
+                raise
+        except Exception as error:
+            if self._ended is None or not _is_only(error, gone):
                 raise
         finally:
-            watching.cancel()
-            await asyncio.wait([watching])
+            self._stop_watching()
+            await asyncio.gather(self._watching, return_exceptions=True)
 
-    async def _watch(self, task: asyncio.Task[object]) -> None:
+    def _stop_watching(self) -> None:
+        """There is nothing left to close. What is being closed already is closed, and told of, to the end."""
+        if self._ended is None:
+            self._watching.cancel()
+
+    async def _watch(self) -> None:
         self._ended = error = await self._end()
-        reason = _reason(f"{error.code}: {error.public_message}")
+        self._patience.reschedule(asyncio.get_running_loop().time() + GRACE)
+        if self._scope.setdefault(_ENDED, error) is not error:
+            return  # another guard of the same WebSocket closes it, and tells of it
         with suppress(Exception):  # the client may have gone in this moment
-            await self._send({"type": "websocket.close", "code": CLOSE_CODES + error.status, "reason": reason})
+            # One that reads nothing holds up what is sent to it.
+            async with asyncio.timeout(GRACE):
+                if self._accepted:
+                    await self._send(_close(error))
+                else:
+                    await _refuse(error, self._scope, self._send)
         await self._engine.tell_of_refusal(error, self._grant.session_id, Call(self._request))
-        await asyncio.sleep(GRACE)
-        self._abandoned = True
-        task.cancel()
 
     async def _end(self) -> RolecallError:
         """Wait until the grant ends, and say why."""
-        state = self._engine.state
+        state, loop = self._engine.state, asyncio.get_running_loop()
+        # A clock that is set back while the WebSocket is open makes no grant longer.
+        opened, started = state.clock(), loop.time()
         try:
             while True:
                 await asyncio.sleep(max(0.0, min(state.web.recheck, self._grant.expires_at - state.clock())))
-                self._engine.check_again(self._grant)
-        except RolecallError as error:
-            return error
-        except Exception:
-            _log.exception("rolecall could not look at the grant of a WebSocket again; it is closed")
-            return RolecallError("internal fault")
+                self._engine.check_again(self._grant, opened + loop.time() - started)
+        except Exception as error:
+            return _noted(error)
+
+    async def _receive_while_it_lasts(self) -> Message:
+        if self._connect is not None:
+            connect, self._connect = self._connect, None
+            return connect
+        if self._ended is None:
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                self._stop_watching()
+        if self._ended is None:
+            return message
+        await asyncio.sleep(0)  # so that an app which asks again and again can be cancelled
+        return _close(self._ended, "websocket.disconnect")
 
     async def _send_while_it_lasts(self, message: Message) -> None:
         if self._ended is not None:
             raise GrantEnded(f"the WebSocket was closed: {self._ended.code}")
-        if message["type"] == "websocket.accept" and not message.get("subprotocol") and self._subprotocol:
-            message = {**message, "subprotocol": self._subprotocol}
+        kind = message["type"]
+        if kind == "websocket.accept":
+            self._accepted = True
+            if self._subprotocol and not message.get("subprotocol"):
+                message = {**message, "subprotocol": self._subprotocol}
+        elif kind in ("websocket.close", "websocket.http.response.start"):
+            self._stop_watching()
         await self._send(message)
+
+
+def _is_only(error: Exception, kinds: tuple[type[Exception], ...]) -> bool:
+    """Whether ``error`` is of these kinds, or a group of nothing else."""
+    if isinstance(error, ExceptionGroup):
+        return error.split(kinds)[1] is None
+    return isinstance(error, kinds)

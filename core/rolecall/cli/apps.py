@@ -1,0 +1,165 @@
+"""Finding the app that is named on the command line, and the adapters that know what it consists of."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+import traceback
+from contextlib import redirect_stdout
+from types import ModuleType
+from typing import Any, Final
+
+from ..errors import printable, shown
+from ..http.listing import Adapter, GuardedRoute, list_routes
+
+#: What an app is called unless the command line says so.
+NAMES: Final = ("app", "application")
+_FACTORIES: Final = ("create_app", "make_app")
+_EXPECTED: Final = "expected MODULE:APP, for example school.web:app or 'school.web:create_app()'"
+_REFERENCE: Final = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?::([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(\(\))?)?")
+#: The adapters, by what is imported already if there can be an app of theirs.
+_ADAPTERS: Final = (
+    ("flask", "rolecall_flask.listing"),
+    ("starlette.applications", "rolecall_starlette.listing"),
+    ("starlette.routing", "rolecall_starlette.listing"),
+    ("rolecall_wsgi", "rolecall_wsgi.listing"),
+    ("werkzeug.middleware.dispatcher", "rolecall_wsgi.listing"),
+)
+
+
+class AppNotFound(Exception):
+    """There is no such app; ``hint`` says what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def find_app(reference: str) -> Any:
+    """The app that ``module:attribute`` names, or the answer of the factory ``module:create_app()``.
+
+    :raises AppNotFound: says what is wrong.
+    """
+    match = _REFERENCE.fullmatch(reference)
+    if match is None:
+        raise AppNotFound(f"{shown(reference, 80)} names no app; {_EXPECTED}")
+    # What an app prints when it is imported is no part of the answer.
+    with redirect_stdout(sys.stderr):
+        module = _import(match[1])
+        found = _attribute(module, match[2]) if match[2] else _default(module)
+        if match[3]:
+            found = _call(found, reference)
+    if not _is_app(found):
+        raise AppNotFound(f"{reference} is {_described(found)}, and no app", _factory_hint(reference, found))
+    return found
+
+
+def routes_of(app: Any) -> list[GuardedRoute]:
+    """The routes of an app, by the adapters of the frameworks that are imported."""
+    modules = dict.fromkeys(module for loaded, module in _ADAPTERS if loaded in sys.modules)
+    adapters: list[Adapter] = [importlib.import_module(module).routes_of for module in modules]
+    return list_routes(app, adapters)
+
+
+def _import(name: str) -> ModuleType:
+    # As web servers do it: the app may stand in the folder that one is in, and that comes first.
+    if not sys.flags.safe_path and "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            hint = "Run this in the folder from which the app is served, or install the app's package."
+            raise AppNotFound(f"there is no module {error.name!r}; {_EXPECTED}", hint) from None
+        raise _failed(f"importing {name!r}", error) from None
+    except (Exception, SystemExit) as error:
+        raise _failed(f"importing {name!r}", error) from None
+
+
+def _attribute(module: ModuleType, path: str) -> Any:
+    found: Any = module
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise AppNotFound(f"the module {module.__name__!r} has no {path!r}", _apps_in(module)) from None
+    return found
+
+
+def _default(module: ModuleType) -> Any:
+    for name in NAMES:
+        if hasattr(module, name):
+            return getattr(module, name)
+    raise AppNotFound(f"the module {module.__name__!r} has neither 'app' nor 'application'", _apps_in(module))
+
+
+def _apps_in(module: ModuleType) -> str:
+    """A hint at what the module has instead."""
+    factories = [f"{name}()" for name in _FACTORIES if callable(getattr(module, name, None))]
+    apps = [name for name, value in vars(module).items() if not name.startswith("_") and _looks_like_an_app(value)]
+    if not apps and not factories:
+        return ""
+    return "Perhaps: " + ", ".join(f"{module.__name__}:{name}" for name in [*apps, *factories])
+
+
+def _looks_like_an_app(value: Any) -> bool:
+    return not isinstance(value, type) and not inspect.isroutine(value) and callable(value) and _is_app(value)
+
+
+def _call(factory: Any, reference: str) -> Any:
+    if not callable(factory):
+        raise AppNotFound(f"{reference.removesuffix('()')} is {_described(factory)}, and cannot be called")
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as error:
+        raise AppNotFound(f"{reference} cannot be called without arguments: {error}") from None
+    except ValueError:  # it has no signature; then it shows when it is called
+        pass
+    try:
+        return factory()
+    except (Exception, SystemExit) as error:
+        raise _failed(f"calling {reference}", error) from None
+
+
+def _is_app(found: Any) -> bool:
+    """Whether it can be called as a server calls a WSGI or an ASGI app: with two arguments, or with three."""
+    if isinstance(found, type) or not callable(found):
+        return False
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):  # it does not say
+        return True
+    except Exception:  # a proxy for what is there only while a request is answered
+        return False
+    return any(_binds(signature, count) for count in (2, 3))
+
+
+def _binds(signature: inspect.Signature, count: int) -> bool:
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+def _factory_hint(reference: str, found: Any) -> str:
+    is_factory = inspect.isroutine(found) and not reference.endswith(")")
+    return f"If it makes the app, write it with brackets: '{reference}()'" if is_factory else ""
+
+
+def _described(found: Any) -> str:
+    if isinstance(found, ModuleType):
+        return "a module"
+    return "a class" if isinstance(found, type) else f"a {type(found).__name__}"
+
+
+def _failed(doing: str, error: BaseException) -> AppNotFound:
+    """What went wrong in the app's own code, and in which of its lines."""
+    text = printable(" ".join(str(error).split()))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    own = [frame for frame in frames if "site-packages" not in frame.filename and frame.filename != __file__]
+    own = [frame for frame in own if not frame.filename.endswith(("importlib/__init__.py",))]
+    where = f"It happened at {own[-1].filename}:{own[-1].lineno}" if own else ""
+    return AppNotFound(f"{doing} failed with {type(error).__name__}{': ' if text else ''}{text}", where)

@@ -1,0 +1,60 @@
+"""A plugin that creates a kit's sessions at a remote service, so that an app moves there by configuration alone."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from ..errors import ConfigurationError
+from ..hookspecs import SessionRequest, hookimpl
+from .service import RemoteService
+
+if TYPE_CHECKING:
+    from ..kit import Rolecall
+
+#: Seconds; below a hook's deadline, so that the service's own error comes first.
+_TIMEOUT: Final = 4.0
+_OPTIONS: Final = ("api_url", "timeout", "retries", "proxy")
+
+
+class RemoteSessions:
+    """Creates sessions at a remote service: ``plugins=[RemoteSessions()]``, or ``rolecall.connector:RemoteSessions`` in
+    ``ROLECALL_PLUGINS``.
+
+    Its configuration, ``plugin_config={"remote_sessions": {"api_url": "https://…"}}`` or
+    ``ROLECALL_PLUGIN_REMOTE_SESSIONS``, has ``api_url``, ``timeout`` (seconds), ``retries`` and ``proxy`` as
+    :class:`RemoteService` takes them. Key and secret are the kit's: the secret is read from ``ROLECALL_API_SECRET``.
+
+    :param service: the service to use, in place of all that.
+    """
+
+    name: Final = "remote_sessions"
+
+    def __init__(self, service: RemoteService | None = None) -> None:
+        self._service = service
+
+    @hookimpl
+    def rolecall_startup(self, kit: Rolecall) -> None:
+        if self._service is not None:
+            return
+        config = kit.plugin_config(self.name)
+        unknown = sorted(set(config) - set(_OPTIONS))
+        if unknown or "api_url" not in config:
+            wrong = f"has {unknown[0]!r}" if unknown else "has no api_url"
+            raise ConfigurationError(f"the configuration of {self.name} {wrong}; it takes {', '.join(_OPTIONS)}")
+        secret = os.environ.get("ROLECALL_API_SECRET")
+        if not secret:
+            raise ConfigurationError(
+                "the environment variable ROLECALL_API_SECRET is not set; or pass RemoteSessions(RemoteService(…))"
+            )
+        try:
+            self._service = RemoteService(kit.api_key, secret, **{"timeout": _TIMEOUT, **config})
+        finally:
+            del secret
+
+    @hookimpl
+    async def rolecall_create_session(self, request: SessionRequest) -> str:
+        assert self._service is not None
+        return await self._service.aio.create_session(
+            request.location, request.media_mode, request.archive_mode, request.e2ee
+        )

@@ -1,0 +1,285 @@
+"""One small site in Flask, Starlette and plain WSGI, for each of several kits: what the conformance suite asks.
+
+Every kit has the same secret, a clock that stands still, and the same sessions, so what is answered is the same to the
+byte. Which kit answers is the first label of the request's ``Host``; under ``/outer`` stands the same app once more,
+mounted in another. ``/-/reset`` and ``/-/status`` are for the tests themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import threading
+from typing import Any
+
+import flask
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+import rolecall_flask
+import rolecall_starlette
+import rolecall_wsgi
+from rolecall import Allow, Deny, Grant, Rolecall, Web, hookimpl
+from rolecall.http.marks import public
+from rolecall.policies import AllowAnyone
+from rolecall.sessions import ArchiveMode, MediaMode, SessionRecord
+from rolecall.stores.memory import MemoryStore
+
+API_KEY, API_SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+NOW = 1_795_186_800.0
+ORIGIN = "https://app.example"
+COOKIE, QUERY = "__Host-rolecall", "access_token"
+
+#: Ids that a kit of this secret made: of an open session, of a second one, of one that has ended, of one that no store
+#: knows; and of another project's.
+OPEN = "1_MX4xMjM0NTZ-fjE3OTUxODY4MDAwMDB-cmN6aXA1bTJodDRzcW1meW95eWRtcXE1ZTV0NXJ5c3J5YWxxMm1pdGhkflB-fg"
+OTHER = "1_MX4xMjM0NTZ-fjE3OTUxODY4MDAwMDB-cmMzZWVpZm1uanJ4NmljemJmdjM3b2Q2cndmdHpna2hobGppbmhreHJqflB-fg"
+ENDED = "1_MX4xMjM0NTZ-fjE3OTUxODY4MDAwMDB-cmN0amg2eWx3bXhkM3BjcGxyaGl6ejJvNWlrN3RkcjZzaW4zZ3RweDMyflB-fg"
+UNKNOWN = "1_MX4xMjM0NTZ-fjE3OTUxODY4MDAwMDB-cmNucjdlaTZxNWQzc2l5NW9nNmwyM3h3ZjY0ZHp2Zmtvd3RnZ3Rvd3ZkflB-fg"
+FOREIGN = "1_MX42NTQzMjF-fjE3OTUxODY4MDAwMDB-cmNzN3lweHlsdWNtZmtud3ZwM3lwNHhqeGtiNnk1YjdjbzJ6ZzM1M3piflB-fg"
+
+MOUNTED = "/outer"
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+#: What the routes of the app's own require, by the last part of their path.
+ROOMS = {"moderate": "role:moderator", "publish": "role:publisher", "signal": "signal", "join": "token"}
+
+
+class Doorman:
+    """Votes on who enters guarded routes, as a header says."""
+
+    @hookimpl
+    async def rolecall_vote_access(self, request):
+        await asyncio.sleep(0)
+        match request.http.headers.get("x-door"):
+            case "shut":
+                return Deny("the door is shut")
+            case "narrow":
+                return Allow(max_role="subscriber")
+            case "broken":
+                return True
+        return None
+
+
+KITS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "closed": {"plugins": []},
+    "voting": {"plugins": [AllowAnyone("moderator"), Doorman()]},
+    "pages": {"web": Web(origins=[ORIGIN, "http://localhost:5173"])},
+    "cookie": {"web": Web(cookie=COOKIE)},
+    "query": {"web": Web(query=QUERY)},
+    "browser": {"web": Web(origins=[ORIGIN], cookie=COOKIE, query=QUERY)},
+    "quick": {"web": Web(body_timeout=1)},
+}
+
+
+class Sessions(MemoryStore):
+    """A store with the sessions above, which can go back to its beginning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for session_id in (OPEN, OTHER, ENDED):
+            self.add_session(SessionRecord(session_id, None, MediaMode.RELAYED, ArchiveMode.MANUAL, False, NOW))
+        self.end_session(ENDED, NOW)
+
+    reset = __init__
+
+
+def make_kit(name: str) -> Rolecall:
+    options = {"plugins": [AllowAnyone("moderator")], "entry_points": False, **KITS[name]}
+    return Rolecall(API_KEY, API_SECRET, store=Sessions(), clock=lambda: NOW, **options)
+
+
+def described(grant: Grant | None) -> bytes:
+    """What every endpoint of the app's own answers."""
+    return json.dumps(grant and {"role": grant.role, "session": grant.session_id, "data": grant.data}).encode()
+
+
+# -- Flask -----------------------------------------------------------------------------------------
+
+
+def flask_app(kit: Rolecall) -> flask.Flask:
+    app = flask.Flask(__name__)
+    app.register_blueprint(rolecall_flask.rolecall_blueprint(kit), url_prefix="/video")
+
+    def granted(**_):
+        return flask.Response(described(rolecall_flask.current_grant), content_type="application/json")
+
+    def bare(**_):
+        return flask.Response(described(None), content_type="application/json")
+
+    def add(path: str, view, target=app) -> None:
+        target.add_url_rule(path.replace("{", "<").replace("}", ">"), path, view, methods=METHODS)
+
+    for path, guard in own_guards(rolecall_flask).items():
+        add(path, guard(granted))
+    add("/bare", bare)
+    inside = flask.Blueprint("inside", __name__, url_prefix="/inside")
+    inside.add_url_rule("/<session_id>", "guarded", granted, methods=METHODS)
+    inside.add_url_rule("/open", "open", public(bare), methods=METHODS)
+    app.register_blueprint(rolecall_flask.protect(inside))
+    app.register_error_handler(404, lambda error: flask.Response(b"nothing here", 404, content_type="text/plain"))
+    return app
+
+
+def own_guards(adapter) -> dict[str, Any]:
+    """The guarded routes of the app's own, for Flask and Starlette."""
+    return {
+        "/rooms/{session_id}/moderate": adapter.require_role("moderator"),
+        "/rooms/{session_id}/publish": adapter.require_role("publisher"),
+        "/rooms/{session_id}/signal": adapter.require_capability("signal"),
+        "/rooms/{session_id}/join": adapter.require_token,
+        "/named/{room}": adapter.require_role("moderator", session_param="room"),
+        "/unbound/{session_id}": adapter.require_token(session_param=None),
+        "/me": adapter.require_role("publisher"),
+    }
+
+
+# -- Starlette -------------------------------------------------------------------------------------
+
+
+def starlette_app(kit: Rolecall) -> Starlette:
+    async def granted(request: Request) -> Response:
+        return Response(described(rolecall_starlette.current_grant(request)), media_type="application/json")
+
+    def granted_on_a_thread(request: Request) -> Response:
+        return Response(described(rolecall_starlette.current_grant(request)), media_type="application/json")
+
+    async def bare(request: Request) -> Response:
+        return Response(described(None), media_type="application/json")
+
+    async def open_to_all(request: Request) -> Response:
+        return Response(described(None), media_type="application/json")
+
+    async def nothing(request: Request, error: Exception) -> Response:
+        return Response(b"nothing here", 404, {"content-type": "text/plain"})
+
+    endpoints = {"/me": granted_on_a_thread}
+    inside = [
+        Route("/open", public(open_to_all), methods=METHODS),
+        Route("/{session_id}", granted, methods=METHODS),
+    ]
+    return Starlette(
+        routes=[
+            Mount("/video", app=rolecall_starlette.rolecall_app(kit)),
+            *(
+                Route(path, guard(endpoints.get(path, granted)), methods=METHODS)
+                for path, guard in own_guards(rolecall_starlette).items()
+            ),
+            Route("/bare", bare, methods=METHODS),
+            rolecall_starlette.protect(Mount("/inside", routes=inside)),
+        ],
+        exception_handlers={404: nothing},
+    )
+
+
+# -- plain WSGI ------------------------------------------------------------------------------------
+
+_OWN_PATHS = re.compile("/rooms/[^/]+/(moderate|publish|signal|join)|/(named|unbound|inside)/[^/]+|/me|/bare")
+
+
+def wsgi_app(kit: Rolecall) -> Any:
+    def own(environ, start_response):
+        head = environ["REQUEST_METHOD"] == "HEAD"
+        if not _OWN_PATHS.fullmatch(environ["PATH_INFO"]):
+            start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "12")])
+            return [] if head else [b"nothing here"]
+        is_open = environ["PATH_INFO"] in ("/bare", "/inside/open")
+        body = described(None if is_open else rolecall_wsgi.current_grant(environ))
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [] if head else [body]
+
+    app = own
+    for path, guard in {
+        "/rooms/{session_id}/moderate": rolecall_wsgi.require_role(
+            "moderator", prefixes=["/rooms/{session_id}/moderate"]
+        ),
+        "/rooms/{session_id}/publish": rolecall_wsgi.require_role(
+            "publisher", prefixes=["/rooms/{session_id}/publish"]
+        ),
+        "/rooms/{session_id}/signal": rolecall_wsgi.require_capability(
+            "signal", prefixes=["/rooms/{session_id}/signal"]
+        ),
+        "/rooms/{session_id}/join": rolecall_wsgi.require_token(prefixes=["/rooms/{session_id}/join"]),
+        "/named/{room}": rolecall_wsgi.require_role("moderator", session_param="room", prefixes=["/named/{room}"]),
+        "/unbound/{session_id}": rolecall_wsgi.require_token(session_param=None, prefixes=["/unbound/{session_id}"]),
+        "/me": rolecall_wsgi.require_role("publisher", prefixes=["/me"]),
+    }.items():
+        assert path in own_guards(rolecall_flask)
+        app = guard(app)
+    inside = rolecall_wsgi.require_token(prefixes=["/inside/{session_id}"])
+    app = rolecall_wsgi.protect(app, inside, public=["/inside/open"])
+    return rolecall_wsgi.RolecallMiddleware(app, kit)
+
+
+# -- the sites -------------------------------------------------------------------------------------
+
+
+class WsgiSite:
+    """The apps of one framework: that of each kit, and the same under a prefix."""
+
+    def __init__(self, make_app) -> None:
+        self._kits = {name: make_kit(name) for name in KITS}
+        self._apps = {}
+        for name, kit in self._kits.items():
+            app = make_app(kit)
+            self._apps[name] = DispatcherMiddleware(app, {MOUNTED: app})
+
+    def reset(self) -> None:
+        for kit in self._kits.values():
+            kit.engine.state.store.reset()
+
+    def __call__(self, environ, start_response):
+        if environ["PATH_INFO"].startswith("/-/"):
+            body = json.dumps(_control(self, environ["PATH_INFO"])).encode()
+            start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+            return [body]
+        return self._apps.get(_first_label(environ.get("HTTP_HOST", "")), self._apps["plain"])(environ, start_response)
+
+
+class StarletteSite:
+    """The same for Starlette, whose prefix is that of a ``Mount`` in another app."""
+
+    def __init__(self) -> None:
+        self._kits = {name: make_kit(name) for name in KITS}
+        self._apps = {name: starlette_app(kit) for name, kit in self._kits.items()}
+        self._outer = {name: Starlette(routes=[Mount(MOUNTED, app=app)]) for name, app in self._apps.items()}
+
+    reset = WsgiSite.reset
+
+    async def __call__(self, scope, receive, send) -> None:
+        if scope["path"].startswith("/-/"):
+            body = json.dumps(_control(self, scope["path"]) | {"tasks": len(asyncio.all_tasks())}).encode()
+            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+            return
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        apps = self._outer if scope["path"].startswith(f"{MOUNTED}/") else self._apps
+        await apps.get(_first_label(host), apps["plain"])(scope, receive, send)
+
+
+def _first_label(host: str) -> str:
+    return host.partition(".")[0]
+
+
+def _control(site: Any, path: str) -> dict[str, int]:
+    """What the tests want to know of the process: how much of everything it holds."""
+    if path == "/-/reset":
+        site.reset()
+    sockets = 0
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            sockets += os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:")
+        except OSError:  # that of the listing itself
+            continue
+    return {"threads": threading.active_count(), "sockets": sockets}
+
+
+flask_site = WsgiSite(flask_app)
+wsgi_site = WsgiSite(wsgi_app)
+starlette_site = StarletteSite()

@@ -1,0 +1,164 @@
+"""The description of the routes, held against what live servers answer: schemathesis makes requests out of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from http.client import HTTPConnection
+from typing import Any, NamedTuple
+
+import pytest
+
+from .apps import COOKIE, NOW, OPEN, make_kit
+from .conftest import HERE
+from .requests_table import token
+
+#: A live server for each of the adapters.
+SERVERS = ("flask gunicorn", "wsgi waitress", "starlette uvicorn")
+OPERATIONS = {
+    "POST /sessions",
+    "GET /sessions/{session_id}",
+    "DELETE /sessions/{session_id}",
+    "POST /sessions/{session_id}/tokens",
+    "GET /openapi.json",
+}
+#: Those that need a token.
+GUARDED = {"GET /sessions/{session_id}", "DELETE /sessions/{session_id}"}
+#: The seconds after which a run is ended; it takes a tenth of them.
+PATIENCE = 80
+
+
+class Client(NamedTuple):
+    """Who asks.
+
+    :param kit: which kit is asked.
+    :param headers: of every request.
+    :param options: further ones of the run.
+    """
+
+    kit: str
+    headers: dict[str, str]
+    options: tuple[str, ...]
+
+
+def clients() -> dict[str, Client]:
+    good = token("moderator")
+    proof = make_kit("browser").engine.state.credentials.csrf_token(good)
+    # What is made up where a token belongs is as well formed as can be, and refused.
+    made_up = ("--exclude-checks=positive_data_acceptance",)
+    own_alone = ("--generation-with-security-parameters=false",)
+    return {
+        "stranger": Client("plain", {}, made_up),
+        "moderator": Client("plain", {"Authorization": f"Bearer {good}"}, own_alone),
+        "page": Client("browser", {"Cookie": f"{COOKIE}={good}", "X-CSRF-Token": proof}, own_alone),
+    }
+
+
+CLIENTS = clients()
+RUNS = [(server, client) for client in CLIENTS for server in SERVERS]
+
+
+@pytest.fixture(scope="module")
+def reports(servers, tmp_path_factory) -> dict[tuple[str, str], dict[str, Any]]:
+    """What schemathesis reports of each run; those of one client go on at the same time."""
+    found = {}
+    for name, client in CLIENTS.items():
+        runs = {server: _started(servers[server], client, tmp_path_factory.mktemp(name)) for server in SERVERS}
+        outputs = {server: _finished(process) for server, (process, _) in runs.items()}
+        for server, (_, folder) in runs.items():
+            report = folder / "report.json"
+            assert report.exists(), outputs[server]
+            found[server, name] = {**json.loads(report.read_text()), "output": outputs[server]}
+            servers[server].control("reset")
+    return found
+
+
+def _started(server, client: Client, folder) -> tuple[subprocess.Popen, Any]:
+    host = f"{client.kit}.example"
+    (folder / "openapi.json").write_text(json.dumps(narrowed(described(server.port, host))))
+    command = [
+        *("--config-file", str(HERE / "schemathesis.toml"), "run", "openapi.json"),
+        f"--url=http://127.0.0.1:{server.port}/video",
+        *(f"--header={name}: {value}" for name, value in ({"Host": host} | client.headers).items()),
+        *("--report=json", "--report-json-path=report.json", "--no-color", *client.options),
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "schemathesis.cli", *command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return process, folder
+
+
+def _finished(process: subprocess.Popen) -> str:
+    try:
+        return process.communicate(timeout=PATIENCE)[0]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.communicate()[0]
+
+
+def described(port: int, host: str) -> dict[str, Any]:
+    """The description that a server gives."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", "/video/openapi.json", headers={"Host": host})
+    document = json.loads(connection.getresponse().read())
+    connection.close()
+    return document
+
+
+def narrowed(document: dict[str, Any]) -> dict[str, Any]:
+    """The description with what it cannot say: which session is open, and what "now" is."""
+    for path in document["paths"].values():
+        for parameter in path.get("parameters", ()):
+            parameter["schema"] = {"enum": [OPEN]}
+    body = document["paths"]["/sessions/{session_id}/tokens"]["post"]["requestBody"]["content"]["application/json"]
+    body["schema"]["properties"]["expire_time"] |= {"minimum": NOW + 1, "exclusiveMaximum": NOW + 30 * 86_400 + 1}
+    return document
+
+
+@pytest.mark.parametrize(("server", "client"), RUNS, ids=map(" ".join, RUNS))
+def test_no_answer_is_at_odds_with_the_description(reports, server, client):
+    report = reports[server, client]
+    assert (report["exit_code"], report["failures"], report["errors"]) == (0, [], []), report["output"]
+    assert (report["stop_reason"], report["complete"]) == ("completed", True)
+    ran = {phase: result["status"] for phase, result in report["phases"].items()}
+    assert ran == {"examples": "skip", "coverage": "success", "fuzzing": "success", "stateful": "success"}
+
+
+@pytest.mark.parametrize(("server", "client"), RUNS, ids=map(" ".join, RUNS))
+def test_every_operation_is_asked_and_grants_what_it_should(reports, server, client):
+    report = reports[server, client]
+    assert report["operations"]["tested"] == report["operations"]["total"] == len(OPERATIONS)
+    granted = {
+        operation
+        for operation, phases in report["valid_rates"].items()
+        if any(answers["accepted"] for answers in phases.values())
+    }
+    assert granted == (OPERATIONS - GUARDED if client == "stranger" else OPERATIONS)
+
+
+def test_there_are_thousands_of_cases(reports, record_testsuite_property):
+    cases = {run: report["test_cases"]["generated"] for run, report in reports.items()}
+    assert len(cases) == len(SERVERS) * len(CLIENTS)
+    assert min(cases.values()) >= 500
+    assert sum(cases.values()) >= 5_000
+    record_testsuite_property("schemathesis cases", sum(cases.values()))
+
+
+def test_every_server_gives_the_same_description(servers):
+    for client in CLIENTS.values():
+        first, *others = [described(servers[name].port, f"{client.kit}.example") for name in SERVERS]
+        assert others == [first] * len(others)
+
+
+def test_no_server_had_a_fault(reports, servers):
+    for name in SERVERS:
+        assert "Traceback" not in servers[name].logged(), name

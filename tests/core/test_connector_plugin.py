@@ -1,0 +1,96 @@
+"""A kit whose sessions are created at a remote service, which is a real one on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
+
+import pytest
+
+from rolecall import Rolecall
+from rolecall.connector import RemoteService, RemoteSessions, ServiceCredentialsRefused
+from rolecall.errors import PluginError
+
+KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+SESSION = "2_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"
+
+
+class Service(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked.append((self.path, parse_qs(body.decode())))
+        answer = json.dumps([{"session_id": SESSION}]).encode()
+        self.send_response(self.server.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def service():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    server.status, server.asked = 200, []
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def remote_kit(service):
+    with Rolecall(KEY, SECRET, plugins=[RemoteSessions(RemoteService(KEY, SECRET, service.url))]) as kit:
+        yield kit
+
+
+def test_sessions_are_created_at_the_service(remote_kit, service):
+    session = remote_kit.create_session(media_mode="routed")
+    assert session.session_id == SESSION
+    [(path, asked)] = service.asked
+    assert (path, asked["p2p.preference"]) == ("/session/create", ["disabled"])
+    assert remote_kit.verify_token(session.generate_token("moderator"), SESSION).role == "moderator"
+
+
+def test_the_same_under_an_event_loop(remote_kit):
+    assert asyncio.run(remote_kit.aio.create_session()).session_id == SESSION
+
+
+def test_what_the_service_says_is_what_the_caller_gets(remote_kit, service):
+    service.status = 403
+    with pytest.raises(ServiceCredentialsRefused):
+        remote_kit.create_session()
+
+
+def test_an_app_moves_there_by_its_environment_alone(service, monkeypatch):
+    monkeypatch.setenv("ROLECALL_API_KEY", KEY)
+    monkeypatch.setenv("ROLECALL_API_SECRET", SECRET)
+    monkeypatch.setenv("ROLECALL_PLUGINS", "rolecall.connector:RemoteSessions")
+    monkeypatch.setenv("ROLECALL_PLUGIN_REMOTE_SESSIONS", json.dumps({"api_url": service.url}))
+    with Rolecall.from_env() as kit:
+        assert kit.create_session().session_id == SESSION
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [({}, "has no api_url"), ({"api_url": "http://127.0.0.1:1", "api_secrets": "x"}, "'api_secrets'")],
+)
+def test_a_configuration_that_cannot_be_meant_stops_start_up(monkeypatch, config, message):
+    monkeypatch.setenv("ROLECALL_API_SECRET", SECRET)
+    with pytest.raises(PluginError, match=message):
+        Rolecall(KEY, SECRET, plugins=[RemoteSessions()], plugin_config={"remote_sessions": config})
+
+
+def test_without_a_secret_in_the_environment_it_says_what_to_do(monkeypatch):
+    monkeypatch.delenv("ROLECALL_API_SECRET", raising=False)
+    config = {"remote_sessions": {"api_url": "http://127.0.0.1:1"}}
+    with pytest.raises(PluginError, match="ROLECALL_API_SECRET is not set"):
+        Rolecall(KEY, SECRET, plugins=[RemoteSessions()], plugin_config=config)

@@ -1,0 +1,227 @@
+"""The marks that guards leave: which guards a view has, which it misses, and what is open to all."""
+
+from __future__ import annotations
+
+from functools import partial, wraps
+
+import pytest
+
+from rolecall.errors import ConfigurationError
+from rolecall.http.marks import (
+    class_of,
+    guards_of,
+    handler_of,
+    ids_of,
+    is_bare,
+    is_public,
+    late_guards,
+    mark_guarded,
+    mark_own,
+    missed_guards,
+    own_route,
+    public,
+)
+from rolecall.http.routing import Route
+from rolecall.roles import ANY_TOKEN
+
+
+class Guard:
+    """The least that a guard is: it wraps, and leaves its mark."""
+
+    requirement = ANY_TOKEN
+    session_param = None
+
+    def __call__(self, view):
+        @wraps(view)
+        def guarded(*args, **kwargs):
+            return view(*args, **kwargs)
+
+        mark_guarded(guarded, self, view)
+        return guarded
+
+
+def view():
+    return "view"
+
+
+@pytest.fixture
+def bare():
+    def bare():
+        return "bare"
+
+    return bare
+
+
+@pytest.fixture
+def guard():
+    return Guard()
+
+
+@pytest.fixture
+def other():
+    return Guard()
+
+
+def test_a_view_without_a_guard_has_none(bare):
+    assert guards_of(bare) == []
+
+
+def test_the_guards_of_a_view_are_listed_from_the_outermost(bare, guard, other):
+    assert guards_of(guard(other(bare))) == [guard, other]
+
+
+def test_a_guard_is_seen_through_decorators_that_say_what_they_wrap(bare, guard):
+    @wraps(guarded := guard(bare))
+    def decorated():
+        return guarded()
+
+    assert guards_of(decorated) == guards_of(partial(decorated)) == [guard]
+
+
+def test_a_target_that_is_guarded_twice_keeps_both_guards(guard, other):
+    class Target:
+        pass
+
+    target = Target()
+    mark_guarded(target, guard)
+    mark_guarded(target, other)
+    assert guards_of(target) == [other, guard]
+
+
+def test_a_class_has_the_guards_of_its_bases(guard, other):
+    class Base:
+        pass
+
+    class Child(Base):
+        pass
+
+    mark_guarded(Base, guard)
+    mark_guarded(Child, other)
+    assert (guards_of(Child), guards_of(Base)) == ([other, guard], [guard])
+
+
+def test_an_attribute_alone_is_a_mark(guard):
+    class Dependency:
+        rolecall_guard = guard
+
+    assert guards_of(Dependency()) == [guard]
+
+
+def test_a_view_that_is_registered_beside_its_guarded_self_is_not_bare(bare, guard):
+    guarded = guard(bare)
+    assert not is_bare(bare, ids_of([bare, guarded]))
+
+
+def test_a_view_that_is_registered_without_its_guarded_self_is_bare(bare, guard):
+    guard(bare)
+    assert is_bare(bare, ids_of([bare]))
+
+
+def test_a_view_that_nobody_guards_is_not_bare(bare):
+    assert not is_bare(bare, ids_of([bare]))
+
+
+def test_a_guard_above_a_registered_view_is_missed(bare, guard):
+    guard(bare)
+    assert missed_guards(bare, ids_of([bare])) == [guard]
+
+
+def test_a_guard_above_a_registered_view_is_missed_though_there_is_another_below(bare, guard, other):
+    registered = other(bare)
+    guard(registered)
+    assert missed_guards(registered, ids_of([registered])) == [guard]
+
+
+def test_no_guard_is_missed_of_a_view_that_has_them_all(bare, guard, other):
+    registered = guard(other(bare))
+    assert missed_guards(registered, ids_of([registered])) == []
+
+
+def test_a_guard_of_another_view_made_from_the_same_function_is_not_missed(bare, guard, other):
+    guard(bare)
+    registered = other(bare)
+    assert missed_guards(registered, ids_of([registered])) == []
+
+
+def test_a_guard_that_its_class_got_after_the_view_was_made_is_late(bare, guard):
+    class View:
+        pass
+
+    bare.view_class = View
+    assert late_guards(bare) == []
+    mark_guarded(View, guard)
+    assert late_guards(bare) == [guard]
+
+
+def test_a_guard_that_a_view_has_from_its_class_is_not_late(bare, guard):
+    class View:
+        pass
+
+    bare.view_class = View
+    mark_guarded(View, guard)
+    assert late_guards(guard(bare)) == []
+
+
+def test_a_class_is_not_late_for_itself(guard):
+    class Endpoint:
+        pass
+
+    mark_guarded(Endpoint, guard)
+    assert late_guards(Endpoint) == []
+
+
+def test_the_class_of_a_view_is_found_through_what_wraps_it(bare, guard):
+    class View:
+        pass
+
+    bare.view_class = View
+    assert class_of(guard(bare)) is class_of(View) is View
+    assert class_of(view) is class_of(None) is None
+
+
+def test_head_is_answered_by_get_unless_there_is_a_method_for_it():
+    class View:
+        def get(self): ...
+
+    class WithHead(View):
+        def head(self): ...
+
+    assert handler_of(View, "HEAD") is View.get
+    assert handler_of(WithHead, "HEAD") is WithHead.head
+    assert handler_of(View, "POST") is None
+
+
+def test_a_mark_of_public_is_seen_through_what_wraps_the_view(bare, guard):
+    assert not is_public(bare, "GET")
+    assert is_public(guard(public(bare)), "GET")
+
+
+def test_a_public_method_opens_no_other():
+    class View:
+        @public
+        def get(self): ...
+
+        def post(self): ...
+
+    assert [is_public(View, method) for method in ("GET", "HEAD", "POST", "PUT")] == [True, True, False, False]
+
+
+def test_a_public_class_does_not_open_its_subclasses():
+    @public
+    class View: ...
+
+    class Child(View): ...
+
+    assert (is_public(View, "GET"), is_public(Child, "GET")) == (True, False)
+
+
+@pytest.mark.parametrize("target", ["text", None, "".join])
+def test_what_takes_no_mark_is_refused(target):
+    with pytest.raises(ConfigurationError):
+        public(target)
+
+
+def test_a_view_of_the_kit_knows_its_route(bare):
+    route = Route("/sessions", "sessions", {})
+    assert own_route(mark_own(bare, route)) is route
+    assert own_route(view) is None

@@ -1,0 +1,529 @@
+"""The description of the routes: a sound OpenAPI document, and true to what the routes take and answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import product
+from typing import Any, NamedTuple
+
+import jsonschema_rs
+import pytest
+import schemathesis
+
+from rolecall import Deny, Role, Web, hookimpl
+from rolecall.driver import drive
+from rolecall.http.endpoints import ROUTES
+from rolecall.http.messages import MAX_BODY, Request, Response
+from rolecall.http.openapi import description
+from rolecall.http.service import respond
+from rolecall.jws import MAX_TOKEN_LENGTH
+from rolecall.policies import AllowAnyone
+
+NOW = 1_795_186_800.0
+COOKIE, QUERY = "__Host-rolecall", "access_token"
+
+#: What a kit may have switched on, and what its description says of that.
+WEBS = {
+    "header": Web(),
+    "cookie": Web(cookie=COOKIE),
+    "query": Web(query=QUERY),
+    "both": Web(cookie=COOKIE, query=QUERY),
+    "pages": Web(origins=["https://app.example"]),
+}
+
+
+class Host:
+    """Has a role of its own."""
+
+    @hookimpl
+    def rolecall_register_roles(self):
+        return [Role("host", ["connect", "subscribe", "publish", "signal", "force_unpublish"], "publisher")]
+
+
+class Undecided:
+    """Votes with what is no vote."""
+
+    @hookimpl
+    def rolecall_vote_session(self, request):
+        return True if request.http else None
+
+    @hookimpl
+    def rolecall_vote_token(self, request):
+        return True if request.http else None
+
+    @hookimpl
+    def rolecall_vote_access(self, request):
+        return True
+
+
+class Closed:
+    """Lets nobody in."""
+
+    @hookimpl
+    def rolecall_vote_access(self, request):
+        return Deny("the house is closed")
+
+
+@pytest.fixture
+def described(make_kit):
+    """The description of a kit with these options."""
+
+    def described(prefix: str = "/video", **options) -> dict[str, Any]:
+        return description(ROUTES, prefix, make_kit(entry_points=False, **options).engine.state)
+
+    return described
+
+
+@pytest.fixture
+def document(described) -> dict[str, Any]:
+    return described()
+
+
+def operations_of(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The operations, by their ids."""
+    every = (item for path in document["paths"].values() for name, item in path.items() if name != "parameters")
+    return {operation["operationId"]: operation for operation in every}
+
+
+def body_schema(document: dict[str, Any], operation: str) -> dict[str, Any]:
+    return operations_of(document)[operation]["requestBody"]["content"]["application/json"]["schema"]
+
+
+def validator(document: dict[str, Any], schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
+    """For a schema of the document, and what it refers to."""
+    return jsonschema_rs.Draft202012Validator({**schema, "components": document["components"]}, validate_formats=True)
+
+
+def schemas_of(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every schema that stands in the document."""
+    found: list[dict[str, Any]] = [*document["components"]["schemas"].values()]
+
+    def look(value: Any) -> None:
+        if isinstance(value, dict):
+            found.extend([value["schema"]] if "schema" in value else [])
+            for item in value.values():
+                look(item)
+        elif isinstance(value, list):
+            for item in value:
+                look(item)
+
+    look(document["paths"])
+    return found
+
+
+# -- the document ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("web", WEBS.values(), ids=WEBS)
+def test_it_is_a_sound_openapi_document(described, web):
+    document = described(web=web)
+    schemathesis.openapi.from_dict(document).validate()
+    for schema in schemas_of(document):
+        jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
+    references = set(re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(document)))
+    assert references == set(document["components"]["schemas"])
+
+
+def test_what_is_no_openapi_document_does_not_pass_for_one(document):
+    document["paths"]["/sessions"]["post"]["responses"]["201"].pop("description")
+    with pytest.raises(ValueError, match="description"):
+        schemathesis.openapi.from_dict(document).validate()
+
+
+def test_every_operation_is_in_it_and_nothing_else(document):
+    listed = {
+        (path, method.upper()) for path, item in document["paths"].items() for method in item if method != "parameters"
+    }
+    assert listed == {(route.path, method) for route in ROUTES for method in route.operations}
+
+
+def test_operations_have_ids_that_stay(document):
+    assert set(operations_of(document)) == {"create_session", "read_session", "end_session", "create_token", "describe"}
+
+
+def test_every_variable_part_of_a_path_is_a_parameter(document):
+    for path, item in document["paths"].items():
+        named = [
+            (parameter["name"], parameter["in"], parameter["required"]) for parameter in item.get("parameters", ())
+        ]
+        assert named == [(name, "path", True) for name in re.findall(r"{(\w+)}", path)]
+
+
+def test_a_session_id_is_what_its_parameter_says(kit, document):
+    (parameter,) = document["paths"]["/sessions/{session_id}"]["parameters"]
+    valid = validator(document, parameter["schema"]).is_valid
+    ids = [kit.create_session(location="2001:db8::1", media_mode=mode).session_id for mode in ("relayed", "routed")]
+    assert all(map(valid, ids))
+    assert not any(map(valid, ["", "1_", "3_MX4", "1_MX4=", "x" * 256, "1_" + "x" * 254, "1_M X4"]))
+
+
+@pytest.mark.parametrize(
+    ("root", "route", "url"),
+    [
+        ("", "/openapi.json", "/"),
+        ("", "/video/openapi.json", "/video"),
+        ("/outer", "/video/openapi.json", "/outer/video"),
+        ("/outer", "/openapi.json", "/outer"),
+    ],
+)
+def test_it_is_served_with_the_prefix_that_it_was_asked_under(make_kit, root, route, url):
+    kit = make_kit(entry_points=False)
+    response = drive(respond(kit.engine, ROUTES[-1], Request("GET", route, root=root)))
+    assert json.loads(response.body)["servers"] == [{"url": url}]
+    assert json.loads(response.body) == description(ROUTES, url.rstrip("/"), kit.engine.state)
+
+
+def test_two_kits_describe_themselves_in_the_same_bytes(described):
+    assert json.dumps(described()) == json.dumps(described())
+
+
+def test_no_status_hides_behind_a_default(document):
+    for operation in operations_of(document).values():
+        assert all(re.fullmatch("[1-5][0-9][0-9]", status) for status in operation["responses"])
+
+
+# -- who may -----------------------------------------------------------------------------------------
+
+BEARER = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+BY_COOKIE = {
+    "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+    "csrf": {"type": "apiKey", "in": "header", "name": "x-csrf-token"},
+}
+BY_QUERY = {"query": {"type": "apiKey", "in": "query", "name": QUERY}}
+
+
+@pytest.mark.parametrize(
+    ("web", "schemes"),
+    [
+        ("header", BEARER),
+        ("cookie", BEARER | BY_COOKIE),
+        ("query", BEARER | BY_QUERY),
+        ("both", BEARER | BY_COOKIE | BY_QUERY),
+        ("pages", BEARER),
+    ],
+)
+def test_tokens_come_only_in_the_places_that_are_switched_on(described, web, schemes):
+    assert described(web=WEBS[web])["components"]["securitySchemes"] == schemes
+
+
+MODERATOR = ["role:moderator"]
+
+
+@pytest.mark.parametrize(
+    ("web", "reading", "ending"),
+    [
+        ("header", [{"bearer": []}], [{"bearer": MODERATOR}]),
+        (
+            "cookie",
+            [{"bearer": []}, {"cookie": []}],
+            [{"bearer": MODERATOR}, {"cookie": MODERATOR, "csrf": []}],
+        ),
+        ("query", [{"bearer": []}, {"query": []}], [{"bearer": MODERATOR}, {"query": MODERATOR}]),
+    ],
+)
+def test_what_a_token_must_be_good_for_is_said(described, web, reading, ending):
+    operations = operations_of(described(web=WEBS[web]))
+    said = {name: operation["security"] for name, operation in operations.items() if "security" in operation}
+    assert said == {"read_session": reading, "end_session": ending}
+
+
+# -- what is taken ---------------------------------------------------------------------------------
+
+
+def test_roles_are_those_of_the_kit(described):
+    document = described(plugins=[Host()])
+    roles = ["subscriber", "publisheronly", "publisher", "moderator", "host"]
+    assert body_schema(document, "create_token")["properties"]["role"]["enum"] == roles
+    assert document["components"]["schemas"]["Token"]["properties"]["role"]["enum"] == roles
+
+
+def test_a_cookie_can_be_asked_for_where_it_is_switched_on(described):
+    taken = {
+        name: validator(document, body_schema(document, "create_token")).is_valid({"cookie": True})
+        for name, document in {name: described(web=web) for name, web in WEBS.items()}.items()
+    }
+    assert taken == {"header": False, "cookie": True, "query": False, "both": True, "pages": False}
+
+
+def test_no_body_is_required(document):
+    operations = operations_of(document).values()
+    assert [operation["requestBody"]["required"] for operation in operations if "requestBody" in operation] == [
+        False
+    ] * 2
+
+
+#: Values of each option, and in their midst what is none; ``...`` for one that is left out.
+OPTIONS = {
+    "location": [..., None, "203.0.113.7", "2001:db8::1", "localhost", "203.0.113.07", "fe80::1%eth0", "", 1, []],
+    "media_mode": [..., "relayed", "routed", "ROUTED", None, 1],
+    "archive_mode": [..., "manual", "always", "never", None],
+    "e2ee": [..., True, False, None, "true", 0],
+    "x": [..., None],
+}
+SESSIONS = [
+    {name: value for name, value in zip(OPTIONS, values, strict=True) if value is not ...}
+    for values in product(*OPTIONS.values())
+    if sum(value is not ... for value in values) <= 3
+]
+
+
+def test_the_schema_takes_exactly_the_sessions_that_the_service_does(make_kit):
+    kit = make_kit(entry_points=False, plugins=[AllowAnyone()])
+    document = description(ROUTES, "", kit.engine.state)
+    valid = validator(document, body_schema(document, "create_session")).is_valid
+    wrong = [body for body in SESSIONS if (posted(kit, "sessions", body).status == 201) != valid(body)]
+    assert wrong == []
+    assert 20 < sum(map(valid, SESSIONS)) < len(SESSIONS) - 20
+
+
+TOKENS = [
+    {},
+    {"role": "moderator"},
+    {"role": "host"},
+    {"role": "Moderator"},
+    {"role": "admin"},
+    {"role": None},
+    {"role": ["moderator"]},
+    {"expire_time": None},
+    {"expire_time": NOW + 60},
+    {"expire_time": NOW + 60.5},
+    {"expire_time": "tomorrow"},
+    {"expire_time": True},
+    {"expires_in": None},
+    {"expires_in": 1},
+    {"expires_in": 0},
+    {"expires_in": -1},
+    {"expires_in": 3600.5},
+    {"expires_in": 2_592_000},
+    {"expires_in": 2_592_001},
+    {"expires_in": "60"},
+    {"expires_in": False},
+    {"expires_in": 60, "expire_time": NOW + 60},
+    {"expires_in": 60, "expire_time": None},
+    {"expires_in": None, "expire_time": NOW + 60},
+    {"expires_in": None, "expire_time": None},
+    {"data": None},
+    {"data": ""},
+    {"data": "d" * 1000},
+    {"data": "\U0001f600" * 1000},
+    {"data": "d" * 1001},
+    {"data": {}},
+    {"data": 1},
+    {"initial_layout_class_list": []},
+    {"initial_layout_class_list": ["focus", "full"]},
+    {"initial_layout_class_list": ["f"] * 64},
+    {"initial_layout_class_list": ["f"] * 65},
+    {"initial_layout_class_list": [""]},
+    {"initial_layout_class_list": ["two classes"]},
+    {"initial_layout_class_list": ["two+classes"]},
+    {"initial_layout_class_list": ["a\tb"]},
+    {"initial_layout_class_list": ["a\x1cb"]},
+    {"initial_layout_class_list": ["a\x1fb"]},
+    {"initial_layout_class_list": ["a\x85b"]},
+    {"initial_layout_class_list": ["a\xa0b"]},
+    {"initial_layout_class_list": ["a\u2028b"]},
+    {"initial_layout_class_list": ["a\u3000b"]},
+    {"initial_layout_class_list": ["a\n"]},
+    {"initial_layout_class_list": ["a\x00b", "\x1b", "\u200b", "\U0001f600"]},
+    {"initial_layout_class_list": [1]},
+    {"initial_layout_class_list": [None]},
+    {"initial_layout_class_list": "focus"},
+    {"initial_layout_class_list": None},
+    {"cookie": False},
+    {"cookie": True},
+    {"cookie": None},
+    {"cookie": 0},
+    {"unknown": 1},
+]
+
+
+@pytest.mark.parametrize("web", ["header", "cookie"])
+@pytest.mark.parametrize("body", TOKENS, ids=lambda body: ascii(body)[:70])
+def test_the_schema_takes_exactly_the_tokens_that_the_service_does(make_kit, web, body):
+    kit = make_kit(entry_points=False, plugins=[AllowAnyone("moderator"), Host()], web=WEBS[web])
+    document = description(ROUTES, "", kit.engine.state)
+    session_id = kit.create_session().session_id
+    response = posted(kit, "tokens", body, session_id)
+    assert response.status in (201, 400)
+    assert validator(document, body_schema(document, "create_token")).is_valid(body) == (response.status == 201)
+
+
+def posted(kit, name: str, body: dict[str, Any], session_id: str = "") -> Response:
+    route = next(route for route in ROUTES if route.name == name)
+    headers = {"content-type": "application/json"}
+    request = Request("POST", "/", {"session_id": session_id}, headers, json.dumps(body).encode())
+    return drive(respond(kit.engine, route, request))
+
+
+# -- what is answered ------------------------------------------------------------------------------
+
+KITS: dict[str, dict[str, Any]] = {
+    "open": {"plugins": [AllowAnyone("moderator")]},
+    "cookie": {"plugins": [AllowAnyone("moderator")], "web": WEBS["both"]},
+    "strict": {"plugins": [Closed()]},
+    "undecided": {"plugins": [Undecided()]},
+}
+
+
+class Asked(NamedTuple):
+    """A request for an operation, and the status of its answer."""
+
+    operation: str
+    status: int
+    token: str = ""
+    session: str = "open"
+    body: bytes | None = None
+    media_type: str = "application/json"
+    kit: str = "open"
+
+
+_GUARDED = [
+    row
+    for operation, status in (("read_session", 200), ("end_session", 204))
+    for row in (
+        Asked(operation, status, "moderator"),
+        Asked(operation, status, "cookie", kit="cookie"),
+        Asked(operation, status, "query", kit="cookie"),
+        Asked(operation, 400, "two"),
+        Asked(operation, 400, "header and query", kit="cookie"),
+        Asked(operation, 401),
+        Asked(operation, 401, "garbage"),
+        Asked(operation, 401, "expired"),
+        Asked(operation, 401, "ended", "ended"),
+        Asked(operation, 403, "moderator", "other"),
+        Asked(operation, 403, "moderator", kit="strict"),
+        Asked(operation, 431, "long"),
+        Asked(operation, 503, "moderator", kit="undecided"),
+    )
+]
+_WITH_BODY = [
+    row
+    for operation in ("create_session", "create_token")
+    for row in (
+        Asked(operation, 201),
+        Asked(operation, 201, body=b"{}"),
+        Asked(operation, 201, "garbage"),
+        Asked(operation, 400, body=b"[]"),
+        Asked(operation, 400, body=b'{"unknown":1}'),
+        Asked(operation, 403, kit="strict"),
+        Asked(operation, 413, body=b" " * (MAX_BODY + 1)),
+        Asked(operation, 415, body=b"{}", media_type="text/plain"),
+        Asked(operation, 503, kit="undecided"),
+    )
+]
+ASKED = [
+    *_GUARDED,
+    *_WITH_BODY,
+    Asked("create_session", 201, body=b'{"location":"203.0.113.7","media_mode":"routed","e2ee":true}'),
+    Asked("read_session", 200, "subscriber"),
+    Asked("read_session", 404, "unknown", "unknown"),
+    Asked("end_session", 403, "subscriber"),
+    Asked("end_session", 403, "cookie without proof", kit="cookie"),
+    Asked("create_token", 201, body=b'{"role":"moderator","data":"name=Ann","expires_in":60}'),
+    Asked("create_token", 201, body=b'{"cookie":true}', kit="cookie"),
+    Asked("create_token", 201, body=b'{"cookie":false}', kit="cookie"),
+    Asked("create_token", 400, session="made up"),
+    Asked("create_token", 404, session="unknown"),
+    Asked("create_token", 410, session="ended"),
+    Asked("describe", 200),
+    Asked("describe", 200, "garbage", kit="strict"),
+]
+
+
+@pytest.fixture
+def answer(make_kit):
+    """The answer to a request of the table, and the description of the kit that gave it."""
+
+    def answer(asked: Asked) -> tuple[Response, dict[str, Any]]:
+        kit = make_kit(entry_points=False, **KITS[asked.kit])
+        # Another process has the same secret, and a store of its own.
+        sessions = {"open": kit, "other": kit, "ended": kit, "unknown": make_kit(entry_points=False)}
+        ids = {name: maker.create_session().session_id for name, maker in sessions.items()} | {"made up": "1_MX4"}
+        credentials = credentials_of(kit, ids)
+        kit.end_session(ids["ended"])
+        route, method = next(
+            (route, method)
+            for route in ROUTES
+            for method, operation in route.operations.items()
+            if operation.handler.__name__ == f"_{asked.operation}"
+        )
+        headers, query = credentials[asked.token]
+        if asked.body is not None:
+            headers = {**headers, "content-type": asked.media_type}
+        request = Request(method, "/", {"session_id": ids[asked.session]}, headers, asked.body or b"", query=query)
+        return drive(respond(kit.engine, route, request)), description(ROUTES, "", kit.engine.state)
+
+    return answer
+
+
+def credentials_of(kit, ids: dict[str, str]) -> dict[str, tuple[dict[str, str], str]]:
+    """Headers and query that carry a token, or what is none."""
+    good = kit.generate_token(ids["open"], "moderator")
+    proof = kit.engine.state.credentials.csrf_token(good)
+    expired = kit.generate_token(ids["open"], expire_time=NOW + 1)
+    kit.engine.state.clock.now += 90
+    in_header = {
+        "moderator": good,
+        "subscriber": kit.generate_token(ids["open"], "subscriber"),
+        "unknown": kit.generate_token(ids["unknown"], "moderator"),
+        "ended": kit.generate_token(ids["ended"], "moderator"),
+        "expired": expired,
+        "garbage": "garbage",
+        "two": f"{good}, {good}",
+        "long": "x" * (MAX_TOKEN_LENGTH + 1),
+    }
+    return {name: ({"authorization": f"Bearer {token}"}, "") for name, token in in_header.items()} | {
+        "": ({}, ""),
+        "cookie": ({"cookie": f"{COOKIE}={good}", "x-csrf-token": proof}, ""),
+        "cookie without proof": ({"cookie": f"{COOKIE}={good}"}, ""),
+        "query": ({}, f"{QUERY}={good}"),
+        "header and query": ({"authorization": f"Bearer {good}"}, f"{QUERY}={good}"),
+    }
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=lambda asked: "-".join(map(str, asked[:4])) + f"-{asked.kit}")
+def test_an_answer_is_what_the_description_says(answer, asked):
+    response, document = answer(asked)
+    assert response.status == asked.status, response.body
+    said = operations_of(document)[asked.operation]["responses"][str(response.status)]
+    check_headers(dict(response.headers), said)
+    if "content" not in said:
+        assert (response.status, response.body) == (204, b"")
+        return
+    ((media_type, content),) = said["content"].items()
+    assert dict(response.headers)["Content-Type"] == media_type
+    value = json.loads(response.body)
+    validator(document, content["schema"]).validate(value)
+    assert asked.operation == "describe" or set(value) in member_names(document, content["schema"])
+
+
+def check_headers(headers: dict[str, str], said: dict[str, Any]) -> None:
+    listed = said.get("headers", {})
+    assert {name for name, header in listed.items() if header["required"]} <= set(headers)
+    assert not {"WWW-Authenticate", "Allow"} & set(headers) - set(listed)
+    for name in set(listed) & set(headers):
+        jsonschema_rs.validate(listed[name]["schema"], headers[name])
+
+
+def member_names(document: dict[str, Any], reference: dict[str, str]) -> list[set[str]]:
+    """The members of an answer: all of them, and no others, are in its schema."""
+    schema = document["components"]["schemas"][reference["$ref"].rpartition("/")[2]]
+    return [set(one["properties"]) for one in schema.get("oneOf", [schema])]
+
+
+def test_every_status_that_is_described_does_come(document):
+    listed = {
+        (name, int(status)) for name, operation in operations_of(document).items() for status in operation["responses"]
+    }
+    assert listed == {(asked.operation, asked.status) for asked in ASKED}
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_a_method_that_is_not_listed_is_refused_with_those_that_are(kit, document, route):
+    listed = {method.upper() for method in document["paths"][route.path] if method != "parameters"}
+    for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"} - listed:
+        response = drive(respond(kit.engine, route, Request(method, "/", {"session_id": "x"})))
+        assert response.status == 405
+        assert set(dict(response.headers)["Allow"].split(", ")) - {"HEAD", "OPTIONS"} == listed
+        validator(document, document["components"]["schemas"]["Problem"]).validate(json.loads(response.body))

@@ -1,0 +1,219 @@
+"""Paths that are guarded by what they begin with: what a prefix covers, and that no spelling of a path gets around."""
+
+from __future__ import annotations
+
+import ntpath
+import posixpath
+import re
+from urllib.parse import unquote, urljoin
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from rolecall.errors import ConfigurationError
+from rolecall.http.paths import PathPattern, is_crooked, is_plain, path_patterns
+
+
+@pytest.mark.parametrize(
+    ("prefix", "path", "params"),
+    [
+        ("/", "/", {}),
+        ("/", "", {}),
+        ("/", "/anything/at/all", {}),
+        ("/admin", "/admin", {}),
+        ("/admin", "/admin/", {}),
+        ("/admin", "/admin/users", {}),
+        ("/admin", "admin/users", {}),
+        ("/admin", "/ADMIN/users", {}),
+        ("/Admin", "/admin", {}),
+        ("/admin/", "/admin", {}),
+        ("/admin/users", "/admin/users/1", {}),
+        ("/my files", "/my files/1", {}),
+        ("/räume", "/RÄUME/1", {}),
+        ("/a.b", "/a.b/c", {}),
+        ("/rooms/{room}", "/rooms/1", {"room": "1"}),
+        ("/rooms/{room}", "/Rooms/AbC/board", {"room": "AbC"}),
+        ("/rooms/{room}", "/rooms/1/", {"room": "1"}),
+        ("/rooms/{room}/seats/{seat}", "/rooms/1/seats/2/x", {"room": "1", "seat": "2"}),
+        ("/{tenant}/admin", "/a/admin", {"tenant": "a"}),
+    ],
+)
+def test_a_prefix_covers_its_path_and_all_below_it(prefix, path, params):
+    assert PathPattern(prefix).begins(path) == params
+
+
+@pytest.mark.parametrize(
+    ("prefix", "path"),
+    [
+        ("/admin", "/"),
+        ("/admin", ""),
+        ("/admin", "/administration"),
+        ("/admin", "/public/admin"),
+        ("/admin/users", "/admin"),
+        ("/a.b", "/aXb"),
+        ("/rooms/{room}", "/rooms"),
+        ("/rooms/{room}", "/rooms/"),
+        ("/{tenant}/admin", "/admin"),
+    ],
+)
+def test_a_prefix_covers_nothing_beside_or_above_it(prefix, path):
+    assert PathPattern(prefix).begins(path) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "same"),
+    [
+        ("/health", "/health", True),
+        ("/health", "/health/", False),
+        ("/health", "/Health", False),
+        ("/health", "/health/deep", False),
+        ("/health", "/health\n", False),
+        ("/health/", "/health/", True),
+        ("/health/", "/health", False),
+        ("/", "/", True),
+        ("/", "", False),
+        ("/", "/x", False),
+        ("/rooms/{room}/poster", "/rooms/1/poster", True),
+        ("/rooms/{room}/poster", "/rooms//poster", False),
+        ("/rooms/{room}/poster", "/rooms/1/2/poster", False),
+    ],
+)
+def test_an_exact_path_is_only_itself(pattern, path, same):
+    assert PathPattern(pattern).matches(path) is same
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "admin",
+        "//admin",
+        "/admin//",
+        "/./admin",
+        "/admin/..",
+        "/admin\\users",
+        "/admin/*",
+        "/admin?all=1",
+        "/admin#top",
+        "/my%20files",
+        "/rooms/<session_id>",
+        "/admin\n",
+        "/rooms/{}",
+        "/rooms/{room",
+        "/rooms/room}",
+        "/rooms/x{room}",
+        "/rooms/{room}x",
+        "/rooms/{a}{b}",
+        "/rooms/{two words}",
+        "/rooms/{1}",
+        "/{room}/{room}",
+        None,
+        b"/admin",
+        1,
+    ],
+)
+def test_a_text_that_would_guard_something_else_is_refused(text):
+    with pytest.raises(ConfigurationError):
+        PathPattern(text)
+
+
+def test_a_pattern_shows_its_text():
+    assert repr(PathPattern("/rooms/{room}")) == "PathPattern('/rooms/{room}')"
+
+
+def test_patterns_that_say_most_come_last():
+    texts = ["/rooms/{room}/x", "/rooms", "/rooms/lobby", "/rooms/{room}", "/"]
+    found = [pattern.text for pattern in path_patterns(texts)]
+    assert found == ["/", "/rooms", "/rooms/{room}", "/rooms/lobby", "/rooms/{room}/x"]
+
+
+@pytest.mark.parametrize("path", ["", "/", "/a", "/a/", "/a/b.c", "/a/...", "/.well-known/x", "/a/..b", "/räume"])
+def test_a_plain_path_is_read_alike_by_every_app(path):
+    assert (is_plain(path), is_crooked(path)) == (True, False)
+
+
+@pytest.mark.parametrize("path", ["//", "//a", "/a//b", "/a//", "/.", "/..", "/a/.", "/a/../b", "../a", ".", "/a\\b"])
+def test_segments_that_some_resolve_make_a_path_crooked(path):
+    assert (is_plain(path), is_crooked(path)) == (False, True)
+
+
+@pytest.mark.parametrize("path", ["/a\n", "/a b", "/%61", "/a\x00", "/\ufffda", "/a\x7f", "/a\x85"])
+def test_characters_that_some_drop_or_decode_make_a_path_odd(path):
+    assert (is_plain(path), is_crooked(path)) == (False, False)
+
+
+# -- no spelling gets around -----------------------------------------------------------------------
+
+#: What apps, frameworks and file servers make of a path.
+READINGS = {
+    "as it is": lambda path: path,
+    "with one slash in front": lambda path: "/" + path.lstrip("/"),
+    "in small letters": lambda path: path.lower(),
+    "with runs of slashes as one": lambda path: re.sub("/+", "/", path),
+    "normalised": lambda path: posixpath.normpath("/" + path),
+    "resolved as RFC 3986 does": lambda path: urljoin("http://h/", "http://h" + path).removeprefix("http://h"),
+    "normalised as Windows does": lambda path: ntpath.normpath(path).replace("\\", "/"),
+    "decoded again": unquote,
+    "decoded again, and normalised": lambda path: posixpath.normpath(unquote(path)),
+    "stripped": lambda path: path.strip(),
+    "with what is no UTF-8 left out": lambda path: path.replace("\ufffd", ""),
+    "up to a newline at the end": lambda path: path.removesuffix("\n"),
+    "without control characters": lambda path: re.sub(r"[\x00-\x1f]", "", path),
+}
+
+pieces = st.sampled_from(
+    [
+        *(
+            "admin",
+            "ADMIN",
+            "users",
+            "x",
+            "..",
+            ".",
+            "",
+            "%2e%2e",
+            "%2e",
+            "%61dmin",
+            "ad\ufffdmin",
+            "admin\n",
+            " admin",
+        ),
+        *("a\x00dmin", "x\\..\\admin", "..\\admin", "%2f..%2fadmin", "%5cadmin", "admin%0a"),
+    ]
+)
+paths = st.lists(pieces, max_size=7).map(lambda found: "/" + "/".join(found))
+
+
+def is_let_through(patterns, path):
+    """Whether a guard that asks as it should takes ``path`` for open."""
+    covered = None if is_crooked(path) else next((p for p in patterns if p.begins(path) is not None), None)
+    return covered is None and (is_plain(path) or not any(pattern.may_begin(path) for pattern in patterns))
+
+
+def is_below(prefix, path):
+    segments, wanted = path.split("/")[1:], prefix.split("/")[1:]
+    if len(segments) < len(wanted):
+        return False
+    return all(want == segment or (want[0] == "{" and segment) for want, segment in zip(wanted, segments, strict=False))
+
+
+@pytest.mark.parametrize("prefix", ["/admin", "/admin/users", "/x/{name}/admin"])
+@pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
+@given(path=paths)
+@example(path="/x//../admin/users")
+@example(path="/x/y/admin\n")
+def test_a_path_that_any_app_reads_as_guarded_is_not_let_through(prefix, reading, path):
+    patterns = path_patterns([prefix])
+    if is_below(prefix, reading(path)):
+        assert not is_let_through(patterns, path)
+
+
+@pytest.mark.parametrize("path", ["/fetch/https://host/page", "/docs//page", "/a/../b", "/50%", "/x y", "/\ufffd"])
+def test_an_odd_path_that_cannot_be_read_as_guarded_is_let_through(path):
+    assert is_let_through(path_patterns(["/admin", "/rooms/{room}/board"]), path)
+
+
+@pytest.mark.parametrize("path", ["/admin/50%", "/admin/x y", "/admin/caf\ufffd"])
+def test_odd_characters_below_a_prefix_leave_no_doubt_that_it_is_guarded(path):
+    assert PathPattern("/admin").begins(path) == {}

@@ -1,0 +1,130 @@
+"""The class app of ``examples/starlette_app``, as its teacher and its pupils see it."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+APP = Path(__file__).parents[2] / "examples" / "starlette_app" / "app.py"
+
+
+@pytest.fixture
+def app(monkeypatch, clock, tmp_path):
+    monkeypatch.setenv("SCHOOL_DATABASE", str(tmp_path / "school.db"))
+    monkeypatch.setenv("ROLECALL_API_KEY", "123456")
+    monkeypatch.setenv("ROLECALL_API_SECRET", "1234567890abcdef1234567890abcdef1234567890")
+    monkeypatch.delenv("ROLECALL_STORE", raising=False)
+    return runpy.run_path(str(APP))["create_app"](clock=clock)
+
+
+@pytest.fixture
+def client(app):
+    with TestClient(app) as client:
+        yield client
+
+
+@pytest.fixture
+def person(app, client):
+    """Logs somebody in, and gives the client that they use."""
+
+    def log_in(name):
+        own = TestClient(app)
+        assert own.post(f"/login/{name}").json()["name"] == name
+        return own
+
+    return log_in
+
+
+@pytest.fixture
+def session_id(person):
+    return person("ada").post("/video/sessions").json()["session_id"]
+
+
+@pytest.fixture
+def token(person, session_id):
+    """The answer to somebody who asks for a token in their own name."""
+
+    def ask(name, **body):
+        return person(name).post(f"/video/sessions/{session_id}/tokens", json={"data": name, **body})
+
+    return ask
+
+
+@pytest.fixture
+def bearer(token):
+    def headers(name, **body):
+        return {"Authorization": f"Bearer {token(name, **body).json()['token']}"}
+
+    return headers
+
+
+def test_a_stranger_cannot_log_in(client):
+    assert client.post("/login/mallory").status_code == 403
+
+
+@pytest.mark.parametrize("cookie", ["", "login=", "login=made-up", "login=ada", 'login="', "="])
+def test_a_stranger_opens_no_lesson(client, cookie):
+    assert client.post("/video/sessions", headers={"Cookie": cookie}).json()["code"] == "not_identified"
+
+
+def test_a_pupil_opens_no_lesson(person):
+    assert person("ben").post("/video/sessions").json()["detail"] == "only teachers open a lesson"
+
+
+def test_a_stranger_gets_no_token(client, session_id):
+    assert client.post(f"/video/sessions/{session_id}/tokens").status_code == 403
+
+
+def test_a_teacher_moderates(token):
+    assert token("ada", role="moderator").json()["role"] == "moderator"
+
+
+def test_a_pupil_publishes_until_the_lesson_is_over(token, clock):
+    given = token("ben", role="moderator").json()
+    assert (given["role"], given["expires_at"]) == ("publisher", int(clock.now) + 45 * 60)
+
+
+def test_after_the_lesson_a_pupil_gets_no_token(token, session_id, clock):
+    clock.now += 45 * 60
+    assert token("ben").status_code == 403
+
+
+def test_nobody_gets_a_token_in_another_name(token):
+    assert token("ben", data="ada").json()["code"] == "not_your_name"
+
+
+def test_the_lesson_knows_its_people(client, bearer, session_id):
+    answer = client.get(f"/lessons/{session_id}", headers=bearer("ben"))
+    assert answer.json() == {"lesson": session_id, "you": "ben", "role": "publisher"}
+
+
+def test_a_subscriber_asks_no_questions(client, bearer, session_id):
+    ask = f"/lessons/{session_id}/questions"
+    assert client.post(ask, headers=bearer("ben")).status_code == 201
+    assert client.post(ask, headers=bearer("ben", role="subscriber")).json()["code"] == "insufficient_role"
+
+
+def test_a_teacher_sends_a_pupil_out_who_then_stays_out(client, bearer, session_id):
+    ada, ben, cleo = bearer("ada", role="moderator"), bearer("ben"), bearer("cleo")
+    assert client.post(f"/lessons/{session_id}/sent-out/ben", headers=cleo).status_code == 403
+    assert client.post(f"/lessons/{session_id}/sent-out/ben", headers=ada).status_code == 204
+    assert client.get(f"/lessons/{session_id}", headers=ben).json()["code"] == "sent_out"
+    assert client.get(f"/lessons/{session_id}", headers=cleo).status_code == 200
+
+
+def test_the_bell_tells_a_pupil_when_the_lesson_is_over(client, bearer, session_id, clock):
+    with client.websocket_connect(f"/lessons/{session_id}/bell", headers=bearer("ben")) as websocket:
+        assert websocket.receive_json() == {"lesson": session_id, "over_at": int(clock.now) + 45 * 60}
+
+
+def test_the_bell_tells_a_stranger_nothing(client, session_id):
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect(f"/lessons/{session_id}/bell"):
+        pass
+
+
+def test_the_address_of_the_kits_routes_is_found_by_name(app):
+    assert app.url_path_for("video:tokens", session_id="x") == "/video/sessions/x/tokens"

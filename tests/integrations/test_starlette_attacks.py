@@ -1,0 +1,480 @@
+"""Ways around the guards of a Starlette app: paths, hosts, methods and headers that are read in two ways."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Host, Mount, Route, Router
+from starlette.staticfiles import StaticFiles
+from starlette.testclient import TestClient
+
+from rolecall import Rolecall, hookimpl
+from rolecall_starlette import protect, public, require_token, rolecall_app
+
+KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+NOW = 1_795_186_800
+
+
+def send(app, path, token=None, method="GET", headers=(), **scope) -> int:
+    """The status of the answer to a request that no client library has tidied up; 500 if the app raised."""
+    started = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def answer(message):
+        if message["type"] == "http.response.start":
+            started.append(message["status"])
+
+    credential = [(b"authorization", b"Bearer " + token.encode())] if token else []
+    sent = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "scheme": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode("utf-8", "surrogatepass"),
+        "query_string": b"",
+        "headers": [*headers, *credential],
+        "server": ("testserver", 80),
+    } | scope
+    asyncio.run(app(sent, receive, answer))
+    (status,) = started
+    return status
+
+
+class Site:
+    """A site of which one endpoint is public; it notes the other endpoints that were reached, and for which session."""
+
+    def __init__(self, kit) -> None:
+        self.kit = kit
+        self.runs = []
+
+    def routes(self):
+        async def home(request):
+            self.runs.append(request.path_params.get("session_id"))
+            return PlainTextResponse("home")
+
+        @public
+        async def welcome(request):
+            return PlainTextResponse("welcome")
+
+        class Mixed(HTTPEndpoint):
+            @public
+            async def get(self, request):
+                return PlainTextResponse("welcome")
+
+            @public
+            def helper(self, request):
+                return PlainTextResponse("welcome")
+
+            async def post(self, request):
+                return await home(request)
+
+        async def anything(scope, receive, send):
+            self.runs.append(scope["path_params"].get("session_id"))
+            await PlainTextResponse("anything")(scope, receive, send)
+
+        return [
+            Route("/home", home),
+            Route("/welcome", welcome),
+            Route("/mixed", Mixed),
+            Mount("/sub", app=Starlette(routes=[Route("/home/", home), Route("/welcome", welcome)])),
+            Mount("/app", app=anything),
+            Route("/rooms/{session_id}/home", home),
+            Mount("/rooms/{session_id}", routes=[Route("/{session_id}/home", home), Route("/welcome", welcome)]),
+        ]
+
+    def mounted(self):
+        return Starlette(
+            routes=[
+                protect(Mount("/tree", routes=self.routes())),
+                Mount("/video", app=rolecall_app(self.kit)),
+            ]
+        )
+
+    def whole(self):
+        app = Starlette(routes=[Mount("/tree", routes=self.routes()), Mount("/video", app=rolecall_app(self.kit))])
+        return protect(app)
+
+
+@pytest.fixture
+def site(kit):
+    return Site(kit)
+
+
+@pytest.fixture(params=["mounted", "whole"])
+def app(request, site):
+    return getattr(site, request.param)()
+
+
+# -- paths -----------------------------------------------------------------------------------------
+
+PATHS = [
+    "/tree/home",
+    "/tree/home/",
+    "/tree//home",
+    "//tree/home",
+    "/tree/./home",
+    "/./tree/home",
+    "/tree/../tree/home",
+    "/nowhere/../tree/home",
+    "/tree/welcome/../home",
+    "/tree/welcome/..%2fhome",
+    "/tree/welcome/%2e%2e/home",
+    "/tree%2fhome",
+    "/tree%2Fhome",
+    "/%74ree/home",
+    "/tree/hom%65",
+    "/tree\\home",
+    "/tree/home;welcome",
+    "/tree/home?/tree/welcome",
+    "/tree/home#/tree/welcome",
+    "/tree/home\n",
+    "/tree/home\n/welcome",
+    "/tree/welcome\n/home",
+    "/tree/home\x00",
+    "/TREE/home",
+    "/tree/HOME",
+    "/tree/sub/home",
+    "/tree/sub/home/",
+    "/tree/sub//home/",
+    "/tree/sub/welcome/../home/",
+    "/tree/app",
+    "/tree/app/",
+    "/tree/app//welcome",
+    "/tree/app/../welcome",
+    "/tree/mixed/",
+    "tree/home",
+    "",
+    "/",
+    "/tree",
+    "/tree/",
+]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=ascii)
+def test_no_spelling_of_a_path_reaches_an_endpoint_without_a_token(app, site, path):
+    assert send(app, path) in {307, 401, 404}
+    assert site.runs == []
+
+
+@pytest.mark.parametrize(
+    "raw_path", [b"/tree/welcome", b"/tree/../tree/welcome", b"", b"http://testserver/tree/welcome"]
+)
+def test_what_the_path_was_before_it_was_decoded_opens_nothing(app, site, raw_path):
+    assert send(app, "/tree/home", raw_path=raw_path) == 401
+    assert site.runs == []
+
+
+SEGMENTS = st.sampled_from(
+    [
+        "tree",
+        "home",
+        "welcome",
+        "mixed",
+        "sub",
+        "app",
+        "rooms",
+        "{mine}",
+        "{other}",
+        "..",
+        ".",
+        "",
+        "%2e%2e",
+        "%2F",
+        "\n",
+    ]
+)
+
+
+def a_site():
+    kit = Rolecall(KEY, SECRET, clock=lambda: NOW)
+    return Site(kit), kit.create_session(), kit.create_session()
+
+
+@settings(max_examples=300, deadline=None)
+@given(segments=st.lists(SEGMENTS, max_size=7), whole=st.booleans(), root=st.sampled_from(["", "/tree", "/behind"]))
+def test_no_path_at_all_reaches_an_endpoint_without_a_token(segments, whole, root):
+    site, mine, other = a_site()
+    tail = "/".join(segments).replace("{mine}", mine.session_id).replace("{other}", other.session_id)
+    app = site.whole() if whole else site.mounted()
+    for path in ("/" + tail, "/tree/" + tail):
+        send(app, path, root_path=root)
+    assert site.runs == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(segments=st.lists(SEGMENTS, max_size=7), whole=st.booleans(), root=st.sampled_from(["", "/tree", "/behind"]))
+def test_no_path_at_all_reaches_an_endpoint_with_a_token_for_another_session(segments, whole, root):
+    site, mine, other = a_site()
+    tail = "/".join(segments).replace("{mine}", mine.session_id).replace("{other}", other.session_id)
+    app = site.whole() if whole else site.mounted()
+    for path in ("/" + tail, "/tree/rooms/" + tail):
+        send(app, path, mine.generate_token("moderator"), root_path=root)
+    assert set(site.runs) <= {None, mine.session_id}
+
+
+def test_the_paths_above_do_reach_their_endpoints_with_a_token(app, site):
+    """Otherwise the tests above would hold for a site that answers nobody."""
+    mine = site.kit.create_session()
+    token = mine.generate_token()
+    assert send(app, "/tree/home", token) == 200
+    assert send(app, "/tree/app/x", token) == 200
+    assert send(app, f"/tree/rooms/{mine.session_id}/home", token) == 200
+    assert send(app, f"/tree/rooms/x/{mine.session_id}/home", token) == 200
+    assert site.runs == [None, None, mine.session_id, mine.session_id]
+    assert send(app, "/tree/welcome") == 200
+
+
+@pytest.mark.parametrize("root", ["/behind", "/behind/a/proxy", "/tree"])
+def test_behind_a_root_path_the_same_needs_a_token(app, site, root):
+    token = site.kit.create_session().generate_token()
+    assert send(app, f"{root}/tree/home", root_path=root) == 401
+    assert send(app, f"{root}/tree/welcome", root_path=root) == 200
+    assert site.runs == []
+    assert send(app, f"{root}/tree/home", token, root_path=root) == 200
+
+
+def test_a_file_outside_the_folder_is_out_of_reach_with_a_token_too(kit, tmp_path):
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "public").mkdir()
+    files = Mount("/files", app=StaticFiles(directory=tmp_path / "public"))
+    app = Starlette(routes=[protect(files), Mount("/video", app=rolecall_app(kit))])
+    token = kit.create_session().generate_token()
+    assert send(app, "/files/../secret.txt") == 401
+    assert send(app, "/files/../secret.txt", token) == 404
+
+
+# -- hosts and headers -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"testserver/tree/welcome?",
+        b"testserver/tree/welcome#",
+        b"testserver/tree/welcome/..",
+        b"user@testserver/tree/welcome",
+        b"testserver:80/tree/welcome?x=",
+        b"/tree/welcome",
+        b"?",
+        b"",
+        b"testserver\\tree\\welcome",
+    ],
+)
+def test_a_host_header_that_looks_like_a_path_opens_nothing(app, site, host):
+    """Rebuilt from ``Host``, a URL may have another path than the one that is routed (CVE-2026-48710)."""
+    assert send(app, "/tree/home", headers=[(b"host", host)]) == 401
+    assert site.runs == []
+
+
+def test_a_policy_sees_the_path_that_was_routed_whatever_the_host(make_kit):
+    seen = []
+
+    class Watch:
+        @hookimpl
+        def rolecall_vote_access(self, request):
+            seen.append(request.http.route)
+
+    site = Site(make_kit(plugins=[Watch()]))
+    token = site.kit.create_session().generate_token()
+    assert send(site.mounted(), "/tree/home", token, headers=[(b"host", b"x/tree/welcome?")]) == 200
+    assert seen == ["/tree/home"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        (b"x-original-url", b"/tree/welcome"),
+        (b"x-rewrite-url", b"/tree/welcome"),
+        (b"x-forwarded-prefix", b"/tree/welcome"),
+        (b"x-forwarded-host", b"testserver/tree/welcome?"),
+        (b"forwarded", b"host=welcome;proto=https"),
+        (b"x-http-method-override", b"OPTIONS"),
+        (b"x-method-override", b"OPTIONS"),
+        (b"authorization_", b"Bearer x"),
+        (b"x-forwarded-user", b"moderator"),
+    ],
+)
+def test_no_other_header_opens_anything(app, site, header):
+    assert send(app, "/tree/home", headers=[header]) == 401
+    assert site.runs == []
+
+
+def test_a_guarded_host_answers_no_other(site):
+    app = Starlette(
+        routes=[
+            protect(Host("rooms.example", app=Router(site.routes()))),
+            Mount("/video", app=rolecall_app(site.kit)),
+        ]
+    )
+    for host in (b"rooms.example", b"ROOMS.example", b"rooms.example:8000", b"rooms.example."):
+        assert send(app, "/home", headers=[(b"host", host)]) in {401, 404}
+    assert site.runs == []
+
+
+# -- methods ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["POST", "post", "Post", "HELPER", "helper", "__INIT__", "DISPATCH", "POST ", ""])
+def test_a_public_method_opens_no_other_method_of_its_class(app, site, method):
+    assert send(app, "/tree/mixed", method=method) in {401, 405}
+    assert site.runs == []
+
+
+@pytest.mark.parametrize("method", ["options", "Options", "OPTIONS "])
+def test_a_method_that_looks_like_options_needs_a_token(app, site, method):
+    assert send(app, "/tree/home", method=method) in {401, 405}
+    assert send(app, "/tree/app/", method=method) == 401
+    assert site.runs == []
+
+
+class OverridesMethod:
+    """A middleware as there are many: a form says with which method it was meant."""
+
+    def __init__(self, app) -> None:
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        override = dict(scope.get("headers", ())).get(b"x-http-method-override")
+        await self.app({**scope, "method": override.decode()} if override else scope, receive, send)
+
+
+class MovesPaths:
+    """A middleware that answers an old address with what has moved elsewhere."""
+
+    def __init__(self, app) -> None:
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        moved = {**scope, "path": "/home"} if scope.get("path") == "/welcome" else scope
+        await self.app(moved, receive, send)
+
+
+@pytest.mark.parametrize("override", [b"POST", b"post", b"OPTIONS"])
+def test_a_whole_app_is_guarded_behind_its_middleware_that_changes_the_method(site, override):
+    app = Starlette(routes=site.routes(), middleware=[Middleware(OverridesMethod)])
+    app.state.rolecall = site.kit
+    send(protect(app), "/mixed", headers=[(b"x-http-method-override", override)])
+    assert site.runs == []
+
+
+def test_a_whole_app_is_guarded_behind_its_middleware_that_changes_the_path(site):
+    app = Starlette(routes=site.routes(), middleware=[Middleware(MovesPaths)])
+    app.state.rolecall = site.kit
+    assert send(protect(app), "/welcome") == 401
+    assert site.runs == []
+
+
+def test_a_whole_app_is_protected_where_it_stands(site):
+    """As a mount is: an app that nothing was put in place of must not stay open."""
+    app = Starlette(routes=site.routes())
+    app.state.rolecall = site.kit
+    protect(app)
+    assert send(app, "/home") == 401
+    assert site.runs == []
+
+
+# -- who goes away, and who comes in between -------------------------------------------------------
+
+
+def test_a_client_that_goes_away_while_a_policy_votes_reaches_nothing(make_kit):
+    class Slow:
+        @hookimpl
+        async def rolecall_vote_access(self, request):
+            voting.set()
+            await asyncio.sleep(60)
+
+    site = Site(make_kit(plugins=[Slow()]))
+    token = site.kit.create_session().generate_token()
+    voting = asyncio.Event()
+
+    async def run():
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/tree/home",
+            "headers": [(b"authorization", f"Bearer {token}".encode())],
+        }
+        request = asyncio.create_task(site.mounted()(scope, None, None))
+        await voting.wait()
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+
+    asyncio.run(run())
+    assert site.runs == []
+
+
+def test_a_session_that_ends_while_a_policy_votes_lets_nobody_in(make_kit):
+    class Ends:
+        @hookimpl
+        async def rolecall_vote_access(self, request):
+            await asyncio.sleep(0)
+            session.end()
+
+    site = Site(make_kit(plugins=[Ends()]))
+    session = site.kit.create_session()
+    assert send(site.mounted(), "/tree/home", session.generate_token()) == 401
+    assert site.runs == []
+
+
+def test_a_policy_that_never_answers_is_given_up_and_lets_nobody_in(make_kit):
+    class Never:
+        @hookimpl
+        async def rolecall_vote_access(self, request):
+            await asyncio.Event().wait()
+
+    site = Site(make_kit(plugins=[Never()], hook_timeout=0.02))
+    assert send(site.mounted(), "/tree/home", site.kit.create_session().generate_token()) == 503
+    assert site.runs == []
+
+
+def test_a_policy_that_answers_true_lets_nobody_in(make_kit):
+    class Truthy:
+        @hookimpl
+        async def rolecall_vote_access(self, request):
+            return True
+
+    site = Site(make_kit(plugins=[Truthy()]))
+    assert send(site.mounted(), "/tree/home", site.kit.create_session().generate_token()) == 503
+    assert site.runs == []
+
+
+def test_a_grant_in_the_state_of_the_server_is_no_grant(kit):
+    """What a lifespan leaves in the state is there in every request."""
+
+    async def endpoint(request):
+        return PlainTextResponse("in")
+
+    app = Starlette(routes=[Route("/x", require_token(endpoint))])
+    app.state.rolecall = kit
+    assert send(app, "/x", state={"grant": kit.verify_token(kit.create_session().generate_token())}) == 401
+
+
+def test_a_guard_that_is_added_as_middleware_binds_the_session_and_leaves_the_kit_alone(make_kit):
+    kit = make_kit()
+    app = Starlette(
+        routes=[
+            Route("/rooms/{session_id}", lambda request: PlainTextResponse("in")),
+            Route("/poster", public(lambda request: PlainTextResponse("open"))),
+            Mount("/video", app=rolecall_app(kit)),
+        ]
+    )
+    app.add_middleware(require_token(kit=kit))
+    session, other = kit.create_session(), kit.create_session()
+    client, headers = TestClient(app), {"Authorization": f"Bearer {session.generate_token()}"}
+    assert client.get(f"/rooms/{session.session_id}", headers=headers).status_code == 200
+    assert client.get(f"/rooms/{other.session_id}", headers=headers).status_code == 403
+    assert client.get(f"/rooms/{session.session_id}").status_code == 401
+    assert client.get("/poster").status_code == 200
+    assert client.get("/video/openapi.json").status_code == 200

@@ -1,0 +1,321 @@
+"""Starlette's own AuthenticationMiddleware and ``@requires``, with the tokens of a kit."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+from pathlib import Path
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+from starlette.authentication import AuthenticationError, requires
+from starlette.endpoints import HTTPEndpoint
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+import rolecall
+import rolecall_starlette
+from rolecall import Role, hookimpl
+from rolecall.policies import AllowAnyone
+from rolecall_starlette import RolecallBackend, RolecallUser, on_auth_error, require_role, rolecall_app
+
+ROLES = ["subscriber", "publisher", "publisheronly", "moderator"]
+CAPABILITIES = {
+    "subscriber": {"connect", "subscribe"},
+    "publisher": {"connect", "subscribe", "publish", "signal"},
+    "publisheronly": {"connect", "publish"},
+    "moderator": {"connect", "subscribe", "publish", "signal", "force_disconnect", "force_unpublish"},
+}
+
+
+async def who(request):
+    user = request.user
+    return JSONResponse([user.is_authenticated, user.display_name, user.identity])
+
+
+async def scopes(request):
+    return JSONResponse(sorted(request.auth.scopes))
+
+
+@requires("role:moderator")
+async def moderators_only(request):
+    return PlainTextResponse("in")
+
+
+@requires(["publish", "signal"])
+def who_publishes_and_signals(request):
+    return PlainTextResponse("in")
+
+
+class Methods(HTTPEndpoint):
+    @requires("force_unpublish", status_code=404)
+    async def get(self, request):
+        return PlainTextResponse("in")
+
+
+@requires("role:publisher")
+async def talk(websocket):
+    await websocket.accept()
+    await websocket.send_text(websocket.user.display_name)
+    await websocket.close()
+
+
+def app_of(kit, *routes, **options) -> Starlette:
+    routes = [
+        Route("/who", who),
+        Route("/scopes", scopes),
+        Route("/moderators", moderators_only),
+        Route("/publishers", who_publishes_and_signals),
+        Route("/methods", Methods),
+        WebSocketRoute("/talk", talk),
+        *routes,
+    ]
+    middleware = [Middleware(AuthenticationMiddleware, backend=RolecallBackend(kit), **options)]
+    return Starlette(routes=routes, middleware=middleware)
+
+
+@pytest.fixture
+def session(kit):
+    return kit.create_session()
+
+
+@pytest.fixture
+def app(kit):
+    return app_of(kit, on_error=on_auth_error)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def get(app, path, token=None, **options):
+    return TestClient(app).get(path, headers=bearer(token) if token else {}, **options)
+
+
+def test_who_comes_without_a_token_is_not_authenticated(app):
+    assert get(app, "/who").json() == [False, "", ""]
+    assert get(app, "/scopes").json() == []
+
+
+@pytest.mark.parametrize("value", ["Basic Zm9vOmJhcg==", "Token abc", ""])
+def test_who_comes_with_a_credential_of_another_scheme_is_not_authenticated(app, value):
+    assert TestClient(app).get("/who", headers={"Authorization": value}).json() == [False, "", ""]
+
+
+def test_the_bearer_of_a_token_is_the_user(app, kit, session):
+    token = session.generate_token(data="name=Ada")
+    assert get(app, "/who", token).json() == [True, "name=Ada", kit.verify_token(token).token_id]
+
+
+def test_a_token_without_data_names_nobody(app, session):
+    assert get(app, "/who", session.generate_token()).json()[:2] == [True, ""]
+
+
+def test_the_user_has_the_grant(kit, session):
+    grant = kit.verify_token(session.generate_token("moderator"))
+    user = RolecallUser(grant)
+    assert (user.grant, user.is_authenticated) == (grant, True)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_scopes_are_the_capabilities_and_every_role_that_they_amount_to(app, session, role):
+    roles = {f"role:{other}" for other in ROLES if CAPABILITIES[other] <= CAPABILITIES[role]}
+    assert set(get(app, "/scopes", session.generate_token(role)).json()) == CAPABILITIES[role] | roles
+
+
+def test_the_roles_of_a_plugin_are_among_the_scopes(make_kit):
+    class Assistants:
+        @hookimpl
+        def rolecall_register_roles(self):
+            return [Role("assistant", {"connect", "subscribe", "force_unpublish"}, "publisher")]
+
+    kit = make_kit(plugins=[Assistants()])
+    app, session = app_of(kit), kit.create_session()
+    assert set(get(app, "/scopes", session.generate_token("assistant")).json()) == {
+        "connect",
+        "subscribe",
+        "force_unpublish",
+        "role:assistant",
+        "role:subscriber",
+    }
+    assert "role:assistant" in get(app, "/scopes", session.generate_token("moderator")).json()
+    assert "role:assistant" not in get(app, "/scopes", session.generate_token("publisher")).json()
+
+
+@pytest.mark.parametrize(
+    ("path", "admitted", "refusal"),
+    [
+        ("/moderators", ["moderator"], 403),
+        ("/publishers", ["publisher", "moderator"], 403),
+        ("/methods", ["moderator"], 404),
+    ],
+)
+def test_requires_admits_exactly_the_roles_with_the_scopes(app, session, path, admitted, refusal):
+    found = {role: get(app, path, session.generate_token(role)).status_code for role in ROLES}
+    assert found == {role: 200 if role in admitted else refusal for role in ROLES}
+    assert get(app, path).status_code == refusal
+
+
+def test_what_redirects_strangers_still_does(kit, session):
+    @requires("connect", redirect="login")
+    async def lobby(request):
+        return PlainTextResponse("in")
+
+    async def login(request):
+        return PlainTextResponse("log in")
+
+    app = app_of(kit, Route("/lobby", lobby), Route("/login", login))
+    assert get(app, "/lobby").text == "log in"
+    assert get(app, "/lobby", session.generate_token()).text == "in"
+
+
+# -- tokens that are refused -----------------------------------------------------------------------
+
+
+def forged(kit, clock):
+    return kit.create_session().generate_token("publisher")[:-6] + "AAAAAA"
+
+
+def of_an_ended_session(kit, clock):
+    session = kit.create_session()
+    token = session.generate_token()
+    session.end()
+    return token
+
+
+def expired(kit, clock):
+    token = kit.create_session().generate_token(expire_time=clock.now + 60)
+    clock.now += 70
+    return token
+
+
+@pytest.mark.parametrize("path", ["/who", "/moderators", "/nowhere"])
+@pytest.mark.parametrize(
+    ("make", "status", "code"),
+    [
+        (lambda kit, clock: "abc", 401, "malformed_token"),
+        (forged, 401, "bad_signature"),
+        (of_an_ended_session, 401, "revoked_token"),
+        (expired, 401, "expired_token"),
+        (lambda kit, clock: "a,Bearer b", 400, "malformed_credential"),
+        (lambda kit, clock: "x" * 8193, 431, "credential_too_large"),
+    ],
+    ids=["malformed", "forged", "ended", "expired", "two", "too long"],
+)
+def test_a_bad_token_is_a_problem_wherever_it_comes(app, kit, clock, path, make, status, code):
+    response = get(app, path, make(kit, clock))
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers.get("WWW-Authenticate", "Bearer").startswith("Bearer")
+
+
+def test_two_authorization_headers_are_one_too_many(app, session):
+    token = session.generate_token().encode()
+    response = TestClient(app).get("/who", headers=[(b"Authorization", b"Bearer " + token)] * 2)
+    assert (response.status_code, response.json()["code"]) == (400, "malformed_credential")
+
+
+def test_without_on_error_a_bad_token_is_starlettes_plain_400_that_says_why(kit, session):
+    token = session.generate_token()[:-6] + "AAAAAA"
+    response = get(app_of(kit), "/who", token)
+    assert (response.status_code, response.headers["Content-Type"]) == (400, "text/plain; charset=utf-8")
+    assert response.text == "the token's signature does not fit its content"
+    assert token not in response.text
+
+
+def test_an_error_of_another_backend_is_not_for_on_auth_error():
+    with pytest.raises(AuthenticationError, match="of another backend"):
+        on_auth_error(None, AuthenticationError("of another backend"))
+
+
+def test_the_plugins_are_told_of_a_refused_token(make_kit):
+    events = []
+
+    class Audit:
+        @hookimpl
+        async def rolecall_on_event(self, event):
+            events.append((event.name, event.code))
+
+    get(app_of(make_kit(plugins=[Audit()]), on_error=on_auth_error), "/who", "abc")
+    assert events == [("access_refused", "malformed_token")]
+
+
+# -- with the rest of the kit ----------------------------------------------------------------------
+
+
+def test_a_guard_within_asks_for_the_session_as_well(kit, session):
+    async def room(request):
+        return PlainTextResponse(request.user.grant.session_id)
+
+    app = app_of(kit, Route("/rooms/{session_id}", require_role("publisher", kit=kit)(room)), on_error=on_auth_error)
+    path = f"/rooms/{session.session_id}"
+    assert get(app, path, session.generate_token()).text == session.session_id
+    assert get(app, path, kit.create_session().generate_token()).status_code == 403
+    assert get(app, path).status_code == 401
+
+
+def test_the_kits_own_routes_work_behind_the_middleware(make_kit):
+    kit = make_kit(plugins=[AllowAnyone()])
+    app = app_of(kit, Mount("/video", app=rolecall_app(kit)), on_error=on_auth_error)
+    session_id = TestClient(app).post("/video/sessions").json()["session_id"]
+    token = TestClient(app).post(f"/video/sessions/{session_id}/tokens").json()["token"]
+    assert get(app, f"/video/sessions/{session_id}", token).status_code == 200
+
+
+def test_of_many_requests_at_once_each_has_its_own_user(kit, session):
+    async def late(request):
+        await asyncio.sleep(0.001)
+        return PlainTextResponse(request.user.display_name)
+
+    async def run():
+        transport = httpx2.ASGITransport(app=app_of(kit, Route("/late", late)))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://testserver") as client:
+            return await asyncio.gather(*(client.get("/late", headers=bearer(token)) for token in tokens))
+
+    tokens = [session.generate_token(data=f"name={number}") for number in range(50)]
+    assert [answer.text for answer in asyncio.run(run())] == [f"name={number}" for number in range(50)]
+
+
+# -- WebSockets ------------------------------------------------------------------------------------
+
+
+def test_a_websocket_has_the_user_of_its_token(app, session):
+    token = session.generate_token(data="name=Ada")
+    with TestClient(app).websocket_connect("/talk", headers=bearer(token)) as websocket:
+        assert websocket.receive_text() == "name=Ada"
+
+
+@pytest.mark.parametrize("token", [None, "abc", "subscriber"])
+def test_a_websocket_with_too_little_is_refused_before_it_is_accepted(app, session, token):
+    token = session.generate_token(token) if token == "subscriber" else token
+    headers = bearer(token) if token else {}
+    with (
+        pytest.raises(WebSocketDisconnect) as refused,
+        TestClient(app).websocket_connect("/talk", headers=headers) as websocket,
+    ):
+        websocket.receive_text()
+    assert refused.value.code == 1000
+
+
+# -- pure ASGI -------------------------------------------------------------------------------------
+
+
+def names_in(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = {node.module or "" for node in imported if isinstance(node, ast.ImportFrom)}
+    return modules | {alias.name for node in imported for alias in node.names}
+
+
+@pytest.mark.parametrize("package", [rolecall_starlette, rolecall], ids=lambda package: package.__name__)
+def test_nothing_is_built_on_the_middleware_that_runs_apps_in_tasks_of_their_own(package):
+    """``BaseHTTPMiddleware`` breaks context variables, background tasks and cancellation."""
+    found = set().union(*map(names_in, Path(package.__file__).parent.rglob("*.py")))
+    assert "starlette" not in found or package is rolecall_starlette
+    assert found.isdisjoint({"BaseHTTPMiddleware", "starlette.middleware.base"})
