@@ -11,6 +11,10 @@ from .keys import MAX_KID_LENGTH, Key, KeyRing
 
 #: The longest token that is looked at, in characters.
 MAX_TOKEN_LENGTH: Final = 8192
+#: What is said of a token whose signature is wrong, in whichever format.
+WRONG_SIGNATURE: Final = (
+    "the token's signature does not fit its content: it was signed with another secret, or changed since"
+)
 #: So many different headers of good tokens are remembered; in practice there are a handful.
 _MAX_HEADERS: Final = 64
 # Extensions that change how a JWS is read: a reader that does not carry them out must refuse (RFC 7515, 4.1.11).
@@ -109,7 +113,7 @@ class Codec:
                 # A fourth part is no base64url, so the payload would not decode either: here it is only named.
                 if b"." in payload:
                     raise _no_compact_jws()
-                raise BadSignature("the token's signature does not fit its content")
+                raise BadSignature(WRONG_SIGNATURE)
             if known is None and len(self._keys_by_header) < _MAX_HEADERS:
                 self._keys_by_header[header] = key
             return base64url.decode(payload)

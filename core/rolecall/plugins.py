@@ -160,6 +160,7 @@ def _hooks_of(plugin: object, described: str) -> Iterator[str]:
             if not inspect.isroutine(getattr(plugin, attribute)):
                 # pluggy passes over it without a word, and what it would have denied goes through.
                 raise PluginError(f"{described}: {attribute} is no function; write it with def or async def")
+            _check_arguments(described, attribute, getattr(plugin, attribute))
             yield attribute
 
 
@@ -189,6 +190,15 @@ def _check_hook(plugin: str, hook: str, options: Any, function: Any) -> None:
             )
     if hook in _START_UP_HOOKS and inspect.iscoroutinefunction(function):
         raise PluginError(f"{plugin}: {hook} is an async def, and is called at start-up, where nothing awaits it")
+
+
+def _check_arguments(plugin: str, hook: str, function: Callable[..., Any]) -> None:
+    """Stop arguments that the hook does not have: they are passed by name."""
+    known = list(inspect.signature(getattr(hookspecs, hook)).parameters)
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name not in known and parameter.default is parameter.empty:
+            right = f"the argument is called {known[0]!r}" if known else "the hook has none"
+            raise PluginError(f"{plugin}: {hook} has an argument {parameter.name!r}; {right}")
 
 
 def _name(found: Found) -> str:

@@ -151,6 +151,7 @@ class Requirement(NamedTuple):
         :param roles: the roles that exist; the standard ones unless given.
         :raises ConfigurationError: for a name that no role has.
         """
+        _check_one(role, "role", "publisher", "greater roles are let in, too")
         table = roles or RoleTable()
         if roles is not None or not isinstance(role, Role) or table.find(role) is not None:
             try:
@@ -166,6 +167,7 @@ class Requirement(NamedTuple):
 
         :raises ConfigurationError: for a capability that does not exist.
         """
+        _check_one(name, "capability", "publish", "for several put one guard on top of the other")
         try:
             capability = Capability(name)
         except ValueError:
@@ -173,6 +175,14 @@ class Requirement(NamedTuple):
                 f"capability {shown(name)} does not exist; the capabilities are {', '.join(Capability)}"
             ) from None
         return cls(frozenset({capability}), f"capability:{capability}")
+
+
+def _check_one(demanded: object, noun: str, example: str, hint: str) -> None:
+    """Stop what was put in the place of one name: the view itself, or several names."""
+    if callable(demanded):
+        raise ConfigurationError(f'write @require_{noun}("{example}"); for any good token @require_token')
+    if isinstance(demanded, list | tuple | Set):
+        raise ConfigurationError(f"name one {noun}; {hint}")
 
 
 #: Any token that verifies.

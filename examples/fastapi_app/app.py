@@ -32,7 +32,7 @@ from rolecall import (
     hookimpl,
 )
 from rolecall.http.messages import Request
-from rolecall_starlette import current_grant, require_token, rolecall_app
+from rolecall_starlette import current_grant, public, require_token, rolecall_app
 from rolecall_starlette.fastapi import CapabilityRequired, Refused, RoleRequired, TokenRequired, problem_handler
 
 #: Who exists, and as what. A real app asks its database, and for a password.
@@ -134,6 +134,7 @@ def create_app(**options: Any) -> FastAPI:
     app.add_exception_handler(Refused, problem_handler)
 
     @app.post("/login")
+    @public
     def login(who: Login, response: Response) -> dict[str, str]:
         if who.name not in PEOPLE:
             raise HTTPException(403, "nobody has this name")

@@ -15,7 +15,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from rolecall import Actor, Allow, Deny, Rolecall, SessionRequest, TokenRequest, Vote, hookimpl
 from rolecall.http.messages import Request
-from rolecall_wsgi import RolecallMiddleware, current_grant, require_role, require_token
+from rolecall_wsgi import RolecallMiddleware, current_grant, protect, require_role, require_token
 
 #: Who comes with which code. A real app asks its database.
 BOOKINGS = {
@@ -92,6 +92,8 @@ def create_app(**options: Any) -> RolecallMiddleware:
     """
     app = require_token(prefixes=["/consultations/{session_id}"])(Practice())
     app = require_role("moderator", prefixes=["/consultations/{session_id}/notes"], methods=["POST"])(app)
+    # The others say which session a token must be for; this one, that nothing else is open.
+    app = protect(app, public=["/"])
     return RolecallMiddleware(app, Rolecall.from_env(plugins=[PracticePolicy()], **options), prefix="/video")
 
 

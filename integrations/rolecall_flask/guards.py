@@ -15,7 +15,7 @@ from rolecall import Grant, Rolecall
 from rolecall.driver import drive
 from rolecall.errors import ConfigurationError
 from rolecall.http.guarding import SESSION_PARAM, bound_session
-from rolecall.http.marks import is_public, mark_guarded, own_route
+from rolecall.http.marks import check_guard, is_public, mark_guarded, own_route
 from rolecall.http.messages import Response
 from rolecall.http.service import GUARDED_CACHE_CONTROL, admit
 from rolecall.http.wsgi import AUTHORIZATION, GRANT
@@ -181,7 +181,10 @@ def protect(target: Subtree, guard: Guard | None = None) -> Subtree:
     """
     if not isinstance(target, flask.Blueprint | flask.Flask):
         raise ConfigurationError(f"protect guards a blueprint or an app, not a {type(target).__name__}")
-    return (guard or Guard(ANY_TOKEN, None, SESSION_PARAM)).guard_all(target)
+    if guard is None:
+        guard = Guard(ANY_TOKEN, None, SESSION_PARAM)
+    check_guard(guard, Guard)
+    return guard.guard_all(target)
 
 
 def _current_grant() -> Grant:

@@ -35,7 +35,7 @@ from rolecall.http.asgi import (
     uncached,
 )
 from rolecall.http.guarding import SESSION_PARAM, bound_session
-from rolecall.http.marks import is_public, mark_guarded, own_route, unwrapped
+from rolecall.http.marks import check_guard, is_public, mark_guarded, own_route, unwrapped
 from rolecall.http.service import GUARDED_CACHE_CONTROL, admit
 from rolecall.http.websockets import serve_websocket
 from rolecall.roles import ANY_TOKEN, Requirement
@@ -210,6 +210,10 @@ class Guard:
     async def _serve_websocket(
         self, endpoint: Callable[..., Any], websocket: WebSocket, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
+        if args and isinstance(args[0], WebSocketEndpoint):
+            raise ConfigurationError(
+                f"a guard on a method of {type(args[0]).__name__} does not see when the grant ends; guard the class"
+            )
         if websocket.client_state is not WebSocketState.CONNECTING:
             raise ConfigurationError(
                 f"the WebSocket at {websocket.scope['path']!r} was accepted before its guard, when nobody had looked "
@@ -223,10 +227,6 @@ class Guard:
                 **{name: watched if value is websocket else value for name, value in kwargs.items()},
             )
 
-        if args and isinstance(args[0], WebSocketEndpoint):
-            raise ConfigurationError(
-                f"a guard on a method of {type(args[0]).__name__} does not see when the grant ends; guard the class"
-            )
         await self.serve(run, websocket.scope, websocket.receive, websocket.send)
         if {websocket.application_state, websocket.client_state} == {WebSocketState.CONNECTED}:
             # Nobody watches it any longer, whoever called the endpoint.
@@ -436,7 +436,10 @@ def protect(target: Guarded, guard: Guard | None = None) -> Guarded:
 
     :param guard: what lets in, for example ``require_role("moderator")``; every good token unless given.
     """
-    return (guard or Guard(ANY_TOKEN, None, SESSION_PARAM))(target)
+    if guard is None:
+        guard = Guard(ANY_TOKEN, None, SESSION_PARAM)
+    check_guard(guard, Guard)
+    return guard(target)
 
 
 def current_grant(connection: HTTPConnection) -> Grant:

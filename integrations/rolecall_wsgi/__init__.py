@@ -1,5 +1,7 @@
 """Rolecall for plain WSGI apps: a middleware with the kit's routes, and guards around any app."""
 
+from rolecall.http.marks import public
+
 from .guards import current_grant, protect, require_capability, require_role, require_token
 from .middleware import RolecallMiddleware
 
@@ -7,6 +9,7 @@ __all__ = [
     "RolecallMiddleware",
     "current_grant",
     "protect",
+    "public",
     "require_capability",
     "require_role",
     "require_token",

@@ -12,7 +12,7 @@ from rolecall.driver import drive
 from rolecall.engine import Call
 from rolecall.errors import ConfigurationError, InvalidRequest, shown
 from rolecall.http.guarding import SESSION_PARAM, several_kits
-from rolecall.http.marks import mark_guarded
+from rolecall.http.marks import check_guard, mark_guarded
 from rolecall.http.messages import Response
 from rolecall.http.paths import is_crooked, is_plain, path_patterns, readings
 from rolecall.http.service import GUARDED_CACHE_CONTROL, admit, refused
@@ -252,7 +252,9 @@ def protect(app: WSGIApplication, guard: Guard | None = None, *, public: Iterabl
         given.
     :param public: exact paths that need no token, for example ``["/health", "/rooms/{room}/poster"]``.
     """
-    guard = guard or Guard(ANY_TOKEN, None, SESSION_PARAM)
+    if guard is None:
+        guard = Guard(ANY_TOKEN, None, SESSION_PARAM)
+    check_guard(guard, Guard)
     prefixes = [prefix.text for prefix in guard.prefixes]
     return Guard(guard.requirement, guard.kit, guard.session_param, prefixes, guard.methods, public)(app)
 

@@ -530,7 +530,8 @@ def test_inspect_says_that_the_configured_key_accepts(run, real_token):
 def test_inspect_says_why_a_token_is_not_accepted_and_succeeds(run, real_token):
     result = run("token", "inspect", real_token[:-1] + "A")
     assert result.exit_code == 0
-    assert "accepted no: the token's signature does not fit its content (bad_signature)" in flat(result.stdout)
+    assert "accepted no: the token's signature does not fit its content: it was signed" in flat(result.stdout)
+    assert "or changed since (bad_signature)" in flat(result.stdout)
 
 
 def test_inspect_without_a_secret_says_so_and_how_to_configure_it(run, unconfigured, real_token):

@@ -248,6 +248,25 @@ def test_a_guard_on_methods_leaves_the_others_open(view):
     ]
 
 
+@pytest.mark.parametrize(
+    ("methods", "notes"),
+    [
+        (["PSOT"], ("its guard is for some methods, and no such method is usual: PSOT",)),
+        (["GTE", "POST", "PSOT"], ("its guard is for some methods, and no such method is usual: GTE, PSOT",)),
+        (["POST", "PATCH", "QUERY", "PROPFIND"], ()),
+    ],
+)
+def test_a_guard_on_methods_that_nobody_sends_is_noted(view, methods, notes):
+    app = App(Found("/a", ("GET",), "v", view))
+    assert [line.notes for line in lines(Found("", app=app, around=(below(methods=methods),)))] == [notes]
+
+
+def test_a_guard_on_methods_that_nobody_sends_is_noted_where_it_stands(view):
+    app = App(Found("/a", ("GET",), "v", view), Found("/b", ("GET",), "w", view))
+    noted = lines(Found("", app=app, around=(below("/b", methods=["PSOT"]),)))
+    assert [bool(line.notes) for line in noted] == [False, True]
+
+
 def test_an_unknown_app_has_a_line_for_each_path_that_its_guards_tell_apart():
     around = below("/admin", methods=["GET"])
     assert required(Found("", app=unknown, around=(around, below(public=["/health"], guard=Guard(ANY_TOKEN))))) == [
@@ -276,6 +295,11 @@ def own(session_param, path="/rooms/{room}"):
 
 def test_a_session_by_a_name_that_the_route_does_not_have_is_a_mistake():
     assert codes(own("seat")) == ["no_session_param"]
+
+
+def test_a_session_by_a_name_that_the_route_does_not_have_is_said_once():
+    (line,) = lines(own("seat"))
+    assert ([mistake.code for mistake in line.mistakes], line.notes) == (["no_session_param"], ())
 
 
 def test_a_session_by_a_name_that_the_route_has_is_none():

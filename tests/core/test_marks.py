@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from functools import partial, wraps
 
+import flask
 import pytest
+from fastapi import APIRouter
+from starlette.applications import Starlette
+from starlette.routing import Host, Mount, WebSocketRoute
+from starlette.routing import Route as StarletteRoute
 
 from rolecall.errors import ConfigurationError
 from rolecall.http.marks import (
+    check_guard,
     class_of,
     guards_of,
     handler_of,
@@ -219,6 +225,42 @@ def test_a_public_class_does_not_open_its_subclasses():
 def test_what_takes_no_mark_is_refused(target):
     with pytest.raises(ConfigurationError):
         public(target)
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "inner"),
+    [
+        (StarletteRoute("/x", view), "Route", "endpoint"),
+        (WebSocketRoute("/x", view), "WebSocketRoute", "endpoint"),
+        (Mount("/x", routes=[]), "Mount", "endpoints"),
+        (Host("x", app=Starlette()), "Host", "endpoints"),
+        (APIRouter(), "APIRouter", "endpoints"),
+        (flask.Blueprint("x", __name__), "Blueprint", "endpoints"),
+    ],
+)
+def test_a_route_or_a_group_of_them_is_not_marked_but_what_is_in_it(target, kind, inner):
+    message = f"^public marks an endpoint, an endpoint class or an app, not a {kind}; mark its {inner}$"
+    with pytest.raises(ConfigurationError, match=message):
+        public(target)
+
+
+@pytest.mark.parametrize("app", [flask.Flask(__name__), Starlette()], ids=["flask", "starlette"])
+def test_an_app_takes_the_mark(app):
+    assert is_public(public(app), "GET")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("moderator", r"^pass a guard: require_role\('moderator'\)$"),
+        (view, r"^pass a guard of .*, such as require_role\('moderator'\), not a value of type function$"),
+        ("", r"^pass a guard: require_role\(''\)$"),
+        (0, r"^pass a guard of .*, not 0$"),
+    ],
+)
+def test_what_is_no_guard_is_not_taken_for_one(wrong, message):
+    with pytest.raises(ConfigurationError, match=message):
+        check_guard(wrong, Guard)
 
 
 def test_a_view_of_the_kit_knows_its_route(bare):

@@ -206,6 +206,29 @@ class WrongSignature:
         return Allow()
 
 
+class WrongArgument:
+    @hookimpl
+    def rolecall_vote_token(self, req):
+        return Allow()
+
+
+class WrongEventArgument:
+    @hookimpl
+    def rolecall_on_event(self, happened): ...
+
+
+class NeedlessArgument:
+    @hookimpl
+    def rolecall_register_roles(self, kit):
+        return []
+
+
+class ArgumentTooMany:
+    @hookimpl
+    def rolecall_vote_token(self, request, token):
+        return Allow()
+
+
 class Renamed:
     @hookimpl(specname="rolecall_vote_session")
     def vote(self, request):
@@ -223,6 +246,10 @@ class Empty:
         (Unmarked(), "not marked with @hookimpl"),
         (Wrapper(), "wrapper"),
         (WrongSignature(), "demand"),
+        (WrongArgument(), "rolecall_vote_token has an argument 'req'; the argument is called 'request'"),
+        (WrongEventArgument(), "has an argument 'happened'; the argument is called 'event'"),
+        (NeedlessArgument(), "has an argument 'kit'; the hook has none"),
+        (ArgumentTooMany(), "has an argument 'token'; the argument is called 'request'"),
         (Renamed(), "specname"),
         (Empty(), "implements no hook"),
         (Allows, "pass an instance"),

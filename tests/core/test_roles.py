@@ -157,3 +157,19 @@ def test_a_role_of_ones_own_under_a_standard_name_does_not_become_the_standard_o
     except RolecallError:
         return
     assert grant.capabilities <= lesser.capabilities
+
+
+@pytest.mark.parametrize("demanded", [lambda request: "", RoleTable])
+def test_a_guard_that_was_given_the_view_instead_of_a_name_says_how_to_write_it(demanded):
+    with pytest.raises(ConfigurationError, match=r'^write @require_role\("publisher"\); for any good token @require_t'):
+        Requirement.of_role(demanded)
+    with pytest.raises(ConfigurationError, match=r'^write @require_capability\("publish"\); for any good token @req'):
+        Requirement.of_capability(demanded)
+
+
+@pytest.mark.parametrize("several", [list, tuple, set, frozenset])
+def test_a_guard_is_for_one_name(several):
+    with pytest.raises(ConfigurationError, match=r"^name one role; greater roles are let in, too$"):
+        Requirement.of_role(several(["publisher", "moderator"]))
+    with pytest.raises(ConfigurationError, match=r"^name one capability; for several put one guard on top"):
+        Requirement.of_capability(several(["publish", "signal"]))

@@ -44,7 +44,7 @@ RUN_ELSEWHERE = {
     'pip install -e ".[dev]" && python -m pytest',
     'pip install -e ".[flask]"',
     'pip install -e ".[flask]" gunicorn',
-    'pip install -e ".[starlette]" uvicorn',
+    'pip install -e ".[starlette]" "uvicorn[standard]"',
     "flask --app app run",
     "uvicorn --factory --workers 4 app:create_app",
     'gunicorn --workers 4 "app:create_app()"',
@@ -367,3 +367,14 @@ def test_a_wrong_answer_of_an_app_of_either_kind_is_noticed(app, reader, tmp_pat
     page.write_text(page_with(app, "x"))
     with pytest.raises(AssertionError, match=r"expected:\s+/x\s+but it was:\s+/a"):
         reader(page).read()
+
+
+def test_each_app_of_the_readme_runs_when_it_is_pasted_alone(monkeypatch):
+    monkeypatch.setenv("ROLECALL_API_KEY", "123456")
+    monkeypatch.setenv("ROLECALL_API_SECRET", "1234567890abcdef1234567890abcdef1234567890")
+    samples = [
+        block.text for block in blocks_of(ROOT / "README.md") if block.language == "python" and "app = " in block.text
+    ]
+    assert len(samples) == 3
+    for sample in samples:
+        exec(compile(sample, "README.md", "exec", dont_inherit=True), {"__name__": "readme"})

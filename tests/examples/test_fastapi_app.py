@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
+
+from rolecall.cli.commands import rolecall
 
 APP = Path(__file__).parents[2] / "examples" / "fastapi_app" / "app.py"
 
@@ -136,3 +141,8 @@ def test_its_description_says_what_each_route_requires(client):
         "/lessons/{session_id}/questions": [[{"rolecall": ["capability:signal"]}]],
         "/lessons/{session_id}/sent-out/{name}": [[{"rolecall": ["role:moderator"]}]],
     }
+
+
+def test_every_route_is_guarded_or_marked_as_public(app, monkeypatch):
+    monkeypatch.setitem(sys.modules, "school", SimpleNamespace(app=app))
+    assert CliRunner().invoke(rolecall, ["routes", "school:app", "--check"]).exit_code == 0

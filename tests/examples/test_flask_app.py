@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
+
+from rolecall.cli.commands import rolecall
 
 APP = Path(__file__).parents[2] / "examples" / "flask_app" / "app.py"
 
@@ -109,3 +114,8 @@ def test_a_teacher_sends_a_pupil_out_who_then_stays_out(app, bearer, session_id)
     assert client.post(f"/lessons/{session_id}/sent-out/ben", headers=ada).status_code == 204
     assert client.get(f"/lessons/{session_id}", headers=ben).json["code"] == "sent_out"
     assert client.get(f"/lessons/{session_id}", headers=cleo).status_code == 200
+
+
+def test_every_route_is_guarded_or_marked_as_public(app, monkeypatch):
+    monkeypatch.setitem(sys.modules, "school", SimpleNamespace(app=app))
+    assert CliRunner().invoke(rolecall, ["routes", "school:app", "--check"]).exit_code == 0

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
+
+from rolecall.cli.commands import rolecall
 
 APP = Path(__file__).parents[2] / "examples" / "starlette_app" / "app.py"
 
@@ -128,3 +133,8 @@ def test_the_bell_tells_a_stranger_nothing(client, session_id):
 
 def test_the_address_of_the_kits_routes_is_found_by_name(app):
     assert app.url_path_for("video:tokens", session_id="x") == "/video/sessions/x/tokens"
+
+
+def test_every_route_is_guarded_or_marked_as_public(app, monkeypatch):
+    monkeypatch.setitem(sys.modules, "school", SimpleNamespace(app=app))
+    assert CliRunner().invoke(rolecall, ["routes", "school:app", "--check"]).exit_code == 0

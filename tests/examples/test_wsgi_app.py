@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from wsgiref.validate import validator
 
 import pytest
+from click.testing import CliRunner
 from werkzeug.test import Client
+
+from rolecall.cli.commands import rolecall
 
 APP = Path(__file__).parents[2] / "examples" / "wsgi_app" / "app.py"
 DOCTOR, BEN = "D-4711", "P-1001"
 
 
 @pytest.fixture
-def client(monkeypatch, clock):
+def app(monkeypatch, clock):
     monkeypatch.setenv("ROLECALL_API_KEY", "123456")
     monkeypatch.setenv("ROLECALL_API_SECRET", "1234567890abcdef1234567890abcdef1234567890")
     monkeypatch.delenv("ROLECALL_STORE", raising=False)
     app = runpy.run_path(str(APP))["create_app"](clock=clock)
-    yield Client(validator(app))
+    yield app
     app.kit.close()
+
+
+@pytest.fixture
+def client(app):
+    return Client(validator(app))
 
 
 @pytest.fixture
@@ -98,5 +108,11 @@ def test_the_doctor_takes_notes_that_the_patient_reads(ask, token, session_id):
     assert ask("GET", path).status_code == 401
 
 
-def test_another_page_there_is_not(ask):
-    assert ask("GET", "/elsewhere").status_code == 404
+def test_which_pages_there_are_is_told_only_to_who_has_a_token(ask, token):
+    assert ask("GET", "/elsewhere").status_code == 401
+    assert ask("GET", "/elsewhere", bearer=token(BEN)).status_code == 404
+
+
+def test_every_route_is_guarded_or_marked_as_public(app, monkeypatch):
+    monkeypatch.setitem(sys.modules, "practice", SimpleNamespace(app=app))
+    assert CliRunner().invoke(rolecall, ["routes", "practice:app", "--check"]).exit_code == 0

@@ -238,6 +238,12 @@ def test_nothing_but_a_blueprint_or_an_app_is_protected(target):
         protect(target)
 
 
+@pytest.mark.parametrize("wrong", ["moderator", "", require_role])
+def test_nothing_but_a_guard_lets_in(app, wrong):
+    with pytest.raises(ConfigurationError, match=r"^pass a guard"):
+        protect(app, wrong)
+
+
 def test_a_blueprint_is_protected_under_each_of_its_names(app, session):
     blueprint = protect(flask.Blueprint("x", __name__))
     as_a_function(blueprint)

@@ -782,6 +782,12 @@ def test_what_a_mistake_leaves_open_is_listed_as_open_and_is(make, kit):
     assert TestClient(app).get("/x").status_code == 200
 
 
+def test_a_guard_around_an_app_that_is_thrown_away_is_told_of_in_the_words_of_apps(kit):
+    mistakes = [mistake for line in apps.routes_of(wsgi_guard_that_is_thrown_away(kit)) for mistake in line.mistakes]
+    (message,) = {mistake.message for mistake in mistakes}
+    assert message.endswith("; serve what require_token(…)(app) returned, not the app itself")
+
+
 def test_a_route_that_seems_to_be_about_a_session_is_noted_and_does_not_fail(kit):
     app = flask_with_a_kit(kit)
     app.get("/<room>")(rolecall_flask.require_token(lambda room: ""))
@@ -958,6 +964,20 @@ def test_an_app_that_cannot_be_imported_is_said_in_a_line_or_two(write, text, me
 def test_the_line_in_which_an_import_failed_is_named(write):
     name = write("import flask\n\n1 / 0\n")
     assert f"{name}.py:3" in run(name).stderr
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "rolecall.Rolecall('123456', 'short')",
+        "rolecall_flask.require_role('king')",
+        "rolecall_starlette.protect(None)",
+        "rolecall_wsgi.require_token(methods='POST')",
+    ],
+)
+def test_the_line_that_called_rolecall_wrongly_is_named_and_none_of_rolecalls_own(write, mistake):
+    name = write(f"import rolecall, rolecall_flask, rolecall_starlette, rolecall_wsgi\n\n{mistake}\n")
+    assert run(name).stderr.splitlines()[-1].endswith(f"{name}.py:3")
 
 
 def test_a_factory_that_fails_is_said_in_a_line_or_two(write):

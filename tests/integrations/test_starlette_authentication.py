@@ -225,7 +225,9 @@ def test_without_on_error_a_bad_token_is_starlettes_plain_400_that_says_why(kit,
     token = session.generate_token()[:-6] + "AAAAAA"
     response = get(app_of(kit), "/who", token)
     assert (response.status_code, response.headers["Content-Type"]) == (400, "text/plain; charset=utf-8")
-    assert response.text == "the token's signature does not fit its content"
+    assert response.text == (
+        "the token's signature does not fit its content: it was signed with another secret, or changed since"
+    )
     assert token not in response.text
 
 

@@ -379,7 +379,8 @@ def test_the_refusal_is_a_problem_with_its_challenge(kit):
     assert answer.problem == {
         "title": "Unauthorized",
         "status": 401,
-        "detail": "this route needs a token: send 'Authorization: Bearer <token>'",
+        "detail": "this WebSocket needs a token: send 'Authorization: Bearer <token>' or the subprotocols "
+        "rolecall.bearer, <token>",
         "code": "missing_token",
     }
     assert answer.headers["content-type"] == "application/problem+json"
@@ -520,6 +521,25 @@ def test_a_token_among_the_subprotocols_counts_as_one_in_the_header(offer, heade
     assert answer[:2] == expected
 
 
+TOO_MANY = "the request carries more than one token; send one, in one place"
+
+
+@pytest.mark.parametrize(
+    ("offer", "header", "detail"),
+    [
+        ([BEARER], None, "the subprotocol 'rolecall.bearer' is followed by no token"),
+        ([BEARER, ""], None, "the subprotocol 'rolecall.bearer' is followed by no token"),
+        ([BEARER, "a"], "Bearer a", TOO_MANY),
+        ([BEARER], "Bearer a", TOO_MANY),
+        ([BEARER, "a", BEARER, "a"], None, TOO_MANY),
+        ([BEARER, "a"], "Basic YWRhOmE=,Bearer a", TOO_MANY),
+    ],
+)
+def test_what_is_wrong_with_an_offer_is_said_of_the_subprotocol(offer, header, detail, kit):
+    answer = knock(room(kit), "x", offer=offer, headers={"authorization": header} if header else {})
+    assert (answer.status, answer.problem["detail"]) == (400, detail)
+
+
 def test_the_app_sees_no_token_among_the_subprotocols(kit):
     session = kit.create_session()
     answer = knock(room(kit), session.session_id, offer=["v1", BEARER, session.generate_token(), "v2"])
@@ -640,6 +660,14 @@ def test_a_page_opens_it_if_its_origin_is_listed_exactly(origin, status, make_ki
     session = kit.create_session()
     headers = {} if origin is None else {"origin": origin}
     assert knock(room(kit), session.session_id, session.generate_token(), headers=headers).status == status
+
+
+def test_the_client_learns_which_page_and_the_log_what_to_do(make_kit, caplog):
+    caplog.set_level(logging.INFO, "rolecall")
+    app = room(make_kit(web=Web(origins=[PAGE])))
+    refused = f"pages of '{STRANGER}' open no WebSocket here"
+    assert knock(app, "x", headers={"origin": STRANGER}).problem["detail"] == refused
+    assert f"{refused}; see Web(origins=…)" in caplog.messages
 
 
 @pytest.mark.parametrize("origin", [STRANGER, "null", ""])

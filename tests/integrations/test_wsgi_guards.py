@@ -14,8 +14,18 @@ import pytest
 from werkzeug.test import Client, EnvironBuilder
 
 from rolecall import Allow, Deny, Grant, Role, hookimpl
+from rolecall.cli.apps import routes_of
 from rolecall.errors import ConfigurationError
-from rolecall_wsgi import RolecallMiddleware, current_grant, protect, require_capability, require_role, require_token
+from rolecall_starlette import require_role as starlette_role
+from rolecall_wsgi import (
+    RolecallMiddleware,
+    current_grant,
+    protect,
+    public,
+    require_capability,
+    require_role,
+    require_token,
+)
 
 ROLES = ["subscriber", "publisher", "publisheronly", "moderator"]
 
@@ -213,6 +223,11 @@ def test_every_good_token_is_enough_where_no_role_is_named(kit, session, room, m
         (lambda: require_capability("ban"), "'ban' does not exist; the capabilities are"),
         (lambda: require_token("moderator"), "a guard protects a WSGI app, not 'moderator'"),
         (lambda: require_role("moderator")(None), "a guard protects a WSGI app, not None"),
+        (lambda: require_role(Room), r"^write @require_role"),
+        (lambda: require_role(["publisher"]), "^name one role"),
+        (lambda: protect(Room(), "moderator"), r"^pass a guard: require_role\('moderator'\)$"),
+        (lambda: protect(Room(), ""), r"^pass a guard"),
+        (lambda: protect(Room(), starlette_role("moderator")), r"^pass a guard of rolecall_wsgi"),
         (lambda: protect(1), "a guard protects a WSGI app, not 1"),
         (lambda: require_token(Room), r"not the class Room; pass an instance: Room\(\)"),
         (lambda: require_token(prefixes="/admin"), r"are lists: prefixes=\['/admin'\]"),
@@ -927,3 +942,9 @@ def test_an_app_that_bottle_mounts_can_be_guarded(kit, session, room):
     path = "/räume/böse–".encode().decode("latin-1")
     assert ask(outer, path).status_code == 401
     assert json.loads(ask(outer, path).data)["code"] == "missing_token"
+
+
+def test_a_whole_app_may_be_marked_as_public_and_answers_as_before(kit):
+    app = public(bottle_app())
+    assert [line.requires for line in routes_of(app)] == ["public"]
+    assert [line.requires for line in routes_of(require_token(kit=kit)(app))] == ["token"]

@@ -8,7 +8,7 @@ import re
 import sys
 import traceback
 from contextlib import redirect_stdout
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, Final
 
 from ..errors import printable, shown
@@ -27,6 +27,10 @@ _ADAPTERS: Final = (
     ("rolecall_wsgi", "rolecall_wsgi.listing"),
     ("werkzeug.middleware.dispatcher", "rolecall_wsgi.listing"),
 )
+
+
+#: Rolecall's own packages: an error that they raise comes of the line which called them.
+_OWN: Final = frozenset({"rolecall", "rolecall_flask", "rolecall_starlette", "rolecall_wsgi", "importlib"})
 
 
 class AppNotFound(Exception):
@@ -158,8 +162,12 @@ def _described(found: Any) -> str:
 def _failed(doing: str, error: BaseException) -> AppNotFound:
     """What went wrong in the app's own code, and in which of its lines."""
     text = printable(" ".join(str(error).split()))
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
-    own = [frame for frame in frames if "site-packages" not in frame.filename and frame.filename != __file__]
-    own = [frame for frame in own if not frame.filename.endswith(("importlib/__init__.py",))]
-    where = f"It happened at {own[-1].filename}:{own[-1].lineno}" if own else ""
+    frames = [frame for frame in traceback.walk_tb(error.__traceback__) if _is_of_the_app(frame[0])]
+    where = f"It happened at {frames[-1][0].f_code.co_filename}:{frames[-1][1]}" if frames else ""
     return AppNotFound(f"{doing} failed with {type(error).__name__}{': ' if text else ''}{text}", where)
+
+
+def _is_of_the_app(frame: FrameType) -> bool:
+    path = frame.f_code.co_filename
+    package = str(frame.f_globals.get("__name__")).partition(".")[0]
+    return package not in _OWN and "site-packages" not in path and not path.startswith("<")

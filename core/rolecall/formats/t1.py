@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ..errors import BadSignature, MalformedToken, PolicyFault, UnknownKey, shown
+from ..jws import WRONG_SIGNATURE
 from ..keys import KeyRing
 from ..tokens import ClaimRules, Grant, TokenOptions
 
@@ -65,7 +66,7 @@ class T1Format:
         if partner_id != self._api_key.encode():
             raise UnknownKey("the token's partner_id is not this kit's API key")
         if not genuine:
-            raise BadSignature("the token's signature does not fit its content")
+            raise BadSignature(WRONG_SIGNATURE)
         claims = read_fields(data)
         return self._rules.grant(claims, now, hashlib.sha256(data).hexdigest())
 

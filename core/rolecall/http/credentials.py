@@ -15,6 +15,8 @@ from .messages import Request
 from .web import Web
 
 _NEEDED: Final = "this route needs a token: send 'Authorization: Bearer <token>'"
+#: What a request is told that carries several.
+TOO_MANY: Final = "the request carries more than one token; send one, in one place"
 #: Where a token may be, as explanations name it.
 HEADER: Final = "the Authorization header"
 COOKIE: Final = "the cookie"
@@ -75,7 +77,7 @@ class Credentials:
         if not found:
             raise MissingCredential(_NEEDED)
         if len(found) > 1:
-            raise MalformedCredential("the request carries more than one token; send one, in one place")
+            raise MalformedCredential(TOO_MANY)
         token, place = found[0]
         if place != HEADER:
             _checked(token, place)

@@ -38,8 +38,15 @@ WEBSOCKET: Final = "WEBSOCKET"
 #: Why a guard that is given no kit finds too many.
 SEVERAL_KITS: Final = str(several_kits())
 
+_NO_SESSION_PARAM: Final = "no_session_param"
 _SESSION_WORDS: Final = frozenset({"session", "sid", "room", "meeting", "call", "conference", "lesson", "channel"})
 _PARAM: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
+#: Those of RFC 9110, section 9, of RFC 5789, of QUERY, and of WebDAV (RFC 4918, with RFC 3253, 3744, 4791 and 5323).
+_USUAL_METHODS: Final = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"}
+) | frozenset(
+    {"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "ACL", "MKCALENDAR", "SEARCH"}
+)
 #: How deep apps stand within each other at most.
 _MAX_DEPTH: Final = 64
 
@@ -343,6 +350,8 @@ class _Judge:
         routed = frozenset(_PARAM.findall(path))
         for around in self._found.around:
             cover, params, is_named = _covers(around, path, exact, method)
+            if unusual := _unusual_methods(around, path, exact):
+                verdict.notes.append(f"its guard is for some methods, and no such method is usual: {unusual}")
             opened = opened or is_named
             if cover is _Cover.SOME:
                 verdict.notes.append(
@@ -379,7 +388,7 @@ class _Judge:
         if name is not None and name != SESSION_PARAM and name not in params:
             verdict.mistakes.append(
                 Mistake(
-                    "no_session_param",
+                    _NO_SESSION_PARAM,
                     f"its guard binds the session by {name!r}, which is no parameter that it sees on this route, so it "
                     "lets nobody in; name one of the route's parameters, or pass session_param=None",
                 )
@@ -419,13 +428,14 @@ class _Judge:
             )
         elif missed or is_bare(view, self._registered):
             scopes = f" ({_scopes(missed)})" if missed else ""
-            verdict.mistakes.append(
-                Mistake(
-                    "guard_above_route",
-                    f"a guard{scopes} was put around it once it was registered, so nothing sees that guard; put the "
-                    "guard below the route decorator",
-                )
+            why = (
+                "was put around it, and not the guarded app is served, but the app itself; serve what "
+                "require_token(…)(app) returned, not the app itself"
+                if self._found.is_unknown
+                else "was put around it once it was registered, so nothing sees that guard; put the guard below the "
+                "route decorator"
             )
+            verdict.mistakes.append(Mistake("guard_above_route", f"a guard{scopes} {why}"))
         if _is_cached_above_guard(view):
             verdict.mistakes.append(
                 Mistake(
@@ -468,6 +478,14 @@ def _covers(around: Around, path: str, exact: bool, method: str) -> tuple[_Cover
     covers = {prefix.text: _relation(prefix.text, below, False) for prefix in around.prefixes}
     names = [name for text, cover in covers.items() if cover is _Cover.ALL for name in _PARAM.findall(text)]
     return max(covers.values(), key=lambda cover: cover.value), frozenset(names), False
+
+
+def _unusual_methods(around: Around, path: str, exact: bool) -> str:
+    """The methods of a guard on a path that are probably misspelt, and leave open what was meant."""
+    unusual = ", ".join(sorted(around.methods - _USUAL_METHODS))
+    if not unusual or _covers(replace(around, methods=frozenset()), path, exact, "")[0] is _Cover.NONE:
+        return ""
+    return unusual
 
 
 def _relation(pattern: str, path: str, whole: bool) -> _Cover:
@@ -517,6 +535,8 @@ def _look_for_unbound(verdict: _Verdict, routed: frozenset[str]) -> None:
     """A token for any session is enough, though the route seems to be about one, and nobody switched that off."""
     if not verdict.binds or any(demand.session_param for demand in verdict.demands):
         return
+    if any(mistake.code == _NO_SESSION_PARAM for mistake in verdict.mistakes):
+        return  # it lets nobody in, and that mistake says what to name
     if SESSION_PARAM in routed:
         verdict.mistakes.append(
             Mistake(

@@ -35,6 +35,11 @@ def public(view: View) -> View:
 
     :raises ConfigurationError: for something that takes no mark.
     """
+    if _holds_views(view):
+        own = "endpoint" if hasattr(view, "endpoint") and callable(view) else "endpoints"
+        raise ConfigurationError(
+            f"public marks an endpoint, an endpoint class or an app, not a {type(view).__name__}; mark its {own}"
+        )
     if not callable(view):
         raise ConfigurationError(f"public marks a view, not {shown(view)}")
     try:
@@ -42,6 +47,19 @@ def public(view: View) -> View:
     except AttributeError:
         raise ConfigurationError(f"{shown(view)} takes no mark; put a function around it") from None
     return view
+
+
+def check_guard(guard: object, kind: type[Any]) -> None:
+    """Stop what is no guard where one is to be passed.
+
+    :param kind: the class of the adapter's guards.
+    :raises ConfigurationError: says what to pass.
+    """
+    if isinstance(guard, str):
+        raise ConfigurationError(f"pass a guard: require_role({shown(guard)})")
+    if not isinstance(guard, kind):
+        package = kind.__module__.partition(".")[0]
+        raise ConfigurationError(f"pass a guard of {package}, such as require_role('moderator'), not {shown(guard)}")
 
 
 def mark_own(view: View, route: Route) -> View:
@@ -147,6 +165,14 @@ def is_bare(view: Any, registered: set[int]) -> bool:
         return True  # the class was guarded once its view had been made
     guarded = [one for inner in unwrapped(view) for one in getattr(inner, "__dict__", {}).get(_GUARDED_BY, ())]
     return bool(guarded) and not any(id(one) in registered for one in guarded)
+
+
+def _holds_views(target: Any) -> bool:
+    """Whether it is a route or a group of them, whose own mark nobody would look at."""
+    if isinstance(target, type):
+        return False
+    is_route = callable(getattr(target, "matches", None)) and callable(getattr(target, "handle", None))
+    return is_route or (callable(getattr(target, "register_blueprint", None)) and not callable(target))
 
 
 def ids_of(views: Iterable[Any]) -> set[int]:

@@ -8,10 +8,11 @@ from contextlib import suppress
 from typing import Final
 
 from ..engine import Call, Engine
-from ..errors import OriginNotAllowed, RolecallError, shown
+from ..errors import MalformedCredential, MissingCredential, OriginNotAllowed, RolecallError, shown
 from ..roles import Requirement
 from ..tokens import Grant
 from .asgi import Application, AsgiHeaders, Message, Receive, Scope, Send, keep_grant, neutral_request
+from .credentials import TOO_MANY
 from .messages import Request
 from .problems import problem
 
@@ -25,6 +26,9 @@ BEARER: Final = "rolecall.bearer"
 CLOSE_CODES: Final = 4000
 #: Seconds that an app has to end by itself once its socket was closed, and that a client has to take the news.
 GRACE: Final = 5.0
+_NEEDED: Final = (
+    f"this WebSocket needs a token: send 'Authorization: Bearer <token>' or the subprotocols {BEARER}, <token>"
+)
 # A control frame has at most 125 bytes, of which the code takes two (RFC 6455, section 5.5).
 _MAX_REASON: Final = 123
 # Where a scope keeps the tokens that were offered, and why its WebSocket was closed, for a guard within a guard.
@@ -59,7 +63,7 @@ async def serve_websocket(
         return  # the client has gone
     tokens = _take_tokens(scope)
     request = _handshake(scope if seen is None else seen, tokens, framework)
-    admitted = await _admit(engine, request, requirement, session_id)
+    admitted = await _admit(engine, request, tokens, requirement, session_id)
     if isinstance(admitted, RolecallError):
         await _refuse(admitted, scope, send)
         return
@@ -69,15 +73,16 @@ async def serve_websocket(
 
 
 async def _admit(
-    engine: Engine, request: Request, requirement: Requirement, session_id: str | None
+    engine: Engine, request: Request, tokens: list[str], requirement: Requirement, session_id: str | None
 ) -> Grant | RolecallError:
     call = Call(request)
     try:
         check_origin(engine, request)
+        _check_offered(request, tokens)
         grant = await engine.authorize(requirement, session_id, call)
         engine.check_again(grant)  # what only the leeway let in is over before it begins
     except Exception as caught:
-        error = _noted(caught)
+        error = MissingCredential(_NEEDED) if isinstance(caught, MissingCredential) else _noted(caught)
         await engine.tell_of_refusal(error, session_id, call)
         return error
     return grant
@@ -110,11 +115,23 @@ def _handshake(scope: Scope, tokens: list[str], framework: str) -> Request:
     return neutral_request(scope, framework)._replace(headers=headers)
 
 
+def _check_offered(request: Request, tokens: list[str]) -> None:
+    """Say of what was offered as a subprotocol what is wrong with it, and not with the header it stands for."""
+    if not tokens:
+        return
+    if request.headers["authorization"] != f"Bearer {tokens[0]}":
+        raise MalformedCredential(TOO_MANY)
+    if not tokens[0].strip():
+        raise MalformedCredential(f"the subprotocol {BEARER!r} is followed by no token")
+
+
 def check_origin(engine: Engine, request: Request) -> None:
     """Refuse a page that is not on the list. Without a list a token that a script must know is proof enough."""
     web, origin = engine.state.web, request.headers.get("origin")
     if origin is not None and (web.origins or web.cookie) and origin not in web.origins:
-        raise OriginNotAllowed(f"pages of {shown(origin, 80)} open no WebSocket here; see Web(origins=…)")
+        refused = f"pages of {shown(origin, 80)} open no WebSocket here"
+        _log.info("%s; see Web(origins=…)", refused)  # what to do is for those who run the app
+        raise OriginNotAllowed(refused)
 
 
 def _noted(error: Exception) -> RolecallError:
@@ -173,6 +190,8 @@ class _GuardedSocket:
         self._send = send
         self._accepted = False
         self._ended: RolecallError | None = None
+        # By both clocks: one that is set back while the WebSocket is open makes no grant longer.
+        self._opened = engine.state.clock(), asyncio.get_running_loop().time()
         self._patience = asyncio.timeout(None)
 
     async def run(self, app: Application, gone: tuple[type[Exception], ...]) -> None:
@@ -219,8 +238,7 @@ class _GuardedSocket:
     async def _end(self) -> RolecallError:
         """Wait until the grant ends, and say why."""
         state, loop = self._engine.state, asyncio.get_running_loop()
-        # A clock that is set back while the WebSocket is open makes no grant longer.
-        opened, started = state.clock(), loop.time()
+        opened, started = self._opened
         try:
             while True:
                 await asyncio.sleep(max(0.0, min(state.web.recheck, self._grant.expires_at - state.clock())))
