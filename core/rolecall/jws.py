@@ -13,7 +13,7 @@ from .keys import MAX_KID_LENGTH, Key, KeyRing
 MAX_TOKEN_LENGTH: Final = 8192
 #: What is said of a token whose signature is wrong, in whichever format.
 WRONG_SIGNATURE: Final = (
-    "the token's signature does not fit its content: it was signed with another secret, or changed since"
+    "the token's signature does not fit its content: it was signed with another secret or key, or changed since"
 )
 #: So many different headers of good tokens are remembered; in practice there are a handful.
 _MAX_HEADERS: Final = 64

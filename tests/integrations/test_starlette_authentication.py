@@ -226,7 +226,7 @@ def test_without_on_error_a_bad_token_is_starlettes_plain_400_that_says_why(kit,
     response = get(app_of(kit), "/who", token)
     assert (response.status_code, response.headers["Content-Type"]) == (400, "text/plain; charset=utf-8")
     assert response.text == (
-        "the token's signature does not fit its content: it was signed with another secret, or changed since"
+        "the token's signature does not fit its content: it was signed with another secret or key, or changed since"
     )
     assert token not in response.text
 
