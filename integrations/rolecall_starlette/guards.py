@@ -40,7 +40,7 @@ from rolecall.http.service import GUARDED_CACHE_CONTROL, admit
 from rolecall.http.websockets import serve_websocket
 from rolecall.roles import ANY_TOKEN, Requirement
 
-from .kits import check_once, kit_of, routes_of
+from .kits import check_once, kit_of, routes_of, stated_kit
 from .translation import FRAMEWORK, starlette_response
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | BaseRoute)
@@ -242,9 +242,10 @@ class Guard:
         if known is not None and known[0] is app:
             return known[1]
         check_once(app)
-        engine = (self._kit or kit_of(app)).aio.engine
-        self._seen = app, engine
-        return engine
+        kit = self._kit or kit_of(app)
+        if kit is self._kit or stated_kit(app) is None:
+            self._seen = app, kit.aio.engine
+        return kit.aio.engine
 
 
 class GuardedApp:

@@ -20,8 +20,8 @@ def kit_of(app: Any) -> Rolecall:
 
     :raises ConfigurationError: if it has none, or several to choose from.
     """
-    stated = getattr(getattr(app, "state", None), "rolecall", None)
-    if isinstance(stated, Rolecall):
+    stated = stated_kit(app)
+    if stated is not None:
         return stated
     kits: list[Rolecall] = []
     for route in routes_within(app):
@@ -29,6 +29,12 @@ def kit_of(app: Any) -> Rolecall:
         if isinstance(kit, Rolecall) and kit not in kits:
             kits.append(kit)
     return only_kit(kits, "mount one with Mount('/video', app=rolecall_app(kit)), set app.state.rolecall = kit")
+
+
+def stated_kit(app: Any) -> Rolecall | None:
+    """The kit that the app itself names, which may be another after its next start."""
+    stated = getattr(getattr(app, "state", None), "rolecall", None)
+    return stated if isinstance(stated, Rolecall) else None
 
 
 def check_once(app: Any) -> None:

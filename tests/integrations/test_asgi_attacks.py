@@ -259,3 +259,14 @@ def test_the_default_of_a_router_is_in_the_list(kit, session):
     assert required(opened) == {"/a/x": "OPEN", "/a/…": "OPEN (unknown inside)"}
     assert required(guarded) == {"/a/…": "role:moderator"}
     assert [status(app, "/a/elsewhere") for app in (opened, guarded)] == [200, 401]
+
+
+def test_a_kit_that_an_app_names_anew_is_the_one_that_verifies(make_kit):
+    first, second = make_kit(), make_kit(api_key="654321", api_secret="another-secret-of-32-bytes-or-more!")
+    app = Starlette(routes=[Route("/", require_token(lambda request: PlainTextResponse("in")))])
+    client = TestClient(app)
+    for kit, other in ((first, second), (second, first)):
+        app.state.rolecall = kit
+        tokens = kit.create_session().generate_token(), other.create_session().generate_token()
+        statuses = [client.get("/", headers={"Authorization": f"Bearer {token}"}).status_code for token in tokens]
+        assert statuses == [200, 401]
