@@ -18,7 +18,7 @@ from rolecall.http.guarding import SESSION_PARAM, bound_session
 from rolecall.http.marks import check_guard, is_public, mark_guarded, own_route
 from rolecall.http.messages import Response
 from rolecall.http.service import GUARDED_CACHE_CONTROL, admit
-from rolecall.http.wsgi import AUTHORIZATION, GRANT
+from rolecall.http.wsgi import ADMITTED, AUTHORIZATION, GRANT
 from rolecall.roles import ANY_TOKEN, Requirement
 
 from .checks import check_once
@@ -120,7 +120,7 @@ class Guard:
                 return flask_response(entered)
             admitted = entered
         # A request's own; Flask may share its `g` between requests.
-        request.environ[GRANT] = admitted
+        request.environ[GRANT] = request.environ[ADMITTED] = admitted
         flask.after_this_request(_kept_out_of_caches)
         return None
 
@@ -188,7 +188,7 @@ def protect(target: Subtree, guard: Guard | None = None) -> Subtree:
 
 
 def _current_grant() -> Grant:
-    grant: Grant | None = flask.request.environ.get(GRANT)
+    grant: Grant | None = flask.request.environ.get(ADMITTED)
     if grant is None:
         raise RuntimeError(
             "there is no grant here: current_grant needs a view behind require_role, "

@@ -16,7 +16,7 @@ from rolecall.http.marks import check_guard, mark_guarded
 from rolecall.http.messages import Response
 from rolecall.http.paths import is_crooked, is_plain, path_patterns, readings
 from rolecall.http.service import GUARDED_CACHE_CONTROL, admit, refused
-from rolecall.http.wsgi import AUTHORIZATION, GRANT, KIT, path_of
+from rolecall.http.wsgi import ADMITTED, AUTHORIZATION, GRANT, KIT, path_of
 from rolecall.roles import ANY_TOKEN, Requirement
 
 from .translation import answer, check_app, neutral_request
@@ -145,7 +145,7 @@ class GuardedApp:
             if isinstance(entered, Response):
                 return answer(entered, environ, start_response)
             admitted = entered
-        environ[GRANT] = admitted
+        environ[GRANT] = environ[ADMITTED] = admitted
         return self.app(environ, _uncached(start_response))
 
 
@@ -264,7 +264,7 @@ def current_grant(environ: WSGIEnvironment) -> Grant:
 
     :raises RuntimeError: where there is none.
     """
-    grant: Grant | None = environ.get(GRANT)
+    grant: Grant | None = environ.get(ADMITTED)
     if grant is None:
         raise RuntimeError(
             "there is no grant here: current_grant needs an app behind require_role, require_capability, "

@@ -14,7 +14,8 @@ from flask.views import MethodView, View
 from rolecall import Deny, hookimpl
 from rolecall.errors import ConfigurationError
 from rolecall.policies import AllowAnyone
-from rolecall_flask import require_role, require_token, rolecall_blueprint
+from rolecall_flask import current_grant, require_role, require_token, rolecall_blueprint
+from rolecall_wsgi import RolecallMiddleware
 
 
 @pytest.fixture
@@ -259,3 +260,13 @@ def test_what_a_client_sends_forges_no_line_of_the_log(make_app, caplog):
             json={"data": "x\nINFO rolecall everything is fine"},
         )
     assert "no token for x?INFO" in caplog.text
+
+
+def test_a_view_without_a_guard_has_no_grant_though_a_middleware_knows_who_is_there(make_app):
+    app = make_app()
+    app.testing = True
+    app.add_url_rule("/x", "x", lambda: current_grant.role)
+    app.wsgi_app = RolecallMiddleware(app.wsgi_app, app.kit, prefix="/rooms")
+    token = app.kit.create_session().generate_token()
+    with pytest.raises(RuntimeError, match="no grant"):
+        status(app, "/x", token)

@@ -549,7 +549,7 @@ def test_the_current_grant_is_that_of_the_request(kit, session):
     assert isinstance(seen[0], Grant)
 
 
-@pytest.mark.parametrize("environ", [{}, {"rolecall.grant": None}])
+@pytest.mark.parametrize("environ", [{}, {"rolecall.grant": None}, {"rolecall.grant": "of a middleware"}])
 def test_there_is_no_grant_where_no_token_was_asked_for(environ):
     with pytest.raises(RuntimeError, match="current_grant needs an app behind require_role"):
         current_grant(environ)
@@ -562,7 +562,8 @@ def test_a_guarded_app_gets_the_environment_itself(kit, session, room):
     require_token(kit=kit)(room)(environ, lambda status, headers: None)
     assert room.requests == [environ]
     assert room.requests[0] is environ
-    assert {**before, "rolecall.grant": current_grant(environ)} == environ
+    grant = current_grant(environ)
+    assert {**before, "rolecall.grant": grant, "rolecall.admitted": grant} == environ
 
 
 # -- the app notices nothing -----------------------------------------------------------------------

@@ -10,6 +10,8 @@ from .messages import MAX_BODY
 
 #: Where the grant of a request is, in its WSGI environment: that is a request's own.
 GRANT: Final = "rolecall.grant"
+#: The same, once a guard has let the request in: session, role and policies are looked at.
+ADMITTED: Final = "rolecall.admitted"
 #: Where the header is that holds a token.
 AUTHORIZATION: Final = "HTTP_AUTHORIZATION"
 #: Where the kit is that guards without one of their own ask.
