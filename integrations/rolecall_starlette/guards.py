@@ -139,11 +139,11 @@ class Guard:
             if connection is None:
                 # An ASGI app that is a function; or nothing that has a token.
                 return await GuardedApp(self, _as_app(endpoint, args))(*args)
-            if _IN_FASTAPI in connection.scope:
-                _refuse_dependency(guarded, connection.scope)
+            scope = connection.scope
+            if _IN_FASTAPI in scope:
+                _refuse_dependency(guarded, scope)
             if isinstance(connection, WebSocket):
                 return await self._serve_websocket(endpoint, connection, args, kwargs)
-            scope = connection.scope
             waiting = self._enter(scope, scope)
             if waiting is not None and (refusal := await waiting) is not None:
                 return starlette_response(refusal)
@@ -175,11 +175,14 @@ class Guard:
         if scope["method"] == "OPTIONS":
             return _ready(options_response(getattr(seen.get("route"), "methods", None)))
         known = self._seen
+        params: Any = seen.get("path_params") or _NO_PARAMS
+        session_id = params.get(self.session_param)
         admitted = admit(
             known[1] if known is not None and known[0] is seen.get("app") else self._engine(seen),
             authorization_of(seen),
             self.requirement,
-            bound_session(self.session_param, seen.get("path_params") or _NO_PARAMS, seen["path"]),
+            # Nearly always text, and there.
+            session_id if type(session_id) is str else bound_session(self.session_param, params, seen["path"]),
             lambda: neutral_request(seen, FRAMEWORK),
         )
         if not isinstance(admitted, Grant):
