@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.middleware.shared_data import SharedDataMiddleware
 from werkzeug.test import Client
 
 import rolecall_flask
@@ -564,6 +566,18 @@ def flask_class_guarded_too_late(kit):
     return app
 
 
+def flask_cache_above_the_guard(kit):
+    app = flask_with_a_kit(kit)
+
+    @app.get("/x")
+    @functools.cache
+    @rolecall_flask.require_role("moderator")
+    def x():
+        return ""
+
+    return app
+
+
 def flask_session_param_that_is_not_there(kit):
     app = flask_with_a_kit(kit)
     app.get("/x")(rolecall_flask.require_token(session_param="room")(lambda: ""))
@@ -723,6 +737,7 @@ MISTAKES = [
     (flask_without_a_kit, "no_kit"),
     (flask_with_two_kits, "no_kit"),
     (flask_class_guarded_in_part, "guarded_in_part"),
+    (flask_cache_above_the_guard, "cached_above_guard"),
     (starlette_session_param_that_is_not_there, "no_session_param"),
     (starlette_without_a_kit, "no_kit"),
     (starlette_kit_outside_of_the_app_that_is_mounted, "no_kit"),
@@ -1028,3 +1043,51 @@ def test_the_app_in_the_folder_goes_before_an_installed_module_of_its_name(folde
 def test_public_may_mark_an_app_that_nobody_knows():
     files = public(StaticFiles(directory=Path(__file__).parent))
     assert required(Starlette(routes=[Mount("/files", app=files)])) == {"any /files/…": "public"}
+
+
+# -- what a guard does not reach --------------------------------------------------------------------
+
+
+def test_a_host_is_no_part_of_the_path_that_a_wsgi_guard_covers(kit):
+    inner = flask.Flask("hosts", static_folder=None, subdomain_matching=True)
+    inner.config["SERVER_NAME"] = "school.example"
+    inner.add_url_rule("/users", "users", lambda: "open", subdomain="admin")
+    guarded = rolecall_wsgi.require_role("moderator", prefixes=["/admin"])(inner)
+    app = rolecall_wsgi.RolecallMiddleware(guarded, kit)
+    assert required(app) == {"GET //admin/users": "OPEN"}
+    assert Client(app).get("/users", base_url="http://admin.school.example").status_code == 200
+
+
+def test_files_that_a_middleware_serves_are_open(kit, tmp_path):
+    (tmp_path / "secret.txt").write_text("open")
+    inner = flask_with_a_kit(kit)
+    inner.add_url_rule("/x", "x", lambda: "in")
+    rolecall_flask.protect(inner)
+    app = SharedDataMiddleware(inner, {"/files": str(tmp_path)})
+    assert [access for path, access in required(app).items() if "/files" in path] == ["OPEN"]
+    with Client(app).get("/files/secret.txt") as answer:
+        assert answer.text == "open"
+
+
+def test_what_wraps_a_view_of_the_kit_is_not_the_kits_own(kit):
+    app = flask_with_a_kit(kit)
+    own = app.view_functions["rolecall.sessions"]
+    app.add_url_rule("/x", "x", functools.wraps(own)(lambda: "in"))
+    rolecall_flask.protect(app)
+    assert required(app) == {"GET /x": "token"}
+    assert Client(app).get("/x").status_code == 401
+
+
+def test_a_class_that_dispatches_by_its_own_rules_is_not_opened_by_a_method(kit):
+    class Own(View):
+        @rolecall_flask.public
+        def get(self):
+            return "open"
+
+        def dispatch_request(self):
+            return "in"
+
+    app = flask_with_a_kit(kit)
+    app.add_url_rule("/x", view_func=Own.as_view("x"))
+    rolecall_flask.protect(app)
+    assert Client(app).get("/x").status_code == 401

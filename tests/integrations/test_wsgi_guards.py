@@ -949,3 +949,42 @@ def test_a_whole_app_may_be_marked_as_public_and_answers_as_before(kit):
     app = public(bottle_app())
     assert [line.requires for line in routes_of(app)] == ["public"]
     assert [line.requires for line in routes_of(require_token(kit=kit)(app))] == ["token"]
+
+
+# -- ways around a guard that were once open -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "prefixes",
+    [
+        ["/rooms/{session_id}", "/rooms/{other}/copy/{session_id}"],
+        ["/rooms/{session_id}", "/{tenant}/{room}/copy/{session_id}"],
+    ],
+)
+def test_a_path_that_names_two_sessions_lets_nobody_in(kit, room, session, prefixes):
+    app = require_role("moderator", kit=kit, prefixes=prefixes)(room)
+    token, other = session.generate_token("moderator"), kit.create_session()
+    assert ask(app, f"/rooms/{other.session_id}/copy/{session.session_id}", token).status_code == 400
+    assert ask(app, f"/rooms/{session.session_id}/copy/{session.session_id}", token).status_code == 200
+    assert len(room.requests) == 1
+
+
+@pytest.mark.parametrize("hidden", ["%2e%2e", ".%2e", "%2e%2e/%2e", ".\xff."])
+def test_a_session_that_hides_behind_dots_lets_nobody_in(kit, room, session, hidden):
+    app = require_token(kit=kit, prefixes=["/rooms/{session_id}"])(room)
+    other = kit.create_session().session_id
+    path = f"/rooms/{session.session_id}/{hidden}/{other}"
+    assert ask(app, path, session.generate_token()).status_code == 400
+    assert room.requests == []
+
+
+def test_a_middleware_within_a_guard_does_not_widen_what_policies_left(make_kit):
+    class Quiet:
+        @hookimpl
+        def rolecall_vote_access(self, request):
+            return Allow(max_role="subscriber")
+
+    kit, room = make_kit(plugins=[Quiet()]), Room()
+    app = protect(RolecallMiddleware(room, kit), require_token(kit=kit))
+    token = kit.create_session().generate_token("moderator")
+    assert ask(app, "/", token).text == "subscriber"
