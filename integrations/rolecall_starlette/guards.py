@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial, wraps
-from typing import Any, TypeVar, cast, overload
+from typing import Any, Final, TypeVar, cast, overload
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -45,6 +45,8 @@ from .translation import FRAMEWORK, starlette_response
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | BaseRoute)
 
+# Marks what awaits an endpoint behind a guard.
+_GUARDS: Final = "rolecall_guards"
 _NO_PARAMS: Mapping[str, Any] = {}
 # What FastAPI puts into the scope before it runs dependencies and endpoint.
 _IN_FASTAPI = "fastapi_inner_astack"
@@ -122,6 +124,7 @@ class Guard:
             return guard.serve(run, self.scope, self.receive, self.send).__await__()
 
         setattr(endpoint, "__await__", __await__)
+        _watch_subclasses(endpoint)
         mark_guarded(endpoint, self)
         return endpoint
 
@@ -326,6 +329,27 @@ def _as_routed(scope: Scope, routes: Sequence[BaseRoute]) -> Scope:
             return seen
         partly = partly or seen
     return scope if partly is None else partly
+
+
+def _watch_subclasses(endpoint: type[Any]) -> None:
+    """Stop a subclass in which another way to await stands before the guarded one, so that the guard is lost."""
+    own = vars(endpoint).get("__init_subclass__")
+    guarded = vars(endpoint)["__await__"]
+
+    def __init_subclass__(cls: type[Any], /, **kwargs: Any) -> None:  # noqa: N807
+        if own is None:
+            super(endpoint, cls).__init_subclass__(**kwargs)
+        else:
+            own.__get__(None, cls)(**kwargs)
+        first = next(vars(base)["__await__"] for base in cls.__mro__ if "__await__" in vars(base))
+        if first is not guarded and not hasattr(first, _GUARDS):
+            raise ConfigurationError(
+                f"{cls.__name__} awaits by {first.__qualname__}, which stands before the guard of {endpoint.__name__}; "
+                f"put {endpoint.__name__} first among its bases, or guard {cls.__name__} itself"
+            )
+
+    setattr(guarded, _GUARDS, True)
+    setattr(endpoint, "__init_subclass__", classmethod(__init_subclass__))
 
 
 class _Awaiting:

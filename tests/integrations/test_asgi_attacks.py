@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.applications import Starlette
-from starlette.endpoints import WebSocketEndpoint
+from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route, Router, WebSocketRoute
@@ -270,3 +270,30 @@ def test_a_kit_that_an_app_names_anew_is_the_one_that_verifies(make_kit):
         tokens = kit.create_session().generate_token(), other.create_session().generate_token()
         statuses = [client.get("/", headers={"Authorization": f"Bearer {token}"}).status_code for token in tokens]
         assert statuses == [200, 401]
+
+
+class Timed:
+    """Awaits by itself."""
+
+    def __await__(self):
+        return self.dispatch().__await__()
+
+
+def guarded_class():
+    @require_token
+    class Guarded(HTTPEndpoint):
+        async def get(self, request):
+            return PlainTextResponse("in")
+
+    return Guarded
+
+
+def test_a_subclass_that_awaits_by_itself_before_the_guard_is_refused():
+    with pytest.raises(ConfigurationError, match="stands before the guard of Guarded"):
+        type("Sub", (Timed, guarded_class()), {})
+
+
+def test_other_subclasses_are_as_they_were():
+    first, second = guarded_class(), guarded_class()
+    for bases in ((first,), (first, Timed), (first, second), (type("Middle", (first,), {}), Timed)):
+        assert type("Sub", bases, {}).__await__ is first.__await__
