@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rolecall import Limit, Rolecall, Web, hookimpl
 from rolecall.driver import drive
 from rolecall.errors import CredentialTooLarge, CsrfFailed, MalformedCredential, MissingCredential, RolecallError
+from rolecall.formats.opentok import OpenTokFormat
 from rolecall.http.credentials import bearer_token
 from rolecall.http.endpoints import ROUTES
 from rolecall.http.messages import Request, Response
@@ -754,3 +755,25 @@ def test_the_longest_token_that_is_set_fits_what_browsers_keep(web_kit, path):
 
 def test_every_refusal_of_a_credential_is_an_error_of_the_kit():
     assert all(issubclass(error, RolecallError) for error in (MissingCredential, MalformedCredential, CsrfFailed))
+
+
+def test_two_headers_in_one_are_refused_though_a_plugins_format_would_take_them(make_kit):
+    class Lenient(OpenTokFormat):
+        __slots__ = ()
+
+        def verify(self, token, now):
+            return super().verify(token.partition(b",")[0], now)
+
+    class Plugin:
+        @hookimpl
+        def rolecall_register_formats(self):
+            return {"lenient": Lenient}
+
+    kit = make_kit(plugins=[Plugin()], format="lenient", accept=["lenient"])
+    token = kit.create_session().generate_token()
+    request = Request("GET", "/")
+    entered = [
+        admit(kit.engine, f"Bearer {sent}", ANY_TOKEN, None, lambda: request) for sent in (token, f"{token},{token}")
+    ]
+    assert isinstance(entered[0], Grant)
+    assert drive(entered[1]).status == 400

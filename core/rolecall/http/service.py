@@ -68,8 +68,9 @@ def admit(
     if not engine.decides_at_once:
         return admission(engine, request(), requirement, session_id)
     try:
-        if authorization is not None and authorization.startswith("Bearer "):
-            # As nearly every client writes it; whatever is odd about it shows when it is refused.
+        if authorization is not None and authorization.startswith("Bearer ") and "," not in authorization:
+            # As nearly every client writes it; whatever else is odd about it shows when it is refused. A comma joins
+            # two headers, and is no plugin's format to allow.
             return engine.check_token(authorization[7:], requirement, session_id)
         return engine.check_token(bearer_of(authorization), requirement, session_id)
     except RolecallError as error:
