@@ -36,7 +36,7 @@ from .jws import MAX_TOKEN_LENGTH, raw_token
 from .plugins import Implementation, Plugins
 from .policy import Allow, earliest_expiry, narrowed_capabilities, narrowed_role, outlived, replaced_data
 from .roles import Requirement, RoleTable
-from .sessions import SessionIds, SessionRecord, check_properties
+from .sessions import SessionIds, SessionRecord, check_archives, check_properties
 from .stores import Store
 from .tokens import ClaimRules, ExpireTime, Grant, TokenOptions, check_options
 
@@ -203,11 +203,23 @@ class Engine:
         self.decides_at_once = not state.plugins.vote_access and not state.trace_log and state.web.header_alone
 
     async def create_session(
-        self, location: object, media_mode: object, archive_mode: object, e2ee: object, call: Call = OWN_CODE
+        self,
+        location: object,
+        media_mode: object,
+        archive_mode: object,
+        e2ee: object,
+        api_key: str | None = None,
+        archive_name: object = None,
+        archive_resolution: object = None,
+        call: Call = OWN_CODE,
     ) -> SessionRecord:
         call = self._traced(call)
         try:
-            record = await self._create_session(location, media_mode, archive_mode, e2ee, call)
+            place, media, archive, encrypted = check_properties(location, media_mode, archive_mode, e2ee)
+            archives = check_archives(archive, archive_name, archive_resolution)
+            owner = self.state.session_ids.issuer(api_key)
+            request = SessionRequest(place, media, archive, encrypted, None, call.http, owner, *archives)
+            record = await self._create_session(request, call)
         except RolecallError as error:
             self._log_trace("session", call, error)
             await self._tell("session_refused", call, code=error.code)
@@ -368,21 +380,19 @@ class Engine:
         """Tell the plugins that somebody came with a token, and was refused."""
         await self._tell("access_refused", call, session_id=session_id, code=error.code)
 
-    async def _create_session(
-        self, location: object, media_mode: object, archive_mode: object, e2ee: object, call: Call
-    ) -> SessionRecord:
+    async def _create_session(self, request: SessionRequest, call: Call) -> SessionRecord:
         state = self.state
-        properties = check_properties(location, media_mode, archive_mode, e2ee)
         if call.http is not None or call.trace is not None or state.plugins.vote_session:
             await self._identify(call)
-            request = SessionRequest(*properties, actor=call.actor, http=call.http)
+            request = request._replace(actor=call.actor)
             await self._vote(state.plugins.vote_session, request, call)
-        place, media, archive, encrypted = properties
-        session_id = await self._provided_session(SessionRequest(*properties, actor=call.actor, http=call.http))
+        session_id = await self._provided_session(request)
         now = state.clock()
         if session_id is None:
-            session_id = state.session_ids.make(place, media, now)
-        record = SessionRecord(session_id, place, media, archive, encrypted, now)
+            session_id = state.session_ids.make(request.location, request.media_mode, now, request.api_key)
+        record = SessionRecord(
+            session_id, request.location, request.media_mode, request.archive_mode, request.e2ee, now
+        )
         if self._writes_inline:
             state.store.add_session(record)
         else:
@@ -396,12 +406,14 @@ class Engine:
             return None
         session_id = await voting.provide_session(state.plugins.create_session, request, self._driver, state.deadline)
         if session_id is not None:
+            problem = ""
             try:
-                state.session_ids.check(session_id)
+                if state.session_ids.check(session_id) != request.api_key:
+                    problem = "it is of another project"
             except InvalidSessionId as error:
-                raise PolicyFault(f"a plugin created a session that is not of this kit: {error}").at(
-                    "session"
-                ) from None
+                problem = str(error)
+            if problem:
+                raise PolicyFault(f"a plugin created a session that is not of this kit: {problem}").at("session")
         return session_id
 
     async def _decide_token(
@@ -524,11 +536,13 @@ class Engine:
             for name in TOKEN_STEPS[: TOKEN_STEPS.index(failed) if failed in TOKEN_STEPS else len(TOKEN_STEPS)]:
                 trace.ok(name)
             raise
+        ids = self.state.session_ids
+        api_key = ids.check(grant.session_id) if ids.accepts(grant.session_id) else self.state.api_key
         details = (
             "T1" if token.startswith("T1==") else "JWT",
             f"application {application}"
             if (application := grant.claims.get("application_id"))
-            else f"API key {self.state.api_key}",
+            else f"API key {api_key}",
             "fits the content",
             f"{grant.role}, until {moment(grant.expires_at)}, token id {grant.token_id}",
         )

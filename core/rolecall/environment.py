@@ -38,6 +38,8 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         options["web"] = _web(environ["ROLECALL_ORIGINS"])
     if environ.get("ROLECALL_TRACE"):
         options["trace"] = _switch("ROLECALL_TRACE", environ["ROLECALL_TRACE"])
+    if environ.get("ROLECALL_PROJECTS"):
+        options["projects"] = _object("ROLECALL_PROJECTS", environ["ROLECALL_PROJECTS"])
     configs = {name.removeprefix(_PLUGIN): text for name, text in environ.items() if name.startswith(_PLUGIN)}
     if configs:
         options["plugin_config"] = {name: _object(_PLUGIN + name, text) for name, text in configs.items() if text}

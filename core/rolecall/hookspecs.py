@@ -58,6 +58,9 @@ class SessionRequest(NamedTuple):
 
     :param actor: who asks, from :func:`rolecall_identify`; None if nobody was identified.
     :param http: the request from outside; None for a call in the server's own code, which is trusted.
+    :param api_key: the project, or the application, that it is for.
+    :param archive_name: what its archives are to be called; the kit does not keep it.
+    :param archive_resolution: in which size they are to be recorded, such as ``"1280x720"``; it is not kept either.
     """
 
     location: str | None
@@ -66,6 +69,9 @@ class SessionRequest(NamedTuple):
     e2ee: bool
     actor: Actor | None = None
     http: Request | None = None
+    api_key: str = ""
+    archive_name: str | None = None
+    archive_resolution: str | None = None
 
 
 class TokenRequest(NamedTuple):

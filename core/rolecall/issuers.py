@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from .errors import ConfigurationError, InvalidKey, kind
@@ -45,15 +46,36 @@ def credentials_of(
     return project, application
 
 
-def _project(api_key: object, api_secret: object) -> Issuer:
+def further_projects(projects: object, first: Issuer | None) -> tuple[Issuer, ...]:
+    """The projects that a kit has beside its first one.
+
+    :param projects: the API secret of each, by its API key.
+    :raises ConfigurationError: for one that is wrong, or there already.
+    """
+    try:
+        if not isinstance(projects, Mapping):
+            raise ConfigurationError(f"projects is {kind(projects)}; expected a mapping from API keys to API secrets")
+        if projects and first is None:
+            raise ConfigurationError("projects are those beside the first: name that one with api_key and api_secret")
+        found = []
+        for number, api_key in enumerate(projects, 1):
+            if first is not None and api_key == first.id:
+                raise ConfigurationError("projects names the kit's own api_key, too; leave it out there")
+            found.append(_project(api_key, projects[api_key], f"projects, number {number}: "))
+    finally:
+        del projects  # whatever is raised, no frame of its traceback holds them
+    return tuple(found)
+
+
+def _project(api_key: object, api_secret: object, whose: str = "") -> Issuer:
     problem = "the project's api_secret is missing" if api_secret is None else problem_with(api_secret)
     key = None if problem else Key(api_secret)  # type: ignore[arg-type]
     del api_secret  # whatever is raised below, no frame of its traceback holds it
     if key is None:
-        raise InvalidKey(problem)
+        raise InvalidKey(f"{whose}{problem}")
     if not isinstance(api_key, str) or not re.fullmatch(_API_KEY, api_key):
         raise ConfigurationError(
-            f"api_key is {kind(api_key)}; expected a string of 1 to 64 letters, digits and '-', "
+            f"{whose}api_key is {kind(api_key)}; expected a string of 1 to 64 letters, digits and '-', "
             'even where the key is a number: api_key="123456"'
         )
     refuse_published(key)

@@ -18,7 +18,7 @@ from .formats import FORMATS, Format, find_format
 from .http.credentials import Credentials
 from .http.messages import Request
 from .http.web import Web
-from .issuers import Issuer, credentials_of
+from .issuers import Issuer, credentials_of, further_projects
 from .keys import KeyRing
 from .loading import checked_names, installed, passed
 from .plugins import PluginInfo, Plugins
@@ -44,6 +44,8 @@ class Rolecall:
     :param application_id: the id of an application of the newer Vonage service, for tokens of the format ``vonage``;
         instead of key and secret, or beside them.
     :param private_key: the application's private key: PEM text, or the path of a file with it.
+    :param projects: further projects that the kit serves: the API secret of each, by its API key. A session is the first
+        one's unless it is created for another, and its tokens are of its project.
     :param store: where sessions are kept: ``memory://``, ``sqlite:///file.db``, or a :class:`~rolecall.stores.Store`.
     :param plugins: the app's policies: instances, modules, or the names of either (``"package.module:object"``); see
         :mod:`rolecall.hookspecs`.
@@ -69,6 +71,7 @@ class Rolecall:
         *,
         application_id: str | None = None,
         private_key: str | bytes | os.PathLike[str] | None = None,
+        projects: Mapping[str, str | bytes] = MappingProxyType({}),
         store: str | Store = "memory://",
         plugins: Iterable[object] = (),
         entry_points: bool | Collection[str] = True,
@@ -84,8 +87,9 @@ class Rolecall:
     ) -> None:
         try:
             project, application = credentials_of(api_key, api_secret, application_id, private_key)
+            further = further_projects(projects, project)
         finally:
-            del api_secret, private_key  # whatever is raised, no frame of its traceback holds them
+            del api_secret, private_key, projects  # whatever is raised, no frame of its traceback holds them
         own = project or application
         assert own is not None
         _check_leeway(leeway)
@@ -98,12 +102,15 @@ class Rolecall:
         blocked = checked_names(blocked_plugins)
         loaded = Plugins([*passed(plugins), *installed(entry_points, blocked)], blocked)
         roles = _roles(loaded)
-        formats = _formats(loaded, format, accept, project, application, ClaimRules(roles, leeway))
+        session_ids = SessionIds(own, *further)
+        formats = _formats(
+            loaded, format, accept, (project, *further), application, ClaimRules(roles, leeway), session_ids
+        )
         self._api_key = own.id
         self._plugin_config = _frozen_config(plugin_config)
         self._state = State(
             api_key=own.id,
-            session_ids=SessionIds(own.id, own.key),
+            session_ids=session_ids,
             roles=roles,
             rules=ClaimRules(roles, leeway),
             mint=formats[0],
@@ -132,7 +139,8 @@ class Rolecall:
     def from_env(cls: type[_Kit], environ: Mapping[str, str] | None = None, **options: Any) -> _Kit:
         """A kit with ``ROLECALL_API_KEY``, ``ROLECALL_API_SECRET``, and whatever else of the environment is set.
 
-        ``ROLECALL_APPLICATION_ID`` and ``ROLECALL_PRIVATE_KEY`` (PEM text or a path) may stand beside or for these;
+        ``ROLECALL_APPLICATION_ID`` and ``ROLECALL_PRIVATE_KEY`` (PEM text or a path) may stand beside or for these,
+        ``ROLECALL_PROJECTS`` (a JSON object, from API keys to API secrets) beside them;
         ``ROLECALL_STORE``, ``ROLECALL_PLUGINS`` (names, separated by commas), ``ROLECALL_ENTRY_POINTS`` (``all``,
         ``none``, or names), ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's
         configuration, as a JSON object), ``ROLECALL_ORIGINS`` (separated by commas; see :class:`Web`) and
@@ -157,7 +165,7 @@ class Rolecall:
 
     @property
     def api_key(self) -> str:
-        """The project's API key."""
+        """The API key of the project; of several, of the first."""
         return self._api_key
 
     @property
@@ -180,6 +188,10 @@ class Rolecall:
         media_mode: str = MediaMode.RELAYED,
         archive_mode: str = ArchiveMode.MANUAL,
         e2ee: bool = False,
+        *,
+        api_key: str | None = None,
+        archive_name: str | None = None,
+        archive_resolution: str | None = None,
     ) -> Session:
         """Create a session. It is durable when this returns.
 
@@ -187,10 +199,19 @@ class Rolecall:
         :param media_mode: ``"relayed"`` or ``"routed"``.
         :param archive_mode: ``"manual"``, or ``"always"`` (needs ``"routed"``).
         :param e2ee: encrypt media from end to end (needs ``"routed"``).
+        :param api_key: the project that it is for; the kit's first one unless given.
+        :param archive_name: what its archives are called, 1 to 80 characters (needs ``archive_mode="always"``). This
+            and the next are shown to policies, and passed on where a plugin creates the session at a service; the kit
+            does not keep them.
+        :param archive_resolution: in which size they are recorded, such as ``"1280x720"``.
         :raises InvalidSessionOption: for a property that does not exist, or does not go with the others.
         :raises PolicyDenied: if a policy denies.
         """
-        record = drive(self.engine.create_session(location, media_mode, archive_mode, e2ee))
+        record = drive(
+            self.engine.create_session(
+                location, media_mode, archive_mode, e2ee, api_key, archive_name, archive_resolution
+            )
+        )
         return Session(**record_fields(record), kit=self)
 
     def get_session(self, session_id: str) -> Session:
@@ -312,9 +333,15 @@ class AsyncRolecall:
         media_mode: str = MediaMode.RELAYED,
         archive_mode: str = ArchiveMode.MANUAL,
         e2ee: bool = False,
+        *,
+        api_key: str | None = None,
+        archive_name: str | None = None,
+        archive_resolution: str | None = None,
     ) -> AsyncSession:
         """See :meth:`Rolecall.create_session`."""
-        record = await self.engine.create_session(location, media_mode, archive_mode, e2ee)
+        record = await self.engine.create_session(
+            location, media_mode, archive_mode, e2ee, api_key, archive_name, archive_resolution
+        )
         return AsyncSession(**record_fields(record), kit=self)
 
     async def get_session(self, session_id: str) -> AsyncSession:
@@ -388,18 +415,19 @@ def _formats(
     plugins: Plugins,
     minted: str | None,
     accepted: Iterable[str] | None,
-    project: Issuer | None,
+    projects: tuple[Issuer | None, ...],
     application: Issuer | None,
     rules: ClaimRules,
+    session_ids: SessionIds,
 ) -> tuple[Format, ...]:
     """The format that is minted, and then all that are accepted, in the order in which they are asked."""
     registered = _registered(plugins, "rolecall_register_formats", FORMATS)
     if minted is None:
-        minted = "opentok" if project is not None else "vonage"
+        minted = "opentok" if projects[0] is not None else "vonage"
     find_format(minted, registered)
     if accepted is None:
         # The one that can be told by its header comes first.
-        accepted = [*(["vonage"] if application else []), *(["opentok", "t1"] if project else [])]
+        accepted = [*(["vonage"] if application else []), *(["opentok", "t1"] if projects[0] else [])]
         accepted += [] if minted in accepted else [minted]
     if isinstance(accepted, str) or not isinstance(accepted, Iterable):
         raise ConfigurationError(f"accept is {shown(accepted)}; expected a list of formats")
@@ -407,17 +435,32 @@ def _formats(
     # An RS256 header tells it apart, where "opentok" takes every JWT to be its own.
     for name in sorted(accepted, key=lambda name: name != "vonage"):
         make = find_format(name, registered)
-        issuer = application if name == "vonage" else project
-        if issuer is None:
+        issuers = [issuer for issuer in ((application,) if name == "vonage" else projects) if issuer is not None]
+        if not issuers:
             needed = "an application_id and a private_key" if name == "vonage" else "an api_key and an api_secret"
             raise ConfigurationError(f"the format {name!r} needs {needed}")
-        formats[name] = make(issuer.id, KeyRing([issuer.key]), rules)
+        made = [make(issuer.id, KeyRing([issuer.key]), rules) for issuer in issuers]
+        formats[name] = made[0] if len(projects) == 1 else _of_projects(name, make, made, projects, session_ids)
+    if minted == "vonage" and len(projects) > 1:
+        raise ConfigurationError("the format 'vonage' mints for one application alone; leave out projects")
     if minted not in formats:
         raise ConfigurationError(
             f"accept is {', '.join(formats) or 'empty'}, without the format {shown(minted)} that the kit mints; "
             "it could not verify its own tokens"
         )
     return formats[minted], *formats.values()
+
+
+def _of_projects(
+    name: str, make: Any, made: list[Format], projects: tuple[Issuer | None, ...], session_ids: SessionIds
+) -> Format:
+    """One format for several projects, of ``made`` for each; an application's is for the first alone."""
+    from .formats.projects import ProjectsFormat  # most kits have one project
+
+    if name not in FORMATS:
+        raise ConfigurationError(f"the format {name!r} is a plugin's, which serves one project; leave out projects")
+    by_project = {project.id: one for project, one in zip(projects, made, strict=False) if project is not None}
+    return ProjectsFormat(by_project, session_ids, make.issuer_of)
 
 
 def _registered(plugins: Plugins, hook: str, taken: Collection[str]) -> dict[str, Any]:

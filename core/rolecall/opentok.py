@@ -40,6 +40,7 @@ from .errors import (
 )
 from .formats.t1 import T1Format
 from .hookspecs import SessionRequest, blocking, hookimpl
+from .issuers import Issuer
 from .keys import Key, problem_with
 from .kit import Rolecall
 from .sessions import MAX_SESSION_ID_LENGTH, MediaMode, SessionIds
@@ -523,7 +524,7 @@ def _is_secret_of(kit: Rolecall, api_secret: object) -> bool:
     if problem_with(api_secret):
         return False
     key = Key(api_secret)  # type: ignore[arg-type]
-    return SessionIds(kit.api_key, key).accepts(state.session_ids.make(None, MediaMode.RELAYED, state.clock()))
+    return SessionIds(Issuer(kit.api_key, key)).accepts(state.session_ids.make(None, MediaMode.RELAYED, state.clock()))
 
 
 def _engine_minting(kit: Rolecall, *, jwt: bool) -> Engine | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from . import base64url
 from .errors import InvalidSessionId, InvalidSessionOption, shown
+from .issuers import Issuer
 from .keys import Key
 from .roles import Role
 from .tokens import ExpireTime
@@ -130,6 +131,28 @@ def check_properties(
     return _location(location), media, archive, e2ee
 
 
+#: The sizes in which a session's archives may be recorded, in pixels.
+ARCHIVE_RESOLUTIONS: Final = ("640x480", "480x640", "1280x720", "720x1280", "1920x1080", "1080x1920")
+MAX_ARCHIVE_NAME: Final = 80
+
+
+def check_archives(mode: ArchiveMode, name: object, resolution: object) -> tuple[str | None, str | None]:
+    """What the archives of a session are to be called, and in which size recorded, validated.
+
+    :raises InvalidSessionOption: says which of the two, and what was expected.
+    """
+    for option, value in (("archive_name", name), ("archive_resolution", resolution)):
+        if value is not None and mode is not ArchiveMode.ALWAYS:
+            raise InvalidSessionOption(f"{option} needs archive_mode 'always': others begin without any archive")
+    if name is not None and not (isinstance(name, str) and 1 <= len(name) <= MAX_ARCHIVE_NAME):
+        raise InvalidSessionOption(f"archive_name is {shown(name)}; expected 1 to {MAX_ARCHIVE_NAME} characters")
+    if resolution is not None and resolution not in ARCHIVE_RESOLUTIONS:
+        raise InvalidSessionOption(
+            f"archive_resolution is {shown(resolution)}; expected one of {', '.join(ARCHIVE_RESOLUTIONS)}"
+        )
+    return name, resolution
+
+
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
@@ -166,25 +189,42 @@ class SessionIds:
 
     An id is ``1_`` (relayed) or ``2_`` (routed) and the base64url of ``1~key~location~milliseconds~random~media~~``.
     Its random part ends in a tag: HMAC-SHA256 over all the rest of the id, with a key derived from the API secret.
+
+    :param issuers: those whose ids they are; a session is the first one's unless it is said otherwise.
     """
 
-    __slots__ = ("_api_key", "_remembered", "_tag_key")
+    __slots__ = ("_first", "_remembered", "_tag_keys")
 
-    def __init__(self, api_key: str, key: Key) -> None:
-        self._api_key = api_key
-        self._tag_key = Key(key.derive("session ids"))
-        self._remembered: set[str] = set()
+    def __init__(self, *issuers: Issuer) -> None:
+        self._first = issuers[0].id
+        self._tag_keys = {issuer.id: Key(issuer.key.derive("session ids")) for issuer in issuers}
+        self._remembered: dict[str, str] = {}
 
-    def make(self, location: str | None, media_mode: MediaMode, now: float) -> str:
-        """A new id for a session created at ``now`` (Unix seconds)."""
+    def make(self, location: str | None, media_mode: MediaMode, now: float, api_key: str | None = None) -> str:
+        """A new id for a session created at ``now`` (Unix seconds).
+
+        :param api_key: whose it is; the first one's unless given.
+        """
+        owner = self.issuer(api_key)
         prefix, media = _MEDIA_MARKS[media_mode]
-        head = f"1~{self._api_key}~{location or ''}~{int(now * 1000)}"
+        head = f"1~{owner}~{location or ''}~{int(now * 1000)}"
         random, tail = _base32(os.urandom(10)), f"~{media}~~"
-        text = f"{head}~rc{random}{self._tag(prefix + head, random, tail)}{tail}"
+        text = f"{head}~rc{random}{self._tag(owner, prefix + head, random, tail)}{tail}"
         return prefix + base64url.encode(text.encode("ascii")).decode("ascii")
 
-    def check(self, session_id: object) -> None:
-        """Accept an id that this kit made, and one for its API key that another service made (it has no tag).
+    def issuer(self, api_key: str | None) -> str:
+        """``api_key`` if sessions can be created for it; the first one's where it is None.
+
+        :raises InvalidSessionOption: for another.
+        """
+        if api_key is None:
+            return self._first
+        if not isinstance(api_key, str) or api_key not in self._tag_keys:
+            raise InvalidSessionOption(f"api_key is {shown(api_key)}; expected one of {', '.join(self._tag_keys)}")
+        return api_key
+
+    def check(self, session_id: object) -> str:
+        """The API key of an id that this kit made, or that another service made for the same key (it has no tag).
 
         :raises InvalidSessionId: for an id that is malformed, for another API key, or made up.
         """
@@ -192,12 +232,14 @@ class SessionIds:
             raise InvalidSessionId(
                 f"session_id is {shown(session_id)}; expected a string, as create_session(…).session_id gives"
             )
-        if session_id in self._remembered:
-            return
-        self._examine(session_id)
+        owner = self._remembered.get(session_id)
+        if owner is not None:
+            return owner
+        owner = self._examine(session_id)
         if len(self._remembered) >= _MAX_REMEMBERED:
             self._remembered.clear()
-        self._remembered.add(session_id)
+        self._remembered[session_id] = owner
+        return owner
 
     def accepts(self, session_id: object) -> bool:
         """Whether :meth:`check` accepts the id."""
@@ -207,24 +249,24 @@ class SessionIds:
             return False
         return True
 
-    def _examine(self, session_id: str) -> None:
+    def _examine(self, session_id: str) -> str:
         text = _decoded(session_id)
         api_key = text.split("~", 2)[1]
-        if api_key != self._api_key:
+        if api_key not in self._tag_keys:
             raise InvalidSessionId(
                 f"session_id belongs to another API key, {shown(api_key)}; "
-                f"this kit's is {self._api_key!r}: sessions and tokens need the same project's key and secret"
+                f"this kit's is {self._first!r}: sessions and tokens need the same project's key and secret"
             )
         marked = _TAGGED.search(text)
-        if marked is None:
-            return
-        random, tag = marked.groups()
-        genuine = compare_digest(tag, self._tag(session_id[:2] + text[: marked.start()], random, text[marked.end() :]))
-        if not genuine:
-            raise InvalidSessionId("session_id was not made by this kit: its tag does not fit")
+        if marked is not None:
+            random, tag = marked.groups()
+            head, tail = session_id[:2] + text[: marked.start()], text[marked.end() :]
+            if not compare_digest(tag, self._tag(api_key, head, random, tail)):
+                raise InvalidSessionId("session_id was not made by this kit: its tag does not fit")
+        return api_key
 
-    def _tag(self, head: str, random: str, tail: str) -> str:
-        return _base32(self._tag_key.sign(f"{head}~{random}~{tail}".encode())[:15])
+    def _tag(self, api_key: str, head: str, random: str, tail: str) -> str:
+        return _base32(self._tag_keys[api_key].sign(f"{head}~{random}~{tail}".encode())[:15])
 
 
 _MEDIA_MARKS: Final = {MediaMode.RELAYED: ("1_", "P"), MediaMode.ROUTED: ("2_", "")}

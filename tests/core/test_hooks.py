@@ -330,7 +330,7 @@ def test_a_session_that_was_ended_is_told(audited, audit, session):
 def test_a_session_that_was_refused_is_told_with_who_asked_and_why(audited, audit):
     kit = audited(ADA, CLOSED)
     with pytest.raises(PolicyDenied):
-        drive(kit.engine.create_session(None, "relayed", "manual", False, Call(HTTP)))
+        drive(kit.engine.create_session(None, "relayed", "manual", False, call=Call(HTTP)))
     assert audit.last() == {
         "name": "session_refused",
         "at": NOW,

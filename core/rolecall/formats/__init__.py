@@ -20,8 +20,7 @@ class Format(Protocol):
 
     def __init__(self, api_key: str, keys: KeyRing, rules: ClaimRules) -> None: ...
 
-    @staticmethod
-    def recognizes(token: bytes) -> bool:
+    def recognizes(self, token: bytes) -> bool:
         """Whether ``token`` looks like one of this format; nothing in it is checked yet."""
 
     def mint(self, options: TokenOptions) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import os
 from json import JSONEncoder
 from typing import Any
 
-from .. import jws, strict_json
+from .. import base64url, jws, strict_json
 from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind, shown
 from ..keys import KeyRing
 from ..tokens import SCOPE, ClaimRules, Grant, TokenOptions, wrong_claim
@@ -29,6 +29,15 @@ class OpenTokFormat:
     @staticmethod
     def recognizes(token: bytes) -> bool:
         return not token.startswith(b"T1==")
+
+    @staticmethod
+    def issuer_of(token: bytes) -> str | None:
+        """The API key that ``token`` names, which nothing proves yet; None if it names none."""
+        try:
+            issuer = strict_json.loads(base64url.decode(jws.split(token)[2])).get("iss")
+        except (ValueError, InvalidToken):
+            return None
+        return issuer if isinstance(issuer, str) else None
 
     def mint(self, options: TokenOptions) -> tuple[str, str]:
         random = os.urandom(20)

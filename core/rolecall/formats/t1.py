@@ -41,6 +41,14 @@ class T1Format:
     def recognizes(token: bytes) -> bool:
         return token.startswith(_PREFIX)
 
+    @staticmethod
+    def issuer_of(token: bytes) -> str | None:
+        """The API key that ``token`` names, which nothing proves yet; None if it names none."""
+        try:
+            return open_envelope(token)[0].decode("ascii")
+        except MalformedToken:
+            return None
+
     def mint(self, options: TokenOptions) -> tuple[str, str]:
         fields: list[tuple[str, str | int]] = [
             ("session_id", options.session_id),

@@ -35,6 +35,11 @@ class VonageFormat:
     def recognizes(token: bytes) -> bool:
         return _algorithm(token.partition(b".")[0]) == "RS256"
 
+    @staticmethod
+    def issuer_of(_: bytes) -> str | None:
+        """None: a kit has one application, for its first project."""
+        return None
+
     def mint(self, options: TokenOptions) -> tuple[str, str]:
         token_id = os.urandom(16).hex()
         claims: dict[str, Any] = {

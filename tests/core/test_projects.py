@@ -1,0 +1,227 @@
+"""Several projects in one kit: each session and each token is of one of them, and of no other."""
+
+from __future__ import annotations
+
+import base64
+import json
+from functools import cache
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from rolecall import Rolecall, RolecallError, hookimpl
+from rolecall.errors import (
+    BadSignature,
+    ConfigurationError,
+    InvalidClaim,
+    InvalidKey,
+    InvalidSessionId,
+    InvalidSessionOption,
+    PolicyFault,
+    UnknownKey,
+)
+from rolecall.issuers import Issuer
+from rolecall.keys import Key
+from rolecall.sessions import SessionIds
+
+NOW = 1_795_186_800.0
+FIRST, SECOND = (
+    ("123456", "1234567890abcdef1234567890abcdef1234567890"),
+    ("654321", "second-secret-of-forty-two-characters-x42"),
+)
+THIRD = ("777777", "a-third-secret-that-no-kit-of-this-file-has")
+
+APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
+
+
+@cache
+def private_pem() -> bytes:
+    key = rsa.generate_private_key(65537, 2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def kit_of(first=FIRST, *further, **options) -> Rolecall:
+    return Rolecall(*first, projects=dict(further), clock=lambda: NOW, entry_points=False, **options)
+
+
+@pytest.fixture
+def kit() -> Rolecall:
+    return kit_of(FIRST, SECOND)
+
+
+def key_in(session_id: str) -> str:
+    encoded = session_id[2:]
+    return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode().split("~")[1]
+
+
+@pytest.mark.parametrize("form", ["opentok", "t1"])
+@pytest.mark.parametrize("project", [FIRST, SECOND])
+def test_a_token_is_of_the_project_of_its_session(form, project):
+    kit = kit_of(FIRST, SECOND, format=form)
+    session = kit.create_session(api_key=project[0])
+    token = session.generate_token("moderator", data="name=Ada")
+
+    assert key_in(session.session_id) == project[0]
+    assert kit.verify_token(token, session.session_id).data == "name=Ada"
+    assert kit_of(project).verify_token(token).session_id == session.session_id
+    other = kit_of(FIRST if project is SECOND else SECOND)
+    with pytest.raises((BadSignature, UnknownKey)):
+        other.verify_token(token)
+
+
+def test_a_session_is_of_the_first_project_unless_it_is_said(kit):
+    assert key_in(kit.create_session().session_id) == kit.api_key == FIRST[0]
+
+
+def test_a_session_of_a_project_that_the_kit_has_not_is_refused(kit):
+    with pytest.raises(InvalidSessionOption, match=r"api_key is '777777'; expected one of 123456, 654321"):
+        kit.create_session(api_key=THIRD[0])
+
+
+@pytest.mark.parametrize("form", ["opentok", "t1"])
+def test_a_project_signs_for_no_session_of_another(kit, form):
+    theirs = kit.create_session(api_key=SECOND[0]).session_id
+    alone = kit_of(FIRST, format=form)
+    token = alone.generate_token(alone.create_session().session_id)
+    forged = _with_session(token, theirs, FIRST[1]) if form == "opentok" else None
+    if forged is None:
+        # T1 does not sign whose it is: a kit of the other key, with the first one's secret, mints what it would.
+        forged = kit_of((SECOND[0], FIRST[1]), format="t1").generate_token(
+            SessionIds(Issuer(SECOND[0], Key(FIRST[1]))).make(None, "relayed", NOW)
+        )
+    with pytest.raises((InvalidClaim, BadSignature)):
+        kit.verify_token(forged)
+
+
+def _with_session(token: str, session_id: str, secret: str) -> str:
+    claims = jwt.decode(token, options={"verify_signature": False})
+    return jwt.encode(claims | {"session_id": session_id}, secret, "HS256")
+
+
+def test_one_secret_for_two_projects_does_not_join_them():
+    kit = kit_of(FIRST, (SECOND[0], FIRST[1]), format="t1")
+    token = kit.create_session(api_key=SECOND[0]).generate_token()
+    envelope = base64.b64decode(token[4:]).replace(b"partner_id=654321", b"partner_id=123456")
+    turned = "T1==" + base64.b64encode(envelope).decode()
+    assert kit.verify_token(token)
+    with pytest.raises(InvalidClaim, match="not one of the project"):
+        kit.verify_token(turned)
+
+
+@pytest.mark.parametrize("form", ["opentok", "t1"])
+def test_an_unknown_project_is_refused(kit, form):
+    token = kit_of(THIRD, format=form).create_session().generate_token()
+    with pytest.raises((BadSignature, UnknownKey)):
+        kit.verify_token(token)
+
+
+def test_an_id_of_one_project_has_no_tag_of_another(kit):
+    made_up = SessionIds(Issuer(SECOND[0], Key(FIRST[1]))).make(None, "relayed", NOW)
+    with pytest.raises(InvalidSessionId, match="its tag does not fit"):
+        kit.generate_token(made_up)
+
+
+@pytest.mark.parametrize("token", ["", "..", "a.b.c", "T1==", "T1==AAAA", "e30.e30.", "x" * 8192])
+def test_garbage_is_refused_as_ever(kit, token):
+    with pytest.raises(RolecallError) as caught:
+        kit.verify_token(token)
+    assert caught.value.status == 401
+
+
+def test_the_issuer_is_read_at_the_top_alone(kit):
+    session = kit.create_session()
+    claims = jwt.decode(session.generate_token(), options={"verify_signature": False})
+    token = jwt.encode({"user": {"iss": SECOND[0]}, **claims}, FIRST[1], "HS256")
+    assert kit.verify_token(token).session_id == session.session_id
+
+
+def test_a_plugin_creates_sessions_of_the_project_asked_for_alone():
+    class Elsewhere:
+        @hookimpl
+        def rolecall_create_session(self, request):
+            return kit.engine.state.session_ids.make(None, "relayed", NOW, answered or request.api_key)
+
+    kit = kit_of(FIRST, SECOND, plugins=[Elsewhere()])
+    answered = ""
+    assert key_in(kit.create_session(api_key=SECOND[0]).session_id) == SECOND[0]
+    answered = FIRST[0]
+    with pytest.raises(PolicyFault, match="another project"):
+        kit.create_session(api_key=SECOND[0])
+
+
+def test_the_environment_names_further_projects():
+    environ = {
+        "ROLECALL_API_KEY": FIRST[0],
+        "ROLECALL_API_SECRET": FIRST[1],
+        "ROLECALL_PROJECTS": json.dumps(dict([SECOND])),
+    }
+    kit = Rolecall.from_env(environ, entry_points=False)
+    assert key_in(kit.create_session(api_key=SECOND[0]).session_id) == SECOND[0]
+    for wrong in ("654321=secret", '["654321"]', '{"a":"b","a":"c"}'):
+        with pytest.raises(ConfigurationError, match="ROLECALL_PROJECTS") as caught:
+            Rolecall.from_env(environ | {"ROLECALL_PROJECTS": wrong}, entry_points=False)
+        assert "654321" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("projects", "message"),
+    [
+        ([SECOND], "a mapping from API keys"),
+        ({"654321": "short"}, "projects, number 1: the secret has 5 bytes"),
+        ({SECOND[1]: "654321"}, "projects, number 1: the secret has 6 bytes"),
+        ({654321: SECOND[1]}, "projects, number 1: api_key is of type int"),
+        ({FIRST[0]: SECOND[1]}, "the kit's own api_key"),
+        ({"654321": None}, "projects, number 1: the project's api_secret is missing"),
+    ],
+)
+def test_what_is_no_project_stops_start_up_and_shows_no_secret(projects, message):
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        Rolecall(*FIRST, projects=projects)
+    assert SECOND[1] not in str(caught.value)
+
+
+def test_no_frame_of_a_refusal_holds_a_secret():
+    with pytest.raises(ConfigurationError) as caught:
+        Rolecall(*FIRST, projects={SECOND[0]: SECOND[1], "a b": THIRD[1]})
+    seen, traceback = [], caught.value.__traceback__.tb_next
+    while traceback is not None:
+        seen.append(repr(traceback.tb_frame.f_locals))
+        traceback = traceback.tb_next
+    assert len(seen) >= 3
+    assert not any(secret in "".join(seen) for secret in (FIRST[1], SECOND[1], THIRD[1]))
+
+
+def test_further_projects_need_a_first_one():
+    with pytest.raises(ConfigurationError, match="those beside the first"):
+        Rolecall(projects=dict([SECOND]), application_id=APPLICATION, private_key=private_pem())
+
+
+def test_a_weak_secret_of_a_further_project_is_refused():
+    with pytest.raises(InvalidKey, match="publicly known, or repeats"):
+        kit_of(FIRST, ("654321", "ab" * 20))
+
+
+class TestWithAnApplication:
+    @pytest.fixture
+    def credentials(self):
+        return {"application_id": APPLICATION, "private_key": private_pem()}
+
+    def test_its_tokens_are_for_sessions_of_the_first_project(self, credentials):
+        kit = kit_of(FIRST, SECOND, **credentials)
+        alone = Rolecall(**credentials, clock=lambda: NOW, entry_points=False)
+        first, second = (kit.create_session(api_key=project[0]).session_id for project in (FIRST, SECOND))
+        claims = jwt.decode(
+            alone.generate_token(alone.create_session().session_id), options={"verify_signature": False}
+        )
+        good, bad = (
+            jwt.encode(claims | {"session_id": one}, credentials["private_key"], "RS256") for one in (first, second)
+        )
+        assert kit.verify_token(good).session_id == first
+        with pytest.raises(InvalidClaim):
+            kit.verify_token(bad)
+
+    def test_it_mints_for_no_kit_of_several_projects(self, credentials):
+        with pytest.raises(ConfigurationError, match="one application alone"):
+            kit_of(FIRST, SECOND, format="vonage", **credentials)
