@@ -28,19 +28,21 @@ from .errors import (
 )
 from .explain import TOKEN_STEPS, Explanation, Trace, failed_step
 from .formats import Format
-from .hookspecs import AccessRequest, Actor, Event, SessionRequest, TokenRequest
+from .hookspecs import AccessRequest, Actor, Event, ModerationRequest, SessionRequest, TokenRequest
 from .http.credentials import Credentials
 from .http.messages import Request
 from .http.web import Web
 from .jws import MAX_TOKEN_LENGTH, raw_token
+from .moderation import Act, ListStreams, Streams
 from .plugins import Implementation, Plugins
 from .policy import Allow, earliest_expiry, narrowed_capabilities, narrowed_role, outlived, replaced_data
-from .roles import Requirement, RoleTable
+from .roles import Capability, Requirement, RoleTable
 from .sessions import SessionIds, SessionRecord, check_archives, check_properties
 from .stores import Store
 from .tokens import ClaimRules, ExpireTime, Grant, TokenOptions, check_options
 
 _TRUSTED: Final = Allow(reason="the server's own code asks")
+_ALL: Final = frozenset(Capability)
 _ROLE_SUFFICES: Final = Allow(reason="the token's role suffices")
 _NO_REQUEST: Final = Request("GET", "")
 _OWN_FORMATS: Final = f"{__package__}.formats."
@@ -376,6 +378,21 @@ class Engine:
             return trace.finish("access", error)
         return trace.finish("access", None)
 
+    async def moderate(self, act: Act, grant: Grant | None = None, call: Call = OWN_CODE) -> None:
+        """Have an act carried out by the session's media service.
+
+        :param grant: what the token grants that whoever asks entered with; None for a call that is trusted.
+        """
+        await self._moderated(act, grant, call)
+        await self._tell("moderated", call, session_id=act.session_id, act=act.name, target=act.target)
+
+    async def list_streams(self, act: ListStreams, grant: Grant | None = None, call: Call = OWN_CODE) -> Streams:
+        """The streams of a session, as its media service describes them; see :meth:`moderate`."""
+        streams = await self._moderated(act, grant, call)
+        if not isinstance(streams, list) or not all(type(stream) is dict for stream in streams):
+            raise PolicyFault(f"the media service listed {shown(streams)}; expected a list of dicts")
+        return streams
+
     async def tell_of_refusal(self, error: RolecallError, session_id: str | None, call: Call) -> None:
         """Tell the plugins that somebody came with a token, and was refused."""
         await self._tell("access_refused", call, session_id=session_id, code=error.code)
@@ -415,6 +432,34 @@ class Engine:
             if problem:
                 raise PolicyFault(f"a plugin created a session that is not of this kit: {problem}").at("session")
         return session_id
+
+    async def _moderated(self, act: Act, grant: Grant | None, call: Call) -> object:
+        """What the media service answers, once the policies have been asked."""
+        state, call = self.state, self._traced(call)
+        try:
+            state.session_ids.check(act.session_id)
+            request = ModerationRequest(act, state.clock(), grant, call.http)
+            if state.plugins.vote_moderation:
+                await self._vote_moderation(request, call)
+            answer = await voting.moderate(state.plugins.media_service, request, self._driver, state.deadline)
+        except RolecallError as error:
+            self._log_trace("moderation", call, error)
+            known = act.session_id if state.session_ids.accepts(act.session_id) else None
+            await self._tell(
+                "moderation_refused", call, session_id=known, code=error.code, act=act.name, target=act.target
+            )
+            raise
+        self._log_trace("moderation", call)
+        return answer
+
+    async def _vote_moderation(self, request: ModerationRequest, call: Call) -> None:
+        state, grant, needed = self.state, request.grant, Requirement.of_capability(request.act.capability)
+        built_in = _TRUSTED if grant is None else _ROLE_SUFFICES
+        limits = await self._vote(state.plugins.vote_moderation, request, call, built_in)
+        if grant is not None:
+            self._narrowed_grant(grant, needed, limits, request.now)
+        elif not needed.capabilities <= narrowed_capabilities(_ALL, limits, state.roles):
+            raise PolicyDenied(f"{needed.scope} is required, and the policies of this service do not leave it")
 
     async def _decide_token(
         self,

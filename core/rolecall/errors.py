@@ -105,6 +105,13 @@ class SessionNotFound(RolecallError, LookupError):
     status = 404
 
 
+class NotFoundAtService(RolecallError, LookupError):
+    """The service that carries the media knows no such session, connection or stream."""
+
+    code = "not_found_at_service"
+    status = 404
+
+
 class SessionEnded(RolecallError):
     """The session has ended: it issues no tokens."""
 
@@ -301,6 +308,18 @@ class StoreUnavailable(Unavailable):
     """The store does not answer."""
 
     code = "store_unavailable"
+
+
+class NoMediaService(RolecallError):
+    """Nothing carries the media of the session, so nobody can act in it."""
+
+    code = "no_media_service"
+    status = 501
+
+    @property
+    def public_message(self) -> str:
+        """For the client to read: it is no fault, but something that this service does not do."""
+        return str(self)
 
 
 class PolicyFault(Unavailable):

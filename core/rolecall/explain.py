@@ -45,7 +45,7 @@ class Step(NamedTuple):
 class Explanation(NamedTuple):
     """What a decision came to, and the steps that led there.
 
-    :param subject: what was asked for: ``"token"``, ``"session"`` or ``"access"``.
+    :param subject: what was asked for: ``"token"``, ``"session"``, ``"access"`` or ``"moderation"``.
     :param allowed: whether it is granted.
     :param steps: in order, up to the one that refuses; the votes of the policies stand together.
     :param code: the refusal's code; None if it is granted.

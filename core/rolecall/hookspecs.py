@@ -14,6 +14,7 @@ import pluggy
 
 from .formats import Format
 from .http.messages import Request
+from .moderation import Act, MediaService
 from .policy import Vote
 from .roles import Requirement, Role
 from .sessions import ArchiveMode, MediaMode, SessionRecord
@@ -120,11 +121,28 @@ class AccessRequest(NamedTuple):
     http: Request
 
 
+class ModerationRequest(NamedTuple):
+    """Someone wants to act in a session while it goes on, and may as far as the token goes.
+
+    :param act: what is to be done: a :class:`~rolecall.moderation.Signal`, ``ForceDisconnect``, ``MuteStream``,
+        ``MuteAll`` or ``ListStreams``, with the session and whom it is about.
+    :param now: this moment, in Unix seconds, by the kit's clock.
+    :param grant: what the token of the one who asks grants; None for a call in the server's own code.
+    :param http: the request from outside; None for a call in the server's own code, which is trusted.
+    """
+
+    act: Act
+    now: float
+    grant: Grant | None = None
+    http: Request | None = None
+
+
 class Event(NamedTuple):
     """Something that has happened.
 
     :param name: ``"session_created"``, ``"session_refused"``, ``"session_ended"``, ``"token_issued"``,
-        ``"token_refused"`` (somebody asked for one) or ``"access_refused"`` (somebody came with one).
+        ``"token_refused"`` (somebody asked for one), ``"access_refused"`` (somebody came with one), ``"moderated"`` or
+        ``"moderation_refused"``.
     :param at: when, in Unix seconds, by the kit's clock.
     :param session_id: the session that it is about, if there is one yet.
     :param token_id: the token that was issued, by its :attr:`~rolecall.Grant.token_id`.
@@ -134,6 +152,9 @@ class Event(NamedTuple):
     :param http: the request from outside; None for a call in the server's own code.
     :param expires_at: the end of life of the token that was issued, in Unix seconds.
     :param call_id: of the call that it tells of; a :class:`TokenRequest` of the same call has the same.
+    :param act: what was done in the session, or was not: ``"signal"``, ``"force_disconnect"``, ``"mute_stream"``,
+        ``"mute_all"`` or ``"list_streams"``.
+    :param target: the connection or the stream that it was done to, if it was one.
     """
 
     name: str
@@ -146,6 +167,8 @@ class Event(NamedTuple):
     http: Request | None = None
     expires_at: float | None = None
     call_id: str = ""
+    act: str | None = None
+    target: str | None = None
 
 
 @hookspec
@@ -220,6 +243,24 @@ def rolecall_vote_access(request: AccessRequest) -> Vote:
     """Vote on entering a guarded route, once token, session and role have been found good.
 
     Return :class:`~rolecall.Allow`, :class:`~rolecall.Deny`, or None to abstain. Abstaining lets the request in.
+    """
+
+
+@hookspec
+def rolecall_vote_moderation(request: ModerationRequest) -> Vote:
+    """Vote on an act in a session, once token, session and capability have been found good.
+
+    Return :class:`~rolecall.Allow`, :class:`~rolecall.Deny`, or None to abstain. Abstaining lets it happen.
+    """
+
+
+@hookspec
+def rolecall_media_service(request: ModerationRequest) -> MediaService | None:
+    """Say which service carries the media of a session, and so can act in it, once the votes allow it.
+
+    Return an object with the methods of :class:`~rolecall.moderation.MediaService`, or None for "not mine": without an
+    answer the act is refused with 501. Two plugins that both name one, an exception, or anything else returned refuse
+    the request.
     """
 
 

@@ -21,6 +21,7 @@ from .http.web import Web
 from .issuers import Issuer, credentials_of, further_projects
 from .keys import KeyRing
 from .loading import checked_names, installed, passed
+from .moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal, Streams
 from .plugins import PluginInfo, Plugins
 from .roles import ANY_TOKEN, STANDARD_ROLES, Requirement, Role, RoleTable
 from .sessions import ArchiveMode, AsyncSession, MediaMode, Session, SessionIds, record_fields
@@ -44,8 +45,8 @@ class Rolecall:
     :param application_id: the id of an application of the newer Vonage service, for tokens of the format ``vonage``;
         instead of key and secret, or beside them.
     :param private_key: the application's private key: PEM text, or the path of a file with it.
-    :param projects: further projects that the kit serves: the API secret of each, by its API key. A session is the first
-        one's unless it is created for another, and its tokens are of its project.
+    :param projects: further projects that the kit serves: the API secret of each, by its API key.
+        Sessions are the first one's unless created for another, and tokens are of their session's project.
     :param store: where sessions are kept: ``memory://``, ``sqlite:///file.db``, or a :class:`~rolecall.stores.Store`.
     :param plugins: the app's policies: instances, modules, or the names of either (``"package.module:object"``); see
         :mod:`rolecall.hookspecs`.
@@ -169,6 +170,11 @@ class Rolecall:
         return self._api_key
 
     @property
+    def api_keys(self) -> tuple[str, ...]:
+        """The API keys of all its projects."""
+        return self._state.session_ids.issuers
+
+    @property
     def roles(self) -> RoleTable:
         """The roles that exist."""
         return self._state.roles
@@ -261,6 +267,45 @@ class Rolecall:
         if self._state.plugins.on_event:
             return drive(self.engine.verify_and_tell(token, session_id))
         return self.engine.verify_token(token, session_id)
+
+    def signal(self, session_id: str, type: str = "", data: str = "", connection_id: str | None = None) -> None:
+        """Send a signal to the connections of a session.
+
+        This and what follows is carried out by the service that carries the session's media, which a plugin names; see
+        :func:`~rolecall.hookspecs.rolecall_media_service`. It is done when it returns.
+
+        :param type: what the signal is about, at most 128 bytes of UTF-8.
+        :param data: its content, at most 8,192 bytes of UTF-8.
+        :param connection_id: the one connection that gets it; all do unless given.
+        :raises InvalidRequest: for an argument that is wrong.
+        :raises PolicyDenied: if a policy denies.
+        :raises NoMediaService: if no plugin names a service.
+        :raises NotFoundAtService: if the service knows nobody who could get it.
+        :raises Unavailable: if the service is out of order.
+        """
+        drive(self.engine.moderate(Signal(session_id, type, data, connection_id)))
+
+    def force_disconnect(self, session_id: str, connection_id: str) -> None:
+        """End a connection to a session; see :meth:`signal` for how, and for what is raised."""
+        drive(self.engine.moderate(ForceDisconnect(session_id, connection_id)))
+
+    def mute_stream(self, session_id: str, stream_id: str) -> None:
+        """Mute the audio of a stream; see :meth:`signal` for how, and for what is raised."""
+        drive(self.engine.moderate(MuteStream(session_id, stream_id)))
+
+    def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> None:
+        """Mute the audio of all streams of a session, those to come included; or stop doing so.
+
+        See :meth:`signal` for how, and for what is raised.
+
+        :param active: False to stop: streams to come are not muted.
+        :param excluded_stream_ids: streams that are not muted.
+        """
+        drive(self.engine.moderate(MuteAll(session_id, active, excluded_stream_ids)))
+
+    def list_streams(self, session_id: str) -> Streams:
+        """The streams of a session, each a dict as the service describes it; see :meth:`signal` for what is raised."""
+        return drive(self.engine.list_streams(ListStreams(session_id)))
 
     def explain_token(
         self,
@@ -367,6 +412,26 @@ class AsyncRolecall:
     async def verify_token(self, token: str, session_id: str | None = None) -> Grant:
         """See :meth:`Rolecall.verify_token`."""
         return await self.engine.verify_and_tell(token, session_id)
+
+    async def signal(self, session_id: str, type: str = "", data: str = "", connection_id: str | None = None) -> None:
+        """See :meth:`Rolecall.signal`."""
+        await self.engine.moderate(Signal(session_id, type, data, connection_id))
+
+    async def force_disconnect(self, session_id: str, connection_id: str) -> None:
+        """See :meth:`Rolecall.force_disconnect`."""
+        await self.engine.moderate(ForceDisconnect(session_id, connection_id))
+
+    async def mute_stream(self, session_id: str, stream_id: str) -> None:
+        """See :meth:`Rolecall.mute_stream`."""
+        await self.engine.moderate(MuteStream(session_id, stream_id))
+
+    async def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> None:
+        """See :meth:`Rolecall.mute_all`."""
+        await self.engine.moderate(MuteAll(session_id, active, excluded_stream_ids))
+
+    async def list_streams(self, session_id: str) -> Streams:
+        """See :meth:`Rolecall.list_streams`."""
+        return await self.engine.list_streams(ListStreams(session_id))
 
     async def explain_token(
         self,

@@ -38,6 +38,12 @@ class Implementation(NamedTuple):
     is_async: bool
     blocks: bool
 
+    @classmethod
+    def of(cls, plugin: str, function: Any, call: Callable[[Any], object]) -> Implementation:
+        """What ``function`` is marked as, called by ``call``."""
+        blocks = getattr(function, "rolecall_blocks", False) is True
+        return cls(plugin, call, inspect.iscoroutinefunction(function), blocks)
+
 
 class PluginInfo(NamedTuple):
     """One loaded plugin.
@@ -65,9 +71,11 @@ class Plugins:
         "identify",
         "leaves_tokens_alone",
         "loaded",
+        "media_service",
         "on_event",
         "token_claims",
         "vote_access",
+        "vote_moderation",
         "vote_session",
         "vote_token",
     )
@@ -83,6 +91,8 @@ class Plugins:
         self.vote_session = self._implementations("rolecall_vote_session")
         self.vote_token = self._implementations("rolecall_vote_token")
         self.vote_access = self._implementations("rolecall_vote_access")
+        self.vote_moderation = self._implementations("rolecall_vote_moderation")
+        self.media_service = self._implementations("rolecall_media_service")
         self.token_claims = self._implementations("rolecall_token_claims")
         self.on_event = self._implementations("rolecall_on_event")
         #: Whether nothing is to be asked about a token that the server's own code mints.
@@ -214,10 +224,7 @@ def _name(found: Found) -> str:
 
 
 def _implementation(found: pluggy.HookImpl) -> Implementation:
-    function = found.function
-    is_async = inspect.iscoroutinefunction(function)
-    blocks = getattr(function, "rolecall_blocks", False) is True
-    return Implementation(found.plugin_name, _callable(found), is_async, blocks)
+    return Implementation.of(found.plugin_name, found.function, _callable(found))
 
 
 def _callable(implementation: pluggy.HookImpl) -> Callable[[object], object]:

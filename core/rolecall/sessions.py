@@ -212,6 +212,11 @@ class SessionIds:
         text = f"{head}~rc{random}{self._tag(owner, prefix + head, random, tail)}{tail}"
         return prefix + base64url.encode(text.encode("ascii")).decode("ascii")
 
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """Those whose ids they are, the first one first."""
+        return tuple(self._tag_keys)
+
     def issuer(self, api_key: str | None) -> str:
         """``api_key`` if sessions can be created for it; the first one's where it is None.
 

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from . import strict_json
 from .driver import Driver
-from .errors import PluginError, PolicyFault, RolecallError, printable, shown
-from .hookspecs import Actor, Event, SessionRequest, TokenRequest
+from .errors import NoMediaService, PluginError, PolicyFault, RolecallError, printable, shown
+from .hookspecs import Actor, Event, ModerationRequest, SessionRequest, TokenRequest
 from .http.messages import Request
+from .moderation import MediaService
 from .plugins import BUILT_IN, Implementation
 from .policy import Allow, Ballot, Decision, Deny, Limit
 from .roles import RoleTable
@@ -105,6 +106,42 @@ async def provide_session(
     return created
 
 
+async def moderate(
+    implementations: Collection[Implementation], request: ModerationRequest, driver: Driver, deadline: float
+) -> object:
+    """Have the media service that a plugin names carry out an act; what its method has answered.
+
+    :raises NoMediaService: if no plugin names one that can.
+    :raises PolicyFault: if a plugin or the service fails, or two name one.
+    :raises RolecallError: of the kit's own, as the service raised it.
+    """
+    found: tuple[str, MediaService] | None = None
+    for one in implementations:
+        answer: Any = await _answer(one, request, driver, deadline, _media_fault)
+        if answer is None:
+            continue
+        if _discard(answer):
+            raise _media_fault(one, "it returned a coroutine; an implementation that awaits is an async def")
+        if found is not None:
+            raise _media_fault(one, "another plugin has named the session's media service already")
+        found = one.plugin, answer
+    act = request.act
+    if found is None:
+        raise NoMediaService(
+            f"{act.name}: no media service carries this session; load a plugin with rolecall_media_service, such as "
+            "rolecall.connector:RemoteSessions"
+        )
+    plugin, service = found
+    method = getattr(service, act.name, None)
+    if not callable(method):
+        raise NoMediaService(f"{act.name}: the media service of the plugin {plugin!r} does not do it")
+    carried_out = Implementation.of(plugin, method, lambda _: act.carry_out(service))
+    answer = await _answer(carried_out, request, driver, deadline, _media_fault)
+    if _discard(answer):
+        raise _media_fault(carried_out, f"{act.name} returned a coroutine; a method that awaits is an async def")
+    return answer
+
+
 async def claims(
     implementations: Collection[Implementation], request: TokenRequest, driver: Driver, deadline: float
 ) -> dict[str, Any]:
@@ -155,7 +192,7 @@ async def _answer(
         answer = await _wait(implementation, request, driver, deadline)
     except BaseException as error:
         driver.pass_through(error)
-        if fault is _provider_fault and isinstance(error, RolecallError):
+        if fault in (_provider_fault, _media_fault) and isinstance(error, RolecallError):
             raise  # what the service behind it says is for the caller to read
         _log_stack(implementation.plugin, error)
         raise fault(implementation, _raised(error, deadline)) from error
@@ -263,6 +300,10 @@ def _log_stack(plugin: str, error: BaseException) -> None:
 
 def _provider_fault(implementation: Implementation, fault: str) -> PolicyFault:
     return PolicyFault(f"the plugin {implementation.plugin!r} failed to create a session: {fault}").at("session")
+
+
+def _media_fault(implementation: Implementation, fault: str) -> PolicyFault:
+    return PolicyFault(f"the plugin {implementation.plugin!r} failed to moderate: {fault}").at("media service")
 
 
 def _identify_fault(implementation: Implementation, fault: str) -> PolicyFault:

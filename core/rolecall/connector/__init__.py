@@ -1,7 +1,7 @@
 """Sessions and moderation at a remote OpenTok-compatible service."""
 
+from ..errors import NotFoundAtService
 from .faults import (
-    NotFoundAtService,
     ServiceAnswerInvalid,
     ServiceBusy,
     ServiceClockSkew,

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
-from ..errors import InvalidRequest, InvalidSessionId, shown
-from ..sessions import ArchiveMode, MediaMode, check_properties
+from ..errors import InvalidRequest
+from ..moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal, check_id
+from ..sessions import ArchiveMode, MediaMode, check_archives, check_properties
 from . import answers
 from .answers import Unreadable
 
 Result = TypeVar("Result", covariant=True)
-
-#: The limits of a signal that the service names, in bytes of UTF-8.
-MAX_SIGNAL_TYPE: Final = 128
-MAX_SIGNAL_DATA: Final = 8192
-
-# Nothing that would mean something in a path: sessions, connections and streams are named by base64url or UUIDs.
-_ID: Final = re.compile(r"(?!\.+\Z)[0-9A-Za-z_.~=+-]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +41,27 @@ class Call(Generic[Result]):
     is_about_existing: bool = True
 
 
-def create_session(location: str | None, media_mode: str, archive_mode: str, e2ee: bool) -> Call[str]:
+def create_session(
+    location: str | None,
+    media_mode: str,
+    archive_mode: str,
+    e2ee: bool,
+    archive_name: str | None,
+    archive_resolution: str | None,
+) -> Call[str]:
     """``POST /session/create``. It is repeatable: nobody knows the id of a session whose answer got lost.
 
     :raises InvalidSessionOption: for a property that does not exist, or does not go with the others.
     """
     checked_location, media, archive, encrypted = check_properties(location, media_mode, archive_mode, e2ee)
+    name, resolution = check_archives(archive, archive_name, archive_resolution)
     form = {
         "p2p.preference": "enabled" if media is MediaMode.RELAYED else "disabled",
         "archiveMode": "always" if archive is ArchiveMode.ALWAYS else "manual",
         "e2ee": "true" if encrypted else "false",
     }
-    if checked_location is not None:
-        form["location"] = checked_location
+    further = {"location": checked_location, "archiveName": name, "archiveResolution": resolution}
+    form |= {field: value for field, value in further.items() if value is not None}
     return Call(
         "POST",
         "/session/create",
@@ -72,40 +73,32 @@ def create_session(location: str | None, media_mode: str, archive_mode: str, e2e
     )
 
 
-def signal(api_key: str, session_id: str, type: str, data: str, connection_id: str | None) -> Call[None]:
+def signal(api_key: str, act: Signal) -> Call[None]:
     """``POST …/signal``, to all connections of a session or to one."""
-    _check_text("type", type, MAX_SIGNAL_TYPE)
-    _check_text("data", data, MAX_SIGNAL_DATA)
-    to = "" if connection_id is None else f"/connection/{_segment('connection_id', connection_id)}"
-    return _act("POST", f"{_session(api_key, session_id)}{to}/signal", {"type": type, "data": data})
+    to = "" if act.connection_id is None else f"/connection/{_segment(act.connection_id)}"
+    return _act("POST", f"{_session(api_key, act.session_id)}{to}/signal", {"type": act.type, "data": act.data})
 
 
-def force_disconnect(api_key: str, session_id: str, connection_id: str) -> Call[None]:
+def force_disconnect(api_key: str, act: ForceDisconnect) -> Call[None]:
     """``DELETE …/connection/{connection_id}``."""
-    return _act("DELETE", f"{_session(api_key, session_id)}/connection/{_segment('connection_id', connection_id)}")
+    return _act("DELETE", f"{_session(api_key, act.session_id)}/connection/{_segment(act.connection_id)}")
 
 
-def mute_stream(api_key: str, session_id: str, stream_id: str) -> Call[None]:
+def mute_stream(api_key: str, act: MuteStream) -> Call[None]:
     """``POST …/stream/{stream_id}/mute``."""
-    return _act("POST", f"{_session(api_key, session_id)}/stream/{_segment('stream_id', stream_id)}/mute", {})
+    return _act("POST", f"{_session(api_key, act.session_id)}/stream/{_segment(act.stream_id)}/mute", {})
 
 
-def mute_all(api_key: str, session_id: str, active: bool, excluded_stream_ids: Iterable[str]) -> Call[None]:
+def mute_all(api_key: str, act: MuteAll) -> Call[None]:
     """``POST …/mute``, to begin with it or to stop."""
-    if not isinstance(active, bool):
-        raise InvalidRequest(f"active is {shown(active)}; expected true or false")
-    if isinstance(excluded_stream_ids, str) or not isinstance(excluded_stream_ids, Iterable):
-        raise InvalidRequest(f"excluded_stream_ids is {shown(excluded_stream_ids)}; expected a list of stream ids")
-    excluded = [_checked_id("excluded_stream_ids", one, InvalidRequest) for one in excluded_stream_ids]
-    if excluded and not active:
-        raise InvalidRequest("excluded_stream_ids goes with active=True: when muting stops, it stops for all")
-    wanted = {"active": True, "excludedStreams": excluded} if active else {"active": False}
-    return _act("POST", f"{_session(api_key, session_id)}/mute", wanted)
+    excluded = [*act.excluded_stream_ids]
+    wanted = {"active": True, "excludedStreams": excluded} if act.active else {"active": False}
+    return _act("POST", f"{_session(api_key, act.session_id)}/mute", wanted)
 
 
-def list_streams(api_key: str, session_id: str) -> Call[list[dict[str, Any]]]:
+def list_streams(api_key: str, act: ListStreams) -> Call[list[dict[str, Any]]]:
     """``GET …/stream``. The service answers 404 for a session in which nobody has published yet."""
-    path = f"{_session(api_key, session_id)}/stream"
+    path = f"{_session(api_key, act.session_id)}/stream"
     return Call("GET", path, answers.streams, repeatable=True, if_not_found=list)
 
 
@@ -117,32 +110,19 @@ def _act(method: str, path: str, body: dict[str, Any] | None = None) -> Call[Non
 
 
 def _session(api_key: str, session_id: str) -> str:
-    return f"/v2/project/{api_key}/session/{quote(_checked_id('session_id', session_id, InvalidSessionId), safe='')}"
+    return f"/v2/project/{api_key}/session/{_segment(session_id)}"
 
 
-def _segment(name: str, value: object) -> str:
-    return quote(_checked_id(name, value, InvalidRequest), safe="")
-
-
-def _checked_id(name: str, value: object, error: type[InvalidRequest]) -> str:
-    if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise error(f"{name} is {shown(value)}; expected 1 to 255 letters, digits and '-', '_', '.', '~', '=', '+'")
-    return value
-
-
-def _check_text(name: str, value: object, limit: int) -> None:
-    if not isinstance(value, str):
-        raise InvalidRequest(f"{name} of the signal is {shown(value)}; expected a string")
-    try:
-        length = len(value.encode())
-    except UnicodeEncodeError:
-        raise InvalidRequest(f"{name} of the signal holds a lone surrogate; it has no bytes in UTF-8") from None
-    if length > limit:
-        raise InvalidRequest(f"{name} of the signal has {length} bytes; at most {limit} are carried")
+def _segment(checked_id: str) -> str:
+    return quote(checked_id, safe="")
 
 
 def _read_session_id(content_type: str, body: bytes) -> str:
     found = answers.session_id(content_type, body)
-    if not isinstance(found, str) or not _ID.fullmatch(found):
-        raise Unreadable("its session_id is none: 1 to 255 letters, digits and '-', '_', '.', '~', '=', '+' are")
-    return found
+    try:
+        check_id("session_id", found)
+    except InvalidRequest:
+        raise Unreadable(
+            "its session_id is none: 1 to 255 letters, digits and '-', '_', '.', '~', '=', '+' are"
+        ) from None
+    return str(found)

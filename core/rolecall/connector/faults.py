@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import RolecallError, Unavailable
+from ..errors import Unavailable
 
 
 class ServiceFault(Unavailable):
@@ -62,10 +62,3 @@ class ServiceClockSkew(ServiceCredentialsRefused):
         super().__init__(message)
         #: By how many seconds this server's clock is ahead of the service's; negative if it is behind.
         self.seconds = seconds
-
-
-class NotFoundAtService(RolecallError, LookupError):
-    """The remote service knows no such session, connection or stream."""
-
-    code = "not_found_at_service"
-    status = 404

@@ -9,11 +9,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from ..errors import RolecallError, shown
+from ..errors import NotFoundAtService, RolecallError, shown
 from .answers import Unreadable
 from .calls import Call
 from .faults import (
-    NotFoundAtService,
     ServiceAnswerInvalid,
     ServiceBusy,
     ServiceClockSkew,

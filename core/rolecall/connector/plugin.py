@@ -1,4 +1,4 @@
-"""A plugin that creates a kit's sessions at a remote service, so that an app moves there by configuration alone."""
+"""A plugin that keeps a kit's sessions at a remote service, so that an app moves there by configuration alone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from ..errors import ConfigurationError
-from ..hookspecs import SessionRequest, hookimpl
-from .service import RemoteService
+from ..hookspecs import ModerationRequest, SessionRequest, hookimpl
+from .service import AsyncRemoteService, RemoteService
 
 if TYPE_CHECKING:
     from ..kit import Rolecall
@@ -18,8 +18,8 @@ _OPTIONS: Final = ("api_url", "timeout", "retries", "proxy")
 
 
 class RemoteSessions:
-    """Creates sessions at a remote service: ``plugins=[RemoteSessions()]``, or ``rolecall.connector:RemoteSessions`` in
-    ``ROLECALL_PLUGINS``.
+    """Creates sessions at a remote service, and moderates them there: ``plugins=[RemoteSessions()]``, or
+    ``rolecall.connector:RemoteSessions`` in ``ROLECALL_PLUGINS``.
 
     Its configuration, ``plugin_config={"remote_sessions": {"api_url": "https://…"}}`` or
     ``ROLECALL_PLUGIN_REMOTE_SESSIONS``, has ``api_url``, ``timeout`` (seconds), ``retries`` and ``proxy`` as
@@ -35,7 +35,12 @@ class RemoteSessions:
 
     @hookimpl
     def rolecall_startup(self, kit: Rolecall) -> None:
+        self._session_ids = kit.engine.state.session_ids
         if self._service is not None:
+            if self._service.api_key not in kit.api_keys:
+                raise ConfigurationError(
+                    f"the service is for the API key {self._service.api_key!r}; the kit's are {', '.join(kit.api_keys)}"
+                )
             return
         config = kit.plugin_config(self.name)
         unknown = sorted(set(config) - set(_OPTIONS))
@@ -53,8 +58,21 @@ class RemoteSessions:
             del secret
 
     @hookimpl
-    async def rolecall_create_session(self, request: SessionRequest) -> str:
+    async def rolecall_create_session(self, request: SessionRequest) -> str | None:
         assert self._service is not None
+        if request.api_key != self._service.api_key:
+            return None
         return await self._service.aio.create_session(
-            request.location, request.media_mode, request.archive_mode, request.e2ee
+            request.location,
+            request.media_mode,
+            request.archive_mode,
+            request.e2ee,
+            request.archive_name,
+            request.archive_resolution,
         )
+
+    @hookimpl
+    def rolecall_media_service(self, request: ModerationRequest) -> AsyncRemoteService | None:
+        assert self._service is not None
+        is_mine = self._session_ids.check(request.act.session_id) == self._service.api_key
+        return self._service.aio if is_mine else None

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from ..driver import BackgroundLoop
 from ..errors import ConfigurationError, InvalidKey, shown
 from ..issuers import credentials_of
+from ..moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal
 from ..sessions import ArchiveMode, MediaMode
 from . import calls
 from .transport import Transport
@@ -86,6 +87,8 @@ class RemoteService:
         media_mode: str = MediaMode.RELAYED,
         archive_mode: str = ArchiveMode.MANUAL,
         e2ee: bool = False,
+        archive_name: str | None = None,
+        archive_resolution: str | None = None,
     ) -> str:
         """Create a session, and return its id.
 
@@ -93,10 +96,14 @@ class RemoteService:
         :param media_mode: ``"relayed"`` or ``"routed"``.
         :param archive_mode: ``"manual"``, or ``"always"`` (needs ``"routed"``).
         :param e2ee: encrypt media from end to end (needs ``"routed"``).
+        :param archive_name: what its archives are called, 1 to 80 characters (needs ``archive_mode="always"``).
+        :param archive_resolution: in which size they are recorded, such as ``"1280x720"``.
         :raises InvalidSessionOption: for a property that does not exist, or does not go with the others.
         :raises ServiceFault: a subclass that says why the service did not do it.
         """
-        return self._run(self.aio.create_session(location, media_mode, archive_mode, e2ee))
+        return self._run(
+            self.aio.create_session(location, media_mode, archive_mode, e2ee, archive_name, archive_resolution)
+        )
 
     def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> None:
         """Send a signal to the connections of a session.
@@ -184,29 +191,32 @@ class AsyncRemoteService:
         media_mode: str = MediaMode.RELAYED,
         archive_mode: str = ArchiveMode.MANUAL,
         e2ee: bool = False,
+        archive_name: str | None = None,
+        archive_resolution: str | None = None,
     ) -> str:
         """See :meth:`RemoteService.create_session`."""
-        return await self._transport.send(calls.create_session(location, media_mode, archive_mode, e2ee))
+        call = calls.create_session(location, media_mode, archive_mode, e2ee, archive_name, archive_resolution)
+        return await self._transport.send(call)
 
     async def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> None:
         """See :meth:`RemoteService.signal`."""
-        await self._transport.send(calls.signal(self.api_key, session_id, type, data, connection_id))
+        await self._transport.send(calls.signal(self.api_key, Signal(session_id, type, data, connection_id)))
 
     async def force_disconnect(self, session_id: str, connection_id: str) -> None:
         """See :meth:`RemoteService.force_disconnect`."""
-        await self._transport.send(calls.force_disconnect(self.api_key, session_id, connection_id))
+        await self._transport.send(calls.force_disconnect(self.api_key, ForceDisconnect(session_id, connection_id)))
 
     async def mute_stream(self, session_id: str, stream_id: str) -> None:
         """See :meth:`RemoteService.mute_stream`."""
-        await self._transport.send(calls.mute_stream(self.api_key, session_id, stream_id))
+        await self._transport.send(calls.mute_stream(self.api_key, MuteStream(session_id, stream_id)))
 
     async def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> None:
         """See :meth:`RemoteService.mute_all`."""
-        await self._transport.send(calls.mute_all(self.api_key, session_id, active, excluded_stream_ids))
+        await self._transport.send(calls.mute_all(self.api_key, MuteAll(session_id, active, excluded_stream_ids)))
 
     async def list_streams(self, session_id: str) -> list[dict[str, Any]]:
         """See :meth:`RemoteService.list_streams`."""
-        return await self._transport.send(calls.list_streams(self.api_key, session_id))
+        return await self._transport.send(calls.list_streams(self.api_key, ListStreams(session_id)))
 
     def __repr__(self) -> str:
         return f"<RemoteService {self.api_url!r} api_key={self.api_key!r}>.aio"
