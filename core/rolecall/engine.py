@@ -13,6 +13,7 @@ from .errors import (
     ExpiredToken,
     InsufficientRole,
     InvalidData,
+    InvalidServerCredential,
     InvalidSessionId,
     InvalidToken,
     MalformedToken,
@@ -31,6 +32,7 @@ from .formats import Format
 from .hookspecs import AccessRequest, Actor, Event, ModerationRequest, SessionRequest, TokenRequest
 from .http.credentials import Credentials
 from .http.messages import Request
+from .http.servers import Server, ServerCredentials
 from .http.web import Web
 from .jws import MAX_TOKEN_LENGTH, raw_token
 from .moderation import Act, ListStreams, Streams
@@ -109,6 +111,7 @@ class State:
         trace_log: bool,
         web: Web,
         credentials: Credentials,
+        servers: ServerCredentials,
     ) -> None:
         self.api_key = api_key
         self.session_ids = session_ids
@@ -126,6 +129,7 @@ class State:
         self.trace_log = trace_log
         self.web = web
         self.credentials = credentials
+        self.servers = servers
         self.verified = VerifiedTokens()
         self._last_seen = 0.0
 
@@ -377,6 +381,19 @@ class Engine:
         except RolecallError as error:
             return trace.finish("access", error)
         return trace.finish("access", None)
+
+    async def admit_server(self, request: Request) -> Server:
+        """The server that makes a request with the credential of a project or an application.
+
+        :raises InvalidServerCredential: if it is missing, not good, or came before.
+        """
+        now = self.state.clock()
+        server, name, until = self.state.servers.read(request.headers, now)
+        if name is not None and not await self._use_once(name, until, now):
+            raise InvalidServerCredential(
+                "the request's credential came before, by its jti: make one for each request, and never repeat one"
+            )
+        return server
 
     async def moderate(self, act: Act, grant: Grant | None = None, call: Call = OWN_CODE) -> None:
         """Have an act carried out by the session's media service.
@@ -645,6 +662,11 @@ class Engine:
             import logging
 
             logging.getLogger("rolecall.trace").info("%s", call.trace.finish(subject, error).as_json())
+
+    async def _use_once(self, name: str, until: float, now: float) -> bool:
+        if self._writes_inline:
+            return self.state.store.use_once(name, until, now)
+        return await self._driver.run(self.state.store.use_once, name, until, now)
 
     async def _find_session(self, session_id: str) -> SessionRecord | None:
         if self._reads_inline:

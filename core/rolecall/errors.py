@@ -225,6 +225,12 @@ class CsrfFailed(Forbidden):
     code = "csrf_failed"
 
 
+class InvalidServerCredential(Forbidden):
+    """The credential of a call that only a project's own servers may make is missing, not good, or was used before."""
+
+    code = "invalid_server_credential"
+
+
 class OriginNotAllowed(Forbidden):
     """A page of an origin that is not on the list opens a WebSocket."""
 

@@ -17,6 +17,7 @@ from .explain import Explanation
 from .formats import FORMATS, Format, find_format
 from .http.credentials import Credentials
 from .http.messages import Request
+from .http.servers import ServerCredentials
 from .http.web import Web
 from .issuers import Issuer, credentials_of, further_projects
 from .keys import KeyRing
@@ -122,6 +123,7 @@ class Rolecall:
             trace_log=trace,
             web=web,
             credentials=Credentials(web, own.key),
+            servers=ServerCredentials([one for one in (project, *further) if one], application, own.id, leeway),
             # Last, so that nothing stays open when another argument is wrong.
             store=open_store(store, _registered(loaded, "rolecall_register_stores", SCHEMES)),
         )

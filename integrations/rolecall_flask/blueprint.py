@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import flask
@@ -23,16 +23,17 @@ from .kits import register_kit
 from .translation import current_request, flask_response, neutral_request
 
 
-def rolecall_blueprint(kit: Rolecall, name: str = "rolecall") -> flask.Blueprint:
+def rolecall_blueprint(kit: Rolecall, name: str = "rolecall", routes: Iterable[Route] = ROUTES) -> flask.Blueprint:
     """A blueprint with the routes of ``kit``; registering it also tells the app's guards of the kit.
 
     :param name: the blueprint's name, for ``url_for("rolecall.sessions")``; two kits in one app need two.
+    :param routes: which routes; all of them unless given. ``SDK_ROUTES`` are those that the OpenTok SDKs call.
     """
     if not isinstance(kit, Rolecall):
         raise ConfigurationError(f"rolecall_blueprint takes a Rolecall(…), not {shown(kit)}")
     blueprint = flask.Blueprint(name, __name__)
     blueprint.record(lambda state: register_kit(state.app, kit))
-    for route in ROUTES:
+    for route in routes:
         _add_route(blueprint, route, _view(kit, route))
     return blueprint
 

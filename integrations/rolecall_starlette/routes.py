@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Router
@@ -20,20 +22,23 @@ from .kits import check_once
 from .translation import FRAMEWORK, starlette_response
 
 
-def rolecall_app(kit: Rolecall) -> ASGIApp:
+def rolecall_app(kit: Rolecall, routes: Iterable[Route] = ROUTES) -> ASGIApp:
     """The routes of ``kit`` as an app: ``Mount("/video", app=rolecall_app(kit), name="video")``.
 
     Their names are those of the kit's routes: ``request.url_for("video:sessions")``.
+
+    :param routes: which routes; all of them unless given. ``SDK_ROUTES`` are those that the OpenTok SDKs call.
     """
-    return Router(_routes(kit, ""), redirect_slashes=False, default=not_found)
+    return Router(_routes(kit, "", routes), redirect_slashes=False, default=not_found)
 
 
-def rolecall_routes(kit: Rolecall, name: str = "rolecall") -> list[BaseRoute]:
+def rolecall_routes(kit: Rolecall, name: str = "rolecall", routes: Iterable[Route] = ROUTES) -> list[BaseRoute]:
     """The routes of ``kit``, for a list of your own: ``routes=[*rolecall_routes(kit), Route(…)]``.
 
     :param name: what their names begin with: ``request.url_for("rolecall.sessions")``; two kits in one app need two.
+    :param routes: which routes; see :func:`rolecall_app`.
     """
-    return _routes(kit, f"{name}.")
+    return _routes(kit, f"{name}.", routes)
 
 
 def problem_response(_: Request, error: Exception) -> Response:
@@ -46,12 +51,12 @@ def problem_response(_: Request, error: Exception) -> Response:
     return starlette_response(refused(error))
 
 
-def _routes(kit: Rolecall, prefix: str) -> list[BaseRoute]:
+def _routes(kit: Rolecall, prefix: str, routes: Iterable[Route]) -> list[BaseRoute]:
     if not isinstance(kit, Rolecall):
         raise ConfigurationError(f"the routes are those of a Rolecall(…), not of {shown(kit)}")
     return [
         StarletteRoute(route.path, KitEndpoint(kit, route), name=f"{prefix}{route.name}", include_in_schema=False)
-        for route in ROUTES
+        for route in routes
     ]
 
 

@@ -1,11 +1,13 @@
 """Rolecall for plain WSGI apps: a middleware with the kit's routes, and guards around any app."""
 
 from rolecall.http.marks import public
+from rolecall.http.sdk import SDK_ROUTES
 
 from .guards import current_grant, protect, require_capability, require_role, require_token
 from .middleware import RolecallMiddleware
 
 __all__ = [
+    "SDK_ROUTES",
     "RolecallMiddleware",
     "current_grant",
     "protect",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from rolecall.http.endpoints import ROUTES
 from rolecall.http.listing import Around, Found
 from rolecall.http.marks import guards_of
 
@@ -18,7 +17,7 @@ _NO_KIT = "this guard has no kit: put RolecallMiddleware(app, kit) around the ap
 def routes_of(app: Any) -> list[Found] | None:
     """What ``app`` consists of; None if that is not known here."""
     if isinstance(app, RolecallMiddleware):
-        own = [Found(app.prefix + route.path, name=route.name, own=route) for route in ROUTES]
+        own = [Found(app.prefix + route.path, name=route.name, own=route) for route in app.routes]
         return [*own, Found("", app=app.app, kits=(app.kit,))]
     if isinstance(app, GuardedApp):
         guard = cast("Guard", guards_of(app)[0])

@@ -31,10 +31,13 @@ class RolecallMiddleware:
 
     :param app: the app behind it.
     :param prefix: in front of the kit's routes: ``"/video"``, or ``""`` for none.
+    :param routes: which routes; all of them unless given. ``SDK_ROUTES`` are those that the OpenTok SDKs call.
     :raises ConfigurationError: for an argument that cannot be meant.
     """
 
-    def __init__(self, app: WSGIApplication, kit: Rolecall, prefix: str = "/video") -> None:
+    def __init__(
+        self, app: WSGIApplication, kit: Rolecall, prefix: str = "/video", routes: Iterable[Route] = ROUTES
+    ) -> None:
         check_app(app, "RolecallMiddleware goes around")
         if not isinstance(kit, Rolecall):
             raise ConfigurationError(f"RolecallMiddleware takes a Rolecall(…), not {shown(kit)}")
@@ -43,11 +46,12 @@ class RolecallMiddleware:
         self.app = app
         self.kit = kit
         self.prefix = prefix
+        self.routes = tuple(routes)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = path_of(environ)
         if path.startswith(self.prefix):
-            found = find_route(ROUTES, path[len(self.prefix) :])
+            found = find_route(self.routes, path[len(self.prefix) :])
             if found is not None:
                 return self._answer(*found, environ, start_response)
         environ[KIT] = self.kit if environ.get(KIT, self.kit) is self.kit else None

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from .. import strict_json
 from ..errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType, shown
 from .messages import MAX_BODY, Request
+
+_FORM: Final = "application/x-www-form-urlencoded"
+# One SDK says so of every body once it has sent JSON, of its forms too.
+_FORM_TYPES: Final = (_FORM, "application/json")
 
 
 def announced_length(headers: Mapping[str, str]) -> int:
@@ -49,7 +54,39 @@ def members(request: Request, known: tuple[str, ...]) -> dict[str, Any]:
         raise InvalidRequest(f"the body is not one strict JSON object: {error}") from None
     for name in found:
         if name not in known:
-            raise InvalidRequest(f"the body has a member {shown(name)}; expected only {', '.join(known)}")
+            expected = f"only {', '.join(known)}" if known else "none"
+            raise InvalidRequest(f"the body has a member {shown(name)}; expected {expected}")
+    return found
+
+
+def fields(request: Request, known: tuple[str, ...]) -> dict[str, str]:
+    """The fields of a request's form; no body at all stands for an empty one.
+
+    For requests with a credential that no browser adds by itself: a page of another site may send forms.
+
+    :param known: the names that they may have.
+    :raises InvalidRequest: unless the body is a form in UTF-8 with no other field, and none twice.
+    :raises BodyTooLarge: if it is longer than is read.
+    :raises UnsupportedMediaType: unless its media type is a form's.
+    """
+    _check_length(request)
+    if not request.body:
+        return {}
+    media_type = _media_type(request)
+    if media_type not in _FORM_TYPES:
+        raise UnsupportedMediaType(f"the body's Content-Type is {shown(media_type)}; expected {_FORM}")
+    try:
+        text = request.body.decode("ascii")
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=64)
+    except ValueError:
+        raise InvalidRequest("the body is not a form: name=value&name=value, with %XX of UTF-8") from None
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in known:
+            raise InvalidRequest(f"the body has a field {shown(name)}; expected only {', '.join(known)}")
+        if name in found:
+            raise InvalidRequest(f"the body has the field {shown(name)} twice")
+        found[name] = value
     return found
 
 
@@ -65,8 +102,12 @@ def _check_length(request: Request) -> None:
 
 def _check_media_type(request: Request) -> None:
     body, headers = request.body, request.headers
-    media_type = headers.get("content-type", "").partition(";")[0].strip(" \t").lower()
+    media_type = _media_type(request)
     # A page of another site may make a browser post without asking for permission, as long as it sends no JSON.
     by_browser = headers.get("origin") or headers.get("sec-fetch-site")
     if media_type != "application/json" and (body or by_browser):
         raise UnsupportedMediaType(f"the body's Content-Type is {shown(media_type)}; expected application/json")
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip(" \t").lower()

@@ -12,10 +12,12 @@ from ..roles import ANY_TOKEN, Capability, Requirement, Role
 from ..sessions import ArchiveMode, MediaMode, SessionRecord
 from ..strict_json import MAX_MEMBERS
 from ..tokens import MAX_DATA_LENGTH, MAX_LIFETIME, ExpireTime
+from .answers import done, json_answer, json_bytes
 from .bodies import members
 from .messages import Request, Response
-from .problems import json_bytes
+from .moderation import MODERATION_ROUTES
 from .routing import BY_POLICY, PUBLIC, Answer, Operation, Route, Schema
+from .sdk import SDK_ROUTES
 from .service import enter
 
 _MODERATOR: Final = Requirement.of_role(Role.MODERATOR)
@@ -142,20 +144,20 @@ async def _create_session(engine: Engine, request: Request) -> Response:
         asked.get("e2ee", False),
         call=Call(request),
     )
-    return _json(201, _session_members(record))
+    return json_answer(201, _session_members(record))
 
 
 async def _read_session(engine: Engine, request: Request) -> Response:
     session_id = request.path_params["session_id"]
     await enter(engine, request, ANY_TOKEN, session_id)
-    return _json(200, _session_members(await engine.get_session(session_id)))
+    return json_answer(200, _session_members(await engine.get_session(session_id)))
 
 
 async def _end_session(engine: Engine, request: Request) -> Response:
     session_id = request.path_params["session_id"]
     await enter(engine, request, _MODERATOR, session_id)
     await engine.end_session(session_id, Call(request))
-    return Response(204, (("Cache-Control", "no-store"),))
+    return done()
 
 
 async def _create_token(engine: Engine, request: Request) -> Response:
@@ -179,10 +181,10 @@ async def _create_token(engine: Engine, request: Request) -> Response:
         "data": options.data,
     }
     if as_cookie:
-        return _json(201, {"csrf_token": engine.state.credentials.csrf_token(token), **said}).with_headers(
+        return json_answer(201, {"csrf_token": engine.state.credentials.csrf_token(token), **said}).with_headers(
             *_cookies(engine, token, options.expires_at - options.issued_at)
         )
-    return _json(201, {"token": token, **said})
+    return json_answer(201, {"token": token, **said})
 
 
 async def _describe(engine: Engine, request: Request) -> Response:
@@ -229,6 +231,8 @@ ROUTES: Final = (
             )
         },
     ),
+    *MODERATION_ROUTES,
+    *SDK_ROUTES,
     Route(
         "/openapi.json",
         "openapi",
@@ -285,8 +289,3 @@ def _session_members(record: SessionRecord) -> dict[str, Any]:
         "created_at": record.created_at,
         "ended_at": record.ended_at,
     }
-
-
-def _json(status: int, value: dict[str, Any]) -> Response:
-    headers = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
-    return Response(status, headers, json_bytes(value))

@@ -11,7 +11,8 @@ from ..engine import State
 from ..roles import ANY_TOKEN
 from ..sessions import MAX_SESSION_ID_LENGTH
 from .credentials import CSRF_HEADER, SAFE_METHODS
-from .routing import BY_POLICY, PUBLIC, Operation, Route, Schema
+from .routing import BY_POLICY, BY_SERVER, PUBLIC, Operation, Route, Schema
+from .servers import HEADER
 from .service import GUARDED_CACHE_CONTROL
 from .web import Web
 
@@ -19,9 +20,13 @@ _ABOUT: Final = (
     "Sessions, and the tokens with which participants join them. A method that a path does not have is refused with "
     "405 and its `Allow`. Whatever is refused is a problem (RFC 9457); of a token, with a challenge (RFC 6750)."
 )
+_BY_SERVER: Final = "For servers that have the API secret, such as an SDK's: each request has a credential of its own."
 _BY_POLICY: Final = "The policies of this service decide who may, and may grant less than was asked for."
 _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
-    "session_id": {"type": "string", "maxLength": MAX_SESSION_ID_LENGTH, "pattern": "^[12]_[0-9A-Za-z_-]+$"}
+    "session_id": {"type": "string", "maxLength": MAX_SESSION_ID_LENGTH, "pattern": "^[12]_[0-9A-Za-z_-]+$"},
+    "connection_id": {"type": "string", "maxLength": 255, "pattern": "^[0-9A-Za-z_.~=+-]+$"},
+    "stream_id": {"type": "string", "maxLength": 255, "pattern": "^[0-9A-Za-z_.~=+-]+$"},
+    "api_key": {"type": "string", "maxLength": 64, "pattern": "^[0-9A-Za-z-]+$"},
 }
 _PROBLEM: Final[dict[str, Any]] = {
     "type": "object",
@@ -49,7 +54,7 @@ def description(routes: Iterable[Route], prefix: str, state: State) -> dict[str,
         "paths": {route.path: _path_item(route, state) for route in routes},
         "components": {
             "schemas": {answer.name: _schema(answer.schema, state) for answer in answers} | {"Problem": _PROBLEM},
-            "securitySchemes": _security_schemes(state.web),
+            "securitySchemes": _security_schemes(state),
         },
     }
 
@@ -72,10 +77,16 @@ def _operation(method: str, operation: Operation, state: State) -> dict[str, Any
     }
     if operation.requires == BY_POLICY:
         said["description"] = _BY_POLICY
+    if operation.requires == BY_SERVER:
+        said["description"] = _BY_SERVER
+        said["security"] = [{name: []} for name in _server_schemes(state)]
     if _needs_token(operation):
         said["security"] = _security(method, operation, state.web)
     if operation.body is not None:
-        said["requestBody"] = {"required": False, "content": {"application/json": {"schema": _body(operation, state)}}}
+        said["requestBody"] = {
+            "required": False,
+            "content": {operation.media_type: {"schema": _body(operation, state)}},
+        }
     said["responses"] = {str(operation.status): _granted(operation)} | {
         str(status): _refused(status, operation) for status in sorted(_refusals(operation))
     }
@@ -83,7 +94,7 @@ def _operation(method: str, operation: Operation, state: State) -> dict[str, Any
 
 
 def _needs_token(operation: Operation) -> bool:
-    return operation.requires not in (BY_POLICY, PUBLIC)
+    return operation.requires not in (BY_POLICY, BY_SERVER, PUBLIC)
 
 
 def _body(operation: Operation, state: State) -> dict[str, Any]:
@@ -101,7 +112,7 @@ def _refusals(operation: Operation) -> set[int]:
     statuses = set(operation.refusals)
     if operation.body is not None:
         statuses |= {400, 413, 415}
-    if operation.requires == BY_POLICY:
+    if operation.requires in (BY_POLICY, BY_SERVER):
         statuses |= {403, 503}
     if _needs_token(operation):
         statuses |= {400, 401, 403, 431, 503}
@@ -112,6 +123,8 @@ def _granted(operation: Operation) -> dict[str, Any]:
     said = _response(operation.status, operation)
     if operation.answer is not None:
         said["content"] = _content("application/json", operation.answer.name)
+        if operation.answer.otherwise is not None:
+            said["content"][operation.answer.otherwise] = {"schema": {"type": "string"}}
     return said
 
 
@@ -132,15 +145,26 @@ def _content(media_type: str, name: str) -> dict[str, Any]:
     return {media_type: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
 
 
-def _security_schemes(web: Web) -> dict[str, Any]:
+def _server_schemes(state: State) -> dict[str, Any]:
+    """The credentials of servers that the kit takes."""
+    schemes: dict[str, Any] = {}
+    if state.servers.takes_header:
+        schemes["server"] = {"type": "apiKey", "in": "header", "name": HEADER}
+    if state.servers.takes_bearers:
+        schemes["application"] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    return schemes
+
+
+def _security_schemes(state: State) -> dict[str, Any]:
     """The places of tokens that the kit allows."""
+    web = state.web
     schemes: dict[str, Any] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
     if web.cookie is not None:
         schemes["cookie"] = {"type": "apiKey", "in": "cookie", "name": web.cookie}
         schemes["csrf"] = {"type": "apiKey", "in": "header", "name": CSRF_HEADER}
     if web.query is not None:
         schemes["query"] = {"type": "apiKey", "in": "query", "name": web.query}
-    return schemes
+    return schemes | _server_schemes(state)
 
 
 def _security(method: str, operation: Operation, web: Web) -> list[dict[str, list[str]]]:

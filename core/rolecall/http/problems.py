@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from ..errors import (
     InsufficientRole,
@@ -12,15 +11,11 @@ from ..errors import (
     MissingCredential,
     RolecallError,
 )
+from .answers import NO_STORE, json_bytes
 from .messages import Response
 
 #: The realm that challenges name.
 REALM: Final = "rolecall"
-
-
-def json_bytes(value: Any) -> bytes:
-    """``value`` as the body of a JSON answer."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def problem(error: RolecallError) -> Response:
@@ -31,7 +26,7 @@ def problem(error: RolecallError) -> Response:
     """
     headers = [
         ("Content-Type", "application/problem+json"),
-        ("Cache-Control", "no-store"),
+        NO_STORE,
     ]
     if isinstance(error, MissingCredential):
         headers.append(("WWW-Authenticate", f'Bearer realm="{REALM}"'))

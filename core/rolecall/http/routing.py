@@ -15,6 +15,8 @@ Schema = Mapping[str, Any] | Callable[[State], Mapping[str, Any]]
 
 #: The requirement of operations that a policy decides on, whoever asks.
 BY_POLICY: Final = "policy"
+#: The requirement of operations for the servers of a project, which have its API secret.
+BY_SERVER: Final = "server"
 #: The requirement of operations that are open to all.
 PUBLIC: Final = "public"
 
@@ -23,10 +25,12 @@ class Answer(NamedTuple):
     """What the JSON of an answer holds.
 
     :param name: for the schema, in the API's description.
+    :param otherwise: the media type in which it comes to those who do not ask for JSON; None: it is JSON for all.
     """
 
     name: str
     schema: Schema
+    otherwise: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,10 @@ class Operation:
 
     :param handler: answers; its name is the operation's in the API's description, without what marks it as private.
     :param summary: in a few words, for readers of the API's description.
-    :param requires: what lets a request in: a requirement's scope, :data:`BY_POLICY` or :data:`PUBLIC`.
-    :param body: the members that the JSON body may have, each with its schema; None where no body is read.
+    :param requires: what lets a request in: a requirement's scope, :data:`BY_POLICY`, :data:`BY_SERVER` or
+        :data:`PUBLIC`.
+    :param body: the members that the body may have, each with its schema; None where no body is read.
+    :param media_type: what the body is: a JSON object, or a form.
     :param rules: what must hold between these members, each rule a schema.
     :param status: the status of an answer that grants what was asked for.
     :param answer: that answer; None where it has no body.
@@ -51,6 +57,7 @@ class Operation:
     status: int = 200
     answer: Answer | None = None
     refusals: tuple[int, ...] = ()
+    media_type: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from .credentials import bearer_of
 from .messages import Request, Response
 from .problems import problem
 from .routing import Route
+from .servers import Server
 
 _log: Final = logging.getLogger("rolecall")
 
@@ -101,6 +102,18 @@ async def enter(engine: Engine, request: Request, requirement: Requirement, sess
         return await engine.authorize(requirement, session_id, call)
     except RolecallError as error:
         await engine.tell_of_refusal(error, session_id, call)
+        raise
+
+
+async def enter_as_server(engine: Engine, request: Request) -> Server:
+    """The server that makes a request for which a project's secret, or an application's private key, is needed.
+
+    :raises InvalidServerCredential: if the credential is missing, not good, or came before; the plugins have been told.
+    """
+    try:
+        return await engine.admit_server(request)
+    except RolecallError as error:
+        await engine.tell_of_refusal(error, None, Call(request))
         raise
 
 

@@ -13,7 +13,9 @@ from ..sessions import SessionRecord
 
 @runtime_checkable
 class Store(Protocol):
-    """Keeps sessions. Methods are plain functions, safe in every thread, and return once the change is durable.
+    """Keeps sessions, and what has come once.
+
+    Methods are plain functions, safe in every thread, and return once the change is durable.
 
     Every method raises :class:`~rolecall.errors.StoreUnavailable` when the store does not answer.
     """
@@ -37,6 +39,14 @@ class Store(Protocol):
 
         Asked for every token that is verified, also on an event loop, so it must answer within microseconds: a store
         behind a network keeps what it needs for this in the process, in step with the others.
+        """
+
+    def use_once(self, name: str, until: float, now: float) -> bool:
+        """Take note of what may come once, such as the ``jti`` of a credential. Of several at a time one is the first.
+
+        :param until: when it may be forgotten, in Unix seconds.
+        :param now: this moment, in Unix seconds.
+        :returns: whether it comes for the first time.
         """
 
     def close(self) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from ..errors import ConfigurationError
 from ..sessions import SessionRecord
+
+_MANY: Final = 1024
 
 
 class MemoryStore:
@@ -17,6 +20,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self._sessions: dict[str, SessionRecord] = {}
         self._ended: dict[str, float] = {}
+        self._used: dict[str, tuple[float, object]] = {}
+        self._many = _MANY
 
     @classmethod
     def from_url(cls, url: str) -> MemoryStore:
@@ -38,6 +43,16 @@ class MemoryStore:
 
     def has_ended(self, session_id: str) -> bool:
         return session_id in self._ended
+
+    def use_once(self, name: str, until: float, now: float) -> bool:
+        if len(self._used) >= self._many:
+            for used, (end, _) in list(self._used.items()):
+                if end < now:
+                    self._used.pop(used, None)
+            self._many = max(_MANY, 2 * len(self._used))
+        mine = object()
+        # One step, so that of two threads one is the first.
+        return self._used.setdefault(name, (until, mine))[1] is mine
 
     def close(self) -> None:
         pass

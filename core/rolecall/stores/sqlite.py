@@ -37,6 +37,13 @@ _MIGRATIONS: Final = (
         ended_at REAL NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE rolecall_used_once (
+        name TEXT PRIMARY KEY,
+        until REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX rolecall_used_once_until ON rolecall_used_once (until);
+    """,
 )
 
 
@@ -129,6 +136,14 @@ class SQLiteStore:
 
     def has_ended(self, session_id: str) -> bool:
         return self._read("SELECT 1 FROM rolecall_ended_sessions WHERE session_id = ?", session_id) is not None
+
+    def use_once(self, name: str, until: float, now: float) -> bool:
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM rolecall_used_once WHERE until < ?", (now,))
+            added = connection.execute(
+                "INSERT INTO rolecall_used_once VALUES (?, ?) ON CONFLICT DO NOTHING", (name, until)
+            )
+        return added.rowcount == 1
 
     def close(self) -> None:
         self._closed = True

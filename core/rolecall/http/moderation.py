@@ -1,0 +1,116 @@
+"""What a kit's routes do in sessions while they go on, for those whose token allows it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..engine import Call, Engine
+from ..moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal
+from ..roles import Capability, Requirement
+from ..tokens import Grant
+from .answers import done, json_answer
+from .bodies import members
+from .messages import Request, Response
+from .routing import Answer, Operation, Route, Schema
+from .service import enter
+
+_SIGNAL: Final = Requirement.of_capability(Capability.SIGNAL)
+_DISCONNECT: Final = Requirement.of_capability(Capability.FORCE_DISCONNECT)
+_UNPUBLISH: Final = Requirement.of_capability(Capability.FORCE_UNPUBLISH)
+
+_ID: Final = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[0-9A-Za-z_.~=+-]+$"}
+_SIGNAL_BODY: Final[dict[str, Schema]] = {
+    "type": {"type": "string", "default": "", "description": "what it is about, at most 128 bytes of UTF-8"},
+    "data": {"type": "string", "default": "", "description": "its content, at most 8,192 bytes of UTF-8"},
+    "connection_id": {
+        "anyOf": [_ID, {"type": "null"}],
+        "description": "the one connection that gets it; all do unless given",
+    },
+}
+_MUTE_BODY: Final[dict[str, Schema]] = {
+    "active": {"type": "boolean", "default": True, "description": "false to stop: streams to come are not muted"},
+    "excluded_stream_ids": {"type": "array", "items": _ID, "description": "streams that are not muted"},
+}
+_STREAMS: Final = Answer(
+    "Streams",
+    {
+        "type": "object",
+        "properties": {"items": {"type": "array", "items": {"type": "object"}}},
+        "required": ["items"],
+    },
+)
+# The statuses of acts that are not carried out.
+_ACT: Final = (404, 501)
+
+
+async def _signal_session(engine: Engine, request: Request) -> Response:
+    session_id, grant = await _enter(engine, request, _SIGNAL)
+    asked = members(request, tuple(_SIGNAL_BODY))
+    act = Signal(session_id, asked.get("type", ""), asked.get("data", ""), asked.get("connection_id"))
+    await engine.moderate(act, grant, Call(request))
+    return done()
+
+
+async def _disconnect_connection(engine: Engine, request: Request) -> Response:
+    session_id, grant = await _enter(engine, request, _DISCONNECT)
+    act = ForceDisconnect(session_id, request.path_params["connection_id"])
+    await engine.moderate(act, grant, Call(request))
+    return done()
+
+
+async def _mute_stream(engine: Engine, request: Request) -> Response:
+    session_id, grant = await _enter(engine, request, _UNPUBLISH)
+    members(request, ())
+    await engine.moderate(MuteStream(session_id, request.path_params["stream_id"]), grant, Call(request))
+    return done()
+
+
+async def _mute_all(engine: Engine, request: Request) -> Response:
+    session_id, grant = await _enter(engine, request, _UNPUBLISH)
+    asked: dict[str, Any] = members(request, tuple(_MUTE_BODY))
+    act = MuteAll(session_id, asked.get("active", True), asked.get("excluded_stream_ids", ()))
+    await engine.moderate(act, grant, Call(request))
+    return done()
+
+
+async def _list_streams(engine: Engine, request: Request) -> Response:
+    session_id, grant = await _enter(engine, request, _UNPUBLISH)
+    return json_answer(200, {"items": await engine.list_streams(ListStreams(session_id), grant, Call(request))})
+
+
+async def _enter(engine: Engine, request: Request, requirement: Requirement) -> tuple[str, Grant]:
+    session_id = request.path_params["session_id"]
+    return session_id, await enter(engine, request, requirement, session_id)
+
+
+MODERATION_ROUTES: Final = (
+    Route(
+        "/sessions/{session_id}/signal",
+        "signal",
+        {"POST": Operation(_signal_session, "Send a signal", _SIGNAL.scope, _SIGNAL_BODY, status=204, refusals=_ACT)},
+    ),
+    Route(
+        "/sessions/{session_id}/connections/{connection_id}",
+        "connection",
+        {"DELETE": Operation(_disconnect_connection, "End a connection", _DISCONNECT.scope, status=204, refusals=_ACT)},
+    ),
+    Route(
+        "/sessions/{session_id}/streams",
+        "streams",
+        {"GET": Operation(_list_streams, "List the streams", _UNPUBLISH.scope, answer=_STREAMS, refusals=_ACT)},
+    ),
+    Route(
+        "/sessions/{session_id}/streams/{stream_id}/mute",
+        "stream_mute",
+        {"POST": Operation(_mute_stream, "Mute a stream", _UNPUBLISH.scope, {}, status=204, refusals=_ACT)},
+    ),
+    Route(
+        "/sessions/{session_id}/mute",
+        "mute",
+        {
+            "POST": Operation(
+                _mute_all, "Mute all streams, or stop doing so", _UNPUBLISH.scope, _MUTE_BODY, status=204, refusals=_ACT
+            )
+        },
+    ),
+)

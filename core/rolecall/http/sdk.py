@@ -1,0 +1,252 @@
+"""What the OpenTok SDKs call: sessions and moderation, for a project's own servers, in the form that these expect."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..engine import Engine
+from ..errors import InvalidRequest, InvalidServerCredential, InvalidSessionOption, NotFoundAtService, shown
+from ..moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal
+from ..sessions import ARCHIVE_RESOLUTIONS, MAX_ARCHIVE_NAME, ArchiveMode, MediaMode, SessionRecord
+from .answers import NO_STORE, done, json_answer
+from .bodies import fields, members
+from .messages import Request, Response
+from .routing import BY_SERVER, Answer, Operation, Route, Schema
+from .servers import Server
+from .service import enter_as_server
+
+_PROJECT: Final = "/v2/project/{api_key}/session/{session_id}"
+
+# What the SDKs send; one of them leaves no field out, and capitalises booleans.
+_MEDIA: Final = {"enabled": MediaMode.RELAYED, "disabled": MediaMode.ROUTED}
+_BOOLEANS: Final = {"true": True, "True": True, "false": False, "False": False, "": False}
+
+_SESSION_FORM: Final[dict[str, Schema]] = {
+    "p2p.preference": {
+        "enum": [*_MEDIA],
+        "default": "enabled",
+        "description": "'enabled' for relayed media, 'disabled' for routed",
+    },
+    "archiveMode": {"enum": ["manual", "always"], "default": "manual"},
+    "location": {"type": "string", "description": "an IP address near the participants, as a hint; or empty"},
+    "e2ee": {"enum": [*_BOOLEANS], "default": "false"},
+    "archiveName": {"type": "string", "maxLength": MAX_ARCHIVE_NAME},
+    "archiveResolution": {"enum": ["", *ARCHIVE_RESOLUTIONS]},
+    "api_key": {"type": "string", "description": "the API key once more, as one SDK sends it"},
+}
+_SAID: Final = ("session_id", "project_id", "partner_id", "create_dt", "media_server_url")
+_SESSION: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in _SAID},
+    "required": [*_SAID],
+}
+_CREATED: Final = Answer("SDKSessions", {"type": "array", "items": _SESSION}, otherwise="application/xml")
+_SIGNAL_BODY: Final[dict[str, Schema]] = {"type": {"type": "string"}, "data": {"type": "string"}}
+_STREAM_IDS: Final = {"type": "array", "items": {"type": "string"}}
+_MUTE_BODY: Final[dict[str, Schema]] = {
+    # One SDK sends a text.
+    "active": {"enum": [True, False, "true", "false"], "default": True},
+    "excludedStreams": _STREAM_IDS,
+    "excludedStreamIds": {**_STREAM_IDS, "description": "the same, by the name that some SDKs have for it"},
+}
+# The statuses of acts that are not carried out.
+_ACT: Final = (404, 501)
+_PROJECT_ANSWER: Final = Answer("SDKProject", {"type": "object", "properties": {"id": {"type": "string"}}})
+_STREAM: Final[dict[str, Any]] = {"type": "object", "properties": {"id": {"type": "string"}}}
+_STREAMS_ANSWER: Final = Answer(
+    "SDKStreams",
+    {
+        "type": "object",
+        "properties": {"count": {"type": "integer"}, "items": {"type": "array", "items": _STREAM}},
+        "required": ["count", "items"],
+    },
+)
+
+
+async def _create_sdk_session(engine: Engine, request: Request) -> Response:
+    server = await enter_as_server(engine, request)
+    asked = fields(request, tuple(_SESSION_FORM))
+    if asked.get("api_key", server.id) != server.id:
+        raise InvalidServerCredential("api_key in the body is another than the credential's")
+    record = await engine.create_session(
+        asked.get("location") or None,
+        _one_of(_MEDIA, "p2p.preference", asked.get("p2p.preference", "enabled")),
+        asked.get("archiveMode", ArchiveMode.MANUAL),
+        _one_of(_BOOLEANS, "e2ee", asked.get("e2ee", "")),
+        server.api_key,
+        asked.get("archiveName") or None,
+        asked.get("archiveResolution") or None,
+    )
+    # As the service does: JSON for those that ask for it, and else XML.
+    if "application/json" in request.headers.get("accept", "").lower():
+        return json_answer(200, [_created(record, server)])
+    return Response(200, (("Content-Type", "application/xml"), NO_STORE), _xml(record, server))
+
+
+async def _signal_all(engine: Engine, request: Request) -> Response:
+    return await _signal(engine, request, None)
+
+
+async def _signal_connection(engine: Engine, request: Request) -> Response:
+    return await _signal(engine, request, request.path_params["connection_id"])
+
+
+async def _signal(engine: Engine, request: Request, connection_id: str | None) -> Response:
+    session_id = await _enter(engine, request)
+    asked = members(request, tuple(_SIGNAL_BODY))
+    await engine.moderate(Signal(session_id, asked.get("type", ""), asked.get("data", ""), connection_id))
+    return done()
+
+
+async def _disconnect(engine: Engine, request: Request) -> Response:
+    session_id = await _enter(engine, request)
+    await engine.moderate(ForceDisconnect(session_id, request.path_params["connection_id"]))
+    return done()
+
+
+async def _mute_one(engine: Engine, request: Request) -> Response:
+    session_id = await _enter(engine, request)
+    members(request, ())
+    await engine.moderate(MuteStream(session_id, request.path_params["stream_id"]))
+    return json_answer(200, {"id": request.path_params["api_key"]})
+
+
+async def _mute_session(engine: Engine, request: Request) -> Response:
+    session_id = await _enter(engine, request)
+    asked = members(request, tuple(_MUTE_BODY))
+    if "excludedStreams" in asked and "excludedStreamIds" in asked:
+        raise InvalidRequest("the body has excludedStreams and excludedStreamIds, which are the same; send one of them")
+    active = asked.get("active", True)
+    if isinstance(active, str):
+        active = _one_of(_BOOLEANS, "active", active)
+    await engine.moderate(MuteAll(session_id, active, asked.get("excludedStreams", asked.get("excludedStreamIds", ()))))
+    return json_answer(200, {"id": request.path_params["api_key"]})
+
+
+async def _list_sdk_streams(engine: Engine, request: Request) -> Response:
+    streams = await engine.list_streams(ListStreams(await _enter(engine, request)))
+    return json_answer(200, {"count": len(streams), "items": streams})
+
+
+async def _find_stream(engine: Engine, request: Request) -> Response:
+    streams = await engine.list_streams(ListStreams(await _enter(engine, request)))
+    for stream in streams:
+        if stream.get("id") == request.path_params["stream_id"]:
+            return json_answer(200, stream)
+    raise NotFoundAtService("the session has no stream of this id")
+
+
+#: The routes that the SDKs call, below the URL that they are given; one of them drops the path of that URL.
+SDK_ROUTES: Final = (
+    Route(
+        "/session/create",
+        "sdk_create",
+        {
+            "POST": Operation(
+                _create_sdk_session,
+                "Create a session, as the OpenTok SDKs do",
+                BY_SERVER,
+                _SESSION_FORM,
+                answer=_CREATED,
+                media_type="application/x-www-form-urlencoded",
+            )
+        },
+    ),
+    Route(
+        f"{_PROJECT}/signal",
+        "sdk_signal",
+        {"POST": Operation(_signal_all, "Send a signal to all", BY_SERVER, _SIGNAL_BODY, status=204, refusals=_ACT)},
+    ),
+    Route(
+        f"{_PROJECT}/connection/{{connection_id}}/signal",
+        "sdk_connection_signal",
+        {
+            "POST": Operation(
+                _signal_connection, "Send a signal to a connection", BY_SERVER, _SIGNAL_BODY, status=204, refusals=_ACT
+            )
+        },
+    ),
+    Route(
+        f"{_PROJECT}/connection/{{connection_id}}",
+        "sdk_connection",
+        {"DELETE": Operation(_disconnect, "End a connection", BY_SERVER, status=204, refusals=(400, *_ACT))},
+    ),
+    Route(
+        f"{_PROJECT}/stream/{{stream_id}}/mute",
+        "sdk_stream_mute",
+        {"POST": Operation(_mute_one, "Mute a stream", BY_SERVER, {}, answer=_PROJECT_ANSWER, refusals=_ACT)},
+    ),
+    Route(
+        f"{_PROJECT}/mute",
+        "sdk_mute",
+        {
+            "POST": Operation(
+                _mute_session,
+                "Mute all streams, or stop doing so",
+                BY_SERVER,
+                _MUTE_BODY,
+                answer=_PROJECT_ANSWER,
+                refusals=_ACT,
+            )
+        },
+    ),
+    Route(
+        f"{_PROJECT}/stream",
+        "sdk_streams",
+        {
+            "GET": Operation(
+                _list_sdk_streams, "List the streams", BY_SERVER, answer=_STREAMS_ANSWER, refusals=(400, *_ACT)
+            )
+        },
+    ),
+    Route(
+        f"{_PROJECT}/stream/{{stream_id}}",
+        "sdk_stream",
+        {
+            "GET": Operation(
+                _find_stream, "Find a stream", BY_SERVER, answer=Answer("SDKStream", _STREAM), refusals=(400, *_ACT)
+            )
+        },
+    ),
+)
+
+
+async def _enter(engine: Engine, request: Request) -> str:
+    """The id of the session in which a server acts."""
+    server, params = await enter_as_server(engine, request), request.path_params
+    if params["api_key"] != server.id:
+        raise InvalidServerCredential("the path names another project than the credential")
+    if engine.state.session_ids.check(params["session_id"]) != server.api_key:
+        raise InvalidServerCredential("the session is of another project than the credential")
+    return params["session_id"]
+
+
+def _one_of(choices: Mapping[str, Any], name: str, value: str) -> Any:
+    if value not in choices:
+        raise InvalidSessionOption(f"{name} is {shown(value)}; expected one of {', '.join(filter(None, choices))}")
+    return choices[value]
+
+
+def _created(record: SessionRecord, server: Server) -> dict[str, str]:
+    return {
+        "session_id": record.session_id,
+        "project_id": server.id,
+        "partner_id": server.id,
+        "create_dt": _date(record.created_at),
+        "media_server_url": "",
+    }
+
+
+def _xml(record: SessionRecord, server: Server) -> bytes:
+    # Nothing in it needs to be escaped: base64url, digits and letters.
+    return (
+        f"<sessions><Session><session_id>{record.session_id}</session_id><partner_id>{server.id}</partner_id>"
+        f"<create_dt>{_date(record.created_at)}</create_dt></Session></sessions>"
+    ).encode()
+
+
+def _date(seconds: float) -> str:
+    text = time.asctime(time.gmtime(seconds))
+    return f"{text[:-5]} UTC{text[-5:]}"
