@@ -325,7 +325,7 @@ class NoMediaService(RolecallError):
     @property
     def public_message(self) -> str:
         """For the client to read: it is no fault, but something that this service does not do."""
-        return str(self)
+        return "nothing at this service can act in a session: it has no media service that does this"
 
 
 class PolicyFault(Unavailable):

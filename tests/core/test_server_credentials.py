@@ -1,0 +1,388 @@
+"""The credentials of a project's own servers: what is taken for one, what is not, and that each comes once."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import cache
+from statistics import median
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rolecall import Rolecall, hookimpl
+from rolecall.driver import drive
+from rolecall.errors import InvalidServerCredential
+from rolecall.http.messages import Request
+from rolecall.http.servers import MAX_LIFE, Server
+from rolecall.http.service import enter_as_server
+
+NOW = 1_795_186_800.0
+KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+OTHER_KEY, OTHER_SECRET = "654321", "second-secret-of-forty-two-characters-x42"
+APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
+#: What PyJWT is to sign with, whatever it thinks of the claims.
+HS256 = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
+
+
+@cache
+def private_pem() -> bytes:
+    key = rsa.generate_private_key(65537, 2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+@pytest.fixture
+def kit():
+    options = {"application_id": APPLICATION, "private_key": private_pem(), "projects": {OTHER_KEY: OTHER_SECRET}}
+    with Rolecall(KEY, SECRET, clock=lambda: NOW, entry_points=False, **options) as kit:
+        yield kit
+
+
+def claims(drop: tuple[str, ...] = (), **changed) -> dict:
+    good = {"iss": KEY, "ist": "project", "iat": int(NOW), "exp": int(NOW) + 180, "jti": "0.1234"}
+    return {name: value for name, value in (good | changed).items() if name not in drop}
+
+
+def signed(payload: dict, header: dict | None = None, secret: str = SECRET) -> str:
+    header = {"typ": "JWT", "alg": "HS256"} if header is None else header
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, payload)]
+    signature = HS256.sign(b".".join(parts), secret.encode())
+    return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
+
+
+def as_application(drop: tuple[str, ...] = (), **changed) -> str:
+    payload = claims(("iss", "ist", *drop), **{"application_id": APPLICATION, **changed})
+    return jwt.encode(payload, private_pem(), "RS256")
+
+
+def request(token: str, header: str = "x-opentok-auth") -> Request:
+    return Request("POST", "/session/create", headers={header: token})
+
+
+def bearer(token: str) -> Request:
+    return request(f"Bearer {token}", "authorization")
+
+
+def admitted(kit: Rolecall, asked: Request) -> Server:
+    return drive(kit.engine.admit_server(asked))
+
+
+# -- what is taken ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("payload", "header"),
+    [
+        (claims(), None),
+        (claims(("jti",)), None),
+        (claims(jti=0.5), None),
+        (claims(jti=7), None),
+        (claims(nonce=0.25), None),
+        (claims(("ist", "jti")), {"ist": "project", "alg": "HS256"}),  # as the SDK for Ruby writes it
+        (claims(), {"ist": "project", "alg": "HS256", "typ": "JWT"}),
+        (claims(), {"alg": "HS256"}),
+        (claims(exp=NOW + 180.5, iat=NOW - 0.5), None),
+        (claims(iat=int(NOW) + 10, exp=int(NOW) + 190), None),
+        (claims(iat=int(NOW) - 300, exp=int(NOW) - 9), None),
+        (claims(exp=int(NOW) + MAX_LIFE), None),
+        (claims(nbf=int(NOW)), None),
+    ],
+)
+def test_a_good_credential_says_whose_server_calls(kit, payload, header):
+    assert admitted(kit, request(signed(payload, header))) == Server(KEY, KEY)
+
+
+def test_each_project_has_its_own(kit):
+    token = signed(claims(iss=OTHER_KEY), secret=OTHER_SECRET)
+    assert admitted(kit, request(token)) == Server(OTHER_KEY, OTHER_KEY)
+
+
+def test_an_application_calls_for_the_first_project(kit):
+    assert admitted(kit, bearer(as_application())) == Server(APPLICATION, KEY)
+
+
+def test_the_real_credential_of_the_ruby_sdk_is_taken(vectors):
+    tokens = json.loads((vectors / "opentok_tokens.json").read_text("utf-8"))["tokens"]
+    [ruby] = [one for one in tokens if one["sdk"].startswith("Ruby cassettes REST")]
+    payload = jwt.decode(ruby["token"], options={"verify_signature": False})
+    with Rolecall(payload["iss"], ruby["secret"], clock=lambda: payload["iat"] + 1, entry_points=False) as kit:
+        assert admitted(kit, request(ruby["token"])) == Server(payload["iss"], payload["iss"])
+
+
+# -- what is not -----------------------------------------------------------------------------------
+
+REFUSED = {
+    "no ist": (claims(("ist",)), None, "ist is not 'project'"),
+    "an account's": (claims(ist="account"), None, "not the account's"),
+    "an account's in the header": (claims(("ist",)), {"ist": "account", "alg": "HS256"}, "ist is not 'project'"),
+    "an ist of each": (claims(), {"ist": "account", "alg": "HS256"}, "ist is not 'project'"),
+    "a list for ist": (claims(ist=["project"]), None, "ist is not 'project'"),
+    "an object for ist": (claims(ist={"a": 1}), None, "ist is not 'project'"),
+    "no iat": (claims(("iat",)), None, "its iat is missing"),
+    "no exp": (claims(("exp",)), None, "its exp is missing"),
+    "a text for exp": (claims(exp="1795186980"), None, "its exp is missing"),
+    "a bool for iat": (claims(iat=True), None, "its iat is missing"),
+    "milliseconds": (claims(exp=int(NOW + 180) * 1000), None, "its exp is missing, or no number of Unix seconds"),
+    "expired": (
+        claims(iat=int(NOW) - 300, exp=int(NOW) - 10),
+        None,
+        "it expired at .* compare the two servers' clocks",
+    ),
+    "from the future": (claims(iat=int(NOW) + 11, exp=int(NOW) + 191), None, "from the future"),
+    "not yet valid": (claims(nbf=int(NOW) + 11), None, "from the future"),
+    "a text for nbf": (claims(nbf="soon"), None, "its nbf is missing"),
+    "too long a life": (claims(exp=int(NOW) + MAX_LIFE + 1), None, "more than 86400 seconds"),
+    "a client's token": (claims(session_id="1_x", role="moderator", scope="session.connect"), None, "client's token"),
+    "a scope": (claims(scope=""), None, "it has a scope"),
+    "a role": (claims(role=None), None, "it has a role"),
+    "no iss": (claims(("iss",)), None, "its iss, None, is no API key"),
+    "a number for iss": (claims(iss=123456), None, "its iss, None, is no API key"),
+    "another typ": (claims(), {"typ": "at+jwt", "alg": "HS256"}, "typ is 'at\\+jwt'"),
+    "null for typ": (claims(), {"typ": None, "alg": "HS256"}, "typ is None"),
+    "alg none": (claims(), {"typ": "JWT", "alg": "none"}, "algorithm is 'none'"),
+    "alg RS256": (claims(), {"typ": "JWT", "alg": "RS256"}, "algorithm is 'RS256'"),
+    "crit": (claims(), {"typ": "JWT", "alg": "HS256", "crit": ["ist"]}, "asks for 'crit'"),
+    "an unknown kid": (claims(), {"typ": "JWT", "alg": "HS256", "kid": "a"}, "names a key"),
+    "an empty jti": (claims(jti=""), None, "jti is not 1 to 255"),
+    "a long jti": (claims(jti="x" * 256), None, "jti is not 1 to 255"),
+    "a bool for jti": (claims(jti=True), None, "jti is not 1 to 255"),
+    "a list for jti": (claims(jti=["a"]), None, "jti is not 1 to 255"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_anything_else_is_refused_and_says_why(kit, name):
+    payload, header, message = REFUSED[name]
+    with pytest.raises(InvalidServerCredential, match=message) as caught:
+        admitted(kit, request(signed(payload, header)))
+    assert caught.value.status == 403
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", "x", "a.b.c", "..", "a.b.c.d", "T1==AAAA", signed(claims()) + ".", signed(claims())[:-2], "é" * 9, "x" * 9000],
+)
+def test_garbage_is_refused(kit, token):
+    with pytest.raises(InvalidServerCredential):
+        admitted(kit, request(token))
+
+
+def test_a_credential_signed_with_another_secret_is_refused(kit):
+    with pytest.raises(InvalidServerCredential, match="signature does not fit"):
+        admitted(kit, request(signed(claims(), secret=OTHER_SECRET)))
+
+
+def test_a_project_signs_for_no_other(kit):
+    with pytest.raises(InvalidServerCredential, match="signature does not fit"):
+        admitted(kit, request(signed(claims(iss=OTHER_KEY))))
+
+
+@pytest.mark.parametrize("secret", [SECRET, "f" * 40])
+def test_an_unknown_api_key_is_told_of_the_account_key(kit, secret):
+    with pytest.raises(InvalidServerCredential, match=r"its iss, '777777', is no API key .* not the account's"):
+        admitted(kit, request(signed(claims(iss="777777"), secret=secret)))
+
+
+def test_a_clients_token_of_the_kit_is_no_servers_credential(kit):
+    session = kit.create_session()
+    t1 = Rolecall(KEY, SECRET, format="t1", entry_points=False).generate_token(session.session_id)
+    vonage = Rolecall(application_id=APPLICATION, private_key=private_pem(), clock=lambda: NOW, entry_points=False)
+    jwt_of_project, jwt_of_application = session.generate_token(), vonage.create_session().generate_token("moderator")
+    for asked in (request(jwt_of_project), request(t1), bearer(jwt_of_project), bearer(jwt_of_application)):
+        with pytest.raises(InvalidServerCredential):
+            admitted(kit, asked)
+
+
+def test_a_servers_credential_is_no_clients_token(kit):
+    for token in (signed(claims()), as_application()):
+        with pytest.raises(Exception, match=r"not for a client|typ") as caught:
+            kit.verify_token(token)
+        assert caught.value.status == 401
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Request("POST", "/session/create"),
+        bearer(signed(claims())),
+        request(as_application()),
+        bearer(as_application(application_id="0" * 8 + APPLICATION[8:])),
+        bearer(as_application(("application_id",))),
+        bearer(as_application(session_id="1_x")),
+        bearer(as_application(exp=int(NOW) - 100, iat=int(NOW) - 200)),
+        request(f"Bearer {signed(claims())}"),
+        request(f"{signed(claims())},{signed(claims())}"),
+        request(f"Basic {KEY}", "authorization"),
+        request(f"Bearer {as_application()} {as_application()}", "authorization"),
+        Request(
+            "POST", "/", headers={"x-opentok-auth": signed(claims()), "authorization": f"Bearer {as_application()}"}
+        ),
+        Request("POST", "/", headers={"x-tb-partner-auth": f"{KEY}:{SECRET}"}),
+    ],
+)
+def test_a_credential_in_another_place_or_of_another_kind_is_refused(kit, asked):
+    with pytest.raises(InvalidServerCredential):
+        admitted(kit, asked)
+
+
+def test_a_kit_takes_only_what_it_has_keys_for():
+    with Rolecall(KEY, SECRET, clock=lambda: NOW, entry_points=False) as project:
+        with pytest.raises(InvalidServerCredential, match=r"send X-OPENTOK-AUTH with a JWT that the API secret signs$"):
+            admitted(project, bearer(as_application()))
+    options = {"application_id": APPLICATION, "private_key": private_pem()}
+    with Rolecall(**options, clock=lambda: NOW, entry_points=False) as application:
+        assert admitted(application, bearer(as_application())) == Server(APPLICATION, APPLICATION)
+        with pytest.raises(InvalidServerCredential, match="send Authorization: Bearer"):
+            admitted(application, request(signed(claims())))
+
+
+@given(st.text(max_size=300) | st.binary(max_size=300).map(lambda raw: raw.decode("latin-1")))
+def test_whatever_comes_is_refused_by_an_error_of_the_kit(text):
+    kit = _shared_kit()
+    for asked in (request(text), request(text, "authorization"), bearer(text)):
+        with pytest.raises(InvalidServerCredential):
+            admitted(kit, asked)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["iss", "ist", "iat", "exp", "nbf", "jti", "scope", "typ"]),
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.integers()),
+    )
+)
+def test_whatever_is_signed_is_good_or_refused_by_an_error_of_the_kit(changed):
+    kit = _shared_kit()
+    try:
+        payload = json.dumps(claims() | changed)
+    except ValueError:
+        return
+    try:
+        assert admitted(kit, request(signed(json.loads(payload)))).id == KEY
+    except InvalidServerCredential:
+        pass
+
+
+@cache
+def _shared_kit() -> Rolecall:
+    options = {"application_id": APPLICATION, "private_key": private_pem()}
+    return Rolecall(KEY, SECRET, clock=lambda: NOW, entry_points=False, **options)
+
+
+def test_no_message_holds_a_credential_or_a_secret(kit):
+    for payload, header, _ in REFUSED.values():
+        token = signed(payload, header)
+        with pytest.raises(InvalidServerCredential) as caught:
+            admitted(kit, request(token))
+        assert token.split(".")[2] not in str(caught.value)
+        assert SECRET not in str(caught.value)
+
+
+def test_an_unknown_api_key_takes_as_long_as_a_bad_signature(kit):
+    bad, unknown = (signed(claims(iss=key), secret="f" * 40) for key in (KEY, "777777"))
+
+    def seconds(token):
+        began = time.perf_counter()
+        with pytest.raises(InvalidServerCredential):
+            admitted(kit, request(token))
+        return time.perf_counter() - began
+
+    times = [(seconds(bad), seconds(unknown)) for _ in range(300)]
+    slow, quick = (median(column) for column in zip(*times, strict=True))
+    assert 0.5 < quick / slow < 2
+
+
+# -- once ------------------------------------------------------------------------------------------
+
+
+def test_a_jti_comes_once(kit):
+    token = signed(claims())
+    admitted(kit, request(token))
+    with pytest.raises(InvalidServerCredential, match="came before"):
+        admitted(kit, request(token))
+    with pytest.raises(InvalidServerCredential, match="came before"):
+        admitted(kit, request(signed(claims(exp=int(NOW) + 181))))
+    assert admitted(kit, request(signed(claims(jti="0.12345"))))
+
+
+def test_a_jti_is_that_of_one_project(kit):
+    admitted(kit, request(signed(claims())))
+    assert admitted(kit, request(signed(claims(iss=OTHER_KEY), secret=OTHER_SECRET)))
+    assert admitted(kit, bearer(as_application()))
+    with pytest.raises(InvalidServerCredential, match="came before"):
+        admitted(kit, bearer(as_application()))
+
+
+def test_a_credential_without_a_jti_may_come_again(kit):
+    token = signed(claims(("jti",)))
+    assert admitted(kit, request(token)) == admitted(kit, request(token))
+
+
+def test_a_refused_credential_uses_up_no_jti(kit):
+    with pytest.raises(InvalidServerCredential):
+        admitted(kit, request(signed(claims(), secret="f" * 40)))
+    assert admitted(kit, request(signed(claims())))
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite:///{}/once.db"])
+def test_of_many_at_a_time_one_is_the_first(url, tmp_path):
+    options = {"store": url.format(tmp_path), "clock": lambda: NOW, "entry_points": False}
+    with closing(Rolecall(KEY, SECRET, **options)) as kit, ThreadPoolExecutor(16) as pool:
+        token = signed(claims())
+
+        def come(_):
+            try:
+                return admitted(kit, request(token)) is not None
+            except InvalidServerCredential:
+                return False
+
+        assert sum(pool.map(come, range(64))) == 1
+
+
+def test_it_comes_once_for_all_workers_and_after_a_restart(tmp_path):
+    options = {"store": f"sqlite:///{tmp_path}/once.db", "clock": lambda: NOW, "entry_points": False}
+    token = signed(claims())
+    with Rolecall(KEY, SECRET, **options) as first, Rolecall(KEY, SECRET, **options) as second:
+        admitted(first, request(token))
+        with pytest.raises(InvalidServerCredential, match="came before"):
+            admitted(second, request(token))
+    with Rolecall(KEY, SECRET, **options) as third, pytest.raises(InvalidServerCredential, match="came before"):
+        asyncio.run(third.aio.engine.admit_server(request(token)))
+
+
+def test_it_does_not_come_back_while_its_leeway_lasts():
+    now = NOW
+    with Rolecall(KEY, SECRET, clock=lambda: now, leeway=60, entry_points=False) as kit:
+        token = signed(claims())
+        admitted(kit, request(token))
+        # So many others come that what is over is forgotten.
+        now = NOW + 239
+        for number in range(3000):
+            kit.engine.state.store.use_once(str(number), now + 1, now)
+        with pytest.raises(InvalidServerCredential, match="came before"):
+            admitted(kit, request(token))
+        now = NOW + 240
+        with pytest.raises(InvalidServerCredential, match="expired"):
+            admitted(kit, request(token))
+
+
+def test_plugins_are_told_of_a_refusal():
+    class Witness:
+        def __init__(self):
+            self.seen = []
+
+        @hookimpl
+        def rolecall_on_event(self, event):
+            self.seen.append((event.name, event.code))
+
+    witness = Witness()
+    with Rolecall(KEY, SECRET, plugins=[witness], entry_points=False) as kit, pytest.raises(InvalidServerCredential):
+        drive(enter_as_server(kit.engine, request("x")))
+    assert witness.seen == [("access_refused", "invalid_server_credential")]
