@@ -455,6 +455,8 @@ class Engine:
         state, call = self.state, self._traced(call)
         try:
             state.session_ids.check(act.session_id)
+            if call.http is not None:
+                self._check_act(act, grant)
             request = ModerationRequest(act, state.clock(), grant, call.http)
             if state.plugins.vote_moderation:
                 await self._vote_moderation(request, call)
@@ -468,6 +470,12 @@ class Engine:
             raise
         self._log_trace("moderation", call)
         return answer
+
+    def _check_act(self, act: Act, grant: Grant | None) -> None:
+        """Whoever asks from outside has entered with a grant for this session, and this act."""
+        needed = Requirement.of_capability(act.capability)
+        if grant is None or grant.session_id != act.session_id or not needed.capabilities <= grant.capabilities:
+            raise InsufficientRole(f"{needed.scope} is required, in this very session", needed.scope)
 
     async def _vote_moderation(self, request: ModerationRequest, call: Call) -> None:
         state, grant, needed = self.state, request.grant, Requirement.of_capability(request.act.capability)
