@@ -12,7 +12,7 @@ import pytest
 
 from rolecall import Rolecall
 from rolecall.connector import RemoteService, RemoteSessions, ServiceCredentialsRefused
-from rolecall.errors import PluginError
+from rolecall.errors import NoMediaService, NotFoundAtService, PluginError
 
 KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
 SESSION = "2_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"
@@ -20,14 +20,18 @@ SESSION = "2_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4
 
 class Service(BaseHTTPRequestHandler):
     def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.asked.append((self.path, parse_qs(body.decode())))
-        answer = json.dumps([{"session_id": SESSION}]).encode()
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        is_json = self.headers.get("Content-Type") == "application/json"
+        self.server.asked.append((self.path, json.loads(body) if is_json else parse_qs(body)))
+        said = [{"session_id": SESSION}] if self.path == "/session/create" else {"items": [{"id": "s-1"}]}
+        answer = json.dumps(said).encode()
         self.send_response(self.server.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
+
+    do_GET = do_DELETE = do_POST  # noqa: N815 (the names are those of the base)
 
     def log_message(self, *_):
         pass
@@ -58,6 +62,68 @@ def test_sessions_are_created_at_the_service(remote_kit, service):
     [(path, asked)] = service.asked
     assert (path, asked["p2p.preference"]) == ("/session/create", ["disabled"])
     assert remote_kit.verify_token(session.generate_token("moderator"), SESSION).role == "moderator"
+
+
+def test_what_names_the_archives_is_passed_on(remote_kit, service):
+    remote_kit.create_session(
+        media_mode="routed", archive_mode="always", archive_name="lesson", archive_resolution="1280x720"
+    )
+    [(_, asked)] = service.asked
+    assert (asked["archiveName"], asked["archiveResolution"]) == (["lesson"], ["1280x720"])
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_sessions_are_moderated_at_the_service(remote_kit, service, is_async):
+    def call(name, *arguments):
+        asked = getattr(remote_kit.aio if is_async else remote_kit, name)(SESSION, *arguments)
+        return asyncio.run(asked) if is_async else asked
+
+    call("signal", "chat", "hello")
+    call("force_disconnect", "c-1")
+    call("mute_stream", "s-1")
+    call("mute_all", True, ["s-1"])
+    assert call("list_streams") == [{"id": "s-1"}]
+    at = f"/v2/project/{KEY}/session/{SESSION}"
+    assert [(path.removeprefix(at), asked) for path, asked in service.asked] == [
+        ("/signal", {"type": "chat", "data": "hello"}),
+        ("/connection/c-1", {}),
+        ("/stream/s-1/mute", {}),
+        ("/mute", {"active": True, "excludedStreams": ["s-1"]}),
+        ("/stream", {}),
+    ]
+
+
+def test_what_the_service_does_not_know_is_said_so(remote_kit, service):
+    service.status = 404
+    with pytest.raises(NotFoundAtService):
+        remote_kit.force_disconnect(SESSION, "c-1")
+    assert remote_kit.list_streams(SESSION) == []
+
+
+class TestOfSeveralProjects:
+    OTHER, OTHER_SECRET = "654321", "second-secret-of-forty-two-characters-x42"
+
+    @pytest.fixture
+    def kit(self, service):
+        remote = RemoteSessions(RemoteService(KEY, SECRET, service.url))
+        with Rolecall(KEY, SECRET, projects={self.OTHER: self.OTHER_SECRET}, plugins=[remote]) as kit:
+            yield kit
+
+    def test_its_own_sessions_are_created_there_and_others_here(self, kit, service):
+        assert kit.create_session().session_id == SESSION
+        assert kit.create_session(api_key=self.OTHER).session_id != SESSION
+        assert len(service.asked) == 1
+
+    def test_its_own_sessions_are_moderated_there_and_others_nowhere(self, kit, service):
+        kit.signal(SESSION)
+        with pytest.raises(NoMediaService):
+            kit.signal(kit.create_session(api_key=self.OTHER).session_id)
+        assert len(service.asked) == 1
+
+
+def test_a_service_for_another_key_stops_start_up(service):
+    with pytest.raises(PluginError, match="the service is for the API key '654321'; the kit's are 123456"):
+        Rolecall(KEY, SECRET, plugins=[RemoteSessions(RemoteService("654321", SECRET, service.url))])
 
 
 def test_the_same_under_an_event_loop(remote_kit):

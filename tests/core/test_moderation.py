@@ -540,8 +540,8 @@ def test_a_grant_that_does_not_allow_the_act_is_refused_by_the_engine_too(make_k
 
     kit = make_kit(plugins=[Studio(media) if plugins == "with a policy" else Service()], entry_points=False)
     session, other = kit.create_session(), kit.create_session()
-    for grant in (session.generate_token("subscriber"), other.generate_token("moderator")):
+    act, call = Signal(session.session_id), Call(Request("POST", "/"))
+    for token in (session.generate_token("subscriber"), other.generate_token("moderator")):
         with pytest.raises(InsufficientRole):
-            act = Signal(session.session_id)
-            drive(kit.engine.moderate(act, kit.verify_token(grant), Call(Request("POST", "/"))))
+            drive(kit.engine.moderate(act, kit.verify_token(token), call))
     assert media.done == []

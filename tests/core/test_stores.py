@@ -10,6 +10,7 @@ import sqlite3
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from rolecall.errors import ConfigurationError, SessionEnded, SessionNotFound, S
 from rolecall.sessions import SessionRecord
 from rolecall.stores import Store, open_store
 from rolecall.stores.memory import MemoryStore
-from rolecall.stores.sqlite import SQLiteStore
+from rolecall.stores.sqlite import _MIGRATIONS, SQLiteStore
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
@@ -125,6 +126,35 @@ def test_the_end_of_one_session_is_not_that_of_another(store):
         store.add_session(record(number))
     store.end_session("1_1", 7.5)
     assert [store.has_ended(f"1_{number}") for number in range(3)] == [False, True, False]
+
+
+def test_what_may_come_once_comes_once(store):
+    assert store.use_once("a", until=10.0, now=5.0) is True
+    assert store.use_once("b", until=10.0, now=5.0) is True
+    assert store.use_once("a", until=20.0, now=9.9) is False
+    assert store.use_once("a", until=20.0, now=10.0) is False
+
+
+def test_of_threads_that_use_something_once_one_is_the_first(store):
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(20):
+            firsts = pool.map(lambda _, name=str(number): store.use_once(name, 10.0, 5.0), range(8))
+            assert sum(firsts) == 1
+
+
+def test_what_has_come_once_is_forgotten_when_it_is_over(store):
+    for number in range(2000):
+        assert store.use_once(f"early {number}", until=10.0, now=5.0)
+    assert store.use_once("late", until=100.0, now=5.0)
+    for number in range(2000):
+        assert store.use_once(f"later {number}", until=100.0, now=11.0)
+    kept = store._used if isinstance(store, MemoryStore) else used_once(store)
+    assert "late" in kept
+    assert not any(name.startswith("early") for name in kept)
+
+
+def used_once(store: SQLiteStore) -> set[str]:
+    return {name for (name,) in store._connection().execute("SELECT name FROM rolecall_used_once")}
 
 
 def test_it_can_be_closed_twice(store):
@@ -314,14 +344,29 @@ def test_the_schema_is_made_once(path):
     for _ in range(3):
         SQLiteStore(path).close()
     with closing(sqlite3.connect(path)) as raw:
-        assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,)]
+        assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,), (2,)]
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date_and_its_workers_go_on(path):
+    with closing(sqlite3.connect(path)) as raw:
+        raw.executescript(_MIGRATIONS[0] + "CREATE TABLE rolecall_schema (version INTEGER NOT NULL);")
+        raw.execute("INSERT INTO rolecall_schema VALUES (1)")
+        raw.execute("INSERT INTO rolecall_sessions VALUES ('1_old', NULL, 'relayed', 'manual', 0, 1.0)")
+        raw.commit()
+        with closing(SQLiteStore(path)) as store:
+            assert store.get_session("1_old").created_at == 1.0
+            assert store.use_once("a", 10.0, 5.0)
+            # As a worker of the version before writes.
+            raw.execute("INSERT INTO rolecall_sessions VALUES ('1_older', NULL, 'relayed', 'manual', 0, 2.0)")
+            raw.commit()
+            assert store.get_session("1_older").created_at == 2.0
 
 
 def test_a_file_of_a_later_version_is_used_as_it_is(path):
     SQLiteStore(path).close()
     with closing(sqlite3.connect(path)) as raw:
         raw.executescript(
-            "INSERT INTO rolecall_schema VALUES (2), (3); CREATE TABLE rolecall_later (id TEXT PRIMARY KEY);"
+            "INSERT INTO rolecall_schema VALUES (3), (4); CREATE TABLE rolecall_later (id TEXT PRIMARY KEY);"
         )
     with closing(SQLiteStore(path)) as store:
         store.add_session(RECORD)
@@ -536,7 +581,7 @@ def test_a_race_for_the_schema_has_no_loser(tmp_path):
         in_processes(8, open_and_write, path, time.time() + 0.1)
         with closing(sqlite3.connect(path)) as raw:
             assert raw.execute("SELECT count(*) FROM rolecall_sessions").fetchone() == (8,)
-            assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,)]
+            assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,), (2,)]
 
 
 @needs_fork
