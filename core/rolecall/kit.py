@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from .driver import InlineDriver, LoopDriver, drive
-from .engine import Engine, State
+from .engine import Engine
 from .environment import read_environment
 from .errors import ConfigurationError, PluginError, shown
 from .explain import Explanation
@@ -26,6 +26,7 @@ from .moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signa
 from .plugins import PluginInfo, Plugins
 from .roles import ANY_TOKEN, STANDARD_ROLES, Requirement, Role, RoleTable
 from .sessions import ArchiveMode, AsyncSession, MediaMode, Session, SessionIds, record_fields
+from .state import State
 from .stores import SCHEMES, Store, open_store
 from .tokens import MAX_LEEWAY, ClaimRules, ExpireTime, Grant
 

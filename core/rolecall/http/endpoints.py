@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
-from ..engine import Call, Engine, State
+from ..engine import Call, Engine
 from ..errors import InvalidExpireTime, InvalidRequest, shown
 from ..jws import MAX_TOKEN_LENGTH
 from ..roles import ANY_TOKEN, Capability, Requirement, Role
 from ..sessions import ArchiveMode, MediaMode, SessionRecord
+from ..state import State
 from ..strict_json import MAX_MEMBERS
 from ..tokens import MAX_DATA_LENGTH, MAX_LIFETIME, ExpireTime
 from .answers import done, json_answer, json_bytes

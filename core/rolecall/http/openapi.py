@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from ..engine import State
 from ..roles import ANY_TOKEN
 from ..sessions import MAX_SESSION_ID_LENGTH
+from ..state import State
 from .credentials import CSRF_HEADER, SAFE_METHODS
 from .routing import BY_POLICY, BY_SERVER, PUBLIC, Operation, Route, Schema
 from .servers import HEADER

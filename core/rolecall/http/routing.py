@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from ..engine import Engine, State
+from ..engine import Engine
+from ..state import State
 from .messages import Request, Response
 
 Handler = Callable[[Engine, Request], Awaitable[Response]]
