@@ -9,22 +9,21 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
+from .assembly import formats_of, registered, roles_of
 from .driver import InlineDriver, LoopDriver, drive
 from .engine import Engine
 from .environment import read_environment
 from .errors import ConfigurationError, PluginError, shown
 from .explain import Explanation
-from .formats import FORMATS, Format, find_format
 from .http.credentials import Credentials
 from .http.messages import Request
 from .http.servers import ServerCredentials
 from .http.web import Web
-from .issuers import Issuer, credentials_of, further_projects
-from .keys import KeyRing
+from .issuers import credentials_of, further_projects
 from .loading import checked_names, installed, passed
 from .moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal, Streams
 from .plugins import PluginInfo, Plugins
-from .roles import ANY_TOKEN, STANDARD_ROLES, Requirement, Role, RoleTable
+from .roles import ANY_TOKEN, Requirement, Role, RoleTable
 from .sessions import ArchiveMode, AsyncSession, MediaMode, Session, SessionIds, record_fields
 from .state import State
 from .stores import SCHEMES, Store, open_store
@@ -104,9 +103,9 @@ class Rolecall:
             raise ConfigurationError(f"web is {shown(web)}; expected a rolecall.Web(…)")
         blocked = checked_names(blocked_plugins)
         loaded = Plugins([*passed(plugins), *installed(entry_points, blocked)], blocked)
-        roles = _roles(loaded)
+        roles = roles_of(loaded)
         session_ids = SessionIds(own, *further)
-        formats = _formats(
+        formats = formats_of(
             loaded, format, accept, (project, *further), application, ClaimRules(roles, leeway), session_ids
         )
         self._api_key = own.id
@@ -126,7 +125,7 @@ class Rolecall:
             credentials=Credentials(web, own.key),
             servers=ServerCredentials([one for one in (project, *further) if one], application, own.id, leeway),
             # Last, so that nothing stays open when another argument is wrong.
-            store=open_store(store, _registered(loaded, "rolecall_register_stores", SCHEMES)),
+            store=open_store(store, registered(loaded, "rolecall_register_stores", SCHEMES)),
         )
         self._inline = InlineDriver()
         #: The engine for sync frameworks: an adapter drives it with :func:`rolecall.driver.drive`.
@@ -464,86 +463,6 @@ class AsyncRolecall:
 
     def __repr__(self) -> str:
         return self._repr
-
-
-def _roles(plugins: Plugins) -> RoleTable:
-    own: list[Role] = []
-    for plugin, answer in plugins.registered("rolecall_register_roles"):
-        if isinstance(answer, str) or not isinstance(answer, Iterable):
-            raise PluginError(f"plugin {plugin}: rolecall_register_roles returned {shown(answer)}; expected [Role(…)]")
-        own.extend(answer)
-        try:
-            RoleTable([*STANDARD_ROLES, *own])
-        except ConfigurationError as error:
-            raise PluginError(f"plugin {plugin}: {error}") from None
-    return RoleTable([*STANDARD_ROLES, *own])
-
-
-def _formats(
-    plugins: Plugins,
-    minted: str | None,
-    accepted: Iterable[str] | None,
-    projects: tuple[Issuer | None, ...],
-    application: Issuer | None,
-    rules: ClaimRules,
-    session_ids: SessionIds,
-) -> tuple[Format, ...]:
-    """The format that is minted, and then all that are accepted, in the order in which they are asked."""
-    registered = _registered(plugins, "rolecall_register_formats", FORMATS)
-    if minted is None:
-        minted = "opentok" if projects[0] is not None else "vonage"
-    find_format(minted, registered)
-    if accepted is None:
-        # The one that can be told by its header comes first.
-        accepted = [*(["vonage"] if application else []), *(["opentok", "t1"] if projects[0] else [])]
-        accepted += [] if minted in accepted else [minted]
-    if isinstance(accepted, str) or not isinstance(accepted, Iterable):
-        raise ConfigurationError(f"accept is {shown(accepted)}; expected a list of formats")
-    formats: dict[str, Format] = {}
-    # An RS256 header tells it apart, where "opentok" takes every JWT to be its own.
-    for name in sorted(accepted, key=lambda name: name != "vonage"):
-        make = find_format(name, registered)
-        issuers = [issuer for issuer in ((application,) if name == "vonage" else projects) if issuer is not None]
-        if not issuers:
-            needed = "an application_id and a private_key" if name == "vonage" else "an api_key and an api_secret"
-            raise ConfigurationError(f"the format {name!r} needs {needed}")
-        made = [make(issuer.id, KeyRing([issuer.key]), rules) for issuer in issuers]
-        formats[name] = made[0] if len(projects) == 1 else _of_projects(name, make, made, projects, session_ids)
-    if minted == "vonage" and len(projects) > 1:
-        raise ConfigurationError("the format 'vonage' mints for one application alone; leave out projects")
-    if minted not in formats:
-        raise ConfigurationError(
-            f"accept is {', '.join(formats) or 'empty'}, without the format {shown(minted)} that the kit mints; "
-            "it could not verify its own tokens"
-        )
-    return formats[minted], *formats.values()
-
-
-def _of_projects(
-    name: str, make: Any, made: list[Format], projects: tuple[Issuer | None, ...], session_ids: SessionIds
-) -> Format:
-    """One format for several projects, of ``made`` for each; an application's is for the first alone."""
-    from .formats.projects import ProjectsFormat  # most kits have one project
-
-    if name not in FORMATS:
-        raise ConfigurationError(f"the format {name!r} is a plugin's, which serves one project; leave out projects")
-    by_project = {project.id: one for project, one in zip(projects, made, strict=False) if project is not None}
-    return ProjectsFormat(by_project, session_ids, make.issuer_of)
-
-
-def _registered(plugins: Plugins, hook: str, taken: Collection[str]) -> dict[str, Any]:
-    """What plugins register by name under ``hook``."""
-    found: dict[str, Any] = {}
-    for plugin, answer in plugins.registered(hook):
-        if not isinstance(answer, Mapping) or not all(
-            isinstance(name, str) and callable(answer[name]) for name in answer
-        ):
-            raise PluginError(f"plugin {plugin}: {hook} returned {shown(answer)}; expected a mapping by name")
-        for name in answer:
-            if name in found or name in taken:
-                raise PluginError(f"plugin {plugin}: {hook} registers {shown(name)}, which is there already")
-        found.update(answer)
-    return found
 
 
 def _frozen_config(config: object) -> dict[str, Mapping[str, Any]]:
