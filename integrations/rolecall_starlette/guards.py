@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial, wraps
-from typing import Any, Final, TypeVar, cast, overload
+from typing import Any, TypeVar, cast, overload
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -35,18 +34,18 @@ from rolecall.http.asgi import (
     uncached,
 )
 from rolecall.http.guarding import SESSION_PARAM, bound_session
-from rolecall.http.marks import check_guard, is_public, mark_guarded, own_route, unwrapped
+from rolecall.http.marks import check_guard, mark_guarded, unwrapped
 from rolecall.http.service import GUARDED_CACHE_CONTROL, admit
 from rolecall.http.websockets import serve_websocket
 from rolecall.roles import ANY_TOKEN, Requirement
 
-from .kits import check_once, kit_of, routes_of, stated_kit
+from .classes import guard_class
+from .guarded_app import GuardedApp
+from .kits import check_once, kit_of, stated_kit
 from .translation import FRAMEWORK, starlette_response
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | BaseRoute)
 
-# Marks what awaits an endpoint behind a guard.
-_GUARDS: Final = "rolecall_guards"
 _NO_PARAMS: Mapping[str, Any] = {}
 # What FastAPI puts into the scope before it runs dependencies and endpoint.
 _IN_FASTAPI = "fastapi_inner_astack"
@@ -110,21 +109,7 @@ class Guard:
             raise ConfigurationError(
                 f"a guard cannot protect the class {endpoint.__name__}: it is no HTTPEndpoint or WebSocketEndpoint"
             )
-        guard, own = self, vars(endpoint).get("__await__")
-
-        # Around the whole of it, so that a subclass does not lose the guard by methods of its own; and through super(),
-        # so that with several guarded bases each guards.
-        def __await__(self: Any) -> Generator[Any, None, None]:  # noqa: N807
-            async def run(scope: Scope, receive: Receive, send: Send) -> None:
-                self.scope, self.receive, self.send = scope, receive, send
-                inherited: Any = super(endpoint, self)
-                awaiting = inherited.__await__ if own is None else partial(own, self)
-                await _Awaiting(awaiting)
-
-            return guard.serve(run, self.scope, self.receive, self.send).__await__()
-
-        setattr(endpoint, "__await__", __await__)
-        _watch_subclasses(endpoint)
+        guard_class(self, endpoint)
         mark_guarded(endpoint, self)
         return endpoint
 
@@ -252,114 +237,6 @@ class Guard:
         if kit is self._kit or stated_kit(app) is None:
             self._seen = app, kit.aio.engine
         return kit.aio.engine
-
-
-class GuardedApp:
-    """An ASGI app behind a guard, with everything in it; but for routes of it that are marked as public.
-
-    :param routes: those of the app, where it does not show them itself.
-    """
-
-    def __init__(self, guard: Guard, app: ASGIApp, routes: list[BaseRoute] | None = None) -> None:
-        self.app = self.__wrapped__ = app
-        self._guard = guard
-        self._routes = routes
-        # A whole app has the kit's own routes in it, which look after themselves.
-        self._is_whole = routes is None and is_whole(app)
-        mark_guarded(self, guard)
-
-    @property
-    def routes(self) -> Sequence[BaseRoute]:
-        """The routes of the app, also where middleware is around it."""
-        if self._routes is not None:
-            return self._routes
-        app = self.app
-        while not hasattr(app, "routes") and hasattr(app, "app"):
-            app = app.app
-        return getattr(app, "routes", [])
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            await self.app(scope, receive, send)
-            return
-        root = _own_root(self.app)
-        start = {**scope, **root} if root else scope
-        seen = _as_routed(start, self.routes)
-        endpoint = seen.get("endpoint")
-        if seen is start and not any(inner is self for inner in unwrapped(endpoint)):
-            endpoint = None  # what was routed to stands around this guard, and says nothing of what is within
-        if "app" not in seen:
-            seen = {**seen, "app": self.app}
-        if is_public(endpoint, scope.get("method", "GET")) or (self._is_whole and own_route(endpoint)):
-            await self.app(scope, receive, send)
-        else:
-            await self._guard.serve(self.app, scope, receive, send, seen)
-
-
-def is_whole(app: Any) -> bool:
-    """Whether it is a Starlette app, or what stands within its middleware, whatever is around it."""
-    while app is not None:
-        if isinstance(app, Starlette | ExceptionMiddleware):
-            return True
-        app = getattr(app, "app", None)
-    return False
-
-
-def _own_root(app: Any) -> dict[str, str]:
-    """The root path that a FastAPI app puts in place of the one it is called with."""
-    while app is not None:
-        if isinstance(app, Starlette):
-            root = getattr(app, "root_path", "")
-            return {"root_path": root} if root else {}
-        app = getattr(app, "app", None)
-    return {}
-
-
-def _as_routed(scope: Scope, routes: Sequence[BaseRoute]) -> Scope:
-    """The scope as the route will have it, whose path parameters and endpoint are not known yet."""
-    partly: Scope | None = None
-    for route in routes:
-        match, child = route.matches(scope)
-        if match is Match.NONE:
-            continue
-        seen = _as_routed(
-            {**scope, **child, **_own_root(getattr(route, "app", None)), "route": route}, routes_of(route)
-        )
-        if match is Match.FULL:
-            return seen
-        partly = partly or seen
-    return scope if partly is None else partly
-
-
-def _watch_subclasses(endpoint: type[Any]) -> None:
-    """Stop a subclass in which another way to await stands before the guarded one, so that the guard is lost."""
-    own = vars(endpoint).get("__init_subclass__")
-    guarded = vars(endpoint)["__await__"]
-
-    def __init_subclass__(cls: type[Any], /, **kwargs: Any) -> None:  # noqa: N807
-        if own is None:
-            super(endpoint, cls).__init_subclass__(**kwargs)
-        else:
-            own.__get__(None, cls)(**kwargs)
-        first = next(vars(base)["__await__"] for base in cls.__mro__ if "__await__" in vars(base))
-        if first is not guarded and not hasattr(first, _GUARDS):
-            raise ConfigurationError(
-                f"{cls.__name__} awaits by {first.__qualname__}, which stands before the guard of {endpoint.__name__}; "
-                f"put {endpoint.__name__} first among its bases, or guard {cls.__name__} itself"
-            )
-
-    setattr(guarded, _GUARDS, True)
-    setattr(endpoint, "__init_subclass__", classmethod(__init_subclass__))
-
-
-class _Awaiting:
-    """Awaits what a class's own ``__await__`` gives."""
-
-    def __init__(self, make: Callable[[], Generator[Any, None, None]]) -> None:
-        self._make = make
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return self._make()
 
 
 async def _settle(scope: Scope, admission: Coroutine[Any, Any, Grant | messages.Response]) -> messages.Response | None:

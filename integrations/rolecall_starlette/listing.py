@@ -18,7 +18,7 @@ from rolecall.http.listing import WEBSOCKET, Around, Found, Mistake, inner_app
 from rolecall.http.marks import Guard, guards_of, handler_of
 
 from . import guards, kits
-from .guards import GuardedApp
+from .guarded_app import GuardedApp, is_whole
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 #: The attributes of a FastAPI app that name the routes which it makes by itself.
@@ -85,7 +85,7 @@ class _Place:
 
     def behind(self, guard: Guard, app: Any, routes: Iterable[Any] = ()) -> _Place:
         """The same place behind one guard more, which stands around ``app``."""
-        spares_own = guards.is_whole(app)
+        spares_own = is_whole(app)
         asked = app if self.app is None else self.app
         layer = _Layer(guard, _ids(routes), self.endpoint, self.params, asked, spares_own)
         return replace(self, layers=(*self.layers, layer))
