@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from urllib.parse import urlencode
 
 import flask
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from rolecall.driver import drive
 from rolecall.errors import BodyTooLarge, InvalidRequest, RolecallError, UnsupportedMediaType
-from rolecall.http.bodies import announced_length, members
+from rolecall.http.bodies import announced_length, fields, members
 from rolecall.http.endpoints import ROUTES
 from rolecall.http.messages import MAX_BODY, Request
 from rolecall.http.service import respond
@@ -339,3 +340,78 @@ def test_a_length_that_lies_is_refused(client, length, status, terminated):
     environ = {"wsgi.input": io.BytesIO(b"{}"), "wsgi.input_terminated": terminated, "CONTENT_LENGTH": length}
     answer = client.post("/sessions", environ_overrides={**environ, "CONTENT_TYPE": "application/json"})
     assert answer.status_code == status
+
+
+# -- forms -----------------------------------------------------------------------------------------
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b"", {}),
+        (b"a=1", {"a": "1"}),
+        (b"a=1&b=2", {"a": "1", "b": "2"}),
+        (b"b=&a=", {"a": "", "b": ""}),
+        (b"a=x+y%2Bz%26", {"a": "x y+z&"}),
+        (b"a=%E9%9B%AA", {"a": "\u96ea"}),
+        (b"%61=1", {"a": "1"}),
+        (b"a=1=2", {"a": "1=2"}),
+        (b"a=" + b"x" * (MAX_BODY - 2), {"a": "x" * (MAX_BODY - 2)}),
+    ],
+)
+@pytest.mark.parametrize("media_type", [FORM, f"{FORM}; charset=UTF-8", FORM.upper(), "application/json"])
+def test_the_fields_of_a_form_are_read(body, found, media_type):
+    assert fields(posted(body, content_type=media_type), KNOWN) == found
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"a",
+        b"a=1&",
+        b"&a=1",
+        b"a=1&&b=2",
+        b"a=1&a=1",
+        b"a=1&%61=2",
+        b"c=1",
+        b"A=1",
+        b"a=%FF",
+        b"a=%ED%A0%80",
+        "a=\u96ea".encode(),
+        b"{}",
+        b'{"a":"1"}',
+        b" ",
+        b"&".join(b"a=1" for _ in range(65)),
+    ],
+)
+def test_what_is_no_form_or_says_something_twice_is_refused(body):
+    with pytest.raises(InvalidRequest):
+        fields(posted(body, content_type=FORM), KNOWN)
+
+
+@pytest.mark.parametrize("media_type", ["", "text/plain", "multipart/form-data; boundary=a", f"{FORM}, text/plain"])
+def test_a_form_is_sent_as_one(media_type):
+    with pytest.raises(UnsupportedMediaType, match=FORM):
+        fields(posted(b"a=1", content_type=media_type), KNOWN)
+
+
+def test_a_form_is_not_read_beyond_its_limit():
+    with pytest.raises(BodyTooLarge):
+        fields(posted(b"a=" + b"x" * (MAX_BODY - 1), content_type=FORM), KNOWN)
+
+
+@given(st.binary(max_size=200))
+def test_whatever_comes_as_a_form_is_read_or_refused_by_an_error_of_the_kit(body):
+    try:
+        found = fields(posted(body, content_type=FORM), KNOWN)
+    except RolecallError:
+        return
+    assert set(found) <= set(KNOWN)
+    assert all(isinstance(value, str) for value in found.values())
+
+
+@given(st.dictionaries(st.sampled_from(KNOWN), st.text().filter(lambda text: text.isprintable())))
+def test_a_form_that_urllib_writes_comes_back(asked):
+    assert fields(posted(urlencode(asked).encode(), content_type=FORM), KNOWN) == asked

@@ -21,7 +21,8 @@ _PROJECT: Final = "/v2/project/{api_key}/session/{session_id}"
 
 # What the SDKs send; one of them leaves no field out, and capitalises booleans.
 _MEDIA: Final = {"enabled": MediaMode.RELAYED, "disabled": MediaMode.ROUTED}
-_BOOLEANS: Final = {"true": True, "True": True, "false": False, "False": False, "": False}
+_TEXTS: Final = {"true": True, "false": False}
+_BOOLEANS: Final = {**_TEXTS, "True": True, "False": False, "": False}
 
 _SESSION_FORM: Final[dict[str, Schema]] = {
     "p2p.preference": {
@@ -120,7 +121,7 @@ async def _mute_session(engine: Engine, request: Request) -> Response:
         raise InvalidRequest("the body has excludedStreams and excludedStreamIds, which are the same; send one of them")
     active = asked.get("active", True)
     if isinstance(active, str):
-        active = _one_of(_BOOLEANS, "active", active)
+        active = _one_of(_TEXTS, "active", active)
     await engine.moderate(MuteAll(session_id, active, asked.get("excludedStreams", asked.get("excludedStreamIds", ()))))
     return json_answer(200, {"id": request.path_params["api_key"]})
 
