@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from os import urandom
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from . import voting
 from .driver import Driver
@@ -27,15 +27,17 @@ from .errors import (
 from .explain import TOKEN_STEPS, Explanation, Trace, failed_step
 from .hookspecs import AccessRequest, Actor, Event, ModerationRequest, SessionRequest, TokenRequest
 from .http.messages import Request
-from .http.servers import Server
 from .jws import MAX_TOKEN_LENGTH
-from .moderation import Act, ListStreams, Streams
 from .plugins import Implementation
 from .policy import Allow, earliest_expiry, narrowed_capabilities, narrowed_role, outlived, replaced_data
 from .roles import Capability, Requirement
 from .sessions import SessionRecord, check_archives, check_properties
 from .state import State
 from .tokens import ExpireTime, Grant, TokenOptions, check_options
+
+if TYPE_CHECKING:
+    from .http.servers import Server
+    from .moderation import Act, ListStreams, Streams
 
 _TRUSTED: Final = Allow(reason="the server's own code asks")
 _ALL: Final = frozenset(Capability)

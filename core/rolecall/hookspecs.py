@@ -14,7 +14,6 @@ import pluggy
 
 from .formats import Format
 from .http.messages import Request
-from .moderation import Act, MediaService
 from .policy import Vote
 from .roles import Requirement, Role
 from .sessions import ArchiveMode, MediaMode, SessionRecord
@@ -23,6 +22,7 @@ from .tokens import Grant
 
 if TYPE_CHECKING:
     from .kit import Rolecall
+    from .moderation import Act, MediaService
 
 hookspec = pluggy.HookspecMarker("rolecall")
 #: Marks a function of a plugin as the implementation of the hook of the same name.

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .assembly import formats_of, registered, roles_of
 from .driver import InlineDriver, LoopDriver, drive
@@ -17,17 +17,18 @@ from .errors import ConfigurationError, PluginError, shown
 from .explain import Explanation
 from .http.credentials import Credentials
 from .http.messages import Request
-from .http.servers import ServerCredentials
 from .http.web import Web
 from .issuers import credentials_of, further_projects
 from .loading import checked_names, installed, passed
-from .moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal, Streams
 from .plugins import PluginInfo, Plugins
 from .roles import ANY_TOKEN, Requirement, Role, RoleTable
 from .sessions import ArchiveMode, AsyncSession, MediaMode, Session, SessionIds, record_fields
 from .state import State
 from .stores import SCHEMES, Store, open_store
 from .tokens import MAX_LEEWAY, ClaimRules, ExpireTime, Grant
+
+if TYPE_CHECKING:
+    from .moderation import Streams
 
 _REQUIRED: Final = {"api_key": "ROLECALL_API_KEY", "api_secret": "ROLECALL_API_SECRET"}
 _NO_ROUTE: Final = Request("GET", "")
@@ -87,6 +88,8 @@ class Rolecall:
         trace: bool = False,
         web: Web = Web(),  # noqa: B008 (it does not change)
     ) -> None:
+        from .http.servers import ServerCredentials  # as all that follows a request: loaded when there is a kit
+
         try:
             project, application = credentials_of(api_key, api_secret, application_id, private_key)
             further = further_projects(projects, project)
@@ -285,14 +288,20 @@ class Rolecall:
         :raises NotFoundAtService: if the service knows nobody who could get it.
         :raises Unavailable: if the service is out of order.
         """
+        from .moderation import Signal
+
         drive(self.engine.moderate(Signal(session_id, type, data, connection_id)))
 
     def force_disconnect(self, session_id: str, connection_id: str) -> None:
         """End a connection to a session; see :meth:`signal` for how, and for what is raised."""
+        from .moderation import ForceDisconnect
+
         drive(self.engine.moderate(ForceDisconnect(session_id, connection_id)))
 
     def mute_stream(self, session_id: str, stream_id: str) -> None:
         """Mute the audio of a stream; see :meth:`signal` for how, and for what is raised."""
+        from .moderation import MuteStream
+
         drive(self.engine.moderate(MuteStream(session_id, stream_id)))
 
     def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> None:
@@ -303,10 +312,14 @@ class Rolecall:
         :param active: False to stop: streams to come are not muted.
         :param excluded_stream_ids: streams that are not muted.
         """
+        from .moderation import MuteAll
+
         drive(self.engine.moderate(MuteAll(session_id, active, excluded_stream_ids)))
 
     def list_streams(self, session_id: str) -> Streams:
         """The streams of a session, each a dict as the service describes it; see :meth:`signal` for what is raised."""
+        from .moderation import ListStreams
+
         return drive(self.engine.list_streams(ListStreams(session_id)))
 
     def explain_token(
@@ -417,22 +430,32 @@ class AsyncRolecall:
 
     async def signal(self, session_id: str, type: str = "", data: str = "", connection_id: str | None = None) -> None:
         """See :meth:`Rolecall.signal`."""
+        from .moderation import Signal
+
         await self.engine.moderate(Signal(session_id, type, data, connection_id))
 
     async def force_disconnect(self, session_id: str, connection_id: str) -> None:
         """See :meth:`Rolecall.force_disconnect`."""
+        from .moderation import ForceDisconnect
+
         await self.engine.moderate(ForceDisconnect(session_id, connection_id))
 
     async def mute_stream(self, session_id: str, stream_id: str) -> None:
         """See :meth:`Rolecall.mute_stream`."""
+        from .moderation import MuteStream
+
         await self.engine.moderate(MuteStream(session_id, stream_id))
 
     async def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> None:
         """See :meth:`Rolecall.mute_all`."""
+        from .moderation import MuteAll
+
         await self.engine.moderate(MuteAll(session_id, active, excluded_stream_ids))
 
     async def list_streams(self, session_id: str) -> Streams:
         """See :meth:`Rolecall.list_streams`."""
+        from .moderation import ListStreams
+
         return await self.engine.list_streams(ListStreams(session_id))
 
     async def explain_token(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .errors import InvalidSessionId, MalformedToken, WrongSession, shown
 from .formats import Format
 from .http.credentials import Credentials
-from .http.servers import ServerCredentials
 from .http.web import Web
 from .jws import raw_token
 from .plugins import Plugins
@@ -17,6 +16,9 @@ from .roles import RoleTable
 from .sessions import SessionIds
 from .stores import Store
 from .tokens import ClaimRules, Grant
+
+if TYPE_CHECKING:
+    from .http.servers import ServerCredentials
 
 _OWN_FORMATS: Final = f"{__package__}.formats."
 _MAX_VERIFIED: Final = 4096

@@ -7,18 +7,20 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from os.path import basename
 from time import perf_counter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from . import strict_json
 from .driver import Driver
 from .errors import NoMediaService, PluginError, PolicyFault, RolecallError, printable, shown
 from .hookspecs import Actor, Event, ModerationRequest, SessionRequest, TokenRequest
 from .http.messages import Request
-from .moderation import MediaService
 from .plugins import BUILT_IN, Implementation
 from .policy import Allow, Ballot, Decision, Deny, Limit
 from .roles import RoleTable
 from .tokens import RESERVED_CLAIMS
+
+if TYPE_CHECKING:
+    from .moderation import MediaService
 
 #: The most claims that plugins add to one token; with the kit's own it stays within what strict JSON allows.
 MAX_OWN_CLAIMS: Final = 32
