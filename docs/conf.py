@@ -20,6 +20,8 @@ nitpick_ignore_regex = [
     (r"py:class", r"rolecall.*\.(_Kit|_Function|_Error|Guarded|Subtree|View)"),
     (r"py:func", r"rolecall\.driver\.drive"),
     (r"py:class", r"rolecall\.connector\.transport\.Transport"),
+    (r"py:class", r"Act"),
+    (r"py:func", r"rolecall\.hookspecs\.blocking"),
 ]
 
 

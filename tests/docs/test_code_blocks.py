@@ -172,7 +172,7 @@ class Reader:
         answer = send(self.namespace["app"], self._request)
         self._request = None
         assert_answer(block.text, answer)
-        if answer.json is not None:
+        if isinstance(answer.json, dict):
             self.namespace.update(answer.json)
 
     def _run(self, command: str) -> tuple[str, int]:
@@ -276,6 +276,10 @@ def assert_same_json(expected: Any, actual: Any) -> None:
         assert list(expected) == list(actual)
         for name, value in expected.items():
             assert_same_json(value, actual[name])
+    elif isinstance(expected, list):
+        assert len(expected) == len(actual)
+        for one, other in zip(expected, actual, strict=True):
+            assert_same_json(one, other)
     elif isinstance(expected, str):
         assert_same_text(expected, actual)
     elif isinstance(expected, int | float) and expected > FIRST_MOMENT:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from typing import get_args
+
+import pytest
 
 import rolecall
 import rolecall.connector
 import rolecall_flask
-from rolecall import errors, hookspecs
+from rolecall import errors, hookspecs, moderation
 from rolecall.cli.commands import rolecall as cli
+from rolecall.http.moderation import MODERATION_ROUTES
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +56,34 @@ def test_the_index_of_hooks_lists_each_in_order():
 
 def file_of(hook: str) -> str:
     return hook.removeprefix("rolecall_").replace("_", "-") + ".md"
+
+
+def test_every_event_is_in_the_table():
+    known = re.findall(r'``"(\w+)"``', inspect.getdoc(hookspecs.Event).partition(":param at:")[0])
+    assert re.findall(r"^\| `(\w+)` \|", page("docs/hooks/on-event.md"), re.MULTILINE) == known
+
+
+def test_every_act_is_in_the_table_with_its_method_and_its_capability():
+    rows = re.findall(r"^\| `([A-Z]\w+)` \| `(\w+)\([^`]*\)` \| `(\w+)` \|", page("docs/moderation.md"), re.MULTILINE)
+    assert rows == [(act.__name__, act.name, act.capability) for act in get_args(moderation.Act)]
+
+
+def test_every_signature_of_an_act_is_that_of_the_kit():
+    rows = dict(re.findall(r"^\| `[A-Z]\w+` \| `(\w+)(\([^`]*\))` \|", page("docs/moderation.md"), re.MULTILINE))
+    kit = {name: inspect.signature(getattr(rolecall.Rolecall, name)).parameters.values() for name in rows}
+    plain = {name: [p.replace(annotation=p.empty) for p in found if p.name != "self"] for name, found in kit.items()}
+    said = {name: str(inspect.Signature(found)).replace("'", '"') for name, found in plain.items()}
+    assert rows == said
+
+
+@pytest.mark.parametrize(
+    ("name", "routes"),
+    [("docs/moderation.md", MODERATION_ROUTES), ("docs/sdk-endpoint.md", rolecall_flask.SDK_ROUTES)],
+    ids=["of participants", "of servers"],
+)
+def test_every_route_that_moderates_is_in_a_table(name, routes):
+    documented = set(re.findall(r"\| `((?:GET|POST|DELETE) /\S+)` \|", page(name)))
+    assert documented == {f"{method} {route.path}" for route in routes for method in route.operations}
 
 
 def test_every_limit_of_a_vote_is_in_the_table():
