@@ -21,7 +21,6 @@ nitpick_ignore_regex = [
     (r"py:func", r"rolecall\.driver\.drive"),
     (r"py:class", r"rolecall\.connector\.transport\.Transport"),
     (r"py:class", r"Act"),
-    (r"py:func", r"rolecall\.hookspecs\.blocking"),
 ]
 
 

@@ -4,7 +4,7 @@ PYTEST_DONT_REWRITE: its pytest plugin has nothing to rewrite, and an app may ha
 """
 
 from .errors import InvalidRequest, InvalidToken, RolecallError
-from .hookspecs import AccessRequest, Actor, SessionRequest, TokenRequest, blocking, hookimpl
+from .hookspecs import AccessRequest, Actor, ModerationRequest, SessionRequest, TokenRequest, blocking, hookimpl
 from .http.web import Web
 from .inspection import Inspection, inspect_token
 from .kit import AsyncRolecall, Rolecall
@@ -28,6 +28,7 @@ __all__ = [
     "InvalidToken",
     "Limit",
     "MediaMode",
+    "ModerationRequest",
     "Role",
     "Rolecall",
     "RolecallError",

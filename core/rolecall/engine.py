@@ -276,13 +276,11 @@ class Engine:
         :param grant: what the token grants that whoever asks entered with; None for a call that is trusted.
         """
         await self._moderated(act, grant, call)
-        await self._tell("moderated", call, session_id=act.session_id, act=act.name, target=act.target)
+        await self._tell("moderated", call, session_id=act.session_id, **_about(act, grant))
 
     async def list_streams(self, act: ListStreams, grant: Grant | None = None, call: Call = OWN_CODE) -> Streams:
         """The streams of a session, as its media service describes them; see :meth:`moderate`."""
-        streams = await self._moderated(act, grant, call)
-        if not isinstance(streams, list) or not all(type(stream) is dict for stream in streams):
-            raise PolicyFault(f"the media service listed {shown(streams)}; expected a list of dicts")
+        streams: Streams = await self._moderated(act, grant, call)
         return streams
 
     async def tell_of_refusal(self, error: RolecallError, session_id: str | None, call: Call) -> None:
@@ -325,7 +323,7 @@ class Engine:
                 raise PolicyFault(f"a plugin created a session that is not of this kit: {problem}").at("session")
         return session_id
 
-    async def _moderated(self, act: Act, grant: Grant | None, call: Call) -> object:
+    async def _moderated(self, act: Act, grant: Grant | None, call: Call) -> Any:
         """What the media service answers, once the policies have been asked."""
         state, call = self.state, self._traced(call)
         try:
@@ -339,9 +337,7 @@ class Engine:
         except RolecallError as error:
             self._log_trace("moderation", call, error)
             known = act.session_id if state.session_ids.accepts(act.session_id) else None
-            await self._tell(
-                "moderation_refused", call, session_id=known, code=error.code, act=act.name, target=act.target
-            )
+            await self._tell("moderation_refused", call, session_id=known, code=error.code, **_about(act, grant))
             raise
         self._log_trace("moderation", call)
         return answer
@@ -555,6 +551,12 @@ class Engine:
         if self._reads_inline:
             return self.state.store.get_session(session_id)
         return await self._driver.run(self.state.store.get_session, session_id)
+
+
+def _about(act: Act, grant: Grant | None) -> dict[str, str | None]:
+    """What an event says of an act, and of who did it."""
+    about = {"act": act.name, "target": act.target}
+    return about if grant is None else {**about, "token_id": grant.token_id, "role": str(grant.role)}
 
 
 def _revoked() -> RevokedToken:

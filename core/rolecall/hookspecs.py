@@ -224,8 +224,8 @@ def rolecall_vote_session(request: SessionRequest) -> Vote:
 def rolecall_create_session(request: SessionRequest) -> str | None:
     """Create a session somewhere else, once the votes allow it: at the service that carries its media.
 
-    Return the new session's id, which must be one of the kit's API key, or None for "not mine": without an answer the
-    kit makes the id itself. Two plugins that both create one, an exception, or anything else returned refuse the
+    Return the new session's id, which must be one of the request's API key, or None for "not mine": without an answer
+    the kit makes the id itself. Two plugins that both create one, an exception, or anything else returned refuse the
     request; an error of the kit's own is answered as it is.
     """
 

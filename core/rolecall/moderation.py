@@ -163,8 +163,6 @@ class ListStreams:
 
 
 Act = Signal | ForceDisconnect | MuteStream | MuteAll | ListStreams
-#: What a service's method gives: plainly, or as what is awaited.
-Nothing = Awaitable[None] | None
 #: The streams of a session, each as the service describes it: JSON objects with an ``id``.
 Streams = list[dict[str, Any]]
 
@@ -173,21 +171,23 @@ class MediaService(Protocol):
     """What carries the media of sessions, and so can act in them.
 
     Each method is ``def`` or ``async def``; one that waits without ``await`` is marked with
-    :func:`~rolecall.hookspecs.blocking`. It returns once the act is carried out, and raises an error of the kit where
+    :func:`~rolecall.blocking`. It returns once the act is carried out, and raises an error of the kit where
     that is for the caller to read: :class:`~rolecall.errors.NotFoundAtService` for a connection or a stream that is
     not there, :class:`~rolecall.errors.Unavailable` if it is out of order. What it has been given is validated.
     """
 
-    def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> Nothing:
+    def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> Awaitable[None] | None:
         """Send a signal to one connection, or to all."""
 
-    def force_disconnect(self, session_id: str, connection_id: str) -> Nothing:
+    def force_disconnect(self, session_id: str, connection_id: str) -> Awaitable[None] | None:
         """End a connection."""
 
-    def mute_stream(self, session_id: str, stream_id: str) -> Nothing:
+    def mute_stream(self, session_id: str, stream_id: str) -> Awaitable[None] | None:
         """Mute the audio of a stream."""
 
-    def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> Nothing:
+    def mute_all(
+        self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()
+    ) -> Awaitable[None] | None:
         """Mute all streams but those excluded, and those to come; with ``active=False`` stop doing so."""
 
     def list_streams(self, session_id: str) -> Awaitable[Streams] | Streams:

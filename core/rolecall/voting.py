@@ -141,7 +141,16 @@ async def moderate(
     answer = await _answer(carried_out, request, driver, deadline, _media_fault)
     if _discard(answer):
         raise _media_fault(carried_out, f"{act.name} returned a coroutine; a method that awaits is an async def")
+    if act.name == "list_streams" and (problem := _no_streams(answer)):
+        raise _media_fault(carried_out, f"list_streams returned {problem}; expected a list of dicts")
     return answer
+
+
+def _no_streams(answer: object) -> str | None:
+    """What was returned instead of streams."""
+    if not isinstance(answer, list):
+        return shown(answer)
+    return next((f"a list with {shown(one)}" for one in answer if type(one) is not dict), None)
 
 
 async def claims(

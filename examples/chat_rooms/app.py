@@ -17,9 +17,8 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from rolecall import Rolecall, hookimpl
-from rolecall.errors import NotFoundAtService, RolecallError
-from rolecall.hookspecs import ModerationRequest
+from rolecall import ModerationRequest, Rolecall, RolecallError, hookimpl
+from rolecall.errors import NotFoundAtService
 from rolecall_starlette import current_grant, require_token, rolecall_routes
 
 

@@ -26,11 +26,12 @@ class RemoteSessions:
     :class:`RemoteService` takes them. Key and secret are the kit's: the secret is read from ``ROLECALL_API_SECRET``.
 
     :param service: the service to use, in place of all that.
+    :param name: the plugin's name; a second one in a kit, for another project, needs one of its own.
     """
 
-    name: Final = "remote_sessions"
-
-    def __init__(self, service: RemoteService | None = None) -> None:
+    def __init__(self, service: RemoteService | None = None, name: str = "remote_sessions") -> None:
+        #: The plugin's name, and that of its configuration.
+        self.name = name
         self._service = service
 
     @hookimpl

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..engine import Call, Engine
-from ..moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal
+from ..moderation import MAX_SIGNAL_DATA, MAX_SIGNAL_TYPE, ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal
 from ..roles import Capability, Requirement
+from ..strict_json import MAX_MEMBERS
 from ..tokens import Grant
 from .answers import done, json_answer
 from .bodies import members
@@ -18,19 +19,42 @@ _SIGNAL: Final = Requirement.of_capability(Capability.SIGNAL)
 _DISCONNECT: Final = Requirement.of_capability(Capability.FORCE_DISCONNECT)
 _UNPUBLISH: Final = Requirement.of_capability(Capability.FORCE_UNPUBLISH)
 
-_ID: Final = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[0-9A-Za-z_.~=+-]+$"}
+#: The id of a connection or a stream; dots alone are none.
+ID: Final = {"type": "string", "maxLength": 255, "pattern": r"^\.*[0-9A-Za-z_~=+-][0-9A-Za-z_.~=+-]*$"}
+#: What a signal says.
+SIGNAL: Final[dict[str, Schema]] = {
+    "type": {
+        "type": "string",
+        "maxLength": MAX_SIGNAL_TYPE,
+        "default": "",
+        "description": f"what it is about, at most {MAX_SIGNAL_TYPE} bytes of UTF-8",
+    },
+    "data": {
+        "type": "string",
+        "maxLength": MAX_SIGNAL_DATA,
+        "default": "",
+        "description": f"its content, at most {MAX_SIGNAL_DATA:,} bytes of UTF-8",
+    },
+}
+#: The streams that are left out when all others are muted.
+EXCLUDED: Final = {"type": "array", "items": ID, "maxItems": MAX_MEMBERS, "description": "streams that are not muted"}
 _SIGNAL_BODY: Final[dict[str, Schema]] = {
-    "type": {"type": "string", "default": "", "description": "what it is about, at most 128 bytes of UTF-8"},
-    "data": {"type": "string", "default": "", "description": "its content, at most 8,192 bytes of UTF-8"},
+    **SIGNAL,
     "connection_id": {
-        "anyOf": [_ID, {"type": "null"}],
+        "anyOf": [ID, {"type": "null"}],
         "description": "the one connection that gets it; all do unless given",
     },
 }
 _MUTE_BODY: Final[dict[str, Schema]] = {
     "active": {"type": "boolean", "default": True, "description": "false to stop: streams to come are not muted"},
-    "excluded_stream_ids": {"type": "array", "items": _ID, "description": "streams that are not muted"},
+    "excluded_stream_ids": EXCLUDED,
 }
+_MUTE_RULES: Final = (
+    {
+        "if": {"properties": {"active": {"const": False}}, "required": ["active"]},
+        "then": {"properties": {"excluded_stream_ids": {"maxItems": 0}}},
+    },
+)
 _STREAMS: Final = Answer(
     "Streams",
     {
@@ -109,7 +133,13 @@ MODERATION_ROUTES: Final = (
         "mute",
         {
             "POST": Operation(
-                _mute_all, "Mute all streams, or stop doing so", _UNPUBLISH.scope, _MUTE_BODY, status=204, refusals=_ACT
+                _mute_all,
+                "Mute all streams, or stop doing so",
+                _UNPUBLISH.scope,
+                _MUTE_BODY,
+                _MUTE_RULES,
+                status=204,
+                refusals=_ACT,
             )
         },
     ),

@@ -11,6 +11,7 @@ from ..roles import ANY_TOKEN
 from ..sessions import MAX_SESSION_ID_LENGTH
 from ..state import State
 from .credentials import CSRF_HEADER, SAFE_METHODS
+from .moderation import ID
 from .routing import BY_POLICY, BY_SERVER, PUBLIC, Operation, Route, Schema
 from .servers import HEADER
 from .service import GUARDED_CACHE_CONTROL
@@ -24,8 +25,8 @@ _BY_SERVER: Final = "For servers that have the API secret, such as an SDK's: eac
 _BY_POLICY: Final = "The policies of this service decide who may, and may grant less than was asked for."
 _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "session_id": {"type": "string", "maxLength": MAX_SESSION_ID_LENGTH, "pattern": "^[12]_[0-9A-Za-z_-]+$"},
-    "connection_id": {"type": "string", "maxLength": 255, "pattern": "^[0-9A-Za-z_.~=+-]+$"},
-    "stream_id": {"type": "string", "maxLength": 255, "pattern": "^[0-9A-Za-z_.~=+-]+$"},
+    "connection_id": ID,
+    "stream_id": ID,
     "api_key": {"type": "string", "maxLength": 64, "pattern": "^[0-9A-Za-z-]+$"},
 }
 _PROBLEM: Final[dict[str, Any]] = {

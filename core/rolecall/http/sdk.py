@@ -13,6 +13,7 @@ from ..sessions import ARCHIVE_RESOLUTIONS, MAX_ARCHIVE_NAME, ArchiveMode, Media
 from .answers import NO_STORE, done, json_answer
 from .bodies import fields, members
 from .messages import Request, Response
+from .moderation import EXCLUDED, SIGNAL
 from .routing import BY_SERVER, Answer, Operation, Route, Schema
 from .servers import Server
 from .service import enter_as_server
@@ -30,8 +31,15 @@ _SESSION_FORM: Final[dict[str, Schema]] = {
         "default": "enabled",
         "description": "'enabled' for relayed media, 'disabled' for routed",
     },
+    "media_mode": {
+        "enum": ["relayed", "routed"],
+        "description": "what p2p.preference says in other words; one SDK sends both, and that one counts",
+    },
     "archiveMode": {"enum": ["manual", "always"], "default": "manual"},
-    "location": {"type": "string", "description": "an IP address near the participants, as a hint; or empty"},
+    "location": {
+        "anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}, {"const": ""}],
+        "description": "an IP address near the participants, as a hint; or empty",
+    },
     "e2ee": {"enum": [*_BOOLEANS], "default": "false"},
     "archiveName": {"type": "string", "maxLength": MAX_ARCHIVE_NAME},
     "archiveResolution": {"enum": ["", *ARCHIVE_RESOLUTIONS]},
@@ -44,14 +52,33 @@ _SESSION: Final[dict[str, Any]] = {
     "required": [*_SAID],
 }
 _CREATED: Final = Answer("SDKSessions", {"type": "array", "items": _SESSION}, otherwise="application/xml")
-_SIGNAL_BODY: Final[dict[str, Schema]] = {"type": {"type": "string"}, "data": {"type": "string"}}
-_STREAM_IDS: Final = {"type": "array", "items": {"type": "string"}}
+_ROUTED: Final = {"p2p.preference": {"const": "disabled"}}
+_SESSION_RULES: Final = (
+    {
+        "if": {"properties": {"archiveMode": {"const": "always"}}, "required": ["archiveMode"]},
+        "then": {"properties": _ROUTED, "required": [*_ROUTED]},
+        # Named and sized are the archives of sessions that are recorded from their start.
+        "else": {"properties": {"archiveName": {"const": ""}, "archiveResolution": {"const": ""}}},
+    },
+    {
+        "if": {"properties": {"e2ee": {"enum": ["true", "True"]}}, "required": ["e2ee"]},
+        "then": {"properties": {**_ROUTED, "archiveMode": {"const": "manual"}}, "required": [*_ROUTED]},
+    },
+)
 _MUTE_BODY: Final[dict[str, Schema]] = {
     # One SDK sends a text.
-    "active": {"enum": [True, False, "true", "false"], "default": True},
-    "excludedStreams": _STREAM_IDS,
-    "excludedStreamIds": {**_STREAM_IDS, "description": "the same, by the name that some SDKs have for it"},
+    "active": {"enum": [True, False, *_TEXTS], "default": True},
+    "excludedStreams": EXCLUDED,
+    "excludedStreamIds": {**EXCLUDED, "description": "the same, by the name that some SDKs have for it"},
 }
+_NONE_EXCLUDED: Final = {"maxItems": 0}
+_MUTE_RULES: Final = (
+    {
+        "if": {"properties": {"active": {"enum": [False, "false"]}}, "required": ["active"]},
+        "then": {"properties": {"excludedStreams": _NONE_EXCLUDED, "excludedStreamIds": _NONE_EXCLUDED}},
+    },
+    {"not": {"required": ["excludedStreams", "excludedStreamIds"]}},
+)
 # The statuses of acts that are not carried out.
 _ACT: Final = (404, 501)
 _PROJECT_ANSWER: Final = Answer("SDKProject", {"type": "object", "properties": {"id": {"type": "string"}}})
@@ -73,7 +100,7 @@ async def _create_sdk_session(engine: Engine, request: Request) -> Response:
         raise InvalidServerCredential("api_key in the body is another than the credential's")
     record = await engine.create_session(
         asked.get("location") or None,
-        _one_of(_MEDIA, "p2p.preference", asked.get("p2p.preference", "enabled")),
+        _media_mode(asked),
         asked.get("archiveMode", ArchiveMode.MANUAL),
         _one_of(_BOOLEANS, "e2ee", asked.get("e2ee", "")),
         server.api_key,
@@ -96,7 +123,7 @@ async def _signal_connection(engine: Engine, request: Request) -> Response:
 
 async def _signal(engine: Engine, request: Request, connection_id: str | None) -> Response:
     session_id = await _enter(engine, request)
-    asked = members(request, tuple(_SIGNAL_BODY))
+    asked = members(request, tuple(SIGNAL))
     await engine.moderate(Signal(session_id, asked.get("type", ""), asked.get("data", ""), connection_id))
     return done()
 
@@ -121,7 +148,7 @@ async def _mute_session(engine: Engine, request: Request) -> Response:
         raise InvalidRequest("the body has excludedStreams and excludedStreamIds, which are the same; send one of them")
     active = asked.get("active", True)
     if isinstance(active, str):
-        active = _one_of(_TEXTS, "active", active)
+        active = _TEXTS.get(active, active)
     await engine.moderate(MuteAll(session_id, active, asked.get("excludedStreams", asked.get("excludedStreamIds", ()))))
     return json_answer(200, {"id": request.path_params["api_key"]})
 
@@ -150,6 +177,7 @@ SDK_ROUTES: Final = (
                 "Create a session, as the OpenTok SDKs do",
                 BY_SERVER,
                 _SESSION_FORM,
+                _SESSION_RULES,
                 answer=_CREATED,
                 media_type="application/x-www-form-urlencoded",
             )
@@ -158,14 +186,14 @@ SDK_ROUTES: Final = (
     Route(
         f"{_PROJECT}/signal",
         "sdk_signal",
-        {"POST": Operation(_signal_all, "Send a signal to all", BY_SERVER, _SIGNAL_BODY, status=204, refusals=_ACT)},
+        {"POST": Operation(_signal_all, "Send a signal to all", BY_SERVER, SIGNAL, status=204, refusals=_ACT)},
     ),
     Route(
         f"{_PROJECT}/connection/{{connection_id}}/signal",
         "sdk_connection_signal",
         {
             "POST": Operation(
-                _signal_connection, "Send a signal to a connection", BY_SERVER, _SIGNAL_BODY, status=204, refusals=_ACT
+                _signal_connection, "Send a signal to a connection", BY_SERVER, SIGNAL, status=204, refusals=_ACT
             )
         },
     ),
@@ -188,6 +216,7 @@ SDK_ROUTES: Final = (
                 "Mute all streams, or stop doing so",
                 BY_SERVER,
                 _MUTE_BODY,
+                _MUTE_RULES,
                 answer=_PROJECT_ANSWER,
                 refusals=_ACT,
             )
@@ -222,6 +251,13 @@ async def _enter(engine: Engine, request: Request) -> str:
     if engine.state.session_ids.check(params["session_id"]) != server.api_key:
         raise InvalidServerCredential("the session is of another project than the credential")
     return params["session_id"]
+
+
+def _media_mode(asked: Mapping[str, str]) -> str:
+    if "p2p.preference" not in asked:
+        return asked.get("media_mode", MediaMode.RELAYED)
+    mode: MediaMode = _one_of(_MEDIA, "p2p.preference", asked["p2p.preference"])
+    return mode
 
 
 def _one_of(choices: Mapping[str, Any], name: str, value: str) -> Any:

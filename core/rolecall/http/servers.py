@@ -171,7 +171,8 @@ def _issuer(token: str) -> str | None:
 
 def _problem(error: Exception) -> str:
     if isinstance(error, InvalidToken):
-        return f"it{str(error).removeprefix('the token')}"
+        text = str(error)
+        return f"its{text[11:]}" if text.startswith("the token's") else f"it{text.removeprefix('the token')}"
     return f"its payload is malformed: {error}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from ..engine import Call, Engine
-from ..errors import MethodNotAllowed, RolecallError, shown
+from ..errors import MethodNotAllowed, RolecallError, printable, shown
 from ..roles import Requirement
 from ..tokens import Grant
 from .cors import cors_headers, varies_with
@@ -113,6 +113,8 @@ async def enter_as_server(engine: Engine, request: Request) -> Server:
     try:
         return await engine.admit_server(request)
     except RolecallError as error:
+        # The SDKs show their users next to nothing of what is answered.
+        _log.warning("%s: %s", error.code, printable(str(error)))
         await engine.tell_of_refusal(error, None, Call(request))
         raise
 
