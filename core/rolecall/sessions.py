@@ -67,6 +67,11 @@ class Session(SessionRecord):
 
     kit: Rolecall = field(kw_only=True)
 
+    @property
+    def api_key(self) -> str:
+        """The API key of its project."""
+        return self.kit.engine.state.session_ids.check(self.session_id)
+
     def generate_token(
         self,
         role: str = Role.PUBLISHER,
@@ -87,6 +92,11 @@ class AsyncSession(SessionRecord):
     """A session of a kit, as ``kit.aio`` gives it."""
 
     kit: AsyncRolecall = field(kw_only=True)
+
+    @property
+    def api_key(self) -> str:
+        """The API key of its project."""
+        return self.kit.engine.state.session_ids.check(self.session_id)
 
     async def generate_token(
         self,

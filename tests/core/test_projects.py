@@ -63,7 +63,7 @@ def test_a_token_is_of_the_project_of_its_session(form, project):
     session = kit.create_session(api_key=project[0])
     token = session.generate_token("moderator", data="name=Ada")
 
-    assert key_in(session.session_id) == project[0]
+    assert key_in(session.session_id) == session.api_key == project[0]
     assert kit.verify_token(token, session.session_id).data == "name=Ada"
     assert kit_of(project).verify_token(token).session_id == session.session_id
     other = kit_of(FIRST if project is SECOND else SECOND)
