@@ -508,6 +508,22 @@ def test_plugins_are_told_of_what_was_refused(make_kit, media):
     )
 
 
+def test_of_a_participant_an_event_says_by_which_token_it_acted(kit, studio, session):
+    token = session.generate_token("moderator")
+    ask(kit, "DELETE", session.session_id, "/connections/c-1", token)
+    event = studio.events[-1]
+    assert (event.name, event.token_id, event.role) == ("moderated", kit.verify_token(token).token_id, "moderator")
+    assert event.http.route.endswith("/connections/c-1")
+
+
+def test_streams_that_are_none_are_told_of_as_refused(make_kit):
+    studio = Studio(type("Service", (), {"list_streams": lambda *_: ["s-1"]})())
+    kit = make_kit(plugins=[studio], entry_points=False)
+    with pytest.raises(PolicyFault, match="list_streams returned a list with 's-1'; expected a list of dicts"):
+        kit.list_streams(kit.create_session().session_id)
+    assert studio.events[-1].name == "moderation_refused"
+
+
 def test_to_list_streams_is_no_event(kit, studio, room):
     kit.list_streams(room)
     assert [event.name for event in studio.events] == ["session_created"]

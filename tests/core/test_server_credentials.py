@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -384,3 +385,25 @@ def test_plugins_are_told_of_a_refusal():
     with Rolecall(KEY, SECRET, plugins=[witness], entry_points=False) as kit, pytest.raises(InvalidServerCredential):
         drive(enter_as_server(kit.engine, request("x")))
     assert witness.seen == [("access_refused", "invalid_server_credential")]
+
+
+@pytest.mark.parametrize("name", ["expired", "a client's token", "alg none"])
+def test_the_log_says_why_a_server_was_refused_and_holds_no_credential(kit, caplog, name):
+    payload, header, message = REFUSED[name]
+    token = signed(payload, header)
+    with pytest.raises(InvalidServerCredential):
+        drive(enter_as_server(kit.engine, request(token)))
+    [record] = caplog.records
+    assert (record.name, record.levelname) == ("rolecall", "WARNING")
+    assert re.search(message, record.message)
+    assert not any(part in caplog.text for part in token.split("."))
+
+
+def test_what_is_refused_reads_as_a_sentence(kit):
+    for token, said in (
+        (signed(claims(), secret="f" * 40), "X-OPENTOK-AUTH is refused: its signature does not fit its content"),
+        (signed(claims(exp=int(NOW) - 60, iat=int(NOW) - 90)), "X-OPENTOK-AUTH is refused: it expired at"),
+        ("x", "X-OPENTOK-AUTH is refused: it is not a compact JWS"),
+    ):
+        with pytest.raises(InvalidServerCredential, match=said):
+            admitted(kit, request(token))
