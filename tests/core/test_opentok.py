@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import json
+import pickle
 import subprocess
 import sys
 import threading
@@ -12,30 +15,47 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from rolecall import Allow, Deny, Role, hookimpl, inspect_token
+from rolecall import Allow, Deny, Role, Rolecall, hookimpl, inspect_token
 from rolecall import opentok as OpenTok  # noqa: N812 (as the guide once had it)
-from rolecall.errors import ConfigurationError, ExpiredToken, InvalidKey, PolicyDenied, StoreUnavailable
+from rolecall.errors import (
+    ConfigurationError,
+    ExpiredToken,
+    InvalidKey,
+    NotFoundAtService,
+    PolicyDenied,
+    StoreUnavailable,
+    Unavailable,
+)
 from rolecall.opentok import (
     ArchiveModes,
     AuthError,
     Client,
+    ForceDisconnectError,
+    GetStreamError,
     MediaModes,
     NotFoundError,
     OpenTokException,
     RequestError,
     Roles,
     Session,
+    SignalingError,
+    StreamList,
 )
+from rolecall_wsgi import SDK_ROUTES, RolecallMiddleware
 
 KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
 APPLICATION = "5b1f0c2e-9d7a-4c3f-8e6b-7d2a1c0f9e8d"
 #: A session that another service made.
 SESSION = "1_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"
+#: A session of another key.
+FOREIGN = "1_MX42NTQzMjF-fjE3OTUxODY4MDAwMDB-MC4xflB-fg"
 NOW = 1_795_186_800
 HOUR, DAY = 3600, 86_400
 
@@ -373,6 +393,21 @@ def test_the_session_stands_in_the_kits_store(client, kit):
     assert (kept.location, kept.media_mode, kept.archive_mode) == ("203.0.113.7", "routed", "always")
 
 
+def test_what_names_the_archives_is_shown_to_the_plugins(make_kit):
+    asked = []
+
+    class Recorder:
+        @hookimpl
+        def rolecall_vote_session(self, request):
+            asked.append((request.archive_name, request.archive_resolution))
+            return Allow()
+
+    client = Client(KEY, SECRET, kit=make_kit(plugins=[Recorder()]))
+    client.create_session(None, MediaModes.routed, ArchiveModes.always, "lesson", "1280x720")
+    client.create_session()
+    assert asked == [("lesson", "1280x720"), (None, None)]
+
+
 def test_a_session_that_has_ended_issues_no_token(client, kit):
     session = client.create_session()
     kit.end_session(session.session_id)
@@ -415,6 +450,35 @@ def test_use_jwt_decides_whatever_the_kit_mints(make_kit, minted, use_jwt, begin
     assert kit.generate_token(SESSION).startswith("T1==") == (minted == "t1")
 
 
+@pytest.mark.parametrize("minted", ["opentok", "t1"])
+@pytest.mark.parametrize(("use_jwt", "beginning"), [(True, "eyJ"), (False, "T1==")])
+def test_use_jwt_decides_in_a_kit_of_several_projects_too(make_kit, minted, use_jwt, beginning):
+    kit = make_kit(format=minted, projects={"654321": SECRET[::-1]})
+    token = Client(KEY, SECRET, kit=kit).generate_token(SESSION, use_jwt=use_jwt)
+    assert token.startswith(beginning)
+    assert kit.verify_token(token).session_id == SESSION
+
+
+def test_two_clients_of_one_kit_have_a_project_each(make_kit):
+    kit = make_kit(projects={"654321": SECRET[::-1]})
+    first, second = Client(KEY, SECRET, kit=kit), Client("654321", SECRET[::-1], kit=kit)
+    ours, theirs = first.create_session(), second.create_session()
+    assert [kit.get_session(one.session_id).api_key for one in (ours, theirs)] == [KEY, "654321"]
+    assert kit.verify_token(theirs.generate_token()).claims["iss"] == second.api_key == "654321"
+    for client, foreign in ((first, theirs), (second, ours)):
+        with pytest.raises(OpenTokException, match="does not belong to the api_key"):
+            client.generate_token(foreign.session_id)
+        with pytest.raises(SignalingError, match="another API key"):
+            client.send_signal(foreign.session_id, {"type": "a", "data": "b"})
+
+
+@pytest.mark.parametrize("secret", [SECRET, "short"])
+def test_the_secret_of_one_project_is_not_that_of_another(make_kit, secret):
+    kit = make_kit(projects={"654321": SECRET[::-1]})
+    with pytest.raises(ConfigurationError, match="api_secret is not the kit's"):
+        Client("654321", secret, kit=kit)
+
+
 @pytest.mark.parametrize(("accepted", "use_jwt"), [("opentok", False), ("t1", True)])
 def test_a_form_that_the_kit_would_not_verify_is_not_minted(make_kit, accepted, use_jwt):
     client = Client(KEY, SECRET, kit=make_kit(format=accepted, accept=[accepted]))
@@ -432,7 +496,7 @@ def test_a_kit_needs_no_secret_and_takes_its_own(kit, secret):
     [
         ((KEY, SECRET[::-1]), "api_secret is not the kit's"),
         ((KEY, "short"), "api_secret is not the kit's"),
-        (("654321", SECRET), "and not the kit's, which is '123456'"),
+        (("654321", SECRET), "and none of the kit's: 123456"),
         ((KEY, SECRET, "http://127.0.0.1:9"), "pass api_url or kit, not both"),
     ],
     ids=["another secret", "no secret", "another key", "a service"],
@@ -474,6 +538,14 @@ def test_its_own_kit_is_configured_by_the_environment(monkeypatch, tmp_path):
         session = one.create_session(location="203.0.113.7")
     with Client(KEY, SECRET) as other:
         assert other.kit.get_session(session.session_id).location == "203.0.113.7"
+
+
+def test_its_own_kit_has_no_projects_but_its_own(monkeypatch):
+    monkeypatch.setenv("ROLECALL_PROJECTS", json.dumps({KEY: SECRET, "654321": SECRET[::-1]}))
+    with Client(KEY, SECRET) as client:
+        assert client.kit.api_keys == (KEY,)
+        with pytest.raises(OpenTokException, match="does not belong to the api_key 123456"):
+            client.generate_token(FOREIGN)
 
 
 def test_closing_leaves_a_kit_that_was_passed_in_open(make_kit, tmp_path):
@@ -526,7 +598,7 @@ def test_an_application_has_no_service_here(private_key):
 # -- what is not there -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["start_archive", "signal", "get_headers", "api_secret"])
+@pytest.mark.parametrize("name", ["start_archive", "set_stream_class_lists", "get_headers", "api_secret"])
 def test_what_is_not_there_is_not_there(client, name):
     assert not hasattr(client, name)
     assert getattr(client, name, None) is None
@@ -546,9 +618,12 @@ def test_what_is_not_there_is_named_with_where_it_is(client):
 
 
 class Answers(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(self.server.status)
+
     def do_POST(self) -> None:
-        self.server.seen.append((self.path, self.headers))
-        self.rfile.read(int(self.headers["Content-Length"]))
+        form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.server.seen.append((self.path, dict(parse_qsl(form))))
         body = json.dumps([{"session_id": self.server.session_id}]).encode()
         self.send_response(self.server.status)
         self.send_header("Content-Type", "application/json")
@@ -593,7 +668,7 @@ def test_tokens_need_no_service():
 
 
 def test_a_session_of_another_key_is_refused(service):
-    service.session_id = "1_MX42NTQzMjF-fjE3OTUxODY4MDAwMDB-MC4xflB-fg"
+    service.session_id = FOREIGN
     with Client(KEY, SECRET, service.url) as client, pytest.raises(RequestError, match="not of this kit"):
         client.create_session()
 
@@ -608,11 +683,11 @@ def test_credentials_that_the_service_refuses_are_an_auth_error(service, status)
         client.create_session()
 
 
-@pytest.mark.parametrize("option", [{"archive_name": "lesson"}, {"archive_resolution": "1280x720"}])
-def test_what_is_not_passed_on_to_the_service_is_refused(service, option):
-    with Client(KEY, SECRET, service.url) as client, pytest.raises(OpenTokException, match="is not passed on"):
-        client.create_session(None, MediaModes.routed, ArchiveModes.always, **option)
-    assert service.seen == []
+def test_what_names_the_archives_is_passed_on_to_the_service(service):
+    with Client(KEY, SECRET, service.url) as client:
+        client.create_session(None, MediaModes.routed, ArchiveModes.always, "lesson", "1280x720")
+    [(_, form)] = service.seen
+    assert (form["archiveName"], form["archiveResolution"]) == ("lesson", "1280x720")
 
 
 def test_a_service_that_hangs_is_given_up_in_time(service):
@@ -673,6 +748,471 @@ def test_a_url_that_is_none_is_refused(url):
         Client(KEY, SECRET, url)
 
 
+# -- moderation ------------------------------------------------------------------------------------
+
+STREAMS = [
+    {"id": "s-1", "videoType": "camera", "name": "Ada", "layoutClassList": ["focus"], "hasAudio": True},
+    {"id": "s-2"},
+]
+
+
+class Studio:
+    """A plugin whose media service notes what it is asked for, and fails if it is told to; and a policy."""
+
+    name = "studio"
+
+    def __init__(self) -> None:
+        self.done: list[tuple[object, ...]] = []
+        self.fails: Exception | None = None
+        self.vote: object = None
+
+    @hookimpl
+    def rolecall_media_service(self, request):
+        return self
+
+    @hookimpl
+    def rolecall_vote_moderation(self, request):
+        return self.vote
+
+    def note(self, *said: object) -> None:
+        if self.fails is not None:
+            raise self.fails
+        self.done.append(said)
+
+    def signal(self, session_id, type, data, connection_id=None):
+        self.note("signal", session_id, type, data, connection_id)
+
+    def force_disconnect(self, session_id, connection_id):
+        self.note("force_disconnect", session_id, connection_id)
+
+    def mute_stream(self, session_id, stream_id):
+        self.note("mute_stream", session_id, stream_id)
+
+    def mute_all(self, session_id, active=True, excluded_stream_ids=()):
+        self.note("mute_all", session_id, active, *excluded_stream_ids)
+
+    def list_streams(self, session_id):
+        self.note("list_streams", session_id)
+        return STREAMS
+
+
+@pytest.fixture
+def studio() -> Studio:
+    return Studio()
+
+
+@pytest.fixture
+def director(make_kit, studio):
+    """A client whose kit has the studio."""
+    return Client(KEY, SECRET, kit=make_kit(plugins=[studio]))
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Nothing on the console."""
+
+
+@pytest.fixture(scope="module")
+def theatre():
+    """A Rolecall server with a studio: its kit, the studio, and its URL."""
+
+    def nothing_else(environ, start_response):
+        start_response("404 Not Found", [("Content-Type", "text/plain")])
+        return [b""]
+
+    studio = Studio()
+    with (
+        Rolecall(KEY, SECRET, plugins=[studio]) as kit,
+        make_server(
+            "127.0.0.1",
+            0,
+            RolecallMiddleware(nothing_else, kit, prefix="", routes=SDK_ROUTES),
+            handler_class=Quiet,
+        ) as server,
+    ):
+        kit.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield kit, studio
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def stage(theatre):
+    """The server's kit and studio, the latter as if nothing had happened."""
+    kit, studio = theatre
+    studio.done, studio.fails, studio.vote = [], None, None
+    return kit, studio
+
+
+@pytest.fixture
+def visitor(stage):
+    """A client of that server."""
+    kit, _ = stage
+    with Client(KEY, SECRET, kit.url) as client:
+        yield client
+
+
+@pytest.fixture(params=["at a plugin's service", "at a server"])
+def acting(request):
+    """A client, and the studio in which its calls arrive, with no network between them and with all of it."""
+    if request.param == "at a server":
+        return request.getfixturevalue("visitor"), request.getfixturevalue("stage")[1]
+    return request.getfixturevalue("director"), request.getfixturevalue("studio")
+
+
+#: Each call, and as what it arrives.
+CALLS = {
+    "send_signal": (
+        lambda client: client.send_signal(SESSION, {"type": "chat", "data": "Zoë & co"}),
+        ("signal", SESSION, "chat", "Zoë & co", None),
+    ),
+    "send_signal to one": (
+        lambda client: client.send_signal(SESSION, {"type": "chat", "data": ""}, "c-1"),
+        ("signal", SESSION, "chat", "", "c-1"),
+    ),
+    "send_signal by name": (
+        lambda client: client.send_signal(session_id=SESSION, payload={"data": "hi"}, connection_id="c-1"),
+        ("signal", SESSION, "", "hi", "c-1"),
+    ),
+    "send_signal of nothing": (lambda client: client.send_signal(SESSION, {}), ("signal", SESSION, "", "", None)),
+    "force_disconnect": (
+        lambda client: client.force_disconnect(SESSION, "c-1"),
+        ("force_disconnect", SESSION, "c-1"),
+    ),
+    "mute_stream": (lambda client: client.mute_stream(SESSION, "s-1"), ("mute_stream", SESSION, "s-1")),
+    "mute_all": (lambda client: client.mute_all(SESSION, None), ("mute_all", SESSION, True)),
+    "mute_all but none": (lambda client: client.mute_all(SESSION, []), ("mute_all", SESSION, True)),
+    "mute_all but two": (
+        lambda client: client.mute_all(SESSION, excludedStreamIds=["s-1", "s-2"]),
+        ("mute_all", SESSION, True, "s-1", "s-2"),
+    ),
+    "disable_force_mute": (lambda client: client.disable_force_mute(SESSION), ("mute_all", SESSION, False)),
+    "get_stream": (lambda client: client.get_stream(SESSION, "s-1"), ("list_streams", SESSION)),
+    "list_streams": (lambda client: client.list_streams(SESSION), ("list_streams", SESSION)),
+}
+#: One call of each method.
+METHODS = pytest.mark.parametrize(
+    "method", ["send_signal", "force_disconnect", "mute_stream", "mute_all", "disable_force_mute", "get_stream"]
+)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_arrives_at_the_media_service(acting, name):
+    client, studio = acting
+    call, arrives = CALLS[name]
+    call(client)
+    assert studio.done == [arrives]
+
+
+@pytest.mark.parametrize("name", ["send_signal", "force_disconnect"])
+def test_some_calls_return_nothing(acting, name):
+    client, _ = acting
+    assert CALLS[name][0](client) is None
+
+
+@pytest.mark.parametrize("name", ["mute_stream", "mute_all", "disable_force_mute"])
+def test_muting_returns_what_is_true_and_says_200(acting, name):
+    client, _ = acting
+    done = CALLS[name][0](client)
+    assert done
+    assert (done.status_code, done.ok) == (200, True)
+
+
+def test_the_older_name_of_send_signal_sends_and_warns(director, studio):
+    with pytest.warns(DeprecationWarning, match=r"^opentok\.signal is deprecated \(use opentok\.send_signal") as seen:
+        assert director.signal(SESSION, {"type": "chat", "data": "hi"}, "c-1") is None
+    assert studio.done == [("signal", SESSION, "chat", "hi", "c-1")]
+    assert seen[0].filename == __file__
+
+
+def test_the_streams_are_listed(acting):
+    client, _ = acting
+    streams = client.list_streams(SESSION)
+    assert (streams.count, len(streams), [stream.id for stream in streams]) == (2, 2, ["s-1", "s-2"])
+    assert streams[0].attrs() == {"id": "s-1", "videoType": "camera", "name": "Ada", "layoutClassList": ["focus"]}
+    assert streams[-1].attrs() == {"id": "s-2", "videoType": None, "name": None, "layoutClassList": None}
+
+
+def test_a_stream_is_found(acting):
+    client, _ = acting
+    stream = client.get_stream(SESSION, "s-1")
+    assert (stream.id, stream.videoType, stream.name, stream.layoutClassList) == ("s-1", "camera", "Ada", ["focus"])
+
+
+def test_streams_that_are_none_are_an_empty_list(acting):
+    """The SDK takes 404 for that, too."""
+    client, studio = acting
+    studio.fails = NotFoundAtService("nobody has published")
+    assert len(client.list_streams(SESSION)) == 0
+
+
+def test_a_list_of_streams_does_not_change(director):
+    streams = director.list_streams(SESSION)
+    with pytest.raises(GetStreamError, match=r"^Cannot set item s-3 for key 0 in Archive object: "):
+        streams[0] = "s-3"
+
+
+def test_a_list_of_streams_is_json(director):
+    described = json.loads(director.list_streams(SESSION).json())
+    assert described["count"] == 2
+    assert described["items"][0] == json.loads(director.get_stream(SESSION, "s-1").json())
+    assert json.loads(StreamList({}).json()) == {"count": None, "items": []}
+
+
+def test_a_session_of_the_server_is_moderated_there(visitor, stage):
+    kit, studio = stage
+    session = visitor.create_session("203.0.113.7", MediaModes.routed, ArchiveModes.always, "lesson", "1280x720")
+    visitor.send_signal(session.session_id, {"type": "chat", "data": "hi"})
+    kept = kit.get_session(session.session_id)
+    assert (kept.location, kept.media_mode, kept.archive_mode) == ("203.0.113.7", "routed", "always")
+    assert studio.done == [("signal", session.session_id, "chat", "hi", None)]
+    assert kit.verify_token(session.generate_token(role=Roles.moderator)).role == "moderator"
+
+
+def test_a_client_in_async_code_holds_up_no_event_loop(visitor, stage):
+    _, studio = stage
+
+    async def both() -> int:
+        aio, ticks = visitor.kit.aio, 0
+        calls = asyncio.gather(aio.create_session(), aio.signal(SESSION, "chat", "hi"))
+        while not calls.done():
+            await asyncio.sleep(0.001)
+            ticks += 1
+        await calls
+        return ticks
+
+    assert asyncio.run(both()) > 1
+    assert studio.done == [("signal", SESSION, "chat", "hi", None)]
+
+
+# What is refused: the error, and how the SDK's message begins.
+
+_INVALID_SIGNAL = "One of the signal properties - data, type, sessionId or connectionId - is invalid."
+_LONG_SIGNAL = (
+    "The type string exceeds the maximum length (128 bytes), or the data string exceeds the maximum size (8 kB)."
+)
+_INVALID_DISCONNECT = "One of the arguments - sessionId or connectionId - is invalid."
+_INVALID_STREAM = "Invalid request. This response may indicate that data in your request data is invalid JSON."
+_NOT_CONNECTED = "The client specified by the connectionId property is not connected to the session."
+
+CHAT = {"type": "chat", "data": "hi"}
+INVALID = {
+    "a signal's session": (lambda client: client.send_signal("junk", CHAT), SignalingError, _INVALID_SIGNAL),
+    "a signal's session of another key": (
+        lambda client: client.send_signal(FOREIGN, CHAT),
+        SignalingError,
+        _INVALID_SIGNAL,
+    ),
+    "a signal's connection": (lambda client: client.send_signal(SESSION, CHAT, "c/1"), SignalingError, _INVALID_SIGNAL),
+    "a signal's empty connection": (lambda client: client.send_signal(SESSION, CHAT, ""), SignalingError, "One of"),
+    "a text for a payload": (lambda client: client.send_signal(SESSION, "hi"), SignalingError, _INVALID_SIGNAL),
+    "no payload": (lambda client: client.send_signal(SESSION, None), SignalingError, _INVALID_SIGNAL),
+    "a payload with more": (
+        lambda client: client.send_signal(SESSION, {**CHAT, "to": "Ada"}),
+        SignalingError,
+        _INVALID_SIGNAL,
+    ),
+    "data that is no text": (
+        lambda client: client.send_signal(SESSION, {"data": {"user": 7}}),
+        SignalingError,
+        _INVALID_SIGNAL,
+    ),
+    "a type that is none": (lambda client: client.send_signal(SESSION, {"type": None}), SignalingError, "One of"),
+    "a long type": (lambda client: client.send_signal(SESSION, {"type": "é" * 65}), SignalingError, _LONG_SIGNAL),
+    "long data": (lambda client: client.send_signal(SESSION, {"data": "x" * 8193}), SignalingError, _LONG_SIGNAL),
+    "a disconnection's session": (
+        lambda client: client.force_disconnect("junk", "c-1"),
+        ForceDisconnectError,
+        _INVALID_DISCONNECT,
+    ),
+    "a disconnection's connection": (
+        lambda client: client.force_disconnect(SESSION, ""),
+        ForceDisconnectError,
+        _INVALID_DISCONNECT,
+    ),
+    "a mute's session": (lambda client: client.mute_stream(None, "s-1"), GetStreamError, _INVALID_STREAM),
+    "a mute's stream": (lambda client: client.mute_stream(SESSION, None), GetStreamError, _INVALID_STREAM),
+    "a mute of all in no session": (lambda client: client.mute_all("junk", None), GetStreamError, _INVALID_STREAM),
+    "a text for streams": (lambda client: client.mute_all(SESSION, "s-1"), GetStreamError, _INVALID_STREAM),
+    "a number for a stream": (lambda client: client.mute_all(SESSION, [7]), GetStreamError, _INVALID_STREAM),
+    "no session to end muting in": (lambda client: client.disable_force_mute(""), GetStreamError, _INVALID_STREAM),
+    "a stream's session": (lambda client: client.get_stream("junk", "s-1"), GetStreamError, _INVALID_STREAM),
+    "an empty stream": (lambda client: client.get_stream(SESSION, ""), GetStreamError, _INVALID_STREAM),
+    "the streams' session": (lambda client: client.list_streams(FOREIGN), GetStreamError, _INVALID_STREAM),
+}
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_an_argument_that_is_wrong_is_refused_before_anything_is_sent(acting, name):
+    client, studio = acting
+    call, error, beginning = INVALID[name]
+    with pytest.raises(error) as refused:
+        call(client)
+    assert str(refused.value).startswith(beginning)
+    assert str(refused.value).endswith(f" ({refused.value.__cause__})")
+    assert refused.value.__cause__.status == 400
+    assert studio.done == []
+
+
+MISSING = {
+    "send_signal": (SignalingError, _NOT_CONNECTED),
+    "force_disconnect": (ForceDisconnectError, _NOT_CONNECTED),
+    "mute_stream": (NotFoundError, "Mute not found"),
+    "mute_all": (NotFoundError, "The session or a stream is not found."),
+    "disable_force_mute": (NotFoundError, "The session or a stream is not found."),
+    "get_stream": (GetStreamError, "You passed in an invalid stream ID."),
+}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_what_the_media_service_does_not_know_is_not_found(acting, name):
+    client, studio = acting
+    studio.fails = NotFoundAtService("nobody there")
+    error, beginning = MISSING[name]
+    with pytest.raises(error) as refused:
+        CALLS[name][0](client)
+    assert str(refused.value).startswith(beginning)
+    assert refused.value.__cause__.code == "not_found_at_service"
+
+
+def test_a_stream_that_is_not_among_the_sessions_is_not_found(acting):
+    client, _ = acting
+    with pytest.raises(GetStreamError, match=r"^You passed in an invalid stream ID\. \(the session has no stream"):
+        client.get_stream(SESSION, "s-3")
+
+
+@METHODS
+def test_a_media_service_that_is_out_of_order_is_a_request_error(acting, method):
+    client, studio = acting
+    studio.fails = Unavailable("the studio burns")
+    with pytest.raises(RequestError, match=r"^An unexpected error occurred: ") as refused:
+        CALLS[method][0](client)
+    assert not isinstance(refused.value, SignalingError)
+    assert isinstance(refused.value.__cause__, Unavailable)
+
+
+@METHODS
+def test_a_media_service_that_fails_is_a_request_error(director, studio, method):
+    studio.fails = ZeroDivisionError("no words of its own")
+    with pytest.raises(RequestError, match=r"the plugin 'studio' failed to moderate: it raised ZeroDivisionError"):
+        CALLS[method][0](director)
+
+
+@METHODS
+def test_without_a_media_service_the_error_says_what_to_do(client, method):
+    with pytest.raises(RequestError, match=r"^An unexpected error occurred: .*no media service") as refused:
+        CALLS[method][0](client)
+    assert "load a plugin with rolecall_media_service" in str(refused.value)
+    assert str(refused.value).endswith("; a client with an api_url acts at that service")
+    assert refused.value.__cause__.code == "no_media_service"
+
+
+@METHODS
+def test_the_kits_policies_deny_an_act(director, studio, method):
+    studio.vote = Deny("not in this lesson")
+    with pytest.raises(AuthError, match=r"^You are not authorized to .*: .*not in this lesson") as refused:
+        CALLS[method][0](director)
+    assert isinstance(refused.value.__cause__, PolicyDenied)
+    assert studio.done == []
+
+
+REFUSED_KEY = {
+    "send_signal": "You are not authorized to send the signal. Check your authentication credentials.",
+    "force_disconnect": "You are not authorized to forceDisconnect, check your authentication credentials.",
+    "mute_stream": "Failed to mute, invalid credentials.",
+    "mute_all": "Failed to mute, invalid credentials.",
+    "disable_force_mute": "Failed to mute, invalid credentials.",
+    "get_stream": "You passed in an invalid OpenTok API key or JWT token.",
+    "list_streams": "You passed in an invalid OpenTok API key or JWT token.",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_KEY)
+def test_another_secret_is_an_auth_error(stage, name):
+    kit, studio = stage
+    with Client(KEY, SECRET[::-1], kit.url) as client, pytest.raises(AuthError) as refused:
+        CALLS[name][0](client)
+    assert str(refused.value).startswith(REFUSED_KEY[name])
+    assert refused.value.__cause__.code == "service_credentials_refused"
+    assert studio.done == []
+
+
+def test_the_servers_policies_are_an_auth_error(visitor, stage):
+    _, studio = stage
+    studio.vote = Deny("not in this lesson")
+    with pytest.raises(AuthError):
+        visitor.force_disconnect(SESSION, "c-1")
+    assert studio.done == []
+
+
+@METHODS
+def test_a_server_that_is_not_there_is_a_request_error(method):
+    with Client(KEY, SECRET, "http://127.0.0.1:9", 0.3) as client, pytest.raises(RequestError) as refused:
+        CALLS[method][0](client)
+    assert str(refused.value).startswith("An unexpected error occurred: ")
+    assert refused.value.__cause__.code == "service_unreachable"
+
+
+@pytest.mark.parametrize("name", ["send_signal", "force_disconnect", "mute_all"])
+def test_what_a_service_refuses_without_a_reason_is_an_argument_that_is_wrong(service, name):
+    class Refusing(Answers):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_error(400)
+
+        do_DELETE = do_POST  # noqa: N815 (the names are those of the base)
+
+    service.RequestHandlerClass = Refusing
+    error = {"send_signal": SignalingError, "force_disconnect": ForceDisconnectError, "mute_all": GetStreamError}[name]
+    with Client(KEY, SECRET, service.url) as client, pytest.raises(error, match="refused the request with status 400"):
+        CALLS[name][0](client)
+
+
+def test_the_proxy_is_on_the_way_of_moderation_too(stage):
+    kit, studio = stage
+    with Client(KEY, SECRET, kit.url) as client:
+        client.proxies = {"http": "http://127.0.0.1:9"}
+        with pytest.raises(RequestError, match="the proxy"):
+            client.mute_stream(SESSION, "s-1")
+        client.proxies = None
+        client.mute_stream(SESSION, "s-1")
+    assert studio.done == [("mute_stream", SESSION, "s-1")]
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+ERRORS = [name for name in OpenTok.__all__ if name.endswith(("Error", "Exception"))]
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_a_traceback_names_an_error_as_it_is_imported(name):
+    [line] = traceback.format_exception_only(getattr(OpenTok, name)("no"))
+    assert line == f"rolecall.opentok.{name}: no\n"
+
+
+@pytest.mark.parametrize("value", [Roles.moderator, MediaModes.routed, ArchiveModes.always, OpenTok.Done()])
+def test_a_value_survives_pickling(value):
+    assert pickle.loads(pickle.dumps(value)) == value
+
+
+@pytest.mark.parametrize(
+    "call", [lambda client: client.send_signal("junk", {}), lambda client: client.get_stream("", "")]
+)
+def test_an_error_survives_pickling(client, call):
+    with pytest.raises(OpenTokException) as refused:
+        call(client)
+    again = pickle.loads(pickle.dumps(refused.value))
+    assert (type(again), again.args) == (refused.type, refused.value.args)
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_the_errors_stand_in_the_sdks_module_of_them_too(name):
+    assert getattr(importlib.import_module("rolecall.opentok.exceptions"), name) is getattr(OpenTok, name)
+
+
 # -- secrets ---------------------------------------------------------------------------------------
 
 CANARY = "canary-5b1f0c2e9d7a4c3f8e6b7d2a1c0f9e8d"
@@ -692,6 +1232,8 @@ def failing_calls(url: str):
     yield lambda: Client(KEY, CANARY).generate_token("junk")
     yield lambda: Client(KEY, CANARY).api_secret
     yield lambda: Client(KEY, CANARY, kit=7)
+    yield lambda: Client(KEY, CANARY, url).mute_all(SESSION, None)
+    yield lambda: Client(KEY, CANARY, url).get_stream(SESSION, "s-1")
 
 
 def test_no_error_shows_the_secret_not_even_with_its_locals(service):
@@ -705,7 +1247,7 @@ def test_no_error_shows_the_secret_not_even_with_its_locals(service):
             text = everything_about(error).replace(f"CANARY = {CANARY!r}", "")
             assert CANARY[:20] not in text
             seen += 1
-    assert seen == 9
+    assert seen == 11
 
 
 def test_no_repr_shows_the_secret(service):

@@ -33,6 +33,11 @@ KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
 SESSION = "1_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"
 NOW = 1_795_186_800
 DAY = 86_400
+#: Streams as the service describes them.
+STREAMS = [
+    {"id": "s-1", "videoType": "camera", "name": "Ada", "layoutClassList": ["focus"]},
+    {"id": "s-2", "videoType": "screen", "name": "", "layoutClassList": []},
+]
 PAGE = Path(__file__).parents[2] / "docs/coming-from-an-sdk.md"
 
 PACKAGES = (sdk_package, own_package)
@@ -42,14 +47,15 @@ CLIENTS = [package.Client(KEY, SECRET) for package in PACKAGES]
 
 
 class Service(ThreadingHTTPServer):
-    """A service that creates the same session for everybody, on 127.0.0.1."""
+    """A service with one session, which it creates for everybody, and two streams, on 127.0.0.1."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
-        #: The form of every request, and the status of every answer.
+        #: The form of every session that was asked for, every other request, and the status of every answer.
         self.forms: list[dict[str, str]] = []
+        self.asked: list[tuple[str, str, object]] = []
         self.status = 200
 
     @property
@@ -61,14 +67,21 @@ class Answers(BaseHTTPRequestHandler):
     server: Service
 
     def do_POST(self) -> None:
-        form = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self.server.forms.append(dict(parse_qsl(form)))
-        body = json.dumps([{"session_id": SESSION, "partner_id": KEY}]).encode()
+        sent = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        if self.path == "/session/create":
+            self.server.forms.append(dict(parse_qsl(sent)))
+            said: object = [{"session_id": SESSION, "partner_id": KEY}]
+        else:
+            self.server.asked.append((self.command, self.path, json.loads(sent or "{}")))
+            said = STREAMS[0] if self.path.endswith("/s-1") else {"count": len(STREAMS), "items": STREAMS}
+        body = json.dumps(said).encode()
         self.send_response(self.server.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    do_GET = do_DELETE = do_POST  # noqa: N815 (the names are those of the base)
 
     def log_message(self, *_: object) -> None:
         """Nothing on the console."""
@@ -85,6 +98,7 @@ def running():
 @pytest.fixture
 def service(running):
     running.forms.clear()
+    running.asked.clear()
     running.status = 200
     return running
 
@@ -181,6 +195,25 @@ def parameters(function) -> dict[str, tuple[object, object]]:
         "OpenTok.generate_token",
         "Session",
         "Session.generate_token",
+        *(
+            f"{client}.{name}"
+            for client in ("Client", "OpenTok")
+            for name in (
+                "send_signal",
+                "signal",
+                "force_disconnect",
+                "mute_stream",
+                "mute_all",
+                "disable_force_mute",
+                "get_stream",
+                "list_streams",
+            )
+        ),
+        "Stream",
+        "Stream.attrs",
+        "Stream.json",
+        "StreamList",
+        "StreamList.json",
     ],
 )
 def test_every_signature_is_the_same_or_documented(path):
@@ -203,7 +236,7 @@ def test_the_members_of_an_enum_are_the_same(name):
     assert ours == theirs
 
 
-@pytest.mark.parametrize("name", ["OpenTokException", "RequestError", "AuthError", "NotFoundError"])
+@pytest.mark.parametrize("name", [name for name in own_package.__all__ if name.endswith(("Error", "Exception"))])
 def test_the_errors_derive_as_the_sdks_do(name):
     ours, theirs = getattr(own_package, name), getattr(sdk_exceptions, name)
     assert [base.__name__ for base in ours.__mro__] == [base.__name__ for base in theirs.__mro__]
@@ -333,6 +366,8 @@ def test_a_session_of_one_gets_tokens_of_the_other(package, sdk, own, remote):
         {"location": "203.0.113.7"},
         {"media_mode": "routed"},
         {"media_mode": "routed", "archive_mode": "always"},
+        {"media_mode": "routed", "archive_mode": "always", "archive_name": "lesson"},
+        {"media_mode": "routed", "archive_mode": "always", "archive_resolution": "1920x1080"},
         {"media_mode": "routed", "e2ee": True},
     ],
     ids=lambda options: ", ".join(options) or "none",
@@ -344,6 +379,147 @@ def test_the_service_is_asked_for_the_same(service, sdk, remote, options):
         session = client.create_session(**{**options, "media_mode": media_mode, "archive_mode": archive_mode})
         assert session.session_id == SESSION
     assert service.forms[0] == service.forms[1]
+
+
+# -- moderation ------------------------------------------------------------------------------------
+
+CHAT = {"type": "chat", "data": "Zoë & co"}
+CALLS = {
+    "send_signal": lambda client: client.send_signal(SESSION, CHAT),
+    "send_signal to one": lambda client: client.send_signal(SESSION, CHAT, "c-1"),
+    "force_disconnect": lambda client: client.force_disconnect(SESSION, "c-1"),
+    "mute_stream": lambda client: client.mute_stream(SESSION, "s-1"),
+    "mute_all": lambda client: client.mute_all(SESSION, None),
+    "mute_all but one": lambda client: client.mute_all(SESSION, ["s-1"]),
+    "disable_force_mute": lambda client: client.disable_force_mute(SESSION),
+    "list_streams": lambda client: client.list_streams(SESSION),
+    "get_stream": lambda client: client.get_stream(SESSION, "s-1"),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if name != "get_stream"])
+def test_the_service_is_asked_to_do_the_same(service, sdk, remote, name):
+    if name in ("send_signal", "send_signal to one", "force_disconnect"):
+        service.status = 204
+    for client in (sdk, remote):
+        CALLS[name](client)
+    assert len(service.asked) == 2
+    assert service.asked[0] == service.asked[1]
+
+
+@pytest.mark.parametrize("name", ["send_signal", "force_disconnect"])
+def test_what_returns_nothing_does_so_in_both(service, sdk, remote, name):
+    service.status = 204
+    assert [CALLS[name](client) for client in (sdk, remote)] == [None, None]
+
+
+@pytest.mark.parametrize("name", ["mute_stream", "mute_all", "disable_force_mute"])
+def test_what_muting_returns_is_true_and_says_200_in_both(sdk, remote, name):
+    for client in (sdk, remote):
+        done = CALLS[name](client)
+        assert done
+        assert (done.status_code, done.ok) == (200, True)
+
+
+def test_a_stream_is_described_as_by_the_sdk(sdk, remote):
+    ours, theirs = (CALLS["get_stream"](client) for client in (remote, sdk))
+    assert (vars(ours), ours.attrs(), ours.json()) == (vars(theirs), theirs.attrs(), theirs.json())
+
+
+def test_the_streams_are_listed_as_by_the_sdk(sdk, remote):
+    ours, theirs = (CALLS["list_streams"](client) for client in (remote, sdk))
+    assert (ours.count, len(ours), ours.json()) == (theirs.count, len(theirs), theirs.json())
+    assert [vars(stream) for stream in ours] == [vars(stream) for stream in theirs] == STREAMS
+    assert [vars(stream) for stream in ours.items] == [vars(stream) for stream in theirs.items]
+
+
+def test_a_session_that_the_service_does_not_know_has_no_streams(service, sdk, remote):
+    service.status = 404
+    assert [CALLS["list_streams"](client).json() for client in (sdk, remote)] == [
+        '{\n    "count": 0,\n    "items": []\n}'
+    ] * 2
+
+
+@pytest.mark.parametrize("values", [{}, {"count": 1, "items": [{}]}], ids=["nothing", "a stream of nothing"])
+def test_what_a_description_leaves_out_is_none_in_both(values):
+    assert own_package.StreamList(values).json() == sdk_package.StreamList(values).json()
+
+
+def test_a_list_of_streams_changes_in_neither(sdk, remote):
+    said = []
+    for client, error in ((sdk, sdk_exceptions.GetStreamError), (remote, own_package.GetStreamError)):
+        with pytest.raises(error) as refused:
+            CALLS["list_streams"](client)[0] = "s-3"
+        said.append(str(refused.value))
+    assert said[1].startswith(said[0])
+
+
+@BOTH
+def test_the_older_name_of_send_signal_warns(package, service):
+    service.status = 204
+    client = package.Client(KEY, SECRET, service.url)
+    with pytest.warns(
+        DeprecationWarning, match=r"^opentok.signal is deprecated \(use opentok.send_signal .*\)\.$"
+    ) as seen:
+        client.signal(SESSION, CHAT)
+    assert seen[0].filename == __file__
+    assert [body for _, _, body in service.asked] == [CHAT]
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        *(("force_disconnect", status) for status in (400, 403, 404, 500, 503)),
+        *(("list_streams", status) for status in (400, 403, 500, 503)),
+        *(("get_stream", status) for status in (400, 403, 500, 503)),
+    ],
+)
+def test_what_the_service_refuses_is_the_sdks_error(service, sdk, remote, name, status):
+    service.status = status
+    with pytest.raises(sdk_package.OpenTokException) as theirs:
+        CALLS[name](sdk)
+    with pytest.raises(own_package.OpenTokException) as ours:
+        CALLS[name](remote)
+    assert type(ours.value).__name__ == type(theirs.value).__name__
+    assert str(ours.value).startswith(theirs.value.args[0])
+    assert len(str(ours.value)) > len(theirs.value.args[0]), "it says no more than the SDK"
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 413, 500])
+@pytest.mark.parametrize("name", ["send_signal", "send_signal to one"])
+def test_a_signal_that_the_service_refuses_is_what_the_sdk_raises_too(service, sdk, remote, name, status):
+    service.status = status
+    with pytest.raises(sdk_exceptions.RequestError):
+        CALLS[name](sdk)
+    with pytest.raises(own_package.RequestError):
+        CALLS[name](remote)
+
+
+#: What the SDK means to raise, and does not: the call, the status, the error, and how its message begins.
+MEANT = [
+    ("send_signal", 400, "SignalingError", "One of the signal properties - data, type, sessionId or connectionId - is"),
+    ("send_signal", 403, "AuthError", "You are not authorized to send the signal. Check your authentication"),
+    ("send_signal", 404, "SignalingError", "The client specified by the connectionId property is not connected to"),
+    ("mute_stream", 400, "GetStreamError", "Invalid request. This response may indicate that data in your request"),
+    ("mute_stream", 403, "AuthError", "Failed to mute, invalid credentials."),
+    ("mute_stream", 404, "NotFoundError", "Mute not found"),
+    ("mute_all", 400, "GetStreamError", "Invalid request. This response may indicate that data in your request"),
+    ("mute_all", 403, "AuthError", "Failed to mute, invalid credentials."),
+    ("mute_all", 404, "NotFoundError", "The session or a stream is not found."),
+    ("disable_force_mute", 404, "NotFoundError", "The session or a stream is not found."),
+]
+
+
+@pytest.mark.parametrize(("name", "status", "error", "beginning"), MEANT)
+def test_what_the_sdk_means_to_raise_is_raised(service, sdk, remote, name, status, error, beginning):
+    assert re.search(rf"{error}\(\s*\"{beginning}", inspect.getsource(getattr(sdk_module.Client, name)))
+    service.status = status
+    with pytest.raises(sdk_package.OpenTokException) as theirs:
+        CALLS[name](sdk)
+    assert type(theirs.value).__name__ != error
+    with pytest.raises(getattr(own_package, error)) as ours:
+        CALLS[name](remote)
+    assert str(ours.value).startswith(beginning)
 
 
 # -- refusals --------------------------------------------------------------------------------------
@@ -525,7 +701,33 @@ MISPLACED = "1_" + urlsafe_b64encode(b"1~654321~123456~1795186800000~0.1~P").dec
 TAGGED = b"1~123456~~1795186800000~rc" + b"a" * 40 + b"~P~~"
 MADE_UP = "1_" + urlsafe_b64encode(TAGGED).decode().strip("=").replace("_", "-")
 
+NOBODY = "http://127.0.0.1:9"
 Call = Callable[[object, object], object]
+
+
+def acting(name: str, *arguments: object) -> Call:
+    """A call that moderates the session."""
+    return lambda package, client: getattr(client, name)(SESSION, *arguments)
+
+
+def by_no_proxy(name: str, *arguments: object) -> Call:
+    """The same, by a proxy that is not there."""
+
+    def call(package, client):
+        client.proxies = {"http": NOBODY}
+        return getattr(client, name)(SESSION, *arguments)
+
+    return call
+
+
+def to_nobody(name: str, *arguments: object) -> Call:
+    """The same, at a service that is not there."""
+
+    def call(package, client):
+        return getattr(package.Client(KEY, SECRET, NOBODY, 1), name)(SESSION, *arguments)
+
+    return call
+
 
 #: For each row of the table: a call, and what comes of it with the SDK and here: the error, or None.
 DIFFERENT: dict[str, tuple[Call, str | None, str | None]] = {
@@ -561,11 +763,38 @@ DIFFERENT: dict[str, tuple[Call, str | None, str | None]] = {
     '`location="127.1"`': (session(location="127.1"), None, "OpenTokException"),
     "`e2ee=True` in a relayed session": (session(e2ee=True), None, "OpenTokException"),
     '`e2ee="yes"`': (session(e2ee="yes", media_mode="@routed"), None, "OpenTokException"),
-    "`archive_name=` with an `api_url`": (session(archive_name="lesson", **ALWAYS), None, "OpenTokException"),
-    "a key that the service refuses": (session(), "RequestError", "_CredentialsRefused"),
+    "a key that the service refuses": (session(), "RequestError", "CredentialsRefused"),
+    '`send_signal(…, connection_id="")`': (acting("send_signal", CHAT, ""), None, "SignalRefused"),
+    '`send_signal(…, {"data": {"user": 7}})`': (acting("send_signal", {"data": {"user": 7}}), None, "SignalRefused"),
+    '`send_signal(…, {"to": "Ada"})`': (acting("send_signal", {"to": "Ada"}), None, "SignalRefused"),
+    "a signal that the service refuses": (acting("send_signal", CHAT), "RequestError", "SignalRefused"),
+    "a mute that the service refuses": (acting("mute_stream", "s-1"), "OpenTokException", "NotFoundError"),
+    "a mute that the service fails at": (acting("mute_all", None), None, "RequestError"),
+    "what a mute returns": (acting("mute_all", None), None, None),
+    "`timeout` and `proxies` of a mute": (by_no_proxy("mute_stream", "s-1"), None, "RequestError"),
+    "a signal to a service that is not there": (to_nobody("send_signal", CHAT), "ConnectionError", "RequestError"),
+    "a `RequestError` of the above": (acting("force_disconnect", "c-1"), "RequestError", "RequestError"),
+    "`get_stream` of a stream that is not there": (acting("get_stream", "s-3"), "RequestError", "GetStreamError"),
+    '`get_stream(…, "")`': (acting("get_stream", ""), None, "GetStreamError"),
+    "`list_streams(…)[0]`": (lambda _, client: client.list_streams(SESSION)[0], "AttributeError", None),
 }
-#: Those that need a service.
-AT_A_SERVICE = {"`archive_name=` with an `api_url`": 200, "a key that the service refuses": 403}
+#: Those that need a service, and its status.
+AT_A_SERVICE = {
+    "a key that the service refuses": 403,
+    '`send_signal(…, connection_id="")`': 204,
+    '`send_signal(…, {"data": {"user": 7}})`': 204,
+    '`send_signal(…, {"to": "Ada"})`': 204,
+    "a signal that the service refuses": 404,
+    "a mute that the service refuses": 404,
+    "a mute that the service fails at": 500,
+    "what a mute returns": 200,
+    "`timeout` and `proxies` of a mute": 200,
+    "a signal to a service that is not there": 200,
+    "a `RequestError` of the above": 500,
+    "`get_stream` of a stream that is not there": 404,
+    '`get_stream(…, "")`': 200,
+    "`list_streams(…)[0]`": 200,
+}
 
 
 def test_the_table_of_behaviour_is_what_is_tested():
@@ -588,6 +817,34 @@ def outcome(call: Call, package, client) -> str | None:
     except Exception as error:
         return type(error).__name__
     return None
+
+
+def test_what_muting_returns_has_nothing_else_of_a_response(sdk, remote):
+    ours, theirs = (CALLS["mute_all"](client) for client in (remote, sdk))
+    assert public(ours) == {"status_code", "ok"} < public(theirs)
+
+
+def test_the_status_of_a_service_that_fails_stands_in_the_message(service, sdk, remote):
+    service.status = 500
+    with pytest.raises(sdk_exceptions.RequestError) as theirs:
+        CALLS["force_disconnect"](sdk)
+    with pytest.raises(own_package.RequestError, match="500") as ours:
+        CALLS["force_disconnect"](remote)
+    assert (theirs.value.args[1:], ours.value.args[1:]) == ((500,), ())
+
+
+def test_an_empty_connection_is_not_everybody(service, sdk, remote):
+    service.status = 204
+    sdk.send_signal(SESSION, CHAT, "")
+    with pytest.raises(own_package.SignalingError, match="connection_id is ''; expected"):
+        remote.send_signal(SESSION, CHAT, "")
+    assert [path.endswith(f"{SESSION}/signal") for _, path, _ in service.asked] == [True]
+
+
+def test_a_stream_is_looked_for_among_all(service, sdk, remote):
+    for client in (sdk, remote):
+        CALLS["get_stream"](client)
+    assert [path.rpartition("/")[2] for _, path, _ in service.asked] == ["s-1", "stream"]
 
 
 def test_letters_of_a_string_are_no_classes(sdk, own):

@@ -1,0 +1,105 @@
+"""The kit behind a client: one of its own, or the one that it was given."""
+
+from __future__ import annotations
+
+import os
+import re
+from copy import copy
+from typing import Any, Final
+
+from ..engine import Engine
+from ..environment import read_environment
+from ..errors import ConfigurationError, kind, shown
+from ..formats import Format
+from ..issuers import Issuer
+from ..keys import Key, problem_with
+from ..kit import Rolecall
+from ..sessions import MediaMode, SessionIds
+
+_HOOK_TIMEOUT: Final = 10.0
+_MAX_HOOK_TIMEOUT: Final = 300.0
+_CREDENTIALS: Final = ("api_key", "api_secret", "application_id", "private_key", "projects")
+
+
+def own_kit(api_key: Any, api_secret: str | bytes | None, remote: object, timeout: float | None) -> Rolecall:
+    """A kit with these credentials, and no other project's, and with what else the environment says.
+
+    :param remote: the plugin that keeps its sessions elsewhere, if there is one.
+    :param timeout: the seconds that this may take.
+    """
+    options = read_environment(os.environ)
+    for name in _CREDENTIALS:
+        options.pop(name, None)
+    if remote is not None:
+        options["plugins"] = [*options.get("plugins", ()), remote]
+        # The connector keeps its time itself, and says what went wrong.
+        options["hook_timeout"] = min(_MAX_HOOK_TIMEOUT, (timeout or 0) + _HOOK_TIMEOUT)
+    try:
+        if is_private_key(api_key, api_secret):
+            return Rolecall(application_id=api_key, private_key=api_secret, **options)
+        return Rolecall(api_key, api_secret, **options)
+    finally:
+        del api_secret
+
+
+_FILE: Final = re.compile(r"[.][a-zA-Z0-9_]+$")
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def is_private_key(api_key: object, api_secret: object) -> bool:
+    """Whether these are an application's credentials. The SDK looks at the end of what may be a path."""
+    text = api_secret.decode("utf-8", "replace") if isinstance(api_secret, bytes) else api_secret
+    if not isinstance(text, str):
+        return False
+    is_application = isinstance(api_key, str) and _UUID.fullmatch(api_key) is not None
+    return "-----BEGIN" in text or (is_application and _FILE.search(text) is not None)
+
+
+def check_kit(kit: object, api_key: object, api_secret: object, api_url: object) -> None:
+    """Refuse a kit that does not go with the client's other arguments.
+
+    :raises ConfigurationError: says which of them.
+    """
+    try:
+        if not isinstance(kit, Rolecall):
+            raise ConfigurationError(f"kit is {shown(kit)}; expected a rolecall.Rolecall(…)")
+        if api_url is not None:
+            raise ConfigurationError(
+                "pass api_url or kit, not both: a kit creates its sessions at a service with a plugin of its own; "
+                "see rolecall.connector"
+            )
+        if not isinstance(api_key, str) or api_key not in kit.api_keys:
+            raise ConfigurationError(f"api_key is {kind(api_key)}, and none of the kit's: {', '.join(kit.api_keys)}")
+        if api_secret is not None and not _is_secret_of(kit, api_key, api_secret):
+            raise ConfigurationError("api_secret is not the kit's: pass that, or None")
+    finally:
+        del api_secret
+
+
+def _is_secret_of(kit: Rolecall, api_key: str, api_secret: object) -> bool:
+    """Whether the session ids of this project have tags of this secret."""
+    state = kit.engine.state
+    if problem_with(api_secret):
+        return False
+    key = Key(api_secret)  # type: ignore[arg-type]
+    made = state.session_ids.make(None, MediaMode.RELAYED, state.clock(), api_key)
+    return SessionIds(Issuer(api_key, key)).accepts(made)
+
+
+def engine_minting(kit: Rolecall, *, jwt: bool) -> Engine | None:
+    """The kit's engine, minting JWTs or T1; None if the kit is not for them."""
+    engine = kit.engine
+    if _is_t1(engine.state.mint) is not jwt:
+        return engine
+    for candidate in engine.state.accept:
+        if _is_t1(candidate) is not jwt:
+            other = copy(engine)
+            other.state = copy(engine.state)
+            other.state.mint = candidate
+            return other
+    return None
+
+
+def _is_t1(form: Format) -> bool:
+    # Asked in this way, it may also be one of several projects.
+    return form.recognizes(b"T1==")

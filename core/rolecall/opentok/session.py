@@ -1,0 +1,40 @@
+"""What the SDK calls a session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .constants import ArchiveModes, MediaModes
+from .exceptions import OpenTokException
+from .messages import plain
+
+if TYPE_CHECKING:
+    from .client import Client
+
+
+class Session:
+    """A session, as :meth:`Client.create_session` returns it.
+
+    For a session that is known by its id alone, ``Session(client, session_id)`` will do.
+
+    :param sdk: the client that mints its tokens.
+    :param session_id: its id.
+    :param kwargs: further properties, which become attributes.
+    """
+
+    location: str | None
+    media_mode: MediaModes
+    archive_mode: ArchiveModes
+    e2ee: bool
+
+    def __init__(self, sdk: Client, session_id: str, **kwargs: Any) -> None:
+        if not isinstance(session_id, str) or not session_id:
+            raise OpenTokException(f"Cannot instantiate Session, session_id was not valid {plain(session_id)}")
+        self.session_id = session_id
+        self.sdk = sdk
+        for name, value in kwargs.items():
+            setattr(self, name, value)
+
+    def generate_token(self, **kwargs: Any) -> str:
+        """A token for this session; see :meth:`Client.generate_token`, whose other arguments it takes by name."""
+        return self.sdk.generate_token(self.session_id, **kwargs)
