@@ -63,17 +63,22 @@ class RemoteSessions:
         assert self._service is not None
         if request.api_key != self._service.api_key:
             return None
-        return await self._service.aio.create_session(
-            request.location,
-            request.media_mode,
-            request.archive_mode,
-            request.e2ee,
-            request.archive_name,
-            request.archive_resolution,
-        )
+        return await create_at(self._service.aio, request)
 
     @hookimpl
     def rolecall_media_service(self, request: ModerationRequest) -> AsyncRemoteService | None:
         assert self._service is not None
         is_mine = self._session_ids.check(request.act.session_id) == self._service.api_key
         return self._service.aio if is_mine else None
+
+
+async def create_at(service: AsyncRemoteService, request: SessionRequest) -> str:
+    """The id of a session that is created at ``service`` as it was asked for."""
+    return await service.create_session(
+        request.location,
+        request.media_mode,
+        request.archive_mode,
+        request.e2ee,
+        request.archive_name,
+        request.archive_resolution,
+    )

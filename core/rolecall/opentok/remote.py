@@ -40,14 +40,9 @@ class Remote:
 
     @hookimpl
     async def rolecall_create_session(self, request: SessionRequest) -> str:
-        return await self._service.create_session(
-            request.location,
-            request.media_mode,
-            request.archive_mode,
-            request.e2ee,
-            request.archive_name,
-            request.archive_resolution,
-        )
+        from ..connector.plugin import create_at
+
+        return await create_at(self._service, request)
 
     @hookimpl
     def rolecall_media_service(self, request: ModerationRequest) -> AsyncRemoteService:
