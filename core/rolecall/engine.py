@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _TRUSTED: Final = Allow(reason="the server's own code asks")
 _ALL: Final = frozenset(Capability)
 _ROLE_SUFFICES: Final = Allow(reason="the token's role suffices")
+# Seconds by which what came once is kept beyond its end: for requests that wait, and clocks that are set back.
+_KEPT_LONGER: Final = 3600.0
 _NO_REQUEST: Final = Request("GET", "")
 
 
@@ -264,7 +266,8 @@ class Engine:
         """
         now = self.state.clock()
         server, name, until = self.state.servers.read(request.headers, now)
-        if name is not None and not await self._use_once(name, until, now):
+        # Exactly True: a coroutine, or whatever else a plugin's store answers, lets nobody in.
+        if name is not None and await self._use_once(name, until + _KEPT_LONGER, now) is not True:
             raise InvalidServerCredential(
                 "the request's credential came before, by its jti: make one for each request, and never repeat one"
             )
@@ -333,6 +336,8 @@ class Engine:
             request = ModerationRequest(act, state.clock(), grant, call.http)
             if state.plugins.vote_moderation:
                 await self._vote_moderation(request, call)
+            if grant is not None:
+                self._check_still_good(grant)  # after the policies, which may have taken their time
             answer = await voting.moderate(state.plugins.media_service, request, self._driver, state.deadline)
         except RolecallError as error:
             self._log_trace("moderation", call, error)
@@ -347,6 +352,11 @@ class Engine:
         needed = Requirement.of_capability(act.capability)
         if grant is None or grant.session_id != act.session_id or not needed.capabilities <= grant.capabilities:
             raise InsufficientRole(f"{needed.scope} is required, in this very session", needed.scope)
+
+    def _check_still_good(self, grant: Grant) -> None:
+        self.state.rules.check_expiry(grant.expires_at, self.state.clock())
+        if self.state.store.has_ended(grant.session_id):
+            raise _revoked()
 
     async def _vote_moderation(self, request: ModerationRequest, call: Call) -> None:
         state, grant, needed = self.state, request.grant, Requirement.of_capability(request.act.capability)

@@ -25,6 +25,16 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
     :raises ConfigurationError: for a variable that says nothing that can be meant; its value is not quoted.
     """
+    try:
+        return _read(environ)
+    except ConfigurationError as error:
+        problem = str(error)
+    finally:
+        del environ
+    raise ConfigurationError(problem)  # from here, so that no frame of its traceback holds a variable
+
+
+def _read(environ: Mapping[str, str]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for variable, argument in _TEXTS.items():
         if environ.get(variable):

@@ -111,11 +111,6 @@ class NotFoundAtService(RolecallError, LookupError):
     code = "not_found_at_service"
     status = 404
 
-    @property
-    def public_message(self) -> str:
-        """Without the service's address, which is for the log."""
-        return "nobody knows such a session, connection or stream where the media is"
-
 
 class SessionEnded(RolecallError):
     """The session has ended: it issues no tokens."""

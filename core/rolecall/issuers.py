@@ -63,6 +63,7 @@ def further_projects(projects: object, first: Issuer | None) -> tuple[Issuer, ..
                 raise ConfigurationError("projects names the kit's own api_key, too; leave it out there")
             found.append(_project(api_key, projects[api_key], f"projects, number {number}: "))
     finally:
+        api_key = None
         del projects  # whatever is raised, no frame of its traceback holds them
     return tuple(found)
 
@@ -72,6 +73,7 @@ def _project(api_key: object, api_secret: object, whose: str = "") -> Issuer:
     key = None if problem else Key(api_secret)  # type: ignore[arg-type]
     del api_secret  # whatever is raised below, no frame of its traceback holds it
     if key is None:
+        del api_key  # it may be the secret, where the two were swapped
         raise InvalidKey(f"{whose}{problem}")
     if not isinstance(api_key, str) or not re.fullmatch(_API_KEY, api_key):
         raise ConfigurationError(

@@ -113,6 +113,7 @@ class Rolecall:
         )
         self._api_key = own.id
         self._plugin_config = _frozen_config(plugin_config)
+        del plugin_config  # it may hold passwords
         self._state = State(
             api_key=own.id,
             session_ids=session_ids,
@@ -178,6 +179,13 @@ class Rolecall:
     def api_keys(self) -> tuple[str, ...]:
         """The API keys of all its projects."""
         return self._state.session_ids.issuers
+
+    def api_key_of(self, session_id: str) -> str:
+        """The API key of the project that a session is of.
+
+        :raises InvalidSessionId: for an id that is malformed, made up, or of no project of this kit.
+        """
+        return self._state.session_ids.check(session_id)
 
     @property
     def roles(self) -> RoleTable:

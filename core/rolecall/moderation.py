@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Protocol
 
@@ -207,7 +207,7 @@ def check_id(name: str, value: object) -> None:
 
 
 def _checked_streams(value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise InvalidRequest(f"excluded_stream_ids is {shown(value)}; expected a list of stream ids")
     streams = tuple(value)
     if len(streams) > MAX_EXCLUDED:

@@ -69,7 +69,7 @@ class Session(SessionRecord):
 
     @property
     def api_key(self) -> str:
-        """The API key of its project."""
+        """The API key of the project that it is of."""
         return self.kit.engine.state.session_ids.check(self.session_id)
 
     def generate_token(
@@ -95,7 +95,7 @@ class AsyncSession(SessionRecord):
 
     @property
     def api_key(self) -> str:
-        """The API key of its project."""
+        """The API key of the project that it is of."""
         return self.kit.engine.state.session_ids.check(self.session_id)
 
     async def generate_token(

@@ -134,7 +134,12 @@ async def moderate(
             "rolecall.connector:RemoteSessions"
         )
     plugin, service = found
-    method = getattr(service, act.name, None)
+    try:
+        method = getattr(service, act.name, None)
+    except Exception as error:
+        raise PolicyFault(f"the plugin {plugin!r} failed to moderate: {_raised(error, deadline)}").at(
+            "media service"
+        ) from error
     if not callable(method):
         raise NoMediaService(f"{act.name}: the media service of the plugin {plugin!r} does not do it")
     carried_out = Implementation.of(plugin, method, lambda _: act.carry_out(service))
@@ -143,6 +148,9 @@ async def moderate(
         raise _media_fault(carried_out, f"{act.name} returned a coroutine; a method that awaits is an async def")
     if act.name == "list_streams" and (problem := _no_streams(answer)):
         raise _media_fault(carried_out, f"list_streams returned {problem}; expected a list of dicts")
+    if act.name != "list_streams" and answer is not None:
+        # Never truthiness: False, or another library's answer with a status of its own, is no success.
+        raise _media_fault(carried_out, f"{act.name} returned {shown(answer)}; expected None, or an error raised")
     return answer
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 
+import jwt
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rolecall import Rolecall, errors
+from rolecall import Rolecall, errors, hookimpl
 from rolecall.driver import drive
 from rolecall.errors import (
     BodyTooLarge,
@@ -232,18 +233,31 @@ headers = st.fixed_dictionaries(
     route=st.sampled_from(ROUTES),
     method=st.sampled_from(["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT"]) | texts,
     path=texts | st.none(),
+    target=texts | st.just("c-1"),
     headers=headers,
     body=bodies,
-    token=st.booleans(),
+    credential=st.sampled_from(["none", "token", "server"]),
 )
-def test_every_request_has_an_answer_below_500(open_kit, session_id, route, method, path, headers, body, token):
-    if token:
-        headers = {**headers, "authorization": f"Bearer {open_kit.generate_token(session_id, 'publisher')}"}
-    request = Request(method, "/", {"session_id": session_id if path is None else path}, headers, body)
-    response = drive(respond(open_kit.engine, route, request))
-    assert 200 <= response.status < 500
+def test_every_request_has_an_answer_below_500(
+    open_kit, session_id, route, method, path, target, headers, body, credential
+):
+    if credential == "token":
+        headers = {**headers, "authorization": f"Bearer {open_kit.generate_token(session_id, 'moderator')}"}
+    if credential == "server":
+        now = int(open_kit.engine.state.clock())
+        claims = {"iss": open_kit.api_key, "ist": "project", "iat": now, "exp": now + 180}
+        headers = {**headers, "x-opentok-auth": jwt.encode(claims, SECRET, "HS256"), "accept": "application/json"}
+    params = {
+        "session_id": session_id if path is None else path,
+        "api_key": open_kit.api_key,
+        "connection_id": target,
+        "stream_id": target,
+    }
+    response = drive(respond(open_kit.engine, route, Request(method, "/", params, headers, body)))
+    # 501, because nothing carries the media.
+    assert 200 <= response.status < 500 or response.status == 501
     if response.body:
-        assert isinstance(json.loads(response.body), dict)
+        assert isinstance(json.loads(response.body), dict | list)
     if response.status not in (204, 405) and route.name != "openapi":
         assert dict(response.headers)["Cache-Control"] == "no-store"
     for _, value in response.headers:
@@ -314,3 +328,21 @@ def test_a_request_and_an_answer_show_no_token_where_they_are_printed():
     for value in (request, response, [request, response], {"request": request}):
         assert "secret-token" not in repr(value)
         assert "secret-token" not in str(value)
+
+
+@pytest.mark.parametrize(("attribute", "value"), [("status", 499), ("status", 99), ("code", b"x"), ("code", {1})])
+def test_a_plugins_error_that_no_answer_can_have_is_a_fault(attribute, value):
+    odd = type("Odd", (RolecallError,), {"status": 404, "code": "odd", attribute: value})
+
+    class Raising:
+        @hookimpl
+        def rolecall_media_service(self, request):
+            raise odd("it was odd")
+
+    with Rolecall(KEY, SECRET, plugins=[Raising()], entry_points=False) as kit:
+        session = kit.create_session()
+        [route] = [route for route in ROUTES if route.name == "mute"]
+        headers = {"authorization": f"Bearer {session.generate_token('moderator')}"}
+        answer = drive(respond(kit.engine, route, Request("POST", "/", {"session_id": session.session_id}, headers)))
+    assert answer.status == 500
+    assert b"odd" not in answer.body

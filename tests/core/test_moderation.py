@@ -204,6 +204,11 @@ WRONG = {
     "no boolean": (lambda room: MuteAll(room, "yes"), "active is 'yes'"),
     "letters for streams": (lambda room: MuteAll(room, True, "s-1"), "excluded_stream_ids is 's-1'"),
     "a number for streams": (lambda room: MuteAll(room, True, 1), "excluded_stream_ids is 1"),
+    "an object for streams": (
+        lambda room: MuteAll(room, True, {"a": 1}),
+        "excluded_stream_ids is a value of type dict",
+    ),
+    "bytes for streams": (lambda room: MuteAll(room, True, b"ab"), "excluded_stream_ids is a value of type bytes"),
     "a stream that is none": (lambda room: MuteAll(room, True, ["s 1"]), "excluded_stream_ids is 's 1'"),
     "too many streams": (lambda room: MuteAll(room, True, ["s"] * 257), "has 257 stream ids; at most 256"),
     "streams when it stops": (lambda room: MuteAll(room, False, ["s"]), "goes with active=True"),
@@ -327,6 +332,27 @@ def test_an_error_of_the_kit_comes_as_the_service_raised_it(make_kit, error):
     with pytest.raises(type(error)) as caught:
         kit.signal(room)
     assert caught.value is error
+
+
+@pytest.mark.parametrize("answer", [False, True, "403 Forbidden", 0, Exception("no"), Allow()], ids=repr)
+def test_what_a_service_answers_is_never_taken_for_success(make_kit, answer):
+    service = type("Service", (), {"force_disconnect": lambda *_: answer})()
+    studio = Studio(service)
+    kit = make_kit(plugins=[studio], entry_points=False)
+    with pytest.raises(PolicyFault, match=r"force_disconnect returned .*; expected None, or an error raised"):
+        kit.force_disconnect(kit.create_session().session_id, "c-1")
+    assert studio.events[-1].name == "moderation_refused"
+
+
+def test_a_service_whose_methods_cannot_be_found_is_a_fault(make_kit):
+    class Broken:
+        @property
+        def signal(self):
+            raise OSError("the secret is out")
+
+    kit = make_kit(plugins=[Studio(Broken())], entry_points=False)
+    with pytest.raises(PolicyFault, match="'studio' failed to moderate: it raised OSError"):
+        kit.signal(kit.create_session().session_id)
 
 
 @pytest.mark.parametrize("listed", [None, "ab", {"items": []}, ["s-1"], [None], ({"id": "a"},), 7])
@@ -458,6 +484,25 @@ def test_a_limit_on_an_act_narrows_the_grant(make_kit, media):
     assert refused.status == 403
     assert b"insufficient_role" in refused.body
     assert [name for name, *_ in media.done] == ["signal"]
+
+
+@pytest.mark.parametrize("hook", ["vote_access", "vote_moderation"])
+@pytest.mark.parametrize("meanwhile", ["the session ends", "the token expires"])
+def test_nothing_is_done_for_a_token_that_is_over_when_the_policies_have_voted(make_kit, clock, media, hook, meanwhile):
+    def vote(self, request):
+        if meanwhile == "the session ends":
+            session.end()
+        else:
+            clock.now += 3600
+        return
+
+    policy = type("Policy", (), {f"rolecall_{hook}": hookimpl(vote)})()
+    service = type("Service", (), {"rolecall_media_service": hookimpl(lambda self, request: media)})()
+    kit = make_kit(plugins=[policy, service], entry_points=False)
+    session = kit.create_session()
+    token = session.generate_token("moderator", expire_time=clock.now + 60)
+    assert ask(kit, "POST", session.session_id, "/mute", token).status == 401
+    assert media.done == []
 
 
 def test_policies_on_access_are_asked_as_at_every_guarded_route(make_kit, media):

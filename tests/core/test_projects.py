@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 from functools import cache
+from traceback import TracebackException
 
 import jwt
 import pytest
@@ -12,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from rolecall import Rolecall, RolecallError, hookimpl
+from rolecall.driver import drive
 from rolecall.errors import (
     BadSignature,
     ConfigurationError,
@@ -19,9 +22,14 @@ from rolecall.errors import (
     InvalidKey,
     InvalidSessionId,
     InvalidSessionOption,
+    MalformedToken,
     PolicyFault,
     UnknownKey,
 )
+from rolecall.http.endpoints import ROUTES
+from rolecall.http.messages import Request
+from rolecall.http.routing import find_route
+from rolecall.http.service import respond
 from rolecall.issuers import Issuer
 from rolecall.keys import Key
 from rolecall.sessions import SessionIds
@@ -225,3 +233,86 @@ class TestWithAnApplication:
     def test_it_mints_for_no_kit_of_several_projects(self, credentials):
         with pytest.raises(ConfigurationError, match="one application alone"):
             kit_of(FIRST, SECOND, format="vonage", **credentials)
+
+
+class TestWhatReachesForAnotherProject:
+    """A server of one project, with a good credential of its own."""
+
+    @pytest.fixture
+    def witness(self):
+        class Witness:
+            def __init__(self):
+                self.told = []
+
+            @hookimpl
+            def rolecall_on_event(self, event):
+                self.told.append((event.name, event.code))
+
+            @hookimpl
+            def rolecall_media_service(self, request):
+                raise AssertionError("nobody may get so far")
+
+        return Witness()
+
+    @pytest.fixture
+    def kit(self, witness):
+        return kit_of(FIRST, SECOND, plugins=[witness])
+
+    @pytest.mark.parametrize("reach", ["for a session", "by a path", "by both", "in a form"])
+    def test_it_is_refused_and_the_plugins_are_told(self, kit, witness, reach):
+        session_id = kit.create_session().session_id
+        claims = {"iss": SECOND[0], "ist": "project", "iat": NOW, "exp": NOW + 60}
+        headers = {"x-opentok-auth": jwt.encode(claims, SECOND[1], "HS256")}
+        if reach == "in a form":
+            path, body = "/session/create", f"api_key={FIRST[0]}".encode()
+            headers["content-type"] = "application/x-www-form-urlencoded"
+        else:
+            key = SECOND[0] if reach == "for a session" else FIRST[0]
+            session_id = session_id if reach != "by a path" else kit.create_session(api_key=SECOND[0]).session_id
+            path, body = f"/v2/project/{key}/session/{session_id}/mute", b""
+        witness.told.clear()
+        route, params = find_route(ROUTES, path)
+        answer = drive(respond(kit.engine, route, Request("POST", path, params, headers, body)))
+        assert answer.status == 403
+        assert witness.told == [("access_refused", "invalid_server_credential")]
+
+
+@pytest.mark.parametrize("name", ["iss", "application_id", "ist", "sub", "aud", "jti", "acl", "partner_id"])
+def test_a_t1_token_says_nowhere_else_whose_it_is(kit, name):
+    data = f"session_id={kit.create_session().session_id}&create_time={NOW:.0f}&role=moderator&{name}={SECOND[0]}"
+    signature = hmac.digest(FIRST[1].encode(), data.encode(), "sha1").hex()
+    token = "T1==" + base64.b64encode(f"partner_id={FIRST[0]}&sig={signature}:{data}".encode()).decode()
+    with pytest.raises(MalformedToken, match=f"a field '{name}', which T1 does not have"):
+        kit.verify_token(token)
+
+
+def test_the_kit_says_whose_a_session_is(kit):
+    assert [kit.api_key_of(kit.create_session(api_key=key).session_id) for key in kit.api_keys] == [FIRST[0], SECOND[0]]
+    with pytest.raises(InvalidSessionId):
+        kit.api_key_of("1_x")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ROLECALL_PROJECTS": json.dumps(dict([SECOND]))[:-1] + ",}"},
+        {"ROLECALL_TRACE": "maybe"},
+        {"ROLECALL_PLUGIN_X": "{"},
+        {"ROLECALL_ORIGINS": "*"},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_no_frame_of_a_refused_environment_holds_a_secret(wrong):
+    environ = {
+        "ROLECALL_API_KEY": FIRST[0],
+        "ROLECALL_API_SECRET": FIRST[1],
+        "ROLECALL_PROJECTS": json.dumps(dict([SECOND])),
+        **wrong,
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        Rolecall.from_env(environ)
+    told = TracebackException.from_exception(caught.value, capture_locals=True)
+    within = [frame for frame in told.stack if "test_projects" not in frame.filename]
+    assert within
+    assert not any(secret in str(frame.locals) for frame in within for secret in (FIRST[1], SECOND[1]))
+    assert told.__context__ is None or told.__suppress_context__ or SECOND[1] not in str(told.__context__.stack)

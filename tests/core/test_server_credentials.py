@@ -25,6 +25,7 @@ from rolecall.errors import InvalidServerCredential
 from rolecall.http.messages import Request
 from rolecall.http.servers import MAX_LIFE, Server
 from rolecall.http.service import enter_as_server
+from rolecall.stores.memory import MemoryStore
 
 NOW = 1_795_186_800.0
 KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
@@ -152,6 +153,7 @@ REFUSED = {
     "alg RS256": (claims(), {"typ": "JWT", "alg": "RS256"}, "algorithm is 'RS256'"),
     "crit": (claims(), {"typ": "JWT", "alg": "HS256", "crit": ["ist"]}, "asks for 'crit'"),
     "an unknown kid": (claims(), {"typ": "JWT", "alg": "HS256", "kid": "a"}, "names a key"),
+    "an audience": (claims(aud="somebody"), None, "it has an aud"),
     "an empty jti": (claims(jti=""), None, "jti is not 1 to 255"),
     "a long jti": (claims(jti="x" * 256), None, "jti is not 1 to 255"),
     "a bool for jti": (claims(jti=True), None, "jti is not 1 to 255"),
@@ -218,6 +220,11 @@ def test_a_servers_credential_is_no_clients_token(kit):
         bearer(as_application(application_id="0" * 8 + APPLICATION[8:])),
         bearer(as_application(("application_id",))),
         bearer(as_application(session_id="1_x")),
+        bearer(as_application(sub="alice", acl={"paths": {"/*/users/**": {}}})),
+        bearer(as_application(sub="alice")),
+        bearer(as_application(subject="alice")),
+        bearer(as_application(acl={"paths": {}})),
+        bearer(as_application(aud="somebody")),
         bearer(as_application(exp=int(NOW) - 100, iat=int(NOW) - 200)),
         request(f"Bearer {signed(claims())}"),
         request(f"{signed(claims())},{signed(claims())}"),
@@ -370,6 +377,33 @@ def test_it_does_not_come_back_while_its_leeway_lasts():
         now = NOW + 240
         with pytest.raises(InvalidServerCredential, match="expired"):
             admitted(kit, request(token))
+
+
+def test_a_clock_that_is_set_back_brings_none_back(tmp_path):
+    now = NOW
+    options = {"store": f"sqlite:///{tmp_path}/once.db", "entry_points": False}
+    with Rolecall(KEY, SECRET, clock=lambda: now, **options) as kit:
+        token = signed(claims())
+        admitted(kit, request(token))
+        now = NOW + 200
+        admitted(kit, request(signed(claims(jti="later", iat=int(now), exp=int(now) + 60))))
+        now = NOW + 100
+        with pytest.raises(InvalidServerCredential, match="came before"):
+            admitted(kit, request(token))
+
+
+async def no(*_):
+    return False
+
+
+@pytest.mark.parametrize("answer", [no, lambda *_: "seen before", lambda *_: 1, lambda *_: None], ids=repr)
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_only_true_from_a_store_means_that_it_came_for_the_first_time(answer):
+    store = MemoryStore()
+    store.use_once = answer
+    kit = Rolecall(KEY, SECRET, clock=lambda: NOW, store=store, entry_points=False)
+    with pytest.raises(InvalidServerCredential):
+        admitted(kit, request(signed(claims())))
 
 
 def test_plugins_are_told_of_a_refusal():

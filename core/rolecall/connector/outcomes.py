@@ -98,7 +98,8 @@ class Outcomes:
         if status in (401, 403):
             return Failure(self._credentials_refused(status, answer.headers.get("date")))
         if status == 404 and call.is_about_existing:
-            return Failure(NotFoundAtService(f"{self._service} knows no such session, connection or stream"))
+            # Without its address, as a client may read this.
+            return Failure(NotFoundAtService("the media service knows no such session, connection or stream"))
         if status == 404:
             return self.invalid("it has no such route (404); check api_url")
         if status == _PROXY_WANTS_CREDENTIALS:

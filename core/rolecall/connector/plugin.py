@@ -36,7 +36,7 @@ class RemoteSessions:
 
     @hookimpl
     def rolecall_startup(self, kit: Rolecall) -> None:
-        self._session_ids = kit.engine.state.session_ids
+        self._kit = kit
         if self._service is not None:
             if self._service.api_key not in kit.api_keys:
                 raise ConfigurationError(
@@ -56,7 +56,7 @@ class RemoteSessions:
         try:
             self._service = RemoteService(kit.api_key, secret, **{"timeout": _TIMEOUT, **config})
         finally:
-            del secret
+            del secret, config  # a proxy's URL may hold a password
 
     @hookimpl
     async def rolecall_create_session(self, request: SessionRequest) -> str | None:
@@ -68,7 +68,7 @@ class RemoteSessions:
     @hookimpl
     def rolecall_media_service(self, request: ModerationRequest) -> AsyncRemoteService | None:
         assert self._service is not None
-        is_mine = self._session_ids.check(request.act.session_id) == self._service.api_key
+        is_mine = self._kit.api_key_of(request.act.session_id) == self._service.api_key
         return self._service.aio if is_mine else None
 
 

@@ -23,6 +23,8 @@ _NAME = re.compile("[a-zA-Z_]{1,64}")
 _ESCAPE = re.compile(rb"%(..)")
 _TIME = re.compile(r"[0-9]{1,12}")
 _MAX_FIELDS = 64
+# What says in a JWT whose it is; in T1 the envelope does, and a field of that name would only seem to.
+_FOREIGN = frozenset({"iss", "ist", "sub", "subject", "aud", "jti", "acl", "application_id", "partner_id", "sig"})
 # T1 spells two claims differently from a JWT.
 _CLAIM_NAMES = {"create_time": "iat", "expire_time": "exp"}
 
@@ -116,6 +118,8 @@ def read_fields(data: bytes) -> dict[str, Any]:
             raise MalformedToken("the token holds a field that is not form-encoded")
         field = match[1].decode("ascii")
         name = _CLAIM_NAMES.get(field, field)
+        if name in _FOREIGN:
+            raise MalformedToken(f"the token has a field {field!r}, which T1 does not have")
         if name in claims:
             raise MalformedToken(f"the token's field {field!r} stands twice")
         value = _unquote(match[2])

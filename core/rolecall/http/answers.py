@@ -13,7 +13,7 @@ NO_STORE: Final = ("Cache-Control", "no-store")
 
 def json_bytes(value: Any) -> bytes:
     """``value`` as the body of a JSON answer."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def json_answer(status: int, value: Any) -> Response:

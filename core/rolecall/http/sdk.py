@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..engine import Engine
+from ..engine import Call, Engine
 from ..errors import InvalidRequest, InvalidServerCredential, InvalidSessionOption, NotFoundAtService, shown
 from ..moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal
 from ..sessions import ARCHIVE_RESOLUTIONS, MAX_ARCHIVE_NAME, ArchiveMode, MediaMode, SessionRecord
@@ -22,8 +22,11 @@ _PROJECT: Final = "/v2/project/{api_key}/session/{session_id}"
 
 # What the SDKs send; one of them leaves no field out, and capitalises booleans.
 _MEDIA: Final = {"enabled": MediaMode.RELAYED, "disabled": MediaMode.ROUTED}
+_MODES: Final = {str(mode): mode for mode in MediaMode}
 _TEXTS: Final = {"true": True, "false": False}
 _BOOLEANS: Final = {**_TEXTS, "True": True, "False": False, "": False}
+
+_NO_LOCATION: Final = ("", "null")
 
 _SESSION_FORM: Final[dict[str, Schema]] = {
     "p2p.preference": {
@@ -32,13 +35,17 @@ _SESSION_FORM: Final[dict[str, Schema]] = {
         "description": "'enabled' for relayed media, 'disabled' for routed",
     },
     "media_mode": {
-        "enum": ["relayed", "routed"],
+        "enum": [*_MODES],
         "description": "what p2p.preference says in other words; one SDK sends both, and that one counts",
     },
     "archiveMode": {"enum": ["manual", "always"], "default": "manual"},
     "location": {
-        "anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}, {"const": ""}],
-        "description": "an IP address near the participants, as a hint; or empty",
+        "anyOf": [
+            {"type": "string", "format": "ipv4"},
+            {"type": "string", "format": "ipv6"},
+            {"enum": [*_NO_LOCATION]},
+        ],
+        "description": "an IP address near the participants, as a hint; where there is none, two SDKs send these",
     },
     "e2ee": {"enum": [*_BOOLEANS], "default": "false"},
     "archiveName": {"type": "string", "maxLength": MAX_ARCHIVE_NAME},
@@ -52,33 +59,34 @@ _SESSION: Final[dict[str, Any]] = {
     "required": [*_SAID],
 }
 _CREATED: Final = Answer("SDKSessions", {"type": "array", "items": _SESSION}, otherwise="application/xml")
-_ROUTED: Final = {"p2p.preference": {"const": "disabled"}}
+_ROUTED: Final = {
+    "if": {"required": ["p2p.preference"]},
+    "then": {"properties": {"p2p.preference": {"const": "disabled"}}},
+    "else": {"properties": {"media_mode": {"const": "routed"}}, "required": ["media_mode"]},
+}
 _SESSION_RULES: Final = (
     {
         "if": {"properties": {"archiveMode": {"const": "always"}}, "required": ["archiveMode"]},
-        "then": {"properties": _ROUTED, "required": [*_ROUTED]},
+        "then": _ROUTED,
         # Named and sized are the archives of sessions that are recorded from their start.
         "else": {"properties": {"archiveName": {"const": ""}, "archiveResolution": {"const": ""}}},
     },
     {
         "if": {"properties": {"e2ee": {"enum": ["true", "True"]}}, "required": ["e2ee"]},
-        "then": {"properties": {**_ROUTED, "archiveMode": {"const": "manual"}}, "required": [*_ROUTED]},
+        "then": {**_ROUTED, "properties": {"archiveMode": {"const": "manual"}}},
     },
 )
 _MUTE_BODY: Final[dict[str, Schema]] = {
     # One SDK sends a text.
     "active": {"enum": [True, False, *_TEXTS], "default": True},
-    "excludedStreams": EXCLUDED,
-    "excludedStreamIds": {**EXCLUDED, "description": "the same, by the name that some SDKs have for it"},
-}
-_NONE_EXCLUDED: Final = {"maxItems": 0}
-_MUTE_RULES: Final = (
-    {
-        "if": {"properties": {"active": {"enum": [False, "false"]}}, "required": ["active"]},
-        "then": {"properties": {"excludedStreams": _NONE_EXCLUDED, "excludedStreamIds": _NONE_EXCLUDED}},
+    # One SDK sends null.
+    "excludedStreams": {"anyOf": [EXCLUDED, {"type": "null"}]},
+    "excludedStreamIds": {
+        "anyOf": [EXCLUDED, {"type": "null"}],
+        "description": "the same, by the name that some SDKs have for it",
     },
-    {"not": {"required": ["excludedStreams", "excludedStreamIds"]}},
-)
+}
+_MUTE_RULES: Final = ({"not": {"required": ["excludedStreams", "excludedStreamIds"]}},)
 # The statuses of acts that are not carried out.
 _ACT: Final = (404, 501)
 _PROJECT_ANSWER: Final = Answer("SDKProject", {"type": "object", "properties": {"id": {"type": "string"}}})
@@ -97,9 +105,10 @@ async def _create_sdk_session(engine: Engine, request: Request) -> Response:
     server = await enter_as_server(engine, request)
     asked = fields(request, tuple(_SESSION_FORM))
     if asked.get("api_key", server.id) != server.id:
-        raise InvalidServerCredential("api_key in the body is another than the credential's")
+        raise await _told(engine, request, "api_key in the body is another than the credential's")
+    location = asked.get("location")
     record = await engine.create_session(
-        asked.get("location") or None,
+        None if location in _NO_LOCATION else location,
         _media_mode(asked),
         asked.get("archiveMode", ArchiveMode.MANUAL),
         _one_of(_BOOLEANS, "e2ee", asked.get("e2ee", "")),
@@ -149,7 +158,10 @@ async def _mute_session(engine: Engine, request: Request) -> Response:
     active = asked.get("active", True)
     if isinstance(active, str):
         active = _TEXTS.get(active, active)
-    await engine.moderate(MuteAll(session_id, active, asked.get("excludedStreams", asked.get("excludedStreamIds", ()))))
+    excluded = asked.get("excludedStreams", asked.get("excludedStreamIds"))
+    act = MuteAll(session_id, excluded_stream_ids=() if excluded is None else excluded)
+    # Two SDKs send a list where muting stops, too, which it does for all.
+    await engine.moderate(act if active is True else MuteAll(session_id, active))
     return json_answer(200, {"id": request.path_params["api_key"]})
 
 
@@ -164,6 +176,11 @@ async def _find_stream(engine: Engine, request: Request) -> Response:
         if stream.get("id") == request.path_params["stream_id"]:
             return json_answer(200, stream)
     raise NotFoundAtService("the session has no stream of this id")
+
+
+async def _list_sdk_streams_again(engine: Engine, request: Request) -> Response:
+    # One SDK has a slash behind the path.
+    return await _list_sdk_streams(engine, request)
 
 
 #: The routes that the SDKs call, below the URL that they are given; one of them drops the path of that URL.
@@ -232,6 +249,19 @@ SDK_ROUTES: Final = (
         },
     ),
     Route(
+        f"{_PROJECT}/stream/",
+        "sdk_streams_again",
+        {
+            "GET": Operation(
+                _list_sdk_streams_again,
+                "List the streams, as one SDK asks for them",
+                BY_SERVER,
+                answer=_STREAMS_ANSWER,
+                refusals=(400, *_ACT),
+            )
+        },
+    ),
+    Route(
         f"{_PROJECT}/stream/{{stream_id}}",
         "sdk_stream",
         {
@@ -247,16 +277,23 @@ async def _enter(engine: Engine, request: Request) -> str:
     """The id of the session in which a server acts."""
     server, params = await enter_as_server(engine, request), request.path_params
     if params["api_key"] != server.id:
-        raise InvalidServerCredential("the path names another project than the credential")
+        raise await _told(engine, request, "the path names another project than the credential")
     if engine.state.session_ids.check(params["session_id"]) != server.api_key:
-        raise InvalidServerCredential("the session is of another project than the credential")
+        raise await _told(engine, request, "the session is of another project than the credential")
     return params["session_id"]
 
 
-def _media_mode(asked: Mapping[str, str]) -> str:
-    if "p2p.preference" not in asked:
-        return asked.get("media_mode", MediaMode.RELAYED)
-    mode: MediaMode = _one_of(_MEDIA, "p2p.preference", asked["p2p.preference"])
+async def _told(engine: Engine, request: Request, problem: str) -> InvalidServerCredential:
+    """The refusal of a server that reaches for another project, once the plugins have been told of it."""
+    error = InvalidServerCredential(problem)
+    await engine.tell_of_refusal(error, None, Call(request))
+    return error
+
+
+def _media_mode(asked: Mapping[str, str]) -> MediaMode:
+    mode: MediaMode = _one_of(_MODES, "media_mode", asked.get("media_mode", MediaMode.RELAYED))
+    if "p2p.preference" in asked:
+        mode = _one_of(_MEDIA, "p2p.preference", asked["p2p.preference"])
     return mode
 
 

@@ -23,6 +23,8 @@ _MAX_JTI: Final = 255
 _END_OF_TIME: Final = 1e11
 # What a client's token says, and a server's credential never does.
 _CLIENT_CLAIMS: Final = ("scope", "session_id", "role")
+# What the service's tokens for users, of any of its products, say; an application's own credential names nobody.
+_USER_CLAIMS: Final = ("sub", "subject", "acl")
 
 
 class Server(NamedTuple):
@@ -122,12 +124,17 @@ class ServerCredentials:
             raise _refused(_BEARER, _problem(error)) from None
         if claims.get("application_id") != application_id:
             raise _refused(_BEARER, "its application_id is not this service's")
+        for name in _USER_CLAIMS:
+            if name in claims:
+                raise _refused(_BEARER, f"it has a {name}, so it is a user's token, and no server's credential")
         return self._checked(_BEARER, Server(application_id, self._first), claims, now)
 
     def _checked(self, place: str, server: Server, claims: dict[str, Any], now: float) -> ServerCredential:
         for name in _CLIENT_CLAIMS:
             if name in claims:
                 raise _refused(place, f"it has a {name}, so it is a client's token, and no server's credential")
+        if "aud" in claims:
+            raise _refused(place, "it has an aud, so it is for somebody else")
         issued_at, expires_at = _time(place, claims, "iat"), _time(place, claims, "exp")
         clock = f"now is {moment(now)} by this server's clock: compare the two servers' clocks"
         if issued_at > now + self._leeway or ("nbf" in claims and _time(place, claims, "nbf") > now + self._leeway):

@@ -148,7 +148,10 @@ def refused(error: RolecallError) -> Response:
     """The problem that tells a client of ``error``; what is the server's own fault is logged."""
     if error.status >= 500:
         _log.error("%s: %s", error.code, error)
-    return problem(error)
+    try:
+        return problem(error)
+    except Exception:  # a plugin's error of a status or a code that no answer can have
+        return failed()
 
 
 def failed() -> Response:
