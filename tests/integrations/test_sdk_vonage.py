@@ -202,25 +202,10 @@ def test_our_token_says_what_its_token_says(session, sdk, data):
 # -- @vonage/video, for Node.js --------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def folder(node, needed, tmp_path_factory):
-    """A folder with the packages from npm, installed once."""
-    folder = tmp_path_factory.mktemp("node")
-    (folder / "package.json").write_text('{"private": true}')
-    (folder / "run.js").write_text(SCRIPT)
-    command = ["npm", "install", "@vonage/video@1", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1"]
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=False)
-        installed = done.returncode == 0
-    except subprocess.TimeoutExpired:
-        installed = False
-    needed(installed, "the npm registry")
-    return folder
-
-
 @pytest.fixture
-def node_sdk(node, folder):
+def node_sdk(node, npm_folder):
     """Runs the SDK: mints what is asked for, and reads what is given."""
+    (npm_folder / "vonage.js").write_text(SCRIPT)
 
     def run(mint=(), decode=(), key="ours"):
         asked = {
@@ -231,8 +216,8 @@ def node_sdk(node, folder):
             "decode": list(decode),
         }
         done = subprocess.run(
-            [node, "run.js"],
-            cwd=folder,
+            [node, "vonage.js"],
+            cwd=npm_folder,
             input=json.dumps(asked),
             capture_output=True,
             text=True,
