@@ -2,7 +2,8 @@
 
 Every kit has the same secret, a clock that stands still, and the same sessions, so what is answered is the same to the
 byte. Which kit answers is the first label of the request's ``Host``; under ``/outer`` stands the same app once more,
-mounted in another. ``/-/reset`` and ``/-/status`` are for the tests themselves.
+mounted in another. The routes that SDKs call stand at the root as well. ``/-/reset`` and ``/-/status`` are for the
+tests themselves.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import json
 import os
 import re
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import flask
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,6 +29,8 @@ import rolecall_flask
 import rolecall_starlette
 import rolecall_wsgi
 from rolecall import Allow, Deny, Grant, Rolecall, Web, hookimpl
+from rolecall.errors import NotFoundAtService, PolicyDenied, Unavailable
+from rolecall.hookspecs import blocking
 from rolecall.http.marks import public
 from rolecall.policies import AllowAnyone
 from rolecall.sessions import ArchiveMode, MediaMode, SessionRecord
@@ -34,6 +40,13 @@ API_KEY, API_SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
 NOW = 1_795_186_800.0
 ORIGIN = "https://app.example"
 COOKIE, QUERY = "__Host-rolecall", "access_token"
+
+#: A second project, which one of the kits serves as well, and a session of it.
+SECOND_KEY, SECOND_SECRET = "654321", "fedcba0987654321fedcba0987654321fedcba0987"
+OF_SECOND = "1_MX42NTQzMjF-fjE3OTUxODY4MDAwMDB-cmN1NGF2eHd3NG5rM2llNG5peGEzd3BwamxjdWV1cnc1anczY2M2d2l6flB-fg"
+#: An application, and a session of it that its service made.
+APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
+OF_APPLICATION = "2_MX43YjFkM2IyYy05NmYxLTRmNTItOGIwZS0wYzhhMWY3ZTVkMzR-fjE3OTUxODY4MDAwMDB-YWJjZGVmfn5-"
 
 #: Ids that a kit of this secret made: of an open session, of a second one, of one that has ended, of one that no store
 #: knows; and of another project's.
@@ -49,8 +62,93 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 ROOMS = {"moderate": "role:moderator", "publish": "role:publisher", "signal": "signal", "join": "token"}
 
 
+STREAMS = [{"id": "stream-1", "name": "Zoë", "layoutClassList": ["focus"]}, {"id": "stream-2"}]
+
+
+def private_key() -> str:
+    """The application's, made anew by the tests' process and handed on to the servers that it starts."""
+    if "CONFORMANCE_PRIVATE_KEY" not in os.environ:
+        key = rsa.generate_private_key(65537, 2048)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        os.environ["CONFORMANCE_PRIVATE_KEY"] = pem.decode()
+    return os.environ["CONFORMANCE_PRIVATE_KEY"]
+
+
+class Service:
+    """Carries the media of every session; some of its methods wait, in each of the ways in which one can."""
+
+    async def signal(self, session_id, type, data, connection_id=None):
+        await asyncio.sleep(0)
+
+    def force_disconnect(self, session_id, connection_id):
+        return None
+
+    @blocking
+    def mute_stream(self, session_id, stream_id):
+        return None
+
+    def mute_all(self, session_id, active=True, excluded_stream_ids=()):
+        return None
+
+    async def list_streams(self, session_id):
+        return STREAMS
+
+
+class Refusing:
+    """A service that carries nothing out.
+
+    :param error: is raised, with what was asked.
+    """
+
+    def __init__(self, error: Callable[[str], Exception]) -> None:
+        self._error = error
+
+    def signal(self, *asked):
+        raise self._error(json.dumps(["signal", *asked]))
+
+    async def force_disconnect(self, *asked):
+        raise self._error(json.dumps(["force_disconnect", *asked]))
+
+    def mute_stream(self, *asked):
+        raise self._error(json.dumps(["mute_stream", *asked]))
+
+    @blocking
+    def mute_all(self, *asked):
+        raise self._error(json.dumps(["mute_all", *asked]))
+
+    def list_streams(self, *asked):
+        raise self._error(json.dumps(["list_streams", *asked]))
+
+
+class Failing:
+    """A service that is of no use, in a way of its own for each act; it cannot mute all."""
+
+    async def signal(self, *asked):
+        raise RuntimeError("a fault of the service, with a secret in it")
+
+    def force_disconnect(self, *asked):
+        raise Unavailable("the service is out of order")
+
+    def mute_stream(self, *asked):
+        raise ValueError("another fault of the service")
+
+    def list_streams(self, *asked):
+        return "none"
+
+
+class Studio:
+    """Names the service."""
+
+    def __init__(self, service: Any) -> None:
+        self._service = service
+
+    @hookimpl
+    def rolecall_media_service(self, request):
+        return self._service
+
+
 class Doorman:
-    """Votes on who enters guarded routes, as a header says."""
+    """Votes on who enters guarded routes, as a header says, and on acts, as a header or the act itself says."""
 
     @hookimpl
     async def rolecall_vote_access(self, request):
@@ -64,11 +162,39 @@ class Doorman:
                 return True
         return None
 
+    @hookimpl
+    async def rolecall_vote_moderation(self, request):
+        act = request.act
+        said = act.target or getattr(act, "type", "") if request.http is None else request.http.headers.get("x-act")
+        match said:
+            case "shut":
+                return Deny("this is not done here")
+            case "narrow":
+                return Allow(max_role="subscriber")
+            case "less":
+                return Allow(max_role="publisher")
+            case "broken":
+                return True
+        return None
 
+
+#: Who may, and what carries it out.
+PLUGINS = [AllowAnyone("moderator"), Studio(Service())]
 KITS: dict[str, dict[str, Any]] = {
     "plain": {},
     "closed": {"plugins": []},
-    "voting": {"plugins": [AllowAnyone("moderator"), Doorman()]},
+    "voting": {"plugins": [*PLUGINS, Doorman()]},
+    "forgetful": {"plugins": [Studio(Refusing(NotFoundAtService))]},
+    "refusing": {"plugins": [Studio(Refusing(PolicyDenied))]},
+    "failing": {"plugins": [Studio(Failing())]},
+    "two": {"projects": {SECOND_KEY: SECOND_SECRET}},
+    "application": {"application_id": APPLICATION, "private_key": private_key()},
+    "application-alone": {
+        "api_key": None,
+        "api_secret": None,
+        "application_id": APPLICATION,
+        "private_key": private_key(),
+    },
     "pages": {"web": Web(origins=[ORIGIN, "http://localhost:5173"])},
     "cookie": {"web": Web(cookie=COOKIE)},
     "query": {"web": Web(query=QUERY)},
@@ -78,7 +204,7 @@ KITS: dict[str, dict[str, Any]] = {
 
 
 class Sessions(MemoryStore):
-    """A store with the sessions above, which can go back to its beginning."""
+    """A store with the sessions above, which can go back to its beginning: no session ended, no credential used."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,8 +216,8 @@ class Sessions(MemoryStore):
 
 
 def make_kit(name: str) -> Rolecall:
-    options = {"plugins": [AllowAnyone("moderator")], "entry_points": False, **KITS[name]}
-    return Rolecall(API_KEY, API_SECRET, store=Sessions(), clock=lambda: NOW, **options)
+    options = {"api_key": API_KEY, "api_secret": API_SECRET, "plugins": PLUGINS, "entry_points": False, **KITS[name]}
+    return Rolecall(store=Sessions(), clock=lambda: NOW, **options)
 
 
 def described(grant: Grant | None) -> bytes:
@@ -105,6 +231,7 @@ def described(grant: Grant | None) -> bytes:
 def flask_app(kit: Rolecall) -> flask.Flask:
     app = flask.Flask(__name__)
     app.register_blueprint(rolecall_flask.rolecall_blueprint(kit), url_prefix="/video")
+    app.register_blueprint(rolecall_flask.rolecall_blueprint(kit, "sdk", routes=rolecall_flask.SDK_ROUTES))
 
     def granted(**_):
         return flask.Response(described(rolecall_flask.current_grant), content_type="application/json")
@@ -166,6 +293,7 @@ def starlette_app(kit: Rolecall) -> Starlette:
     return Starlette(
         routes=[
             Mount("/video", app=rolecall_starlette.rolecall_app(kit)),
+            *rolecall_starlette.rolecall_routes(kit, "sdk", routes=rolecall_starlette.SDK_ROUTES),
             *(
                 Route(path, guard(endpoints.get(path, granted)), methods=METHODS)
                 for path, guard in own_guards(rolecall_starlette).items()
@@ -213,7 +341,8 @@ def wsgi_app(kit: Rolecall) -> Any:
         app = guard(app)
     inside = rolecall_wsgi.require_token(prefixes=["/inside/{session_id}"])
     app = rolecall_wsgi.protect(app, inside, public=["/inside/open"])
-    return rolecall_wsgi.RolecallMiddleware(app, kit)
+    app = rolecall_wsgi.RolecallMiddleware(app, kit)
+    return rolecall_wsgi.RolecallMiddleware(app, kit, prefix="", routes=rolecall_wsgi.SDK_ROUTES)
 
 
 # -- the sites -------------------------------------------------------------------------------------

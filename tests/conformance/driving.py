@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import unquote, unquote_to_bytes
 
-from .apps import ENDED, FOREIGN, OPEN, OTHER, UNKNOWN
+from .apps import ENDED, FOREIGN, OF_APPLICATION, OF_SECOND, OPEN, OTHER, UNKNOWN
 from .requests_table import Case
 
 ADAPTERS = ("flask", "wsgi", "starlette", "flask mounted", "wsgi mounted", "starlette mounted")
@@ -39,7 +39,7 @@ def answer_of(status: int, headers: list[tuple[str, str]], body: bytes) -> Answe
     return Answer(status, tuple(sorted(named, key=lambda header: header[0])), body)
 
 
-_FIXED = {session_id.encode() for session_id in (OPEN, OTHER, ENDED, UNKNOWN, FOREIGN)}
+_FIXED = {session_id.encode() for session_id in (OPEN, OTHER, ENDED, UNKNOWN, FOREIGN, OF_SECOND, OF_APPLICATION)}
 _SESSION_ID = re.compile(rb"[12]_MX4[0-9A-Za-z_-]{20,}")
 _TOKEN = re.compile(rb"eyJ[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+")
 _TOKEN_LENGTH = re.compile(rb"(?<=make a token of )\d{4}")

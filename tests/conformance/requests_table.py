@@ -15,22 +15,31 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from rolecall import Rolecall
 
 from .apps import (
     API_KEY,
     API_SECRET,
+    APPLICATION,
     COOKIE,
     ENDED,
     FOREIGN,
     NOW,
+    OF_APPLICATION,
+    OF_SECOND,
     OPEN,
     ORIGIN,
     OTHER,
     QUERY,
+    SECOND_KEY,
+    SECOND_SECRET,
+    STREAMS,
     UNKNOWN,
     make_kit,
+    private_key,
 )
 
 Headers = tuple[tuple[str, str], ...]
@@ -48,6 +57,8 @@ class Case(NamedTuple):
     :param status: the status of the answer.
     :param code: the ``code`` of the problem; None for an answer that is none.
     :param has: further headers of the answer, by lower-case name; None for one that is not there.
+    :param says: what stands in the answer's body; of a problem, all that it says for people.
+    :param once: whether its credential is one that is taken once.
     """
 
     name: str
@@ -60,16 +71,18 @@ class Case(NamedTuple):
     chunked: bool = False
     kit: str = "plain"
     has: dict[str, str | None] = {}  # noqa: RUF012 (nobody changes it)
+    says: str = ""
+    once: bool = False
 
     @property
     def is_own(self) -> bool:
         """Whether one of the app's own endpoints is asked, not one of the kit's."""
-        return not self.target.startswith("/video")
+        return not self.target.startswith(("/video", "/session/", "/v2/"))
 
     @property
     def changes(self) -> bool:
-        """Whether it may end a session that other cases need."""
-        return self.method == "DELETE" and not self.is_own
+        """Whether it may end a session, or use up a credential, that other requests need."""
+        return self.once or (self.method == "DELETE" and not self.is_own and "/connection" not in self.target)
 
 
 _KIT = make_kit("plain")
@@ -107,6 +120,33 @@ def signed(header: bytes, payload: bytes) -> str:
 
 def bearer(text: str) -> Headers:
     return (("Authorization", f"Bearer {text}"),)
+
+
+#: The header with the credential of a project's server.
+AUTH = "X-OPENTOK-AUTH"
+
+
+def server_claims(drop: tuple[str, ...] = (), **claims: Any) -> dict[str, Any]:
+    """What the credential of a project's server says, as the SDKs write it; without ``jti``, so for any number of uses.
+
+    :param claims: that are other ones, or further ones.
+    """
+    good = {"iss": API_KEY, "ist": "project", "iat": int(NOW), "exp": int(NOW) + 180}
+    return {name: value for name, value in (good | claims).items() if name not in drop}
+
+
+def server_jwt(
+    headers: dict[str, Any] | None = None, secret: str = API_SECRET, drop: tuple[str, ...] = (), **claims: Any
+) -> str:
+    """The credential of a project's server."""
+    return jwt.encode(server_claims(drop, **claims), secret, "HS256", headers=headers)
+
+
+def application_jwt(drop: tuple[str, ...] = (), key: Any = None, **claims: Any) -> str:
+    """The credential of an application's server."""
+    good = {"application_id": APPLICATION, "iat": int(NOW), "exp": int(NOW) + 300}
+    payload = {name: value for name, value in (good | claims).items() if name not in drop}
+    return jwt.encode(payload, key or private_key(), "RS256")
 
 
 # -- credentials -----------------------------------------------------------------------------------
@@ -262,6 +302,9 @@ def _credentials() -> Iterator[Credential]:
     yield Credential("two-schemes-turned", (*bearer(GOOD), *basic), refusal=MALFORMED)
     yield Credential("basic-twice", basic * 2, refusal=MISSING)
     yield Credential("other-header", (("X-OpenTok-Auth", GOOD),), refusal=MISSING)
+    yield Credential("servers-header", ((AUTH, server_jwt()),), refusal=MISSING)
+    yield Credential("servers-credential", bearer(server_jwt()), refusal=WRONG_KIND)
+    yield Credential("beside-servers-header", ((AUTH, server_jwt()), *bearer(GOOD)), "moderator")
     yield Credential("proxy-authorization", (("Proxy-Authorization", f"Bearer {GOOD}"),), refusal=MISSING)
     yield Credential("x-authorization", (("X-Authorization", f"Bearer {GOOD}"),), refusal=MISSING)
     yield Credential("switched-off-cookie", (("Cookie", f"{COOKIE}={GOOD}"),), refusal=MISSING)
@@ -302,6 +345,15 @@ GUARDED = (
     Guarded("session", f"/video/sessions/{OPEN}", set(), OPEN),
     Guarded("end", f"/video/sessions/{OPEN}", {"moderate"}, OPEN, "DELETE", 204),
 )
+CONNECTION, STREAM = "connection-1", "stream-1"
+#: The routes on which participants act in a session that goes on.
+MODERATED = (
+    Guarded("acting-signal", f"/video/sessions/{OPEN}/signal", {"signal"}, OPEN, "POST", 204),
+    Guarded("acting-connection", f"/video/sessions/{OPEN}/connections/{CONNECTION}", {"moderate"}, OPEN, "DELETE", 204),
+    Guarded("acting-streams", f"/video/sessions/{OPEN}/streams", {"moderate"}, OPEN),
+    Guarded("acting-stream-mute", f"/video/sessions/{OPEN}/streams/{STREAM}/mute", {"moderate"}, OPEN, "POST", 204),
+    Guarded("acting-mute", f"/video/sessions/{OPEN}/mute", {"moderate"}, OPEN, "POST", 204),
+)
 
 
 def refusal_of(route: Guarded, credential: Credential) -> tuple[int, str] | None:
@@ -318,7 +370,7 @@ def refusal_of(route: Guarded, credential: Credential) -> tuple[int, str] | None
 
 
 def _guarded() -> Iterator[Case]:
-    for route in GUARDED:
+    for route in GUARDED + MODERATED:
         for credential in CREDENTIALS:
             status, code = refusal_of(route, credential) or (route.granted, None)
             name = f"{route.name}-{credential.name}"
@@ -327,13 +379,13 @@ def _guarded() -> Iterator[Case]:
 
 def _guarded_by_policy() -> Iterator[Case]:
     """The way in on which policies are asked is another one; what it answers is the same."""
-    for route in GUARDED[:2] + GUARDED[-2:]:
+    for route in GUARDED[:2] + GUARDED[-2:] + MODERATED[:2]:
         for credential in CREDENTIALS:
             status, code = refusal_of(route, credential) or (route.granted, None)
             name = f"voting-{route.name}-{credential.name}"
             yield Case(name, route.method, route.path, status, code, credential.headers, kit="voting")
     shut, narrow, broken = ((("X-Door", state),) for state in ("shut", "narrow", "broken"))
-    for route in GUARDED:
+    for route in GUARDED + MODERATED:
         good = bearer(GOOD)
         narrowed = None if route.requires <= _CAPABILITIES["subscriber"] else "insufficient_role"
         rows = [
@@ -356,9 +408,22 @@ class KitRoute(NamedTuple):
     name: str
     path: str
     allow: str
-    #: What each method answers to a moderator who sends no body.
+    #: What each method answers to whoever may, and sends no body.
     granted: dict[str, int]
+    #: Who may: everyone, who has a "token", or a "server".
+    needs: str = "nothing"
 
+    @property
+    def credential(self) -> Headers:
+        """The headers of one who may."""
+        return ((AUTH, SERVER),) if self.needs == "server" else bearer(GOOD)
+
+
+SERVER = server_jwt()
+NO_SERVER = (403, "invalid_server_credential")
+REFUSALS = {"token": MISSING, "server": NO_SERVER}
+#: In front of the routes on which a project's servers act in a session.
+ACTS = f"/video/v2/project/{API_KEY}/session/{OPEN}"
 
 KIT_ROUTES = (
     KitRoute("sessions", "/video/sessions", "POST, OPTIONS", {"POST": 201}),
@@ -367,24 +432,53 @@ KIT_ROUTES = (
         f"/video/sessions/{OPEN}",
         "GET, DELETE, HEAD, OPTIONS",
         {"GET": 200, "HEAD": 200, "DELETE": 204},
+        "token",
     ),
     KitRoute("tokens", f"/video/sessions/{OPEN}/tokens", "POST, OPTIONS", {"POST": 201}),
+    KitRoute("signal", f"/video/sessions/{OPEN}/signal", "POST, OPTIONS", {"POST": 204}, "token"),
+    KitRoute(
+        "connection",
+        f"/video/sessions/{OPEN}/connections/{CONNECTION}",
+        "DELETE, OPTIONS",
+        {"DELETE": 204},
+        "token",
+    ),
+    KitRoute("streams", f"/video/sessions/{OPEN}/streams", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}, "token"),
+    KitRoute("stream-mute", f"/video/sessions/{OPEN}/streams/{STREAM}/mute", "POST, OPTIONS", {"POST": 204}, "token"),
+    KitRoute("mute", f"/video/sessions/{OPEN}/mute", "POST, OPTIONS", {"POST": 204}, "token"),
+    KitRoute("sdk-create", "/video/session/create", "POST, OPTIONS", {"POST": 200}, "server"),
+    KitRoute("sdk-signal", f"{ACTS}/signal", "POST, OPTIONS", {"POST": 204}, "server"),
+    KitRoute(
+        "sdk-connection-signal", f"{ACTS}/connection/{CONNECTION}/signal", "POST, OPTIONS", {"POST": 204}, "server"
+    ),
+    KitRoute("sdk-connection", f"{ACTS}/connection/{CONNECTION}", "DELETE, OPTIONS", {"DELETE": 204}, "server"),
+    KitRoute("sdk-stream-mute", f"{ACTS}/stream/{STREAM}/mute", "POST, OPTIONS", {"POST": 200}, "server"),
+    KitRoute("sdk-mute", f"{ACTS}/mute", "POST, OPTIONS", {"POST": 200}, "server"),
+    KitRoute("sdk-streams", f"{ACTS}/stream", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}, "server"),
+    KitRoute("sdk-streams-again", f"{ACTS}/stream/", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}, "server"),
+    KitRoute("sdk-stream", f"{ACTS}/stream/{STREAM}", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}, "server"),
     KitRoute("openapi", "/video/openapi.json", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}),
+)
+#: The routes that SDKs call once more, where one that drops the path of its URL finds them.
+ROOT_ROUTES = tuple(
+    route._replace(name=f"root-{route.name}", path=route.path.removeprefix("/video"))
+    for route in KIT_ROUTES
+    if route.needs == "server"
 )
 
 
 def _methods() -> Iterator[Case]:
-    for route in KIT_ROUTES:
+    for route in KIT_ROUTES + ROOT_ROUTES:
         for method in METHODS:
-            for who, headers in (("moderator", bearer(GOOD)), ("nobody", ())):
+            for who, headers in (("somebody", route.credential), ("nobody", ())):
                 status, code = route.granted.get(method, 405), None
                 has: dict[str, str | None] = {"allow": None}
                 if method == "OPTIONS":
                     status, has = 204, {"allow": route.allow, "www-authenticate": None}
                 elif status == 405:
                     code, has = "method_not_allowed", {"allow": route.allow}
-                elif route.name == "session" and who == "nobody":
-                    status, code = MISSING
+                elif route.needs in REFUSALS and who == "nobody":
+                    status, code = REFUSALS[route.needs]
                 yield Case(f"{route.name}-{method}-{who}", method, route.path, status, code, headers, has=has)
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
         for path, guarded in (("/bare", False), ("/inside/open", False), ("/me", True), (f"/inside/{OPEN}", True)):
@@ -645,6 +739,7 @@ def _cookies() -> Iterator[Case]:
             yield Case(f"{kit}-{name}-POST", "POST", room, *changed, headers, kit=kit)
             yield Case(f"{kit}-{name}-read", "GET", session, *reads, headers, kit=kit)
             yield Case(f"{kit}-{name}-end", "DELETE", session, *ended, headers, kit=kit)
+            yield Case(f"{kit}-{name}-mute", "POST", f"{session}/mute", *ended, headers, kit=kit)
         issue = f"{session}/tokens"
         yield Case(f"{kit}-issue-cookie", "POST", issue, 201, None, JSON, b'{"cookie":true}', kit=kit)
         yield Case(f"{kit}-issue-no-cookie", "POST", issue, 201, None, JSON, b'{"cookie":false}', kit=kit)
@@ -705,7 +800,10 @@ def _origins() -> Iterator[Case]:
     for kit, vary in (("plain", None), ("pages", "Origin"), ("cookie", "Cookie"), ("browser", "Origin, Cookie")):
         lists = kit in ("pages", "browser")
         for route in KIT_ROUTES:
+            many = route.needs == "nothing" or route.name == "session"
             for name, (origin, listed) in _ORIGINS.items():
+                if not many and name not in ("listed", "other"):
+                    continue
                 allowed = origin if lists and listed else None
                 has: dict[str, str | None] = {
                     "access-control-allow-origin": allowed,
@@ -713,7 +811,7 @@ def _origins() -> Iterator[Case]:
                     "vary": vary,
                 }
                 method = next(iter(route.granted))
-                headers = (("Origin", origin), *JSON, *bearer(GOOD))
+                headers = (("Origin", origin), *JSON, *route.credential)
                 exposed = {"access-control-expose-headers": "WWW-Authenticate" if allowed else None}
                 yield Case(
                     f"{kit}-{route.name}-origin-{name}",
@@ -781,8 +879,758 @@ def _origins() -> Iterator[Case]:
         yield Case(f"room-{name}-nobody", "GET", f"/rooms/{OPEN}/moderate", *MISSING, headers)
 
 
+# -- acts in sessions ------------------------------------------------------------------------------
+
+_PATH_IDS: dict[str, tuple[str, bool]] = {
+    "longest": ("x" * 255, True),
+    "of-every-kind": ("Az09-_.~=+", True),
+    "uuid": ("7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34", True),
+    "escaped": ("%63onnection", True),
+    "too-long": ("x" * 256, False),
+    "dot": ("%2E", False),
+    "dots": ("%2E%2E", False),
+    "space": ("%20", False),
+    "colon": ("a:b", False),
+    "comma": ("a,b", False),
+    "quote": ("%22", False),
+    "percent": ("%2525", False),
+    "nul": ("a%00", False),
+    "not-ascii": ("%C3%A9", False),
+    "not-utf-8": ("%FF", False),
+    "semicolon": ("a;b=c", False),
+    "question-mark": ("a%3Fb", False),
+}
+_SIGNALS: dict[str, tuple[Any, bool]] = {
+    "type": ({"type": "chat"}, True),
+    "data": ({"data": 'Zoë "雪" \U0001f600'}, True),
+    "both": ({"type": "chat", "data": "hello"}, True),
+    "empty": ({"type": "", "data": ""}, True),
+    "type-longest": ({"type": "x" * 128}, True),
+    "type-too-long": ({"type": "x" * 129}, False),
+    "type-too-many-bytes": ({"type": "é" * 65}, False),
+    "type-null": ({"type": None}, False),
+    "type-number": ({"type": 1}, False),
+    "data-longest": ({"data": "x" * 8192}, True),
+    "data-too-long": ({"data": "x" * 8193}, False),
+    "data-too-many-bytes": ({"data": "é" * 4097}, False),
+    "data-null": ({"data": None}, False),
+    "data-object": ({"data": {"text": "hello"}}, False),
+    "data-list": ({"data": ["hello"]}, False),
+    "data-bool": ({"data": True}, False),
+    "unknown-member": ({"type": "chat", "to": "all"}, False),
+    "session": ({"session_id": OTHER}, False),
+}
+_CONNECTIONS: dict[str, tuple[Any, bool]] = {
+    "connection": ({"connection_id": CONNECTION}, True),
+    "connection-null": ({"connection_id": None}, True),
+    "connection-empty": ({"connection_id": ""}, False),
+    "connection-number": ({"connection_id": 1}, False),
+    "connection-list": ({"connection_id": [CONNECTION]}, False),
+    "connection-slash": ({"connection_id": "a/../b"}, False),
+    "connection-dots": ({"connection_id": ".."}, False),
+    "connection-too-long": ({"connection_id": "x" * 256}, False),
+    "connection-line-break": ({"connection_id": "a\n"}, False),
+}
+
+
+def _mutes(streams: str, lenient: bool) -> dict[str, tuple[Any, bool]]:
+    """What ``active`` and the streams that are left out may be, by the name that these have.
+
+    :param lenient: whether streams may stand where muting stops, and null for none, as SDKs send them.
+    """
+    return {
+        "active": ({"active": True}, True),
+        "stopped": ({"active": False}, True),
+        "active-null": ({"active": None}, False),
+        "active-number": ({"active": 1}, False),
+        "active-list": ({"active": [True]}, False),
+        "active-other-text": ({"active": "yes"}, False),
+        "active-empty": ({"active": ""}, False),
+        "active-capitals": ({"active": "TRUE"}, False),
+        f"{streams}": ({streams: ["stream-1", "stream-2"]}, True),
+        f"{streams}-active": ({"active": True, streams: ["stream-1"]}, True),
+        f"{streams}-stopped": ({"active": False, streams: ["stream-1"]}, lenient),
+        f"{streams}-bad-and-stopped": ({"active": False, streams: ["a/b"]}, False),
+        f"{streams}-empty": ({streams: []}, True),
+        f"{streams}-empty-stopped": ({"active": False, streams: []}, True),
+        f"{streams}-most": ({streams: ["x"] * 64}, True),
+        f"{streams}-too-many": ({streams: ["x"] * 65}, False),
+        f"{streams}-null": ({streams: None}, lenient),
+        f"{streams}-text": ({streams: "stream-1"}, False),
+        f"{streams}-object": ({streams: {"stream-1": True}}, False),
+        f"{streams}-number": ({streams: 1}, False),
+        f"{streams}-of-numbers": ({streams: [1]}, False),
+        f"{streams}-of-null": ({streams: [None]}, False),
+        f"{streams}-of-empty": ({streams: [""]}, False),
+        f"{streams}-of-slashes": ({streams: ["a/b"]}, False),
+        f"{streams}-of-long": ({streams: ["x" * 256]}, False),
+        "unknown-member": ({"active": True, "stream": "x"}, False),
+    }
+
+
+def _acts() -> Iterator[Case]:
+    """What those may whose token allows it."""
+    good = bearer(GOOD)
+    session = f"/video/sessions/{OPEN}"
+    for route, rows in (
+        ("signal", _SIGNALS | _CONNECTIONS),
+        ("mute", _mutes("excluded_stream_ids", lenient=False) | {"active-text": ({"active": "true"}, False)}),
+        ("streams/stream-1/mute", {"any-member": ({"active": True}, False)}),
+    ):
+        for name, (value, taken) in rows.items():
+            answer = (204, None) if taken else INVALID
+            body = json.dumps(value, ensure_ascii=False).encode()
+            yield Case(f"act-{route}-{name}", "POST", f"{session}/{route}", *answer, (*good, *JSON), body)
+        for name, (headers, sent, (status, code)) in _bodies_of_any_route().items():
+            answer = (204, None) if status == 201 else (status, code)
+            yield Case(f"act-{route}-body-{name}", "POST", f"{session}/{route}", *answer, (*good, *headers), sent)
+            if sent and route == "signal":
+                yield Case(
+                    f"act-{route}-chunks-{name}", "POST", f"{session}/{route}", *answer, (*good, *headers), sent, True
+                )
+        for name, headers in (("origin", (("Origin", ORIGIN),)), ("sec-fetch", (("Sec-Fetch-Site", "cross-site"),))):
+            yield Case(f"act-{route}-{name}-without-body", "POST", f"{session}/{route}", *UNSUPPORTED, good + headers)
+    for name, (text, taken) in _PATH_IDS.items():
+        answer = (204, None) if taken else INVALID
+        yield Case(f"act-connection-{name}", "DELETE", f"{session}/connections/{text}", *answer, good)
+        yield Case(f"act-stream-{name}", "POST", f"{session}/streams/{text}/mute", *answer, good)
+    yield Case("act-connection-with-body", "DELETE", f"{session}/connections/x", 204, None, (*good, *JSON), b"{")
+    # Who may not is told so first, whatever the rest of the request is.
+    subscriber = bearer(token("subscriber"))
+    yield Case("act-signal-subscriber-and-bad", "POST", f"{session}/signal", 403, "insufficient_role", subscriber, b"x")
+    yield Case("act-connection-nobody-and-bad", "DELETE", f"{session}/connections/%2E", *MISSING)
+    for name, of in (("unknown", UNKNOWN), ("ended", ENDED), ("foreign", FOREIGN)):
+        answer = {"unknown": (204, None), "ended": REVOKED, "foreign": (400, "invalid_session_id")}[name]
+        theirs = bearer(forged(session_id=of))
+        yield Case(f"act-in-{name}-session", "POST", f"/video/sessions/{of}/mute", *answer, theirs)
+    listed = json.dumps({"items": STREAMS}, ensure_ascii=False, separators=(",", ":"))
+    yield Case("act-streams-listed", "GET", f"{session}/streams", 200, None, good, says=listed)
+    for route in MODERATED:
+        less = (route.granted, None) if route.requires == {"signal"} else (403, "insufficient_role")
+        for word, answer in {
+            "shut": (403, "policy_denied"),
+            "narrow": (403, "insufficient_role"),
+            "less": less,
+            "broken": (503, "policy_fault"),
+            "other": (route.granted, None),
+        }.items():
+            headers = (*good, ("X-Act", word))
+            yield Case(f"voting-{route.name}-vote-{word}", route.method, route.path, *answer, headers, kit="voting")
+
+
+NO_SERVICE, NOT_FOUND = (501, "no_media_service"), (404, "not_found_at_service")
+FAULT, OUT_OF_ORDER = (503, "policy_fault"), (503, "unavailable")
+
+
+def _services() -> Iterator[Case]:
+    """Where no service carries the media, or one that is of no use; and what reaches it."""
+    for route in KIT_ROUTES:
+        if route.path not in {one.path for one in MODERATED} and not route.path.startswith(ACTS):
+            continue
+        ((method, _), *_) = route.granted.items()
+        yield Case(f"closed-{route.name}", method, route.path, *NO_SERVICE, route.credential, kit="closed")
+        refusal = REFUSALS[route.needs]
+        yield Case(f"closed-{route.name}-nobody", method, route.path, *refusal, kit="closed")
+        failure = {"connection": OUT_OF_ORDER, "sdk-connection": OUT_OF_ORDER, "mute": NO_SERVICE}
+        failure |= {"sdk-mute": NO_SERVICE}
+        yield Case(
+            f"failing-{route.name}",
+            method,
+            route.path,
+            *failure.get(route.name, FAULT),
+            route.credential,
+            kit="failing",
+        )
+    good, session = bearer(GOOD), f"/video/sessions/{OPEN}"
+    server = ((AUTH, SERVER),)
+    rows: list[tuple[str, str, Headers, Any, list[Any]]] = [
+        ("POST", f"{session}/signal", good, None, ["signal", OPEN, "", "", None]),
+        ("POST", f"{session}/signal", good, {"type": "chat", "data": "雪"}, ["signal", OPEN, "chat", "雪", None]),
+        ("POST", f"{session}/signal", good, {"connection_id": "c"}, ["signal", OPEN, "", "", "c"]),
+        ("DELETE", f"{session}/connections/c%2D1", good, None, ["force_disconnect", OPEN, "c-1"]),
+        ("POST", f"{session}/streams/s-1/mute", good, {}, ["mute_stream", OPEN, "s-1"]),
+        ("POST", f"{session}/mute", good, None, ["mute_all", OPEN, True, []]),
+        ("POST", f"{session}/mute", good, {"active": False}, ["mute_all", OPEN, False, []]),
+        ("POST", f"{session}/mute", good, {"excluded_stream_ids": ["a", "b"]}, ["mute_all", OPEN, True, ["a", "b"]]),
+        ("GET", f"{session}/streams", good, None, ["list_streams", OPEN]),
+        ("POST", f"{ACTS}/signal", server, {"type": "chat", "data": "雪"}, ["signal", OPEN, "chat", "雪", None]),
+        ("POST", f"{ACTS}/connection/c-1/signal", server, {"data": "x"}, ["signal", OPEN, "", "x", "c-1"]),
+        ("DELETE", f"{ACTS}/connection/c-1", server, None, ["force_disconnect", OPEN, "c-1"]),
+        ("POST", f"{ACTS}/stream/s-1/mute", server, None, ["mute_stream", OPEN, "s-1"]),
+        ("POST", f"{ACTS}/mute", server, {"active": True}, ["mute_all", OPEN, True, []]),
+        ("POST", f"{ACTS}/mute", server, {"active": "true"}, ["mute_all", OPEN, True, []]),
+        ("POST", f"{ACTS}/mute", server, {"active": "false"}, ["mute_all", OPEN, False, []]),
+        ("POST", f"{ACTS}/mute", server, {"active": False, "excludedStreams": ["a"]}, ["mute_all", OPEN, False, []]),
+        ("POST", f"{ACTS}/mute", server, {"active": True, "excludedStreams": None}, ["mute_all", OPEN, True, []]),
+        ("GET", f"{ACTS}/stream/", server, None, ["list_streams", OPEN]),
+        ("POST", f"{ACTS}/mute", server, {"excludedStreams": ["a"]}, ["mute_all", OPEN, True, ["a"]]),
+        ("POST", f"{ACTS}/mute", server, {"excludedStreamIds": ["a"]}, ["mute_all", OPEN, True, ["a"]]),
+        ("GET", f"{ACTS}/stream", server, None, ["list_streams", OPEN]),
+        ("GET", f"{ACTS}/stream/s-1", server, None, ["list_streams", OPEN]),
+    ]
+    for number, (method, target, headers, value, reached) in enumerate(rows):
+        body = None if value is None else json.dumps(value).encode()
+        headers = headers if value is None else headers + JSON
+        for kit, answer, says in (
+            ("forgetful", NOT_FOUND, ""),
+            ("refusing", (403, "policy_denied"), json.dumps(reached)),
+        ):
+            name = f"{kit}-{number}-{reached[0]}"
+            yield Case(name, method, target, *answer, headers, body, kit=kit, says=says)
+
+
+# -- the credentials of servers --------------------------------------------------------------------
+
+_RUBY = b'{"ist":"project","alg":"HS256"}'
+
+
+def _payload(**claims: Any) -> bytes:
+    return json.dumps(claims).encode()
+
+
+def _later(seconds: float) -> int:
+    return int(NOW + seconds)
+
+
+_GOOD_SERVERS: dict[str, Headers] = {
+    "python": ((AUTH, server_jwt()),),
+    "ruby": ((AUTH, signed(_RUBY, _payload(**server_claims(("ist",))))),),
+    "ruby-with-both": ((AUTH, signed(_RUBY, _payload(**server_claims()))),),
+    "header-in-the-other-order": ((AUTH, signed(b'{"typ":"JWT","alg":"HS256"}', _payload(**server_claims()))),),
+    "without-typ": ((AUTH, signed(b'{"alg":"HS256"}', _payload(**server_claims()))),),
+    "5-minutes": ((AUTH, server_jwt(exp=_later(300))),),
+    "a-day": ((AUTH, server_jwt(exp=_later(86_400))),),
+    "fractions": ((AUTH, server_jwt(iat=NOW + 0.5, exp=NOW + 180.5)),),
+    "issued-within-leeway": ((AUTH, server_jwt(iat=_later(10))),),
+    "expired-within-leeway": ((AUTH, server_jwt(iat=_later(-180), exp=_later(-9))),),
+    "further-claims": ((AUTH, server_jwt(sub="video", nonce=0.25)),),
+    "space-around": ((AUTH, f"  {server_jwt()} \t"),),
+    "name-in-small-letters": ((AUTH.lower(), server_jwt()),),
+    "name-as-one-sdk-writes-it": (("X-OpenTok-Auth", server_jwt()),),
+    "beside-basic": ((AUTH, server_jwt()), ("Authorization", "Basic dXNlcjpwYXNz")),
+    "beside-empty-authorization": ((AUTH, server_jwt()), ("Authorization", "")),
+    "beside-cookie": ((AUTH, server_jwt()), ("Cookie", f"{COOKIE}={GOOD}")),
+    "beside-origin": ((AUTH, server_jwt()), ("Origin", ORIGIN)),
+}
+#: Those that name themselves are taken once.
+_GOOD_ONCE: dict[str, Any] = {
+    "jti": "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34",
+    "jti-number": 12_345,
+    "jti-fraction": 0.25,
+    "jti-longest": "x" * 255,
+    "jti-not-ascii": "雪",
+}
+_SERVER_PAYLOAD = _payload(**server_claims())
+_BAD_SERVERS: dict[str, str] = {
+    "empty": "",
+    "garbage": "x",
+    "two-dots": "..",
+    "three-dots": "a.b.c.d",
+    "dot-behind": server_jwt() + ".",
+    "cut": server_jwt()[:-2],
+    "no-signature": server_jwt().rpartition(".")[0] + ".",
+    "quoted": f'"{server_jwt()}"',
+    "with-a-scheme": f"Bearer {server_jwt()}",
+    "two-in-one": f"{server_jwt()} {server_jwt()}",
+    "comma-joined": f"{server_jwt()},{server_jwt()}",
+    "not-ascii": server_jwt() + "é",
+    "longest": "x" * 8150,
+    "over-long": "x" * 8193,
+    "key-and-secret": f"{API_KEY}:{API_SECRET}",
+    "wrong-secret": server_jwt(secret="f" * 40),
+    "another-projects-secret": server_jwt(secret=SECOND_SECRET),
+    "swapped-payload": ".".join((*server_jwt().split(".")[:2], server_jwt(sub="x").split(".")[2])),
+    "alg-none": jwt.encode(server_claims(), None, "none"),
+    "alg-none-unsigned": jwt.encode(server_claims(), None, "none").rpartition(".")[0],
+    "alg-hs512": jwt.encode(server_claims(), API_SECRET * 2, "HS512"),
+    "alg-in-small-letters": signed(b'{"alg":"hs256","typ":"JWT"}', _SERVER_PAYLOAD),
+    "other-typ": server_jwt({"typ": "at+jwt"}),
+    "typ-null": signed(b'{"alg":"HS256","typ":null}', _SERVER_PAYLOAD),
+    "crit": server_jwt({"crit": ["b64"]}),
+    "b64": signed(b'{"alg":"HS256","typ":"JWT","b64":false}', _SERVER_PAYLOAD),
+    "zip": server_jwt({"zip": "DEF"}),
+    "unknown-kid": server_jwt({"kid": "k1"}),
+    "duplicate-alg": signed(b'{"alg":"HS256","typ":"JWT","alg":"HS256"}', _SERVER_PAYLOAD),
+    "unknown-key": server_jwt(iss="111111"),
+    "unknown-key-and-secret": server_jwt(iss="111111", secret="f" * 40),
+    "account-key": server_jwt(ist="account"),
+    "account-key-in-the-header": signed(b'{"ist":"account","alg":"HS256"}', _payload(**server_claims(("ist",)))),
+    "account-and-project": signed(b'{"ist":"project","alg":"HS256"}', _payload(**server_claims(ist="account"))),
+    "project-and-account": signed(b'{"ist":"account","alg":"HS256"}', _SERVER_PAYLOAD),
+    "ist-in-capitals": server_jwt(ist="Project"),
+    "ist-null": server_jwt(ist=None),
+    "ist-list": server_jwt(ist=["project"]),
+    "no-ist": server_jwt(drop=("ist",)),
+    "no-iss": server_jwt(drop=("iss",)),
+    "iss-number": signed(_HS256, _payload(**server_claims(iss=int(API_KEY)))),
+    "iss-list": signed(_HS256, _payload(**server_claims(iss=[API_KEY]))),
+    "iss-with-space": server_jwt(iss=f"{API_KEY} "),
+    "no-exp": server_jwt(drop=("exp",)),
+    "no-iat": server_jwt(drop=("iat",)),
+    "exp-as-text": signed(_HS256, _payload(**server_claims(exp=str(_later(180))))),
+    "exp-as-bool": signed(_HS256, _payload(**server_claims(exp=True))),
+    "exp-null": signed(_HS256, _payload(**server_claims(exp=None))),
+    "exp-nan": signed(_HS256, _SERVER_PAYLOAD[:-1] + b',"x":NaN}'),
+    "exp-infinite": signed(_HS256, _payload(**server_claims(("exp",)))[:-1] + b',"exp":1e999}'),
+    "iat-as-text": signed(_HS256, _payload(**server_claims(iat=str(_later(0))))),
+    "iat-negative": server_jwt(iat=-1),
+    "milliseconds": server_jwt(iat=_later(0) * 1000, exp=_later(180) * 1000),
+    "expired": server_jwt(iat=_later(-7200), exp=_later(-7020)),
+    "expired-at-leeway": server_jwt(iat=_later(-180), exp=_later(-10)),
+    "from-the-future": server_jwt(iat=_later(11)),
+    "not-yet-valid": server_jwt(nbf=_later(60)),
+    "too-long-a-life": server_jwt(exp=_later(86_401)),
+    "a-year": server_jwt(exp=_later(31_536_000)),
+    "duplicate-claim": signed(_HS256, _SERVER_PAYLOAD[:-1] + b',"ist":"project"}'),
+    "payload-with-bom": signed(_HS256, b"\xef\xbb\xbf" + _SERVER_PAYLOAD),
+    "payload-no-object": signed(_HS256, b"[]"),
+    "payload-empty": signed(_HS256, b""),
+    "jti-empty": server_jwt(jti=""),
+    "jti-too-long": server_jwt(jti="x" * 256),
+    "jti-bool": signed(_HS256, _payload(**server_claims(jti=True))),
+    "jti-list": signed(_HS256, _payload(**server_claims(jti=["x"]))),
+    "jti-object": signed(_HS256, _payload(**server_claims(jti={"x": 1}))),
+    "clients-token": GOOD,
+    "clients-token-without-jti": forged(drop=("jti",)),
+    "for-somebody-else": server_jwt(aud="https://api.example"),
+    "with-a-scope": server_jwt(scope="session.connect"),
+    "with-a-session": server_jwt(session_id=OPEN),
+    "with-a-role": server_jwt(role="moderator"),
+    "t1": _T1_KIT.generate_token(OPEN, "moderator"),
+    "applications": application_jwt(),
+}
+
+
+def _server_credentials() -> Iterator[Case]:
+    good = server_jwt()
+    refused: dict[str, Headers] = {name: ((AUTH, text),) for name, text in _BAD_SERVERS.items()} | {
+        "none": (),
+        "doubled": ((AUTH, good), (AUTH, good)),
+        "good-then-bad": ((AUTH, good), (AUTH, "x")),
+        "bad-then-good": ((AUTH, "x"), (AUTH, good)),
+        "good-then-empty": ((AUTH, good), (AUTH, "")),
+        "beside-bearer": ((AUTH, good), *bearer(good)),
+        "beside-clients-token": ((AUTH, good), *bearer(GOOD)),
+        "beside-two-bearers": ((AUTH, good), *bearer("x"), *bearer("y")),
+        "beside-scheme-alone": ((AUTH, good), ("Authorization", "Bearer")),
+        "as-bearer": bearer(good),
+        "applications-as-bearer": bearer(application_jwt()),
+        "clients-as-bearer": bearer(GOOD),
+        "as-basic": (("Authorization", f"Basic {good}"),),
+        "older-header": (("X-TB-PARTNER-AUTH", f"{API_KEY}:{API_SECRET}"),),
+        "proxy-authorization": (("Proxy-Authorization", f"Bearer {good}"),),
+        "in-a-cookie": (("Cookie", f"{AUTH}={good}"),),
+    }
+    routes = (("create", "POST", "/video/session/create", 200), ("list", "GET", f"{ACTS}/stream", 200))
+    for route, method, path, granted in (*routes, ("disconnect", "DELETE", f"{ACTS}/connection/{CONNECTION}", 204)):
+        for name, headers in _GOOD_SERVERS.items():
+            yield Case(f"server-{route}-{name}", method, path, granted, None, headers)
+        for name, jti in _GOOD_ONCE.items():
+            yield Case(f"server-{route}-{name}", method, path, granted, None, ((AUTH, server_jwt(jti=jti)),), once=True)
+        for name, headers in refused.items():
+            yield Case(f"server-{route}-{name}", method, path, *NO_SERVER, headers)
+        yield Case(f"server-{route}-in-the-query", method, f"{path}?{AUTH}={good}", *NO_SERVER)
+        yield Case(f"server-{route}-in-the-kits-query", method, f"{path}?{QUERY}={good}", *NO_SERVER, kit="query")
+        # Nothing that browsers add by themselves lets a page act as a server.
+        cookies = (cookie(GOOD), csrf(GOOD))
+        yield Case(f"server-{route}-by-cookie", method, path, *NO_SERVER, cookies, kit="cookie")
+        yield Case(f"server-{route}-where-policies-deny", method, path, *_closed(route), ((AUTH, good),), kit="closed")
+
+
+def _closed(route: str) -> tuple[int, str | None]:
+    """A project's server is its own code, elsewhere: it is trusted, and no policy has to allow it."""
+    return (200, None) if route == "create" else NO_SERVICE
+
+
+# -- the form of the SDKs --------------------------------------------------------------------------
+
+FORM = (("Content-Type", "application/x-www-form-urlencoded"),)
+_CREATED = (200, None)
+_FIELDS: dict[str, tuple[str, tuple[int, str | None]]] = {
+    "python": ("p2p.preference=enabled&archiveMode=manual&location=", _CREATED),
+    "php": (f"api_key={API_KEY}&archiveMode=manual&p2p.preference=enabled", _CREATED),
+    "dot-net": ("location=&e2ee=False&archiveMode=manual&p2p.preference=enabled", _CREATED),
+    "relayed": ("p2p.preference=enabled", _CREATED),
+    "routed": ("p2p.preference=disabled", _CREATED),
+    "routed-and-archived": ("p2p.preference=disabled&archiveMode=always", _CREATED),
+    "archives-named": (
+        "p2p.preference=disabled&archiveMode=always&archiveName=Class+5%2FA+%C3%A9&archiveResolution=1280x720",
+        _CREATED,
+    ),
+    "archive-name-longest": (f"p2p.preference=disabled&archiveMode=always&archiveName={'%C3%A9' * 80}", _CREATED),
+    "archive-names-empty": ("archiveName=&archiveResolution=", _CREATED),
+    "location": ("location=203.0.113.7", _CREATED),
+    "location-null": ("location=null", _CREATED),
+    "location-none": ("location=None", _OPTION),
+    "location-v6": ("location=2001%3Adb8%3A%3A1", _CREATED),
+    "e2ee": ("p2p.preference=disabled&e2ee=true", _CREATED),
+    "e2ee-capital": ("p2p.preference=disabled&e2ee=True", _CREATED),
+    "e2ee-false": ("e2ee=false", _CREATED),
+    "e2ee-empty": ("e2ee=", _CREATED),
+    "name-escaped": ("p2p%2Epreference=disabled&%65%32ee=true", _CREATED),
+    "preference-unknown": ("p2p.preference=relayed", _OPTION),
+    "preference-capitals": ("p2p.preference=Enabled", _OPTION),
+    "preference-empty": ("p2p.preference=", _OPTION),
+    "preference-true": ("p2p.preference=true", _OPTION),
+    "archive-mode-unknown": ("archiveMode=never", _OPTION),
+    "archive-mode-capitals": ("archiveMode=Always", _OPTION),
+    "archive-mode-empty": ("archiveMode=", _OPTION),
+    "archived-and-relayed": ("p2p.preference=enabled&archiveMode=always", _OPTION),
+    "archived-by-default-relayed": ("archiveMode=always", _OPTION),
+    "archive-name-of-none": ("p2p.preference=disabled&archiveName=Class", _OPTION),
+    "archive-name-too-long": (f"p2p.preference=disabled&archiveMode=always&archiveName={'x' * 81}", _OPTION),
+    "archive-resolution-of-none": ("p2p.preference=disabled&archiveResolution=1280x720", _OPTION),
+    "archive-resolution-unknown": (
+        "p2p.preference=disabled&archiveMode=always&archiveResolution=4x3",
+        _OPTION,
+    ),
+    "e2ee-relayed": ("e2ee=true", _OPTION),
+    "e2ee-archived": ("p2p.preference=disabled&archiveMode=always&e2ee=true", _OPTION),
+    "e2ee-number": ("p2p.preference=disabled&e2ee=1", _OPTION),
+    "e2ee-capitals": ("p2p.preference=disabled&e2ee=TRUE", _OPTION),
+    "location-name": ("location=Berlin", _OPTION),
+    "location-space": ("location=+", _OPTION),
+    "location-nul": ("location=203.0.113.7%00", _OPTION),
+    "location-zone": ("location=fe80%3A%3A1%25eth0", _OPTION),
+    "another-key": (f"api_key={SECOND_KEY}", NO_SERVER),
+    "empty-key": ("api_key=", NO_SERVER),
+    "unknown-field": ("colour=blue", INVALID),
+    "name-of-json": ("archive_mode=manual", INVALID),
+    "mode": ("media_mode=routed", _CREATED),
+    "mode-and-preference": ("p2p.preference=disabled&media_mode=routed&archiveMode=always", _CREATED),
+    "mode-and-archived": ("media_mode=routed&archiveMode=always", _CREATED),
+    "mode-relayed-and-archived": ("media_mode=relayed&archiveMode=always", _OPTION),
+    "preference-over-mode": ("p2p.preference=disabled&media_mode=relayed&archiveMode=always", _CREATED),
+    "preference-under-mode": ("p2p.preference=enabled&media_mode=routed&archiveMode=always", _OPTION),
+    "mode-unknown": ("media_mode=disabled", _OPTION),
+    "mode-empty": ("media_mode=", _OPTION),
+    "mode-unknown-beside-preference": ("p2p.preference=disabled&media_mode=p2p", _OPTION),
+    "name-in-capitals": ("ARCHIVEMODE=manual", INVALID),
+    "name-empty": ("=x", INVALID),
+    "twice": ("archiveMode=manual&archiveMode=manual", INVALID),
+    "twice-by-escape": ("e2ee=false&%65%32ee=true", INVALID),
+    "no-value": ("e2ee", INVALID),
+    "ampersand-behind": ("e2ee=false&", INVALID),
+    "ampersand-in-front": ("&e2ee=false", INVALID),
+    "two-ampersands": ("e2ee=false&&archiveMode=manual", INVALID),
+    "semicolon": ("e2ee=false;archiveMode=manual", _OPTION),
+    "not-utf-8": ("archiveName=%FF", INVALID),
+    "name-not-utf-8": ("%FF=x", INVALID),
+    "surrogate": ("archiveName=%ED%A0%80", INVALID),
+    "json": ('{"archiveMode":"manual"}', INVALID),
+    "line-break": ("e2ee=false\r\n", _OPTION),
+    "65-fields": ("&".join(["e2ee=false"] * 65), INVALID),
+    "exactly-16-KiB": ("archiveName=" + "x" * (MAX_BODY - 12), _OPTION),
+    "over-16-KiB": ("archiveName=" + "x" * (MAX_BODY - 11), TOO_LARGE),
+    "far-over-16-KiB": ("archiveName=" + "x" * 100_000, TOO_LARGE),
+}
+_TYPES: dict[str, tuple[Headers, tuple[int, str | None]]] = {
+    "charset": ((("Content-Type", "application/x-www-form-urlencoded; charset=UTF-8"),), _CREATED),
+    "capitals": ((("Content-Type", "Application/X-WWW-Form-URLEncoded"),), _CREATED),
+    # One SDK says so of its forms, too, once it has sent JSON.
+    "json": (JSON, _CREATED),
+    "none": ((), UNSUPPORTED),
+    "no-value": ((("Content-Type", ""),), UNSUPPORTED),
+    "text": ((("Content-Type", "text/plain"),), UNSUPPORTED),
+    "multipart": ((("Content-Type", "multipart/form-data; boundary=x"),), UNSUPPORTED),
+    "problem": ((("Content-Type", "application/problem+json"),), UNSUPPORTED),
+    "form-in-parameter": ((("Content-Type", "text/plain; x=application/x-www-form-urlencoded"),), UNSUPPORTED),
+    "two-in-one": ((("Content-Type", "application/x-www-form-urlencoded, text/plain"),), UNSUPPORTED),
+    "longer": ((("Content-Type", "application/x-www-form-urlencoded-too"),), UNSUPPORTED),
+}
+_XML, _ONLY_JSON = "application/xml", "application/json"
+_ACCEPTS: dict[str, tuple[Headers, str]] = {
+    "nothing": ((), _XML),
+    "empty": ((("Accept", ""),), _XML),
+    "anything": ((("Accept", "*/*"),), _XML),
+    "xml": ((("Accept", "application/xml"),), _XML),
+    "html": ((("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),), _XML),
+    "problem": ((("Accept", "application/problem+json"),), _XML),
+    "json": ((("Accept", "application/json"),), _ONLY_JSON),
+    "json-in-capitals": ((("Accept", "Application/JSON"),), _ONLY_JSON),
+    "json-among-others": ((("Accept", "text/plain, application/json;q=0.9, */*"),), _ONLY_JSON),
+    "json-in-a-second-line": ((("Accept", "text/plain"), ("Accept", "application/json")), _ONLY_JSON),
+}
+_CREATE_DT = "Fri Nov 20 15:00:00 UTC 2026"
+_SAID = {
+    _XML: f"</session_id><partner_id>{API_KEY}</partner_id><create_dt>{_CREATE_DT}</create_dt></Session></sessions>",
+    _ONLY_JSON: f'","project_id":"{API_KEY}","partner_id":"{API_KEY}","create_dt":"{_CREATE_DT}","media_server_url":',
+}
+
+
+def _forms() -> Iterator[Case]:
+    path, server = "/video/session/create", ((AUTH, SERVER),)
+    for name, (text, answer) in _FIELDS.items():
+        yield Case(f"form-{name}", "POST", path, *answer, (*server, *FORM), text.encode())
+        yield Case(f"form-chunks-{name}", "POST", path, *answer, (*server, *FORM), text.encode(), True)
+    yield Case("form-latin-1", "POST", path, *INVALID, (*server, *FORM), b"archiveName=\xe9")
+    yield Case("form-nul", "POST", path, *INVALID, (*server, *FORM), b"\x00")
+    yield Case("form-utf-16", "POST", path, *INVALID, (*server, *FORM), "e2ee=false".encode("utf-16"))
+    yield Case("form-empty", "POST", path, *_CREATED, (*server, *FORM), b"")
+    yield Case("form-none", "POST", path, *_CREATED, server)
+    yield Case("form-none-with-type", "POST", path, *_CREATED, (*server, *FORM))
+    yield Case("form-json-body", "POST", path, *INVALID, (*server, *JSON), b"{}")
+    for name, (headers, answer) in _TYPES.items():
+        yield Case(f"form-type-{name}", "POST", path, *answer, (*server, *headers), b"e2ee=false")
+    for name, (headers, media_type) in _ACCEPTS.items():
+        has = {"content-type": media_type}
+        for where in ("/video", ""):
+            yield Case(
+                f"form-accept-{name}-under{where or '-root'}",
+                "POST",
+                f"{where}/session/create",
+                *_CREATED,
+                (*server, *headers),
+                has=has,
+                says=_SAID[media_type],
+            )
+        yield Case(f"form-accept-{name}-nobody", "POST", path, *NO_SERVER, headers)
+    # Who is no server is not told what is wrong with the form.
+    yield Case("form-nobody-and-bad", "POST", path, *NO_SERVER, FORM, b"colour=blue")
+
+
+# -- what servers do in sessions -------------------------------------------------------------------
+
+
+def _sdk_acts() -> Iterator[Case]:
+    server = ((AUTH, SERVER),)
+    texts = {
+        "active-text": ({"active": "true"}, True),
+        "stopped-text": ({"active": "false"}, True),
+        "stopped-text-excluded": ({"active": "false", "excludedStreams": ["a"]}, True),
+        "both-names": ({"excludedStreams": ["a"], "excludedStreamIds": ["a"]}, False),
+        "own-name": ({"excluded_stream_ids": ["a"]}, False),
+    }
+    for route, granted, rows in (
+        ("signal", 204, _SIGNALS | {"connection-in-body": ({"connection_id": "c"}, False)}),
+        (f"connection/{CONNECTION}/signal", 204, _SIGNALS),
+        ("mute", 200, _mutes("excludedStreams", lenient=True) | _mutes("excludedStreamIds", lenient=True) | texts),
+        (f"stream/{STREAM}/mute", 200, {"empty": ({}, True), "any-member": ({"active": True}, False)}),
+    ):
+        for name, (value, taken) in rows.items():
+            answer = (granted, None) if taken else INVALID
+            body = json.dumps(value, ensure_ascii=False).encode()
+            yield Case(f"sdk-{route}-{name}", "POST", f"{ACTS}/{route}", *answer, (*server, *JSON), body)
+        for name, (headers, sent, (status, code)) in _bodies_of_any_route().items():
+            answer = (granted, None) if status == 201 else (status, code)
+            yield Case(f"sdk-{route}-body-{name}", "POST", f"{ACTS}/{route}", *answer, (*server, *headers), sent)
+    for name, (text, taken) in _PATH_IDS.items():
+        for route, method, granted in (
+            ("connection/{}", "DELETE", 204),
+            ("connection/{}/signal", "POST", 204),
+            ("stream/{}/mute", "POST", 200),
+        ):
+            answer = (granted, None) if taken else INVALID
+            yield Case(f"sdk-{route}-{name}", method, f"{ACTS}/{route.format(text)}", *answer, server)
+    said = {"ensure_ascii": False, "separators": (",", ":")}
+    for name, path, says in (
+        ("streams", "stream", json.dumps({"count": 2, "items": STREAMS}, **said)),
+        ("streams-again", "stream/", json.dumps({"count": 2, "items": STREAMS}, **said)),
+        ("stream", f"stream/{STREAM}", json.dumps(STREAMS[0], **said)),
+        ("stream-2", "stream/stream-2", json.dumps(STREAMS[1], **said)),
+    ):
+        yield Case(
+            f"sdk-{name}-listed",
+            "GET",
+            f"{ACTS}/{path}",
+            200,
+            None,
+            server,
+            has={"content-type": "application/json", "cache-control": "no-store"},
+            says=says,
+        )
+    yield Case("sdk-stream-not-there", "GET", f"{ACTS}/stream/stream-3", *NOT_FOUND, server)
+    yield Case("sdk-stream-of-no-id", "GET", f"{ACTS}/stream/%2E", *NOT_FOUND, server)
+    made_up = OPEN.replace("N6aXA1", "N6aXA2")
+    not_ours = (400, "invalid_session_id")
+    for name, api_key, session_id, answer in (
+        # A server is trusted: it may act in a session that another process keeps, or where people linger.
+        ("unknown-session", API_KEY, UNKNOWN, (200, None)),
+        ("ended-session", API_KEY, ENDED, (200, None)),
+        ("escaped", "%3123456", "%31" + OPEN[1:], (200, None)),
+        ("foreign-session", API_KEY, FOREIGN, not_ours),
+        ("made-up-session", API_KEY, made_up, not_ours),
+        ("garbage-session", API_KEY, "x", not_ours),
+        ("nul-session", API_KEY, "1_%00", not_ours),
+        ("long-session", API_KEY, "1_" + "x" * 300, not_ours),
+        ("another-project", SECOND_KEY, OPEN, NO_SERVER),
+        ("another-projects-session", SECOND_KEY, FOREIGN, NO_SERVER),
+        ("project-with-zero", f"0{API_KEY}", OPEN, NO_SERVER),
+        ("project-with-space", f"{API_KEY}%20", OPEN, NO_SERVER),
+    ):
+        acts = f"/video/v2/project/{api_key}/session/{session_id}"
+        yield Case(f"sdk-mute-in-{name}", "POST", f"{acts}/mute", *answer, server)
+        yield Case(f"sdk-streams-of-{name}", "GET", f"{acts}/stream", *answer, server)
+        yield Case(f"sdk-streams-of-{name}-nobody", "GET", f"{acts}/stream", *NO_SERVER)
+    # Policies vote on what a server does, too; they see no request from outside.
+    denied = (403, "policy_denied")
+    for word, answer in {"shut": denied, "narrow": denied, "broken": FAULT, "other": (204, None)}.items():
+        yield Case(f"sdk-vote-{word}", "DELETE", f"{ACTS}/connection/{word}", *answer, server, kit="voting")
+        body = json.dumps({"type": word}).encode()
+        yield Case(f"sdk-signal-vote-{word}", "POST", f"{ACTS}/signal", *answer, (*server, *JSON), body, kit="voting")
+    yield Case("sdk-vote-less", "DELETE", f"{ACTS}/connection/less", *denied, server, kit="voting")
+    yield Case("sdk-signal-vote-less", "POST", f"{ACTS}/connection/less/signal", 204, None, server, kit="voting")
+
+
+# -- several projects, and an application ------------------------------------------------------------
+
+
+def _projects() -> Iterator[Case]:
+    first, second = server_jwt(), server_jwt(iss=SECOND_KEY, secret=SECOND_SECRET)
+    acts = "/video/v2/project/{}/session/{}/stream"
+    create = "/video/session/create"
+    for name, headers, answer, owner in (
+        ("first", ((AUTH, first),), _CREATED, API_KEY),
+        ("second", ((AUTH, second),), _CREATED, SECOND_KEY),
+        ("firsts-secret", ((AUTH, server_jwt(iss=SECOND_KEY)),), NO_SERVER, ""),
+        ("seconds-secret", ((AUTH, server_jwt(secret=SECOND_SECRET)),), NO_SERVER, ""),
+        ("unknown", ((AUTH, server_jwt(iss="111111")),), NO_SERVER, ""),
+        ("both", ((AUTH, first), (AUTH, second)), NO_SERVER, ""),
+    ):
+        says = f"<partner_id>{owner}</partner_id>" if owner else ""
+        yield Case(f"two-create-{name}", "POST", create, *answer, headers, kit="two", says=says)
+        accept = (*headers, ("Accept", "application/json"))
+        says = f'"partner_id":"{owner}"' if owner else ""
+        yield Case(f"two-create-{name}-json", "POST", create, *answer, accept, kit="two", says=says)
+        for api_key, session_id in (
+            (API_KEY, OPEN),
+            (SECOND_KEY, OF_SECOND),
+            (API_KEY, OF_SECOND),
+            (SECOND_KEY, OPEN),
+        ):
+            fits = owner == api_key and (session_id == OF_SECOND) == (owner == SECOND_KEY)
+            whose = "own" if session_id == OPEN else "seconds"
+            yield Case(
+                f"two-streams-{name}-at-{api_key}-of-{whose}",
+                "GET",
+                acts.format(api_key, session_id),
+                *((200, None) if fits else NO_SERVER),
+                headers,
+                kit="two",
+            )
+    for named, answer in ((SECOND_KEY, _CREATED), (API_KEY, NO_SERVER)):
+        body = f"api_key={named}".encode()
+        yield Case(f"two-api-key-{named}", "POST", create, *answer, ((AUTH, second), *FORM), body, kit="two")
+    yield Case(
+        "two-foreign", "GET", acts.format(SECOND_KEY, FOREIGN), 400, "invalid_session_id", ((AUTH, second),), kit="two"
+    )
+    mine = _SECOND_KIT.generate_token(OF_SECOND, "moderator")
+    crossed = forged(iss=SECOND_KEY, secret=SECOND_SECRET)
+    for name, text, session_id, answer in (
+        ("second", mine, OF_SECOND, (204, None)),
+        ("first", GOOD, OPEN, (204, None)),
+        ("second-in-first", mine, OPEN, (403, "wrong_session")),
+        ("first-in-second", GOOD, OF_SECOND, (403, "wrong_session")),
+        ("crossed", crossed, OPEN, WRONG_CLAIM),
+    ):
+        path = f"/video/sessions/{session_id}/mute"
+        yield Case(f"two-act-{name}", "POST", path, *answer, bearer(text), kit="two")
+
+
+_SECOND_KIT = Rolecall(SECOND_KEY, SECOND_SECRET, clock=lambda: NOW, entry_points=False)
+_OTHER_KEY = rsa.generate_private_key(65537, 2048)
+_PUBLIC_PEM = (
+    load_pem_private_key(private_key().encode(), None)
+    .public_key()
+    .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+)
+
+
+def _hs256_by_public_key() -> str:
+    """Signed with what everybody may know, as if that were a secret."""
+    claims = {"application_id": APPLICATION, "iat": int(NOW), "exp": int(NOW) + 300}
+    parts = [base64.urlsafe_b64encode(part).rstrip(b"=") for part in (_HS256, _payload(**claims))]
+    signature = hmac.digest(_PUBLIC_PEM, b".".join(parts), hashlib.sha256)
+    return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
+
+
+def _applications() -> Iterator[Case]:
+    good = application_jwt()
+    client = application_jwt(
+        session_id=OF_APPLICATION, role="moderator", scope="session.connect", sub="video", jti="a-token-id"
+    )
+    credentials: dict[str, tuple[Headers, bool]] = {
+        "good": (bearer(good), True),
+        "scheme-in-small-letters": ((("Authorization", f"bearer {good}"),), True),
+        "further-claims": (bearer(application_jwt(nonce=0.25)), True),
+        "users-sub": (bearer(application_jwt(sub="video")), False),
+        "users-subject": (bearer(application_jwt(subject="video")), False),
+        "users-acl": (bearer(application_jwt(acl={"paths": {"/**": {}}})), False),
+        "for-somebody-else": (bearer(application_jwt(aud="https://api.example")), False),
+        "without-typ": (bearer(jwt.encode(_claims_of(good), private_key(), "RS256", headers={"typ": None})), True),
+        "expired-within-leeway": (bearer(application_jwt(iat=_later(-300), exp=_later(-9))), True),
+        "expired": (bearer(application_jwt(iat=_later(-300), exp=_later(-10))), False),
+        "from-the-future": (bearer(application_jwt(iat=_later(11))), False),
+        "too-long-a-life": (bearer(application_jwt(exp=_later(86_401))), False),
+        "no-exp": (bearer(application_jwt(drop=("exp",))), False),
+        "another-application": (bearer(application_jwt(application_id=APPLICATION.replace("7", "8", 1))), False),
+        "application-in-capitals": (bearer(application_jwt(application_id=APPLICATION.upper())), False),
+        "no-application": (bearer(application_jwt(drop=("application_id",))), False),
+        "another-key": (bearer(application_jwt(key=_OTHER_KEY)), False),
+        "public-key-as-secret": (bearer(_hs256_by_public_key()), False),
+        "alg-none": (bearer(jwt.encode(_claims_of(good), None, "none")), False),
+        "alg-rs512": (bearer(jwt.encode(_claims_of(good), private_key(), "RS512")), False),
+        "cut": (bearer(good[:-2]), False),
+        "garbage": (bearer("x"), False),
+        "over-long": (bearer("x" * 8193), False),
+        "clients-token": (bearer(client), False),
+        "clients-projects-token": (bearer(GOOD), False),
+        "projects-credential-as-bearer": (bearer(SERVER), False),
+        "in-the-projects-header": (((AUTH, good),), False),
+        "in-both-headers": (((AUTH, SERVER), *bearer(good)), False),
+        "doubled": (bearer(good) * 2, False),
+        "basic": ((("Authorization", f"Basic {good}"),), False),
+        "none": ((), False),
+    }
+    create, acts = "/video/session/create", f"/video/v2/project/{APPLICATION}/session"
+    for kit, session_id in (("application", OPEN), ("application-alone", OF_APPLICATION)):
+        for name, (headers, taken) in credentials.items():
+            answer = (200, None) if taken else NO_SERVER
+            says = f"<partner_id>{APPLICATION}</partner_id>" if taken else ""
+            yield Case(f"{kit}-create-{name}", "POST", create, *answer, headers, kit=kit, says=says)
+            yield Case(f"{kit}-streams-{name}", "GET", f"{acts}/{session_id}/stream", *answer, headers, kit=kit)
+        once = bearer(application_jwt(jti="7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"))
+        yield Case(f"{kit}-once", "POST", create, *_CREATED, once, kit=kit, once=True)
+        yield Case(f"{kit}-malformed", "GET", f"{acts}/x/stream", 400, "invalid_session_id", bearer(good), kit=kit)
+        by_key = f"/video/v2/project/{API_KEY}/session/{session_id}/stream"
+        yield Case(f"{kit}-by-the-projects-key", "GET", by_key, *NO_SERVER, bearer(good), kit=kit)
+        form = f"api_key={APPLICATION}".encode()
+        yield Case(f"{kit}-named-once-more", "POST", create, *_CREATED, (*bearer(good), *FORM), form, kit=kit)
+    # Beside its application a project keeps its own way in; an application alone has none.
+    by_project = f"{ACTS}/stream"
+    header = ((AUTH, SERVER),)
+    yield Case("application-by-project", "GET", by_project, 200, None, header, kit="application")
+    yield Case("application-by-project-create", "POST", create, *_CREATED, header, kit="application")
+    yield Case("application-alone-by-project", "POST", create, *NO_SERVER, header, kit="application-alone")
+    on_application = f"{acts}/{OPEN}/stream"
+    yield Case("application-path-by-project", "GET", on_application, *NO_SERVER, header, kit="application")
+    act = f"/video/sessions/{OF_APPLICATION}/mute"
+    yield Case("application-alone-act", "POST", act, 204, None, bearer(client), kit="application-alone")
+    yield Case("application-alone-act-by-server", "POST", act, *WRONG_KIND, bearer(good), kit="application-alone")
+
+
+def _claims_of(text: str) -> dict[str, Any]:
+    return jwt.decode(text, options={"verify_signature": False})
+
+
 CASES = tuple(
     case
-    for rows in (_guarded, _guarded_by_policy, _methods, _ids, _bodies, _cookies, _queries, _origins)
+    for rows in (
+        _guarded,
+        _guarded_by_policy,
+        _methods,
+        _ids,
+        _bodies,
+        _cookies,
+        _queries,
+        _origins,
+        _acts,
+        _services,
+        _server_credentials,
+        _forms,
+        _sdk_acts,
+        _projects,
+        _applications,
+    )
     for case in rows()
 )

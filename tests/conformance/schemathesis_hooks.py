@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
 from urllib.request import urlopen
 
 import schemathesis
@@ -14,3 +15,10 @@ def after_call(context, case, response):
     if response.request.method == "DELETE" and response.status_code == 204 and not in_sequence:
         with urlopen(case.operation.base_url.removesuffix("/video") + "/-/reset") as answer:
             assert answer.status == 200
+
+
+@schemathesis.hook
+def filter_case(context, case):
+    # Starlette's Mount matches no path with a line break: what is answered then is the app's own, and no business of
+    # the description.
+    return not any("\n" in unquote(str(value)) for value in (case.path_parameters or {}).values())

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import json
 import re
+import xml.etree.ElementTree as ET
 
 import pytest
 
+import rolecall_wsgi
 from rolecall.http.endpoints import ROUTES
 
 from . import apps
 from .driving import ADAPTERS, Answer, without_chance
-from .requests_table import CASES, KIT_ROUTES, Case, bearer, token
+from .requests_table import (
+    AUTH,
+    CASES,
+    CONNECTION,
+    KIT_ROUTES,
+    ROOT_ROUTES,
+    SERVER,
+    STREAM,
+    Case,
+    application_jwt,
+    bearer,
+    server_jwt,
+    token,
+)
 
 
 def unmounted(answer: Answer, case: Case, adapter: str) -> Answer:
@@ -41,6 +56,8 @@ def check(case: Case, answer: Answer) -> None:
     assert (answer.status, problem.get("code")) == (case.status, None if case.method == "HEAD" else case.code)
     for name, value in case.has.items():
         assert answer.header(name) == value, name
+    if case.says:
+        assert problem["detail"] == case.says if problem else case.says in body.decode()
     assert (media_type == "application/problem+json") == (case.code is not None)
     assert problem.get("status", case.status) == case.status
     assert answer.header("www-authenticate") == challenge(case, problem)
@@ -93,14 +110,19 @@ def challenge(case: Case, problem: dict) -> str | None:
 
 
 def test_the_table_has_every_method_of_every_route_of_the_kit():
-    paths = {f"/video{route.path}".replace("{session_id}", apps.OPEN): route for route in ROUTES}
+    params = {"session_id": apps.OPEN, "api_key": apps.API_KEY, "connection_id": CONNECTION, "stream_id": STREAM}
+    paths = {f"/video{route.path.format(**params)}": route for route in ROUTES}
+    at_root = {route.path.format(**params): route for route in rolecall_wsgi.SDK_ROUTES}
     asked = {(case.method, case.target) for case in CASES if case.kit == "plain"}
-    assert {(method, path) for path, route in paths.items() for method in route.methods} <= asked
-    assert {route.path for route in KIT_ROUTES} == set(paths)
+    assert {(method, path) for path, route in (paths | at_root).items() for method in route.methods} <= asked
+    assert {route.path: route.allow for route in KIT_ROUTES} == {
+        path: ", ".join(route.methods) for path, route in paths.items()
+    }
+    assert {route.path for route in ROOT_ROUTES} == set(at_root)
 
 
 def test_every_operation_of_the_kit_is_granted_and_refused_by_some_row():
-    for route in KIT_ROUTES:
+    for route in KIT_ROUTES + ROOT_ROUTES:
         for method, status in route.granted.items():
             rows = [case for case in CASES if (case.method, case.target) == (method, route.path)]
             assert status in {case.status for case in rows}, (method, route.path)
@@ -112,6 +134,94 @@ def test_the_table_is_as_long_as_is_said(record_testsuite_property):
     assert len({case.name for case in CASES}) == len(CASES) >= 2_000
     record_testsuite_property("cases", len(CASES))
     record_testsuite_property("adapters", len(ADAPTERS))
+
+
+# -- what SDKs find in an answer, and a credential that comes twice ---------------------------------
+
+CREATE = Case("", "POST", "/video/session/create", 200, headers=((AUTH, SERVER),))
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_json_for_sdks_is_a_list_of_the_session(ask, adapter):
+    answer = ask(adapter, CREATE._replace(headers=(*CREATE.headers, ("Accept", "application/json"))))
+    (session,) = json.loads(answer.body)
+    session_id = session.pop("session_id")
+    assert session == {
+        "project_id": apps.API_KEY,
+        "partner_id": apps.API_KEY,
+        "create_dt": "Fri Nov 20 15:00:00 UTC 2026",
+        "media_server_url": "",
+    }
+    read = Case("", "GET", f"/video/sessions/{session_id}", 200, headers=bearer(token(session_id=session_id)))
+    assert json.loads(ask(adapter, read).body)["session_id"] == session_id
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_xml_for_sdks_has_the_session(ask, adapter):
+    root = ET.fromstring(ask(adapter, CREATE).body)
+    assert [one.tag for one in root.iter()] == ["sessions", "Session", "session_id", "partner_id", "create_dt"]
+    found = {one.tag: one.text for one in root.iterfind("Session/*")}
+    assert (found["partner_id"], found["create_dt"]) == (apps.API_KEY, "Fri Nov 20 15:00:00 UTC 2026")
+    read = Case(
+        "", "GET", f"/video/sessions/{found['session_id']}", 200, headers=bearer(token(session_id=found["session_id"]))
+    )
+    assert json.loads(ask(adapter, read).body)["session_id"] == found["session_id"]
+
+
+#: Properties of a session, as a form asks for them, and as they are read.
+FORMS = {
+    "": {"media_mode": "relayed", "archive_mode": "manual", "e2ee": False, "location": None},
+    "p2p.preference=enabled": {"media_mode": "relayed"},
+    "p2p.preference=disabled": {"media_mode": "routed"},
+    "p2p.preference=disabled&archiveMode=always": {"media_mode": "routed", "archive_mode": "always"},
+    "location=203.0.113.7": {"location": "203.0.113.7"},
+    "location=": {"location": None},
+    "p2p.preference=disabled&e2ee=True": {"e2ee": True},
+    "p2p.preference=disabled&e2ee=true": {"e2ee": True},
+    "e2ee=False": {"e2ee": False},
+    "media_mode=routed": {"media_mode": "routed"},
+    "media_mode=relayed": {"media_mode": "relayed"},
+    "media_mode=routed&p2p.preference=enabled": {"media_mode": "relayed"},
+    "p2p.preference=disabled&media_mode=relayed": {"media_mode": "routed"},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_session_is_what_the_form_asks_for(ask, form):
+    headers = (*CREATE.headers, ("Accept", "application/json"), ("Content-Type", "application/x-www-form-urlencoded"))
+    (created,) = json.loads(ask("flask", CREATE._replace(headers=headers, body=form.encode())).body)
+    session_id = created["session_id"]
+    read = Case("", "GET", f"/video/sessions/{session_id}", 200, headers=bearer(token(session_id=session_id)))
+    session = json.loads(ask("flask", read).body)
+    assert session | FORMS[form] == session
+
+
+#: Credentials that are taken once: the kit that takes them, and two that have the same ``jti``.
+ONCE = {
+    "a project's": ("plain", ((AUTH, server_jwt(jti="j")),), ((AUTH, server_jwt(jti="j", iat=int(apps.NOW) - 1)),)),
+    "an application's": ("application", bearer(application_jwt(jti="j")), bearer(application_jwt(jti="j", nonce=1))),
+}
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize(("kit", "headers", "others"), ONCE.values(), ids=ONCE)
+def test_a_credential_that_comes_again_is_refused(ask, adapter, kit, headers, others):
+    create = CREATE._replace(kit=kit, headers=headers)
+    first, again, other = ask(adapter, create), ask(adapter, create), ask(adapter, create._replace(headers=others))
+    at_root = ask(adapter, create._replace(target="/session/create", once=True))
+    assert [one.status for one in (first, again, other, at_root)] == [200, 403, 403, 403]
+    assert {json.loads(one.body)["code"] for one in (again, other, at_root)} == {"invalid_server_credential"}
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_two_projects_may_name_their_credentials_alike(ask, adapter):
+    second = server_jwt(iss=apps.SECOND_KEY, secret=apps.SECOND_SECRET, jti="j")
+    create = CREATE._replace(kit="two")
+    answers = [
+        ask(adapter, create._replace(headers=((AUTH, text),), once=text == second))
+        for text in (server_jwt(jti="j"), second)
+    ]
+    assert [one.status for one in answers] == [200, 200]
 
 
 # -- what the frameworks' own routers decide -----------------------------------------------------------
@@ -142,6 +252,15 @@ ODD = (
     ("GET", "/inside/open/below"),
     ("GET", "/me/"),
     ("GET", "/me%00"),
+    ("DELETE", f"/video/sessions/{apps.OPEN}/connections/..%2Fx"),
+    ("POST", f"/video/sessions/{apps.OPEN}/mute%0A"),
+    ("POST", f"/video/sessions/{apps.OTHER}/../{apps.OPEN}/mute"),
+    ("POST", f"/video/sessions/{apps.OPEN}/streams/../mute"),
+    ("POST", "//session/create"),
+    ("POST", "/session/create%0A"),
+    ("POST", "/session/create/"),
+    ("POST", f"/v2//project/{apps.API_KEY}/session/{apps.OPEN}/mute"),
+    ("GET", f"/video/v2/project/{apps.API_KEY}/session/{apps.OPEN}/stream/..%2Fstream"),
     *(
         (method, path)
         for method in ("OPTIONS", "TRACE", "PROPFIND", "ROLECALL", "get")
@@ -181,11 +300,27 @@ NO_ROUTES = (
     "/video/openapi_json",
     "/videos/sessions",
     "/sessions",
+    "/session",
+    "/session/",
+    "/Session/create",
+    "/video/session/create/",
+    "/video/session/create/x",
+    f"/video/sessions/{apps.OPEN}/connections",
+    f"/video/sessions/{apps.OPEN}/connections/",
+    f"/video/sessions/{apps.OPEN}/connections/a/b",
+    f"/video/sessions/{apps.OPEN}/streams/",
+    f"/video/sessions/{apps.OPEN}/streams/a/unmute",
+    f"/video/sessions/{apps.OPEN}/mute/",
+    f"/sessions/{apps.OPEN}/mute",
+    f"/v2/project/{apps.API_KEY}",
+    f"/v2/project/{apps.API_KEY}/session/{apps.OPEN}",
+    f"/v2/project//session/{apps.OPEN}/mute",
+    f"/video/v2/project/{apps.API_KEY}/session/{apps.OPEN}/archive",
 )
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 @pytest.mark.parametrize("target", NO_ROUTES, ids=[path.replace(apps.OPEN, "ID") for path in NO_ROUTES])
 def test_what_is_none_of_the_routes_is_found_nowhere(ask, target, method):
-    case = Case("", method, target, 404, headers=bearer(token()))
+    case = Case("", method, target, 404, headers=(*bearer(token()), (AUTH, SERVER)))
     assert {adapter: ask(adapter, case).status for adapter in ADAPTERS} == dict.fromkeys(ADAPTERS, 404)

@@ -11,7 +11,7 @@ import pytest
 
 from .apps import COOKIE, OPEN, QUERY
 from .conftest import COMMANDS, Server
-from .requests_table import token
+from .requests_table import ACTS, SERVER, token
 
 GOOD = token().encode()
 ROOM = f"/rooms/{OPEN}/moderate".encode()
@@ -121,6 +121,39 @@ CREDENTIALS = {
             host=b"cookie.example",
         )
     ),
+}
+
+#: Where a project's servers act, and the credential with which they do.
+LIST, SIGNAL = f"{ACTS}/stream".encode(), f"{ACTS}/signal".encode()
+AUTH = b"X-OPENTOK-AUTH: " + SERVER.encode()
+SERVERS_TRAILERS = ("uvicorn", 204, TRAILERS[2])
+
+SERVERS = {
+    "none": Row(get(path=LIST), {403}),
+    "doubled": Row(get(AUTH, AUTH, path=LIST), {403}),
+    "doubled-in-two-cases": Row(get(AUTH, AUTH.lower(), path=LIST), {403}),
+    "doubled-bad-then-good": Row(get(b"X-OPENTOK-AUTH: x", AUTH, path=LIST), {403}),
+    "folded-within": Row(get(AUTH[:80] + b"\r\n " + AUTH[80:], path=LIST), {403}),
+    "folded-into-another-header": Row(get(b"X-Note: a\r\n " + AUTH, path=LIST), {403}),
+    "underscores": Row(get(b"X_OPENTOK_AUTH: " + SERVER.encode(), path=LIST), {403}),
+    "underscore-behind": Row(get(AUTH.replace(b": ", b"_: "), path=LIST), {403}),
+    "cgi-name": Row(get(b"HTTP_" + AUTH, path=LIST), {403}),
+    "space-before-colon": Row(get(AUTH.replace(b": ", b" : "), path=LIST), {403}),
+    "nul-behind-value": Row(get(AUTH + b"\x00", path=LIST), {403}),
+    "latin-1": Row(get(AUTH + b"\xe9", path=LIST), {403}),
+    "9-KB": Row(get(b"X-OPENTOK-AUTH: " + b"x" * 9_000, path=LIST), {403}),
+    "9-KB-behind-a-good-one": Row(get(AUTH + b"x" * 9_000, path=LIST), {403}),
+    "a-thousand": Row(get(*[b"X-OPENTOK-AUTH: x"] * 1_000, path=LIST), {403}),
+    "in-the-query": Row(get(path=LIST + b"?X-OPENTOK-AUTH=" + SERVER.encode()), {403}),
+    "in-a-trailer": Row(
+        post(CHUNKED, body=b"2\r\n{}\r\n0\r\n" + AUTH + b"\r\n\r\n", path=SIGNAL), {403}, but=SERVERS_TRAILERS
+    ),
+    "in-a-chunk-extension": Row(post(CHUNKED, body=b"2;" + AUTH + b"\r\n{}\r\n0\r\n\r\n", path=SIGNAL), {403}),
+    "another-key-in-the-path": Row(get(AUTH, path=LIST.replace(b"/123456/", b"/654321/")), {403}),
+    "dots-in-the-path": Row(get(AUTH, path=LIST.replace(b"/123456/", b"/654321/../123456/")), {403, 404}),
+    "cut-body": Row(post(AUTH, b"Content-Length: 100", body=b'{"data":', path=SIGNAL), shut=True),
+    "cut-chunk": Row(post(AUTH, CHUNKED, body=b"64\r\n{}", path=SIGNAL), shut=True),
+    "body-longer-than-its-length": Row(post(AUTH, b"Content-Length: 5", body=b'{"data":"x"}', path=SIGNAL)),
 }
 
 BODIES = {
@@ -254,6 +287,7 @@ ROWS = {
     f"{kind}-{name}": row
     for kind, rows in {
         "credential": CREDENTIALS,
+        "server": SERVERS,
         "body": BODIES,
         "smuggled": SMUGGLED,
         "request-line": REQUEST_LINES,

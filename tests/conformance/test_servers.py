@@ -11,7 +11,7 @@ import pytest
 from .apps import MOUNTED
 from .conftest import COMMANDS
 from .driving import without_chance
-from .requests_table import CASES, KIT_ROUTES, Case
+from .requests_table import AUTH, CASES, KIT_ROUTES, ROOT_ROUTES, Case, application_jwt, bearer, server_jwt
 
 
 class Difference(NamedTuple):
@@ -36,12 +36,19 @@ def _has_two_types(case: Case) -> bool:
     return sum(name == "Content-Type" for name, _ in case.headers) > 1
 
 
+def _has_two_credentials(case: Case) -> bool:
+    return len([value for name, value in case.headers if name == AUTH and value]) > 1
+
+
 DIFFERENCES = (
     Difference("gunicorn", _has_long_line, 431, None, "it takes header lines of at most 8,190 bytes"),
     Difference("gunicorn", lambda case: len(case.target) > 4094, 414, None, "it takes request lines of at most 4,094"),
     Difference("gunicorn", _has_two_types, 400, None, "it takes one Content-Type"),
     Difference(
         "waitress", _has_two_types, 415, "unsupported_media_type", "it joins them by ', ', and the detail shows them"
+    ),
+    Difference(
+        "waitress", _has_two_credentials, 403, "invalid_server_credential", "it joins them by ', ': the detail tells"
     ),
     Difference(
         "waitress",
@@ -76,12 +83,13 @@ def test_every_server_sends_what_the_adapters_answer(servers, ask, case):
     assert answers == dict.fromkeys(answers, expected)
 
 
+WHO = ("somebody", "nobody")
 #: Each of the kit's routes with each method, once more under the prefix.
 MOUNTED_CASES = [
     case
     for case in CASES
     if case.kit == "plain"
-    and case.name in {f"{route.name}-{case.method}-{who}" for route in KIT_ROUTES for who in ("moderator", "nobody")}
+    and case.name in {f"{route.name}-{case.method}-{who}" for route in KIT_ROUTES + ROOT_ROUTES for who in WHO}
 ]
 
 
@@ -92,6 +100,18 @@ def test_every_server_sends_it_under_a_prefix_too(servers, ask, case):
     answers = {server.name: without_chance(server.ask(case, MOUNTED)) for server in asked}
     assert answers == dict.fromkeys(answers, expected)
     assert len(answers) >= 5
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    ("kit", "headers"),
+    [("plain", ((AUTH, server_jwt(jti="j")),)), ("application", bearer(application_jwt(jti="j")))],
+    ids=["a project's", "an application's"],
+)
+def test_every_server_takes_a_credential_once(servers, name, kit, headers):
+    create = Case("", "POST", "/video/session/create", 200, headers=headers, kit=kit)
+    answers = [servers[name].ask(create), servers[name].ask(create._replace(once=True))]
+    assert [answer.status for answer in answers] == [200, 403]
 
 
 def test_few_answers_are_a_servers_own(record_testsuite_property):
