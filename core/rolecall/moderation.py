@@ -9,12 +9,13 @@ from typing import Any, ClassVar, Final, Protocol
 
 from .errors import InvalidRequest, InvalidSessionId, shown
 from .roles import Capability
+from .strict_json import MAX_MEMBERS
 
 #: The limits of a signal that OpenTok names, in bytes of UTF-8.
 MAX_SIGNAL_TYPE: Final = 128
 MAX_SIGNAL_DATA: Final = 8192
-#: The most streams that are left out when all others are muted.
-MAX_EXCLUDED: Final = 256
+#: The most streams that are left out when all others are muted: as many as a strict JSON array holds.
+MAX_EXCLUDED: Final = MAX_MEMBERS
 
 # Nothing that would mean something in a path: sessions, connections and streams are named by base64url or UUIDs.
 _ID: Final = re.compile(r"(?!\.+\Z)[0-9A-Za-z_.~=+-]{1,255}")

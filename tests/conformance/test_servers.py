@@ -36,19 +36,12 @@ def _has_two_types(case: Case) -> bool:
     return sum(name == "Content-Type" for name, _ in case.headers) > 1
 
 
-def _has_two_credentials(case: Case) -> bool:
-    return len([value for name, value in case.headers if name == AUTH and value]) > 1
-
-
 DIFFERENCES = (
     Difference("gunicorn", _has_long_line, 431, None, "it takes header lines of at most 8,190 bytes"),
     Difference("gunicorn", lambda case: len(case.target) > 4094, 414, None, "it takes request lines of at most 4,094"),
     Difference("gunicorn", _has_two_types, 400, None, "it takes one Content-Type"),
     Difference(
         "waitress", _has_two_types, 415, "unsupported_media_type", "it joins them by ', ', and the detail shows them"
-    ),
-    Difference(
-        "waitress", _has_two_credentials, 403, "invalid_server_credential", "it joins them by ', ': the detail tells"
     ),
     Difference(
         "waitress",

@@ -5,9 +5,17 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..engine import Call, Engine
-from ..moderation import MAX_SIGNAL_DATA, MAX_SIGNAL_TYPE, ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal
+from ..moderation import (
+    MAX_EXCLUDED,
+    MAX_SIGNAL_DATA,
+    MAX_SIGNAL_TYPE,
+    ForceDisconnect,
+    ListStreams,
+    MuteAll,
+    MuteStream,
+    Signal,
+)
 from ..roles import Capability, Requirement
-from ..strict_json import MAX_MEMBERS
 from ..tokens import Grant
 from .answers import done, json_answer
 from .bodies import members
@@ -37,7 +45,7 @@ SIGNAL: Final[dict[str, Schema]] = {
     },
 }
 #: The streams that are left out when all others are muted.
-EXCLUDED: Final = {"type": "array", "items": ID, "maxItems": MAX_MEMBERS, "description": "streams that are not muted"}
+EXCLUDED: Final = {"type": "array", "items": ID, "maxItems": MAX_EXCLUDED, "description": "streams that are not muted"}
 _SIGNAL_BODY: Final[dict[str, Schema]] = {
     **SIGNAL,
     "connection_id": {

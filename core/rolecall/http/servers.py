@@ -85,6 +85,8 @@ class ServerCredentials:
         :raises InvalidServerCredential: says why there is none that is good.
         """
         in_header, bearer = headers.get(_HEADER), _bearer(headers)
+        if in_header is not None and "," in in_header:  # so servers join a header that comes twice
+            raise InvalidServerCredential(f"the request has {HEADER} more than once; send one")
         if in_header is not None and bearer is not None:
             raise InvalidServerCredential(f"the request has a credential in {HEADER} and a bearer's; send one of them")
         if in_header is not None and self._projects:
