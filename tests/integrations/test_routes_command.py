@@ -37,6 +37,7 @@ from rolecall.cli.commands import rolecall
 from rolecall.errors import ConfigurationError
 from rolecall.http.listing import Access, GuardedRoute
 from rolecall.http.marks import public
+from rolecall.http.sdk import SDK_ROUTES
 from rolecall_starlette.fastapi import RoleRequired
 
 PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
@@ -403,7 +404,8 @@ def methods_of(line: GuardedRoute) -> list[str]:
 def is_kept_out(line: GuardedRoute) -> bool:
     """Whether a line says that a request without a token is answered with 401."""
     if line.access is Access.KIT:
-        return line.requires != "the kit's own (public)"
+        # A server without its credential is answered with 403, as the SDKs expect it.
+        return line.requires not in ("the kit's own (public)", "the kit's own (server)")
     return line.access is Access.GUARDED
 
 
@@ -493,12 +495,20 @@ def test_what_a_flask_app_requires(kit):
 
 def test_the_kit_s_own_routes_are_listed_once_with_what_each_requires(kit):
     own = [line for line in apps.routes_of(flask_app(kit)) if line.access is Access.KIT]
-    assert {f"{','.join(line.methods)} {line.path}": line.requires for line in own if "session" in line.path} == {
+    at = "/video/sessions/{session_id}"
+    assert {f"{','.join(line.methods)} {line.path}": line.requires for line in own if "/sessions" in line.path} == {
         "POST /video/sessions": "the kit's own (policy)",
-        "GET /video/sessions/{session_id}": "the kit's own (token)",
-        "DELETE /video/sessions/{session_id}": "the kit's own (role:moderator)",
-        "POST /video/sessions/{session_id}/tokens": "the kit's own (policy)",
-    } | {f"{','.join(line.methods)} {line.path}": line.requires for line in own if "/session/" in line.path}
+        f"GET {at}": "the kit's own (token)",
+        f"DELETE {at}": "the kit's own (role:moderator)",
+        f"POST {at}/tokens": "the kit's own (policy)",
+        f"POST {at}/signal": "the kit's own (capability:signal)",
+        f"DELETE {at}/connections/{{connection_id}}": "the kit's own (capability:force_disconnect)",
+        f"GET {at}/streams": "the kit's own (capability:force_unpublish)",
+        f"POST {at}/streams/{{stream_id}}/mute": "the kit's own (capability:force_unpublish)",
+        f"POST {at}/mute": "the kit's own (capability:force_unpublish)",
+    }
+    servers = {f"/video{route.path}" for route in SDK_ROUTES}
+    assert {line.path for line in own if line.requires == "the kit's own (server)"} == servers
 
 
 def test_a_whole_flask_app_guards_its_static_files_and_spares_the_kit_s_routes(kit):
