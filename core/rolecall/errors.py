@@ -7,6 +7,7 @@ No message ever holds a token or a secret.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import ClassVar, TypeVar
 
 _Error = TypeVar("_Error", bound="RolecallError")
@@ -344,6 +345,8 @@ def shown(value: object, limit: int = 24) -> str:
         return ascii(value) if len(value) <= limit else ascii(value[:limit]) + "…"
     if isinstance(value, bool | int | float | None):
         return repr(value) if not isinstance(value, int) or abs(value) < 10**24 else "a huge int"
+    if isinstance(value, MappingProxyType):
+        return "an object"  # of JSON, as it was read
     return f"a value of type {type(value).__name__}"
 
 

@@ -53,9 +53,10 @@ class Signal:
         """The connection that it is for, if it is for one."""
         return self.connection_id
 
-    def carry_out(self, service: MediaService) -> object:
-        """Have ``service`` do it."""
-        return service.signal(self.session_id, self.type, self.data, self.connection_id)
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What the service's method is called with."""
+        return (self.session_id, self.type, self.data, self.connection_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,10 @@ class ForceDisconnect:
         """The connection."""
         return self.connection_id
 
-    def carry_out(self, service: MediaService) -> object:
-        """Have ``service`` do it."""
-        return service.force_disconnect(self.session_id, self.connection_id)
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What the service's method is called with."""
+        return (self.session_id, self.connection_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +109,10 @@ class MuteStream:
         """The stream."""
         return self.stream_id
 
-    def carry_out(self, service: MediaService) -> object:
-        """Have ``service`` do it."""
-        return service.mute_stream(self.session_id, self.stream_id)
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What the service's method is called with."""
+        return (self.session_id, self.stream_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +140,10 @@ class MuteAll:
         if self.excluded_stream_ids and not self.active:
             raise InvalidRequest("excluded_stream_ids goes with active=True: when muting stops, it stops for all")
 
-    def carry_out(self, service: MediaService) -> object:
-        """Have ``service`` do it."""
-        return service.mute_all(self.session_id, self.active, self.excluded_stream_ids)
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What the service's method is called with."""
+        return (self.session_id, self.active, self.excluded_stream_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +162,10 @@ class ListStreams:
     def __post_init__(self) -> None:
         check_id("session_id", self.session_id)
 
-    def carry_out(self, service: MediaService) -> object:
-        """Have ``service`` do it."""
-        return service.list_streams(self.session_id)
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What the service's method is called with."""
+        return (self.session_id,)
 
 
 Act = Signal | ForceDisconnect | MuteStream | MuteAll | ListStreams

@@ -277,7 +277,9 @@ class SessionIds:
             random, tag = marked.groups()
             head, tail = session_id[:2] + text[: marked.start()], text[marked.end() :]
             if not compare_digest(tag, self._tag(api_key, head, random, tail)):
-                raise InvalidSessionId("session_id was not made by this kit: its tag does not fit")
+                raise InvalidSessionId(
+                    "session_id was not made by this kit: its tag does not fit; another secret made it, or nobody"
+                )
         return api_key
 
     def _tag(self, api_key: str, head: str, random: str, tail: str) -> str:

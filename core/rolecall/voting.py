@@ -20,7 +20,7 @@ from .roles import RoleTable
 from .tokens import RESERVED_CLAIMS
 
 if TYPE_CHECKING:
-    from .moderation import MediaService
+    from .moderation import Act, MediaService
 
 #: The most claims that plugins add to one token; with the kit's own it stays within what strict JSON allows.
 MAX_OWN_CLAIMS: Final = 32
@@ -131,7 +131,7 @@ async def moderate(
     if found is None:
         raise NoMediaService(
             f"{act.name}: no media service carries this session; load a plugin with rolecall_media_service, such as "
-            "rolecall.connector:RemoteSessions"
+            "rolecall.connector:RemoteSessions, by plugins=[…] or ROLECALL_PLUGINS"
         )
     plugin, service = found
     try:
@@ -142,23 +142,42 @@ async def moderate(
         ) from error
     if not callable(method):
         raise NoMediaService(f"{act.name}: the media service of the plugin {plugin!r} does not do it")
-    carried_out = Implementation.of(plugin, method, lambda _: act.carry_out(service))
+    if (problem := _misfit(method, act)) is not None:
+        raise PolicyFault(f"the media service of the plugin {plugin!r} cannot be called: {problem}").at("media service")
+    carried_out = Implementation.of(plugin, method, lambda _: method(*act.arguments))
     answer = await _answer(carried_out, request, driver, deadline, _media_fault)
     if _discard(answer):
         raise _media_fault(carried_out, f"{act.name} returned a coroutine; a method that awaits is an async def")
     if act.name == "list_streams" and (problem := _no_streams(answer)):
-        raise _media_fault(carried_out, f"list_streams returned {problem}; expected a list of dicts")
+        raise _media_fault(carried_out, f"list_streams returned {problem}; expected dicts, each with a text 'id'")
     if act.name != "list_streams" and answer is not None:
         # Never truthiness: False, or another library's answer with a status of its own, is no success.
         raise _media_fault(carried_out, f"{act.name} returned {shown(answer)}; expected None, or an error raised")
     return answer
 
 
+def _misfit(method: Callable[..., object], act: Act) -> str | None:
+    """Why a service's method cannot take what it is given."""
+    from dataclasses import fields
+
+    try:
+        inspect.signature(method).bind(*act.arguments)
+    except TypeError as error:
+        names = ", ".join(field.name for field in fields(act))
+        return f"{act.name} takes other arguments than ({names}), by position: {error}"
+    except ValueError:  # what is written in C may have no signature
+        return None
+    return None
+
+
 def _no_streams(answer: object) -> str | None:
     """What was returned instead of streams."""
     if not isinstance(answer, list):
         return shown(answer)
-    return next((f"a list with {shown(one)}" for one in answer if type(one) is not dict), None)
+    for stream in answer:
+        if type(stream) is not dict or not isinstance(stream.get("id"), str):
+            return f"a list with {'a dict without an id' if type(stream) is dict else shown(stream)}"
+    return None
 
 
 async def claims(
@@ -337,7 +356,7 @@ def log_refusal(decision: Decision, request: object) -> None:
     asked = type(request).__name__
     denials = [(ballot.plugin, ballot.vote) for ballot in decision.ballots if isinstance(ballot.vote, Deny)]
     for plugin, denial in denials:
-        log.info("the policy %r denied a %s: %s", plugin, asked, printable(f"{denial.reason} {denial.detail}"))
+        log.info("the policy %r denied a %s: %s", plugin, asked, printable(f"{denial.reason} {denial.detail}").rstrip())
     if denials or any(ballot.fault for ballot in decision.ballots):
         return
     asked_plugins = [ballot.plugin for ballot in decision.ballots if ballot.plugin != BUILT_IN]

@@ -23,7 +23,7 @@ from .kits import register_kit
 from .translation import current_request, flask_response, neutral_request
 
 
-def rolecall_blueprint(kit: Rolecall, name: str = "rolecall", routes: Iterable[Route] = ROUTES) -> flask.Blueprint:
+def rolecall_blueprint(kit: Rolecall, name: str = "rolecall", routes: Iterable[Route] | None = None) -> flask.Blueprint:
     """A blueprint with the routes of ``kit``; registering it also tells the app's guards of the kit.
 
     :param name: the blueprint's name, for ``url_for("rolecall.sessions")``; two kits in one app need two.
@@ -33,7 +33,7 @@ def rolecall_blueprint(kit: Rolecall, name: str = "rolecall", routes: Iterable[R
         raise ConfigurationError(f"rolecall_blueprint takes a Rolecall(…), not {shown(kit)}")
     blueprint = flask.Blueprint(name, __name__)
     blueprint.record(lambda state: register_kit(state.app, kit))
-    for route in routes:
+    for route in ROUTES if routes is None else routes:
         _add_route(blueprint, route, _view(kit, route))
     return blueprint
 

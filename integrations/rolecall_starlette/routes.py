@@ -22,7 +22,7 @@ from .kits import check_once
 from .translation import FRAMEWORK, starlette_response
 
 
-def rolecall_app(kit: Rolecall, routes: Iterable[Route] = ROUTES) -> ASGIApp:
+def rolecall_app(kit: Rolecall, routes: Iterable[Route] | None = None) -> ASGIApp:
     """The routes of ``kit`` as an app: ``Mount("/video", app=rolecall_app(kit), name="video")``.
 
     Their names are those of the kit's routes: ``request.url_for("video:sessions")``.
@@ -32,7 +32,7 @@ def rolecall_app(kit: Rolecall, routes: Iterable[Route] = ROUTES) -> ASGIApp:
     return Router(_routes(kit, "", routes), redirect_slashes=False, default=not_found)
 
 
-def rolecall_routes(kit: Rolecall, name: str = "rolecall", routes: Iterable[Route] = ROUTES) -> list[BaseRoute]:
+def rolecall_routes(kit: Rolecall, name: str = "rolecall", routes: Iterable[Route] | None = None) -> list[BaseRoute]:
     """The routes of ``kit``, for a list of your own: ``routes=[*rolecall_routes(kit), Route(…)]``.
 
     :param name: what their names begin with: ``request.url_for("rolecall.sessions")``; two kits in one app need two.
@@ -51,12 +51,12 @@ def problem_response(_: Request, error: Exception) -> Response:
     return starlette_response(refused(error))
 
 
-def _routes(kit: Rolecall, prefix: str, routes: Iterable[Route]) -> list[BaseRoute]:
+def _routes(kit: Rolecall, prefix: str, routes: Iterable[Route] | None) -> list[BaseRoute]:
     if not isinstance(kit, Rolecall):
         raise ConfigurationError(f"the routes are those of a Rolecall(…), not of {shown(kit)}")
     return [
         StarletteRoute(route.path, KitEndpoint(kit, route), name=f"{prefix}{route.name}", include_in_schema=False)
-        for route in routes
+        for route in (ROUTES if routes is None else routes)
     ]
 
 

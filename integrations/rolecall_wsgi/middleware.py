@@ -36,7 +36,7 @@ class RolecallMiddleware:
     """
 
     def __init__(
-        self, app: WSGIApplication, kit: Rolecall, prefix: str = "/video", routes: Iterable[Route] = ROUTES
+        self, app: WSGIApplication, kit: Rolecall, prefix: str = "/video", routes: Iterable[Route] | None = None
     ) -> None:
         check_app(app, "RolecallMiddleware goes around")
         if not isinstance(kit, Rolecall):
@@ -46,7 +46,7 @@ class RolecallMiddleware:
         self.app = app
         self.kit = kit
         self.prefix = prefix
-        self.routes = tuple(routes)
+        self.routes = ROUTES if routes is None else tuple(routes)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = path_of(environ)

@@ -39,6 +39,7 @@ from rolecall.connector import (
     ServiceBusy,
     ServiceClockSkew,
     ServiceCredentialsRefused,
+    ServiceDenied,
     ServiceDown,
     ServiceFault,
     ServiceRefused,
@@ -46,7 +47,14 @@ from rolecall.connector import (
     ServiceUnreachable,
     answers,
 )
-from rolecall.errors import ConfigurationError, InvalidKey, InvalidRequest, InvalidSessionId, InvalidSessionOption
+from rolecall.errors import (
+    ConfigurationError,
+    InvalidKey,
+    InvalidRequest,
+    InvalidSessionId,
+    InvalidSessionOption,
+    NoMediaService,
+)
 
 KEY = "123456"
 SECRET = "canary-secret-5b1f0c2e9d7a4c3f8e6b7d2a1c0f9e8d"
@@ -517,6 +525,43 @@ def test_what_does_not_exist_at_the_service_is_named_so(make_server, connect, ca
         call(connect(make_server(answer(404))), name, *CALLS[name])
 
 
+def refusal(status: int, code: object, media_type: str = "application/problem+json") -> bytes:
+    return answer(status, json.dumps({"title": "x", "code": code, "detail": SECRET}), media_type)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_what_a_policy_there_denies_is_told_from_a_wrong_secret(make_server, connect, call, status):
+    with pytest.raises(ServiceDenied, match=rf"denied the request \({status}\): teacher$"):
+        call(connect(make_server(refusal(status, "teacher"))), "mute_stream", SESSION, "s-1")
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        refusal(403, "invalid_server_credential"),
+        refusal(403, "Teacher"),
+        refusal(403, "no code\nat all"),
+        refusal(403, "x" * 65),
+        refusal(403, 7),
+        refusal(403, "teacher", "application/json"),
+        answer(403, "{", "application/problem+json"),
+        answer(403, "[]", "application/problem+json"),
+        answer(403),
+    ],
+)
+def test_a_refusal_without_another_reason_is_that_of_the_secret(make_server, connect, refused):
+    with pytest.raises(ServiceCredentialsRefused) as caught:
+        connect(make_server(refused)).mute_stream(SESSION, "s-1")
+    assert SECRET not in str(caught.value)
+
+
+def test_a_service_without_a_media_service_is_not_out_of_order(make_server, connect):
+    with pytest.raises(NoMediaService, match=r"has no media service for this session$"):
+        connect(make_server(refusal(501, "no_media_service"))).mute_stream(SESSION, "s-1")
+    with pytest.raises(ServiceDown, match=r"it answered 501; it may have been carried out"):
+        connect(make_server(refusal(501, "another"))).mute_stream(SESSION, "s-1")
+
+
 def test_a_service_without_the_route_is_another_kind_of_service(make_server, connect):
     with pytest.raises(ServiceAnswerInvalid, match=r"no such route \(404\); check api_url"):
         connect(make_server(answer(404))).create_session()
@@ -891,7 +936,7 @@ def test_a_proxy_of_the_environment_that_cannot_be_used_is_named_at_start_up(mon
 
 def test_without_httpx_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "httpx", None)
-    with pytest.raises(ConfigurationError, match=r'pip install "rolecall\[connector\]"'):
+    with pytest.raises(ConfigurationError, match=r"pip install httpx$"):
         RemoteService(KEY, SECRET)
 
 

@@ -23,8 +23,9 @@ from rolecall import Rolecall, hookimpl
 from rolecall.driver import drive
 from rolecall.errors import InvalidServerCredential
 from rolecall.http.messages import Request
+from rolecall.http.sdk import SDK_ROUTES
 from rolecall.http.servers import MAX_LIFE, Server
-from rolecall.http.service import enter_as_server
+from rolecall.http.service import enter_as_server, respond
 from rolecall.stores.memory import MemoryStore
 
 NOW = 1_795_186_800.0
@@ -145,8 +146,8 @@ REFUSED = {
     "a client's token": (claims(session_id="1_x", role="moderator", scope="session.connect"), None, "client's token"),
     "a scope": (claims(scope=""), None, "it has a scope"),
     "a role": (claims(role=None), None, "it has a role"),
-    "no iss": (claims(("iss",)), None, "its iss, None, is no API key"),
-    "a number for iss": (claims(iss=123456), None, "its iss, None, is no API key"),
+    "no iss": (claims(("iss",)), None, "its iss, None, is none of"),
+    "a number for iss": (claims(iss=123456), None, "its iss, None, is none of"),
     "another typ": (claims(), {"typ": "at+jwt", "alg": "HS256"}, "typ is 'at\\+jwt'"),
     "null for typ": (claims(), {"typ": None, "alg": "HS256"}, "typ is None"),
     "alg none": (claims(), {"typ": "JWT", "alg": "none"}, "algorithm is 'none'"),
@@ -190,7 +191,7 @@ def test_a_project_signs_for_no_other(kit):
 
 @pytest.mark.parametrize("secret", [SECRET, "f" * 40])
 def test_an_unknown_api_key_is_told_of_the_account_key(kit, secret):
-    with pytest.raises(InvalidServerCredential, match=r"its iss, '777777', is no API key .* not the account's"):
+    with pytest.raises(InvalidServerCredential, match=r"its iss, '777777', is none of this .* not the account's"):
         admitted(kit, request(signed(claims(iss="777777"), secret=secret)))
 
 
@@ -425,8 +426,8 @@ def test_plugins_are_told_of_a_refusal():
 def test_the_log_says_why_a_server_was_refused_and_holds_no_credential(kit, caplog, name):
     payload, header, message = REFUSED[name]
     token = signed(payload, header)
-    with pytest.raises(InvalidServerCredential):
-        drive(enter_as_server(kit.engine, request(token)))
+    [route] = [route for route in SDK_ROUTES if route.name == "sdk_create"]
+    assert drive(respond(kit.engine, route, request(token))).status == 403
     [record] = caplog.records
     assert (record.name, record.levelname) == ("rolecall", "WARNING")
     assert re.search(message, record.message)

@@ -22,5 +22,5 @@ def main() -> NoReturn:
 
 def _missing_click() -> int:
     if sys.stderr is not None:
-        sys.stderr.write('error: the command line needs click; install it with: pip install "rolecall[cli]"\n')
+        sys.stderr.write("error: the command line needs click; install it with: pip install click\n")
     return 2

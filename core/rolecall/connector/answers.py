@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 from xml.parsers import expat
 
 #: The longest body that is read, in bytes.
 MAX_ANSWER: Final = 65_536
+#: What a refusal with a code is sent as (RFC 9457).
+PROBLEM: Final = "application/problem+json"
+_CODE: Final = re.compile("[a-z][a-z0-9_]{0,63}")
 _MAX_XML_DEPTH: Final = 8
 _XML_TYPES: Final = ("application/xml", "text/xml")
 
@@ -55,6 +59,18 @@ def nothing(content_type: str, body: bytes) -> None:
     """
     if body:
         read_json(content_type, body)
+
+
+def problem_code(content_type: str, body: bytes) -> str | None:
+    """The ``code`` in a refusal, as this kit writes it; None where there is none. Nothing else in it is read."""
+    if media_type(content_type) != PROBLEM:
+        return None
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    code = found.get("code") if isinstance(found, dict) else None
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else None
 
 
 def read_json(content_type: str, body: bytes, expected: str = "JSON") -> Any:

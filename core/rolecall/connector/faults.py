@@ -47,6 +47,12 @@ class ServiceRefused(ServiceFault):
     code = "service_refused"
 
 
+class ServiceDenied(ServiceFault):
+    """The service accepts the API key and secret, and a policy there denies what was asked for."""
+
+    code = "service_denied"
+
+
 class ServiceCredentialsRefused(ServiceFault):
     """The service refused the API key and secret: status 401 or 403."""
 

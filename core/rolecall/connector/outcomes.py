@@ -9,14 +9,15 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from ..errors import NotFoundAtService, RolecallError, shown
-from .answers import Unreadable
+from ..errors import InvalidServerCredential, NoMediaService, NotFoundAtService, RolecallError, shown
+from .answers import Unreadable, problem_code
 from .calls import Call
 from .faults import (
     ServiceAnswerInvalid,
     ServiceBusy,
     ServiceClockSkew,
     ServiceCredentialsRefused,
+    ServiceDenied,
     ServiceDown,
     ServiceFault,
     ServiceRefused,
@@ -35,7 +36,7 @@ _PROXY_WANTS_CREDENTIALS: Final = 407
 
 
 class Answer(NamedTuple):
-    """An answer of a service; header names are in small letters."""
+    """An answer of a service; header names are in small letters. Of a refusal only a problem's body is there."""
 
     status: int
     headers: Mapping[str, str]
@@ -94,7 +95,11 @@ class Outcomes:
         return self._refused(call, answer)
 
     def _refused(self, call: Call[Any], answer: Answer) -> Failure:
-        status = answer.status
+        status, code = answer.status, problem_code(answer.headers.get("content-type", ""), answer.body)
+        if status in (401, 403) and code not in (None, InvalidServerCredential.code):
+            return Failure(ServiceDenied(f"{self._service} denied the request ({status}): {code}"))
+        if status == NoMediaService.status and code == NoMediaService.code:
+            return Failure(NoMediaService(f"{self._service} has no media service for this session"))
         if status in (401, 403):
             return Failure(self._credentials_refused(status, answer.headers.get("date")))
         if status == 404 and call.is_about_existing:

@@ -16,6 +16,7 @@ from .. import jws
 from ..errors import ConfigurationError, kind
 from ..issuers import Issuer
 from ..keys import KeyRing
+from . import answers
 from .answers import MAX_ANSWER, Unreadable
 from .calls import Call
 from .outcomes import Answer, Failure, Outcomes
@@ -117,7 +118,8 @@ class Transport:
                 ) as response,
             ):
                 began = True
-                body = await _read(response) if 200 <= response.status_code < 300 else b""
+                says = answers.media_type(response.headers.get("content-type", ""))
+                body = await _read(response) if response.is_success or says == answers.PROBLEM else b""
                 return Answer(response.status_code, dict(response.headers), body)
         except asyncio.CancelledError as error:
             # Whoever cancels may log what comes of it; the frames below hold the credential.
@@ -231,6 +233,6 @@ def _imported() -> Any:
         import httpx
     except ImportError:
         raise ConfigurationError(
-            'a remote service needs the package httpx, which is not installed: pip install "rolecall[connector]"'
+            "a remote service needs the package httpx, which is not installed: pip install httpx"
         ) from None
     return httpx

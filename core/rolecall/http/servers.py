@@ -107,7 +107,7 @@ class ServerCredentials:
         project = self._projects.get(named or "")
         # One of them is asked in every case, so that an unknown API key takes as long as a bad signature.
         codecs = project or next(iter(self._projects.values()))
-        unknown = f"its iss, {shown(named)}, is no API key of this service: use a project's key, not the account's"
+        unknown = f"its iss, {shown(named)}, is none of this service's API keys: use a project's, not the account's"
         try:
             header, claims = codecs.open(token)
         except (InvalidToken, ValueError) as error:

@@ -14,7 +14,7 @@ from .cors import cors_headers, varies_with
 from .credentials import bearer_of
 from .messages import Request, Response
 from .problems import problem
-from .routing import Route
+from .routing import BY_SERVER, Route
 from .servers import Server
 
 _log: Final = logging.getLogger("rolecall")
@@ -46,6 +46,9 @@ async def _answer(engine: Engine, route: Route, request: Request, read_body: Bod
             request = request._replace(body=await read_body())
         return await operation.handler(engine, request)
     except RolecallError as error:
+        if operation is not None and operation.requires == BY_SERVER and error.status < 500:
+            # SDKs show their users next to nothing of what is answered.
+            _log.warning("%s: %s", error.code, printable(str(error)))
         return refused(error)
     except Exception:
         return failed()
@@ -113,8 +116,6 @@ async def enter_as_server(engine: Engine, request: Request) -> Server:
     try:
         return await engine.admit_server(request)
     except RolecallError as error:
-        # The SDKs show their users next to nothing of what is answered.
-        _log.warning("%s: %s", error.code, printable(str(error)))
         await engine.tell_of_refusal(error, None, Call(request))
         raise
 

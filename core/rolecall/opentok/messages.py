@@ -36,6 +36,7 @@ from .exceptions import (
 
 # The connector's codes; its classes are not imported here, because not everybody has what they need.
 _CREDENTIALS_REFUSED: Final = ("service_credentials_refused", "service_clock_skew")
+_DENIED: Final = "service_denied"
 _REFUSED: Final = "service_refused"
 
 
@@ -53,7 +54,7 @@ def raise_refusal(error: RolecallError, problem: str) -> NoReturn:
     """What the kit could not do, or would not, as the SDK's exception."""
     if error.code in _CREDENTIALS_REFUSED:
         raise CredentialsRefused(f"{problem}, invalid credentials: {error}") from error
-    if isinstance(error, Forbidden):
+    if isinstance(error, Forbidden) or error.code == _DENIED:
         raise AuthError(f"{problem}: {error}") from error
     if isinstance(error, Unavailable):
         raise RequestError(f"{problem}: {error}") from error
@@ -149,7 +150,7 @@ class Refusals(NamedTuple):
             return self.missing.of(error)
         if error.code in _CREDENTIALS_REFUSED:
             return self.credentials.of(error)
-        if isinstance(error, Forbidden):
+        if isinstance(error, Forbidden) or error.code == _DENIED:
             return AuthError(f"You are not authorized to {self.act}: {error}")
         way_out = "; a client with an api_url acts at that service" if isinstance(error, NoMediaService) else ""
         return RequestError(f"An unexpected error occurred: {error}{way_out}")

@@ -121,9 +121,7 @@ def _rates(text: object) -> list[RateLimitItem]:
     try:
         from limits import parse_many
     except ImportError:
-        raise ConfigurationError(
-            "RateLimit needs the package limits; install it with: pip install 'rolecall[policies]'"
-        ) from None
+        raise ConfigurationError("RateLimit needs the package limits; install it with: pip install limits") from None
     try:
         rates = parse_many(text) if isinstance(text, str) else []
     except ValueError:
