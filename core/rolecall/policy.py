@@ -48,12 +48,13 @@ class Allow:
             check_data(self.data)
 
 
-@dataclass(frozen=True, slots=True)
 class Limit(Allow):
     """Limits alone: they narrow what others allow, and allow nothing themselves. It takes what an :class:`Allow` takes.
 
     For a policy that only restricts (opening hours, a highest role) and must not open a door by doing so.
     """
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
