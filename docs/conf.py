@@ -19,7 +19,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(collections|datetime|enum|fastapi|flask|os|starlette|typing|wsgiref|_typeshed)\..*"),
     (r"py:class", r"rolecall.*\.(_Kit|_Function|_Error|Guarded|Subtree|View)"),
     (r"py:func", r"rolecall\.driver\.drive"),
-    (r"py:class", r"rolecall\.connector\.transport\.Transport"),
+    (r"py:class", r"rolecall\.(connector\.transport\.Transport|http\.routing\.Route)"),
     (r"py:class", r"Act"),
 ]
 

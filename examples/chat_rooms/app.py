@@ -1,9 +1,10 @@
 """Chat rooms that any OpenTok SDK can open and moderate: the app carries signals itself, over WebSockets.
 
-Run it with ``uvicorn --app-dir examples/chat_rooms --factory app:create_app``; ``ROLECALL_API_KEY`` and
-``ROLECALL_API_SECRET`` must be set. A backend in any language gives its SDK the same key and secret and this server's
-URL, and then creates rooms, mints tokens, sends signals and ends connections as it would at the service. The rooms are
-in memory, so this is for one process.
+It needs ``pip install -e ".[starlette]" "uvicorn[standard]"``. Run it with
+``uvicorn --app-dir examples/chat_rooms --factory app:create_app``; ``ROLECALL_API_KEY`` and ``ROLECALL_API_SECRET``
+must be set. A backend in any language gives its SDK the same key and secret and this server's URL, and then creates
+rooms, mints tokens, sends signals and ends connections as it would at the service. The rooms are in memory, so this is
+for one process.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from rolecall import ModerationRequest, Rolecall, RolecallError, hookimpl
-from rolecall.errors import NotFoundAtService
+from rolecall.errors import InsufficientRole, NotFoundAtService
 from rolecall_starlette import current_grant, require_token, rolecall_routes
 
 
@@ -86,10 +87,12 @@ def create_app(**options: Any) -> Starlette:
                 text = await websocket.receive_text()
                 try:
                     if not grant.allows("signal"):
-                        raise RolecallError("you may listen, and not speak")
+                        raise InsufficientRole(
+                            f"capability:signal is required; the token's role is {grant.role}", "capability:signal"
+                        )
                     await kit.aio.signal(grant.session_id, "chat", text)
                 except RolecallError as error:
-                    await websocket.send_json({"type": "refused", "data": error.code})
+                    await websocket.send_json({"type": "refused", "code": error.code, "data": error.public_message})
         except WebSocketDisconnect:
             pass
         finally:

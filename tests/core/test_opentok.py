@@ -28,6 +28,7 @@ from rolecall.errors import (
     ConfigurationError,
     ExpiredToken,
     InvalidKey,
+    NoMediaService,
     NotFoundAtService,
     PolicyDenied,
     StoreUnavailable,
@@ -1137,6 +1138,13 @@ def test_another_secret_is_an_auth_error(stage, name):
     assert str(refused.value).startswith(REFUSED_KEY[name])
     assert refused.value.__cause__.code == "service_credentials_refused"
     assert studio.done == []
+
+
+def test_a_server_without_a_media_service_says_so_itself(visitor, stage):
+    _, studio = stage
+    studio.fails = NoMediaService("nothing here carries media")
+    with pytest.raises(RequestError, match=r"the service at .* has no media service for this session$"):
+        visitor.mute_stream(SESSION, "s-1")
 
 
 def test_the_servers_policies_are_an_auth_error(visitor, stage):

@@ -76,6 +76,19 @@ def test_every_signature_of_an_act_is_that_of_the_kit():
     assert rows == said
 
 
+def test_the_limits_of_acts_are_those_of_the_kit():
+    text = " ".join(page("docs/moderation.md").split())
+    assert f"at most {moderation.MAX_EXCLUDED} that are excluded" in text
+    assert f"at most {moderation.MAX_SIGNAL_TYPE} bytes of UTF-8, `data` {moderation.MAX_SIGNAL_DATA:,}." in text
+
+
+def test_every_error_of_the_connector_is_in_its_table():
+    faults = [name for name in rolecall.connector.__all__ if issubclass(getattr(rolecall.connector, name), Exception)]
+    rows = re.findall(r"^\| [– ]*`(\w+)` \| `(\w+)` \| (\d+) \|", page("docs/connector.md"), re.MULTILINE)
+    known = [getattr(rolecall.connector, name) for name in faults] + [errors.NoMediaService]
+    assert sorted(rows) == sorted((error.__name__, error.code, str(error.status)) for error in known)
+
+
 @pytest.mark.parametrize(
     ("name", "routes"),
     [("docs/moderation.md", MODERATION_ROUTES), ("docs/sdk-endpoint.md", rolecall_flask.SDK_ROUTES)],

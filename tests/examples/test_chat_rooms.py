@@ -76,10 +76,23 @@ def test_what_one_says_all_hear(join):
     assert said(ada) == said(ben) == {"type": "chat", "data": "hello"}
 
 
-def test_a_subscriber_listens(join):
+def test_a_subscriber_listens_and_is_told_what_speaking_takes(join):
     ada, _ = join(opentok.Roles.subscriber)
     ada.send("hello")
-    assert said(ada)["type"] == "refused"
+    assert said(ada) == {
+        "type": "refused",
+        "code": "insufficient_role",
+        "data": "capability:signal is required; the token's role is subscriber",
+    }
+
+
+def test_who_says_too_much_is_told_so_and_goes_on(join):
+    ada, _ = join()
+    ada.send("a" * 8193)
+    refused = said(ada)
+    assert (refused["code"], "8193 bytes" in refused["data"]) == ("invalid_request", True)
+    ada.send("hello")
+    assert said(ada) == {"type": "chat", "data": "hello"}
 
 
 def test_the_sdk_signals_to_all_and_to_one(backend, room, join):

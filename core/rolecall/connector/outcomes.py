@@ -99,7 +99,8 @@ class Outcomes:
         if status in (401, 403) and code not in (None, InvalidServerCredential.code):
             return Failure(ServiceDenied(f"{self._service} denied the request ({status}): {code}"))
         if status == NoMediaService.status and code == NoMediaService.code:
-            return Failure(NoMediaService(f"{self._service} has no media service for this session"))
+            error = NoMediaService(f"{self._service} has no media service for this session")
+            return Failure(error.at("remote media service"))
         if status in (401, 403):
             return Failure(self._credentials_refused(status, answer.headers.get("date")))
         if status == 404 and call.is_about_existing:

@@ -152,7 +152,8 @@ class Refusals(NamedTuple):
             return self.credentials.of(error)
         if isinstance(error, Forbidden) or error.code == _DENIED:
             return AuthError(f"You are not authorized to {self.act}: {error}")
-        way_out = "; a client with an api_url acts at that service" if isinstance(error, NoMediaService) else ""
+        is_local = isinstance(error, NoMediaService) and error.step is None
+        way_out = "; a client with an api_url acts at that service" if is_local else ""
         return RequestError(f"An unexpected error occurred: {error}{way_out}")
 
 
