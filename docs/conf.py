@@ -17,10 +17,9 @@ autodoc_typehints_format = "short"
 # What stands in signatures and is not ours to document: Python itself, frameworks, and the names of type variables.
 nitpick_ignore_regex = [
     (r"py:.*", r"(collections|datetime|enum|fastapi|flask|os|starlette|typing|wsgiref|_typeshed)\..*"),
-    (r"py:class", r"rolecall.*\.(_Kit|_Function|_Error|Guarded|Subtree|View)"),
+    (r"py:class", r"rolecall.*\.(_Kit|_Function|_Error|_Self|Result|Guarded|Subtree|View)"),
     (r"py:func", r"rolecall\.driver\.drive"),
     (r"py:class", r"rolecall\.(connector\.transport\.Transport|http\.routing\.Route)"),
-    (r"py:class", r"Act"),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from math import inf
 from os import urandom
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,7 +38,7 @@ from .tokens import ExpireTime, Grant, TokenOptions, check_options
 
 if TYPE_CHECKING:
     from .http.servers import Server
-    from .moderation import Act, ListStreams, Streams
+    from .moderation import Act, Result
 
 _TRUSTED: Final = Allow(reason="the server's own code asks")
 _ALL: Final = frozenset(Capability)
@@ -273,18 +274,38 @@ class Engine:
             )
         return server
 
-    async def moderate(self, act: Act, grant: Grant | None = None, call: Call = OWN_CODE) -> None:
-        """Have an act carried out by the session's media service.
+    async def moderate(self, act: Act[Result], grant: Grant | None = None, call: Call = OWN_CODE) -> Result:
+        """What the session's media service answers to an act, once the policies have been asked.
 
         :param grant: what the token grants that whoever asks entered with; None for a call that is trusted.
         """
-        await self._moderated(act, grant, call)
-        await self._tell("moderated", call, session_id=act.session_id, **_about(act, grant))
+        from .media import carry_out
 
-    async def list_streams(self, act: ListStreams, grant: Grant | None = None, call: Call = OWN_CODE) -> Streams:
-        """The streams of a session, as its media service describes them; see :meth:`moderate`."""
-        streams: Streams = await self._moderated(act, grant, call)
-        return streams
+        state, call = self.state, self._traced(Call() if call is OWN_CODE else call)
+        about: dict[str, str | None] = {"act": act.name}
+        if grant is not None:
+            about |= {"token_id": grant.token_id, "role": str(grant.role)}
+        try:
+            api_key = state.session_ids.check(act.session_id)
+            about["session_id"] = act.session_id
+            act = act.checked()
+            about["target"] = act.target
+            if call.http is not None:
+                _check_act(act, grant)
+            request = ModerationRequest(act, state.clock(), grant, call.http, api_key, call.id)
+            if state.plugins.vote_moderation:
+                await self._vote_moderation(request, call)
+            if grant is not None:
+                self._check_still_good(grant)  # after the policies, which may have taken their time
+            answer = await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline)
+        except RolecallError as error:
+            self._log_trace("moderation", call, error)
+            await self._tell("moderation_refused", call, code=error.code, **about)
+            raise
+        self._log_trace("moderation", call)
+        if act.changes:
+            await self._tell("moderated", call, **about)
+        return answer
 
     async def tell_of_refusal(self, error: RolecallError, session_id: str | None, call: Call) -> None:
         """Tell the plugins that somebody came with a token, and was refused."""
@@ -326,33 +347,6 @@ class Engine:
                 raise PolicyFault(f"a plugin created a session that is not of this kit: {problem}").at("session")
         return session_id
 
-    async def _moderated(self, act: Act, grant: Grant | None, call: Call) -> Any:
-        """What the media service answers, once the policies have been asked."""
-        state, call = self.state, self._traced(call)
-        try:
-            state.session_ids.check(act.session_id)
-            if call.http is not None:
-                self._check_act(act, grant)
-            request = ModerationRequest(act, state.clock(), grant, call.http)
-            if state.plugins.vote_moderation:
-                await self._vote_moderation(request, call)
-            if grant is not None:
-                self._check_still_good(grant)  # after the policies, which may have taken their time
-            answer = await voting.moderate(state.plugins.media_service, request, self._driver, state.deadline)
-        except RolecallError as error:
-            self._log_trace("moderation", call, error)
-            known = act.session_id if state.session_ids.accepts(act.session_id) else None
-            await self._tell("moderation_refused", call, session_id=known, code=error.code, **_about(act, grant))
-            raise
-        self._log_trace("moderation", call)
-        return answer
-
-    def _check_act(self, act: Act, grant: Grant | None) -> None:
-        """Whoever asks from outside has entered with a grant for this session, and this act."""
-        needed = Requirement.of_capability(act.capability)
-        if grant is None or grant.session_id != act.session_id or not needed.capabilities <= grant.capabilities:
-            raise InsufficientRole(f"{needed.scope} is required, in this very session", needed.scope)
-
     def _check_still_good(self, grant: Grant) -> None:
         self.state.rules.check_expiry(grant.expires_at, self.state.clock())
         if self.state.store.has_ended(grant.session_id):
@@ -364,6 +358,8 @@ class Engine:
         limits = await self._vote(state.plugins.vote_moderation, request, call, built_in)
         if grant is not None:
             self._narrowed_grant(grant, needed, limits, request.now)
+        elif earliest_expiry(inf, limits, request.now) <= request.now:
+            raise outlived()
         elif not needed.capabilities <= narrowed_capabilities(_ALL, limits, state.roles):
             raise PolicyDenied(f"{needed.scope} is required, and the policies of this service do not leave it")
 
@@ -563,10 +559,11 @@ class Engine:
         return await self._driver.run(self.state.store.get_session, session_id)
 
 
-def _about(act: Act, grant: Grant | None) -> dict[str, str | None]:
-    """What an event says of an act, and of who did it."""
-    about = {"act": act.name, "target": act.target}
-    return about if grant is None else {**about, "token_id": grant.token_id, "role": str(grant.role)}
+def _check_act(act: Act[Any], grant: Grant | None) -> None:
+    """Whoever asks from outside has entered with a grant for this session, and this act."""
+    needed = Requirement.of_capability(act.capability)
+    if grant is None or grant.session_id != act.session_id or not needed.capabilities <= grant.capabilities:
+        raise InsufficientRole(f"{needed.scope} is required, in this very session", needed.scope)
 
 
 def _revoked() -> RevokedToken:

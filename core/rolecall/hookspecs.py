@@ -129,12 +129,16 @@ class ModerationRequest(NamedTuple):
     :param now: this moment, in Unix seconds, by the kit's clock.
     :param grant: what the token of the one who asks grants; None for a call in the server's own code.
     :param http: the request from outside; None for a call in the server's own code, which is trusted.
+    :param api_key: the project, or the application, that the session is of.
+    :param call_id: names this call; the event that tells how it ended has the same.
     """
 
-    act: Act
+    act: Act[Any]
     now: float
     grant: Grant | None = None
     http: Request | None = None
+    api_key: str = ""
+    call_id: str = ""
 
 
 class Event(NamedTuple):
@@ -151,7 +155,7 @@ class Event(NamedTuple):
     :param code: why it was refused: the error's ``code``.
     :param http: the request from outside; None for a call in the server's own code.
     :param expires_at: the end of life of the token that was issued, in Unix seconds.
-    :param call_id: of the call that it tells of; a :class:`TokenRequest` of the same call has the same.
+    :param call_id: of the call that it tells of; what policies were shown of the same call has the same.
     :param act: what was done in the session, or was not: ``"signal"``, ``"force_disconnect"``, ``"mute_stream"``,
         ``"mute_all"`` or ``"list_streams"``.
     :param target: the connection or the stream that it was done to, if it was one.
@@ -259,8 +263,8 @@ def rolecall_media_service(request: ModerationRequest) -> MediaService | None:
     """Say which service carries the media of a session, and so can act in it, once the votes allow it.
 
     Return an object with the methods of :class:`~rolecall.moderation.MediaService`, or None for "not mine": without an
-    answer the act is refused with 501. Two plugins that both name one, an exception, or anything else returned refuse
-    the request.
+    answer, or the act's method, the act is refused with 501. Two plugins that both name one, an exception, or anything
+    else returned refuse it; an error of the kit's own is answered as it is.
     """
 
 

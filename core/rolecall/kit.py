@@ -107,10 +107,8 @@ class Rolecall:
         blocked = checked_names(blocked_plugins)
         loaded = Plugins([*passed(plugins), *installed(entry_points, blocked)], blocked)
         roles = roles_of(loaded)
-        session_ids = SessionIds(own, *further)
-        formats = formats_of(
-            loaded, format, accept, (project, *further), application, ClaimRules(roles, leeway), session_ids
-        )
+        session_ids, rules = SessionIds(own, *further), ClaimRules(roles, leeway)
+        mint, *accepted = formats_of(loaded, format, accept, (project, *further), application, rules, session_ids)
         self._api_key = own.id
         self._plugin_config = _frozen_config(plugin_config)
         del plugin_config  # it may hold passwords
@@ -118,9 +116,9 @@ class Rolecall:
             api_key=own.id,
             session_ids=session_ids,
             roles=roles,
-            rules=ClaimRules(roles, leeway),
-            mint=formats[0],
-            accept=formats[1:],
+            rules=rules,
+            mint=mint,
+            accept=tuple(accepted),
             plugins=loaded,
             clock=clock,
             deadline=hook_timeout,
@@ -186,6 +184,11 @@ class Rolecall:
         :raises InvalidSessionId: for an id that is malformed, made up, or of no project of this kit.
         """
         return self._state.session_ids.check(session_id)
+
+    @property
+    def hook_timeout(self) -> float:
+        """The seconds that each policy has for its answer."""
+        return self._state.deadline
 
     @property
     def roles(self) -> RoleTable:
@@ -328,7 +331,7 @@ class Rolecall:
         """The streams of a session, each a dict as the service describes it; see :meth:`signal` for what is raised."""
         from .moderation import ListStreams
 
-        return drive(self.engine.list_streams(ListStreams(session_id)))
+        return drive(self.engine.moderate(ListStreams(session_id)))
 
     def explain_token(
         self,
@@ -394,6 +397,20 @@ class AsyncRolecall:
         #: The engine for async frameworks, whose methods an adapter awaits.
         self.engine = Engine(kit._state, LoopDriver(), blocks=False)
         self._repr = f"{kit!r}.aio"
+
+    @property
+    def api_key(self) -> str:
+        """See :attr:`Rolecall.api_key`."""
+        return self.engine.state.api_key
+
+    @property
+    def api_keys(self) -> tuple[str, ...]:
+        """See :attr:`Rolecall.api_keys`."""
+        return self.engine.state.session_ids.issuers
+
+    def api_key_of(self, session_id: str) -> str:
+        """See :meth:`Rolecall.api_key_of`. Not async: nothing in it waits."""
+        return self.engine.state.session_ids.check(session_id)
 
     async def create_session(
         self,
@@ -464,7 +481,7 @@ class AsyncRolecall:
         """See :meth:`Rolecall.list_streams`."""
         from .moderation import ListStreams
 
-        return await self.engine.list_streams(ListStreams(session_id))
+        return await self.engine.moderate(ListStreams(session_id))
 
     async def explain_token(
         self,

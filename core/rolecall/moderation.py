@@ -2,38 +2,78 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
-from .errors import InvalidRequest, InvalidSessionId, shown
+from .errors import InvalidRequest, InvalidSessionId, NotFoundAtService, shown
 from .roles import Capability
-from .strict_json import MAX_MEMBERS
 
 #: The limits of a signal that OpenTok names, in bytes of UTF-8.
 MAX_SIGNAL_TYPE: Final = 128
 MAX_SIGNAL_DATA: Final = 8192
-#: The most streams that are left out when all others are muted: as many as a strict JSON array holds.
-MAX_EXCLUDED: Final = MAX_MEMBERS
+#: The most streams that are left out when all others are muted.
+MAX_EXCLUDED: Final = 1000
+
+#: The streams of a session, each as the service describes it: JSON objects with a text ``id``.
+Streams = list[dict[str, Any]]
+
+Result = TypeVar("Result")
+_Self = TypeVar("_Self", bound="Act[Any]")
 
 # Nothing that would mean something in a path: sessions, connections and streams are named by base64url or UUIDs.
 _ID: Final = re.compile(r"(?!\.+\Z)[0-9A-Za-z_.~=+-]{1,255}")
 
 
+class Act(Generic[Result]):
+    """Something that is done in a session while it goes on."""
+
+    __slots__ = ()
+
+    #: The act's name, and that of the method of a :class:`MediaService`.
+    name: ClassVar[str]
+    #: What a token must allow.
+    capability: ClassVar[Capability]
+    #: Whether it changes something, so that an event tells of it.
+    changes: ClassVar[bool] = True
+
+    session_id: str
+
+    def checked(self: _Self) -> _Self:
+        """This act, if its arguments can be meant.
+
+        :raises InvalidRequest: if not.
+        """
+        raise NotImplementedError
+
+    @property
+    def target(self) -> str | None:
+        """The connection or the stream that it is about, if it is about one."""
+        return None
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What the service's method is called with."""
+        raise NotImplementedError
+
+    def problem_with(self, answer: object) -> str | None:
+        """Why what the service's method has returned is no answer to this act; None if it is one."""
+        # Never truthiness: False, or another library's answer with a status of its own, is no success.
+        return None if answer is None else f"returned {shown(answer)}; expected None, or an error raised"
+
+
 @dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(Act[None]):
     """Send a signal to the connections of a session.
 
     :param type: what it is about, at most 128 bytes of UTF-8.
     :param data: its content, at most 8,192 bytes of UTF-8.
     :param connection_id: the one connection that gets it; None for all.
-    :raises InvalidRequest: for an argument that is wrong.
     """
 
-    #: The act's name, and that of the method of a :class:`MediaService`.
     name: ClassVar[str] = "signal"
-    #: What a token must allow.
     capability: ClassVar[Capability] = Capability.SIGNAL
 
     session_id: str
@@ -41,12 +81,14 @@ class Signal:
     data: str = field(default="", repr=False)
     connection_id: str | None = None
 
-    def __post_init__(self) -> None:
+    def checked(self) -> Signal:
+        """See :meth:`Act.checked`."""
         check_id("session_id", self.session_id)
         _check_text("type", self.type, MAX_SIGNAL_TYPE)
         _check_text("data", self.data, MAX_SIGNAL_DATA)
         if self.connection_id is not None:
             check_id("connection_id", self.connection_id)
+        return self
 
     @property
     def target(self) -> str | None:
@@ -60,11 +102,8 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
-class ForceDisconnect:
-    """End a connection to a session.
-
-    :raises InvalidRequest: for an argument that is wrong.
-    """
+class ForceDisconnect(Act[None]):
+    """End a connection to a session."""
 
     name: ClassVar[str] = "force_disconnect"
     capability: ClassVar[Capability] = Capability.FORCE_DISCONNECT
@@ -72,9 +111,11 @@ class ForceDisconnect:
     session_id: str
     connection_id: str
 
-    def __post_init__(self) -> None:
+    def checked(self) -> ForceDisconnect:
+        """See :meth:`Act.checked`."""
         check_id("session_id", self.session_id)
         check_id("connection_id", self.connection_id)
+        return self
 
     @property
     def target(self) -> str:
@@ -88,11 +129,8 @@ class ForceDisconnect:
 
 
 @dataclass(frozen=True, slots=True)
-class MuteStream:
-    """Mute the audio of a stream.
-
-    :raises InvalidRequest: for an argument that is wrong.
-    """
+class MuteStream(Act[None]):
+    """Mute the audio of a stream."""
 
     name: ClassVar[str] = "mute_stream"
     capability: ClassVar[Capability] = Capability.FORCE_UNPUBLISH
@@ -100,9 +138,11 @@ class MuteStream:
     session_id: str
     stream_id: str
 
-    def __post_init__(self) -> None:
+    def checked(self) -> MuteStream:
+        """See :meth:`Act.checked`."""
         check_id("session_id", self.session_id)
         check_id("stream_id", self.stream_id)
+        return self
 
     @property
     def target(self) -> str:
@@ -116,29 +156,29 @@ class MuteStream:
 
 
 @dataclass(frozen=True, slots=True)
-class MuteAll:
+class MuteAll(Act[None]):
     """Mute the audio of all streams of a session, those to come included; or stop doing so.
 
     :param active: False to stop: streams to come are not muted.
     :param excluded_stream_ids: streams that are not muted.
-    :raises InvalidRequest: for an argument that is wrong.
     """
 
     name: ClassVar[str] = "mute_all"
     capability: ClassVar[Capability] = Capability.FORCE_UNPUBLISH
-    target: ClassVar[None] = None
 
     session_id: str
     active: bool = True
     excluded_stream_ids: Iterable[str] = ()
 
-    def __post_init__(self) -> None:
+    def checked(self) -> MuteAll:
+        """See :meth:`Act.checked`."""
         check_id("session_id", self.session_id)
         if not isinstance(self.active, bool):
             raise InvalidRequest(f"active is {shown(self.active)}; expected true or false")
-        object.__setattr__(self, "excluded_stream_ids", _checked_streams(self.excluded_stream_ids))
-        if self.excluded_stream_ids and not self.active:
+        excluded = _checked_streams(self.excluded_stream_ids)
+        if excluded and not self.active:
             raise InvalidRequest("excluded_stream_ids goes with active=True: when muting stops, it stops for all")
+        return replace(self, excluded_stream_ids=excluded)
 
     @property
     def arguments(self) -> tuple[Any, ...]:
@@ -147,30 +187,29 @@ class MuteAll:
 
 
 @dataclass(frozen=True, slots=True)
-class ListStreams:
-    """Say which streams a session has. It changes nothing; who may mute streams may see which there are.
-
-    :raises InvalidRequest: for an argument that is wrong.
-    """
+class ListStreams(Act[Streams]):
+    """Say which streams a session has. It changes nothing; who may mute streams may see which there are."""
 
     name: ClassVar[str] = "list_streams"
     capability: ClassVar[Capability] = Capability.FORCE_UNPUBLISH
-    target: ClassVar[None] = None
+    changes: ClassVar[bool] = False
 
     session_id: str
 
-    def __post_init__(self) -> None:
+    def checked(self) -> ListStreams:
+        """See :meth:`Act.checked`."""
         check_id("session_id", self.session_id)
+        return self
 
     @property
     def arguments(self) -> tuple[Any, ...]:
         """What the service's method is called with."""
         return (self.session_id,)
 
-
-Act = Signal | ForceDisconnect | MuteStream | MuteAll | ListStreams
-#: The streams of a session, each as the service describes it: JSON objects with an ``id``.
-Streams = list[dict[str, Any]]
+    def problem_with(self, answer: object) -> str | None:
+        """See :meth:`Act.problem_with`."""
+        problem = problem_with_streams(answer)
+        return problem and f"returned {problem}"
 
 
 class MediaService(Protocol):
@@ -198,6 +237,34 @@ class MediaService(Protocol):
 
     def list_streams(self, session_id: str) -> Awaitable[Streams] | Streams:
         """The streams of a session; an empty list if there are none."""
+
+
+def problem_with_streams(value: object) -> str | None:
+    """What ``value`` is, where it is no list of streams: JSON objects, each with a text ``id``."""
+    expected = "expected dicts, each with a text 'id'"
+    if not isinstance(value, list):
+        return f"{shown(value)}; {expected}"
+    for stream in value:
+        if type(stream) is not dict:
+            return f"a list with {shown(stream)}; {expected}"
+        if not isinstance(stream.get("id"), str):
+            return f"a stream without an id; {expected}"
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return "streams that JSON cannot hold"
+    return None
+
+
+def find_stream(streams: Streams, stream_id: str) -> dict[str, Any]:
+    """The stream of this id.
+
+    :raises NotFoundAtService: if there is none.
+    """
+    for stream in streams:
+        if stream["id"] == stream_id:
+            return stream
+    raise NotFoundAtService("the session has no stream of this id")
 
 
 def check_id(name: str, value: object) -> None:

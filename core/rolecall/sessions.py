@@ -32,6 +32,10 @@ class MediaMode(StrEnum):
     ROUTED = "routed"
 
 
+#: What a media mode is called on the OpenTok wire.
+P2P_PREFERENCES: Final = {MediaMode.RELAYED: "enabled", MediaMode.ROUTED: "disabled"}
+
+
 class ArchiveMode(StrEnum):
     """Whether the session is recorded from its start."""
 
@@ -70,7 +74,7 @@ class Session(SessionRecord):
     @property
     def api_key(self) -> str:
         """The API key of the project that it is of."""
-        return self.kit.engine.state.session_ids.check(self.session_id)
+        return self.kit.api_key_of(self.session_id)
 
     def generate_token(
         self,
@@ -96,7 +100,7 @@ class AsyncSession(SessionRecord):
     @property
     def api_key(self) -> str:
         """The API key of the project that it is of."""
-        return self.kit.engine.state.session_ids.check(self.session_id)
+        return self.kit.api_key_of(self.session_id)
 
     async def generate_token(
         self,
@@ -268,9 +272,10 @@ class SessionIds:
         text = _decoded(session_id)
         api_key = text.split("~", 2)[1]
         if api_key not in self._tag_keys:
+            own = f"is {self._first!r}" if len(self._tag_keys) == 1 else f"are {', '.join(self._tag_keys)}"
             raise InvalidSessionId(
                 f"session_id belongs to another API key, {shown(api_key)}; "
-                f"this kit's is {self._first!r}: sessions and tokens need the same project's key and secret"
+                f"this kit's {own}: sessions and tokens need the same project's key and secret"
             )
         marked = _TAGGED.search(text)
         if marked is not None:

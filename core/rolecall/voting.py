@@ -7,20 +7,17 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from os.path import basename
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from . import strict_json
 from .driver import Driver
-from .errors import NoMediaService, PluginError, PolicyFault, RolecallError, printable, shown
-from .hookspecs import Actor, Event, ModerationRequest, SessionRequest, TokenRequest
+from .errors import PluginError, PolicyFault, RolecallError, printable, shown
+from .hookspecs import Actor, Event, SessionRequest, TokenRequest
 from .http.messages import Request
 from .plugins import BUILT_IN, Implementation
 from .policy import Allow, Ballot, Decision, Deny, Limit
 from .roles import RoleTable
 from .tokens import RESERVED_CLAIMS
-
-if TYPE_CHECKING:
-    from .moderation import Act, MediaService
 
 #: The most claims that plugins add to one token; with the kit's own it stays within what strict JSON allows.
 MAX_OWN_CLAIMS: Final = 32
@@ -53,7 +50,7 @@ async def vote(
         except BaseException as error:
             driver.pass_through(error)
             _log_stack(plugin, error)
-            ballots.append(Ballot(plugin, None, _raised(error, deadline), perf_counter() - started, error))
+            ballots.append(Ballot(plugin, None, raised(error, deadline), perf_counter() - started, error))
             continue
         seconds = perf_counter() - started
         if seconds > deadline:
@@ -74,11 +71,11 @@ async def identify(
     """
     actor: Actor | None = None
     for implementation in implementations:
-        answer = await _answer(implementation, request, driver, deadline, _identify_fault)
+        answer = await answer_of(implementation, request, driver, deadline, _identify_fault)
         if answer is None:
             continue
         if type(answer) is not Actor:
-            _discard(answer)
+            discard(answer)
             raise _identify_fault(implementation, f"it returned {shown(answer)}; expected an Actor or None")
         if actor is not None and not _same(actor, answer):
             raise _identify_fault(implementation, "it names another actor than a plugin before it")
@@ -96,88 +93,16 @@ async def provide_session(
     """
     created: str | None = None
     for implementation in implementations:
-        answer = await _answer(implementation, request, driver, deadline, _provider_fault)
+        answer = await answer_of(implementation, request, driver, deadline, _provider_fault, (RolecallError,))
         if answer is None:
             continue
         if not isinstance(answer, str):
-            _discard(answer)
+            discard(answer)
             raise _provider_fault(implementation, f"it returned {shown(answer)}; expected a session id or None")
         if created is not None:
             raise _provider_fault(implementation, "another plugin has created the session already")
         created = answer
     return created
-
-
-async def moderate(
-    implementations: Collection[Implementation], request: ModerationRequest, driver: Driver, deadline: float
-) -> object:
-    """Have the media service that a plugin names carry out an act; what its method has answered.
-
-    :raises NoMediaService: if no plugin names one that can.
-    :raises PolicyFault: if a plugin or the service fails, or two name one.
-    :raises RolecallError: of the kit's own, as the service raised it.
-    """
-    found: tuple[str, MediaService] | None = None
-    for one in implementations:
-        answer: Any = await _answer(one, request, driver, deadline, _media_fault)
-        if answer is None:
-            continue
-        if _discard(answer):
-            raise _media_fault(one, "it returned a coroutine; an implementation that awaits is an async def")
-        if found is not None:
-            raise _media_fault(one, "another plugin has named the session's media service already")
-        found = one.plugin, answer
-    act = request.act
-    if found is None:
-        raise NoMediaService(
-            f"{act.name}: no media service carries this session; load a plugin with rolecall_media_service, such as "
-            "rolecall.connector:RemoteSessions, by plugins=[…] or ROLECALL_PLUGINS"
-        )
-    plugin, service = found
-    try:
-        method = getattr(service, act.name, None)
-    except Exception as error:
-        raise PolicyFault(f"the plugin {plugin!r} failed to moderate: {_raised(error, deadline)}").at(
-            "media service"
-        ) from error
-    if not callable(method):
-        raise NoMediaService(f"{act.name}: the media service of the plugin {plugin!r} does not do it")
-    if (problem := _misfit(method, act)) is not None:
-        raise PolicyFault(f"the media service of the plugin {plugin!r} cannot be called: {problem}").at("media service")
-    carried_out = Implementation.of(plugin, method, lambda _: method(*act.arguments))
-    answer = await _answer(carried_out, request, driver, deadline, _media_fault)
-    if _discard(answer):
-        raise _media_fault(carried_out, f"{act.name} returned a coroutine; a method that awaits is an async def")
-    if act.name == "list_streams" and (problem := _no_streams(answer)):
-        raise _media_fault(carried_out, f"list_streams returned {problem}; expected dicts, each with a text 'id'")
-    if act.name != "list_streams" and answer is not None:
-        # Never truthiness: False, or another library's answer with a status of its own, is no success.
-        raise _media_fault(carried_out, f"{act.name} returned {shown(answer)}; expected None, or an error raised")
-    return answer
-
-
-def _misfit(method: Callable[..., object], act: Act) -> str | None:
-    """Why a service's method cannot take what it is given."""
-    from dataclasses import fields
-
-    try:
-        inspect.signature(method).bind(*act.arguments)
-    except TypeError as error:
-        names = ", ".join(field.name for field in fields(act))
-        return f"{act.name} takes other arguments than ({names}), by position: {error}"
-    except ValueError:  # what is written in C may have no signature
-        return None
-    return None
-
-
-def _no_streams(answer: object) -> str | None:
-    """What was returned instead of streams."""
-    if not isinstance(answer, list):
-        return shown(answer)
-    for stream in answer:
-        if type(stream) is not dict or not isinstance(stream.get("id"), str):
-            return f"a list with {'a dict without an id' if type(stream) is dict else shown(stream)}"
-    return None
 
 
 async def claims(
@@ -189,7 +114,7 @@ async def claims(
     """
     collected: dict[str, Any] = {}
     for implementation in implementations:
-        answer = await _answer(implementation, request, driver, deadline, _claims_fault)
+        answer = await answer_of(implementation, request, driver, deadline, _claims_fault)
         for name, value in _checked_claims(implementation, answer).items():
             if _json(collected.setdefault(name, value)) != _json(value):
                 raise _claims_fault(implementation, f"it sets {shown(name)} to another value than a plugin before it")
@@ -202,7 +127,7 @@ async def tell(implementations: Collection[Implementation], event: Event, driver
     """Tell the plugins of an event. What fails is logged, and changes nothing."""
     for implementation in implementations:
         try:
-            if _discard(await _wait(implementation, event, driver, deadline)):
+            if discard(await _wait(implementation, event, driver, deadline)):
                 raise PluginError("it returned a coroutine; an implementation that awaits is an async def")
         except BaseException as error:
             driver.pass_through(error)
@@ -210,30 +135,32 @@ async def tell(implementations: Collection[Implementation], event: Event, driver
             import logging
 
             logging.getLogger("rolecall").error(
-                "the plugin %r failed on the event %s: %s", implementation.plugin, event.name, _raised(error, deadline)
+                "the plugin %r failed on the event %s: %s", implementation.plugin, event.name, raised(error, deadline)
             )
 
 
-async def _answer(
+async def answer_of(
     implementation: Implementation,
     request: object,
     driver: Driver,
     deadline: float,
     fault: Callable[[Implementation, str], PolicyFault],
+    as_it_is: tuple[type[BaseException], ...] = (),
 ) -> object:
     """What a plugin answers, in time.
 
-    :raises PolicyFault: made by ``fault``, if it does not.
+    :param as_it_is: what it may raise for the caller to read, such as what a service behind it says.
+    :raises PolicyFault: made by ``fault``, if it does not answer.
     """
     started = perf_counter()
     try:
         answer = await _wait(implementation, request, driver, deadline)
     except BaseException as error:
         driver.pass_through(error)
-        if fault in (_provider_fault, _media_fault) and isinstance(error, RolecallError):
-            raise  # what the service behind it says is for the caller to read
+        if isinstance(error, as_it_is):
+            raise
         _log_stack(implementation.plugin, error)
-        raise fault(implementation, _raised(error, deadline)) from error
+        raise fault(implementation, raised(error, deadline)) from error
     seconds = perf_counter() - started
     if seconds > deadline:
         raise fault(implementation, _late(seconds, deadline))
@@ -244,7 +171,7 @@ def _checked_claims(implementation: Implementation, answer: object) -> Mapping[s
     if answer is None:
         return {}
     if not isinstance(answer, Mapping):
-        _discard(answer)
+        discard(answer)
         raise _claims_fault(implementation, f"it returned {shown(answer)}; expected claims by name, or None")
     try:
         parsed = strict_json.loads(json.dumps(dict(answer), allow_nan=False).encode())
@@ -286,12 +213,12 @@ def _no_vote(answer: object, roles: RoleTable) -> str:
     if isinstance(answer, Allow):
         return f"it set max_role to {shown(answer.max_role)}; the roles are {', '.join(roles)}"
     if inspect.iscoroutine(answer):
-        _discard(answer)
+        discard(answer)
         return "it returned a coroutine; a vote that awaits is an async def"
     return f"it returned {shown(answer)}; a vote is None, Allow(…), Limit(…) or Deny(…)"
 
 
-def _discard(answer: object) -> bool:
+def discard(answer: object) -> bool:
     """Whether ``answer`` is a coroutine that nobody awaits; it is closed then."""
     if not inspect.iscoroutine(answer):
         return False
@@ -308,7 +235,7 @@ def _late(seconds: float, deadline: float) -> str:
     return f"it took {seconds:.3g} s; its deadline is {deadline:g} s"
 
 
-def _raised(error: BaseException, deadline: float) -> str:
+def raised(error: BaseException, deadline: float) -> str:
     """What was raised and where; not its message, which could hold anything, unless it is one of the kit's own."""
     if isinstance(error, TimeoutError):
         return f"it raised TimeoutError, or outlived its deadline of {deadline:g} s"
@@ -338,10 +265,6 @@ def _log_stack(plugin: str, error: BaseException) -> None:
 
 def _provider_fault(implementation: Implementation, fault: str) -> PolicyFault:
     return PolicyFault(f"the plugin {implementation.plugin!r} failed to create a session: {fault}").at("session")
-
-
-def _media_fault(implementation: Implementation, fault: str) -> PolicyFault:
-    return PolicyFault(f"the plugin {implementation.plugin!r} failed to moderate: {fault}").at("media service")
 
 
 def _identify_fault(implementation: Implementation, fault: str) -> PolicyFault:

@@ -9,8 +9,9 @@ for one process.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections import defaultdict
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -27,7 +28,7 @@ class ChatRooms:
     """The media service: it delivers signals, and ends connections. There are no streams to mute, so that is a 501."""
 
     def __init__(self) -> None:
-        self._rooms: defaultdict[str, dict[str, WebSocket]] = defaultdict(dict)
+        self._rooms: dict[str, dict[str, WebSocket]] = {}
 
     @hookimpl
     def rolecall_media_service(self, request: ModerationRequest) -> ChatRooms:
@@ -35,38 +36,48 @@ class ChatRooms:
 
     async def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> None:
         """Send a signal to one connection, or to all that are there."""
-        if connection_id is None:
-            receivers = list(self._rooms[session_id].values())
-        else:
-            receivers = [self._connection(session_id, connection_id)]
-        for websocket in receivers:
-            await websocket.send_json({"type": type, "data": data})
+        said = {"type": type, "data": data}
+        if connection_id is not None:
+            if not await _sent(self._connection(session_id, connection_id), said):
+                raise NotFoundAtService("this connection has just ended")
+            return
+        # At one time, so that none waits for a slow one.
+        await asyncio.gather(*(_sent(websocket, said) for websocket in self._rooms.get(session_id, {}).values()))
 
     async def force_disconnect(self, session_id: str, connection_id: str) -> None:
         """End a connection."""
-        await self._connection(session_id, connection_id).close(4403, "a moderator ended the connection")
+        websocket = self._connection(session_id, connection_id)
+        self.forget(session_id, connection_id)
+        with suppress(RuntimeError):  # it has ended by itself
+            await websocket.close(4403, "a moderator ended the connection")
 
-    async def welcome(self, websocket: WebSocket) -> str:
-        """Let somebody in, and tell them and the others of their connection."""
-        session_id, connection_id = websocket.path_params["session_id"], str(uuid4())
-        await websocket.accept()
-        self._rooms[session_id][connection_id] = websocket
-        await self.signal(
-            session_id, "joined", json.dumps({"id": connection_id, "data": current_grant(websocket).data})
-        )
+    def enter(self, websocket: WebSocket) -> str:
+        """Somebody has come; by which connection."""
+        connection_id = str(uuid4())
+        self._rooms.setdefault(websocket.path_params["session_id"], {})[connection_id] = websocket
         return connection_id
 
     def forget(self, session_id: str, connection_id: str) -> None:
         """Somebody has left."""
-        self._rooms[session_id].pop(connection_id, None)
-        if not self._rooms[session_id]:
-            del self._rooms[session_id]
+        room = self._rooms.get(session_id, {})
+        room.pop(connection_id, None)
+        if not room:
+            self._rooms.pop(session_id, None)
 
     def _connection(self, session_id: str, connection_id: str) -> WebSocket:
         websocket = self._rooms.get(session_id, {}).get(connection_id)
         if websocket is None:
             raise NotFoundAtService("nobody has this connection")
         return websocket
+
+
+async def _sent(websocket: WebSocket, said: dict[str, str]) -> bool:
+    """Whether it was sent; who has left hears nothing any more, and is forgotten by their own endpoint."""
+    try:
+        await websocket.send_json(said)
+    except (WebSocketDisconnect, RuntimeError):
+        return False
+    return True
 
 
 def create_app(**options: Any) -> Starlette:
@@ -81,8 +92,11 @@ def create_app(**options: Any) -> Starlette:
     async def room(websocket: WebSocket) -> None:
         """What a participant says is a signal to all, if their token allows signals."""
         grant = current_grant(websocket)
-        connection_id = await rooms.welcome(websocket)
+        await websocket.accept()
+        connection_id = rooms.enter(websocket)
         try:
+            who = {"id": connection_id, "data": grant.data}
+            await rooms.signal(grant.session_id, "joined", json.dumps(who))
             while True:
                 text = await websocket.receive_text()
                 try:

@@ -42,6 +42,7 @@ from rolecall.connector import (
     ServiceDenied,
     ServiceDown,
     ServiceFault,
+    ServiceLacksMedia,
     ServiceRefused,
     ServiceTimeout,
     ServiceUnreachable,
@@ -513,10 +514,19 @@ def test_what_is_no_session_id_is_no_answer(make_server, connect, session_id):
         connect(make_server(answer(200, body))).create_session()
 
 
-@pytest.mark.parametrize("body", ["[]", "{}", '{"items":{}}', '{"items":[1]}', '{"items":[],"items":[]}', '{"a":NaN}'])
+@pytest.mark.parametrize(
+    "body",
+    ["[]", "{}", '{"items":{}}', '{"items":[1]}', '{"items":[{"name":"x"}]}', '{"items":[],"items":[]}', '{"a":NaN}'],
+)
 def test_what_holds_no_streams_is_no_answer(make_server, connect, body):
     with pytest.raises(ServiceAnswerInvalid, match="JSON"):
         connect(make_server(answer(200, body))).list_streams(SESSION)
+
+
+def test_a_long_list_of_streams_is_read(make_server, connect):
+    items = [{"id": f"stream-{number}", "name": "x" * 60, "videoType": "camera"} for number in range(2000)]
+    body = json.dumps({"count": len(items), "items": items})
+    assert connect(make_server(answer(200, body))).list_streams(SESSION) == items
 
 
 @pytest.mark.parametrize("name", ACTS)
@@ -556,8 +566,10 @@ def test_a_refusal_without_another_reason_is_that_of_the_secret(make_server, con
 
 
 def test_a_service_without_a_media_service_is_not_out_of_order(make_server, connect):
-    with pytest.raises(NoMediaService, match=r"has no media service for this session$"):
+    with pytest.raises(ServiceLacksMedia, match=r"has no media service for this session$") as caught:
         connect(make_server(refusal(501, "no_media_service"))).mute_stream(SESSION, "s-1")
+    assert isinstance(caught.value, NoMediaService)
+    assert caught.value.status == 501
     with pytest.raises(ServiceDown, match=r"it answered 501; it may have been carried out"):
         connect(make_server(refusal(501, "another"))).mute_stream(SESSION, "s-1")
 

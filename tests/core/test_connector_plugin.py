@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
@@ -11,7 +12,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from rolecall import Rolecall
-from rolecall.connector import RemoteService, RemoteSessions, ServiceCredentialsRefused
+from rolecall.connector import RemoteService, RemoteSessions, ServiceCredentialsRefused, ServiceTimeout
 from rolecall.errors import NoMediaService, NotFoundAtService, PluginError
 
 KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
@@ -160,3 +161,30 @@ def test_without_a_secret_in_the_environment_it_says_what_to_do(monkeypatch):
     config = {"remote_sessions": {"api_url": "http://127.0.0.1:1"}}
     with pytest.raises(PluginError, match="ROLECALL_API_SECRET is not set"):
         Rolecall(KEY, SECRET, plugins=[RemoteSessions()], plugin_config=config)
+
+
+def test_one_plugin_is_configured_by_one_kit(monkeypatch):
+    monkeypatch.setenv("ROLECALL_API_SECRET", SECRET)
+    plugin, config = RemoteSessions(), {"remote_sessions": {"api_url": "http://127.0.0.1:1"}}
+    Rolecall(KEY, SECRET, plugins=[plugin], plugin_config=config)
+    with pytest.raises(PluginError, match="another kit's already; make one for each kit"):
+        Rolecall(KEY, SECRET, plugins=[plugin], plugin_config=config)
+
+
+@pytest.mark.parametrize("is_configured", [True, False])
+def test_a_service_slower_than_the_kits_patience_stops_start_up(monkeypatch, is_configured):
+    monkeypatch.setenv("ROLECALL_API_SECRET", SECRET)
+    config = {"remote_sessions": {"api_url": "http://127.0.0.1:1", "timeout": 5}} if is_configured else {}
+    service = None if is_configured else RemoteService(KEY, SECRET, "http://127.0.0.1:1", timeout=5)
+    with pytest.raises(PluginError, match="timeout, 5 s, is not below the kit's hook_timeout, 5 s"):
+        Rolecall(KEY, SECRET, plugins=[RemoteSessions(service)], plugin_config=config)
+    Rolecall(KEY, SECRET, plugins=[RemoteSessions(service)], plugin_config=config, hook_timeout=6)
+
+
+def test_a_service_that_hangs_says_so_itself(service):
+    listening = socket.create_server(("127.0.0.1", 0))
+    remote = RemoteService(KEY, SECRET, f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=0.3)
+    kit = Rolecall(KEY, SECRET, plugins=[RemoteSessions(remote)], hook_timeout=0.6)
+    with listening, pytest.raises(ServiceTimeout, match="it may have been carried out all the same"):
+        kit.force_disconnect(SESSION, "c-1")
+    kit.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 
@@ -210,7 +211,7 @@ WRONG = {
     ),
     "bytes for streams": (lambda room: MuteAll(room, True, b"ab"), "excluded_stream_ids is a value of type bytes"),
     "a stream that is none": (lambda room: MuteAll(room, True, ["s 1"]), "excluded_stream_ids is 's 1'"),
-    "too many streams": (lambda room: MuteAll(room, True, ["s"] * 65), "has 65 stream ids; at most 64"),
+    "too many streams": (lambda room: MuteAll(room, True, ["s"] * 1001), "has 1001 stream ids; at most 1000"),
     "streams when it stops": (lambda room: MuteAll(room, False, ["s"]), "goes with active=True"),
     "no session": (lambda _: ListStreams(None), "session_id is None"),
     "a session with a slash": (lambda _: ListStreams("1_a/../b"), "session_id is '1_a/../b'"),
@@ -221,7 +222,7 @@ WRONG = {
 def test_what_cannot_be_meant_is_refused_and_says_why(room, name):
     make, message = WRONG[name]
     with pytest.raises(InvalidRequest, match=message.replace("(", r"\(")):
-        make(room)
+        make(room).checked()
 
 
 def test_the_longest_signal_is_carried(kit, media, room):
@@ -321,7 +322,7 @@ def test_a_service_that_fails_is_a_fault_that_names_its_plugin(make_kit, method,
 )
 def test_a_service_that_takes_other_arguments_is_told_which(make_kit, method):
     kit = make_kit(plugins=[Studio(type("Service", (), {"signal": method})())], entry_points=False)
-    said = r"'studio' cannot be called: signal takes other arguments than \(session_id, type, data, connection_id\)"
+    said = r"'studio' failed to moderate: signal takes other arguments than \(session_id, type, data, connection_id\)"
     with pytest.raises(PolicyFault, match=said):
         kit.signal(kit.create_session().session_id)
 
@@ -364,13 +365,18 @@ def test_a_service_whose_methods_cannot_be_found_is_a_fault(make_kit):
         kit.signal(kit.create_session().session_id)
 
 
-@pytest.mark.parametrize(
-    "listed", [None, [{"name": "x"}], [{"id": 7}], "ab", {"items": []}, ["a"], [None], ({"id": "a"},), 7], ids=repr
+NO_STREAMS = (
+    *(None, "ab", 7, {"items": []}, ({"id": "a"},)),
+    *([None], ["a"], [{"name": "x"}], [{"id": 7}]),
+    *([{"id": "a", "since": {1}}], [{"id": "a", "n": float("nan")}]),
 )
+
+
+@pytest.mark.parametrize("listed", NO_STREAMS, ids=repr)
 def test_streams_that_are_none_are_a_fault(make_kit, listed):
     service = type("Service", (), {"list_streams": lambda *_: listed})()
     kit = make_kit(plugins=[Studio(service)], entry_points=False)
-    with pytest.raises(PolicyFault, match="expected dicts, each with a text 'id'"):
+    with pytest.raises(PolicyFault, match=r"expected dicts, each with a text 'id'|streams that JSON cannot hold"):
         kit.list_streams(kit.create_session().session_id)
 
 
@@ -578,6 +584,44 @@ def test_streams_that_are_none_are_told_of_as_refused(make_kit):
     with pytest.raises(PolicyFault, match="list_streams returned a list with 's-1'; expected dicts"):
         kit.list_streams(kit.create_session().session_id)
     assert studio.events[-1].name == "moderation_refused"
+
+
+def test_plugins_are_told_of_what_could_not_be_meant(kit, studio, room):
+    with pytest.raises(InvalidRequest):
+        kit.signal(room, "chat", "x" * 9000)
+    event = studio.events[-1]
+    assert (event.name, event.session_id, event.act, event.target, event.code) == (
+        "moderation_refused",
+        room,
+        "signal",
+        None,
+        "invalid_request",
+    )
+
+
+@pytest.mark.parametrize("trace", [False, True])
+def test_a_vote_and_the_event_are_linked_by_the_call(make_kit, media, trace):
+    studio = Studio(media)
+    kit = make_kit(plugins=[studio], entry_points=False, trace=trace)
+    session = kit.create_session()
+    kit.signal(session.session_id)
+    with pytest.raises(InvalidRequest):
+        kit.mute_stream(session.session_id, "")
+    ask(kit, "POST", session.session_id, "/mute", session.generate_token("moderator"))
+    moderated = [event for event in studio.events if event.act]
+    assert len({event.call_id for event in moderated} - {""}) == 3
+    assert [request.call_id for request in studio.asked] == [moderated[0].call_id, moderated[2].call_id]
+    assert {request.api_key for request in studio.asked} == {kit.api_key}
+
+
+@pytest.mark.parametrize("limit", [{"max_lifetime": timedelta(0)}, {"latest_expiry": 0}])
+def test_a_limit_of_time_that_is_over_stops_servers_and_clients(make_kit, media, limit):
+    kit = make_kit(plugins=[Studio(media, Limit(**limit))], entry_points=False)
+    session = kit.create_session()
+    with pytest.raises(PolicyDenied):
+        kit.signal(session.session_id)
+    assert ask(kit, "POST", session.session_id, "/mute", session.generate_token("moderator")).status == 403
+    assert media.done == []
 
 
 def test_to_list_streams_is_no_event(kit, studio, room):

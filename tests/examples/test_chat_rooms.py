@@ -115,6 +115,22 @@ def test_the_sdk_ends_a_connection(backend, room, join):
         backend.force_disconnect(room, ada_id)
 
 
+def test_the_others_hear_on_when_one_was_thrown_out(backend, room, join):
+    _, ada_id = join()
+    ben, _ = join(name="Ben")
+    for number in range(3):
+        if number == 1:
+            backend.force_disconnect(room, ada_id)
+        backend.send_signal(room, {"type": "news", "data": str(number)})
+    assert [said(ben)["data"] for _ in range(3)] == ["0", "1", "2"]
+    join(name="Cleo")
+    assert json.loads(said(ben)["data"])["data"] == "Cleo"
+
+
+def test_a_signal_to_nobody_does_no_harm(backend, room):
+    backend.send_signal(room, {"type": "news", "data": "is anybody there?"})
+
+
 def test_a_moderator_ends_a_connection_and_a_publisher_does_not(server, backend, room, join):
     ada, ada_id = join()
     url = f"http://{server}/sessions/{room}/connections/{ada_id}"

@@ -7,6 +7,8 @@ import re
 from typing import Any, Final
 from xml.parsers import expat
 
+from ..moderation import problem_with_streams
+
 #: The longest body that is read, in bytes.
 MAX_ANSWER: Final = 65_536
 #: What a refusal with a code is sent as (RFC 9457).
@@ -46,10 +48,11 @@ def streams(content_type: str, body: bytes) -> list[dict[str, Any]]:
     :raises Unreadable: for anything else.
     """
     found = read_json(content_type, body)
-    items = found.get("items") if isinstance(found, dict) else None
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise Unreadable("the JSON has no list of streams, 'items'")
-    return items
+    items: Any = found.get("items") if isinstance(found, dict) else None
+    if problem_with_streams(items):
+        raise Unreadable("the JSON has no list of streams, 'items', each with an 'id'")
+    streams: list[dict[str, Any]] = items
+    return streams
 
 
 def nothing(content_type: str, body: bytes) -> None:

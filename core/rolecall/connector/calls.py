@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 from ..errors import InvalidRequest
 from ..moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal, check_id
-from ..sessions import ArchiveMode, MediaMode, check_archives, check_properties
+from ..sessions import P2P_PREFERENCES, ArchiveMode, check_archives, check_properties
 from . import answers
 from .answers import Unreadable
 
 Result = TypeVar("Result", covariant=True)
+
+#: The longest list of streams that is read, in bytes: thousands of them.
+MAX_STREAMS: Final = 4_194_304
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Call(Generic[Result]):
     :param body: what is sent.
     :param if_not_found: makes the result if the service answers 404; None: that is an error.
     :param is_about_existing: whether 404 means that what the call is about does not exist.
+    :param longest: the most bytes of an answer that are read.
     """
 
     method: str
@@ -39,6 +43,7 @@ class Call(Generic[Result]):
     body: bytes = field(default=b"", repr=False)
     if_not_found: Callable[[], Result] | None = None
     is_about_existing: bool = True
+    longest: int = answers.MAX_ANSWER
 
 
 def create_session(
@@ -56,7 +61,7 @@ def create_session(
     checked_location, media, archive, encrypted = check_properties(location, media_mode, archive_mode, e2ee)
     name, resolution = check_archives(archive, archive_name, archive_resolution)
     form = {
-        "p2p.preference": "enabled" if media is MediaMode.RELAYED else "disabled",
+        "p2p.preference": P2P_PREFERENCES[media],
         "archiveMode": "always" if archive is ArchiveMode.ALWAYS else "manual",
         "e2ee": "true" if encrypted else "false",
     }
@@ -75,22 +80,26 @@ def create_session(
 
 def signal(api_key: str, act: Signal) -> Call[None]:
     """``POST …/signal``, to all connections of a session or to one."""
+    act = act.checked()
     to = "" if act.connection_id is None else f"/connection/{_segment(act.connection_id)}"
     return _act("POST", f"{_session(api_key, act.session_id)}{to}/signal", {"type": act.type, "data": act.data})
 
 
 def force_disconnect(api_key: str, act: ForceDisconnect) -> Call[None]:
     """``DELETE …/connection/{connection_id}``."""
+    act = act.checked()
     return _act("DELETE", f"{_session(api_key, act.session_id)}/connection/{_segment(act.connection_id)}")
 
 
 def mute_stream(api_key: str, act: MuteStream) -> Call[None]:
     """``POST …/stream/{stream_id}/mute``."""
+    act = act.checked()
     return _act("POST", f"{_session(api_key, act.session_id)}/stream/{_segment(act.stream_id)}/mute", {})
 
 
 def mute_all(api_key: str, act: MuteAll) -> Call[None]:
     """``POST …/mute``, to begin with it or to stop."""
+    act = act.checked()
     excluded = [*act.excluded_stream_ids]
     wanted = {"active": True, "excludedStreams": excluded} if act.active else {"active": False}
     return _act("POST", f"{_session(api_key, act.session_id)}/mute", wanted)
@@ -98,8 +107,8 @@ def mute_all(api_key: str, act: MuteAll) -> Call[None]:
 
 def list_streams(api_key: str, act: ListStreams) -> Call[list[dict[str, Any]]]:
     """``GET …/stream``. The service answers 404 for a session in which nobody has published yet."""
-    path = f"{_session(api_key, act.session_id)}/stream"
-    return Call("GET", path, answers.streams, repeatable=True, if_not_found=list)
+    path = f"{_session(api_key, act.checked().session_id)}/stream"
+    return Call("GET", path, answers.streams, repeatable=True, if_not_found=list, longest=MAX_STREAMS)
 
 
 def _act(method: str, path: str, body: dict[str, Any] | None = None) -> Call[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import Unavailable
+from ..errors import NoMediaService, Unavailable
 
 
 class ServiceFault(Unavailable):
@@ -51,6 +51,13 @@ class ServiceDenied(ServiceFault):
     """The service accepts the API key and secret, and a policy there denies what was asked for."""
 
     code = "service_denied"
+
+
+class ServiceLacksMedia(ServiceFault, NoMediaService):
+    """The service is a kit's, and nothing there carries the media of the session: status 501, with a code."""
+
+    code = "service_lacks_media"
+    status = 501
 
 
 class ServiceCredentialsRefused(ServiceFault):

@@ -20,6 +20,7 @@ from .faults import (
     ServiceDenied,
     ServiceDown,
     ServiceFault,
+    ServiceLacksMedia,
     ServiceRefused,
     ServiceTimeout,
     ServiceUnreachable,
@@ -99,8 +100,7 @@ class Outcomes:
         if status in (401, 403) and code not in (None, InvalidServerCredential.code):
             return Failure(ServiceDenied(f"{self._service} denied the request ({status}): {code}"))
         if status == NoMediaService.status and code == NoMediaService.code:
-            error = NoMediaService(f"{self._service} has no media service for this session")
-            return Failure(error.at("remote media service"))
+            return Failure(ServiceLacksMedia(f"{self._service} has no media service for this session"))
         if status in (401, 403):
             return Failure(self._credentials_refused(status, answer.headers.get("date")))
         if status == 404 and call.is_about_existing:

@@ -12,8 +12,6 @@ from .service import AsyncRemoteService, RemoteService
 if TYPE_CHECKING:
     from ..kit import Rolecall
 
-#: Seconds; below a hook's deadline, so that the service's own error comes first.
-_TIMEOUT: Final = 4.0
 _OPTIONS: Final = ("api_url", "timeout", "retries", "proxy")
 
 
@@ -26,23 +24,35 @@ class RemoteSessions:
     :class:`RemoteService` takes them. Key and secret are the kit's: the secret is read from ``ROLECALL_API_SECRET``.
 
     :param service: the service to use, in place of all that.
-    :param name: the plugin's name; a second one in a kit, for another project, needs one of its own.
+    :param name: the plugin's name; a second one in a kit, with the service of another project, needs one of its own.
     """
 
     def __init__(self, service: RemoteService | None = None, name: str = "remote_sessions") -> None:
         #: The plugin's name, and that of its configuration.
         self.name = name
+        self._is_configured = service is None
         self._service = service
 
     @hookimpl
     def rolecall_startup(self, kit: Rolecall) -> None:
-        self._kit = kit
+        if self._is_configured:
+            self._service = self._made(kit)
+        service = self._service
+        assert service is not None
+        if service.api_key not in kit.api_keys:
+            raise ConfigurationError(
+                f"the service is for the API key {service.api_key!r}; the kit's are {', '.join(kit.api_keys)}"
+            )
+        if service.timeout >= kit.hook_timeout:
+            raise ConfigurationError(
+                f"the service's timeout, {service.timeout:g} s, is not below the kit's hook_timeout, "
+                f"{kit.hook_timeout:g} s, so its own error would come too late; pass Rolecall(hook_timeout=…)"
+            )
+
+    def _made(self, kit: Rolecall) -> RemoteService:
+        """The service that the kit's configuration says."""
         if self._service is not None:
-            if self._service.api_key not in kit.api_keys:
-                raise ConfigurationError(
-                    f"the service is for the API key {self._service.api_key!r}; the kit's are {', '.join(kit.api_keys)}"
-                )
-            return
+            raise ConfigurationError("this RemoteSessions is another kit's already; make one for each kit")
         config = kit.plugin_config(self.name)
         unknown = sorted(set(config) - set(_OPTIONS))
         if unknown or "api_url" not in config:
@@ -54,7 +64,7 @@ class RemoteSessions:
                 "the environment variable ROLECALL_API_SECRET is not set; or pass RemoteSessions(RemoteService(…))"
             )
         try:
-            self._service = RemoteService(kit.api_key, secret, **{"timeout": _TIMEOUT, **config})
+            return RemoteService(kit.api_key, secret, **config)
         finally:
             del secret, config  # a proxy's URL may hold a password
 
@@ -68,8 +78,7 @@ class RemoteSessions:
     @hookimpl
     def rolecall_media_service(self, request: ModerationRequest) -> AsyncRemoteService | None:
         assert self._service is not None
-        is_mine = self._kit.api_key_of(request.act.session_id) == self._service.api_key
-        return self._service.aio if is_mine else None
+        return self._service.aio if request.api_key == self._service.api_key else None
 
 
 async def create_at(service: AsyncRemoteService, request: SessionRequest) -> str:
@@ -79,6 +88,6 @@ async def create_at(service: AsyncRemoteService, request: SessionRequest) -> str
         request.media_mode,
         request.archive_mode,
         request.e2ee,
-        request.archive_name,
-        request.archive_resolution,
+        archive_name=request.archive_name,
+        archive_resolution=request.archive_resolution,
     )

@@ -36,7 +36,8 @@ class RemoteService:
     :param api_secret: the project's API secret at the service.
     :param api_url: where the service is: scheme, host, and a path if its routes are below one.
     :param timeout: the seconds that a call may take as a whole, with repetitions and the pauses between them; above 0
-        and up to 300. Half of them for making a connection.
+        and up to 300. Half of them for making a connection. In a kit's plugin they are less than its ``hook_timeout``,
+        so that the service's own error comes first.
     :param retries: how often a call is repeated, 0 to 10, where that is safe: what is only read and the creation of a
         session after most failures, all others only if the request cannot have been sent.
     :param proxy: the URL of a proxy, ``http://user:password@host:port``; unless given, what the environment says
@@ -51,7 +52,7 @@ class RemoteService:
         api_secret: str | bytes,
         api_url: str = OPENTOK,
         *,
-        timeout: float = 5.0,
+        timeout: float = 4.0,
         retries: int = 2,
         proxy: str | None = None,
         clock: Callable[[], float] = time.time,
@@ -69,7 +70,8 @@ class RemoteService:
         #: The same methods for async code: ``await service.aio.create_session()``.
         self.aio = AsyncRemoteService(project.id, transport)
         self._background = BackgroundLoop()
-        self._deadline = timeout + _GRACE
+        #: The seconds that a call may take as a whole.
+        self.timeout = timeout
 
     @property
     def api_key(self) -> str:
@@ -87,6 +89,7 @@ class RemoteService:
         media_mode: str = MediaMode.RELAYED,
         archive_mode: str = ArchiveMode.MANUAL,
         e2ee: bool = False,
+        *,
         archive_name: str | None = None,
         archive_resolution: str | None = None,
     ) -> str:
@@ -101,11 +104,17 @@ class RemoteService:
         :raises InvalidSessionOption: for a property that does not exist, or does not go with the others.
         :raises ServiceFault: a subclass that says why the service did not do it.
         """
-        return self._run(
-            self.aio.create_session(location, media_mode, archive_mode, e2ee, archive_name, archive_resolution)
+        call = self.aio.create_session(
+            location,
+            media_mode,
+            archive_mode,
+            e2ee,
+            archive_name=archive_name,
+            archive_resolution=archive_resolution,
         )
+        return self._run(call)
 
-    def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> None:
+    def signal(self, session_id: str, type: str = "", data: str = "", connection_id: str | None = None) -> None:
         """Send a signal to the connections of a session.
 
         :param type: what the signal is about, at most 128 bytes of UTF-8.
@@ -147,7 +156,7 @@ class RemoteService:
         self._run(self.aio.mute_all(session_id, active, excluded_stream_ids))
 
     def list_streams(self, session_id: str) -> list[dict[str, Any]]:
-        """The streams of a session, each as the service describes it; none if it knows no such session.
+        """The streams of a session, each as the service describes it; an empty list if it knows no such session.
 
         :raises InvalidRequest: for an argument that is wrong.
         :raises ServiceFault: a subclass that says why the service did not do it.
@@ -169,7 +178,7 @@ class RemoteService:
         return "<RemoteService, not made yet>" if view is None else repr(view).removesuffix(".aio")
 
     def _run(self, call: Coroutine[Any, Any, Result]) -> Result:
-        return self._background.run(call, self._deadline)
+        return self._background.run(call, self.timeout + _GRACE)
 
 
 class AsyncRemoteService:
@@ -191,6 +200,7 @@ class AsyncRemoteService:
         media_mode: str = MediaMode.RELAYED,
         archive_mode: str = ArchiveMode.MANUAL,
         e2ee: bool = False,
+        *,
         archive_name: str | None = None,
         archive_resolution: str | None = None,
     ) -> str:
@@ -198,7 +208,7 @@ class AsyncRemoteService:
         call = calls.create_session(location, media_mode, archive_mode, e2ee, archive_name, archive_resolution)
         return await self._transport.send(call)
 
-    async def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> None:
+    async def signal(self, session_id: str, type: str = "", data: str = "", connection_id: str | None = None) -> None:
         """See :meth:`RemoteService.signal`."""
         await self._transport.send(calls.signal(self.api_key, Signal(session_id, type, data, connection_id)))
 

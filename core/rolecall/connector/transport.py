@@ -17,7 +17,7 @@ from ..errors import ConfigurationError, kind
 from ..issuers import Issuer
 from ..keys import KeyRing
 from . import answers
-from .answers import MAX_ANSWER, Unreadable
+from .answers import Unreadable
 from .calls import Call
 from .outcomes import Answer, Failure, Outcomes
 
@@ -119,7 +119,7 @@ class Transport:
             ):
                 began = True
                 says = answers.media_type(response.headers.get("content-type", ""))
-                body = await _read(response) if response.is_success or says == answers.PROBLEM else b""
+                body = await _read(response, call.longest) if response.is_success or says == answers.PROBLEM else b""
                 return Answer(response.status_code, dict(response.headers), body)
         except asyncio.CancelledError as error:
             # Whoever cancels may log what comes of it; the frames below hold the credential.
@@ -190,8 +190,10 @@ class Transport:
         return opened, None
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def _read(response: httpx.Response, longest: int) -> bytes:
     """The body of an answer.
+
+    :param longest: the most bytes that are read.
 
     :raises Unreadable: where it gets too long; what follows is not read.
     """
@@ -201,8 +203,8 @@ async def _read(response: httpx.Response) -> bytes:
     chunks: AsyncIterator[bytes] = response.aiter_raw()
     async for chunk in chunks:
         body += chunk
-        if len(body) > MAX_ANSWER:
-            raise Unreadable(f"the body is longer than {MAX_ANSWER} bytes")
+        if len(body) > longest:
+            raise Unreadable(f"the body is longer than {longest} bytes")
     return bytes(body)
 
 

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from ..engine import Call, Engine
 from ..moderation import (
-    MAX_EXCLUDED,
     MAX_SIGNAL_DATA,
     MAX_SIGNAL_TYPE,
     ForceDisconnect,
@@ -15,7 +14,8 @@ from ..moderation import (
     MuteStream,
     Signal,
 )
-from ..roles import Capability, Requirement
+from ..roles import Requirement
+from ..strict_json import MAX_MEMBERS
 from ..tokens import Grant
 from .answers import done, json_answer
 from .bodies import members
@@ -23,9 +23,9 @@ from .messages import Request, Response
 from .routing import Answer, Operation, Route, Schema
 from .service import enter
 
-_SIGNAL: Final = Requirement.of_capability(Capability.SIGNAL)
-_DISCONNECT: Final = Requirement.of_capability(Capability.FORCE_DISCONNECT)
-_UNPUBLISH: Final = Requirement.of_capability(Capability.FORCE_UNPUBLISH)
+_SIGNAL: Final = Requirement.of_capability(Signal.capability)
+_DISCONNECT: Final = Requirement.of_capability(ForceDisconnect.capability)
+_UNPUBLISH: Final = Requirement.of_capability(MuteStream.capability)
 
 #: The id of a connection or a stream; dots alone are none.
 ID: Final = {"type": "string", "maxLength": 255, "pattern": r"^\.*[0-9A-Za-z_~=+-][0-9A-Za-z_.~=+-]*$"}
@@ -45,7 +45,7 @@ SIGNAL: Final[dict[str, Schema]] = {
     },
 }
 #: The streams that are left out when all others are muted.
-EXCLUDED: Final = {"type": "array", "items": ID, "maxItems": MAX_EXCLUDED, "description": "streams that are not muted"}
+EXCLUDED: Final = {"type": "array", "items": ID, "maxItems": MAX_MEMBERS, "description": "streams that are not muted"}
 _SIGNAL_BODY: Final[dict[str, Schema]] = {
     **SIGNAL,
     "connection_id": {
@@ -71,8 +71,8 @@ _STREAMS: Final = Answer(
         "required": ["items"],
     },
 )
-# The statuses of acts that are not carried out.
-_ACT: Final = (404, 501)
+#: The statuses of acts that are not carried out.
+ACT: Final = (404, 501)
 
 
 async def _signal_session(engine: Engine, request: Request) -> Response:
@@ -107,7 +107,7 @@ async def _mute_all(engine: Engine, request: Request) -> Response:
 
 async def _list_streams(engine: Engine, request: Request) -> Response:
     session_id, grant = await _enter(engine, request, _UNPUBLISH)
-    return json_answer(200, {"items": await engine.list_streams(ListStreams(session_id), grant, Call(request))})
+    return json_answer(200, {"items": await engine.moderate(ListStreams(session_id), grant, Call(request))})
 
 
 async def _enter(engine: Engine, request: Request, requirement: Requirement) -> tuple[str, Grant]:
@@ -119,22 +119,22 @@ MODERATION_ROUTES: Final = (
     Route(
         "/sessions/{session_id}/signal",
         "signal",
-        {"POST": Operation(_signal_session, "Send a signal", _SIGNAL.scope, _SIGNAL_BODY, status=204, refusals=_ACT)},
+        {"POST": Operation(_signal_session, "Send a signal", _SIGNAL.scope, _SIGNAL_BODY, status=204, refusals=ACT)},
     ),
     Route(
         "/sessions/{session_id}/connections/{connection_id}",
         "connection",
-        {"DELETE": Operation(_disconnect_connection, "End a connection", _DISCONNECT.scope, status=204, refusals=_ACT)},
+        {"DELETE": Operation(_disconnect_connection, "End a connection", _DISCONNECT.scope, status=204, refusals=ACT)},
     ),
     Route(
         "/sessions/{session_id}/streams",
         "streams",
-        {"GET": Operation(_list_streams, "List the streams", _UNPUBLISH.scope, answer=_STREAMS, refusals=_ACT)},
+        {"GET": Operation(_list_streams, "List the streams", _UNPUBLISH.scope, answer=_STREAMS, refusals=ACT)},
     ),
     Route(
         "/sessions/{session_id}/streams/{stream_id}/mute",
         "stream_mute",
-        {"POST": Operation(_mute_stream, "Mute a stream", _UNPUBLISH.scope, {}, status=204, refusals=_ACT)},
+        {"POST": Operation(_mute_stream, "Mute a stream", _UNPUBLISH.scope, {}, status=204, refusals=ACT)},
     ),
     Route(
         "/sessions/{session_id}/mute",
@@ -147,7 +147,7 @@ MODERATION_ROUTES: Final = (
                 _MUTE_BODY,
                 _MUTE_RULES,
                 status=204,
-                refusals=_ACT,
+                refusals=ACT,
             )
         },
     ),

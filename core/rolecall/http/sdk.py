@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..engine import Call, Engine
-from ..errors import InvalidRequest, InvalidServerCredential, InvalidSessionOption, NotFoundAtService, shown
-from ..moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal
-from ..sessions import ARCHIVE_RESOLUTIONS, MAX_ARCHIVE_NAME, ArchiveMode, MediaMode, SessionRecord
+from ..errors import InvalidRequest, InvalidServerCredential, InvalidSessionOption, shown
+from ..moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal, find_stream
+from ..sessions import ARCHIVE_RESOLUTIONS, MAX_ARCHIVE_NAME, P2P_PREFERENCES, ArchiveMode, MediaMode, SessionRecord
 from .answers import NO_STORE, done, json_answer
 from .bodies import fields, members
 from .messages import Request, Response
-from .moderation import EXCLUDED, SIGNAL
+from .moderation import ACT, EXCLUDED, SIGNAL
 from .routing import BY_SERVER, Answer, Operation, Route, Schema
 from .servers import Server
 from .service import enter_as_server
@@ -21,7 +21,8 @@ from .service import enter_as_server
 _PROJECT: Final = "/v2/project/{api_key}/session/{session_id}"
 
 # What the SDKs send; one of them leaves no field out, and capitalises booleans.
-_MEDIA: Final = {"enabled": MediaMode.RELAYED, "disabled": MediaMode.ROUTED}
+_MEDIA: Final = {preference: mode for mode, preference in P2P_PREFERENCES.items()}
+_ARCHIVES: Final = {str(mode): mode for mode in ArchiveMode}
 _MODES: Final = {str(mode): mode for mode in MediaMode}
 _TEXTS: Final = {"true": True, "false": False}
 _BOOLEANS: Final = {**_TEXTS, "True": True, "False": False, "": False}
@@ -87,8 +88,6 @@ _MUTE_BODY: Final[dict[str, Schema]] = {
     },
 }
 _MUTE_RULES: Final = ({"not": {"required": ["excludedStreams", "excludedStreamIds"]}},)
-# The statuses of acts that are not carried out.
-_ACT: Final = (404, 501)
 _PROJECT_ANSWER: Final = Answer("SDKProject", {"type": "object", "properties": {"id": {"type": "string"}}})
 _STREAM: Final[dict[str, Any]] = {"type": "object", "properties": {"id": {"type": "string"}}}
 _STREAMS_ANSWER: Final = Answer(
@@ -110,7 +109,7 @@ async def _create_sdk_session(engine: Engine, request: Request) -> Response:
     record = await engine.create_session(
         None if location in _NO_LOCATION else location,
         _media_mode(asked),
-        asked.get("archiveMode", ArchiveMode.MANUAL),
+        _one_of(_ARCHIVES, "archiveMode", asked.get("archiveMode", ArchiveMode.MANUAL)),
         _one_of(_BOOLEANS, "e2ee", asked.get("e2ee", "")),
         server.api_key,
         asked.get("archiveName") or None,
@@ -160,22 +159,22 @@ async def _mute_session(engine: Engine, request: Request) -> Response:
         active = _TEXTS.get(active, active)
     excluded = asked.get("excludedStreams", asked.get("excludedStreamIds"))
     act = MuteAll(session_id, excluded_stream_ids=() if excluded is None else excluded)
-    # Two SDKs send a list where muting stops, too, which it does for all.
-    await engine.moderate(act if active is True else MuteAll(session_id, active))
+    if active is not True:
+        # Two SDKs send a list where muting stops, too, which it does for all.
+        act.checked()
+        act = MuteAll(session_id, active)
+    await engine.moderate(act)
     return json_answer(200, {"id": request.path_params["api_key"]})
 
 
 async def _list_sdk_streams(engine: Engine, request: Request) -> Response:
-    streams = await engine.list_streams(ListStreams(await _enter(engine, request)))
+    streams = await engine.moderate(ListStreams(await _enter(engine, request)))
     return json_answer(200, {"count": len(streams), "items": streams})
 
 
 async def _find_stream(engine: Engine, request: Request) -> Response:
-    streams = await engine.list_streams(ListStreams(await _enter(engine, request)))
-    for stream in streams:
-        if stream.get("id") == request.path_params["stream_id"]:
-            return json_answer(200, stream)
-    raise NotFoundAtService("the session has no stream of this id")
+    streams = await engine.moderate(ListStreams(await _enter(engine, request)))
+    return json_answer(200, find_stream(streams, request.path_params["stream_id"]))
 
 
 async def _list_sdk_streams_again(engine: Engine, request: Request) -> Response:
@@ -203,26 +202,26 @@ SDK_ROUTES: Final = (
     Route(
         f"{_PROJECT}/signal",
         "sdk_signal",
-        {"POST": Operation(_signal_all, "Send a signal to all", BY_SERVER, SIGNAL, status=204, refusals=_ACT)},
+        {"POST": Operation(_signal_all, "Send a signal to all", BY_SERVER, SIGNAL, status=204, refusals=ACT)},
     ),
     Route(
         f"{_PROJECT}/connection/{{connection_id}}/signal",
         "sdk_connection_signal",
         {
             "POST": Operation(
-                _signal_connection, "Send a signal to a connection", BY_SERVER, SIGNAL, status=204, refusals=_ACT
+                _signal_connection, "Send a signal to a connection", BY_SERVER, SIGNAL, status=204, refusals=ACT
             )
         },
     ),
     Route(
         f"{_PROJECT}/connection/{{connection_id}}",
         "sdk_connection",
-        {"DELETE": Operation(_disconnect, "End a connection", BY_SERVER, status=204, refusals=(400, *_ACT))},
+        {"DELETE": Operation(_disconnect, "End a connection", BY_SERVER, status=204, refusals=(400, *ACT))},
     ),
     Route(
         f"{_PROJECT}/stream/{{stream_id}}/mute",
         "sdk_stream_mute",
-        {"POST": Operation(_mute_one, "Mute a stream", BY_SERVER, {}, answer=_PROJECT_ANSWER, refusals=_ACT)},
+        {"POST": Operation(_mute_one, "Mute a stream", BY_SERVER, {}, answer=_PROJECT_ANSWER, refusals=ACT)},
     ),
     Route(
         f"{_PROJECT}/mute",
@@ -235,7 +234,7 @@ SDK_ROUTES: Final = (
                 _MUTE_BODY,
                 _MUTE_RULES,
                 answer=_PROJECT_ANSWER,
-                refusals=_ACT,
+                refusals=ACT,
             )
         },
     ),
@@ -244,7 +243,7 @@ SDK_ROUTES: Final = (
         "sdk_streams",
         {
             "GET": Operation(
-                _list_sdk_streams, "List the streams", BY_SERVER, answer=_STREAMS_ANSWER, refusals=(400, *_ACT)
+                _list_sdk_streams, "List the streams", BY_SERVER, answer=_STREAMS_ANSWER, refusals=(400, *ACT)
             )
         },
     ),
@@ -257,7 +256,7 @@ SDK_ROUTES: Final = (
                 "List the streams, as one SDK asks for them",
                 BY_SERVER,
                 answer=_STREAMS_ANSWER,
-                refusals=(400, *_ACT),
+                refusals=(400, *ACT),
             )
         },
     ),
@@ -266,7 +265,7 @@ SDK_ROUTES: Final = (
         "sdk_stream",
         {
             "GET": Operation(
-                _find_stream, "Find a stream", BY_SERVER, answer=Answer("SDKStream", _STREAM), refusals=(400, *_ACT)
+                _find_stream, "Find a stream", BY_SERVER, answer=Answer("SDKStream", _STREAM), refusals=(400, *ACT)
             )
         },
     ),

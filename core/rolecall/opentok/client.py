@@ -21,7 +21,7 @@ from ..errors import (
     shown,
 )
 from ..kit import Rolecall
-from ..moderation import check_id
+from ..moderation import check_id, find_stream
 from . import messages
 from .arguments import check_archive, check_modes, expiry_of, is_long_signal, layout_of, signal_of
 from .constants import ArchiveModes, MediaModes, Roles
@@ -41,7 +41,7 @@ class Client:
     :param api_secret: the project's API secret, or the application's private key: PEM text, or the path of its file.
     :param api_url: the service where sessions are created and moderated, for example ``https://api.opentok.com``.
         Unless given, the kit itself creates them, and its plugins say who moderates them.
-    :param timeout: the seconds that a call of the service may take as a whole; 5 unless given.
+    :param timeout: the seconds that a call of the service may take as a whole; 4 unless given.
     :param app_version: kept as an attribute, and told nobody.
     :param kit: the kit whose policies, store and formats apply; ``api_secret`` may then be None. The client is for
         that one of its projects whose API key it is given, and for no other. Unless given, the client makes a kit,
@@ -282,13 +282,10 @@ class Client:
         with messages.STREAMS.translated():
             self._check_project(session_id)
             check_id("stream_id", stream_id)
-            for stream in self.kit.list_streams(session_id):
-                if stream.get("id") == stream_id:
-                    return Stream(stream)
-            raise NotFoundAtService("the session has no stream of this id")
+            return Stream(find_stream(self.kit.list_streams(session_id), stream_id))
 
     def list_streams(self, session_id: str) -> StreamList:
-        """The streams of a session; see :meth:`send_signal` for who knows them. None, if that knows no such session.
+        """The streams of a session, none of them where nobody knows it; see :meth:`send_signal` for who is asked.
 
         :raises GetStreamError: for an id that is none.
         :raises AuthError: if the service refuses the API key and secret, or a policy denies.
@@ -304,7 +301,7 @@ class Client:
 
     def _check_project(self, session_id: str) -> None:
         """Refuse a session of another project, which the kit may have, too."""
-        if self.kit.engine.state.session_ids.check(session_id) != self.api_key:
+        if self.kit.api_key_of(session_id) != self.api_key:
             raise InvalidSessionId(f"session_id belongs to another API key of the kit than {self.api_key!r}")
 
     def close(self) -> None:

@@ -152,8 +152,8 @@ class Refusals(NamedTuple):
             return self.credentials.of(error)
         if isinstance(error, Forbidden) or error.code == _DENIED:
             return AuthError(f"You are not authorized to {self.act}: {error}")
-        is_local = isinstance(error, NoMediaService) and error.step is None
-        way_out = "; a client with an api_url acts at that service" if is_local else ""
+        # A kind of it comes from a service, which has been asked already.
+        way_out = "; a client with an api_url acts at that service" if type(error) is NoMediaService else ""
         return RequestError(f"An unexpected error occurred: {error}{way_out}")
 
 
