@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from .errors import ConfigurationError, PluginError, shown
 from .formats import FORMATS, Format, find_format
@@ -78,15 +78,15 @@ def formats_of(
 
 
 def _of_projects(
-    name: str, make: Any, made: list[Format], projects: tuple[Issuer | None, ...], session_ids: SessionIds
+    name: str, make: type[Format], made: list[Format], projects: tuple[Issuer | None, ...], session_ids: SessionIds
 ) -> Format:
     """One format for several projects, of ``made`` for each; an application's is for the first alone."""
-    from .formats.projects import ProjectsFormat  # most kits have one project
+    from .formats.projects import NamesIssuer, ProjectsFormat  # most kits have one project
 
     if name not in FORMATS:
         raise ConfigurationError(f"the format {name!r} is a plugin's, which serves one project; leave out projects")
     by_project = {project.id: one for project, one in zip(projects, made, strict=False) if project is not None}
-    return ProjectsFormat(by_project, session_ids, make.issuer_of)
+    return ProjectsFormat(by_project, session_ids, cast("type[NamesIssuer]", make).issuer_of)
 
 
 def registered(plugins: Plugins, hook: str, taken: Collection[str]) -> dict[str, Any]:

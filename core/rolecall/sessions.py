@@ -150,19 +150,25 @@ ARCHIVE_RESOLUTIONS: Final = ("640x480", "480x640", "1280x720", "720x1280", "192
 MAX_ARCHIVE_NAME: Final = 80
 
 
-def check_archives(mode: ArchiveMode, name: object, resolution: object) -> tuple[str | None, str | None]:
+def check_archives(
+    mode: ArchiveMode,
+    name: object,
+    resolution: object,
+    called: tuple[str, str] = ("archive_name", "archive_resolution"),
+) -> tuple[str | None, str | None]:
     """What the archives of a session are to be called, and in which size recorded, validated.
 
+    :param called: what whoever asks calls the two.
     :raises InvalidSessionOption: says which of the two, and what was expected.
     """
-    for option, value in (("archive_name", name), ("archive_resolution", resolution)):
+    for option, value in zip(called, (name, resolution), strict=True):
         if value is not None and mode is not ArchiveMode.ALWAYS:
-            raise InvalidSessionOption(f"{option} needs archive_mode 'always': others begin without any archive")
+            raise InvalidSessionOption(f"{option} is for sessions that are archived from their start (always)")
     if name is not None and not (isinstance(name, str) and 1 <= len(name) <= MAX_ARCHIVE_NAME):
-        raise InvalidSessionOption(f"archive_name is {shown(name)}; expected 1 to {MAX_ARCHIVE_NAME} characters")
+        raise InvalidSessionOption(f"{called[0]} is {shown(name)}; expected 1 to {MAX_ARCHIVE_NAME} characters")
     if resolution is not None and resolution not in ARCHIVE_RESOLUTIONS:
         raise InvalidSessionOption(
-            f"archive_resolution is {shown(resolution)}; expected one of {', '.join(ARCHIVE_RESOLUTIONS)}"
+            f"{called[1]} is {shown(resolution)}; expected one of {', '.join(ARCHIVE_RESOLUTIONS)}"
         )
     return name, resolution
 

@@ -436,9 +436,12 @@ def test_the_log_says_why_a_server_was_refused_and_holds_no_credential(kit, capl
 
 def test_what_is_refused_reads_as_a_sentence(kit):
     for token, said in (
-        (signed(claims(), secret="f" * 40), "X-OPENTOK-AUTH is refused: its signature does not fit its content"),
+        (
+            signed(claims(), secret="f" * 40),
+            "X-OPENTOK-AUTH is refused: the token's signature does not fit its content",
+        ),
         (signed(claims(exp=int(NOW) - 60, iat=int(NOW) - 90)), "X-OPENTOK-AUTH is refused: it expired at"),
-        ("x", "X-OPENTOK-AUTH is refused: it is not a compact JWS"),
+        ("x", "X-OPENTOK-AUTH is refused: the token is not a compact JWS"),
     ):
         with pytest.raises(InvalidServerCredential, match=said):
             admitted(kit, request(token))

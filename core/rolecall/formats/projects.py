@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from ..errors import InvalidClaim, InvalidSessionId
 from ..sessions import SessionIds
 from ..tokens import Grant, TokenOptions
 from . import Format
+
+
+class NamesIssuer(Format, Protocol):
+    """A format whose tokens say whose they are."""
+
+    @staticmethod
+    def issuer_of(token: bytes) -> str | None:
+        """The API key that ``token`` names, which nothing proves yet; None if it names none."""
 
 
 class ProjectsFormat:

@@ -9,7 +9,15 @@ from typing import Any, Final
 from ..engine import Call, Engine
 from ..errors import InvalidRequest, InvalidServerCredential, InvalidSessionOption, shown
 from ..moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal, find_stream
-from ..sessions import ARCHIVE_RESOLUTIONS, MAX_ARCHIVE_NAME, P2P_PREFERENCES, ArchiveMode, MediaMode, SessionRecord
+from ..sessions import (
+    ARCHIVE_RESOLUTIONS,
+    MAX_ARCHIVE_NAME,
+    P2P_PREFERENCES,
+    ArchiveMode,
+    MediaMode,
+    SessionRecord,
+    check_archives,
+)
 from .answers import NO_STORE, done, json_answer
 from .bodies import fields, members
 from .messages import Request, Response
@@ -106,14 +114,20 @@ async def _create_sdk_session(engine: Engine, request: Request) -> Response:
     if asked.get("api_key", server.id) != server.id:
         raise await _told(engine, request, "api_key in the body is another than the credential's")
     location = asked.get("location")
+    archive_mode: ArchiveMode = _one_of(_ARCHIVES, "archiveMode", asked.get("archiveMode", ArchiveMode.MANUAL))
+    archives = check_archives(
+        archive_mode,
+        asked.get("archiveName") or None,
+        asked.get("archiveResolution") or None,
+        ("archiveName", "archiveResolution"),
+    )
     record = await engine.create_session(
         None if location in _NO_LOCATION else location,
         _media_mode(asked),
-        _one_of(_ARCHIVES, "archiveMode", asked.get("archiveMode", ArchiveMode.MANUAL)),
+        archive_mode,
         _one_of(_BOOLEANS, "e2ee", asked.get("e2ee", "")),
         server.api_key,
-        asked.get("archiveName") or None,
-        asked.get("archiveResolution") or None,
+        *archives,
     )
     # As the service does: JSON for those that ask for it, and else XML.
     if "application/json" in request.headers.get("accept", "").lower():

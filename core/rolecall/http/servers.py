@@ -179,10 +179,7 @@ def _issuer(token: str) -> str | None:
 
 
 def _problem(error: Exception) -> str:
-    if isinstance(error, InvalidToken):
-        text = str(error)
-        return f"its{text[11:]}" if text.startswith("the token's") else f"it{text.removeprefix('the token')}"
-    return f"its payload is malformed: {error}"
+    return str(error) if isinstance(error, InvalidToken) else f"its payload is malformed: {error}"
 
 
 def _bearer(headers: Mapping[str, str]) -> str | None:
