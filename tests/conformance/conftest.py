@@ -109,7 +109,9 @@ class Server:
                 with suppress(ConnectionError):
                     connection.sendall(piece)
             if shut:
-                connection.shutdown(socket.SHUT_WR)
+                # Reset before that: the kernel says that there is no connection any more.
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_WR)
             while piece := connection.recv(65_536):
                 answer += piece
         return answer
