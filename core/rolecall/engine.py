@@ -348,6 +348,7 @@ class Engine:
         return session_id
 
     def _check_still_good(self, grant: Grant) -> None:
+        """As at the door, with the leeway that :meth:`check_again` does not grant to what stays open."""
         self.state.rules.check_expiry(grant.expires_at, self.state.clock())
         if self.state.store.has_ended(grant.session_id):
             raise _revoked()

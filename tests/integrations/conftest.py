@@ -98,6 +98,26 @@ def npm_folder(node, needed, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def run_node(node, npm_folder):
+    """Runs a script beside the npm packages: it reads one JSON value, and writes another."""
+
+    def run(script: str, asked: object) -> Any:
+        done = subprocess.run(
+            [node, "-e", script],
+            cwd=npm_folder,
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
 class NodeError(Exception):
     """What an SDK for Node.js threw."""
 

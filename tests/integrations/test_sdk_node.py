@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import time
 
 import pytest
@@ -24,23 +22,12 @@ console.log(JSON.stringify({
 
 
 @pytest.fixture
-def sdk(node, npm_folder):
+def sdk(run_node):
     """Runs the SDK: mints what is asked for, and decodes what is given."""
-    (npm_folder / "opentok.js").write_text(SCRIPT)
 
     def run(mint=(), decode=()):
         asked = {"key": KEY, "secret": SECRET, "mint": mint, "decode": decode}
-        done = subprocess.run(
-            [node, "opentok.js"],
-            cwd=npm_folder,
-            input=json.dumps(asked),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return run_node(SCRIPT, asked)
 
     return run
 

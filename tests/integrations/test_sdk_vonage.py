@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from functools import cache
 
@@ -203,9 +202,8 @@ def test_our_token_says_what_its_token_says(session, sdk, data):
 
 
 @pytest.fixture
-def node_sdk(node, npm_folder):
+def node_sdk(run_node):
     """Runs the SDK: mints what is asked for, and reads what is given."""
-    (npm_folder / "vonage.js").write_text(SCRIPT)
 
     def run(mint=(), decode=(), key="ours"):
         asked = {
@@ -215,17 +213,7 @@ def node_sdk(node, npm_folder):
             "mint": list(mint),
             "decode": list(decode),
         }
-        done = subprocess.run(
-            [node, "vonage.js"],
-            cwd=npm_folder,
-            input=json.dumps(asked),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return run_node(SCRIPT, asked)
 
     return run
 
