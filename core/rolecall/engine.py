@@ -22,6 +22,8 @@ from .errors import (
     RolecallError,
     SessionEnded,
     SessionNotFound,
+    Unavailable,
+    WrongSession,
     moment,
     shown,
 )
@@ -214,9 +216,11 @@ class Engine:
         grant = state.read_token(token, session_id)
         if state.store.has_ended(grant.session_id):
             raise _revoked()
-        if not requirement.capabilities <= grant.capabilities:
+        if not requirement.capabilities <= grant.capabilities or requirement.only not in (None, grant.role):
             raise InsufficientRole(
-                f"{requirement.scope} is required; the token's role is {grant.role}", requirement.scope
+                f"{requirement.scope} is required{' exactly' if requirement.only else ''}; "
+                f"the token's role is {grant.role}",
+                requirement.scope,
             )
         return grant
 
@@ -245,6 +249,35 @@ class Engine:
             raise
         self._log_trace("access", call)
         return grant
+
+    async def look_at(self, requirement: Requirement, call: Call) -> Grant:
+        """The grant of a request's token, before it is known which session the request is about.
+
+        :raises RolecallError: if it is not enough for any session.
+        """
+        assert call.http is not None
+        token, _ = self.state.credentials.find(call.http)
+        return self.check_token(token, requirement, None)
+
+    async def resolve_session(self, resolver: Implementation, native: object) -> str:
+        """The session that a request is about, as a function of the app's own finds it.
+
+        What the function raises is not caught: the framework may have an answer to it.
+
+        :param native: the framework's own request.
+        :raises WrongSession: if the function finds none.
+        """
+        deadline = self.state.deadline
+        try:
+            found = await voting.answer_of(resolver, native, self._driver, deadline, _session_fault, (Exception,))
+        except TimeoutError:
+            raise _session_fault(resolver, f"it outlived its deadline of {deadline:g} s") from None
+        if found is None:
+            raise WrongSession("the request is about no session, so no token is for it")
+        if type(found) is not str:
+            voting.discard(found)
+            raise _session_fault(resolver, f"it returned {shown(found)}; expected a session id or None")
+        return found
 
     async def explain_access(
         self, token: str | None, requirement: Requirement, session_id: str | None, http: Request
@@ -565,6 +598,10 @@ def _check_act(act: Act[Any], grant: Grant | None) -> None:
     needed = Requirement.of_capability(act.capability)
     if grant is None or grant.session_id != act.session_id or not needed.capabilities <= grant.capabilities:
         raise InsufficientRole(f"{needed.scope} is required, in this very session", needed.scope)
+
+
+def _session_fault(_: Implementation, fault: str) -> Unavailable:
+    return Unavailable(f"the guard's session function failed: {fault}")
 
 
 def _revoked() -> RevokedToken:

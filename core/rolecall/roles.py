@@ -138,17 +138,20 @@ class Requirement(NamedTuple):
 
     :param capabilities: what the token must allow.
     :param scope: how the demand is named in a challenge, for example ``role:moderator``.
+    :param only: the one role that is let in; None where every role is that may do as much.
     """
 
     capabilities: frozenset[Capability]
     scope: str
+    only: str | None = None
 
     @classmethod
-    def of_role(cls, role: str, roles: RoleTable | None = None) -> Requirement:
+    def of_role(cls, role: str, roles: RoleTable | None = None, exact: bool = False) -> Requirement:
         """All that ``role`` may do.
 
         :param role: a :class:`Role`, or the name of one in ``roles``.
         :param roles: the roles that exist; the standard ones unless given.
+        :param exact: whether no other role will do, though it may do as much.
         :raises ConfigurationError: for a name that no role has.
         """
         _check_one(role, "role", "publisher", "greater roles are let in, too")
@@ -159,7 +162,9 @@ class Requirement(NamedTuple):
             except InvalidRole as error:
                 hint = "" if roles else "; for a role of your own pass the Role itself, or kit="
                 raise ConfigurationError(f"cannot require a role: {error}{hint}") from None
-        return cls(role.capabilities, f"role:{role}")
+        if not isinstance(exact, bool):
+            raise ConfigurationError(f"exact is {shown(exact)}; expected True or False")
+        return cls(role.capabilities, f"role:{role}", str(role) if exact else None)
 
     @classmethod
     def of_capability(cls, name: str) -> Requirement:

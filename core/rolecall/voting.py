@@ -144,7 +144,7 @@ async def answer_of(
     request: object,
     driver: Driver,
     deadline: float,
-    fault: Callable[[Implementation, str], PolicyFault],
+    fault: Callable[[Implementation, str], RolecallError],
     as_it_is: tuple[type[BaseException], ...] = (),
 ) -> object:
     """What a plugin answers, in time.

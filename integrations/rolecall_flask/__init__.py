@@ -1,14 +1,18 @@
 """Rolecall for Flask: a blueprint with the kit's routes, and guards for your own views."""
 
-from rolecall.http.marks import public
+from rolecall.http.marks import guarded_by, public
 from rolecall.http.sdk import SDK_ROUTES
 
 from .blueprint import problem_response, rolecall_blueprint
-from .guards import current_grant, protect, require_capability, require_role, require_token
+from .guards import current_grant, find_grant, protect, require_capability, require_role, require_token
+from .refusals import Refused
 
 __all__ = [
     "SDK_ROUTES",
+    "Refused",
     "current_grant",
+    "find_grant",
+    "guarded_by",
     "problem_response",
     "protect",
     "public",

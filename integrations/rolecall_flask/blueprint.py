@@ -19,7 +19,7 @@ from rolecall.http.routing import Route
 from rolecall.http.service import refused, respond
 from rolecall.http.wsgi import read_body
 
-from .kits import register_kit
+from .kits import KitBlueprint, register_kit
 from .translation import current_request, flask_response, neutral_request
 
 
@@ -31,7 +31,7 @@ def rolecall_blueprint(kit: Rolecall, name: str = "rolecall", routes: Iterable[R
     """
     if not isinstance(kit, Rolecall):
         raise ConfigurationError(f"rolecall_blueprint takes a Rolecall(…), not {shown(kit)}")
-    blueprint = flask.Blueprint(name, __name__)
+    blueprint = KitBlueprint(name, __name__)
     blueprint.record(lambda state: register_kit(state.app, kit))
     for route in ROUTES if routes is None else routes:
         _add_route(blueprint, route, _view(kit, route))

@@ -13,29 +13,38 @@ from werkzeug.local import LocalProxy
 
 from rolecall import Grant, Rolecall
 from rolecall.driver import drive
-from rolecall.errors import ConfigurationError
-from rolecall.http.guarding import SESSION_PARAM, bound_session
-from rolecall.http.marks import check_guard, is_public, mark_guarded, own_route
-from rolecall.http.messages import Response
+from rolecall.errors import ConfigurationError, RolecallError
+from rolecall.http.guard import UNSAID, SessionParam, SessionResolver
+from rolecall.http.guard import Guard as BaseGuard
+from rolecall.http.marks import (
+    check_guard,
+    class_of,
+    guards_of,
+    is_public,
+    mark_class_guarded,
+    mark_guarded,
+    own_route,
+)
 from rolecall.http.service import GUARDED_CACHE_CONTROL, admit
 from rolecall.http.wsgi import ADMITTED, AUTHORIZATION, GRANT
 from rolecall.roles import ANY_TOKEN, Requirement
 
 from .checks import check_once
 from .kits import kit_of
-from .translation import current_app, current_request, flask_response, neutral_request
+from .listing import is_static
+from .refusals import Refused, refuse
+from .translation import current_app, current_request, neutral_request
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | flask.Blueprint)
 Subtree = TypeVar("Subtree", bound=flask.Blueprint | flask.Flask)
 
 
-class Guard:
-    """Lets a request in if its token meets the requirement: a decorator for views, view classes and blueprints."""
+class Guard(BaseGuard):
+    """Lets a request in if its token meets the requirement: a decorator for views, view classes and blueprints.
 
-    def __init__(self, requirement: Requirement, kit: Rolecall | None, session_param: str | None) -> None:
-        self.requirement = requirement
-        self.session_param = session_param
-        self._kit = kit
+    It raises where it keeps a request out, so it guards whatever runs within a request: a helper, a property, a
+    resolver of GraphQL, a handler of Flask-SocketIO.
+    """
 
     def __call__(self, target: Guarded) -> Guarded:
         if isinstance(target, flask.Blueprint):
@@ -52,14 +61,14 @@ class Guard:
         """Guard every view of a blueprint or an app that is not marked as public."""
         is_whole = isinstance(target, flask.Flask)
 
-        def enter() -> flask.Response | None:
+        def enter() -> None:
             request = current_request()
             view = current_app().view_functions.get(request.endpoint or "")
             # A whole app has the kit's own routes in it, which look after themselves.
             # Inside a blueprint they are guarded, but for OPTIONS, which they answer themselves.
             is_own = own_route(view) is not None and (is_whole or request.method == "OPTIONS")
-            is_open = is_own or is_public(view, request.method)
-            return None if is_open else self._enter()
+            if not is_own and not is_public(view, request.method):
+                self.enter()
 
         target.before_request(enter)
         mark_guarded(target, self)
@@ -80,7 +89,7 @@ class Guard:
             return self._guarded_view(make(*args, **kwargs))
 
         view_class.as_view = classmethod(as_view)  # type: ignore[method-assign, assignment]
-        mark_guarded(view_class, self)
+        mark_class_guarded(view_class, self)
         return view_class
 
     def _guarded_view(self, view: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,9 +97,7 @@ class Guard:
 
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            refusal = self._enter()
-            if refusal is not None:
-                return refusal
+            self.enter()
             if is_async:
                 return flask.current_app.ensure_sync(view)(*args, **kwargs)
             return view(*args, **kwargs)
@@ -98,76 +105,118 @@ class Guard:
         mark_guarded(guarded, self, view)
         return guarded
 
-    def _enter(self) -> flask.Response | None:
-        """The answer that keeps the current request out, or None: it is in, and has a grant."""
-        request = current_request()
+    def enter(self) -> None:
+        """Let the current request in, with its grant.
+
+        :raises Refused: if it stays out; or what the app has an error handler for, see :class:`Refused`.
+        """
+        request, app = current_request(), current_app()
         if request.method == "OPTIONS":
             # A browser asks so before it sends the token; the view does not run.
-            return flask.current_app.make_default_options_response()
-        app = current_app()
+            raise Refused(app.make_default_options_response())
         check_once(app)
-        kit = kit_of(app) if self._kit is None else self._kit
+        kit = kit_of(app) if self.kit is None else self.kit
         admitted = admit(
             kit.engine,
             request.environ.get(AUTHORIZATION),
-            self.requirement,
+            self,
             self._session_id(request),
             partial(neutral_request, request),
+            request,
         )
         if not isinstance(admitted, Grant):
             entered = drive(admitted)
-            if isinstance(entered, Response):
-                return flask_response(entered)
+            if isinstance(entered, RolecallError):
+                refuse(app, request, entered)
+            if entered is None:
+                return
             admitted = entered
         # A request's own; Flask may share its `g` between requests.
         request.environ[GRANT] = request.environ[ADMITTED] = admitted
         flask.after_this_request(_kept_out_of_caches)
-        return None
 
     def _session_id(self, request: flask.Request) -> str | None:
         name, params = self.session_param, request.view_args
         if name is not None and (params is None or name not in params):
             params = dict(neutral_request(request).path_params)  # also what a url_value_preprocessor took away
-        return bound_session(name, params or {}, request.path)
+        endpoint = request.endpoint or ""
+        if params and name not in params and is_static(endpoint, current_app().view_functions.get(endpoint)):
+            return None  # a file that Flask serves by itself
+        return self.bound_session(params or {}, request.path, partial(_guards_around, request))
 
 
-def require_role(role: str, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM) -> Guard:
+def _guards_around(request: flask.Request) -> list[BaseGuard]:
+    """Every guard of the route of a request."""
+    app = current_app()
+    view = app.view_functions.get(request.endpoint or "")
+    holders = [app, *(app.blueprints[name] for name in request.blueprints if name in app.blueprints)]
+    return [guard for one in (view, class_of(view), *holders) for guard in guards_of(one)]
+
+
+def require_role(
+    role: str,
+    *,
+    exact: bool = False,
+    kit: Rolecall | None = None,
+    session_param: SessionParam = UNSAID,
+    session: SessionResolver | None = None,
+) -> Guard:
     """Admit tokens whose role may do all that ``role`` may.
 
     :param role: a standard role's name, a name that ``kit`` knows, or a :class:`~rolecall.Role`.
+    :param exact: admit no other role, though it may do as much.
     :param kit: the kit that verifies; the app's only one unless given.
-    :param session_param: the path parameter that names the session. On a route that has it the token must be for that
-        session; None turns this off. A name of your own must be there: a route without it lets nobody in.
-    :raises ConfigurationError: for a role that does not exist.
+    :param session_param: the path parameter that names the session: the token must be for that session. Unless given
+        it is ``session_id``, where a route has that. None binds the guard to no session: a token for any is enough. On
+        a route with other path parameters alone one of these must be said.
+    :param session: a function from ``flask.request`` to the session's id, ``def`` or ``async def``, for URLs that carry
+        other ids. Where it answers None, nobody is let in; what it raises, such as ``abort(404)``, is the answer.
+    :raises ConfigurationError: for a role that does not exist, or an argument that cannot be meant.
     """
-    return Guard(Requirement.of_role(role, kit.roles if kit else None), kit, session_param)
+    return Guard(Requirement.of_role(role, kit.roles if kit else None, exact), kit, session_param, session)
 
 
 def require_capability(
-    capability: str, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM
+    capability: str,
+    *,
+    kit: Rolecall | None = None,
+    session_param: SessionParam = UNSAID,
+    session: SessionResolver | None = None,
 ) -> Guard:
     """Admit tokens that allow this act: ``require_capability("force_disconnect")``.
 
-    :param kit: see :func:`require_role`.
-    :param session_param: see :func:`require_role`.
-    :raises ConfigurationError: for a capability that does not exist.
+    :param kit: see :func:`require_role`, as for the others.
+    :raises ConfigurationError: for a capability that does not exist, or an argument that cannot be meant.
     """
-    return Guard(Requirement.of_capability(capability), kit, session_param)
+    return Guard(Requirement.of_capability(capability), kit, session_param, session)
 
 
 @overload
 def require_token(target: Guarded, /) -> Guarded: ...
 @overload
-def require_token(*, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM) -> Guard: ...
 def require_token(
-    target: Any = None, /, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM
+    *,
+    optional: bool = False,
+    kit: Rolecall | None = None,
+    session_param: SessionParam = UNSAID,
+    session: SessionResolver | None = None,
+) -> Guard: ...
+def require_token(
+    target: Any = None,
+    /,
+    *,
+    optional: bool = False,
+    kit: Rolecall | None = None,
+    session_param: SessionParam = UNSAID,
+    session: SessionResolver | None = None,
 ) -> Any:
     """Admit every good token, whatever its role; with or without parentheses.
 
-    :param kit: see :func:`require_role`.
-    :param session_param: see :func:`require_role`.
+    :param optional: admit requests without a token, too: they have no grant, see :func:`find_grant`. A token that is
+        not good is refused all the same.
+    :param kit: see :func:`require_role`, as for the others.
     """
-    guard = Guard(ANY_TOKEN, kit, session_param)
+    guard = Guard(ANY_TOKEN, kit, session_param, session, optional)
     return guard if target is None else guard(target)
 
 
@@ -182,17 +231,23 @@ def protect(target: Subtree, guard: Guard | None = None) -> Subtree:
     if not isinstance(target, flask.Blueprint | flask.Flask):
         raise ConfigurationError(f"protect guards a blueprint or an app, not a {type(target).__name__}")
     if guard is None:
-        guard = Guard(ANY_TOKEN, None, SESSION_PARAM)
+        guard = Guard(ANY_TOKEN)
     check_guard(guard, Guard)
     return guard.guard_all(target)
 
 
-def _current_grant() -> Grant:
+def find_grant() -> Grant | None:
+    """The grant of the current request; None where a guard with ``optional=True`` let it in without a token."""
     grant: Grant | None = flask.request.environ.get(ADMITTED)
+    return grant
+
+
+def _current_grant() -> Grant:
+    grant = find_grant()
     if grant is None:
         raise RuntimeError(
-            "there is no grant here: current_grant needs a view behind require_role, "
-            "require_capability or require_token"
+            "there is no grant here: current_grant needs a view behind require_role, require_capability or "
+            "require_token; where the token is optional, ask find_grant()"
         )
     return grant
 

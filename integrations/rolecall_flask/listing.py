@@ -22,14 +22,15 @@ def routes_of(app: Any) -> list[Found] | None:
     """What ``app`` consists of; None if it is no Flask app."""
     if isinstance(app, flask.Flask):
         replaced = vars(app).get("wsgi_app")
-        return _routes(app) if replaced is None else [Found("", app=replaced)]
+        return routes_in(app) if replaced is None else [Found("", app=replaced)]
     owner = app.__self__ if inspect.ismethod(app) else None
     if isinstance(owner, flask.Flask) and app.__name__ in ("wsgi_app", "__call__"):
-        return _routes(owner)
+        return routes_in(owner)
     return None
 
 
-def _routes(app: flask.Flask) -> list[Found]:
+def routes_in(app: flask.Flask) -> list[Found]:
+    """The routes that ``app`` has itself, whatever is around it."""
     problem = _kit_problem(app)
     return [_route(app, rule, problem) for rule in app.url_map.iter_rules() if not rule.build_only]
 
@@ -43,7 +44,7 @@ def _route(app: flask.Flask, rule: Rule, problem: str | None) -> Found:
             view,
             params,
             spares_own=holder is app,
-            problem=None if getattr(guard, "_kit", None) else problem,
+            problem=None if guard.kit else problem,
         )
         for holder in _holders(app, rule.endpoint)
         for guard in reversed(guards_of(holder))
@@ -54,7 +55,7 @@ def _route(app: flask.Flask, rule: Rule, problem: str | None) -> Found:
         rule.endpoint,
         view,
         around,
-        made_by="Flask" if _is_static(rule.endpoint, view) else None,
+        made_by="Flask" if is_static(rule.endpoint, view) else None,
         params=params,
         problem=problem,
     )
@@ -92,6 +93,6 @@ def _host(rule: Rule) -> str:
     return f"//{host}" if host else ""
 
 
-def _is_static(endpoint: str, view: Any) -> bool:
+def is_static(endpoint: str, view: Any) -> bool:
     """Whether Flask made the route by itself, for an app's folder of static files or a blueprint's."""
     return endpoint.rpartition(".")[2] == "static" and str(getattr(view, "__module__", "")).startswith("flask.")

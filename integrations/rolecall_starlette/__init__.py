@@ -1,18 +1,23 @@
 """Rolecall for Starlette and FastAPI: the kit's routes, guards for endpoints, WebSockets and whole apps."""
 
-from rolecall.http.marks import public
+from rolecall.http.marks import guarded_by, public
 from rolecall.http.sdk import SDK_ROUTES
 
 from .authentication import RolecallBackend, RolecallUser, on_auth_error
-from .guards import current_grant, protect, require_capability, require_role, require_token
+from .guards import current_grant, find_grant, protect, require_capability, require_role, require_token
+from .refusals import Refused, problem_handler
 from .routes import problem_response, rolecall_app, rolecall_routes
 
 __all__ = [
     "SDK_ROUTES",
+    "Refused",
     "RolecallBackend",
     "RolecallUser",
     "current_grant",
+    "find_grant",
+    "guarded_by",
     "on_auth_error",
+    "problem_handler",
     "problem_response",
     "protect",
     "public",

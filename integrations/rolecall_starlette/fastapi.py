@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 import inspect
-import json
-from typing import Any
+from typing import Any, Final
 
-from fastapi import HTTPException, Response, Security
+from fastapi import FastAPI, Response, Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
-from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rolecall import Grant, Rolecall
 from rolecall.errors import ConfigurationError
-from rolecall.http import messages
 from rolecall.http.asgi import GRANT, uncached
-from rolecall.http.guarding import SESSION_PARAM
-from rolecall.http.marks import guards_of, mark_guarded
+from rolecall.http.guard import UNSAID, SessionParam, SessionResolver
+from rolecall.http.marks import demands_no_less, guards_of, mark_guarded
 from rolecall.http.service import GUARDED_CACHE_CONTROL
 from rolecall.roles import ANY_TOKEN
 
+from .guarded_app import SETTLED
 from .guards import Guard, require_capability, require_role, require_token
-from .translation import starlette_response
+from .refusals import Refused, as_exception, problem_handler
 
-
-class Refused(HTTPException):
-    """A request that a guard keeps out, as FastAPI answers it: ``{"detail": …}`` with the status and the challenge."""
-
-    def __init__(self, response: messages.Response) -> None:
-        # The answer to OPTIONS has no body.
-        detail = json.loads(response.body)["detail"] if response.body else None
-        headers = {name: value for name, value in response.headers if name != "Content-Type"}
-        super().__init__(response.status, detail, headers)
-        #: The answer of the kit: a problem document.
-        self.response = response
-
-
-async def problem_handler(_: Any, refused: Exception) -> StarletteResponse:
-    """Answers with problem documents, as everywhere else: ``app.add_exception_handler(Refused, problem_handler)``."""
-    if not isinstance(refused, Refused):
-        raise refused
-    return starlette_response(refused.response)
+__all__ = [
+    "REFUSALS",
+    "CapabilityRequired",
+    "Refused",
+    "RoleRequired",
+    "TokenRequired",
+    "UncachedMiddleware",
+    "document_refusals",
+    "problem_handler",
+]
 
 
 class UncachedMiddleware:
@@ -94,16 +84,24 @@ class _Dependency:
         scheme = signature.parameters["_"].replace(default=Security(_scheme, scopes=scopes))
         self.__signature__ = signature.replace(parameters=[*list(signature.parameters.values())[:-1], scheme])
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._guard == other._guard
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._guard))
+
     async def __call__(self, connection: HTTPConnection, response: Response, _: None = None) -> Grant | None:
         scope = connection.scope
         if scope["type"] != "http":
             self._leave_to_own_guard(scope)
             return None
-        refusal = await self._guard.enter(scope)
+        refusal = await self._guard.enter(scope, connection)
         if refusal is not None:
-            raise Refused(refusal)
+            raise as_exception(scope, refusal)
+        if self._guard.says:
+            scope[SETTLED] = True
         response.headers.setdefault("Cache-Control", GUARDED_CACHE_CONTROL)
-        grant: Grant = scope[GRANT]
+        grant: Grant | None = scope.get(GRANT)
         return grant
 
     def _leave_to_own_guard(self, scope: Scope) -> None:
@@ -115,9 +113,8 @@ class _Dependency:
         for guard in guards_of(scope["endpoint"]):
             if (
                 isinstance(guard, Guard)
-                and guard.requirement.capabilities >= mine.requirement.capabilities
-                and guard.session_param == mine.session_param
-                and guard._engine(scope) is mine._engine(scope)
+                and demands_no_less(guard, mine)
+                and guard.engine_of(scope) is mine.engine_of(scope)
             ):
                 return
         raise ConfigurationError(
@@ -128,23 +125,77 @@ class _Dependency:
 
 
 class RoleRequired(_Dependency):
-    """``grant: Annotated[Grant, Depends(RoleRequired("moderator"))]``; see :func:`rolecall_starlette.require_role`."""
+    """``grant: Annotated[Grant, Depends(RoleRequired("moderator"))]``; see :func:`rolecall_starlette.require_role`.
 
-    def __init__(self, role: str, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM) -> None:
-        super().__init__(require_role(role, kit=kit, session_param=session_param))
+    Two that demand the same are equal, so ``app.dependency_overrides[RoleRequired("moderator")]`` finds it in tests.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        *,
+        exact: bool = False,
+        kit: Rolecall | None = None,
+        session_param: SessionParam = UNSAID,
+        session: SessionResolver | None = None,
+    ) -> None:
+        super().__init__(require_role(role, exact=exact, kit=kit, session_param=session_param, session=session))
 
 
 class CapabilityRequired(_Dependency):
     """``Depends(CapabilityRequired("signal"))``; see :func:`rolecall_starlette.require_capability`."""
 
     def __init__(
-        self, capability: str, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM
+        self,
+        capability: str,
+        *,
+        kit: Rolecall | None = None,
+        session_param: SessionParam = UNSAID,
+        session: SessionResolver | None = None,
     ) -> None:
-        super().__init__(require_capability(capability, kit=kit, session_param=session_param))
+        super().__init__(require_capability(capability, kit=kit, session_param=session_param, session=session))
 
 
 class TokenRequired(_Dependency):
-    """``Depends(TokenRequired())``: every good token; see :func:`rolecall_starlette.require_token`."""
+    """``Depends(TokenRequired())``: every good token; see :func:`rolecall_starlette.require_token`.
 
-    def __init__(self, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM) -> None:
-        super().__init__(require_token(kit=kit, session_param=session_param))
+    With ``optional=True`` the grant is None for a request without a token.
+    """
+
+    def __init__(
+        self,
+        *,
+        optional: bool = False,
+        kit: Rolecall | None = None,
+        session_param: SessionParam = UNSAID,
+        session: SessionResolver | None = None,
+    ) -> None:
+        super().__init__(require_token(optional=optional, kit=kit, session_param=session_param, session=session))
+
+
+#: What a guarded operation may answer beside its own, for ``responses=`` of an app, a router or a route.
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"description": "The credential is not one token"},
+    401: {"description": "The token is missing, not valid, expired or revoked"},
+    403: {"description": "The token is for another session, or not enough for this operation"},
+    503: {"description": "Something that the decision needs is out of reach"},
+}
+
+
+def document_refusals(app: FastAPI) -> None:
+    """Have an app's OpenAPI description list :data:`REFUSALS` with every operation that a dependency guards.
+
+    What an operation says of a status itself stays.
+    """
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = describe()
+        for path in schema.get("paths", {}).values():
+            for operation in path.values():
+                if any(_scheme.scheme_name in one for one in operation.get("security", ())):
+                    for status, described in REFUSALS.items():
+                        operation["responses"].setdefault(str(status), dict(described))
+        return schema
+
+    setattr(app, "openapi", openapi)

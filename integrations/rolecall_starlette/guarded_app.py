@@ -2,62 +2,212 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.routing import BaseRoute, Match
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Host, Match, Mount, Router
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rolecall.http.marks import is_public, mark_guarded, own_route, unwrapped
+from rolecall.engine import Call
+from rolecall.errors import InvalidRequest
+from rolecall.http.asgi import neutral_request
+from rolecall.http.guard import Guard as BaseGuard
+from rolecall.http.guard import unsettled_app
+from rolecall.http.marks import class_of, guards_of, handler_of, is_public, mark_guarded, own_route, unwrapped
+from rolecall.roles import ANY_TOKEN
 
+from . import channels
 from .kits import routes_of
+from .refusals import as_response
+from .translation import FRAMEWORK
 
 if TYPE_CHECKING:
     from .guards import Guard
+
+#: Where a scope remembers that a guard around has settled which session it is about.
+SETTLED: Final = "rolecall.settled"
+# Stands for that guard among the others of a route.
+_SETTLED_AROUND: Final = BaseGuard(ANY_TOKEN, session_param=None)
+# Where a scope keeps what guards around an app with middleware have seen of it.
+_SEEN: Final = "rolecall.seen"
 
 
 class GuardedApp:
     """An ASGI app behind a guard, with everything in it; but for routes of it that are marked as public.
 
     :param routes: those of the app, where it does not show them itself.
+    :param is_leaf: whether the app is what a route leads to, so that no further path parameters are within.
     """
 
-    def __init__(self, guard: Guard, app: ASGIApp, routes: list[BaseRoute] | None = None) -> None:
+    def __init__(
+        self, guard: Guard, app: ASGIApp, routes: list[BaseRoute] | None = None, *, is_leaf: bool = False
+    ) -> None:
         self.app = self.__wrapped__ = app
         self._guard = guard
         self._routes = routes
+        self._is_leaf = is_leaf
         # A whole app has the kit's own routes in it, which look after themselves.
         self._is_whole = routes is None and is_whole(app)
+        router, self._is_plain = _router_within(app)
+        #: Whether the routes of the app are seen, with their parameters.
+        self.shows_routes = routes is not None or router is not None
+        if isinstance(router, Starlette) and router.middleware_stack is None:
+            LateLook.install(router)
+            self._is_plain = True
         mark_guarded(self, guard)
 
     @property
     def routes(self) -> Sequence[BaseRoute]:
-        """The routes of the app, also where middleware is around it."""
+        """The routes of the app, also where middleware is around it; none if they are not Starlette's."""
         if self._routes is not None:
             return self._routes
-        app = self.app
-        while not hasattr(app, "routes") and hasattr(app, "app"):
-            app = app.app
-        return getattr(app, "routes", [])
+        router, _ = _router_within(self.app)
+        return () if router is None else router.routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        if self._guard.paths is not None:
+            await self._serve_paths(scope, receive, send)
+            return
         root = _own_root(self.app)
         start = {**scope, **root} if root else scope
-        seen = _as_routed(start, self.routes)
+        seen, is_certain = as_routed(start, self.routes)
         endpoint = seen.get("endpoint")
         if seen is start and not any(inner is self for inner in unwrapped(endpoint)):
             endpoint = None  # what was routed to stands around this guard, and says nothing of what is within
+        if not is_certain or not self._is_plain:
+            endpoint = None  # middleware on the way may lead to another one
+        if not self.shows_routes:
+            seen = self._with_params(seen)
         if "app" not in seen:
             seen = {**seen, "app": self.app}
-        if is_public(endpoint, scope.get("method", "GET")) or (self._is_whole and own_route(endpoint)):
+        scope[_SEEN] = (*scope.get(_SEEN, ()), _Seen(self, endpoint, seen.get("path_params") or {}))
+        if self.is_open(endpoint, scope):
             await self.app(scope, receive, send)
         else:
             await self._guard.serve(self.app, scope, receive, send, seen)
+
+    def is_open(self, endpoint: Any, scope: Scope) -> bool:
+        """Whether the guard lets everybody reach an endpoint."""
+        is_own = self._is_whole and own_route(endpoint) is not None
+        return is_own or is_public(endpoint, scope.get("method", "GET"))
+
+    async def look_again(
+        self, app: ASGIApp, endpoint: Any, seen: Scope, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Let in once more, where middleware has led to another endpoint, or to other parameters."""
+        if self.is_open(endpoint, scope):
+            await app(scope, receive, send)
+        else:
+            await self._guard.serve(app, scope, receive, send, seen)
+
+    async def _serve_paths(self, scope: Scope, receive: Receive, send: Send) -> None:
+        guard, paths = self._guard, self._guard.paths
+        assert paths is not None
+        seen = scope if "app" in scope else {**scope, "app": self.app}
+        try:
+            params = paths.find(scope.get("method", "GET"), _path_within(scope))
+        except InvalidRequest as error:
+            engine = guard.engine_of(seen)
+            await engine.tell_of_refusal(error, None, Call(neutral_request(seen, FRAMEWORK)))
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 4400})
+            else:
+                response = await as_response(Request(seen, receive), error)
+                await response(scope, receive, send)
+            return
+        if params is None:
+            await self.app(scope, receive, send)
+            return
+        seen = {**seen, "path_params": {**(scope.get("path_params") or {}), **params}}
+        await guard.serve(self.app, scope, receive, send, seen)
+
+    def _with_params(self, seen: Scope) -> Scope:
+        """The scope with the path parameters of another router, of which this sees nothing by itself.
+
+        :raises ConfigurationError: if it sees none, and nobody has said which session the app is about.
+        """
+        params: Mapping[str, Any] = {**(seen.get("path_params") or {}), **(channels.url_kwargs(seen) or {})}
+        if channels.is_router(self.app):
+            params = {**params, **channels.kwargs_within(self.app, seen)}
+        elif not (
+            self._is_leaf
+            or self._guard.is_settled(params)
+            or seen.get(SETTLED)
+            or isinstance(self.app, StaticFiles)
+            or _is_routed(seen)
+        ):
+            raise unsettled_app(f"an app of type {type(self.app).__name__}")
+        return {**seen, "path_params": params}
+
+
+class _Seen(NamedTuple):
+    """What a guard around an app has seen of a connection, before the app's own middleware."""
+
+    guarded: GuardedApp
+    endpoint: Any
+    params: Mapping[str, Any]
+
+
+class LateLook:
+    """The innermost middleware of an app behind a guard: looks once more at what the middleware has left of a request.
+
+    :param owner: the app.
+    """
+
+    def __init__(self, app: ASGIApp, owner: Starlette) -> None:
+        self.app = app
+        self._owner = owner
+
+    @classmethod
+    def install(cls, owner: Starlette) -> None:
+        """Make it the innermost middleware of ``owner``, once."""
+        late_look: Any = cls
+        if not any(middleware.cls is late_look for middleware in owner.user_middleware):
+            owner.user_middleware.append(Middleware(cls, owner=owner))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        before: tuple[_Seen, ...] = scope.get(_SEEN, ())
+        if not before:
+            await self.app(scope, receive, send)
+            return
+        scope[_SEEN] = ()
+        seen, is_certain = as_routed(scope, self._owner.routes)
+        endpoint = seen.get("endpoint") if is_certain and seen is not scope else None
+        params = seen.get("path_params") or {}
+        app = self.app
+        for look in reversed(before):
+            if look.endpoint is not endpoint or look.params != params:
+                app = partial(look.guarded.look_again, app, endpoint, seen)
+        await app(scope, receive, send)
+
+
+def guards_around(scope: Scope) -> Iterator[BaseGuard]:
+    """The guards of what a connection was routed to: of the endpoint, and of its dependencies in FastAPI.
+
+    One that stands around an app counts by its mark in the scope.
+    """
+    endpoint = scope.get("endpoint")
+    view_class = class_of(endpoint)
+    handler = None if view_class is None else handler_of(view_class, scope.get("method", "GET"))
+    for view in (endpoint, view_class, handler, *_dependencies(getattr(scope.get("route"), "dependant", None))):
+        yield from guards_of(view)
+    if scope.get(SETTLED):
+        yield _SETTLED_AROUND
+
+
+def _dependencies(dependant: Any) -> Iterator[Any]:
+    for dependency in getattr(dependant, "dependencies", ()):
+        yield dependency.call
+        yield from _dependencies(dependency)
 
 
 def is_whole(app: Any) -> bool:
@@ -67,6 +217,55 @@ def is_whole(app: Any) -> bool:
             return True
         app = getattr(app, "app", None)
     return False
+
+
+def _router_within(app: Any) -> tuple[Starlette | Router | None, bool]:
+    """The router within middleware, if it is Starlette's, and whether nothing on the way may rewrite a request."""
+    is_plain = True
+    while app is not None:
+        if isinstance(app, Starlette | Router):
+            return app, is_plain and not has_middleware(app)
+        is_plain = is_plain and (isinstance(app, GuardedApp | ExceptionMiddleware) or _rewrites_nothing(app))
+        app = getattr(app, "app", None)
+    return None, is_plain
+
+
+def has_middleware(app: Any) -> bool:
+    """Whether middleware stands between an app, or the app of a route, and its endpoints, and may rewrite a request."""
+    while isinstance(app, GuardedApp) or (hasattr(app, "app") and _rewrites_nothing(app)):
+        app = app.app
+    if isinstance(app, Starlette):
+        return not all(_is_harmless(middleware.cls) for middleware in app.user_middleware)
+    if isinstance(app, Router):
+        return app.middleware_stack != app.app
+    return hasattr(app, "app")
+
+
+def _rewrites_nothing(app: Any) -> bool:
+    return _is_harmless(type(app))
+
+
+def _is_harmless(middleware: Any) -> bool:
+    """Whether it is a guard, or middleware of Starlette's own; but for that which runs a function of the app's."""
+    if middleware is LateLook or isinstance(middleware, BaseGuard):
+        return True
+    module = getattr(middleware, "__module__", "")
+    return module.startswith("starlette.middleware.") and module != "starlette.middleware.base"
+
+
+def _is_routed(scope: Scope) -> bool:
+    """Whether a router has led here to the end: not by a mount, below which there is more of the path."""
+    route = scope.get("route")
+    if route is not None:
+        return not isinstance(route, Mount | Host)
+    return "url_route" in scope or "route_handler" in scope  # Channels and Litestar
+
+
+def _path_within(scope: Scope) -> str:
+    """The path below where the app is mounted."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    below = path.removeprefix(root)
+    return below if root and path.startswith(root) and below[:1] in ("", "/") else path
 
 
 def _own_root(app: Any) -> dict[str, str]:
@@ -79,17 +278,20 @@ def _own_root(app: Any) -> dict[str, str]:
     return {}
 
 
-def _as_routed(scope: Scope, routes: Sequence[BaseRoute]) -> Scope:
-    """The scope as the route will have it, whose path parameters and endpoint are not known yet."""
-    partly: Scope | None = None
+def as_routed(scope: Scope, routes: Iterable[BaseRoute]) -> tuple[Scope, bool]:
+    """The scope as the route will have it, whose path parameters and endpoint are not known yet.
+
+    The second tells whether that is certain: middleware of a mount or a route on the way may rewrite the request.
+    """
+    partly: tuple[Scope, bool] | None = None
     for route in routes:
         match, child = route.matches(scope)
         if match is Match.NONE:
             continue
-        seen = _as_routed(
-            {**scope, **child, **_own_root(getattr(route, "app", None)), "route": route}, routes_of(route)
-        )
+        app = getattr(route, "app", None)
+        seen, is_certain = as_routed({**scope, **child, **_own_root(app), "route": route}, routes_of(route))
+        found = seen, is_certain and not has_middleware(app)
         if match is Match.FULL:
-            return seen
-        partly = partly or seen
-    return scope if partly is None else partly
+            return found
+        partly = partly or found
+    return (scope, True) if partly is None else partly

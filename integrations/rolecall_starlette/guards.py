@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from functools import partial, wraps
 from typing import Any, TypeVar, cast, overload
 
+from anyio import from_thread
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -30,38 +30,57 @@ from rolecall.http.asgi import (
     kept_out_of_caches,
     neutral_request,
     options_response,
-    send_response,
     uncached,
 )
-from rolecall.http.guarding import SESSION_PARAM, bound_session
-from rolecall.http.marks import check_guard, mark_guarded, unwrapped
-from rolecall.http.service import GUARDED_CACHE_CONTROL, admit
+from rolecall.http.guard import UNSAID, SessionParam, SessionResolver
+from rolecall.http.guard import Guard as BaseGuard
+from rolecall.http.marks import check_guard, handler_of, is_guarded, mark_class_guarded, mark_guarded
+from rolecall.http.path_guard import GuardedPaths
+from rolecall.http.service import GUARDED_CACHE_CONTROL, Entered, admit
 from rolecall.http.websockets import serve_websocket
 from rolecall.roles import ANY_TOKEN, Requirement
 
 from .classes import guard_class
-from .guarded_app import GuardedApp
+from .guarded_app import SETTLED, GuardedApp, guards_around
 from .kits import check_once, kit_of, stated_kit
-from .translation import FRAMEWORK, starlette_response
+from .refusals import Refusal, as_exception, as_response
+from .translation import FRAMEWORK
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | BaseRoute)
 
+Result = TypeVar("Result")
+
 _NO_PARAMS: Mapping[str, Any] = {}
-# What FastAPI puts into the scope before it runs dependencies and endpoint.
-_IN_FASTAPI = "fastapi_inner_astack"
 
 
-class Guard:
-    """Lets a connection in if its token meets the requirement: for endpoints, routes, mounts and ASGI apps."""
+class Guard(BaseGuard):
+    """Lets a connection in if its token meets the requirement: for endpoints, routes, mounts and ASGI apps.
 
-    def __init__(self, requirement: Requirement, kit: Rolecall | None, session_param: str | None) -> None:
-        self.requirement = requirement
-        self.session_param = session_param
-        self._kit = kit
+    :param prefixes: the paths that it guards, with all below them, around an app whose routes it does not see.
+    """
+
+    def __init__(
+        self,
+        requirement: Requirement,
+        kit: Rolecall | None = None,
+        session_param: SessionParam = UNSAID,
+        session: SessionResolver | None = None,
+        optional: bool = False,
+        *,
+        prefixes: Iterable[str] = (),
+    ) -> None:
+        super().__init__(requirement, kit, session_param, session, optional)
+        #: The paths that it guards; None where it is for all of them.
+        self.paths = GuardedPaths(self, prefixes) if prefixes else None
         # The app that was last seen, and the engine of its kit.
         self._seen: tuple[Any, Engine] | None = None
 
+    def _identity(self) -> tuple[object, ...]:
+        return *super()._identity(), self.paths and repr(self.paths.prefixes)
+
     def __call__(self, target: Guarded) -> Guarded:
+        if self.paths is not None and (isinstance(target, BaseRoute | Starlette) or not callable(target)):
+            raise ConfigurationError("prefixes are for an app whose routes a guard does not see, and it sees these")
         if isinstance(target, BaseRoute):
             return cast("Guarded", self._guarded_route(target))
         if inspect.isclass(target):
@@ -88,7 +107,7 @@ class Guard:
             raise ConfigurationError(
                 f"a guard cannot protect {route!r}, a route of FastAPI's: use dependencies=[Depends(RoleRequired(…))]"
             )
-        guarded = GuardedApp(self, app, getattr(route, "routes", None))
+        guarded = GuardedApp(self, app, getattr(route, "routes", None), is_leaf=not hasattr(route, "routes"))
         endpoint = getattr(route, "endpoint", None)
         if endpoint is not None:
             # FastAPI's include_router makes the route anew, from its endpoint alone.
@@ -110,7 +129,7 @@ class Guard:
                 f"a guard cannot protect the class {endpoint.__name__}: it is no HTTPEndpoint or WebSocketEndpoint"
             )
         guard_class(self, endpoint)
-        mark_guarded(endpoint, self)
+        mark_class_guarded(endpoint, self)
         return endpoint
 
     def _guarded_endpoint(self, endpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -121,6 +140,11 @@ class Guard:
                 "in FastAPI use Depends(RoleRequired(…))"
             )
 
+        guarded: Any = self._guarded_coroutine(endpoint) if is_async else self._guarded_function(endpoint)
+        mark_guarded(guarded, self, endpoint)
+        return cast("Callable[..., Any]", guarded)
+
+    def _guarded_coroutine(self, endpoint: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(endpoint)
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             connection = args[0] if args and type(args[0]) is Request else _connection(args, kwargs)
@@ -128,18 +152,15 @@ class Guard:
                 # An ASGI app that is a function; or nothing that has a token.
                 return await GuardedApp(self, _as_app(endpoint, args))(*args)
             scope = connection.scope
-            if _IN_FASTAPI in scope:
-                _refuse_dependency(guarded, scope)
             if isinstance(connection, WebSocket):
                 return await self._serve_websocket(endpoint, connection, args, kwargs)
-            waiting = self._enter(scope, scope)
+            waiting = self._enter(scope, scope, connection)
             if waiting is not None and (refusal := await waiting) is not None:
-                return starlette_response(refusal)
+                if not _runs(scope, guarded):
+                    raise as_exception(scope, refusal)
+                return await as_response(connection, refusal)
             try:
-                if is_async:
-                    response = await endpoint(*args, **kwargs)
-                else:
-                    response = await run_in_threadpool(endpoint, *args, **kwargs)
+                response = await endpoint(*args, **kwargs)
             except HTTPException as error:
                 error.headers = _uncached_headers(error.headers)
                 raise
@@ -147,18 +168,42 @@ class Guard:
                 kept_out_of_caches(response.raw_headers)
             return response
 
-        mark_guarded(guarded, self, endpoint)
         return guarded
 
-    async def enter(self, scope: Scope, seen: Scope | None = None) -> messages.Response | None:
-        """The answer that keeps an HTTP request out, or None: it is in, and its scope has the grant.
+    def _guarded_function(self, endpoint: Callable[..., Any]) -> Callable[..., Any]:
+        # A function, too, and no coroutine function: who calls it without await would take the coroutine for a yes.
+        @wraps(endpoint)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            connection = _connection(args, kwargs)
+            if not isinstance(connection, Request):
+                raise _sees_no_request(endpoint)
+            scope = connection.scope
+            waiting = self._enter(scope, scope, connection)
+            if waiting is not None and (refusal := _wait_for(waiting, endpoint)) is not None:
+                if not _runs(scope, guarded):
+                    raise as_exception(scope, refusal)
+                return _wait_for(as_response(connection, refusal), endpoint)
+            try:
+                response = endpoint(*args, **kwargs)
+            except HTTPException as error:
+                error.headers = _uncached_headers(error.headers)
+                raise
+            if isinstance(response, Response):
+                kept_out_of_caches(response.raw_headers)
+            return response
 
+        return guarded
+
+    async def enter(self, scope: Scope, native: HTTPConnection, seen: Scope | None = None) -> Refusal | None:
+        """Why an HTTP request stays out, or None: it is in, and its scope has the grant.
+
+        :param native: the connection, for the guard's ``session`` function.
         :param seen: the scope as the route will have it, where that is known before it is routed.
         """
-        waiting = self._enter(scope, scope if seen is None else seen)
+        waiting = self._enter(scope, scope if seen is None else seen, native)
         return None if waiting is None else await waiting
 
-    def _enter(self, scope: Scope, seen: Scope) -> Coroutine[Any, Any, messages.Response | None] | None:
+    def _enter(self, scope: Scope, seen: Scope, native: HTTPConnection) -> Coroutine[Any, Any, Refusal | None] | None:
         """None where the token alone let the request in, as it mostly does; otherwise what is to be awaited."""
         if scope["method"] == "OPTIONS":
             return _ready(options_response(getattr(seen.get("route"), "methods", None)))
@@ -166,37 +211,52 @@ class Guard:
         params: Any = seen.get("path_params") or _NO_PARAMS
         session_id = params.get(self.session_param)
         admitted = admit(
-            known[1] if known is not None and known[0] is seen.get("app") else self._engine(seen),
+            known[1] if known is not None and known[0] is seen.get("app") else self.engine_of(seen),
             authorization_of(seen),
-            self.requirement,
+            self,
             # Nearly always text, and there.
-            session_id if type(session_id) is str else bound_session(self.session_param, params, seen["path"]),
+            session_id if type(session_id) is str else self._session_of(seen, params),
             lambda: neutral_request(seen, FRAMEWORK),
+            native,
         )
         if not isinstance(admitted, Grant):
             return _settle(scope, admitted)
         keep_grant(scope, admitted)
         return None
 
+    def _session_of(self, seen: Scope, params: Mapping[str, Any]) -> str | None:
+        return self.bound_session(params, seen["path"], partial(guards_around, seen))
+
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, seen: Scope | None = None) -> None:
         """Run an ASGI app for a connection that may enter; answer any other.
 
         :param seen: see :meth:`enter`.
         """
+        seen = scope if seen is None else seen
+        params: Mapping[str, Any] = seen.get("path_params") or _NO_PARAMS
+        if self.is_settled(params):
+            scope[SETTLED] = True
         if scope["type"] == "websocket":
-            seen = scope if seen is None else seen
-            engine = self._engine(seen)
-            session_id = bound_session(self.session_param, seen.get("path_params") or _NO_PARAMS, seen["path"])
-            gone = (WebSocketDisconnect,)
             await serve_websocket(
-                app, engine, self.requirement, session_id, scope, receive, send, FRAMEWORK, gone, seen
+                app,
+                self.engine_of(seen),
+                self,
+                self._session_of(seen, params),
+                HTTPConnection(seen),
+                scope,
+                receive,
+                send,
+                FRAMEWORK,
+                (WebSocketDisconnect,),
+                seen,
             )
             return
-        refusal = await self.enter(scope, seen)
+        refusal = await self.enter(scope, HTTPConnection(seen), seen)
         if refusal is None:
             await app(scope, receive, uncached(send))
         else:
-            await send_response(refusal, scope, send)
+            response = await as_response(Request(seen, receive), refusal)
+            await response(scope, receive, send)
 
     async def _serve_websocket(
         self, endpoint: Callable[..., Any], websocket: WebSocket, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -224,7 +284,7 @@ class Guard:
             with suppress(WebSocketDisconnect, RuntimeError):
                 await websocket.close()
 
-    def _engine(self, scope: Scope) -> Engine:
+    def engine_of(self, scope: Scope) -> Engine:
         """The engine of the kit that verifies, for the app of this scope.
 
         :raises ConfigurationError: if there is none, or no telling which.
@@ -233,18 +293,18 @@ class Guard:
         if known is not None and known[0] is app:
             return known[1]
         check_once(app)
-        kit = self._kit or kit_of(app)
-        if kit is self._kit or stated_kit(app) is None:
+        kit = self.kit or kit_of(app)
+        if kit is self.kit or stated_kit(app) is None:
             self._seen = app, kit.aio.engine
         return kit.aio.engine
 
 
-async def _settle(scope: Scope, admission: Coroutine[Any, Any, Grant | messages.Response]) -> messages.Response | None:
+async def _settle(scope: Scope, admission: Coroutine[Any, Any, Entered]) -> Refusal | None:
     entered = await admission
-    if isinstance(entered, messages.Response):
-        return entered
-    keep_grant(scope, entered)
-    return None
+    if isinstance(entered, Grant):
+        keep_grant(scope, entered)
+        return None
+    return entered
 
 
 def _uncached_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
@@ -258,6 +318,45 @@ async def _ready(response: messages.Response) -> messages.Response:
     return response
 
 
+def _wait_for(waiting: Coroutine[Any, Any, Result], endpoint: Any) -> Result:
+    """The result of what must be awaited, in a function that the framework runs on a thread.
+
+    :raises ConfigurationError: on the event loop itself, where a function cannot wait.
+    """
+    try:
+        from_thread.check_cancelled()
+    except RuntimeError:
+        waiting.close()
+        raise ConfigurationError(
+            f"the guard of {_name(endpoint)}, a function, cannot look at a request on the event loop; make it an "
+            "async def, and await it"
+        ) from None
+    return from_thread.run(_awaited, waiting)
+
+
+async def _awaited(waiting: Coroutine[Any, Any, Result]) -> Result:
+    return await waiting
+
+
+def _runs(scope: Scope, guarded: Any) -> bool:
+    """Whether the framework itself runs this guarded function for the route, so that what it returns is the answer.
+
+    Whoever else calls it (an endpoint that asks a helper, a dependency, a decorator of the app's own) may read a
+    refusal for its truth.
+    """
+    endpoint: Any = scope.get("endpoint")
+    if isinstance(endpoint, type):
+        endpoint = handler_of(endpoint, scope["method"])
+    while endpoint is not guarded:
+        if isinstance(endpoint, partial):
+            endpoint = endpoint.func
+        elif is_guarded(endpoint):
+            endpoint = endpoint.__wrapped__
+        else:
+            return False
+    return True
+
+
 def _connection(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HTTPConnection | None:
     """The request or WebSocket among the arguments of an endpoint, by what it is and not by a name."""
     for value in (*args, *kwargs.values()):
@@ -269,21 +368,14 @@ def _connection(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HTTPConnection
 def _as_app(endpoint: Callable[..., Any], args: tuple[Any, ...]) -> ASGIApp:
     if len(args) == 3 and isinstance(args[0], dict) and "type" in args[0]:
         return cast("Callable[..., Awaitable[None]]", endpoint)
-    raise ConfigurationError(
+    raise _sees_no_request(endpoint)
+
+
+def _sees_no_request(endpoint: Any) -> ConfigurationError:
+    return ConfigurationError(
         f"the guard of {_name(endpoint)} sees no request: let it take one "
         "(request: Request), or in FastAPI use Depends(RoleRequired(…))"
     )
-
-
-def _refuse_dependency(guarded: Callable[..., Any], scope: Scope) -> None:
-    """Stop what FastAPI runs as a dependency: it would take the guard's refusal for the value, and go on.
-
-    :raises ConfigurationError: if the endpoint of the route is another one.
-    """
-    if not any(inner is guarded for inner in unwrapped(scope.get("endpoint"))):
-        raise ConfigurationError(
-            f"{_name(guarded)} is a dependency, where a guard cannot stop a request: use Depends(RoleRequired(…))"
-        )
 
 
 def _name(endpoint: Any) -> str:
@@ -296,43 +388,78 @@ def _innermost(endpoint: Any) -> Any:
     return endpoint
 
 
-def require_role(role: str, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM) -> Guard:
+def require_role(
+    role: str,
+    *,
+    exact: bool = False,
+    kit: Rolecall | None = None,
+    session_param: SessionParam = UNSAID,
+    session: SessionResolver | None = None,
+    prefixes: Iterable[str] = (),
+) -> Guard:
     """Admit tokens whose role may do all that ``role`` may.
 
     :param role: a standard role's name, a name that ``kit`` knows, or a :class:`~rolecall.Role`.
+    :param exact: admit no other role, though it may do as much.
     :param kit: the kit that verifies; the app's only one unless given.
-    :param session_param: the path parameter that names the session. On a route that has it the token must be for that
-        session; None turns this off. A name of your own must be there: a route without it lets nobody in.
-    :raises ConfigurationError: for a role that does not exist.
+    :param session_param: the path parameter that names the session: the token must be for that session. Unless given
+        it is ``session_id``, where a route has that. None binds the guard to no session: a token for any is enough. On
+        a route with other path parameters alone, and around an app whose routes are not Starlette's, it must be said.
+    :param session: a function from the connection (a ``Request``, a ``WebSocket``, or an ``HTTPConnection`` around an
+        app) to the session's id, ``def`` or ``async def``, for URLs that carry other ids. Where it answers None, nobody
+        is let in; an ``HTTPException`` of it is the answer.
+    :param prefixes: around an app whose routes are not Starlette's: the paths that are guarded, with all below them,
+        such as ``"/rooms/{session_id}"``.
+    :raises ConfigurationError: for a role that does not exist, or an argument that cannot be meant.
     """
-    return Guard(Requirement.of_role(role, kit.roles if kit else None), kit, session_param)
+    requirement = Requirement.of_role(role, kit.roles if kit else None, exact)
+    return Guard(requirement, kit, session_param, session, prefixes=prefixes)
 
 
 def require_capability(
-    capability: str, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM
+    capability: str,
+    *,
+    kit: Rolecall | None = None,
+    session_param: SessionParam = UNSAID,
+    session: SessionResolver | None = None,
+    prefixes: Iterable[str] = (),
 ) -> Guard:
     """Admit tokens that allow this act: ``require_capability("force_disconnect")``.
 
-    :param kit: see :func:`require_role`.
-    :param session_param: see :func:`require_role`.
-    :raises ConfigurationError: for a capability that does not exist.
+    :param kit: see :func:`require_role`, as for the others.
+    :raises ConfigurationError: for a capability that does not exist, or an argument that cannot be meant.
     """
-    return Guard(Requirement.of_capability(capability), kit, session_param)
+    return Guard(Requirement.of_capability(capability), kit, session_param, session, prefixes=prefixes)
 
 
 @overload
 def require_token(target: Guarded, /) -> Guarded: ...
 @overload
-def require_token(*, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM) -> Guard: ...
 def require_token(
-    target: Any = None, /, *, kit: Rolecall | None = None, session_param: str | None = SESSION_PARAM
+    *,
+    optional: bool = False,
+    kit: Rolecall | None = None,
+    session_param: SessionParam = UNSAID,
+    session: SessionResolver | None = None,
+    prefixes: Iterable[str] = (),
+) -> Guard: ...
+def require_token(
+    target: Any = None,
+    /,
+    *,
+    optional: bool = False,
+    kit: Rolecall | None = None,
+    session_param: SessionParam = UNSAID,
+    session: SessionResolver | None = None,
+    prefixes: Iterable[str] = (),
 ) -> Any:
     """Admit every good token, whatever its role; with or without parentheses.
 
-    :param kit: see :func:`require_role`.
-    :param session_param: see :func:`require_role`.
+    :param optional: admit connections without a token, too: they have no grant, see :func:`find_grant`. A token that is
+        not good is refused all the same.
+    :param kit: see :func:`require_role`, as for the others.
     """
-    guard = Guard(ANY_TOKEN, kit, session_param)
+    guard = Guard(ANY_TOKEN, kit, session_param, session, optional, prefixes=prefixes)
     return guard if target is None else guard(target)
 
 
@@ -342,9 +469,15 @@ def protect(target: Guarded, guard: Guard | None = None) -> Guarded:
     :param guard: what lets in, for example ``require_role("moderator")``; every good token unless given.
     """
     if guard is None:
-        guard = Guard(ANY_TOKEN, None, SESSION_PARAM)
+        guard = Guard(ANY_TOKEN)
     check_guard(guard, Guard)
     return guard(target)
+
+
+def find_grant(connection: HTTPConnection) -> Grant | None:
+    """The grant of a request or a WebSocket; None where a guard with ``optional=True`` let it in without a token."""
+    grant: Grant | None = connection.scope.get(GRANT)
+    return grant
 
 
 def current_grant(connection: HTTPConnection) -> Grant:
@@ -352,10 +485,10 @@ def current_grant(connection: HTTPConnection) -> Grant:
 
     :raises RuntimeError: where there is none.
     """
-    grant: Grant | None = connection.scope.get(GRANT)
+    grant = find_grant(connection)
     if grant is None:
         raise RuntimeError(
             "there is no grant here: current_grant needs an endpoint behind require_role, require_capability, "
-            "require_token or protect"
+            "require_token or protect; where the token is optional, ask find_grant(request)"
         )
     return grant

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from starlette.applications import Starlette
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rolecall import Rolecall
 from rolecall.errors import ConfigurationError
-from rolecall.http.guarding import only_kit
-from rolecall.http.marks import ids_of, is_bare
+from rolecall.http.guard import only_kit
 
 _CHECKED = "rolecall_checked"
 
@@ -38,23 +39,35 @@ def stated_kit(app: Any) -> Rolecall | None:
 
 
 def check_once(app: Any) -> None:
-    """Stop an app in which a bare endpoint is registered, and the guarded one that stands for it is not.
+    """Stop an app in which a route is open that somebody meant to guard.
 
-    :raises ConfigurationError: names the route, at each request that a guard or the kit sees, until it is mended.
+    It is looked at when a guard or the kit first sees a request of it; from then on it answers none at all.
+
+    :raises ConfigurationError: names the route.
     """
     state = getattr(app, "state", None)
     if state is None or getattr(state, _CHECKED, False):
         return
-    routes = list(routes_within(app))
-    registered = ids_of(getattr(route, "endpoint", None) for route in routes)
-    for route in routes:
-        if is_bare(getattr(route, "endpoint", None), registered):
-            raise ConfigurationError(
-                f"the route {getattr(route, 'path', '?')!r} has its endpoint without the guard that was put around it "
-                "elsewhere, so the route is open; guard it before the route gets it, below a route decorator or in "
-                "Route(path, require_role(…)(endpoint)), and where it is to be open give it a function of its own"
-            )
+    from rolecall.http.listing import check_routes
+
+    from . import listing
+
+    try:
+        check_routes(app, listing.routes_of)
+    except ConfigurationError as error:
+        if isinstance(app, Starlette):
+            app.middleware_stack = _stopped(error)
+        raise
     setattr(state, _CHECKED, True)
+
+
+def _stopped(error: ConfigurationError) -> ASGIApp:
+    """The app that stands in place of one with an open door."""
+
+    async def stopped(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise error.with_traceback(None)
+
+    return stopped
 
 
 def routes_within(app: Any) -> Iterator[BaseRoute]:

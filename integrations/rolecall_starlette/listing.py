@@ -11,14 +11,16 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
 from starlette.routing import Host, Mount, Router, WebSocketRoute
+from starlette.staticfiles import StaticFiles
 
 from rolecall.errors import ConfigurationError
 from rolecall.http.asgi import not_found
+from rolecall.http.guard import Guard
 from rolecall.http.listing import WEBSOCKET, Around, Found, Mistake, inner_app
-from rolecall.http.marks import Guard, guards_of, handler_of
+from rolecall.http.marks import guards_of, handler_of
 
 from . import guards, kits
-from .guarded_app import GuardedApp, is_whole
+from .guarded_app import GuardedApp, has_middleware, is_whole
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 #: The attributes of a FastAPI app that name the routes which it makes by itself.
@@ -38,25 +40,37 @@ class _Layer:
     :param endpoint: the endpoint of the route that it sees last, on the way to what is listed.
     :param params: the path parameters that it sees on that way.
     :param app: the app whose kit it asks.
+    :param base: the path at which it stands.
+    :param is_blind: whether middleware on the way may lead to another endpoint than it sees.
     """
 
-    guard: Guard
+    guard: Any
     sees: frozenset[int]
     endpoint: Any
     params: frozenset[str]
     app: Any
     spares_own: bool
+    base: str = ""
+    is_blind: bool = False
 
     def on_the_way(self, route: Any, endpoint: Any, params: frozenset[str]) -> _Layer:
         if id(route) not in self.sees:
             # What it does not see, it cannot look into, either.
             return replace(self, sees=frozenset())
-        endpoint = self.endpoint if endpoint is None else endpoint
-        return replace(self, sees=_ids(kits.routes_of(route)), endpoint=endpoint, params=self.params | params)
+        return replace(
+            self,
+            sees=_ids(kits.routes_of(route)),
+            endpoint=self.endpoint if endpoint is None else endpoint,
+            params=self.params | params,
+            is_blind=self.is_blind or has_middleware(getattr(route, "app", None)),
+        )
 
     def around(self) -> Around:
-        problem = None if getattr(self.guard, "_kit", None) else _kit_problem(self.app)
-        return Around(self.guard, self.endpoint, self.params, self.spares_own, problem=problem)
+        guard, problem = self.guard, None if self.guard.kit else _kit_problem(self.app)
+        if guard.paths is not None:
+            return Around(guard, base=self.base, prefixes=guard.paths.prefixes, problem=problem)
+        endpoint = None if self.is_blind else self.endpoint
+        return Around(guard, endpoint, self.params, self.spares_own, problem=problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +101,7 @@ class _Place:
         """The same place behind one guard more, which stands around ``app``."""
         spares_own = is_whole(app)
         asked = app if self.app is None else self.app
-        layer = _Layer(guard, _ids(routes), self.endpoint, self.params, asked, spares_own)
+        layer = _Layer(guard, _ids(routes), self.endpoint, self.params, asked, spares_own, self.path)
         return replace(self, layers=(*self.layers, layer))
 
     def around(self) -> tuple[Around, ...]:
@@ -115,6 +129,16 @@ def _walk(app: Any, place: _Place) -> Iterator[Found]:
         yield from _routes(app, place)
     elif (inner := inner_app(app)) is not None and _is_known(inner):
         yield from _walk(inner, place)
+    elif isinstance(app, StaticFiles):
+        yield Found(
+            f"{place.path}/{{file:path}}",
+            ("GET", "HEAD"),
+            view=app,
+            around=place.around(),
+            params=place.params,
+            problem=_kit_problem(place.app),
+            are_files=True,
+        )
     else:
         yield Found(
             place.path,
@@ -238,6 +262,7 @@ def _leaf(route: Any, place: _Place, path: str, dependant: Any) -> Iterator[Foun
         tuple(depended_on),
         made_by="FastAPI" if _is_made_by_fastapi(place.app, path, view) else None,
         params=place.params,
+        query=frozenset(_query_names(dependant)),
         problem=_kit_problem(place.app),
         mistakes=tuple(mistakes),
     )
@@ -264,8 +289,8 @@ def _dependencies(dependant: Any, app: Any) -> tuple[list[Guard], list[Mistake]]
             call = replaced[call]
         while isinstance(call, partial):
             call = call.func
-        if inspect.isroutine(call) and guards_of(call):
-            mistakes.append(_GUARDED_DEPENDENCY)
+        if inspect.isroutine(call) and guards_of(call) and not _takes_connection(dependency):
+            mistakes.append(_NO_REQUEST)
         found += guards_of(call)
     return found, mistakes
 
@@ -275,6 +300,13 @@ def _flattened(dependant: Any, replaced: Any) -> Iterator[Any]:
         yield dependency
         if dependency.call not in replaced:
             yield from _flattened(dependency, replaced)
+
+
+def _query_names(dependant: Any) -> Iterator[str]:
+    """The query parameters that a FastAPI route takes, with those of its dependencies."""
+    for one in (dependant, *_flattened(dependant, {})):
+        for param in getattr(one, "query_params", ()):
+            yield str(param.alias)
 
 
 def _takes_connection(dependant: Any) -> bool:
@@ -305,11 +337,6 @@ def _kit_problem(app: Any) -> str | None:
     return None
 
 
-_GUARDED_DEPENDENCY = Mistake(
-    "guard_as_dependency",
-    "a dependency of it is a guarded function, which lets nobody in, because it cannot answer a request there; use "
-    "Depends(RoleRequired(…))",
-)
 _OVERRIDDEN = Mistake(
     "guard_overridden", "app.dependency_overrides replaces its guard; leave that to tests, and clear it after them"
 )

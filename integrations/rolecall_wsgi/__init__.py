@@ -1,15 +1,17 @@
 """Rolecall for plain WSGI apps: a middleware with the kit's routes, and guards around any app."""
 
-from rolecall.http.marks import public
+from rolecall.http.marks import guarded_by, public
 from rolecall.http.sdk import SDK_ROUTES
 
-from .guards import current_grant, protect, require_capability, require_role, require_token
+from .guards import current_grant, find_grant, protect, require_capability, require_role, require_token
 from .middleware import RolecallMiddleware
 
 __all__ = [
     "SDK_ROUTES",
     "RolecallMiddleware",
     "current_grant",
+    "find_grant",
+    "guarded_by",
     "protect",
     "public",
     "require_capability",

@@ -23,9 +23,9 @@ def routes_of(app: Any) -> list[Found] | None:
         guard = cast("Guard", guards_of(app)[0])
         around = Around(
             guard,
-            prefixes=guard.prefixes,
-            methods=guard.methods,
-            public=guard.public,
+            prefixes=guard.paths.prefixes,
+            methods=guard.paths.methods,
+            public=guard.paths.public,
             problem=None if guard.kit else _NO_KIT,
             takes_kit=True,
         )

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rolecall.http.endpoints import ROUTES
+from rolecall.http.guard import UNSAID
+from rolecall.http.guard import Guard as BaseGuard
 from rolecall.http.listing import Access, Around, Found, list_routes
-from rolecall.http.marks import mark_guarded, mark_own, public
+from rolecall.http.marks import guarded_by, mark_guarded, mark_own, public
 from rolecall.http.paths import PathPattern
 from rolecall.roles import ANY_TOKEN, Requirement, Role
 
 MODERATOR = Requirement.of_role(Role.MODERATOR)
 
 
-class Guard:
-    def __init__(self, requirement=MODERATOR, session_param="session_id") -> None:
-        self.requirement = requirement
-        self.session_param = session_param
+class Guard(BaseGuard):
+    def __init__(self, requirement=MODERATOR, session_param=UNSAID, **options) -> None:
+        super().__init__(requirement, None, session_param, **options)
 
 
 class App:
@@ -306,16 +309,51 @@ def test_a_session_by_a_name_that_the_route_has_is_none():
     assert (codes(own("room")), lines(own("room"))[0].requires) == ([], "role:moderator of {room}")
 
 
-@pytest.mark.parametrize(
-    ("path", "noted"),
-    [("/r/{room}", True), ("/r/{room_id}", True), ("/r/{call}", True), ("/r/{user}", False), ("/r", False)],
-)
-def test_a_route_that_seems_to_be_about_a_session_is_noted(path, noted):
-    assert bool(lines(own("session_id", path))[0].notes) == noted
+@pytest.mark.parametrize("path", ["/r/{sessionId}", "/r/{room_id}", "/r/{user}", "/r/{file:path}"])
+def test_a_route_with_parameters_of_which_its_guard_binds_none_is_a_mistake_until_it_is_said(path):
+    assert codes(own(UNSAID, path)) == ["unsettled_session"]
+    assert codes(own(None, path)) == []
+
+
+def test_a_function_that_finds_the_session_settles_it():
+    def served(): ...
+
+    mark_guarded(served, Guard(session=lambda request: "s"))
+    line = lines(Found("/r/{room}", ("GET",), "v", served))[0]
+    assert (line.mistakes, line.requires) == ((), "role:moderator of the session that the app finds")
+
+
+def test_a_route_without_parameters_is_about_no_session():
+    assert codes(own(UNSAID, "/r")) == []
+
+
+@pytest.mark.parametrize("name", ["session_id", "sessionId", "session", "sid"])
+def test_a_session_in_the_query_that_no_guard_binds_is_a_mistake(name):
+    found = replace(own(UNSAID, "/r"), query=frozenset({name, "page"}))
+    assert codes(found) == ["unbound_query"]
+    assert codes(replace(own(None, "/r"), query=frozenset({name}))) == []
+
+
+def test_a_room_in_the_query_is_noted():
+    line = lines(replace(own(UNSAID, "/r"), query=frozenset({"roomId"})))[0]
+    assert (line.mistakes, "'roomId'" in line.notes[0]) == ((), True)
 
 
 def test_nothing_is_noted_where_the_binding_was_switched_off():
     assert lines(own(None))[0].notes == ()
+
+
+def test_an_app_of_which_nothing_is_seen_binds_no_session_until_it_is_said():
+    assert codes(Found("", app=unknown, around=(Around(Guard()),))) == ["unsettled_session"]
+    assert codes(Found("", app=unknown, around=(Around(Guard(session_param=None)),))) == []
+
+
+def test_a_route_that_something_else_guards_is_not_open():
+    @guarded_by("login_required")
+    def served(): ...
+
+    line = lines(Found("/a", ("GET",), "v", served))[0]
+    assert (line.access, line.requires, line.is_good) == (Access.ELSEWHERE, "guarded by login_required", True)
 
 
 def test_a_guard_that_does_not_see_the_session_is_a_mistake(view):
@@ -335,13 +373,13 @@ def test_a_guard_without_a_kit_is_a_mistake_unless_it_has_its_own(view):
     mark_guarded(served, guard)
     found = Found("/a", ("GET",), "v", served, problem="no kit here")
     assert codes(found) == ["no_kit"]
-    guard._kit = object()
+    guard.kit = object()
     assert codes(found) == []
 
 
 @pytest.mark.parametrize(("kits", "expected"), [((), ["no_kit"]), ((1,), []), ((1, 1), []), ((1, 2), ["no_kit"])])
 def test_a_guard_takes_the_only_kit_around_it(kits, expected):
-    app = App(Found("", app=unknown, around=(Around(Guard(), problem="none", takes_kit=True),)))
+    app = App(Found("", app=unknown, around=(Around(Guard(session_param=None), problem="none", takes_kit=True),)))
     for kit in kits:
         app = App(Found("", app=app, kits=(kit,)))
     assert [mistake.code for line in list_routes(app, [adapter]) for mistake in line.mistakes] == expected
@@ -349,16 +387,19 @@ def test_a_guard_takes_the_only_kit_around_it(kits, expected):
 
 def test_a_guard_around_the_app_that_gives_the_kit_does_not_see_it():
     inner = App(Found("", app=unknown, kits=(1,)))
-    assert codes(Found("", app=inner, around=(Around(Guard(), problem="none", takes_kit=True),))) == ["no_kit"]
+    around = Around(Guard(session_param=None), problem="none", takes_kit=True)
+    assert codes(Found("", app=inner, around=(around,))) == ["no_kit"]
 
 
-def test_a_guard_put_on_after_registering_is_a_mistake(view):
+def test_a_guard_put_on_after_registering_is_a_mistake():
+    def view(): ...
+
     def guarded(): ...
 
     guarded.__wrapped__ = view
     mark_guarded(guarded, Guard(), view)
     assert codes(Found("/a", ("GET",), "v", view)) == ["guard_above_route"]
-    assert codes(Found("/a", ("GET",), "v", view), Found("/b", ("GET",), "w", guarded)) == []
+    assert codes(Found("/a", ("GET",), "v", view), Found("/b", ("GET",), "w", guarded)) == ["guard_above_route"]
 
 
 def test_a_guard_hidden_by_a_decorator_is_noted(guarded):

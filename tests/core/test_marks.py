@@ -12,15 +12,16 @@ from starlette.routing import Host, Mount, WebSocketRoute
 from starlette.routing import Route as StarletteRoute
 
 from rolecall.errors import ConfigurationError
+from rolecall.http.guard import Guard as BaseGuard
 from rolecall.http.marks import (
     check_guard,
     class_of,
     guards_of,
     handler_of,
     ids_of,
-    is_bare,
     is_public,
     late_guards,
+    mark_class_guarded,
     mark_guarded,
     mark_own,
     missed_guards,
@@ -28,14 +29,14 @@ from rolecall.http.marks import (
     public,
 )
 from rolecall.http.routing import Route
-from rolecall.roles import ANY_TOKEN
+from rolecall.roles import ANY_TOKEN, Requirement
 
 
-class Guard:
+class Guard(BaseGuard):
     """The least that a guard is: it wraps, and leaves its mark."""
 
-    requirement = ANY_TOKEN
-    session_param = None
+    def __init__(self, requirement=ANY_TOKEN, **options):
+        super().__init__(requirement, **options)
 
     def __call__(self, view):
         @wraps(view)
@@ -44,6 +45,19 @@ class Guard:
 
         mark_guarded(guarded, self, view)
         return guarded
+
+
+def wrapper_of(view):
+    @wraps(view)
+    def guarded(*args, **kwargs):
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def guarded_elsewhere(guard, view):
+    """What a factory does with a view that it is given."""
+    return guard(view)
 
 
 def view():
@@ -65,7 +79,7 @@ def guard():
 
 @pytest.fixture
 def other():
-    return Guard()
+    return Guard(Requirement.of_role("moderator"))
 
 
 def test_a_view_without_a_guard_has_none(bare):
@@ -113,29 +127,58 @@ def test_an_attribute_alone_is_a_mark(guard):
     assert guards_of(Dependency()) == [guard]
 
 
-def test_a_view_that_is_registered_beside_its_guarded_self_is_not_bare(bare, guard):
-    guarded = guard(bare)
-    assert not is_bare(bare, ids_of([bare, guarded]))
+def test_a_view_that_nobody_guards_misses_none(bare):
+    assert missed_guards(bare, ids_of([bare])) == []
 
 
-def test_a_view_that_is_registered_without_its_guarded_self_is_bare(bare, guard):
-    guard(bare)
-    assert is_bare(bare, ids_of([bare]))
+def test_a_guard_above_the_route_decorator_is_missed(guard):
+    def bare(): ...
 
-
-def test_a_view_that_nobody_guards_is_not_bare(bare):
-    assert not is_bare(bare, ids_of([bare]))
-
-
-def test_a_guard_above_a_registered_view_is_missed(bare, guard):
-    guard(bare)
+    mark_guarded(wrapper_of(bare), guard, bare)
     assert missed_guards(bare, ids_of([bare])) == [guard]
 
 
-def test_a_guard_above_a_registered_view_is_missed_though_there_is_another_below(bare, guard, other):
-    registered = other(bare)
-    guard(registered)
-    assert missed_guards(registered, ids_of([registered])) == [guard]
+def test_a_guard_between_two_route_decorators_is_missed_at_the_lower_one(guard):
+    def bare(): ...
+
+    guarded = guard(bare)
+    assert missed_guards(bare, ids_of([bare, guarded])) == [guard]
+    assert missed_guards(guarded, ids_of([bare, guarded])) == []
+
+
+def test_a_view_that_an_app_has_with_and_without_its_guard_misses_it_whoever_put_it_on(bare, guard):
+    guarded = guarded_elsewhere(guard, bare)
+    assert missed_guards(bare, ids_of([bare, guarded])) == [guard]
+
+
+def test_what_a_factory_guards_in_one_app_says_nothing_about_another(bare, guard):
+    guarded_elsewhere(guard, bare)
+    assert missed_guards(bare, ids_of([bare])) == []
+
+
+def test_no_guard_is_missed_of_a_view_that_is_meant_to_be_open(guard):
+    @public
+    def bare(): ...
+
+    guarded = guard(bare)
+    assert missed_guards(bare, ids_of([bare, guarded])) == []
+
+
+def test_no_guard_is_missed_where_one_around_demands_no_less(guard, other):
+    def bare(): ...
+
+    mark_guarded(wrapper_of(bare), guard, bare)
+    assert missed_guards(bare, ids_of([bare]), [Guard()]) == []
+    mark_guarded(wrapper_of(bare), other, bare)
+    assert missed_guards(bare, ids_of([bare]), [guard]) == [other]
+
+
+def test_a_guard_above_a_registered_view_is_missed_though_there_is_another_below(guard, other):
+    def bare(): ...
+
+    registered = guard(bare)
+    mark_guarded(wrapper_of(registered), other, registered)
+    assert missed_guards(registered, ids_of([registered])) == [other]
 
 
 def test_no_guard_is_missed_of_a_view_that_has_them_all(bare, guard, other):
@@ -155,8 +198,21 @@ def test_a_guard_that_its_class_got_after_the_view_was_made_is_late(bare, guard)
 
     bare.view_class = View
     assert late_guards(bare) == []
-    mark_guarded(View, guard)
+    mark_class_guarded(View, guard)
     assert late_guards(bare) == [guard]
+    assert late_guards(bare, [guard]) == []
+
+
+def test_a_class_that_a_factory_guards_for_one_app_is_not_late_for_another(bare, guard):
+    def guard_class(view_class):
+        mark_class_guarded(view_class, guard)
+
+    class View:
+        pass
+
+    bare.view_class = View
+    guard_class(View)
+    assert late_guards(bare) == []
 
 
 def test_a_guard_that_a_view_has_from_its_class_is_not_late(bare, guard):

@@ -103,10 +103,6 @@ def as_a_partial(target):
     target.add_url_rule("/x", "x", functools.partial(lambda text: text, "in"))
 
 
-def with_a_variable_part(target):
-    target.add_url_rule("/<path:anything>", "x", lambda anything: "in")
-
-
 WAYS = [
     as_a_function,
     as_a_coroutine,
@@ -114,7 +110,6 @@ WAYS = [
     as_a_view_class,
     by_an_own_decorator,
     as_a_partial,
-    with_a_variable_part,
 ]
 
 
@@ -185,6 +180,22 @@ def test_everything_within_needs_a_token(app, session, place, add):
         *(401, 401, 200),
         *(401, 401, 200),
     ]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_route_with_parameters_lets_nobody_in_until_it_is_said_which_names_the_session(app, session, place):
+    place(app, None, lambda target: target.add_url_rule("/<path:anything>", "x", lambda anything: "in"))
+    with pytest.raises(ConfigurationError, match="session_param='anything'"):
+        ask(app, "/x", session.generate_token())
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_guard_that_binds_no_session_guards_every_path(app, session, place):
+    def add(target):
+        target.add_url_rule("/<path:anything>", "x", lambda anything: "in")
+
+    place(app, require_token(session_param=None), add)
+    assert [status(app, "/x", token) for token in (None, "x", session.generate_token())] == [401, 401, 200]
 
 
 @pytest.mark.parametrize("place", PLACES)

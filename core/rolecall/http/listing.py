@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Any, Final
 
-from .guarding import SESSION_PARAM, several_kits
+from ..errors import ConfigurationError
+from .guard import SESSION_PARAM, Guard, several_kits, unsettled, unsettled_app
 from .marks import (
-    Guard,
     class_of,
+    elsewhere_guard,
     guards_of,
     handler_of,
     ids_of,
-    is_bare,
     is_public,
     late_guards,
     missed_guards,
@@ -38,7 +38,9 @@ WEBSOCKET: Final = "WEBSOCKET"
 #: Why a guard that is given no kit finds too many.
 SEVERAL_KITS: Final = str(several_kits())
 
-_NO_SESSION_PARAM: Final = "no_session_param"
+# Mistakes for which an app does not answer, because a door of it is open.
+_OPENS_A_DOOR: Final = frozenset({"guard_above_route", "guarded_too_late", "unsettled_session", "unbound_session"})
+_SESSION_NAMES: Final = frozenset({"session", "session_id", "sid"})
 _SESSION_WORDS: Final = frozenset({"session", "sid", "room", "meeting", "call", "conference", "lesson", "channel"})
 _PARAM: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
 #: Those of RFC 9110, section 9, of RFC 5789, of QUERY, and of WebDAV (RFC 4918, with RFC 3253, 3744, 4791 and 5323).
@@ -55,6 +57,7 @@ class Access(StrEnum):
     """What lets a request in."""
 
     GUARDED = "guarded"
+    ELSEWHERE = "elsewhere"
     PUBLIC = "public"
     KIT = "kit"
     FRAMEWORK = "framework"
@@ -77,14 +80,21 @@ class Demand:
     """What one guard of a route requires.
 
     :param scope: for example ``role:moderator``.
-    :param session_param: the path parameter whose session the token must be for; None where it may be for any.
+    :param session_param: the path parameter whose session the token must be for; None where none names it.
+    :param resolved: whether a function of the app's own finds the session that the token must be for.
+    :param optional: whether a request without a token is let in, too.
     """
 
     scope: str
     session_param: str | None
+    resolved: bool = False
+    optional: bool = False
 
     def __str__(self) -> str:
-        return self.scope if self.session_param is None else f"{self.scope} of {{{self.session_param}}}"
+        demanded = f"{self.scope}, or no token" if self.optional else self.scope
+        if self.resolved:
+            return f"{demanded} of the session that the app finds"
+        return demanded if self.session_param is None else f"{demanded} of {{{self.session_param}}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +173,8 @@ class Found:
     :param own: the kit's own route that it is; by the mark of its view unless given.
     :param made_by: the framework, where that made the route by itself.
     :param params: the path parameters that guards of the view see; those of the path unless given.
+    :param are_files: whether it serves files, which are about no session.
+    :param query: the query parameters that the view is known to take.
     :param problem: why guards without a kit of their own find none.
     :param mistakes: that only the adapter sees.
     :param through: the apps around it that the adapter has gone through.
@@ -180,6 +192,8 @@ class Found:
     own: Route | None = None
     made_by: str | None = None
     params: frozenset[str] | None = None
+    are_files: bool = False
+    query: frozenset[str] = frozenset()
     problem: str | None = None
     mistakes: tuple[Mistake, ...] = ()
     through: tuple[Any, ...] = ()
@@ -197,7 +211,24 @@ def list_routes(app: Any, adapters: Sequence[Adapter]) -> list[GuardedRoute]:
     """Every route of an app, and of the apps within it, with what it requires."""
     walk = _Walk(adapters)
     found = list(walk.through(Found("", app=app)))
-    registered = ids_of([*walk.apps, *(one.view for one in found)])
+    return _judged(found, walk.apps)
+
+
+def check_routes(app: Any, adapter: Adapter) -> None:
+    """Stop an app in which a route is open that somebody meant to guard.
+
+    :raises ConfigurationError: names the first such route.
+    """
+    walk = _Walk([adapter])
+    for line in _judged(list(walk.through(Found("", app=app))), walk.apps):
+        for mistake in line.mistakes:
+            if mistake.code in _OPENS_A_DOOR:
+                endpoint = f" (endpoint {line.name!r})" if line.name else ""
+                raise ConfigurationError(f"the route {line.path!r}{endpoint}: {mistake.message}")
+
+
+def _judged(found: Sequence[Found], apps: Sequence[Any]) -> list[GuardedRoute]:
+    registered = ids_of([*apps, *(one.view for one in found)])
     lines: list[GuardedRoute] = []
     seen: set[tuple[str, int]] = set()
     for one in found:
@@ -284,7 +315,8 @@ class _Verdict:
     mistakes: list[Mistake] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     requires: str = ""
-    binds: bool = False
+    guards: list[Guard] = field(default_factory=list, repr=False)
+    is_settled: bool = False
 
 
 class _Judge:
@@ -362,12 +394,43 @@ class _Judge:
             self._demand(verdict, around.guard, params, around.problem)
         seen = routed if self._found.params is None else self._found.params
         for guard in self._own_guards(method):
-            self._demand(verdict, guard, seen, None if getattr(guard, "_kit", None) else self._found.problem)
+            self._demand(verdict, guard, seen, None if guard.kit else self._found.problem)
         self._decide(verdict, method, opened)
         self._find_mistakes(verdict, method)
-        if self._own is None:  # the kit's own look at the session themselves
-            _look_for_unbound(verdict, routed)
+        # The kit's own look at the session themselves, and what a framework makes is about none.
+        is_about_none = self._own is not None or self._found.made_by is not None or self._found.are_files
+        if verdict.demands and not verdict.is_settled and not is_about_none:
+            self._find_unbound(verdict, routed)
         return verdict
+
+    def _find_unbound(self, verdict: _Verdict, routed: frozenset[str]) -> None:
+        """A token for any session is enough, and nobody has said that it is to be."""
+        if SESSION_PARAM in routed:
+            verdict.mistakes.append(
+                Mistake(
+                    "unbound_session",
+                    "a token for any session is enough, because its guard stands where it does not see "
+                    f"{{{SESSION_PARAM}}}; put a guard on the route itself",
+                )
+            )
+        elif routed:
+            verdict.mistakes.append(Mistake("unsettled_session", f"the route {unsettled(routed)}"))
+            verdict.notes.append("a token for any session is enough")
+        elif self._found.is_unknown and not any(around.prefixes for around in self._found.around):
+            verdict.mistakes.append(Mistake("unsettled_session", str(unsettled_app(self._found.name))))
+        elif named := sorted(name for name in self._found.query if _snake(name) in _SESSION_NAMES):
+            verdict.mistakes.append(
+                Mistake(
+                    "unbound_query",
+                    f"it takes {named[0]!r} in the query, and a token for any session is enough; pass session=… (a "
+                    "function that finds the session), or session_param=None",
+                )
+            )
+        elif likely := sorted(name for name in self._found.query if _SESSION_WORDS & set(_snake(name).split("_"))):
+            verdict.notes.append(
+                f"it takes {likely[0]!r} in the query, and a token for any session is enough; if that names the "
+                "session, pass session=… (a function that finds the session), otherwise session_param=None"
+            )
 
     def _is_spared(self, around: Around, method: str) -> bool:
         if around.spares_own and (self._found.own or own_route(around.endpoint)) is not None:
@@ -383,18 +446,20 @@ class _Judge:
 
     def _demand(self, verdict: _Verdict, guard: Guard, params: frozenset[str], problem: str | None) -> None:
         name = guard.session_param
+        verdict.guards.append(guard)
+        verdict.is_settled = verdict.is_settled or guard.is_settled(params)
         if problem is not None:
             verdict.mistakes.append(Mistake("no_kit", f"its guard lets nobody in: {problem}"))
-        if name is not None and name != SESSION_PARAM and name not in params:
+        if guard.says and name is not None and name not in params:
             verdict.mistakes.append(
                 Mistake(
-                    _NO_SESSION_PARAM,
+                    "no_session_param",
                     f"its guard binds the session by {name!r}, which is no parameter that it sees on this route, so it "
                     "lets nobody in; name one of the route's parameters, or pass session_param=None",
                 )
             )
-        verdict.binds = verdict.binds or name is not None
-        demand = Demand(guard.requirement.scope, name if name in params else None)
+        bound = name if name in params else None
+        demand = Demand(guard.requirement.scope, bound, guard.resolver is not None, guard.optional)
         if demand not in verdict.demands:
             verdict.demands.append(demand)
 
@@ -407,6 +472,8 @@ class _Judge:
             verdict.access, verdict.requires = Access.GUARDED, demanded
             if is_public(self._found.view, method) and self._own_guards(method):
                 verdict.notes.append("it is marked as public, and has a guard of its own, which counts")
+        elif (elsewhere := elsewhere_guard(self._found.view, method)) is not None:
+            verdict.access, verdict.requires = Access.ELSEWHERE, f"guarded by {elsewhere}"
         elif opened or is_public(self._found.view, method):
             verdict.access, verdict.requires = Access.PUBLIC, "public"
         elif self._found.made_by is not None:
@@ -417,7 +484,7 @@ class _Judge:
     def _find_mistakes(self, verdict: _Verdict, method: str) -> None:
         verdict.mistakes += self._found.mistakes
         view, is_open = self._found.view, verdict.access is Access.OPEN
-        late, missed = late_guards(view), missed_guards(view, self._registered)
+        late, missed = late_guards(view, verdict.guards), missed_guards(view, self._registered, verdict.guards)
         if late:
             verdict.mistakes.append(
                 Mistake(
@@ -426,16 +493,16 @@ class _Judge:
                     "guard; guard the class before it is registered",
                 )
             )
-        elif missed or is_bare(view, self._registered):
-            scopes = f" ({_scopes(missed)})" if missed else ""
+        elif missed:
             why = (
                 "was put around it, and not the guarded app is served, but the app itself; serve what "
                 "require_token(…)(app) returned, not the app itself"
                 if self._found.is_unknown
-                else "was put around it once it was registered, so nothing sees that guard; put the guard below the "
-                "route decorator"
+                else "was put around it above a route decorator, so this route is without it and open; put the guard "
+                "below all route decorators, and where the route is to be open give it a function of its own, or mark "
+                "it as @public"
             )
-            verdict.mistakes.append(Mistake("guard_above_route", f"a guard{scopes} {why}"))
+            verdict.mistakes.append(Mistake("guard_above_route", f"a guard ({_scopes(missed)}) {why}"))
         if _is_cached_above_guard(view):
             verdict.mistakes.append(
                 Mistake(
@@ -531,27 +598,9 @@ def _is_cached_above_guard(view: Any) -> bool:
     return False
 
 
-def _look_for_unbound(verdict: _Verdict, routed: frozenset[str]) -> None:
-    """A token for any session is enough, though the route seems to be about one, and nobody switched that off."""
-    if not verdict.binds or any(demand.session_param for demand in verdict.demands):
-        return
-    if any(mistake.code == _NO_SESSION_PARAM for mistake in verdict.mistakes):
-        return  # it lets nobody in, and that mistake says what to name
-    if SESSION_PARAM in routed:
-        verdict.mistakes.append(
-            Mistake(
-                "unbound_session",
-                f"a token for any session is enough, because its guard stands where it does not see {{{SESSION_PARAM}}}"
-                "; put a guard on the route itself",
-            )
-        )
-        return
-    likely = sorted(name for name in routed if _SESSION_WORDS & set(name.lower().split("_")))
-    if likely:
-        verdict.notes.append(
-            f"not bound to a session, so a token for any is enough; if {{{likely[0]}}} is the session, pass "
-            f"session_param={likely[0]!r}, otherwise session_param=None"
-        )
+def _snake(name: str) -> str:
+    """A name as Python writes it: ``sessionId`` is ``session_id``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|-", "_", name).lower().replace("sessionid", "session_id")
 
 
 def hidden_guards(view: Any) -> list[Guard]:

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from types import CodeType
+from typing import Any, Final, TypeVar
 
 from ..errors import ConfigurationError, shown
-from ..roles import Requirement
+from .guard import Guard
 from .routing import Route
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 _PUBLIC: Final = "rolecall_public"
+_ELSEWHERE: Final = "rolecall_guarded_elsewhere"
 _GUARD: Final = "rolecall_guard"
 _ROUTE: Final = "rolecall_route"
 # Whose view classes answer each method by the handler of its name.
-_DISPATCHERS: Final = ("flask.views", "starlette.endpoints")
+_DISPATCHERS: Final = ("flask.views", "starlette.endpoints", "flask_restful", "flask_restx.resource")
 _GUARDS: Final = "rolecall_guards"
 _GUARDED_BY: Final = "rolecall_guarded_by"
-
-
-class Guard(Protocol):
-    """What every adapter's guards say about themselves."""
-
-    requirement: Requirement
-    #: The path parameter that names the session; None where the guard looks at no session.
-    session_param: str | None
+_IS_GUARDED: Final = "rolecall_is_guarded"
+_GUARDED_HERE: Final = "rolecall_guarded_where_defined"
+# Frames of these are no code of an app's.
+_OWN_PACKAGES: Final = frozenset(
+    {"rolecall", "rolecall_flask", "rolecall_starlette", "rolecall_wsgi", "functools", "contextlib"}
+)
 
 
 def public(view: View) -> View:
@@ -35,15 +36,34 @@ def public(view: View) -> View:
 
     :raises ConfigurationError: for something that takes no mark.
     """
+    return _marked(view, "public", _PUBLIC, True)
+
+
+def guarded_by(name: str) -> Callable[[View], View]:
+    """Mark a view as guarded by something else, for the list of routes: ``@guarded_by("login_required")``.
+
+    It lets nobody in and keeps nobody out; ``rolecall routes`` shows the name, and does not call the route open.
+
+    :param name: what guards it, 1 to 80 printable characters.
+    :raises ConfigurationError: for a name that is none, or something that takes no mark.
+    """
+    if not isinstance(name, str) or not 0 < len(name) <= 80 or not name.isprintable():
+        raise ConfigurationError(
+            f'guarded_by takes the name of what guards the view, not {shown(name)}: @guarded_by("login_required")'
+        )
+    return lambda view: _marked(view, "guarded_by", _ELSEWHERE, name)
+
+
+def _marked(view: View, marker: str, mark: str, value: object) -> View:
     if _holds_views(view):
         own = "endpoint" if hasattr(view, "endpoint") and callable(view) else "endpoints"
         raise ConfigurationError(
-            f"public marks an endpoint, an endpoint class or an app, not a {type(view).__name__}; mark its {own}"
+            f"{marker} marks an endpoint, an endpoint class or an app, not a {type(view).__name__}; mark its {own}"
         )
     if not callable(view):
-        raise ConfigurationError(f"public marks a view, not {shown(view)}")
+        raise ConfigurationError(f"{marker} marks a view, not {shown(view)}")
     try:
-        setattr(view, _PUBLIC, True)
+        setattr(view, mark, value)
     except AttributeError:
         raise ConfigurationError(f"{shown(view)} takes no mark; put a function around it") from None
     return view
@@ -77,17 +97,27 @@ def own_route(view: Any) -> Route | None:
 
 def is_public(view: Any, method: str) -> bool:
     """Whether a view, or what answers ``method`` in a view class, is marked as open to all."""
+    return _mark_of(view, method, _PUBLIC) is not None
+
+
+def elsewhere_guard(view: Any, method: str) -> str | None:
+    """What guards a view, or what answers ``method`` in a view class, as :func:`guarded_by` says."""
+    name: str | None = _mark_of(view, method, _ELSEWHERE)
+    return name
+
+
+def _mark_of(view: Any, method: str, mark: str) -> Any:
     for inner in unwrapped(view):
         # In its own dictionary: a class does not hand its mark on to subclasses that add methods.
-        if _PUBLIC in getattr(inner, "__dict__", {}):
-            return True
+        if mark in getattr(inner, "__dict__", {}):
+            return vars(inner)[mark]
         view_class = getattr(inner, "view_class", inner)
         if isinstance(view_class, type):
-            if _PUBLIC in vars(view_class):
-                return True
-            handler = handler_of(view_class, method)
-            return any(_PUBLIC in getattr(one, "__dict__", {}) for one in unwrapped(handler))
-    return False
+            if mark in vars(view_class):
+                return vars(view_class)[mark]
+            handlers = unwrapped(handler_of(view_class, method))
+            return next((vars(one)[mark] for one in handlers if mark in getattr(one, "__dict__", {})), None)
+    return None
 
 
 def class_of(view: Any) -> type[Any] | None:
@@ -113,9 +143,43 @@ def mark_guarded(guarded: Any, guard: Guard, bare: Any = None) -> None:
     before = getattr(guarded, "__dict__", {}).get(_GUARDS, ())
     setattr(guarded, _GUARD, guard)
     setattr(guarded, _GUARDS, (guard, *before))
+    if bare is None:
+        return
+    # With whose it is: functools.wraps hands marks on to decorators around the guarded view.
+    setattr(guarded, _IS_GUARDED, id(guarded))
+    mark = guarded, _is_guarded_where_defined(bare)
     for inner in unwrapped(bare):
         with suppress(AttributeError):  # a bound method or a built-in takes no attribute
-            inner.__dict__.setdefault(_GUARDED_BY, []).append(guarded)
+            inner.__dict__.setdefault(_GUARDED_BY, []).append(mark)
+
+
+def mark_class_guarded(view_class: type[Any], guard: Guard) -> None:
+    """Remember on a view class which guard it has."""
+    mark_guarded(view_class, guard)
+    setattr(view_class, _GUARDED_HERE, _is_guarded_where_defined(view_class))
+
+
+def _is_guarded_where_defined(bare: Any) -> bool:
+    """Whether the code that puts a guard on a view is the code that defines the view, as with a decorator.
+
+    A factory that takes its views from elsewhere guards them in one app, and perhaps not in the next; what it does
+    for one app says nothing about another.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _OWN_PACKAGES:
+        frame = frame.f_back
+    defined = [one for one in frame.f_code.co_consts if isinstance(one, CodeType)]
+    return any(
+        code is getattr(inner, "__code__", None) or (isinstance(inner, type) and code.co_qualname == inner.__qualname__)
+        for inner in unwrapped(bare)
+        for code in defined
+    )
+
+
+def is_guarded(view: Any) -> bool:
+    """Whether a view is what a guard has put around another one, and nothing around that."""
+    guarded = getattr(view, "__dict__", {}).get(_IS_GUARDED)
+    return guarded == id(view)
 
 
 def guards_of(view: Any) -> list[Guard]:
@@ -129,42 +193,53 @@ def guards_of(view: Any) -> list[Guard]:
     return found
 
 
-def missed_guards(view: Any, registered: set[int]) -> list[Guard]:
-    """The guards that somebody put around a view, where nothing sees them: above the route decorator.
+def missed_guards(view: Any, registered: set[int], around: Iterable[Guard] = ()) -> list[Guard]:
+    """The guards that somebody put around a view, which this route of an app is without.
 
-    :param registered: see :func:`is_bare`.
-    """
-    around = [
-        guarded
-        for guarded in getattr(view, "__dict__", {}).get(_GUARDED_BY, ())
-        if guarded is not view and any(inner is view for inner in unwrapped(guarded))
-    ]
-    if any(id(guarded) in registered for guarded in around):
-        return []
-    held = guards_of(view)
-    return [guard for guarded in around for guard in guards_of(guarded) if guard not in held]
-
-
-def late_guards(view: Any) -> list[Guard]:
-    """The guards of a view's class that the view was made without, because they came later."""
-    view_class = class_of(view)
-    if view_class is None or view_class is view:
-        return []
-    held = guards_of(view)
-    return [guard for guard in guards_of(view_class) if guard not in held]
-
-
-def is_bare(view: Any, registered: set[int]) -> bool:
-    """Whether a view has no guard, though somebody put one on it: above the route decorator, where nothing sees it.
+    They stand above the route decorator, or between two of them; or the app has the view once with its guard and once
+    without. What is marked as public is meant to be open.
 
     :param registered: the ids of all views that the app has, and of what they wrap.
+    :param around: the guards that stand around the route: what demands no less makes up for one that was missed.
     """
-    if guards_of(view):
-        return False
-    if hasattr(getattr(view, "view_class", None), _GUARD):
-        return True  # the class was guarded once its view had been made
-    guarded = [one for inner in unwrapped(view) for one in getattr(inner, "__dict__", {}).get(_GUARDED_BY, ())]
-    return bool(guarded) and not any(id(one) in registered for one in guarded)
+    if _PUBLIC in getattr(view, "__dict__", {}):
+        return []
+    held = [*guards_of(view), *around]
+    return [
+        guard
+        for guarded, is_here in getattr(view, "__dict__", {}).get(_GUARDED_BY, ())
+        if guarded is not view
+        and (is_here or id(guarded) in registered)
+        and any(inner is view for inner in unwrapped(guarded))
+        for guard in guards_of(guarded)
+        if not any(demands_no_less(other, guard) for other in held)
+    ]
+
+
+def late_guards(view: Any, around: Iterable[Guard] = ()) -> list[Guard]:
+    """The guards of a view's class that the view was made without, because they came later.
+
+    :param around: see :func:`missed_guards`.
+    """
+    view_class = class_of(view)
+    if view_class is None or view_class is view or not getattr(view_class, _GUARDED_HERE, False):
+        return []
+    held = [*guards_of(view), *around]
+    return [guard for guard in guards_of(view_class) if not any(demands_no_less(other, guard) for other in held)]
+
+
+def demands_no_less(one: Guard, other: Guard) -> bool:
+    """Whether a guard lets in nobody whom another one keeps out, as far as the two can be compared."""
+    if one == other:
+        return True
+    demand, needed = one.requirement, other.requirement
+    return (
+        not one.optional
+        and demand.capabilities >= needed.capabilities
+        and needed.only in (None, demand.only)
+        and (one.session_param, one.resolver) == (other.session_param, other.resolver)
+        and other.kit in (None, one.kit)
+    )
 
 
 def _holds_views(target: Any) -> bool:

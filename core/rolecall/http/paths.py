@@ -13,6 +13,10 @@ from ..errors import ConfigurationError, shown
 _FOREIGN: Final = re.compile(r"[<>*?#%\\\x00-\x1f\x7f\ufffd]")
 # Characters that one app drops or strips, and another does not. U+FFFD stands for a byte that is no UTF-8.
 _DROPPED: Final = re.compile(r"[\x00-\x20\x7f\ufffd]")
+_PATH_PARAMETERS: Final = re.compile(r";[^/]*")
+_END: Final = re.compile(r"[?#]")
+# What is read alike everywhere has none of these.
+_ODD: Final = frozenset("%;?# \ufffd")
 
 
 class PathPattern:
@@ -80,16 +84,20 @@ def is_crooked(path: str) -> bool:
 
 def is_plain(path: str) -> bool:
     """Whether every app reads a path alike: it is not crooked, and nothing in it is dropped or decoded by some."""
-    odd = is_crooked(path) or "%" in path or " " in path or not path.isprintable() or "\ufffd" in path
+    odd = is_crooked(path) or not _ODD.isdisjoint(path) or not path.isprintable()
     return not odd
 
 
 def readings(path: str) -> Iterator[str]:
+    """What apps may take a path for, whatever they make of odd characters in it; the path itself comes first."""
     # Bottle leaves out bytes that are no UTF-8, `$` in a regular expression passes over a newline at the end, and who
-    # decodes what the server has decoded already finds more in it.
-    for decoded in (path, unquote(path)):
-        yield decoded
-        yield _DROPPED.sub("", decoded)
+    # decodes what the server has decoded already finds more in it. Servlet containers, and who parses the path as a
+    # URL, leave out path parameters (RFC 3986, section 3.3), and what follows a '?' or '#' that came encoded.
+    for decoded in dict.fromkeys((path, unquote(path))):
+        for cut in dict.fromkeys((decoded, _END.split(decoded, maxsplit=1)[0])):
+            for bare in dict.fromkeys((cut, _PATH_PARAMETERS.sub("", cut))):
+                yield bare
+                yield _DROPPED.sub("", bare)
 
 
 def _is_variable(segment: str) -> bool:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from ..engine import Call, Engine
-from ..errors import MethodNotAllowed, RolecallError, printable, shown
+from ..errors import MethodNotAllowed, MissingCredential, RolecallError, printable, shown
 from ..roles import Requirement
 from ..tokens import Grant
 from .cors import cors_headers, varies_with
 from .credentials import bearer_of
+from .guard import Guard
 from .messages import Request, Response
 from .problems import problem
 from .routing import BY_SERVER, Route
@@ -20,6 +21,8 @@ from .servers import Server
 _log: Final = logging.getLogger("rolecall")
 
 BodyReader = Callable[[], Awaitable[bytes]]
+#: How a guarded route was entered: with a grant; without one, where the guard's token is optional; or not, and why.
+Entered: TypeAlias = Grant | RolecallError | None
 
 #: The ``Cache-Control`` of the answers of guarded routes that set none themselves (RFC 6750, section 5.3).
 GUARDED_CACHE_CONTROL: Final = "no-store"
@@ -51,48 +54,73 @@ async def _answer(engine: Engine, route: Route, request: Request, read_body: Bod
             _log.warning("%s: %s", error.code, printable(str(error)))
         return refused(error)
     except Exception:
-        return failed()
+        return problem(internal_fault())
 
 
 def admit(
     engine: Engine,
     authorization: str | None,
-    requirement: Requirement,
+    guard: Guard,
     session_id: str | None,
     request: Callable[[], Request],
-) -> Grant | Coroutine[Any, Any, Grant | Response]:
+    native: object,
+) -> Grant | Coroutine[Any, Any, Entered]:
     """The grant with which a request enters a guarded route, or a coroutine that comes to it or to the refusal.
 
-    Nothing is raised, by neither. Where the token alone decides, as it mostly does, nothing has to be awaited.
+    Nothing is raised, but what the guard's own ``session`` function raises of the framework's. Where the token alone
+    decides, as it mostly does, nothing has to be awaited.
 
     :param authorization: what the header of this name says, if it is there.
-    :param session_id: the session that the route is about; None where it is about none.
+    :param session_id: the session that the route names; None where it names none.
     :param request: makes the request, where somebody asks for it.
+    :param native: the framework's own request, for the guard's ``session`` function.
     """
-    if not engine.decides_at_once:
-        return admission(engine, request(), requirement, session_id)
+    if guard.resolver is not None or not engine.decides_at_once:
+        return admission(engine, request(), guard, session_id, native)
     try:
         if authorization is not None and authorization.startswith("Bearer ") and "," not in authorization:
             # As nearly every client writes it; whatever else is odd about it shows when it is refused. A comma joins
             # two headers, and is no plugin's format to allow.
-            return engine.check_token(authorization[7:], requirement, session_id)
-        return engine.check_token(bearer_of(authorization), requirement, session_id)
+            return engine.check_token(authorization[7:], guard.requirement, session_id)
+        return engine.check_token(bearer_of(authorization), guard.requirement, session_id)
     except RolecallError as error:
-        return _second_look(engine, authorization, requirement, session_id, request, error)
+        return _second_look(engine, authorization, guard, session_id, request, error)
     except Exception:
-        return _ready(failed())
+        return _ready(internal_fault())
 
 
-async def admission(
-    engine: Engine, request: Request, requirement: Requirement, session_id: str | None
-) -> Grant | Response:
-    """:func:`admit` with the policies asked. Nothing is raised."""
+async def admission(engine: Engine, request: Request, guard: Guard, session_id: str | None, native: object) -> Entered:
+    """:func:`admit` with the policies asked, and the guard's own ``session`` function."""
+    call = Call(request)
+    if guard.resolver is not None:
+        # The token first: who has none learns nothing of which sessions there are.
+        seen = await _judged(engine, guard, call, None, engine.look_at(guard.requirement, call))
+        if not isinstance(seen, Grant):
+            return seen
+        try:
+            session_id = await engine.resolve_session(guard.resolver, native)
+        except RolecallError as error:
+            return await _told(engine, error, None, call)
+    return await _judged(engine, guard, call, session_id, engine.authorize(guard.requirement, session_id, call))
+
+
+async def _judged(
+    engine: Engine, guard: Guard, call: Call, session_id: str | None, entering: Awaitable[Grant]
+) -> Entered:
     try:
-        return await enter(engine, request, requirement, session_id)
+        return await entering
     except RolecallError as error:
-        return refused(error)
+        if guard.optional and isinstance(error, MissingCredential):
+            return None
+        return await _told(engine, error, session_id, call)
     except Exception:
-        return failed()
+        return internal_fault()
+
+
+async def _told(engine: Engine, error: RolecallError, session_id: str | None, call: Call) -> RolecallError:
+    """``error``, once the plugins have been told of it."""
+    await engine.tell_of_refusal(error, session_id, call)
+    return error
 
 
 async def enter(engine: Engine, request: Request, requirement: Requirement, session_id: str | None) -> Grant:
@@ -123,26 +151,29 @@ async def enter_as_server(engine: Engine, request: Request) -> Server:
 async def _second_look(
     engine: Engine,
     authorization: str | None,
-    requirement: Requirement,
+    guard: Guard,
     session_id: str | None,
     request: Callable[[], Request],
     refusal: RolecallError,
-) -> Grant | Response:
+) -> Entered:
     """:func:`admit` for what was refused at a glance: there may be space around the token, or no single one at all."""
     try:
         token = bearer_of(authorization)
         if authorization is not None and token != authorization[7:]:
-            return engine.check_token(token, requirement, session_id)
+            return engine.check_token(token, guard.requirement, session_id)
+    except MissingCredential as error:
+        if guard.optional:
+            return None
+        refusal = error
     except RolecallError as error:
         refusal = error
     except Exception:
-        return failed()
-    await engine.tell_of_refusal(refusal, session_id, Call(request()))
-    return refused(refusal)
+        return internal_fault()
+    return await _told(engine, refusal, session_id, Call(request()))
 
 
-async def _ready(response: Response) -> Response:
-    return response
+async def _ready(entered: Entered) -> Entered:
+    return entered
 
 
 def refused(error: RolecallError) -> Response:
@@ -152,10 +183,10 @@ def refused(error: RolecallError) -> Response:
     try:
         return problem(error)
     except Exception:  # a plugin's error of a status or a code that no answer can have
-        return failed()
+        return problem(internal_fault())
 
 
-def failed() -> Response:
-    """The answer when the kit itself is at fault: the log has the traceback, the client has none of it."""
+def internal_fault() -> RolecallError:
+    """The refusal when the kit itself is at fault: the log has the traceback, the client has none of it."""
     _log.exception("rolecall could not answer a request")
-    return problem(RolecallError("internal fault"))
+    return RolecallError("internal fault")

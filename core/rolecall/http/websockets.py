@@ -9,12 +9,13 @@ from typing import Final
 
 from ..engine import Call, Engine
 from ..errors import MalformedCredential, MissingCredential, OriginNotAllowed, RolecallError, shown
-from ..roles import Requirement
 from ..tokens import Grant
 from .asgi import Application, AsgiHeaders, Message, Receive, Scope, Send, keep_grant, neutral_request
 from .credentials import TOO_MANY
+from .guard import Guard
 from .messages import Request
 from .problems import problem
+from .service import Entered, admission
 
 _log: Final = logging.getLogger("rolecall")
 
@@ -43,8 +44,9 @@ class GrantEnded(OSError):
 async def serve_websocket(
     app: Application,
     engine: Engine,
-    requirement: Requirement,
+    guard: Guard,
     session_id: str | None,
+    native: object,
     scope: Scope,
     receive: Receive,
     send: Send,
@@ -54,7 +56,8 @@ async def serve_websocket(
 ) -> None:
     """Run ``app`` on a WebSocket whose client may enter, for as long as it may stay.
 
-    :param session_id: the session that the route is about; None where it is about none.
+    :param session_id: the session that the route names; None where it names none.
+    :param native: the framework's own connection, for the guard's ``session`` function.
     :param gone: what the framework raises in an app that sends or receives once the WebSocket is closed.
     :param seen: the scope as the route will have it, where that is known before it is routed.
     """
@@ -63,9 +66,12 @@ async def serve_websocket(
         return  # the client has gone
     tokens = _take_tokens(scope)
     request = _handshake(scope if seen is None else seen, tokens, framework)
-    admitted = await _admit(engine, request, tokens, requirement, session_id)
+    admitted = await _admit(engine, request, tokens, guard, session_id, native)
     if isinstance(admitted, RolecallError):
         await _refuse(admitted, scope, send)
+        return
+    if admitted is None:
+        await app(scope, _beginning_with(connect, receive), send)
         return
     keep_grant(scope, admitted)
     socket = _GuardedSocket(engine, admitted, request, BEARER if tokens else None, connect, scope, receive, send)
@@ -73,19 +79,34 @@ async def serve_websocket(
 
 
 async def _admit(
-    engine: Engine, request: Request, tokens: list[str], requirement: Requirement, session_id: str | None
-) -> Grant | RolecallError:
-    call = Call(request)
+    engine: Engine, request: Request, tokens: list[str], guard: Guard, session_id: str | None, native: object
+) -> Entered:
     try:
         check_origin(engine, request)
         _check_offered(request, tokens)
-        grant = await engine.authorize(requirement, session_id, call)
-        engine.check_again(grant)  # what only the leeway let in is over before it begins
-    except Exception as caught:
-        error = MissingCredential(_NEEDED) if isinstance(caught, MissingCredential) else _noted(caught)
-        await engine.tell_of_refusal(error, session_id, call)
+    except RolecallError as error:
+        await engine.tell_of_refusal(error, session_id, Call(request))
         return error
-    return grant
+    entered = await admission(engine, request, guard, session_id, native)
+    if isinstance(entered, MissingCredential):
+        return MissingCredential(_NEEDED)
+    try:
+        if isinstance(entered, Grant):
+            engine.check_again(entered)  # what only the leeway let in is over before it begins
+    except RolecallError as error:
+        await engine.tell_of_refusal(error, session_id, Call(request))
+        return error
+    return _noted(entered) if isinstance(entered, RolecallError) else entered
+
+
+def _beginning_with(first: Message, receive: Receive) -> Receive:
+    """``receive`` with a message in front that was taken from it."""
+    waiting = [first]
+
+    async def receive_first() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return receive_first
 
 
 def _take_tokens(scope: Scope) -> list[str]:
