@@ -561,7 +561,8 @@ class Engine:
         if refusal := decision.refusal():
             voting.log_refusal(decision, request)
             nobody = call.http is not None and call.actor is None and state.plugins.identify
-            if nobody and isinstance(request, SessionRequest | TokenRequest) and refusal.code == PolicyDenied.code:
+            unsaid = (refusal.code, refusal.status) == (PolicyDenied.code, PolicyDenied.status)
+            if nobody and unsaid and isinstance(request, SessionRequest | TokenRequest):
                 raise PolicyDenied(f"nobody is identified, and {refusal}", "not_identified")
             raise refusal
         return decision.limits

@@ -19,9 +19,11 @@ class RolecallError(Exception):
     #: Stable, machine-readable name of the error.
     code: str = "rolecall_error"
     #: The HTTP status that the error maps to.
-    status: ClassVar[int] = 500
+    status: int = 500
     #: The RFC 6750 error code for the ``WWW-Authenticate`` challenge, where the error calls for one.
     challenge: ClassVar[str | None] = None
+    #: Seconds after which the request may be repeated, for the ``Retry-After`` header; None where nobody can say.
+    retry_after: int | None = None
     #: The step of a decision at which it arose, for explanations; None: as the class says.
     step: str | None = None
 
@@ -210,14 +212,18 @@ class InsufficientRole(Forbidden):
 
 
 class PolicyDenied(Forbidden):
-    """A policy denied, or none allowed. ``code`` is the policy's own where it gave one."""
+    """A policy denied, or none allowed. ``code``, ``status`` and ``retry_after`` are the policy's where it set them."""
 
     code = "policy_denied"
 
-    def __init__(self, message: str, code: str | None = None) -> None:
+    def __init__(
+        self, message: str, code: str | None = None, status: int = 403, retry_after: int | None = None
+    ) -> None:
         super().__init__(message)
         if code is not None:
             self.code = code
+        self.status = status
+        self.retry_after = retry_after
 
 
 class CsrfFailed(Forbidden):

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import NamedTuple, TypeAlias
+from math import ceil
+from typing import Final, NamedTuple, TypeAlias
 
 from .errors import ConfigurationError, PolicyDenied, PolicyFault, RolecallError, shown
 from .roles import Capability, Role, RoleTable
 from .tokens import check_data
+
+#: What a policy may answer a request with that it denies: Forbidden, or Too Many Requests (RFC 6585, section 4).
+DENIAL_STATUSES: Final = (403, 429)
+#: The longest time to wait that a denial may name, in seconds: what clients can be expected to hold.
+MAX_RETRY_AFTER: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +70,38 @@ class Deny:
     :param reason: why, as the client may read it.
     :param code: a name for machines, for example ``"class_is_over"``.
     :param detail: what only the server's log and trace are to hold.
+    :param status: 403, or 429 for a request that may be repeated later.
+    :param retry_after: with 429, the seconds after which it may be: a whole number, or a ``timedelta``, which is
+        rounded up.
     """
 
     reason: str = "a policy of this service denied the request"
     code: str | None = None
     detail: str = field(default="", compare=False)
+    status: int = 403
+    retry_after: int | timedelta | None = None
 
     def __post_init__(self) -> None:
         if not all(isinstance(text, str) for text in (self.reason, self.code or "", self.detail)):
             raise ConfigurationError("Deny takes reason, code and detail as text")
+        if not isinstance(self.status, int) or self.status not in DENIAL_STATUSES:
+            raise ConfigurationError(f"status is {shown(self.status)}; expected 403 or 429")
+        object.__setattr__(self, "status", int(self.status))  # a member of HTTPStatus is one, too
+        if self.retry_after is None:
+            return
+        if self.status != 429:
+            raise ConfigurationError("retry_after goes with status=429: a 403 does not change with time")
+        if isinstance(self.retry_after, timedelta):
+            object.__setattr__(self, "retry_after", ceil(self.retry_after.total_seconds()))
+        if type(self.retry_after) is not int or not 0 <= self.retry_after <= MAX_RETRY_AFTER:
+            raise ConfigurationError(
+                f"retry_after is {shown(self.retry_after)}; expected seconds from 0 to {MAX_RETRY_AFTER}, as a whole "
+                "number or a timedelta"
+            )
+
+    def error(self) -> PolicyDenied:
+        """The error that refuses the request."""
+        return PolicyDenied(self.reason, self.code, self.status, self.retry_after)  # type: ignore[arg-type]
 
 
 #: What a policy hook returns; None abstains.
@@ -113,16 +142,17 @@ class Decision(NamedTuple):
         """The error that the request is refused with; None if it is allowed."""
         if disagreement := self._disagreement():
             return disagreement
-        allowed, denial = False, None
+        allowed, denials = False, []
         for ballot in self.ballots:
             if ballot.fault:
                 return self._fault()
             if type(ballot.vote) is Allow:
                 allowed = True
-            elif denial is None and type(ballot.vote) is Deny:
-                denial = ballot.vote
-        if denial is not None:
-            return PolicyDenied(denial.reason, denial.code)
+            elif type(ballot.vote) is Deny:
+                denials.append(ballot.vote)
+        if denials:
+            # Of several alike the first by the plugins' names: that is what max returns.
+            return max(denials, key=_lasts).error()
         if not allowed:
             return PolicyDenied("no policy of this service allows the request")
         return None
@@ -147,6 +177,11 @@ class Decision(NamedTuple):
     def limits(self) -> tuple[Allow, ...]:
         """The votes that set limits: each :class:`Allow` and each :class:`Limit`."""
         return tuple(ballot.vote for ballot in self.ballots if isinstance(ballot.vote, Allow))
+
+
+def _lasts(denial: Deny) -> tuple[bool, float]:
+    """How long a denial lasts, to be compared: a 403 does not pass, and of two times the client waits the longer."""
+    return denial.status != 429, -1 if denial.retry_after is None else denial.retry_after  # type: ignore[return-value]
 
 
 def narrowed_capabilities(

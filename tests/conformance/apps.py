@@ -147,8 +147,19 @@ class Studio:
         return self._service
 
 
+BUSY = Deny("there is too much to do", code="busy", status=429, retry_after=30)
+
+
 class Doorman:
     """Votes on who enters guarded routes, as a header says, and on acts, as a header or the act itself says."""
+
+    @hookimpl
+    def rolecall_vote_session(self, request):
+        return BUSY if request.http is not None and request.http.headers.get("x-door") == "busy" else None
+
+    @hookimpl
+    def rolecall_vote_token(self, request):
+        return BUSY if request.http is not None and request.http.headers.get("x-door") == "busy" else None
 
     @hookimpl
     async def rolecall_vote_access(self, request):
@@ -156,6 +167,8 @@ class Doorman:
         match request.http.headers.get("x-door"):
             case "shut":
                 return Deny("the door is shut")
+            case "busy":
+                return BUSY
             case "narrow":
                 return Allow(max_role="subscriber")
             case "broken":
@@ -169,6 +182,8 @@ class Doorman:
         match said:
             case "shut":
                 return Deny("this is not done here")
+            case "busy":
+                return BUSY
             case "narrow":
                 return Allow(max_role="subscriber")
             case "less":

@@ -377,6 +377,14 @@ def _guarded() -> Iterator[Case]:
             yield Case(name, route.method, route.path, status, code, credential.headers)
 
 
+#: What the policies answer that ask to come again later, and when.
+BUSY = (429, "busy")
+
+
+def retry_after(status: int) -> dict[str, str | None]:
+    return {"retry-after": "30" if status == 429 else None}
+
+
 def _guarded_by_policy() -> Iterator[Case]:
     """The way in on which policies are asked is another one; what it answers is the same."""
     for route in GUARDED[:2] + GUARDED[-2:] + MODERATED[:2]:
@@ -384,7 +392,7 @@ def _guarded_by_policy() -> Iterator[Case]:
             status, code = refusal_of(route, credential) or (route.granted, None)
             name = f"voting-{route.name}-{credential.name}"
             yield Case(name, route.method, route.path, status, code, credential.headers, kit="voting")
-    shut, narrow, broken = ((("X-Door", state),) for state in ("shut", "narrow", "broken"))
+    shut, narrow, broken, busy = ((("X-Door", state),) for state in ("shut", "narrow", "broken", "busy"))
     for route in GUARDED + MODERATED:
         good = bearer(GOOD)
         narrowed = None if route.requires <= _CAPABILITIES["subscriber"] else "insufficient_role"
@@ -392,11 +400,21 @@ def _guarded_by_policy() -> Iterator[Case]:
             ("shut", shut, 403, "policy_denied"),
             ("narrow", narrow, 403 if narrowed else route.granted, narrowed),
             ("broken", broken, 503, "policy_fault"),
+            ("busy", busy, *BUSY),
         ]
         for name, door, status, code in rows:
             yield Case(
-                f"voting-{route.name}-{name}", route.method, route.path, status, code, (*good, *door), kit="voting"
+                f"voting-{route.name}-{name}",
+                route.method,
+                route.path,
+                status,
+                code,
+                (*good, *door),
+                kit="voting",
+                has=retry_after(status),
             )
+    for name, path in (("create", "/video/sessions"), ("issue", f"/video/sessions/{OPEN}/tokens")):
+        yield Case(f"voting-{name}-busy", "POST", path, *BUSY, busy, kit="voting", has=retry_after(429))
 
 
 # -- methods ---------------------------------------------------------------------------------------
@@ -1012,10 +1030,12 @@ def _acts() -> Iterator[Case]:
             "narrow": (403, "insufficient_role"),
             "less": less,
             "broken": (503, "policy_fault"),
+            "busy": BUSY,
             "other": (route.granted, None),
         }.items():
-            headers = (*good, ("X-Act", word))
-            yield Case(f"voting-{route.name}-vote-{word}", route.method, route.path, *answer, headers, kit="voting")
+            headers, has = (*good, ("X-Act", word)), retry_after(answer[0])
+            name = f"voting-{route.name}-vote-{word}"
+            yield Case(name, route.method, route.path, *answer, headers, kit="voting", has=has)
 
 
 NO_SERVICE, NOT_FOUND = (501, "no_media_service"), (404, "not_found_at_service")

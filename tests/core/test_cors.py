@@ -145,7 +145,7 @@ def test_every_answer_tells_whom_it_is_for(listing):
     for name, answer in every_answer(listing).items():
         assert cors(answer) == {
             "Access-Control-Allow-Origin": LISTED,
-            "Access-Control-Expose-Headers": "WWW-Authenticate",
+            "Access-Control-Expose-Headers": "Retry-After, WWW-Authenticate",
         }, name
         assert vary(answer) == "Origin", name
 

@@ -101,6 +101,28 @@ class Empty(Studio):
     force_disconnect = mute_stream = mute_all = list_streams = signal
 
 
+class Busy:
+    """Asks everybody to come again later; of servers, who want a session somewhere, or to act in one."""
+
+    denial = Deny("there is too much to do", status=429, retry_after=60)
+
+    @hookimpl
+    def rolecall_vote_session(self, request):
+        return self.denial if request.http or request.location else None
+
+    @hookimpl
+    def rolecall_vote_token(self, request):
+        return self.denial if request.http else None
+
+    @hookimpl
+    def rolecall_vote_access(self, request):
+        return self.denial
+
+    @hookimpl
+    def rolecall_vote_moderation(self, request):
+        return self.denial
+
+
 class Closed:
     """Lets nobody in."""
 
@@ -655,6 +677,7 @@ KITS: dict[str, dict[str, Any]] = {
     "wavering": {"plugins": [Wavering(), Studio()]},
     "cookie": {"plugins": [AllowAnyone("moderator"), Studio()], "web": WEBS["both"]},
     "strict": {"plugins": [Closed()]},
+    "busy": {"plugins": [Busy(), Studio()]},
     "undecided": {"plugins": [Undecided()]},
 }
 
@@ -694,6 +717,7 @@ _GUARDED = [
         Asked(operation, 401, "ended", "ended"),
         Asked(operation, 403, "moderator", "other"),
         Asked(operation, 403, "moderator", kit="strict"),
+        Asked(operation, 429, "moderator", kit="busy"),
         Asked(operation, 431, "long"),
         Asked(operation, 503, "moderator", kit="undecided"),
     )
@@ -710,6 +734,7 @@ _WITH_BODY = [
         Asked(operation, 403, kit="strict"),
         Asked(operation, 413, body=b" " * (MAX_BODY + 1)),
         Asked(operation, 415, body=b"{}", media_type="text/plain"),
+        Asked(operation, 429, kit="busy"),
         Asked(operation, 503, kit="undecided"),
     )
 ]
@@ -731,6 +756,7 @@ _ACTS = [
     for row in (
         Asked(operation, granted, by),
         Asked(operation, 404, by, kit="empty"),
+        Asked(operation, 429, by, kit="busy"),
         Asked(operation, 501, by, kit="without"),
         Asked(operation, 503, by, kit="wavering"),
     )
@@ -776,6 +802,7 @@ _FORMS = [
     Asked("create_sdk_session", 403, "server", body=b"api_key=654321", media_type=FORM),
     Asked("create_sdk_session", 413, "server", body=b"x" * (MAX_BODY + 1), media_type=FORM),
     Asked("create_sdk_session", 415, "server", body=b"e2ee=false", media_type="text/plain"),
+    Asked("create_sdk_session", 429, "server", body=b"location=203.0.113.7", media_type=FORM, kit="busy"),
     Asked("create_sdk_session", 503, "server", body=b"location=203.0.113.7", media_type=FORM, kit="wavering"),
 ]
 ASKED = [
@@ -886,9 +913,10 @@ def test_each_way_in_which_sdks_are_answered_does_come(answer, who, media_type):
 def check_headers(headers: dict[str, str], said: dict[str, Any]) -> None:
     listed = said.get("headers", {})
     assert {name for name, header in listed.items() if header["required"]} <= set(headers)
-    assert not {"WWW-Authenticate", "Allow"} & set(headers) - set(listed)
+    assert not {"WWW-Authenticate", "Allow", "Retry-After"} & set(headers) - set(listed)
     for name in set(listed) & set(headers):
-        jsonschema_rs.validate(listed[name]["schema"], headers[name])
+        schema = listed[name]["schema"]
+        jsonschema_rs.validate(schema, int(headers[name]) if schema.get("type") == "integer" else headers[name])
 
 
 def member_names(document: dict[str, Any], reference: dict[str, str]) -> list[set[str]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import timedelta
+from http import HTTPStatus
 from itertools import permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rolecall import Allow, Capability, Deny, Limit, Role, RolecallError, hookimpl
@@ -42,6 +44,12 @@ votes = (
     | allows
     | allows.map(lambda vote: Limit(vote.max_role, vote.latest_expiry, vote.capabilities))
     | st.builds(Deny, st.sampled_from(["no", "never"]))
+    | st.builds(
+        Deny,
+        st.sampled_from(["wait", "later"]),
+        status=st.just(429),
+        retry_after=st.none() | st.sampled_from([0, 60, 3600]),
+    )
 )
 faults = st.just("it raised ValueError")
 ballots = st.lists(
@@ -74,7 +82,7 @@ def outcome(cast, role=Role.MODERATOR):
     plugins = Plugins(passed(list(map(plugin_of, cast))))
     decision = drive(vote(plugins.vote_token, None, None, ROLES, InlineDriver(), deadline=5))
     if refusal := decision.refusal():
-        return type(refusal), str(refusal)
+        return type(refusal), str(refusal), refusal.status, refusal.retry_after
     limits = decision.limits
     try:
         held = narrowed_capabilities(role.capabilities, limits, ROLES)
@@ -113,6 +121,7 @@ def test_a_fault_outweighs_every_allow_and_names_the_plugin():
     assert "'b'" not in refusal.public_message
 
 
+@settings(deadline=None)  # 24 orders, each on a machine that may be busy
 @given(ballots)
 def test_the_order_of_plugins_never_matters(cast):
     assert len({outcome(order) for order in permutations(cast)}) == 1
@@ -167,6 +176,19 @@ def test_limits_that_leave_no_role_deny():
         lambda: Allow(latest_expiry=float("nan")),
         lambda: Deny(reason=7),
         lambda: Deny(code=7),
+        lambda: Deny(status=200),
+        lambda: Deny(status=404),
+        lambda: Deny(status=503),
+        lambda: Deny(status="429"),
+        lambda: Deny(status=429.0),
+        lambda: Deny(status=None),
+        lambda: Deny(retry_after=60),
+        lambda: Deny(status=429, retry_after=-1),
+        lambda: Deny(status=429, retry_after=1.5),
+        lambda: Deny(status=429, retry_after=True),
+        lambda: Deny(status=429, retry_after="60"),
+        lambda: Deny(status=429, retry_after=2**31),
+        lambda: Deny(status=429, retry_after=timedelta(seconds=-1)),
     ],
 )
 def test_votes_refuse_limits_that_are_none(make):
@@ -177,6 +199,51 @@ def test_votes_refuse_limits_that_are_none(make):
 def test_an_unknown_capability_in_a_vote_is_an_error():
     with pytest.raises(ValueError, match="fly"):
         Allow(capabilities=["fly"])
+
+
+def test_a_denial_may_ask_to_come_again_later():
+    refusal = decide([Ballot("a", Allow()), Ballot("b", Deny("later", "busy", status=429, retry_after=60))]).refusal()
+
+    assert (str(refusal), refusal.code, refusal.status, refusal.retry_after) == ("later", "busy", 429, 60)
+
+
+def test_a_status_may_be_named():
+    denial = Deny(status=HTTPStatus.TOO_MANY_REQUESTS)
+    assert denial == Deny(status=429)
+    assert type(denial.status) is int
+
+
+def test_a_time_to_wait_is_rounded_up_to_seconds():
+    assert Deny(status=429, retry_after=timedelta(seconds=2, microseconds=1)).retry_after == 3
+
+
+NEVER, LATER_ON, SOON, SOMETIME = (
+    Deny("never"),
+    Deny("later on", status=429, retry_after=3600),
+    Deny("soon", status=429, retry_after=0),
+    Deny("sometime", status=429),
+)
+
+
+@pytest.mark.parametrize(
+    ("denials", "told"),
+    [
+        ([NEVER, LATER_ON], NEVER),  # to wait would be in vain
+        ([SOON, LATER_ON], LATER_ON),  # to wait for less would be in vain
+        ([SOMETIME, SOON], SOON),
+        ([SOMETIME, LATER_ON, SOON, NEVER], NEVER),
+    ],
+)
+def test_of_several_denials_the_one_that_lasts_longest_is_told(denials, told):
+    for order in permutations(denials):
+        refusal = decide([Ballot(f"p{number}", denial) for number, denial in enumerate(order)]).refusal()
+        assert (str(refusal), refusal.status, refusal.retry_after) == (told.reason, told.status, told.retry_after)
+
+
+def test_a_denial_goes_to_another_process_whole():
+    refusal = Deny("later", "busy", status=429, retry_after=60).error()
+    copy = pickle.loads(pickle.dumps(refusal))
+    assert (str(copy), copy.code, copy.status, copy.retry_after) == ("later", "busy", 429, 60)
 
 
 def test_a_longest_life_is_counted_from_the_issue():

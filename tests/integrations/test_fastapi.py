@@ -739,6 +739,16 @@ def test_a_policy_has_its_say(make_kit, policy, answer, status, said):
     assert said in (None, body["detail"] if isinstance(body, dict) else body)
 
 
+@pytest.mark.parametrize("policy", [voting, voting_async])
+def test_a_policy_asks_to_come_again_later(make_kit, policy):
+    kit = make_kit(plugins=[policy(lambda _: Deny("later", status=429, retry_after=30))])
+    app = FastAPI()
+    of_an_endpoint(app, RoleRequired("publisher", kit=kit), lambda grant: str(grant.role))
+    session = kit.create_session()
+    response = ask(app, f"/rooms/{session.session_id}", session.generate_token("moderator"))
+    assert (response.status_code, response.headers["retry-after"]) == (429, "30")
+
+
 # -- the decorators --------------------------------------------------------------------------------
 
 

@@ -743,6 +743,19 @@ def test_a_policy_that_denies_keeps_it_shut(kind, make_kit):
     assert knock(room(kit), session.session_id, session.generate_token())[:2] == (403, "sunday")
 
 
+def test_a_policy_asks_to_come_again_later(make_kit):
+    kit = make_kit(plugins=[Policy(lambda request: Deny("later", code="busy", status=429, retry_after=30))])
+    session = kit.create_session()
+    answer = knock(room(kit), session.session_id, session.generate_token())
+    assert (answer.status, answer.code, answer.headers["retry-after"]) == (429, "busy", "30")
+
+    @on_a_loop
+    async def closed():
+        async with serving(room(kit), session.session_id, session.generate_token(), extensions=None) as socket:
+            message = await socket.sent()
+            assert (message["code"], message["reason"]) == (4429, "busy: later")
+
+
 @pytest.mark.parametrize("kind", [Policy, AsyncPolicy])
 def test_a_policy_that_fails_keeps_it_shut(kind, make_kit):
     kit = make_kit(plugins=[kind(lambda request: 1 / 0)])

@@ -10,7 +10,7 @@ from .web import Web
 #: The seconds for which a browser may remember what a preflight answered.
 _MAX_AGE: Final = "600"
 _REQUEST_HEADERS: Final = "Authorization, Content-Type, X-CSRF-Token"
-_RESPONSE_HEADERS: Final = "WWW-Authenticate"
+_RESPONSE_HEADERS: Final = "Retry-After, WWW-Authenticate"
 
 
 def cors_headers(web: Web, request: Request, methods: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -40,6 +40,11 @@ _PROBLEM: Final[dict[str, Any]] = {
     "required": ["title", "status", "detail", "code"],
 }
 _UNCACHED: Final = {"required": True, "schema": {"const": GUARDED_CACHE_CONTROL}}
+_RETRY_AFTER: Final = {
+    "required": False,
+    "schema": {"type": "integer", "minimum": 0},
+    "description": "seconds after which the request may be repeated, where the policy that denied it says so",
+}
 #: The statuses of refusals that have a challenge, and whether all of them have.
 _CHALLENGES: Final = {400: False, 401: True, 403: False}
 
@@ -114,9 +119,9 @@ def _refusals(operation: Operation) -> set[int]:
     if operation.body is not None:
         statuses |= {400, 413, 415}
     if operation.requires in (BY_POLICY, BY_SERVER):
-        statuses |= {403, 503}
+        statuses |= {403, 429, 503}
     if _needs_token(operation):
-        statuses |= {400, 401, 403, 431, 503}
+        statuses |= {400, 401, 403, 429, 431, 503}
     return statuses
 
 
@@ -131,6 +136,8 @@ def _granted(operation: Operation) -> dict[str, Any]:
 
 def _refused(status: int, operation: Operation) -> dict[str, Any]:
     said = _response(status, operation)
+    if status == 429:
+        said["headers"]["Retry-After"] = _RETRY_AFTER
     if _needs_token(operation) and status in _CHALLENGES:
         said["headers"]["WWW-Authenticate"] = {"required": _CHALLENGES[status], "schema": {"type": "string"}}
     said["content"] = _content("application/problem+json", "Problem")

@@ -34,6 +34,8 @@ def problem(error: RolecallError) -> Response:
         headers.append(("WWW-Authenticate", _challenge(error)))
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", ", ".join(error.allowed)))
+    if error.retry_after is not None:
+        headers.append(("Retry-After", str(error.retry_after)))
     body = {
         "title": HTTPStatus(error.status).phrase,
         "status": error.status,
