@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import nullcontext
 from math import inf
 from os import urandom
 from typing import TYPE_CHECKING, Any, Final
@@ -48,6 +49,7 @@ _ROLE_SUFFICES: Final = Allow(reason="the token's role suffices")
 # Seconds by which what came once is kept beyond its end: for requests that wait, and clocks that are set back.
 _KEPT_LONGER: Final = 3600.0
 _NO_REQUEST: Final = Request("GET", "")
+_NOTHING_RESERVED: Final = nullcontext()
 
 
 class Call:
@@ -148,8 +150,13 @@ class Engine:
         if call is OWN_CODE and not self.state.plugins.leaves_tokens_alone:
             call = Call()
         try:
-            options = await self._decide_token(session_id, role, expire_time, data, layout, call)
+            options, reservations = await self._decide_token(session_id, role, expire_time, data, layout, call)
             token, token_id = self._mint(options, longest)
+            # Last, when nothing else can refuse; but it takes its time, and sessions end.
+            if reservations is not None:
+                async with reservations:
+                    if self.state.store.has_ended(session_id):
+                        raise _ended()
         except RolecallError as error:
             self._log_trace("token", call, error)
             named = session_id if self.state.session_ids.accepts(session_id) else None
@@ -180,7 +187,8 @@ class Engine:
         trace = Trace()
         try:
             call = Call(http, trace, dry_run=True)
-            self._mint(await self._decide_token(session_id, role, expire_time, data, layout, call))
+            options, _ = await self._decide_token(session_id, role, expire_time, data, layout, call)
+            self._mint(options)
         except RolecallError as error:
             return trace.finish("token", error)
         return trace.finish("token", None)
@@ -288,7 +296,7 @@ class Engine:
         """
         trace = Trace()
         try:
-            await self._authorize(token, requirement, session_id, Call(http, trace))
+            await self._authorize(token, requirement, session_id, Call(http, trace, dry_run=True))
         except RolecallError as error:
             return trace.finish("access", error)
         return trace.finish("access", None)
@@ -326,11 +334,11 @@ class Engine:
             if call.http is not None:
                 _check_act(act, grant)
             request = ModerationRequest(act, state.clock(), grant, call.http, api_key, call.id)
-            if state.plugins.vote_moderation:
-                await self._vote_moderation(request, call)
-            if grant is not None:
-                self._check_still_good(grant)  # after the policies, which may have taken their time
-            answer = await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline)
+            reservations = await self._vote_moderation(request, call) if state.plugins.vote_moderation else None
+            async with reservations or _NOTHING_RESERVED:
+                if grant is not None:
+                    self._check_still_good(grant)  # after the policies, which may have taken their time
+                answer = await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline)
         except RolecallError as error:
             self._log_trace("moderation", call, error)
             await self._tell("moderation_refused", call, code=error.code, **about)
@@ -345,11 +353,16 @@ class Engine:
         await self._tell("access_refused", call, session_id=session_id, code=error.code)
 
     async def _create_session(self, request: SessionRequest, call: Call) -> SessionRecord:
-        state = self.state
+        state, reservations = self.state, None
         if call.http is not None or call.trace is not None or state.plugins.vote_session:
             await self._identify(call)
             request = request._replace(actor=call.actor)
-            await self._vote(state.plugins.vote_session, request, call)
+            _, reservations = await self._vote(state.plugins.vote_session, request, call)
+        async with reservations or _NOTHING_RESERVED:
+            return await self._add_session(request)
+
+    async def _add_session(self, request: SessionRequest) -> SessionRecord:
+        state = self.state
         session_id = await self._provided_session(request)
         now = state.clock()
         if session_id is None:
@@ -386,16 +399,17 @@ class Engine:
         if self.state.store.has_ended(grant.session_id):
             raise _revoked()
 
-    async def _vote_moderation(self, request: ModerationRequest, call: Call) -> None:
+    async def _vote_moderation(self, request: ModerationRequest, call: Call) -> voting.Reservations | None:
         state, grant, needed = self.state, request.grant, Requirement.of_capability(request.act.capability)
         built_in = _TRUSTED if grant is None else _ROLE_SUFFICES
-        limits = await self._vote(state.plugins.vote_moderation, request, call, built_in)
+        limits, reservations = await self._vote(state.plugins.vote_moderation, request, call, built_in)
         if grant is not None:
             self._narrowed_grant(grant, needed, limits, request.now)
         elif earliest_expiry(inf, limits, request.now) <= request.now:
             raise outlived()
         elif not needed.capabilities <= narrowed_capabilities(_ALL, limits, state.roles):
             raise PolicyDenied(f"{needed.scope} is required, and the policies of this service do not leave it")
+        return reservations
 
     async def _decide_token(
         self,
@@ -405,8 +419,8 @@ class Engine:
         data: str | None,
         layout: Iterable[str],
         call: Call,
-    ) -> TokenOptions:
-        """What a token may say, once everything has been validated and every policy asked."""
+    ) -> tuple[TokenOptions, voting.Reservations | None]:
+        """What a token may say, once everything has been validated and every policy asked; and what they reserve."""
         state = self.state
         state.session_ids.check(session_id)
         now = state.clock()
@@ -415,10 +429,12 @@ class Engine:
             # No plugin to ask: the trusted caller only needs a session that is open.
             if state.store.has_ended(session_id):
                 raise _ended()
-            return options
+            return options, None
         return await self._voted_options(options, now, call)
 
-    async def _voted_options(self, options: TokenOptions, now: float, call: Call) -> TokenOptions:
+    async def _voted_options(
+        self, options: TokenOptions, now: float, call: Call
+    ) -> tuple[TokenOptions, voting.Reservations | None]:
         state, trace = self.state, call.trace
         session = await self._find_session(options.session_id)
         if session is None and call.http is not None:
@@ -443,7 +459,7 @@ class Engine:
             call.id,
             call.dry_run,
         )
-        limits = await self._vote(state.plugins.vote_token, request, call)
+        limits, reservations = await self._vote(state.plugins.vote_token, request, call)
         if state.store.has_ended(options.session_id):
             raise _ended()  # while the policies were asked
         held = narrowed_capabilities(options.role.capabilities, limits, state.roles)
@@ -462,7 +478,7 @@ class Engine:
             options = options._replace(
                 claims=await voting.claims(state.plugins.token_claims, request, self._driver, state.deadline)
             )
-        return options
+        return options, reservations
 
     async def _authorize(
         self, token: str | None, requirement: Requirement, session_id: str | None, call: Call
@@ -484,12 +500,14 @@ class Engine:
         if not state.plugins.vote_access or http is None:
             return grant
         now = state.clock()
-        limits = await self._vote(
+        limits, reservations = await self._vote(
             state.plugins.vote_access, AccessRequest(grant, requirement, session_id, now, http), call, _ROLE_SUFFICES
         )
-        if state.store.has_ended(grant.session_id):
-            raise _revoked()  # while the policies were asked
-        return self._narrowed_grant(grant, requirement, limits, now)
+        narrowed = self._narrowed_grant(grant, requirement, limits, now)
+        async with reservations or _NOTHING_RESERVED:
+            if state.store.has_ended(grant.session_id):
+                raise _revoked()  # while the policies were asked
+        return narrowed
 
     def _narrowed_grant(self, grant: Grant, requirement: Requirement, limits: tuple[Allow, ...], now: float) -> Grant:
         roles = self.state.roles
@@ -547,8 +565,8 @@ class Engine:
         request: object,
         call: Call,
         built_in: Allow | None = None,
-    ) -> tuple[Allow, ...]:
-        """The votes for a request, with their limits.
+    ) -> tuple[tuple[Allow, ...], voting.Reservations | None]:
+        """The votes for a request, with their limits; and what they reserve, if anything, for the caller to take.
 
         :raises RolecallError: if it is refused.
         """
@@ -565,7 +583,10 @@ class Engine:
             if nobody and unsaid and isinstance(request, SessionRequest | TokenRequest):
                 raise PolicyDenied(f"nobody is identified, and {refusal}", "not_identified")
             raise refusal
-        return decision.limits
+        limits = decision.limits
+        if call.dry_run or all(vote.reserve is None for vote in limits):
+            return limits, None
+        return limits, voting.Reservations(implementations, decision, request, self._driver, state.deadline)
 
     async def _tell(self, name: str, call: Call, **about: Any) -> None:
         state = self.state
@@ -575,7 +596,9 @@ class Engine:
             await voting.tell(state.plugins.on_event, event, self._driver, state.deadline)
 
     def _traced(self, call: Call) -> Call:
-        return Call(call.http, Trace()) if self.state.trace_log and call.trace is None else call
+        if not self.state.trace_log or call.trace is not None:
+            return call
+        return Call(call.http, Trace(), dry_run=call.dry_run)
 
     def _log_trace(self, subject: str, call: Call, error: RolecallError | None = None) -> None:
         if self.state.trace_log and call.trace is not None:

@@ -162,6 +162,7 @@ def _limits(vote: Allow) -> str:
             ("capabilities", None if vote.capabilities is None else "+".join(sorted(vote.capabilities))),
             # What policies write into a token may be personal; that they do is enough here.
             ("data", None if vote.data is None else "replaced"),
+            ("reserve", None if vote.reserve is None else "once all allow"),
         )
         if value is not None
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from math import ceil
@@ -28,6 +28,11 @@ class Allow:
     :param reason: why, for the trace.
     :param max_lifetime: the most seconds from a token's issue to the end of its life.
     :param data: connection data that replaces what was asked for. Two policies that set two different ones deny.
+    :param reserve: takes what the vote reserves, such as a place or a count. Called without arguments once all votes
+        are in and allow, just before the request is granted; never for an explanation. It may be async, and returns
+        None, or a :class:`Deny` if somebody else has taken the last place meanwhile.
+    :param release: gives back what ``reserve`` has taken, where the request is refused after all. It may be async, and
+        must do no harm where nothing was taken: it is also called where ``reserve`` failed or came too late.
     """
 
     max_role: Role | str | None = None
@@ -36,6 +41,9 @@ class Allow:
     reason: str = ""
     max_lifetime: float | timedelta | None = None
     data: str | None = None
+    # Two votes that say the same are equal, whatever functions they carry; these may show in no message.
+    reserve: Reserve | None = field(default=None, compare=False, repr=False)
+    release: Release | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.reason, str):
@@ -52,6 +60,8 @@ class Allow:
                 raise ConfigurationError(f"{name} is {shown(value)}; expected a number of seconds")
         if self.data is not None:
             check_data(self.data)
+        if self.reserve is not None or self.release is not None:
+            _check_reservation(self.reserve, self.release)
 
 
 class Limit(Allow):
@@ -106,6 +116,10 @@ class Deny:
 
 #: What a policy hook returns; None abstains.
 Vote: TypeAlias = Allow | Limit | Deny | None
+#: Takes what a vote reserves; returns None, or why it is not to be had after all.
+Reserve: TypeAlias = Callable[[], Deny | None] | Callable[[], Awaitable[Deny | None]]
+#: Gives back what a vote has reserved.
+Release: TypeAlias = Callable[[], object]
 
 
 class Ballot(NamedTuple):
@@ -231,6 +245,14 @@ def outlived() -> PolicyDenied:
 def replaced_data(data: str | None, limits: Iterable[Allow]) -> str | None:
     """``data``, or what the policies put in its place; a :class:`Decision` is a fault if they do not agree on one."""
     return next((limit.data for limit in limits if limit.data is not None), data)
+
+
+def _check_reservation(reserve: object, release: object) -> None:
+    for name, function in (("reserve", reserve), ("release", release)):
+        if function is not None and not callable(function):
+            raise ConfigurationError(f"{name} is {shown(function)}; expected a function that takes no arguments")
+    if reserve is None:
+        raise ConfigurationError("release goes with reserve: there is nothing to give back")
 
 
 def _capabilities(names: Iterable[str]) -> frozenset[Capability]:

@@ -123,6 +123,91 @@ async def claims(
     return collected
 
 
+class Reservations:
+    """What the votes on one request reserve: taken at the beginning of a block, and released where the block raises.
+
+    What can be released is taken first. So a count, which nothing gives back, is only taken once nothing but another
+    count can refuse.
+
+    :raises PolicyDenied: if something is not to be had after all.
+    :raises PolicyFault: if a plugin fails to say so.
+    """
+
+    __slots__ = ("_asked", "_deadline", "_driver", "_taken", "_votes")
+
+    def __init__(
+        self,
+        implementations: Collection[Implementation],
+        decision: Decision,
+        request: object,
+        driver: Driver,
+        deadline: float,
+    ) -> None:
+        blocking = {implementation.plugin for implementation in implementations if implementation.blocks}
+        self._votes = [
+            (ballot.plugin, ballot.vote, ballot.plugin in blocking)
+            for ballot in decision.ballots
+            if isinstance(ballot.vote, Allow) and ballot.vote.reserve is not None
+        ]
+        self._votes.sort(key=lambda reserving: reserving[1].release is None)
+        self._asked = type(request).__name__
+        self._driver = driver
+        self._deadline = deadline
+        self._taken: list[Implementation] = []
+
+    async def __aenter__(self) -> None:
+        try:
+            for plugin, vote, blocks in self._votes:
+                release = None if vote.release is None else _part_of(plugin, vote.release, blocks)
+                if release is not None:
+                    self._taken.append(release)  # before it is known: what fails, or is late, may have taken it
+                denial = await self._reserve(_part_of(plugin, vote.reserve, blocks))
+                if denial is not None:
+                    if release is not None:
+                        self._taken.remove(release)
+                    _log_denial(plugin, denial, self._asked)
+                    raise denial.error().at(f"policy {plugin}")
+        except BaseException as error:
+            await self.__aexit__(type(error), error, None)
+            raise
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is None or isinstance(error, GeneratorExit):  # nothing can be awaited in a coroutine that is closed
+            return
+        while self._taken:
+            await self._release(self._taken.pop())
+
+    async def _reserve(self, implementation: Implementation) -> Deny | None:
+        answer = await self._answer(implementation, _reservation_fault)
+        if answer is None or type(answer) is Deny:
+            return answer
+        raise _reservation_fault(implementation, f"it returned {shown(answer)}; expected None or Deny(…)")
+
+    async def _release(self, implementation: Implementation) -> None:
+        try:
+            await self._answer(implementation, _release_fault)
+        except PolicyFault as fault:
+            import logging
+
+            logging.getLogger("rolecall").error("%s", fault)
+
+    async def _answer(
+        self, implementation: Implementation, fault: Callable[[Implementation, str], PolicyFault]
+    ) -> object:
+        answer = await answer_of(implementation, None, self._driver, self._deadline, fault)
+        if not inspect.iscoroutine(answer):
+            return answer
+        # Of a lambda, or a method behind one, it does not show before that it is async.
+        coroutine = implementation._replace(call=lambda _: answer, is_async=True)
+        return await answer_of(coroutine, None, self._driver, self._deadline, fault)
+
+
+def _part_of(plugin: str, function: Any, blocks: bool) -> Implementation:
+    """A function that a plugin's vote carries; it runs where the plugin's vote ran, unless it is marked itself."""
+    implementation = Implementation.of(plugin, function, lambda _: function())
+    return implementation._replace(blocks=implementation.blocks or blocks)
+
+
 async def tell(implementations: Collection[Implementation], event: Event, driver: Driver, deadline: float) -> None:
     """Tell the plugins of an event. What fails is logged, and changes nothing."""
     for implementation in implementations:
@@ -267,6 +352,15 @@ def _provider_fault(implementation: Implementation, fault: str) -> PolicyFault:
     return PolicyFault(f"the plugin {implementation.plugin!r} failed to create a session: {fault}").at("session")
 
 
+def _reservation_fault(implementation: Implementation, fault: str) -> PolicyFault:
+    plugin = implementation.plugin
+    return PolicyFault(f"the plugin {plugin!r} failed to reserve: {fault}").at(f"policy {plugin}")
+
+
+def _release_fault(implementation: Implementation, fault: str) -> PolicyFault:
+    return PolicyFault(f"the plugin {implementation.plugin!r} failed to release what it had reserved: {fault}")
+
+
 def _identify_fault(implementation: Implementation, fault: str) -> PolicyFault:
     return PolicyFault(f"the plugin {implementation.plugin!r} failed to identify: {fault}").at("identify")
 
@@ -279,7 +373,7 @@ def log_refusal(decision: Decision, request: object) -> None:
     asked = type(request).__name__
     denials = [(ballot.plugin, ballot.vote) for ballot in decision.ballots if isinstance(ballot.vote, Deny)]
     for plugin, denial in denials:
-        log.info("the policy %r denied a %s: %s", plugin, asked, printable(f"{denial.reason} {denial.detail}").rstrip())
+        _log_denial(plugin, denial, asked)
     if denials or any(ballot.fault for ballot in decision.ballots):
         return
     asked_plugins = [ballot.plugin for ballot in decision.ballots if ballot.plugin != BUILT_IN]
@@ -287,3 +381,10 @@ def log_refusal(decision: Decision, request: object) -> None:
         log.info("a %s was denied: every policy abstained (%s)", asked, ", ".join(asked_plugins))
     else:
         log.warning("a %s was denied because no plugin votes on it; pass Rolecall(plugins=…) a policy", asked)
+
+
+def _log_denial(plugin: str, denial: Deny, asked: str) -> None:
+    import logging
+
+    said = printable(f"{denial.reason} {denial.detail}").rstrip()
+    logging.getLogger("rolecall").info("the policy %r denied a %s: %s", plugin, asked, said)
