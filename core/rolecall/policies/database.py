@@ -55,6 +55,18 @@ class Database:
             raise StoreUnavailable(f"the SQLite file of a policy does not answer: {error}") from error
 
     @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection that only reads, and for which no other process waits.
+
+        :raises StoreUnavailable: if the database does not answer.
+        """
+        try:
+            with self._connection() as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the SQLite file of a policy does not answer: {error}") from error
+
+    @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         if self._path is not None:
             # A new one each time: it takes a fraction of what the commit takes, and no fork can inherit it.

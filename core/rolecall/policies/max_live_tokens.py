@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+from functools import partial
 from typing import Final
 
 from ..errors import ConfigurationError, shown
 from ..hookspecs import Event, TokenRequest, blocking, hookimpl
-from ..policy import Deny, Vote
+from ..policy import Deny, Limit, Vote
 from .arguments import checked_name
 from .database import Database, File
 
@@ -36,10 +38,10 @@ _COUNT_OF_ACTOR: Final = _COUNT.format(column="actor_id")
 class MaxLiveTokens:
     """At most so many tokens are alive at a time, for each session, for each actor, or both.
 
-    A vote reserves a place, in one transaction, so that no two workers can take the last one. The token's issue turns
-    the reservation into a token, which counts until it expires (without the kit's leeway) or its session ends. A
-    refusal gives the place back at once, and the death of a worker ``reservation`` seconds later. It never allows:
-    another policy has to.
+    A place is reserved once all policies allow the token, in one transaction, so that no two workers can take the last
+    one. The token's issue turns the reservation into a token, which counts until it expires (without the kit's leeway)
+    or its session ends. A refused request takes no place; if a worker dies in the middle, its place is free again
+    ``reservation`` seconds later. It never allows: another policy has to.
 
     :param per_session: the most live tokens of one session, of whoever asks, the server's own code included.
     :param per_actor: the most live tokens of one identified actor. From outside, whoever is not identified is denied
@@ -79,19 +81,22 @@ class MaxLiveTokens:
         actor_id = None if request.actor is None else request.actor.id
         if actor_id is None and self._per_actor is not None and request.http is not None:
             return Deny("tokens are counted for each user, and nobody was identified", code="not_identified")
-        counts = (
-            (_COUNT_OF_SESSION, request.session_id, self._per_session, "the session has"),
-            (_COUNT_OF_ACTOR, actor_id, self._per_actor, "you have"),
+        with self._database.reading() as connection:
+            denial = self._denial(connection, request, actor_id)
+        if denial is not None:
+            return denial
+        return Limit(
+            reason="there is a place for one more token",
+            reserve=partial(self._reserve, request, actor_id),
+            release=partial(self._release, request.call_id),
         )
+
+    def _reserve(self, request: TokenRequest, actor_id: str | None) -> Deny | None:
         with self._database.transaction() as connection:
-            for query, value, most, who in counts:
-                if most is None or value is None:
-                    continue
-                (live,) = connection.execute(query, (self.name, value, request.now, request.now)).fetchone()
-                if live >= most:
-                    return Deny(f"{who} {most} live tokens, which is the most there may be", code=_CODE)
-            if request.dry_run:
-                return None
+            # Once more: somebody else may have taken the last place since the vote.
+            denial = self._denial(connection, request, actor_id)
+            if denial is not None:
+                return denial
             connection.execute("DELETE FROM rolecall_live_tokens WHERE expires_at <= ?", (request.now,))
             connection.execute(
                 "INSERT INTO rolecall_live_tokens VALUES (?, ?, ?, ?, ?, ?)",
@@ -106,19 +111,33 @@ class MaxLiveTokens:
             )
         return None
 
+    def _release(self, call_id: str) -> None:
+        self._write("DELETE FROM rolecall_live_tokens WHERE id = ?", self._place(call_id))
+
+    def _denial(self, connection: sqlite3.Connection, request: TokenRequest, actor_id: str | None) -> Deny | None:
+        """Why there is no place for one more token; None if there is one."""
+        counts = (
+            (_COUNT_OF_SESSION, request.session_id, self._per_session, "the session has"),
+            (_COUNT_OF_ACTOR, actor_id, self._per_actor, "you have"),
+        )
+        for query, value, most, who in counts:
+            if most is None or value is None:
+                continue
+            (live,) = connection.execute(query, (self.name, value, request.now, request.now)).fetchone()
+            if live >= most:
+                return Deny(f"{who} {most} live tokens, which is the most there may be", code=_CODE)
+        return None
+
     @hookimpl
     @blocking
     def rolecall_on_event(self, event: Event) -> None:
-        place = self._place(event.call_id)
         if event.name == "token_issued":
             # Also one whose reservation has lapsed: the token is there, so it counts.
             self._write(
                 "UPDATE rolecall_live_tokens SET reserved_until = NULL, expires_at = ? WHERE id = ?",
                 event.expires_at,
-                place,
+                self._place(event.call_id),
             )
-        elif event.name == "token_refused":
-            self._write("DELETE FROM rolecall_live_tokens WHERE id = ?", place)
         elif event.name == "session_ended":
             self._write(
                 "DELETE FROM rolecall_live_tokens WHERE policy = ? AND session_id = ?", self.name, event.session_id

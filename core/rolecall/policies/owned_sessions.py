@@ -63,7 +63,7 @@ class OwnedSessions:
                 connection.execute("DELETE FROM rolecall_session_owners WHERE session_id = ?", (event.session_id,))
 
     def _owner(self, session_id: str) -> str | None:
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             row = connection.execute(
                 "SELECT actor_id FROM rolecall_session_owners WHERE session_id = ?", (session_id,)
             ).fetchone()

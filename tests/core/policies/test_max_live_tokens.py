@@ -13,6 +13,7 @@ import pytest
 from rolecall import Allow, Deny, Rolecall, hookimpl
 from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault, RolecallError
 from rolecall.policies import MaxLiveTokens
+from rolecall.policy import Limit
 
 API_KEY, API_SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
 
@@ -117,6 +118,57 @@ def test_a_refused_token_gives_its_place_back(asker, outside, file, who, answer)
             ask.token(session_id, http=http)
     switch.answer = None
 
+    assert ask.token(session_id, http=http)
+
+
+def test_whoever_is_about_to_be_refused_takes_no_place(asker, outside, file):
+    """A policy that votes later, and takes its time over it, holds nobody else up."""
+    seen = []
+
+    class Slow:
+        name = "slow"
+
+        @hookimpl
+        def rolecall_vote_token(self, request):
+            if request.actor is not None:
+                return None
+            seen.append(ask.token(session_id, http=outside("ada")))
+            return Deny("log in first")
+
+    ask = asker(MaxLiveTokens(per_session=1, file=file), Slow(), allow_all=True)
+    session_id = ask.session()
+    with pytest.raises(PolicyDenied, match="log in"):
+        ask.token(session_id, http=outside())
+    assert len(seen) == 1
+
+
+def test_who_comes_second_for_the_last_place_is_told_so(asker, outside, file):
+    class Slow:
+        name = "slow"
+
+        @hookimpl
+        def rolecall_vote_token(self, request):
+            if request.actor.id == "bob":
+                ask.token(session_id, http=outside("ada"))
+
+    ask = asker(MaxLiveTokens(per_session=1, file=file), Slow(), allow_all=True)
+    session_id = ask.session()
+    with pytest.raises(PolicyDenied, match="1 live tokens") as refusal:
+        ask.token(session_id, http=outside("bob"))
+    assert refusal.value.code == "too_many_tokens"
+
+
+@pytest.mark.parametrize("who", [None, "ada"])
+def test_a_place_is_free_again_where_another_policy_has_none(asker, outside, file, who):
+    full = Switch()
+    full.answer = lambda: Limit(reserve=lambda: Deny("somebody was faster"))
+    full.name = "a place elsewhere"
+    ask = asker(full, MaxLiveTokens(per_session=1, file=file, name="z"), allow_all=True)
+    session_id, http = ask.session(), who and outside(who)
+    for _ in range(2):
+        with pytest.raises(PolicyDenied, match="faster"):
+            ask.token(session_id, http=http)
+    full.answer = None
     assert ask.token(session_id, http=http)
 
 
