@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Mapping
+from functools import partial
 from ipaddress import ip_address, ip_network
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -12,31 +14,36 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import ConfigurationError, shown
 from ..hookspecs import SessionRequest, TokenRequest, blocking, hookimpl
 from ..http.messages import Request
-from ..policy import Deny, Vote
+from ..policy import MAX_RETRY_AFTER, Deny, Limit, Vote
 from .arguments import checked_name
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
     from limits.strategies import RateLimiter
 
-_CODE: Final = "rate_limited"
 _PER: Final = ("actor", "session", "address")
 _STRATEGIES: Final = ("moving-window", "fixed-window", "sliding-window-counter")
+# An IPv6 address stands in brackets where a port may follow (RFC 3986, section 3.2.2).
+_WITH_PORT: Final = re.compile(r"(?:(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[^\[\]]+)\](?::[0-9]{1,5})?)")
 
 
 class RateLimit:
     """Requests from outside for tokens, and for new sessions, come so often at most: ``RateLimit("30/minute")``.
 
-    Tokens and sessions are counted apart. What exceeds the rate is denied (``"rate_limited"``), and does not count.
-    It never allows: another policy has to. The server's own code is not limited. Time is that of the package
-    ``limits`` and its storage, not of the kit's clock. A storage that does not answer refuses the request.
+    Tokens and sessions are counted apart. What exceeds the rate is denied (429, ``"rate_limited"``, with a
+    ``Retry-After``). Only what all policies allow counts. It never allows: another policy has to. The server's own code
+    is not limited. Time is that of the package ``limits`` and its storage, not of the kit's clock. A storage that does
+    not answer refuses the request.
 
     :param rate: as ``limits`` writes it: ``"30/minute"``, ``"5 per 10 seconds"``, several joined by ``;``.
     :param per: whose requests are counted together: those of one ``"actor"`` (who is not identified is denied,
         ``"not_identified"``), for one ``"session"`` (tokens only), or from one ``"address"``.
     :param address_header: with ``"address"``, the header in which your own proxy writes the client's address, for
-        example ``"x-forwarded-for"``. Of several addresses in it the last is taken, which is the one that the proxy
-        added; the 2**64 addresses of an IPv6 network count as one. A request without an address is denied.
+        example ``"x-forwarded-for"``. An address may have a port; the 2**64 addresses of an IPv6 network count as one.
+        A request without an address is denied (``"unknown_address"``).
+    :param trusted_proxies: how many proxies of your own a request passes, each of which adds to that header the address
+        from which it got the request. So the client's is the last with one, and the last but one with two; what
+        stands before it, a client can make up.
     :param storage: where counts are kept, as a URI of ``limits``: ``"memory://"`` (one worker), or for several
         workers for example ``"redis://…"``.
     :param storage_options: further arguments of that storage, for example its timeouts.
@@ -53,6 +60,7 @@ class RateLimit:
         *,
         per: str = "actor",
         address_header: str | None = None,
+        trusted_proxies: int = 1,
         storage: str = "memory://",
         storage_options: Mapping[str, Any] = MappingProxyType({}),
         strategy: str = "moving-window",
@@ -66,10 +74,22 @@ class RateLimit:
             )
         if address_header is not None and (not isinstance(address_header, str) or not address_header):
             raise ConfigurationError(f"address_header is {shown(address_header)}; expected the name of a header")
+        if (address_header or "").lower() == "forwarded":
+            raise ConfigurationError(
+                "address_header is 'forwarded', which has a form of its own that is not read; let your proxy write the "
+                "address into x-forwarded-for, or another header"
+            )
+        if type(trusted_proxies) is not int or trusted_proxies < 1:
+            raise ConfigurationError(
+                f"trusted_proxies is {shown(trusted_proxies)}; expected the number of your own proxies, 1 or more"
+            )
+        if trusted_proxies != 1 and address_header is None:
+            raise ConfigurationError("trusted_proxies goes with per='address', and address_header")
         if strategy not in _STRATEGIES:
             raise ConfigurationError(f"strategy is {shown(strategy)}; expected one of {', '.join(_STRATEGIES)}")
         self._per = per
         self._address_header = (address_header or "").lower()
+        self._trusted_proxies = trusted_proxies
         self.name = checked_name(f"rate_limit_per_{per}" if name is None else name)
         self._rates = _rates(rate)
         self._limiter = _limiter(storage, storage_options, strategy)
@@ -96,25 +116,35 @@ class RateLimit:
                 return Deny("requests are counted for each user, and nobody was identified", code="not_identified")
             key = request.actor.id
         else:
-            key = _address(http.headers.get(self._address_header, ""))
+            key = _address(http.headers.get(self._address_header, ""), self._trusted_proxies)
             if key is None:
                 return Deny(
                     "requests are counted for each address, and yours is not known",
-                    code=_CODE,
-                    detail=f"the header {self._address_header} does not end in an IP address",
+                    code="unknown_address",
+                    detail=f"entry {self._trusted_proxies} from the right of {self._address_header} is no IP address",
                 )
-        explained = isinstance(request, TokenRequest) and request.dry_run
-        count = self._limiter.test if explained else self._limiter.hit
         for rate in self._rates:
-            # Not `all(…)`: only what is exactly True has been counted and found within the rate.
-            if count(rate, self.name, asked, str(key)) is not True:
+            # Not `all(…)`: only what is exactly True is within the rate.
+            if self._limiter.test(rate, self.name, asked, str(key)) is not True:
                 return self._denial(rate, asked, str(key))
+        return Limit(reason="within the rate", reserve=partial(self._count, asked, str(key)))
+
+    def _count(self, asked: str, key: str) -> Deny | None:
+        """Count a request that everything allows. Nothing takes it back: ``limits`` has no way to."""
+        for rate in self._rates:
+            if self._limiter.hit(rate, self.name, asked, key) is not True:
+                return self._denial(rate, asked, key)
         return None
 
     def _denial(self, rate: RateLimitItem, asked: str, key: str) -> Deny:
         reset = self._limiter.get_window_stats(rate, self.name, asked, key).reset_time
-        seconds = max(1, math.ceil(reset - time.time()))
-        return Deny(f"too many requests: at most {rate}; try again in {seconds} s", code=_CODE)
+        seconds = min(max(1, math.ceil(reset - time.time())), MAX_RETRY_AFTER)
+        return Deny(
+            f"too many requests: at most {rate}; try again in {seconds} s",
+            code="rate_limited",
+            status=429,
+            retry_after=seconds,
+        )
 
 
 def _rates(text: object) -> list[RateLimitItem]:
@@ -154,9 +184,13 @@ def _limiter(storage: object, options: Mapping[str, Any], strategy: str) -> Rate
     return limiter
 
 
-def _address(header: str) -> str | None:
+def _address(header: str, trusted_proxies: int) -> str | None:
+    """The address of a client, as it is counted: IPv4, or the network of 2**64 addresses that it has in IPv6."""
+    entries = header.split(",")
+    if len(entries) < trusted_proxies:
+        return None  # it came past one of the proxies
     try:
-        address = ip_address(header.rpartition(",")[2].strip())
+        address = ip_address(_without_port(entries[-trusted_proxies].strip()))
     except ValueError:
         return None
     if address.version == 4:
@@ -164,3 +198,9 @@ def _address(header: str) -> str | None:
     # The zone of a scoped address means nothing outside its own machine, and can hold any text.
     mapped = address.ipv4_mapped
     return str(mapped) if mapped else str(ip_network((int(address), 64), strict=False))
+
+
+def _without_port(entry: str) -> str:
+    """The address in ``192.0.2.1:4711`` or ``[2001:db8::1]:4711``, as some proxies write it."""
+    match = _WITH_PORT.fullmatch(entry)
+    return (match["v4"] or match["v6"]) if match else entry
