@@ -88,7 +88,7 @@ class TokenRequest(NamedTuple):
     :param actor: who asks, from :func:`rolecall_identify`; None if nobody was identified.
     :param http: the request from outside; None for a call in the server's own code, which is trusted.
     :param call_id: names this call; the event that tells how it ended has the same.
-    :param dry_run: whether it is only to be explained: a policy that counts does not count it.
+    :param dry_run: whether it is only to be explained: what the votes reserve is not taken then.
     """
 
     session_id: str
