@@ -24,7 +24,7 @@ from rolecall.driver import drive
 from rolecall.errors import InvalidServerCredential
 from rolecall.http.messages import Request
 from rolecall.http.sdk import SDK_ROUTES
-from rolecall.http.servers import MAX_LIFE, Server
+from rolecall.http.servers import MAX_LIFE, MAX_LIFE_WITHOUT_JTI, Server
 from rolecall.http.service import enter_as_server, respond
 from rolecall.stores.memory import MemoryStore
 
@@ -96,6 +96,7 @@ def admitted(kit: Rolecall, asked: Request) -> Server:
         (claims(iat=int(NOW) + 10, exp=int(NOW) + 190), None),
         (claims(iat=int(NOW) - 300, exp=int(NOW) - 9), None),
         (claims(exp=int(NOW) + MAX_LIFE), None),
+        (claims(("jti",), exp=int(NOW) + MAX_LIFE_WITHOUT_JTI), None),
         (claims(nbf=int(NOW)), None),
     ],
 )
@@ -143,6 +144,12 @@ REFUSED = {
     "not yet valid": (claims(nbf=int(NOW) + 11), None, "from the future"),
     "a text for nbf": (claims(nbf="soon"), None, "its nbf is missing"),
     "too long a life": (claims(exp=int(NOW) + MAX_LIFE + 1), None, "more than 86400 seconds"),
+    "too long a life without jti": (
+        claims(("jti",), exp=int(NOW) + MAX_LIFE_WITHOUT_JTI + 1),
+        None,
+        "no jti, and its exp is more than 600 seconds after its iat: .* give each a jti of its own, or an earlier exp",
+    ),
+    "too long a life with null for jti": (claims(jti=None, exp=int(NOW) + MAX_LIFE), None, "it has no jti"),
     "a client's token": (claims(session_id="1_x", role="moderator", scope="session.connect"), None, "client's token"),
     "a scope": (claims(scope=""), None, "it has a scope"),
     "a role": (claims(role=None), None, "it has a role"),

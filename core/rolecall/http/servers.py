@@ -19,6 +19,9 @@ _HEADER: Final = HEADER.lower()
 _BEARER: Final = "the bearer's credential"
 #: The longest life that such a credential may have, in seconds. The SDKs' own live for 3 to 15 minutes.
 MAX_LIFE: Final = 86_400
+#: The same for a credential without ``jti``, which can be repeated as long as it lives. The SDKs that write none give
+#: theirs 3 to 5 minutes.
+MAX_LIFE_WITHOUT_JTI: Final = 600
 _MAX_JTI: Final = 255
 _END_OF_TIME: Final = 1e11
 # What a client's token says, and a server's credential never does.
@@ -145,7 +148,15 @@ class ServerCredentials:
             raise _refused(place, f"it expired at {moment(expires_at)}; {clock}")
         if expires_at - issued_at > MAX_LIFE:
             raise _refused(place, f"its exp is more than {MAX_LIFE} seconds after its iat")
-        return ServerCredential(server, _name(place, server, claims), expires_at + self._leeway)
+        name = _name(place, server, claims)
+        # Such a credential is not remembered: an SDK's are the same, byte for byte, within one second.
+        if name is None and expires_at - issued_at > MAX_LIFE_WITHOUT_JTI:
+            raise _refused(
+                place,
+                f"it has no jti, and its exp is more than {MAX_LIFE_WITHOUT_JTI} seconds after its iat: it could be "
+                "repeated for all that time; give each a jti of its own, or an earlier exp",
+            )
+        return ServerCredential(server, name, expires_at + self._leeway)
 
 
 class _Codecs:
