@@ -101,6 +101,13 @@ class InvalidData(InvalidRequest):
     code = "invalid_data"
 
 
+class SignalTooLarge(InvalidRequest):
+    """A signal whose type or data is longer than is carried."""
+
+    code = "signal_too_large"
+    status = 413
+
+
 class SessionNotFound(RolecallError, LookupError):
     """The store knows no such session."""
 

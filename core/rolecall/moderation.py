@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
-from .errors import InvalidRequest, InvalidSessionId, NotFoundAtService, shown
+from .errors import InvalidRequest, InvalidSessionId, NotFoundAtService, SignalTooLarge, shown
 from .roles import Capability
 
 #: The limits of a signal that OpenTok names, in bytes of UTF-8.
@@ -44,7 +44,8 @@ class Act(Generic[Result]):
     def checked(self: _Self) -> _Self:
         """This act, if its arguments can be meant.
 
-        :raises InvalidRequest: if not.
+        :raises InvalidRequest: if not; of a signal that is too long :class:`~rolecall.errors.SignalTooLarge`, which is
+            one, too.
         """
         raise NotImplementedError
 
@@ -298,4 +299,4 @@ def _check_text(name: str, value: object, limit: int) -> None:
     except UnicodeEncodeError:
         raise InvalidRequest(f"{name} of the signal holds a lone surrogate; it has no bytes in UTF-8") from None
     if length > limit:
-        raise InvalidRequest(f"{name} of the signal has {length} bytes; at most {limit} are carried")
+        raise SignalTooLarge(f"{name} of the signal has {length} bytes; at most {limit} are carried")

@@ -8,7 +8,7 @@ from typing import Any
 
 #: The deepest nesting, the object itself included.
 MAX_DEPTH = 8
-#: The most members of one object, or elements of one array.
+#: The most members of one object; and the most elements of one array, unless a reader takes more.
 MAX_MEMBERS = 64
 #: Integers beyond this lose digits in other languages (RFC 8259, section 6).
 MAX_INTEGER = 2**53
@@ -16,10 +16,11 @@ MAX_INTEGER = 2**53
 _INFINITY = float("inf")
 
 
-def loads(data: bytes) -> dict[str, Any]:
+def loads(data: bytes, elements: int = MAX_MEMBERS) -> dict[str, Any]:
     """The JSON object in ``data``. What is nested in it comes out read-only: arrays as tuples, objects as proxies.
 
     :param data: UTF-8, without a byte order mark; the object fills it from the first byte to the last.
+    :param elements: the most that one array may have.
     :raises ValueError: for anything else, for duplicate names, NaN and Infinity, lone surrogates, numbers outside
         ±2^53 or the range of a double, more than 64 members, or more than 8 levels. The message never quotes ``data``.
     """
@@ -37,7 +38,7 @@ def loads(data: bytes) -> dict[str, Any]:
         raise ValueError("not a JSON object")
     if end != len(text):
         raise ValueError("something follows the JSON object")
-    members = _object(value, 1)
+    members = _object(value, 1, elements)
     # A lone surrogate can only have come from an escape, and escapes are rare. (One character is found far faster.)
     if "\\" in text:
         try:
@@ -59,7 +60,7 @@ def _constant(_: str) -> Any:
 _scan = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant).scan_once  # type: ignore[attr-defined]
 
 
-def _object(pairs: tuple[tuple[str, Any], ...], depth: int) -> dict[str, Any]:
+def _object(pairs: tuple[tuple[str, Any], ...], depth: int, elements: int) -> dict[str, Any]:
     value = dict(pairs)
     if not len(value) == len(pairs) <= MAX_MEMBERS:
         if len(value) != len(pairs):
@@ -70,11 +71,11 @@ def _object(pairs: tuple[tuple[str, Any], ...], depth: int) -> dict[str, Any]:
         # Text and sound integers, which are nearly all there is, need no further look.
         if kind is str or (kind is int and -MAX_INTEGER <= item <= MAX_INTEGER):
             continue
-        value[name] = _checked(item, depth)
+        value[name] = _checked(item, depth, elements)
     return value
 
 
-def _checked(item: Any, depth: int) -> Any:
+def _checked(item: Any, depth: int, elements: int) -> Any:
     kind = type(item)
     if kind is int:
         if not -MAX_INTEGER <= item <= MAX_INTEGER:
@@ -86,8 +87,8 @@ def _checked(item: Any, depth: int) -> Any:
         if depth == MAX_DEPTH:
             raise ValueError(f"more than {MAX_DEPTH} levels")
         if kind is tuple:
-            return MappingProxyType(_object(item, depth + 1))
-        if len(item) > MAX_MEMBERS:
-            raise ValueError(f"more than {MAX_MEMBERS} elements")
-        return tuple(_checked(element, depth + 1) for element in item)
+            return MappingProxyType(_object(item, depth + 1, elements))
+        if len(item) > elements:
+            raise ValueError(f"more than {elements} elements")
+        return tuple(_checked(element, depth + 1, elements) for element in item)
     return item

@@ -67,11 +67,11 @@ def _view(kit: Rolecall, route: Route) -> Callable[..., flask.Response]:
         request = current_request()
         neutral = neutral_request(request)
 
-        async def read() -> bytes:
-            announced_length(neutral.headers)  # before Flask refuses one beyond any int of its own accord
+        async def read(longest: int) -> bytes:
+            announced_length(neutral.headers, longest)  # before Flask refuses one beyond any int of its own accord
             request.max_content_length = sys.maxsize  # the kit has a limit of its own, and its own answer
             # As raw bytes, never through the form parser; and also where the app has read them before.
-            return read_body(neutral.headers, request._get_stream_for_parsing().read)
+            return read_body(neutral.headers, request._get_stream_for_parsing().read, longest)
 
         return flask_response(drive(respond(kit.engine, route, neutral, read)))
 

@@ -73,8 +73,8 @@ class KitEndpoint:
             check_once(scope["app"])
         engine = self.kit.aio.engine
 
-        async def read() -> bytes:
-            return await read_body(scope, receive, engine.state.web.body_timeout)
+        async def read(longest: int) -> bytes:
+            return await read_body(scope, receive, engine.state.web.body_timeout, longest)
 
         response = await respond(engine, self._route, neutral_request(scope, FRAMEWORK), read)
         await send_response(response, scope, send)

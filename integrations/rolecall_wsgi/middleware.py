@@ -64,8 +64,8 @@ class RolecallMiddleware:
     ) -> Iterable[bytes]:
         request = neutral_request(environ, params)
 
-        async def read() -> bytes:
-            return read_body(request.headers, input_of(environ))
+        async def read(longest: int) -> bytes:
+            return read_body(request.headers, input_of(environ, longest), longest)
 
         return answer(drive(respond(self.kit.engine, route, request, read)), environ, start_response)
 

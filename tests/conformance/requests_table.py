@@ -555,6 +555,8 @@ def _ids() -> Iterator[Case]:
 
 JSON = (("Content-Type", "application/json"),)
 MAX_BODY = 16_384
+#: The most bytes of a body that signals, and of one that mutes all.
+MAX_SIGNAL_BODY, MAX_MUTE_BODY = 65_536, 262_144
 
 
 def _padded(size: int) -> bytes:
@@ -564,7 +566,11 @@ def _padded(size: int) -> bytes:
 INVALID, TOO_LARGE, UNSUPPORTED = (400, "invalid_request"), (413, "body_too_large"), (415, "unsupported_media_type")
 
 
-def _bodies_of_any_route() -> dict[str, tuple[Headers, bytes | None, tuple[int, str | None]]]:
+def _bodies_of_any_route(most: int = MAX_BODY) -> dict[str, tuple[Headers, bytes | None, tuple[int, str | None]]]:
+    """Bodies and what they come to, by name.
+
+    :param most: the most bytes that the route takes.
+    """
     good = (201, None)
     rows: dict[str, tuple[Headers, bytes | None, tuple[int, str | None]]] = {
         "none": ((), None, good),
@@ -573,10 +579,10 @@ def _bodies_of_any_route() -> dict[str, tuple[Headers, bytes | None, tuple[int, 
         "empty-object": (JSON, b"{}", good),
         "white-space-around": (JSON, b" \t\r\n{}\r\n", good),
         "white-space-alone": (JSON, b"  ", INVALID),
-        "exactly-16-KiB": (JSON, _padded(MAX_BODY), good),
-        "over-16-KiB": (JSON, _padded(MAX_BODY + 1), TOO_LARGE),
-        "far-over-16-KiB": (JSON, _padded(100_000), TOO_LARGE),
-        "over-16-KiB-of-no-type": ((), _padded(MAX_BODY + 1), TOO_LARGE),
+        "longest": (JSON, _padded(most), good),
+        "too-long": (JSON, _padded(most + 1), TOO_LARGE),
+        "far-too-long": (JSON, _padded(most + 84_000), TOO_LARGE),
+        "too-long-of-no-type": ((), _padded(most + 1), TOO_LARGE),
         "unknown-member": (JSON, b'{"colour":"blue"}', INVALID),
         "member-in-capitals": (JSON, b'{"ROLE":"publisher"}', INVALID),
         "prototype": (JSON, b'{"__proto__":{}}', INVALID),
@@ -918,19 +924,20 @@ _PATH_IDS: dict[str, tuple[str, bool]] = {
     "semicolon": ("a;b=c", False),
     "question-mark": ("a%3Fb", False),
 }
-_SIGNALS: dict[str, tuple[Any, bool]] = {
+_TOO_LONG_SIGNAL = (413, "signal_too_large")
+_SIGNALS: dict[str, tuple[Any, bool | tuple[int, str]]] = {
     "type": ({"type": "chat"}, True),
     "data": ({"data": 'Zoë "雪" \U0001f600'}, True),
     "both": ({"type": "chat", "data": "hello"}, True),
     "empty": ({"type": "", "data": ""}, True),
     "type-longest": ({"type": "x" * 128}, True),
-    "type-too-long": ({"type": "x" * 129}, False),
-    "type-too-many-bytes": ({"type": "é" * 65}, False),
+    "type-too-long": ({"type": "x" * 129}, _TOO_LONG_SIGNAL),
+    "type-too-many-bytes": ({"type": "é" * 65}, _TOO_LONG_SIGNAL),
     "type-null": ({"type": None}, False),
     "type-number": ({"type": 1}, False),
     "data-longest": ({"data": "x" * 8192}, True),
-    "data-too-long": ({"data": "x" * 8193}, False),
-    "data-too-many-bytes": ({"data": "é" * 4097}, False),
+    "data-too-long": ({"data": "x" * 8193}, _TOO_LONG_SIGNAL),
+    "data-too-many-bytes": ({"data": "é" * 4097}, _TOO_LONG_SIGNAL),
     "data-null": ({"data": None}, False),
     "data-object": ({"data": {"text": "hello"}}, False),
     "data-list": ({"data": ["hello"]}, False),
@@ -971,8 +978,8 @@ def _mutes(streams: str, lenient: bool) -> dict[str, tuple[Any, bool]]:
         f"{streams}-bad-and-stopped": ({"active": False, streams: ["a/b"]}, False),
         f"{streams}-empty": ({streams: []}, True),
         f"{streams}-empty-stopped": ({"active": False, streams: []}, True),
-        f"{streams}-most": ({streams: ["x"] * 64}, True),
-        f"{streams}-too-many": ({streams: ["x"] * 65}, False),
+        f"{streams}-most": ({streams: ["x" * 255] * 1000}, True),
+        f"{streams}-too-many": ({streams: ["x"] * 1001}, False),
         f"{streams}-null": ({streams: None}, lenient),
         f"{streams}-text": ({streams: "stream-1"}, False),
         f"{streams}-object": ({streams: {"stream-1": True}}, False),
@@ -986,20 +993,28 @@ def _mutes(streams: str, lenient: bool) -> dict[str, tuple[Any, bool]]:
     }
 
 
+def _answer(taken: bool | tuple[int, str], granted: int) -> tuple[int, str | None]:
+    """What a body comes to that is taken, is refused in one way, or in the usual one."""
+    if taken is True:
+        return granted, None
+    return taken or INVALID
+
+
 def _acts() -> Iterator[Case]:
     """What those may whose token allows it."""
     good = bearer(GOOD)
     session = f"/video/sessions/{OPEN}"
-    for route, rows in (
-        ("signal", _SIGNALS | _CONNECTIONS),
-        ("mute", _mutes("excluded_stream_ids", lenient=False) | {"active-text": ({"active": "true"}, False)}),
-        ("streams/stream-1/mute", {"any-member": ({"active": True}, False)}),
+    mutes = _mutes("excluded_stream_ids", lenient=False) | {"active-text": ({"active": "true"}, False)}
+    for route, most, rows in (
+        ("signal", MAX_SIGNAL_BODY, _SIGNALS | _CONNECTIONS),
+        ("mute", MAX_MUTE_BODY, mutes),
+        ("streams/stream-1/mute", MAX_BODY, {"any-member": ({"active": True}, False)}),
     ):
         for name, (value, taken) in rows.items():
-            answer = (204, None) if taken else INVALID
+            answer = _answer(taken, 204)
             body = json.dumps(value, ensure_ascii=False).encode()
             yield Case(f"act-{route}-{name}", "POST", f"{session}/{route}", *answer, (*good, *JSON), body)
-        for name, (headers, sent, (status, code)) in _bodies_of_any_route().items():
+        for name, (headers, sent, (status, code)) in _bodies_of_any_route(most).items():
             answer = (204, None) if status == 201 else (status, code)
             yield Case(f"act-{route}-body-{name}", "POST", f"{session}/{route}", *answer, (*good, *headers), sent)
             if sent and route == "signal":
@@ -1422,17 +1437,19 @@ def _sdk_acts() -> Iterator[Case]:
         "both-names": ({"excludedStreams": ["a"], "excludedStreamIds": ["a"]}, False),
         "own-name": ({"excluded_stream_ids": ["a"]}, False),
     }
-    for route, granted, rows in (
-        ("signal", 204, _SIGNALS | {"connection-in-body": ({"connection_id": "c"}, False)}),
-        (f"connection/{CONNECTION}/signal", 204, _SIGNALS),
-        ("mute", 200, _mutes("excludedStreams", lenient=True) | _mutes("excludedStreamIds", lenient=True) | texts),
-        (f"stream/{STREAM}/mute", 200, {"empty": ({}, True), "any-member": ({"active": True}, False)}),
+    mutes = _mutes("excludedStreams", lenient=True) | _mutes("excludedStreamIds", lenient=True) | texts
+    escaped = {"data-escaped": ({"data": "\x01" * 8192}, True)}
+    for route, most, granted, rows in (
+        ("signal", MAX_SIGNAL_BODY, 204, _SIGNALS | escaped | {"connection-in-body": ({"connection_id": "c"}, False)}),
+        (f"connection/{CONNECTION}/signal", MAX_SIGNAL_BODY, 204, _SIGNALS | escaped),
+        ("mute", MAX_MUTE_BODY, 200, mutes),
+        (f"stream/{STREAM}/mute", MAX_BODY, 200, {"empty": ({}, True), "any-member": ({"active": True}, False)}),
     ):
         for name, (value, taken) in rows.items():
-            answer = (granted, None) if taken else INVALID
+            answer = _answer(taken, granted)
             body = json.dumps(value, ensure_ascii=False).encode()
             yield Case(f"sdk-{route}-{name}", "POST", f"{ACTS}/{route}", *answer, (*server, *JSON), body)
-        for name, (headers, sent, (status, code)) in _bodies_of_any_route().items():
+        for name, (headers, sent, (status, code)) in _bodies_of_any_route(most).items():
             answer = (granted, None) if status == 201 else (status, code)
             yield Case(f"sdk-{route}-body-{name}", "POST", f"{ACTS}/{route}", *answer, (*server, *headers), sent)
     for name, (text, taken) in _PATH_IDS.items():

@@ -15,7 +15,7 @@ from rolecall.driver import drive
 from rolecall.errors import BodyTooLarge, InvalidRequest, RolecallError, UnsupportedMediaType
 from rolecall.http.bodies import announced_length, fields, members
 from rolecall.http.endpoints import ROUTES
-from rolecall.http.messages import MAX_BODY, Request
+from rolecall.http.messages import MAX_BODY, BodyLimit, Request
 from rolecall.http.service import respond
 from rolecall.http.wsgi import input_of, read_body
 from rolecall.policies import AllowAnyone
@@ -37,13 +37,13 @@ def posted(body: bytes = b"", **headers: str) -> Request:
     [(None, 0), ("", 0), ("0", 0), ("00", 0), ("5", 5), ("005", 5), ("16384", 16384), ("0" * 14 + "16384", 16384)],
 )
 def test_the_announced_length_is_read(text, length):
-    assert announced_length({} if text is None else {"content-length": text}) == length
+    assert announced_length({} if text is None else {"content-length": text}, MAX_BODY) == length
 
 
 @pytest.mark.parametrize("text", ["16385", "99999999", "9" * 19, "9" * 20, "9" * 5000, "0" * 5000])
 def test_more_than_is_read_is_refused_by_its_announcement(text):
     with pytest.raises(BodyTooLarge):
-        announced_length({"content-length": text})
+        announced_length({"content-length": text}, MAX_BODY)
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_more_than_is_read_is_refused_by_its_announcement(text):
 )
 def test_an_announcement_that_is_no_length_is_refused(text):
     with pytest.raises(InvalidRequest, match="expected digits"):
-        announced_length({"content-length": text})
+        announced_length({"content-length": text}, MAX_BODY)
 
 
 @given(st.text())
 def test_an_announcement_is_a_length_or_one_of_two_errors(text):
     try:
-        length = announced_length({"content-length": text})
+        length = announced_length({"content-length": text}, MAX_BODY)
     except (BodyTooLarge, InvalidRequest):
         return
     assert 0 <= length <= MAX_BODY
@@ -104,19 +104,19 @@ class Pieces:
 @example(MAX_BODY + 2, 1000)
 def test_a_body_is_read_up_to_one_byte_beyond_the_cap(length, most):
     stream = Pieces(b"x" * length, most)
-    assert read_body({}, stream.read) == b"x" * min(length, MAX_BODY + 1)
+    assert read_body({}, stream.read, MAX_BODY) == b"x" * min(length, MAX_BODY + 1)
     assert stream.taken <= MAX_BODY + 1
 
 
 def test_a_body_is_put_together_in_order():
-    assert read_body({}, Pieces(b"0123456789", 3).read) == b"0123456789"
+    assert read_body({}, Pieces(b"0123456789", 3).read, MAX_BODY) == b"0123456789"
 
 
 @pytest.mark.parametrize("length", ["16385", "9" * 30, "-1", "five"])
 def test_nothing_is_read_of_a_body_that_is_refused_by_its_announcement(length):
     stream = Pieces(b"x" * 100, 10)
     with pytest.raises(RolecallError):
-        read_body({"content-length": length}, stream.read)
+        read_body({"content-length": length}, stream.read, MAX_BODY)
     assert stream.taken == 0
 
 
@@ -126,14 +126,14 @@ def fail(size: int) -> bytes:
 
 def test_a_body_that_does_not_come_to_its_end_is_refused():
     with pytest.raises(InvalidRequest, match="to its end"):
-        read_body({}, fail)
+        read_body({}, fail, MAX_BODY)
 
 
 @pytest.mark.parametrize(("announced", "taken"), [("", 0), ("0", 0), ("2", 2), ("50", 50)])
 def test_without_an_end_of_its_own_a_stream_is_read_as_far_as_announced(announced, taken):
     stream = Pieces(b"x" * 100, 7)
-    read = input_of({"wsgi.input": stream, "CONTENT_LENGTH": announced})
-    assert read_body({"content-length": announced}, read) == b"x" * taken
+    read = input_of({"wsgi.input": stream, "CONTENT_LENGTH": announced}, MAX_BODY)
+    assert read_body({"content-length": announced}, read, MAX_BODY) == b"x" * taken
     assert stream.taken == taken
 
 
@@ -148,6 +148,16 @@ def test_no_body_at_all_is_an_empty_object():
 @pytest.mark.parametrize("body", [b'{"a": 1}', b' \r\n\t{"a":1}\n', b'{"a":1}' + b" " * (MAX_BODY - 7)])
 def test_one_json_object_is_taken(body):
     assert members(posted(body), KNOWN) == {"a": 1}
+
+
+def test_an_operation_may_take_more():
+    limit = BodyLimit(length=MAX_BODY + 1, elements=65)
+    body = b'{"a": [' + b"1," * 64 + b"1]}"
+    assert members(posted(body.ljust(MAX_BODY + 1)), KNOWN, limit) == {"a": (1,) * 65}
+    with pytest.raises(BodyTooLarge, match=f"longer than {MAX_BODY + 1} bytes"):
+        members(posted(body.ljust(MAX_BODY + 2)), KNOWN, limit)
+    with pytest.raises(InvalidRequest, match="more than 64 elements"):
+        members(posted(body), KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +294,7 @@ def kit(make_kit):
 def test_a_body_is_read_only_where_one_is_wanted(kit, route, method):
     read = []
 
-    async def read_it() -> bytes:
+    async def read_it(_: int) -> bytes:
         read.append(True)
         return b""
 

@@ -18,6 +18,7 @@ TREE = {
     errors.InvalidKey: ("invalid_key", 500, None),
     errors.PluginError: ("invalid_plugin", 500, None),
     errors.InvalidRequest: ("invalid_request", 400, None),
+    errors.SignalTooLarge: ("signal_too_large", 413, None),
     errors.InvalidSessionId: ("invalid_session_id", 400, None),
     errors.InvalidSessionOption: ("invalid_session_option", 400, None),
     errors.InvalidRole: ("invalid_role", 400, None),

@@ -19,6 +19,7 @@ from rolecall.errors import (
     NotFoundAtService,
     PolicyDenied,
     PolicyFault,
+    SignalTooLarge,
     Unavailable,
 )
 from rolecall.http.endpoints import ROUTES
@@ -223,6 +224,13 @@ def test_what_cannot_be_meant_is_refused_and_says_why(room, name):
     make, message = WRONG[name]
     with pytest.raises(InvalidRequest, match=message.replace("(", r"\(")):
         make(room).checked()
+
+
+@pytest.mark.parametrize("signal", [("é" * 65,), ("", "d" * 8193)], ids=["type", "data"])
+def test_a_signal_over_the_limits_is_an_error_of_its_own(kit, media, room, signal):
+    with pytest.raises(SignalTooLarge) as refused:
+        kit.signal(room, *signal)
+    assert (refused.value.status, refused.value.code, media.done) == (413, "signal_too_large", [])
 
 
 def test_the_longest_signal_is_carried(kit, media, room):
@@ -595,7 +603,7 @@ def test_plugins_are_told_of_what_could_not_be_meant(kit, studio, room):
         room,
         "signal",
         None,
-        "invalid_request",
+        "signal_too_large",
     )
 
 

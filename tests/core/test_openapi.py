@@ -19,7 +19,8 @@ from rolecall import Deny, Role, Web, hookimpl
 from rolecall.driver import drive
 from rolecall.errors import NotFoundAtService
 from rolecall.http.endpoints import ROUTES
-from rolecall.http.messages import MAX_BODY, Request, Response
+from rolecall.http.messages import Request, Response
+from rolecall.http.moderation import MUTE_LIMIT
 from rolecall.http.openapi import description
 from rolecall.http.service import respond
 from rolecall.jws import MAX_TOKEN_LENGTH
@@ -29,6 +30,8 @@ API_KEY, API_SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
 APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
 NOW = 1_795_186_800.0
 COOKIE, QUERY = "__Host-rolecall", "access_token"
+#: A body that no operation takes.
+TOO_LONG = b" " * (MUTE_LIMIT.length + 1)
 
 #: What a kit may have switched on, and what its description says of that.
 WEBS = {
@@ -584,8 +587,8 @@ _STREAMS = [
     ...,
     [],
     ["a"],
-    ["a"] * 64,
-    ["a"] * 65,
+    ["a"] * 1000,
+    ["a"] * 1001,
     ["."],
     ["a/b"],
     [""],
@@ -732,7 +735,7 @@ _WITH_BODY = [
         Asked(operation, 400, body=b"[]"),
         Asked(operation, 400, body=b'{"unknown":1}'),
         Asked(operation, 403, kit="strict"),
-        Asked(operation, 413, body=b" " * (MAX_BODY + 1)),
+        Asked(operation, 413, body=TOO_LONG),
         Asked(operation, 415, body=b"{}", media_type="text/plain"),
         Asked(operation, 429, kit="busy"),
         Asked(operation, 503, kit="undecided"),
@@ -776,7 +779,7 @@ _ACTS_WITH_BODY = [
         Asked(operation, granted, by, body=b"{}"),
         Asked(operation, 400, by, body=b"[]"),
         Asked(operation, 400, by, body=b'{"unknown":1}'),
-        Asked(operation, 413, by, body=b" " * (MAX_BODY + 1)),
+        Asked(operation, 413, by, body=TOO_LONG),
         Asked(operation, 415, by, body=b"{}", media_type="text/plain"),
     )
 ]
@@ -800,7 +803,7 @@ _FORMS = [
     Asked("create_sdk_session", 400, "server", body=b"p2p.preference=both", media_type=FORM),
     Asked("create_sdk_session", 400, "server", body=b"{}"),
     Asked("create_sdk_session", 403, "server", body=b"api_key=654321", media_type=FORM),
-    Asked("create_sdk_session", 413, "server", body=b"x" * (MAX_BODY + 1), media_type=FORM),
+    Asked("create_sdk_session", 413, "server", body=TOO_LONG, media_type=FORM),
     Asked("create_sdk_session", 415, "server", body=b"e2ee=false", media_type="text/plain"),
     Asked("create_sdk_session", 429, "server", body=b"location=203.0.113.7", media_type=FORM, kit="busy"),
     Asked("create_sdk_session", 503, "server", body=b"location=203.0.113.7", media_type=FORM, kit="wavering"),

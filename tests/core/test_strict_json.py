@@ -79,6 +79,13 @@ def test_what_stands_within_the_limits_is_read(data, value):
     assert plain(strict_json.loads(data)) == value
 
 
+def test_a_reader_may_take_longer_arrays():
+    data = json.dumps({"a": [0] * 1000, "b": {"c": [[0] * 1000]}}).encode()
+    assert plain(strict_json.loads(data, 1000)) == json.loads(data)
+    with pytest.raises(ValueError, match="more than 999 elements"):
+        strict_json.loads(data, 999)
+
+
 REFUSED = {
     "nothing": b"",
     "white space only": b" \n",

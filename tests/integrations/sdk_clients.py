@@ -24,6 +24,8 @@ class OpenTokPython:
     refused = r"invalid credentials|AuthError|OpenTokException: There was an error|RequestError.*, 403\)"
     unable = r"RequestError: \('An unexpected error occurred\.?', 501\)|None"
     gone = "ForceDisconnectError: The client .* is not connected"
+    #: Its error for a signal that is too long; it has a message of its own for 413, which it never comes to.
+    too_long = r"RequestError: \('An unexpected error occurred\.', 413\)"
     e2ee = archives = True
 
     def __init__(self, url: str, secret: str, _: NodeCall) -> None:
@@ -66,6 +68,7 @@ class OpenTokNode:
     refused = "Invalid API key or secret"
     unable = "Unexpected response from OpenTok.*no_media_service"
     gone = "Session or Connection not found"
+    too_long = "Unexpected response from OpenTok.*data of the signal has 8194 bytes; at most 8192 are carried"
     e2ee = archives = True
     _key, _expiry = API_KEY, "expireTime"
 
@@ -118,6 +121,7 @@ class VonagePython:
     refused = "ForbiddenError: 403 response"
     unable = "HttpRequestError: 501 response"
     gone = "NotFoundError: 404 response"
+    too_long = "(?s)HttpRequestError: 413 response.*data of the signal has 8194 bytes; at most 8192 are carried"
     e2ee, archives = True, False
 
     def __init__(self, url: str, private_key: str, _: NodeCall) -> None:
@@ -165,6 +169,7 @@ class VonageNode:
     refused = "Request failed with status code 403"
     unable = "Request failed with status code 501"
     gone = "Request failed with status code 404"
+    too_long = "Request failed with status code 413"
     e2ee = archives = False
 
     def __init__(self, url: str, private_key: str, node_call: NodeCall) -> None:

@@ -281,6 +281,27 @@ def test_a_connection_that_is_not_there_is_its_own_error(session, point, sdk):
     assert re.search(sdk.gone, outcome(lambda: point(sdk).disconnect(session, GONE)))
 
 
+@SDK
+def test_a_signal_of_all_the_bytes_that_are_carried_arrives(site, session, point, sdk):
+    """SDKs escape what is not ASCII or not printable, so the body is up to six times as long."""
+    data = "\x01" * 4096 + "é" * 2048
+    point(sdk).signal(session, "chat", data, CONNECTION)
+    assert site.heard() == [["signal", session, "chat", data, CONNECTION]]
+
+
+@SDK
+def test_a_signal_that_is_too_long_is_its_own_error(site, session, point, sdk):
+    assert re.search(sdk.too_long, outcome(lambda: point(sdk).signal(session, "chat", "é" * 4097)))
+    assert site.heard() == []
+
+
+@SDK
+def test_it_leaves_out_as_many_streams_as_the_kit_does(site, session, point, sdk):
+    streams = [f"8b732909-0a06-46a2-8ea8-{number:012}" for number in range(1000)]
+    point(sdk).mute_all(session, streams)
+    assert site.heard() == [["mute_all", session, True, streams]]
+
+
 def outcome(call) -> str:
     """The error of a call, or what it returned."""
     try:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from ..errors import RouteNotFound
 from ..tokens import Grant
 from .bodies import announced_length, unread
-from .messages import MAX_BODY, Request, Response
+from .messages import Request, Response
 from .service import GUARDED_CACHE_CONTROL, refused
 
 Scope = MutableMapping[str, Any]
@@ -74,18 +74,19 @@ def neutral_request(scope: Scope, framework: str) -> Request:
     )
 
 
-async def read_body(scope: Scope, receive: Receive, seconds: float) -> bytes:
-    """The body of a request, up to a little beyond what the kit accepts.
+async def read_body(scope: Scope, receive: Receive, seconds: float, longest: int) -> bytes:
+    """The body of a request, up to a little beyond what the operation takes.
 
     :param seconds: within which it must have arrived.
+    :param longest: the most bytes that the operation takes.
     :raises BodyTooLarge: if more than that is announced, before any of it is read.
     :raises InvalidRequest: if it does not arrive.
     """
-    announced_length(AsgiHeaders(scope))
+    announced_length(AsgiHeaders(scope), longest)
     body = b""
     try:
         async with asyncio.timeout(seconds):
-            while len(body) <= MAX_BODY:
+            while len(body) <= longest:
                 message = await receive()
                 if message["type"] != "http.request":
                     raise unread()  # the client has gone away

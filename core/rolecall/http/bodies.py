@@ -8,16 +8,17 @@ from urllib.parse import parse_qsl
 
 from .. import strict_json
 from ..errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType, shown
-from .messages import MAX_BODY, Request
+from .messages import USUAL_BODY, BodyLimit, Request
 
 _FORM: Final = "application/x-www-form-urlencoded"
 # One SDK says so of every body once it has sent JSON, of its forms too.
 _FORM_TYPES: Final = (_FORM, "application/json")
 
 
-def announced_length(headers: Mapping[str, str]) -> int:
+def announced_length(headers: Mapping[str, str], longest: int) -> int:
     """The length that a request's headers announce, 0 if they announce none.
 
+    :param longest: the most bytes that the operation takes.
     :raises BodyTooLarge: if it is more than is read, before any of it is.
     :raises InvalidRequest: if it is no length (RFC 9110, section 8.6).
     """
@@ -25,9 +26,9 @@ def announced_length(headers: Mapping[str, str]) -> int:
     if not (text.isascii() and text.isdigit()):
         raise InvalidRequest(f"the Content-Length is {shown(text)}; expected digits")
     # So many digits that no int is made of them: a client of good will has no such body.
-    length = int(text) if len(text) < 20 else MAX_BODY + 1
-    if length > MAX_BODY:
-        raise BodyTooLarge(MAX_BODY)
+    length = int(text) if len(text) < 20 else longest + 1
+    if length > longest:
+        raise BodyTooLarge(longest)
     return length
 
 
@@ -36,20 +37,21 @@ def unread() -> InvalidRequest:
     return InvalidRequest("the body could not be read to its end")
 
 
-def members(request: Request, known: tuple[str, ...]) -> dict[str, Any]:
+def members(request: Request, known: tuple[str, ...], limit: BodyLimit = USUAL_BODY) -> dict[str, Any]:
     """The members of a request's JSON object; no body at all stands for an empty one.
 
     :param known: the names that they may have.
+    :param limit: the operation's.
     :raises InvalidRequest: unless the body is one strict JSON object with no other members.
     :raises BodyTooLarge: if it is longer than is read.
     :raises UnsupportedMediaType: unless its media type is JSON's.
     """
-    _check_length(request)
+    _check_length(request, limit.length)
     _check_media_type(request)
     if not request.body:
         return {}
     try:
-        found = strict_json.loads(request.body.strip(b" \t\r\n"))
+        found = strict_json.loads(request.body.strip(b" \t\r\n"), limit.elements)
     except ValueError as error:
         raise InvalidRequest(f"the body is not one strict JSON object: {error}") from None
     for name in found:
@@ -69,7 +71,7 @@ def fields(request: Request, known: tuple[str, ...]) -> dict[str, str]:
     :raises BodyTooLarge: if it is longer than is read.
     :raises UnsupportedMediaType: unless its media type is a form's.
     """
-    _check_length(request)
+    _check_length(request, USUAL_BODY.length)
     if not request.body:
         return {}
     media_type = _media_type(request)
@@ -90,11 +92,11 @@ def fields(request: Request, known: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _check_length(request: Request) -> None:
+def _check_length(request: Request, longest: int) -> None:
     body, headers = request.body, request.headers
-    if len(body) > MAX_BODY:
-        raise BodyTooLarge(MAX_BODY)
-    if announced_length(headers) != len(body) and headers.get("content-length"):
+    if len(body) > longest:
+        raise BodyTooLarge(longest)
+    if announced_length(headers, longest) != len(body) and headers.get("content-length"):
         raise InvalidRequest("the body is not as long as its Content-Length says")
     if not body and headers.get("transfer-encoding"):
         raise InvalidRequest("a body was announced, and nothing of it is left to read; send it with a Content-Length")

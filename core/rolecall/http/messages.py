@@ -6,9 +6,24 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-#: The most bytes that a request's body may have.
+from ..strict_json import MAX_MEMBERS
+
+#: The most bytes that a request's body may have, unless an operation takes more.
 MAX_BODY: Final = 16_384
 
+
+class BodyLimit(NamedTuple):
+    """How much an operation takes of a body.
+
+    :param length: the most bytes.
+    :param elements: the most elements that one array in it may have.
+    """
+
+    length: int = MAX_BODY
+    elements: int = MAX_MEMBERS
+
+
+USUAL_BODY: Final = BodyLimit()
 
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -20,7 +35,7 @@ class Request(NamedTuple):
     :param route: the path as it was routed, never rebuilt from ``Host``.
     :param path_params: the variable parts of the route, by name.
     :param headers: by lower-case name; a header that came twice is joined by commas.
-    :param body: at most :data:`MAX_BODY` + 1 bytes; the one beyond the limit tells that there was more.
+    :param body: at most one byte more than the operation takes; that byte tells that there was more.
     :param framework: the adapter's name, for policies and traces.
     :param query: the query string, as it came.
     :param root: the path in front of ``route`` under which the app itself is mounted.

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from ..engine import Call, Engine
 from ..moderation import (
+    MAX_EXCLUDED,
     MAX_SIGNAL_DATA,
     MAX_SIGNAL_TYPE,
     ForceDisconnect,
@@ -15,11 +16,10 @@ from ..moderation import (
     Signal,
 )
 from ..roles import Requirement
-from ..strict_json import MAX_MEMBERS
 from ..tokens import Grant
 from .answers import done, json_answer
 from .bodies import members
-from .messages import Request, Response
+from .messages import BodyLimit, Request, Response
 from .routing import Answer, Operation, Route, Schema
 from .service import enter
 
@@ -45,7 +45,11 @@ SIGNAL: Final[dict[str, Schema]] = {
     },
 }
 #: The streams that are left out when all others are muted.
-EXCLUDED: Final = {"type": "array", "items": ID, "maxItems": MAX_MEMBERS, "description": "streams that are not muted"}
+EXCLUDED: Final = {"type": "array", "items": ID, "maxItems": MAX_EXCLUDED, "description": "streams that are not muted"}
+#: Of a signal's body: JSON may take six bytes for one of the signal's own, as for a control character.
+SIGNAL_LIMIT: Final = BodyLimit(length=65_536)
+#: Of a body that mutes all: as many streams as may be left out, each with the longest id.
+MUTE_LIMIT: Final = BodyLimit(length=262_144, elements=MAX_EXCLUDED)
 _SIGNAL_BODY: Final[dict[str, Schema]] = {
     **SIGNAL,
     "connection_id": {
@@ -77,7 +81,7 @@ ACT: Final = (404, 501)
 
 async def _signal_session(engine: Engine, request: Request) -> Response:
     session_id, grant = await _enter(engine, request, _SIGNAL)
-    asked = members(request, tuple(_SIGNAL_BODY))
+    asked = members(request, tuple(_SIGNAL_BODY), SIGNAL_LIMIT)
     act = Signal(session_id, asked.get("type", ""), asked.get("data", ""), asked.get("connection_id"))
     await engine.moderate(act, grant, Call(request))
     return done()
@@ -99,7 +103,7 @@ async def _mute_stream(engine: Engine, request: Request) -> Response:
 
 async def _mute_all(engine: Engine, request: Request) -> Response:
     session_id, grant = await _enter(engine, request, _UNPUBLISH)
-    asked: dict[str, Any] = members(request, tuple(_MUTE_BODY))
+    asked: dict[str, Any] = members(request, tuple(_MUTE_BODY), MUTE_LIMIT)
     act = MuteAll(session_id, asked.get("active", True), asked.get("excluded_stream_ids", ()))
     await engine.moderate(act, grant, Call(request))
     return done()
@@ -119,7 +123,17 @@ MODERATION_ROUTES: Final = (
     Route(
         "/sessions/{session_id}/signal",
         "signal",
-        {"POST": Operation(_signal_session, "Send a signal", _SIGNAL.scope, _SIGNAL_BODY, status=204, refusals=ACT)},
+        {
+            "POST": Operation(
+                _signal_session,
+                "Send a signal",
+                _SIGNAL.scope,
+                _SIGNAL_BODY,
+                status=204,
+                refusals=ACT,
+                limit=SIGNAL_LIMIT,
+            )
+        },
     ),
     Route(
         "/sessions/{session_id}/connections/{connection_id}",
@@ -148,6 +162,7 @@ MODERATION_ROUTES: Final = (
                 _MUTE_RULES,
                 status=204,
                 refusals=ACT,
+                limit=MUTE_LIMIT,
             )
         },
     ),

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from ..engine import Engine
 from ..state import State
-from .messages import Request, Response
+from .messages import USUAL_BODY, BodyLimit, Request, Response
 
 Handler = Callable[[Engine, Request], Awaitable[Response]]
 #: A JSON Schema (draft 2020-12); where it depends on the kit, what makes it for one.
@@ -48,6 +48,7 @@ class Operation:
     :param status: the status of an answer that grants what was asked for.
     :param answer: that answer; None where it has no body.
     :param refusals: the statuses of answers that refuse, beside those that follow from ``requires`` and ``body``.
+    :param limit: how much is taken of the body.
     """
 
     handler: Handler
@@ -59,6 +60,7 @@ class Operation:
     answer: Answer | None = None
     refusals: tuple[int, ...] = ()
     media_type: str = "application/json"
+    limit: BodyLimit = USUAL_BODY
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from ..sessions import (
 from .answers import NO_STORE, done, json_answer
 from .bodies import fields, members
 from .messages import Request, Response
-from .moderation import ACT, EXCLUDED, SIGNAL
+from .moderation import ACT, EXCLUDED, MUTE_LIMIT, SIGNAL, SIGNAL_LIMIT
 from .routing import BY_SERVER, Answer, Operation, Route, Schema
 from .servers import Server
 from .service import enter_as_server
@@ -145,7 +145,7 @@ async def _signal_connection(engine: Engine, request: Request) -> Response:
 
 async def _signal(engine: Engine, request: Request, connection_id: str | None) -> Response:
     session_id = await _enter(engine, request)
-    asked = members(request, tuple(SIGNAL))
+    asked = members(request, tuple(SIGNAL), SIGNAL_LIMIT)
     await engine.moderate(Signal(session_id, asked.get("type", ""), asked.get("data", ""), connection_id))
     return done()
 
@@ -165,7 +165,7 @@ async def _mute_one(engine: Engine, request: Request) -> Response:
 
 async def _mute_session(engine: Engine, request: Request) -> Response:
     session_id = await _enter(engine, request)
-    asked = members(request, tuple(_MUTE_BODY))
+    asked = members(request, tuple(_MUTE_BODY), MUTE_LIMIT)
     if "excludedStreams" in asked and "excludedStreamIds" in asked:
         raise InvalidRequest("the body has excludedStreams and excludedStreamIds, which are the same; send one of them")
     active = asked.get("active", True)
@@ -216,14 +216,30 @@ SDK_ROUTES: Final = (
     Route(
         f"{_PROJECT}/signal",
         "sdk_signal",
-        {"POST": Operation(_signal_all, "Send a signal to all", BY_SERVER, SIGNAL, status=204, refusals=ACT)},
+        {
+            "POST": Operation(
+                _signal_all,
+                "Send a signal to all",
+                BY_SERVER,
+                SIGNAL,
+                status=204,
+                refusals=ACT,
+                limit=SIGNAL_LIMIT,
+            )
+        },
     ),
     Route(
         f"{_PROJECT}/connection/{{connection_id}}/signal",
         "sdk_connection_signal",
         {
             "POST": Operation(
-                _signal_connection, "Send a signal to a connection", BY_SERVER, SIGNAL, status=204, refusals=ACT
+                _signal_connection,
+                "Send a signal to a connection",
+                BY_SERVER,
+                SIGNAL,
+                status=204,
+                refusals=ACT,
+                limit=SIGNAL_LIMIT,
             )
         },
     ),
@@ -249,6 +265,7 @@ SDK_ROUTES: Final = (
                 _MUTE_RULES,
                 answer=_PROJECT_ANSWER,
                 refusals=ACT,
+                limit=MUTE_LIMIT,
             )
         },
     ),

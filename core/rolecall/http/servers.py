@@ -148,15 +148,15 @@ class ServerCredentials:
             raise _refused(place, f"it expired at {moment(expires_at)}; {clock}")
         if expires_at - issued_at > MAX_LIFE:
             raise _refused(place, f"its exp is more than {MAX_LIFE} seconds after its iat")
-        name = _name(place, server, claims)
+        once = _name(place, server, claims)
         # Such a credential is not remembered: an SDK's are the same, byte for byte, within one second.
-        if name is None and expires_at - issued_at > MAX_LIFE_WITHOUT_JTI:
+        if once is None and expires_at - issued_at > MAX_LIFE_WITHOUT_JTI:
             raise _refused(
                 place,
                 f"it has no jti, and its exp is more than {MAX_LIFE_WITHOUT_JTI} seconds after its iat: it could be "
                 "repeated for all that time; give each a jti of its own, or an earlier exp",
             )
-        return ServerCredential(server, name, expires_at + self._leeway)
+        return ServerCredential(server, once, expires_at + self._leeway)
 
 
 class _Codecs:

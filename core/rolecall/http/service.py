@@ -20,7 +20,8 @@ from .servers import Server
 
 _log: Final = logging.getLogger("rolecall")
 
-BodyReader = Callable[[], Awaitable[bytes]]
+#: Reads a body; it is given the most bytes that the operation takes.
+BodyReader = Callable[[int], Awaitable[bytes]]
 #: How a guarded route was entered: with a grant; without one, where the guard's token is optional; or not, and why.
 Entered: TypeAlias = Grant | RolecallError | None
 
@@ -46,7 +47,7 @@ async def _answer(engine: Engine, route: Route, request: Request, read_body: Bod
         if operation is None:
             raise MethodNotAllowed(f"{shown(request.method)} is not a method of this route", route.methods)
         if read_body is not None and operation.body is not None:
-            request = request._replace(body=await read_body())
+            request = request._replace(body=await read_body(operation.limit.length))
         return await operation.handler(engine, request)
     except RolecallError as error:
         if operation is not None and operation.requires == BY_SERVER and error.status < 500:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from .bodies import announced_length, unread
-from .messages import MAX_BODY
 
 #: Where the grant of a request is, in its WSGI environment: that is a request's own.
 GRANT: Final = "rolecall.grant"
@@ -63,12 +62,16 @@ def path_of(environ: Mapping[str, Any]) -> str:
         return path  # a framework around the app has decoded it already
 
 
-def input_of(environ: Mapping[str, Any]) -> Callable[[int], bytes]:
-    """What reads the body of a request, and does not wait beyond its end."""
+def input_of(environ: Mapping[str, Any], longest: int) -> Callable[[int], bytes]:
+    """What reads the body of a request, and does not wait beyond its end.
+
+    :param longest: the most bytes that the operation takes.
+    :raises BodyTooLarge: if more than that is announced.
+    """
     read: Callable[[int], bytes] = environ["wsgi.input"].read
     if environ.get("wsgi.input_terminated"):
         return read
-    remaining = announced_length(WsgiHeaders(environ))
+    remaining = announced_length(WsgiHeaders(environ), longest)
 
     def read_announced(size: int) -> bytes:
         nonlocal remaining
@@ -79,15 +82,16 @@ def input_of(environ: Mapping[str, Any]) -> Callable[[int], bytes]:
     return read_announced
 
 
-def read_body(headers: Mapping[str, str], read: Callable[[int], bytes]) -> bytes:
-    """The body behind ``read``, up to one byte beyond what the kit accepts; a stream may hand it out in pieces.
+def read_body(headers: Mapping[str, str], read: Callable[[int], bytes], longest: int) -> bytes:
+    """The body behind ``read``, up to one byte beyond what is taken; a stream may hand it out in pieces.
 
+    :param longest: the most bytes that the operation takes.
     :raises BodyTooLarge: if more than that is announced, before any of it is read.
     :raises InvalidRequest: if it cannot be read to its end.
     """
-    announced_length(headers)
+    announced_length(headers, longest)
     pieces = []
-    wanted = MAX_BODY + 1
+    wanted = longest + 1
     try:
         while wanted > 0 and (piece := read(wanted)):
             pieces.append(piece)

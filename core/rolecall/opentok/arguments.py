@@ -8,15 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final, SupportsInt
 
 from ..errors import InvalidRequest, shown
-from ..moderation import MAX_SIGNAL_DATA, MAX_SIGNAL_TYPE
 from ..sessions import ARCHIVE_RESOLUTIONS, MAX_ARCHIVE_NAME
 from .constants import ArchiveModes, MediaModes
 from .exceptions import OpenTokException
 from .messages import plain
 
 _DIGITS: Final = re.compile("[+-]?[0-9]{1,30}")
-# The longest that each text of a signal may be, in bytes.
-_SIGNAL: Final = {"type": MAX_SIGNAL_TYPE, "data": MAX_SIGNAL_DATA}
+_SIGNAL: Final = ("type", "data")
 
 
 def expiry_of(value: object) -> Any:
@@ -88,11 +86,3 @@ def signal_of(payload: object) -> tuple[Any, Any]:
         if name not in _SIGNAL:
             raise InvalidRequest(f"payload has {shown(name)}; a signal carries its type and its data alone")
     return payload.get("type", ""), payload.get("data", "")
-
-
-def is_long_signal(payload: object) -> bool:
-    """Whether a text of a signal is longer than it may be."""
-    if not isinstance(payload, Mapping):
-        return False
-    texts = ((payload.get(name), limit) for name, limit in _SIGNAL.items())
-    return any(isinstance(text, str) and len(text.encode("utf-8", "replace")) > limit for text, limit in texts)

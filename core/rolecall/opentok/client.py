@@ -23,7 +23,7 @@ from ..errors import (
 from ..kit import Rolecall
 from ..moderation import check_id, find_stream
 from . import messages
-from .arguments import check_archive, check_modes, expiry_of, is_long_signal, layout_of, signal_of
+from .arguments import check_archive, check_modes, expiry_of, layout_of, signal_of
 from .constants import ArchiveModes, MediaModes, Roles
 from .exceptions import NotFoundError, OpenTokException
 from .kits import check_kit, engine_minting, own_kit
@@ -215,8 +215,7 @@ class Client:
         :raises AuthError: if the service refuses the API key and secret, or a policy denies.
         :raises RequestError: if the service does not answer, or there is none.
         """
-        refusals = messages.LONG_SIGNAL if is_long_signal(payload) else messages.SIGNAL
-        with refusals.translated():
+        with messages.SIGNAL.translated():
             self._check_project(session_id)
             self.kit.signal(session_id, *signal_of(payload), connection_id)
 

@@ -17,6 +17,7 @@ from ..errors import (
     NoMediaService,
     NotFoundAtService,
     RolecallError,
+    SignalTooLarge,
     Unavailable,
     printable,
     shown,
@@ -144,6 +145,8 @@ class Refusals(NamedTuple):
             raise self._of(error) from error
 
     def _of(self, error: RolecallError) -> OpenTokException:
+        if isinstance(error, SignalTooLarge):
+            return _LONG_SIGNAL.of(error)
         if isinstance(error, InvalidRequest) or error.code == _REFUSED:
             return self.invalid.of(error)
         if isinstance(error, NotFoundAtService):
@@ -165,6 +168,10 @@ _INVALID_REQUEST: Final = Refusal(
 )
 _INVALID_KEY: Final = Refusal(AuthError, "You passed in an invalid OpenTok API key or JWT token.")
 _INVALID_CREDENTIALS: Final = Refusal(AuthError, "Failed to mute, invalid credentials.")
+_LONG_SIGNAL: Final = Refusal(
+    SignalRefused,
+    "The type string exceeds the maximum length (128 bytes), or the data string exceeds the maximum size (8 kB).",
+)
 
 SIGNAL: Final = Refusals(
     "send the signal",
@@ -174,12 +181,6 @@ SIGNAL: Final = Refusals(
     ),
     Refusal(SignalRefused, "One of the signal properties - data, type, sessionId or connectionId - is invalid."),
     Refusal(SignalRefused, _NOT_CONNECTED),
-)
-LONG_SIGNAL: Final = SIGNAL._replace(
-    invalid=Refusal(
-        SignalRefused,
-        "The type string exceeds the maximum length (128 bytes), or the data string exceeds the maximum size (8 kB).",
-    )
 )
 FORCE_DISCONNECT: Final = Refusals(
     "forceDisconnect",
