@@ -125,7 +125,7 @@ class ModerationRequest(NamedTuple):
     """Someone wants to act in a session while it goes on, and may as far as the token goes.
 
     :param act: what is to be done: a :class:`~rolecall.moderation.Signal`, ``ForceDisconnect``, ``MuteStream``,
-        ``MuteAll`` or ``ListStreams``, with the session and whom it is about.
+        ``MuteAll``, ``ListStreams`` or ``ListConnections``, with the session and whom it is about.
     :param now: this moment, in Unix seconds, by the kit's clock.
     :param grant: what the token of the one who asks grants; None for a call in the server's own code.
     :param http: the request from outside; None for a call in the server's own code, which is trusted.
@@ -157,7 +157,7 @@ class Event(NamedTuple):
     :param expires_at: the end of life of the token that was issued, in Unix seconds.
     :param call_id: of the call that it tells of; what policies were shown of the same call has the same.
     :param act: what was done in the session, or was not: ``"signal"``, ``"force_disconnect"``, ``"mute_stream"``,
-        ``"mute_all"`` or ``"list_streams"``.
+        ``"mute_all"``, ``"list_streams"`` or ``"list_connections"``.
     :param target: the connection or the stream that it was done to, if it was one.
     """
 

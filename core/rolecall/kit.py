@@ -28,7 +28,7 @@ from .stores import SCHEMES, Store, open_store
 from .tokens import MAX_LEEWAY, ClaimRules, ExpireTime, Grant
 
 if TYPE_CHECKING:
-    from .moderation import Streams
+    from .moderation import Connections, Streams
 
 _REQUIRED: Final = {"api_key": "ROLECALL_API_KEY", "api_secret": "ROLECALL_API_SECRET"}
 _NO_ROUTE: Final = Request("GET", "")
@@ -333,6 +333,15 @@ class Rolecall:
 
         return drive(self.engine.moderate(ListStreams(session_id)))
 
+    def list_connections(self, session_id: str) -> Connections:
+        """The connections to a session, each a dict as the service describes it, with a text ``connectionId``.
+
+        See :meth:`signal` for what is raised.
+        """
+        from .moderation import ListConnections
+
+        return drive(self.engine.moderate(ListConnections(session_id)))
+
     def explain_token(
         self,
         session_id: str,
@@ -482,6 +491,12 @@ class AsyncRolecall:
         from .moderation import ListStreams
 
         return await self.engine.moderate(ListStreams(session_id))
+
+    async def list_connections(self, session_id: str) -> Connections:
+        """See :meth:`Rolecall.list_connections`."""
+        from .moderation import ListConnections
+
+        return await self.engine.moderate(ListConnections(session_id))
 
     async def explain_token(
         self,

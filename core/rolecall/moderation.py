@@ -19,6 +19,8 @@ MAX_EXCLUDED: Final = 1000
 
 #: The streams of a session, each as the service describes it: JSON objects with a text ``id``.
 Streams = list[dict[str, Any]]
+#: The connections of a session, each as the service describes it: JSON objects with a text ``connectionId``.
+Connections = list[dict[str, Any]]
 
 Result = TypeVar("Result")
 _Self = TypeVar("_Self", bound="Act[Any]")
@@ -213,6 +215,32 @@ class ListStreams(Act[Streams]):
         return problem and f"returned {problem}"
 
 
+@dataclass(frozen=True, slots=True)
+class ListConnections(Act[Connections]):
+    """List the connections to a session. It changes nothing; who may end connections may see which there are."""
+
+    name: ClassVar[str] = "list_connections"
+    capability: ClassVar[Capability] = Capability.FORCE_DISCONNECT
+    changes: ClassVar[bool] = False
+
+    session_id: str
+
+    def checked(self) -> ListConnections:
+        """See :meth:`Act.checked`."""
+        check_id("session_id", self.session_id)
+        return self
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What the service's method is called with."""
+        return (self.session_id,)
+
+    def problem_with(self, answer: object) -> str | None:
+        """See :meth:`Act.problem_with`."""
+        problem = problem_with_connections(answer)
+        return problem and f"returned {problem}"
+
+
 class MediaService(Protocol):
     """What carries the media of sessions, and so can act in them.
 
@@ -239,22 +267,18 @@ class MediaService(Protocol):
     def list_streams(self, session_id: str) -> Awaitable[Streams] | Streams:
         """The streams of a session; an empty list if there are none."""
 
+    def list_connections(self, session_id: str) -> Awaitable[Connections] | Connections:
+        """The connections to a session; an empty list if there are none."""
+
 
 def problem_with_streams(value: object) -> str | None:
     """What ``value`` is, where it is no list of streams: JSON objects, each with a text ``id``."""
-    expected = "expected dicts, each with a text 'id'"
-    if not isinstance(value, list):
-        return f"{shown(value)}; {expected}"
-    for stream in value:
-        if type(stream) is not dict:
-            return f"a list with {shown(stream)}; {expected}"
-        if not isinstance(stream.get("id"), str):
-            return f"a stream without an id; {expected}"
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        return "streams that JSON cannot hold"
-    return None
+    return _problem_with_list(value, "stream", "id")
+
+
+def problem_with_connections(value: object) -> str | None:
+    """What ``value`` is, where it is no list of connections: JSON objects, each with a text ``connectionId``."""
+    return _problem_with_list(value, "connection", "connectionId")
 
 
 def find_stream(streams: Streams, stream_id: str) -> dict[str, Any]:
@@ -278,6 +302,27 @@ def check_id(name: str, value: object) -> None:
     if not isinstance(value, str) or not _ID.fullmatch(value):
         error = InvalidSessionId if name == "session_id" else InvalidRequest
         raise error(f"{name} is {shown(value)}; expected 1 to 255 letters, digits and '-', '_', '.', '~', '=', '+'")
+
+
+def _problem_with_list(value: object, item: str, name: str) -> str | None:
+    """What ``value`` is, where it is no list of JSON objects.
+
+    :param item: what each stands for.
+    :param name: the text that each has.
+    """
+    expected = f"expected dicts, each with a text {name!r}"
+    if not isinstance(value, list):
+        return f"{shown(value)}; {expected}"
+    for one in value:
+        if type(one) is not dict:
+            return f"a list with {shown(one)}; {expected}"
+        if not isinstance(one.get(name), str):
+            return f"a {item} without {name!r}; {expected}"
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return f"{item}s that JSON cannot hold"
+    return None
 
 
 def _checked_streams(value: object) -> tuple[str, ...]:

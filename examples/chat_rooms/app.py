@@ -25,7 +25,10 @@ from rolecall_starlette import current_grant, require_token, rolecall_routes
 
 
 class ChatRooms:
-    """The media service: it delivers signals, and ends connections. There are no streams to mute, so that is a 501."""
+    """The media service: it delivers signals, lists connections and ends them.
+
+    There are no streams to mute, so that is a 501.
+    """
 
     def __init__(self) -> None:
         self._rooms: dict[str, dict[str, WebSocket]] = {}
@@ -50,6 +53,11 @@ class ChatRooms:
         self.forget(session_id, connection_id)
         with suppress(RuntimeError):  # it has ended by itself
             await websocket.close(4403, "a moderator ended the connection")
+
+    def list_connections(self, session_id: str) -> list[dict[str, Any]]:
+        """Who is there, by which connection."""
+        room = self._rooms.get(session_id, {})
+        return [{"connectionId": connection_id, "connectionState": "Connected"} for connection_id in room]
 
     def enter(self, websocket: WebSocket) -> str:
         """Somebody has come; by which connection."""

@@ -62,6 +62,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 ROOMS = {"moderate": "role:moderator", "publish": "role:publisher", "signal": "signal", "join": "token"}
 
 
+CONNECTIONS = [{"connectionId": "connection-1", "connectionState": "Connected", "createdAt": 1_795_186_800_000}]
 STREAMS = [{"id": "stream-1", "name": "Zoë", "layoutClassList": ["focus"]}, {"id": "stream-2"}]
 
 
@@ -93,6 +94,9 @@ class Service:
     async def list_streams(self, session_id):
         return STREAMS
 
+    async def list_connections(self, session_id):
+        return CONNECTIONS
+
 
 class Refusing:
     """A service that carries nothing out.
@@ -119,6 +123,9 @@ class Refusing:
     def list_streams(self, *asked):
         raise self._error(json.dumps(["list_streams", *asked]))
 
+    async def list_connections(self, *asked):
+        raise self._error(json.dumps(["list_connections", *asked]))
+
 
 class Failing:
     """A service that is of no use, in a way of its own for each act; it cannot mute all."""
@@ -134,6 +141,9 @@ class Failing:
 
     def list_streams(self, *asked):
         return "none"
+
+    def list_connections(self, *asked):
+        return [{"id": "a stream's"}]
 
 
 class Studio:

@@ -24,6 +24,7 @@ from .apps import (
     API_KEY,
     API_SECRET,
     APPLICATION,
+    CONNECTIONS,
     COOKIE,
     ENDED,
     FOREIGN,
@@ -350,6 +351,7 @@ CONNECTION, STREAM = "connection-1", "stream-1"
 MODERATED = (
     Guarded("acting-signal", f"/video/sessions/{OPEN}/signal", {"signal"}, OPEN, "POST", 204),
     Guarded("acting-connection", f"/video/sessions/{OPEN}/connections/{CONNECTION}", {"moderate"}, OPEN, "DELETE", 204),
+    Guarded("acting-connections", f"/video/sessions/{OPEN}/connections", {"moderate"}, OPEN),
     Guarded("acting-streams", f"/video/sessions/{OPEN}/streams", {"moderate"}, OPEN),
     Guarded("acting-stream-mute", f"/video/sessions/{OPEN}/streams/{STREAM}/mute", {"moderate"}, OPEN, "POST", 204),
     Guarded("acting-mute", f"/video/sessions/{OPEN}/mute", {"moderate"}, OPEN, "POST", 204),
@@ -461,6 +463,9 @@ KIT_ROUTES = (
         {"DELETE": 204},
         "token",
     ),
+    KitRoute(
+        "connections", f"/video/sessions/{OPEN}/connections", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}, "token"
+    ),
     KitRoute("streams", f"/video/sessions/{OPEN}/streams", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}, "token"),
     KitRoute("stream-mute", f"/video/sessions/{OPEN}/streams/{STREAM}/mute", "POST, OPTIONS", {"POST": 204}, "token"),
     KitRoute("mute", f"/video/sessions/{OPEN}/mute", "POST, OPTIONS", {"POST": 204}, "token"),
@@ -470,6 +475,7 @@ KIT_ROUTES = (
         "sdk-connection-signal", f"{ACTS}/connection/{CONNECTION}/signal", "POST, OPTIONS", {"POST": 204}, "server"
     ),
     KitRoute("sdk-connection", f"{ACTS}/connection/{CONNECTION}", "DELETE, OPTIONS", {"DELETE": 204}, "server"),
+    KitRoute("sdk-connections", f"{ACTS}/connection", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}, "server"),
     KitRoute("sdk-stream-mute", f"{ACTS}/stream/{STREAM}/mute", "POST, OPTIONS", {"POST": 200}, "server"),
     KitRoute("sdk-mute", f"{ACTS}/mute", "POST, OPTIONS", {"POST": 200}, "server"),
     KitRoute("sdk-streams", f"{ACTS}/stream", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}, "server"),
@@ -1038,6 +1044,8 @@ def _acts() -> Iterator[Case]:
         yield Case(f"act-in-{name}-session", "POST", f"/video/sessions/{of}/mute", *answer, theirs)
     listed = json.dumps({"items": STREAMS}, ensure_ascii=False, separators=(",", ":"))
     yield Case("act-streams-listed", "GET", f"{session}/streams", 200, None, good, says=listed)
+    listed = json.dumps({"items": CONNECTIONS}, separators=(",", ":"))
+    yield Case("act-connections-listed", "GET", f"{session}/connections", 200, None, good, says=listed)
     for route in MODERATED:
         less = (route.granted, None) if route.requires == {"signal"} else (403, "insufficient_role")
         for word, answer in {
@@ -1088,6 +1096,8 @@ def _services() -> Iterator[Case]:
         ("POST", f"{session}/mute", good, {"active": False}, ["mute_all", OPEN, False, []]),
         ("POST", f"{session}/mute", good, {"excluded_stream_ids": ["a", "b"]}, ["mute_all", OPEN, True, ["a", "b"]]),
         ("GET", f"{session}/streams", good, None, ["list_streams", OPEN]),
+        ("GET", f"{session}/connections", good, None, ["list_connections", OPEN]),
+        ("GET", f"{ACTS}/connection", server, None, ["list_connections", OPEN]),
         ("POST", f"{ACTS}/signal", server, {"type": "chat", "data": "雪"}, ["signal", OPEN, "chat", "雪", None]),
         ("POST", f"{ACTS}/connection/c-1/signal", server, {"data": "x"}, ["signal", OPEN, "", "x", "c-1"]),
         ("DELETE", f"{ACTS}/connection/c-1", server, None, ["force_disconnect", OPEN, "c-1"]),
@@ -1465,6 +1475,11 @@ def _sdk_acts() -> Iterator[Case]:
         ("streams", "stream", json.dumps({"count": 2, "items": STREAMS}, **said)),
         ("streams-again", "stream/", json.dumps({"count": 2, "items": STREAMS}, **said)),
         ("stream", f"stream/{STREAM}", json.dumps(STREAMS[0], **said)),
+        (
+            "connections",
+            "connection",
+            json.dumps({"count": 1, "projectId": API_KEY, "sessionId": OPEN, "items": CONNECTIONS}, **said),
+        ),
         ("stream-2", "stream/stream-2", json.dumps(STREAMS[1], **said)),
     ):
         yield Case(

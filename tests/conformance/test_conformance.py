@@ -305,7 +305,6 @@ NO_ROUTES = (
     "/Session/create",
     "/video/session/create/",
     "/video/session/create/x",
-    f"/video/sessions/{apps.OPEN}/connections",
     f"/video/sessions/{apps.OPEN}/connections/",
     f"/video/sessions/{apps.OPEN}/connections/a/b",
     f"/video/sessions/{apps.OPEN}/streams/",

@@ -294,6 +294,7 @@ def call(request):
 CALLS = {
     "create_session": (),
     "list_streams": (SESSION,),
+    "list_connections": (SESSION,),
     "signal": (SESSION, "chat", "hello"),
     "force_disconnect": (SESSION, "c-1"),
     "mute_stream": (SESSION, "s-1"),
@@ -303,6 +304,7 @@ ACTS = ("signal", "force_disconnect", "mute_stream", "mute_all")
 GOOD = {
     "create_session": answer(200, CREATED),
     "list_streams": answer(200, '{"count":0,"items":[]}'),
+    "list_connections": answer(200, '{"count":0,"items":[]}'),
     "signal": answer(204, content_type=None),
     "force_disconnect": answer(204, content_type=None),
     "mute_stream": answer(200, "{}"),
@@ -363,6 +365,7 @@ def test_the_properties_of_a_session_are_sent_as_a_form(make_server, connect, ar
         ),
         ("mute_all", (SESSION, False), "POST", "/mute", {"active": False}),
         ("list_streams", (SESSION,), "GET", "/stream", None),
+        ("list_connections", (SESSION,), "GET", "/connection", None),
     ],
 )
 def test_each_act_has_its_method_path_and_body(make_server, connect, call, name, arguments, method, path, body):
@@ -388,6 +391,23 @@ def test_the_streams_are_as_the_service_describes_them(make_server, connect, cal
 
 def test_a_session_in_which_nobody_has_published_has_no_streams(make_server, connect, call):
     assert call(connect(make_server(answer(404, content_type=None))), "list_streams", SESSION) == []
+
+
+def test_the_connections_are_as_the_service_describes_them(make_server, connect, call):
+    connections = [{"connectionId": "c-1", "connectionState": "Connected", "createdAt": 1_795_186_800_000}]
+    said = {"count": 1, "projectId": KEY, "sessionId": SESSION, "items": connections}
+    assert call(connect(make_server(answer(200, json.dumps(said)))), "list_connections", SESSION) == connections
+
+
+def test_a_service_that_lists_no_connections_is_no_empty_room(make_server, connect, call):
+    with pytest.raises(NotFoundAtService):
+        call(connect(make_server(answer(404, content_type=None))), "list_connections", SESSION)
+
+
+@pytest.mark.parametrize("body", ["[]", "{}", '{"items":[{"id":"c-1"}]}', '{"items":[{"connectionId":7}]}'])
+def test_what_holds_no_connections_is_no_answer(make_server, connect, body):
+    with pytest.raises(ServiceAnswerInvalid, match="JSON"):
+        connect(make_server(answer(200, body))).list_connections(SESSION)
 
 
 @pytest.mark.parametrize("name", ACTS)
@@ -701,6 +721,7 @@ def test_clocks_that_differ_do_no_harm_where_the_service_accepts(make_server, co
         (close, "list_streams"),
         (half, "create_session"),
         (half, "list_streams"),
+        (half, "list_connections"),
     ],
     ids=title,
 )
@@ -980,6 +1001,7 @@ def test_without_httpx_the_error_says_what_to_install(monkeypatch):
         ("mute_all", (SESSION, True, None), InvalidRequest),
         ("mute_all", (SESSION, False, ["s-1"]), InvalidRequest),
         ("list_streams", ("a b",), InvalidSessionId),
+        ("list_connections", ("a b",), InvalidSessionId),
     ],
 )
 def test_a_call_that_cannot_be_meant_is_not_sent(make_server, connect, call, name, arguments, error):

@@ -26,9 +26,10 @@ from rolecall.http.endpoints import ROUTES
 from rolecall.http.messages import Request
 from rolecall.http.routing import find_route
 from rolecall.http.service import respond
-from rolecall.moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal
+from rolecall.moderation import ForceDisconnect, ListConnections, ListStreams, MuteAll, MuteStream, Signal
 from rolecall.policy import Limit
 
+CONNECTIONS = [{"connectionId": "c-1", "createdAt": 1_795_186_800_000}, {"connectionId": "c-2"}]
 STREAMS = [{"id": "s-1", "name": "Ada"}, {"id": "s-2", "name": ""}]
 
 
@@ -60,6 +61,10 @@ class Media:
         self.note("list_streams", session_id)
         return STREAMS
 
+    def list_connections(self, session_id):
+        self.note("list_connections", session_id)
+        return CONNECTIONS
+
 
 def awaiting(media):
     """The same service with methods that are awaited."""
@@ -84,6 +89,10 @@ def awaiting(media):
         async def list_streams(self, *asked):
             await asyncio.sleep(0)
             return media.list_streams(*asked)
+
+        async def list_connections(self, *asked):
+            await asyncio.sleep(0)
+            return media.list_connections(*asked)
 
     return Awaiting()
 
@@ -168,6 +177,26 @@ def test_the_streams_come_back_as_the_service_lists_them(make_kit, media, awaite
     assert kit.list_streams(room) == asyncio.run(kit.aio.list_streams(room)) == STREAMS
 
 
+@pytest.mark.parametrize("awaited", [False, True])
+def test_the_connections_come_back_as_the_service_lists_them(make_kit, media, awaited):
+    kit = make_kit(plugins=[Studio(awaiting(media) if awaited else media)], entry_points=False)
+    room = kit.create_session().session_id
+    assert kit.list_connections(room) == asyncio.run(kit.aio.list_connections(room)) == CONNECTIONS
+    assert media.done == [("list_connections", room)] * 2
+
+
+def test_a_service_that_lists_no_connections_still_does_the_rest(make_kit):
+    class Older:
+        def list_streams(self, session_id):
+            return STREAMS
+
+    kit = make_kit(plugins=[Studio(Older())], entry_points=False)
+    room = kit.create_session().session_id
+    assert kit.list_streams(room) == STREAMS
+    with pytest.raises(NoMediaService, match="list_connections: the media service of the plugin 'studio' does not"):
+        kit.list_connections(room)
+
+
 def test_a_method_that_blocks_runs_beside_the_event_loop(make_kit):
     threads = []
 
@@ -215,6 +244,7 @@ WRONG = {
     "too many streams": (lambda room: MuteAll(room, True, ["s"] * 1001), "has 1001 stream ids; at most 1000"),
     "streams when it stops": (lambda room: MuteAll(room, False, ["s"]), "goes with active=True"),
     "no session": (lambda _: ListStreams(None), "session_id is None"),
+    "no session with connections": (lambda _: ListConnections(None), "session_id is None"),
     "a session with a slash": (lambda _: ListStreams("1_a/../b"), "session_id is '1_a/../b'"),
 }
 
@@ -388,6 +418,14 @@ def test_streams_that_are_none_are_a_fault(make_kit, listed):
         kit.list_streams(kit.create_session().session_id)
 
 
+@pytest.mark.parametrize("listed", [None, ["c-1"], [{"id": "c-1"}], [{"connectionId": 7}]], ids=repr)
+def test_connections_that_are_none_are_a_fault(make_kit, listed):
+    service = type("Service", (), {"list_connections": lambda *_: listed})()
+    kit = make_kit(plugins=[Studio(service)], entry_points=False)
+    with pytest.raises(PolicyFault, match=r"list_connections returned .* each with a text 'connectionId'"):
+        kit.list_connections(kit.create_session().session_id)
+
+
 # -- who may ---------------------------------------------------------------------------------------
 
 
@@ -445,6 +483,7 @@ def test_a_limit_that_leaves_too_little_denies(make_kit, media, limit):
 GUARDED = {
     ("POST", "/signal"): (Capability.SIGNAL, b'{"type":"chat","data":"hi"}', ("signal", "chat", "hi", None)),
     ("DELETE", "/connections/c-1"): (Capability.FORCE_DISCONNECT, b"", ("force_disconnect", "c-1")),
+    ("GET", "/connections"): (Capability.FORCE_DISCONNECT, b"", ("list_connections",)),
     ("GET", "/streams"): (Capability.FORCE_UNPUBLISH, b"", ("list_streams",)),
     ("POST", "/streams/s-1/mute"): (Capability.FORCE_UNPUBLISH, b"", ("mute_stream", "s-1")),
     ("POST", "/mute"): (Capability.FORCE_UNPUBLISH, b'{"excluded_stream_ids":["s-1"]}', ("mute_all", True, ("s-1",))),
@@ -632,8 +671,9 @@ def test_a_limit_of_time_that_is_over_stops_servers_and_clients(make_kit, media,
     assert media.done == []
 
 
-def test_to_list_streams_is_no_event(kit, studio, room):
+def test_to_list_is_no_event(kit, studio, room):
     kit.list_streams(room)
+    kit.list_connections(room)
     assert [event.name for event in studio.events] == ["session_created"]
 
 

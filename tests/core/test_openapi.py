@@ -94,6 +94,9 @@ class Studio:
     def list_streams(self, session_id):
         return [{"id": "stream-1", "name": ""}, {"id": "stream-2"}]
 
+    def list_connections(self, session_id):
+        return [{"connectionId": "connection-1", "connectionState": "Connected"}]
+
 
 class Empty(Studio):
     """Carries the media of no session."""
@@ -101,7 +104,7 @@ class Empty(Studio):
     def signal(self, *asked):
         raise NotFoundAtService("nobody is there")
 
-    force_disconnect = mute_stream = mute_all = list_streams = signal
+    force_disconnect = mute_stream = mute_all = list_streams = list_connections = signal
 
 
 class Busy:
@@ -211,7 +214,7 @@ def test_every_operation_is_in_it_and_nothing_else(document):
 
 
 OF_SESSIONS = {"create_session", "read_session", "end_session", "create_token", "describe"}
-OF_ACTS = {"signal_session", "disconnect_connection", "list_streams", "mute_stream", "mute_all"}
+OF_ACTS = {"signal_session", "disconnect_connection", "list_connections", "list_streams", "mute_stream", "mute_all"}
 OF_SDKS = {
     "create_sdk_session",
     "signal_all",
@@ -219,6 +222,7 @@ OF_SDKS = {
     "disconnect",
     "mute_one",
     "mute_session",
+    "list_sdk_connections",
     "list_sdk_streams",
     "list_sdk_streams_again",
     "find_stream",
@@ -393,6 +397,7 @@ def test_what_an_act_needs_is_said(document):
     assert {name: operations[name]["security"] for name in OF_ACTS} == {
         "signal_session": [{"bearer": ["capability:signal"]}],
         "disconnect_connection": [{"bearer": ["capability:force_disconnect"]}],
+        "list_connections": [{"bearer": ["capability:force_disconnect"]}],
         "list_streams": [{"bearer": ["capability:force_unpublish"]}],
         "mute_stream": [{"bearer": ["capability:force_unpublish"]}],
         "mute_all": [{"bearer": ["capability:force_unpublish"]}],
@@ -418,6 +423,8 @@ def test_a_cookie_can_be_asked_for_where_it_is_switched_on(described):
 
 
 WITHOUT_BODY = {"read_session", "end_session", "describe", "disconnect_connection", "list_streams"} | {
+    "list_connections",
+    "list_sdk_connections",
     "disconnect",
     "list_sdk_streams",
     "list_sdk_streams_again",
@@ -704,6 +711,7 @@ _GUARDED = [
         ("end_session", 204),
         ("signal_session", 204),
         ("disconnect_connection", 204),
+        ("list_connections", 200),
         ("list_streams", 200),
         ("mute_stream", 204),
         ("mute_all", 204),
@@ -744,8 +752,10 @@ _WITH_BODY = [
 _ACTS = [
     row
     for operation, granted in (
-        *((operation, 204) for operation in sorted(OF_ACTS - {"list_streams"})),
+        *((operation, 204) for operation in sorted(OF_ACTS - {"list_connections", "list_streams"})),
+        ("list_connections", 200),
         ("list_streams", 200),
+        ("list_sdk_connections", 200),
         ("signal_all", 204),
         ("signal_connection", 204),
         ("disconnect", 204),

@@ -16,6 +16,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from rolecall.connector import RemoteService
+
 APP = Path(__file__).parents[2] / "examples" / "chat_rooms"
 KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
 
@@ -90,7 +92,7 @@ def test_who_says_too_much_is_told_so_and_goes_on(join):
     ada, _ = join()
     ada.send("a" * 8193)
     refused = said(ada)
-    assert (refused["code"], "8193 bytes" in refused["data"]) == ("invalid_request", True)
+    assert (refused["code"], "8193 bytes" in refused["data"]) == ("signal_too_large", True)
     ada.send("hello")
     assert said(ada) == {"type": "chat", "data": "hello"}
 
@@ -103,6 +105,13 @@ def test_the_sdk_signals_to_all_and_to_one(backend, room, join):
     backend.send_signal(room, {"type": "news", "data": "for Ben"}, ben_id)
     assert said(ada)["data"] == "for all"
     assert [said(ben)["data"], said(ben)["data"]] == ["for all", "for Ben"]
+
+
+def test_a_backend_sees_who_is_there(server, room, join):
+    there = [join(name=name)[1] for name in ("Ada", "Ben")]
+    with RemoteService(KEY, SECRET, f"http://{server}") as service:
+        listed = service.list_connections(room)
+    assert sorted(one["connectionId"] for one in listed) == sorted(there)
 
 
 def test_the_sdk_ends_a_connection(backend, room, join):

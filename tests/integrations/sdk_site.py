@@ -36,6 +36,10 @@ STREAMS = [
     {"id": "8b732909-0a06-46a2-8ea8-074e64d43422", "videoType": "camera", "name": "Zoë", "layoutClassList": ["full"]},
     {"id": "b1963d15-537f-459a-be89-e00fc310b82b", "videoType": "screen", "name": "", "layoutClassList": []},
 ]
+#: The connections to every session, as SDKs read them.
+CONNECTIONS = [
+    {"connectionId": "c053fcc8-c681-41d5-8ec2-7a9e1434a21f", "connectionState": "Connected", "createdAt": 1492510650000}
+]
 #: The connection that nobody has.
 GONE = "00000000-0a06-46a2-8ea8-074e64d43422"
 
@@ -75,6 +79,10 @@ class Media:
     def list_streams(self, session_id):
         heard.append(["list_streams", session_id])
         return STREAMS
+
+    def list_connections(self, session_id):
+        heard.append(["list_connections", session_id])
+        return CONNECTIONS
 
 
 def make_kit(**options) -> Rolecall:

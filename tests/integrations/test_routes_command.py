@@ -503,6 +503,7 @@ def test_the_kit_s_own_routes_are_listed_once_with_what_each_requires(kit):
         f"POST {at}/tokens": "the kit's own (policy)",
         f"POST {at}/signal": "the kit's own (capability:signal)",
         f"DELETE {at}/connections/{{connection_id}}": "the kit's own (capability:force_disconnect)",
+        f"GET {at}/connections": "the kit's own (capability:force_disconnect)",
         f"GET {at}/streams": "the kit's own (capability:force_unpublish)",
         f"POST {at}/streams/{{stream_id}}/mute": "the kit's own (capability:force_unpublish)",
         f"POST {at}/mute": "the kit's own (capability:force_unpublish)",

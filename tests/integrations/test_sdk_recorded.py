@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from .sdk_site import API_KEY, API_SECRET, FROZEN, FROZEN_HOST, GONE, STREAMS, make_kit
+from .sdk_site import API_KEY, API_SECRET, CONNECTIONS, FROZEN, FROZEN_HOST, GONE, STREAMS, make_kit
 
 ADAPTERS = ["flask", "starlette", "wsgi"]
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
@@ -265,6 +265,12 @@ NOTHING, PROJECT = (204, b""), (200, b'{"id":"123456"}')
 LISTED = (200, json.dumps({"count": 2, "items": STREAMS}, ensure_ascii=False, separators=(",", ":")).encode())
 FOUND = (200, json.dumps(STREAMS[1], ensure_ascii=False, separators=(",", ":")).encode())
 GET_STREAMS = ["list_streams", SESSION]
+CONNECTED = (
+    200,
+    json.dumps(
+        {"count": 1, "projectId": API_KEY, "sessionId": SESSION, "items": CONNECTIONS}, separators=(",", ":")
+    ).encode(),
+)
 MUTE_ALL = ["mute_all", SESSION, True, []]
 MUTE_MOST = ["mute_all", SESSION, True, [STREAM]]
 STOP_MUTING = ["mute_all", SESSION, False, []]
@@ -295,6 +301,8 @@ MODERATION = {
     "Ruby, stop muting": (RUBY, "POST", "/mute", JSON, '{"active":"false"}', PROJECT, STOP_MUTING),
     "Ruby, list streams": (RUBY, "GET", "/stream", JSON, "", LISTED, GET_STREAMS),
     "Ruby, find a stream": (RUBY, "GET", f"/stream/{STREAM}", JSON, "", FOUND, GET_STREAMS),
+    # None of these three has a call for it; Vonage's for Java and Ruby ask in this way.
+    "Ruby, list connections": (RUBY, "GET", "/connection", JSON, "", CONNECTED, ["list_connections", SESSION]),
     "PHP, signal to all": (
         *(PHP, "POST", "/signal", JSON, '{"type":"chat","data":"Hello"}'),
         *(NOTHING, ["signal", SESSION, "chat", "Hello", None]),

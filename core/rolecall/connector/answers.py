@@ -7,7 +7,7 @@ import re
 from typing import Any, Final
 from xml.parsers import expat
 
-from ..moderation import problem_with_streams
+from ..moderation import problem_with_connections, problem_with_streams
 
 #: The longest body that is read, in bytes.
 MAX_ANSWER: Final = 65_536
@@ -47,12 +47,23 @@ def streams(content_type: str, body: bytes) -> list[dict[str, Any]]:
 
     :raises Unreadable: for anything else.
     """
-    found = read_json(content_type, body)
-    items: Any = found.get("items") if isinstance(found, dict) else None
+    items = _items(content_type, body)
     if problem_with_streams(items):
         raise Unreadable("the JSON has no list of streams, 'items', each with an 'id'")
     streams: list[dict[str, Any]] = items
     return streams
+
+
+def connections(content_type: str, body: bytes) -> list[dict[str, Any]]:
+    """The connections to a session, as the service describes them.
+
+    :raises Unreadable: for anything else.
+    """
+    items = _items(content_type, body)
+    if problem_with_connections(items):
+        raise Unreadable("the JSON has no list of connections, 'items', each with a 'connectionId'")
+    connections: list[dict[str, Any]] = items
+    return connections
 
 
 def nothing(content_type: str, body: bytes) -> None:
@@ -89,6 +100,11 @@ def read_json(content_type: str, body: bytes, expected: str = "JSON") -> Any:
         raise
     except (ValueError, RecursionError):
         raise Unreadable("the body is not JSON, although its Content-Type says so") from None
+
+
+def _items(content_type: str, body: bytes) -> Any:
+    found = read_json(content_type, body)
+    return found.get("items") if isinstance(found, dict) else None
 
 
 def _quoted(content_type: str) -> str:

@@ -9,15 +9,15 @@ from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 from ..errors import InvalidRequest
-from ..moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal, check_id
+from ..moderation import ForceDisconnect, ListConnections, ListStreams, MuteAll, MuteStream, Signal, check_id
 from ..sessions import P2P_PREFERENCES, ArchiveMode, check_archives, check_properties
 from . import answers
 from .answers import Unreadable
 
 Result = TypeVar("Result", covariant=True)
 
-#: The longest list of streams that is read, in bytes: thousands of them.
-MAX_STREAMS: Final = 4_194_304
+#: The longest list of streams, or of connections, that is read, in bytes: thousands of them.
+MAX_LIST: Final = 4_194_304
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,13 @@ def mute_all(api_key: str, act: MuteAll) -> Call[None]:
 def list_streams(api_key: str, act: ListStreams) -> Call[list[dict[str, Any]]]:
     """``GET …/stream``. The service answers 404 for a session in which nobody has published yet."""
     path = f"{_session(api_key, act.checked().session_id)}/stream"
-    return Call("GET", path, answers.streams, repeatable=True, if_not_found=list, longest=MAX_STREAMS)
+    return Call("GET", path, answers.streams, repeatable=True, if_not_found=list, longest=MAX_LIST)
+
+
+def list_connections(api_key: str, act: ListConnections) -> Call[list[dict[str, Any]]]:
+    """``GET …/connection``. 404 stays an error: a service that has no such route is no room that nobody is in."""
+    path = f"{_session(api_key, act.checked().session_id)}/connection"
+    return Call("GET", path, answers.connections, repeatable=True, longest=MAX_LIST)
 
 
 def _act(method: str, path: str, body: dict[str, Any] | None = None) -> Call[None]:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from ..driver import BackgroundLoop
 from ..errors import ConfigurationError, InvalidKey, shown
 from ..issuers import credentials_of
-from ..moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal
+from ..moderation import ForceDisconnect, ListConnections, ListStreams, MuteAll, MuteStream, Signal
 from ..sessions import ArchiveMode, MediaMode
 from . import calls
 from .transport import Transport
@@ -163,6 +163,15 @@ class RemoteService:
         """
         return self._run(self.aio.list_streams(session_id))
 
+    def list_connections(self, session_id: str) -> list[dict[str, Any]]:
+        """The connections to a session, each as the service describes it.
+
+        :raises InvalidRequest: for an argument that is wrong.
+        :raises NotFoundAtService: if the service knows no such session, or does not list connections.
+        :raises ServiceFault: a subclass that says why the service did not do it.
+        """
+        return self._run(self.aio.list_connections(session_id))
+
     def close(self) -> None:
         """Stop what runs in the background. The next call starts it again."""
         self._background.close()
@@ -227,6 +236,10 @@ class AsyncRemoteService:
     async def list_streams(self, session_id: str) -> list[dict[str, Any]]:
         """See :meth:`RemoteService.list_streams`."""
         return await self._transport.send(calls.list_streams(self.api_key, ListStreams(session_id)))
+
+    async def list_connections(self, session_id: str) -> list[dict[str, Any]]:
+        """See :meth:`RemoteService.list_connections`."""
+        return await self._transport.send(calls.list_connections(self.api_key, ListConnections(session_id)))
 
     def __repr__(self) -> str:
         return f"<RemoteService {self.api_url!r} api_key={self.api_key!r}>.aio"

@@ -10,6 +10,7 @@ from ..moderation import (
     MAX_SIGNAL_DATA,
     MAX_SIGNAL_TYPE,
     ForceDisconnect,
+    ListConnections,
     ListStreams,
     MuteAll,
     MuteStream,
@@ -67,14 +68,13 @@ _MUTE_RULES: Final = (
         "then": {"properties": {"excluded_stream_ids": {"maxItems": 0}}},
     },
 )
-_STREAMS: Final = Answer(
-    "Streams",
-    {
-        "type": "object",
-        "properties": {"items": {"type": "array", "items": {"type": "object"}}},
-        "required": ["items"],
-    },
-)
+_LIST: Final = {
+    "type": "object",
+    "properties": {"items": {"type": "array", "items": {"type": "object"}}},
+    "required": ["items"],
+}
+_STREAMS: Final = Answer("Streams", _LIST)
+_CONNECTIONS: Final = Answer("Connections", _LIST)
 #: The statuses of acts that are not carried out.
 ACT: Final = (404, 501)
 
@@ -114,6 +114,11 @@ async def _list_streams(engine: Engine, request: Request) -> Response:
     return json_answer(200, {"items": await engine.moderate(ListStreams(session_id), grant, Call(request))})
 
 
+async def _list_connections(engine: Engine, request: Request) -> Response:
+    session_id, grant = await _enter(engine, request, _DISCONNECT)
+    return json_answer(200, {"items": await engine.moderate(ListConnections(session_id), grant, Call(request))})
+
+
 async def _enter(engine: Engine, request: Request, requirement: Requirement) -> tuple[str, Grant]:
     session_id = request.path_params["session_id"]
     return session_id, await enter(engine, request, requirement, session_id)
@@ -139,6 +144,15 @@ MODERATION_ROUTES: Final = (
         "/sessions/{session_id}/connections/{connection_id}",
         "connection",
         {"DELETE": Operation(_disconnect_connection, "End a connection", _DISCONNECT.scope, status=204, refusals=ACT)},
+    ),
+    Route(
+        "/sessions/{session_id}/connections",
+        "connections",
+        {
+            "GET": Operation(
+                _list_connections, "List the connections", _DISCONNECT.scope, answer=_CONNECTIONS, refusals=ACT
+            )
+        },
     ),
     Route(
         "/sessions/{session_id}/streams",

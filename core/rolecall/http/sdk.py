@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ..engine import Call, Engine
 from ..errors import InvalidRequest, InvalidServerCredential, InvalidSessionOption, shown
-from ..moderation import ForceDisconnect, ListStreams, MuteAll, MuteStream, Signal, find_stream
+from ..moderation import ForceDisconnect, ListConnections, ListStreams, MuteAll, MuteStream, Signal, find_stream
 from ..sessions import (
     ARCHIVE_RESOLUTIONS,
     MAX_ARCHIVE_NAME,
@@ -107,6 +107,21 @@ _STREAMS_ANSWER: Final = Answer(
     },
 )
 
+_CONNECTION: Final[dict[str, Any]] = {"type": "object", "properties": {"connectionId": {"type": "string"}}}
+_CONNECTIONS_ANSWER: Final = Answer(
+    "SDKConnections",
+    {
+        "type": "object",
+        "properties": {
+            "count": {"type": "integer"},
+            "projectId": {"type": "string"},
+            "sessionId": {"type": "string"},
+            "items": {"type": "array", "items": _CONNECTION},
+        },
+        "required": ["count", "projectId", "sessionId", "items"],
+    },
+)
+
 
 async def _create_sdk_session(engine: Engine, request: Request) -> Response:
     server = await enter_as_server(engine, request)
@@ -181,6 +196,20 @@ async def _mute_session(engine: Engine, request: Request) -> Response:
     return json_answer(200, {"id": request.path_params["api_key"]})
 
 
+async def _list_sdk_connections(engine: Engine, request: Request) -> Response:
+    session_id = await _enter(engine, request)
+    connections = await engine.moderate(ListConnections(session_id))
+    return json_answer(
+        200,
+        {
+            "count": len(connections),
+            "projectId": request.path_params["api_key"],
+            "sessionId": session_id,
+            "items": connections,
+        },
+    )
+
+
 async def _list_sdk_streams(engine: Engine, request: Request) -> Response:
     streams = await engine.moderate(ListStreams(await _enter(engine, request)))
     return json_answer(200, {"count": len(streams), "items": streams})
@@ -247,6 +276,19 @@ SDK_ROUTES: Final = (
         f"{_PROJECT}/connection/{{connection_id}}",
         "sdk_connection",
         {"DELETE": Operation(_disconnect, "End a connection", BY_SERVER, status=204, refusals=(400, *ACT))},
+    ),
+    Route(
+        f"{_PROJECT}/connection",
+        "sdk_connections",
+        {
+            "GET": Operation(
+                _list_sdk_connections,
+                "List the connections",
+                BY_SERVER,
+                answer=_CONNECTIONS_ANSWER,
+                refusals=(400, *ACT),
+            )
+        },
     ),
     Route(
         f"{_PROJECT}/stream/{{stream_id}}/mute",
