@@ -342,6 +342,24 @@ class NoMediaService(RolecallError):
         return "nothing at this service can act in a session: it has no media service that does this"
 
 
+class NotServed(RolecallError):
+    """A call of an SDK for something that the kit does not have: archives, broadcasts, SIP calls and so on."""
+
+    code = "not_served"
+    status = 501
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what}: not served here. This service creates sessions and moderates them; for {what} call the service "
+            "that carries their media"
+        )
+
+    @property
+    def public_message(self) -> str:
+        """For the client to read: it is no fault, but something that this service does not do."""
+        return str(self)
+
+
 class PolicyFault(Unavailable):
     """A policy raised, or answered with something that is not a vote."""
 

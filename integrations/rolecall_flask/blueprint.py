@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -47,7 +48,7 @@ def problem_response(error: RolecallError) -> flask.Response:
 
 
 def _add_route(blueprint: flask.Blueprint, route: Route, view: Callable[..., flask.Response]) -> None:
-    path = route.path.replace("{", "<").replace("}", ">")
+    path = re.sub(r"\{(\w+):path\}", r"<path:\1>", route.path).replace("{", "<").replace("}", ">")
     others = f"{route.name}_other_methods"
 
     def take_every_method(state: BlueprintSetupState) -> None:
@@ -57,6 +58,9 @@ def _add_route(blueprint: flask.Blueprint, route: Route, view: Callable[..., fla
             rule.methods = None
 
     options: dict[str, Any] = {"provide_automatic_options": False}
+    if route.is_open_ended:
+        # All that follows, a slash at its end too; and no redirect where two slashes stand for a part that is empty.
+        options |= {"strict_slashes": False, "merge_slashes": False}
     blueprint.add_url_rule(path, route.name, view, methods=list(route.operations), **options)
     blueprint.add_url_rule(path, others, view, methods=["OPTIONS"], **options)
     blueprint.record(take_every_method)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Router
+from starlette.routing import BaseRoute, Match, Router
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -55,9 +55,22 @@ def _routes(kit: Rolecall, prefix: str, routes: Iterable[Route] | None) -> list[
     if not isinstance(kit, Rolecall):
         raise ConfigurationError(f"the routes are those of a Rolecall(…), not of {shown(kit)}")
     return [
-        StarletteRoute(route.path, KitEndpoint(kit, route), name=f"{prefix}{route.name}", include_in_schema=False)
+        (OpenEndedRoute if route.is_open_ended else StarletteRoute)(
+            route.path, KitEndpoint(kit, route), name=f"{prefix}{route.name}", include_in_schema=False
+        )
         for route in (ROUTES if routes is None else routes)
     ]
+
+
+class OpenEndedRoute(StarletteRoute):
+    """A route whose last part, ``rest``, is all that follows: something, and no second slash."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """What Starlette asks each route; its own pattern also takes nothing at all for the last part."""
+        match, found = super().matches(scope)
+        if match is not Match.NONE and found["path_params"]["rest"][:1] in ("", "/"):
+            return Match.NONE, {}
+        return match, found
 
 
 class KitEndpoint:

@@ -433,6 +433,11 @@ class KitRoute(NamedTuple):
     #: Who may: everyone, who has a "token", or a "server".
     needs: str = "nothing"
 
+    def answer(self, method: str) -> tuple[int, str | None]:
+        """Status and code for whoever may; of what an SDK asks for and the kit has not, those of a refusal."""
+        status = self.granted.get(method, 405)
+        return status, {405: "method_not_allowed", 501: "not_served"}.get(status)
+
     @property
     def credential(self) -> Headers:
         """The headers of one who may."""
@@ -441,6 +446,7 @@ class KitRoute(NamedTuple):
 
 SERVER = server_jwt()
 NO_SERVER = (403, "invalid_server_credential")
+NOT_SERVED = (501, "not_served")
 REFUSALS = {"token": MISSING, "server": NO_SERVER}
 #: In front of the routes on which a project's servers act in a session.
 ACTS = f"/video/v2/project/{API_KEY}/session/{OPEN}"
@@ -478,9 +484,18 @@ KIT_ROUTES = (
     KitRoute("sdk-connections", f"{ACTS}/connection", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}, "server"),
     KitRoute("sdk-stream-mute", f"{ACTS}/stream/{STREAM}/mute", "POST, OPTIONS", {"POST": 200}, "server"),
     KitRoute("sdk-mute", f"{ACTS}/mute", "POST, OPTIONS", {"POST": 200}, "server"),
-    KitRoute("sdk-streams", f"{ACTS}/stream", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}, "server"),
+    KitRoute(
+        "sdk-streams", f"{ACTS}/stream", "GET, PUT, HEAD, OPTIONS", {"GET": 200, "PUT": 501, "HEAD": 200}, "server"
+    ),
     KitRoute("sdk-streams-again", f"{ACTS}/stream/", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}, "server"),
     KitRoute("sdk-stream", f"{ACTS}/stream/{STREAM}", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}, "server"),
+    KitRoute(
+        "sdk-other",
+        f"/video/v2/project/{API_KEY}/archive",
+        "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS",
+        dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"), 501),
+        "server",
+    ),
     KitRoute("openapi", "/video/openapi.json", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}),
 )
 #: The routes that SDKs call once more, where one that drops the path of its URL finds them.
@@ -495,12 +510,12 @@ def _methods() -> Iterator[Case]:
     for route in KIT_ROUTES + ROOT_ROUTES:
         for method in METHODS:
             for who, headers in (("somebody", route.credential), ("nobody", ())):
-                status, code = route.granted.get(method, 405), None
+                status, code = route.answer(method)
                 has: dict[str, str | None] = {"allow": None}
                 if method == "OPTIONS":
-                    status, has = 204, {"allow": route.allow, "www-authenticate": None}
+                    status, code, has = 204, None, {"allow": route.allow, "www-authenticate": None}
                 elif status == 405:
-                    code, has = "method_not_allowed", {"allow": route.allow}
+                    has = {"allow": route.allow}
                 elif route.needs in REFUSALS and who == "nobody":
                     status, code = REFUSALS[route.needs]
                 yield Case(f"{route.name}-{method}-{who}", method, route.path, status, code, headers, has=has)
@@ -847,8 +862,7 @@ def _origins() -> Iterator[Case]:
                     f"{kit}-{route.name}-origin-{name}",
                     method,
                     route.path,
-                    route.granted[method],
-                    None,
+                    *route.answer(method),
                     headers,
                     kit=kit,
                     has=has | exposed,
@@ -1492,6 +1506,28 @@ def _sdk_acts() -> Iterator[Case]:
             has={"content-type": "application/json", "cache-control": "no-store"},
             says=says,
         )
+    project, not_there = f"/video/v2/project/{API_KEY}", (404, "route_not_found")
+    for name, method, path, answer in (
+        ("archive", "DELETE", "archive/a-1", NOT_SERVED),
+        ("archive-layout", "PUT", "archive/a-1/layout", NOT_SERVED),
+        ("archive-and-more", "GET", "archive/a-1//x;y/%2E%2E/", NOT_SERVED),
+        ("broadcasts", "GET", "broadcast", NOT_SERVED),
+        ("broadcasts-as-one-sdk-asks", "POST", "broadcast/", NOT_SERVED),
+        ("callbacks", "POST", "callback", NOT_SERVED),
+        ("captions", "POST", "captions/c-1/stop", NOT_SERVED),
+        ("audio-connector", "POST", "connect", NOT_SERVED),
+        ("sip", "POST", "dial", NOT_SERVED),
+        ("composer", "DELETE", "render/r-1", NOT_SERVED),
+        ("dtmf", "POST", f"session/{OPEN}/play-dtmf", NOT_SERVED),
+        ("dtmf-to-one", "POST", f"session/{OPEN}/connection/{CONNECTION}/play-dtmf", NOT_SERVED),
+        ("unknown", "GET", "nothing", not_there),
+        ("capitals", "GET", "Archive", not_there),
+        ("session", "GET", f"session/{OPEN}", not_there),
+        ("in-a-session", "POST", f"session/{OPEN}/archive", not_there),
+    ):
+        yield Case(f"sdk-other-{name}", method, f"{project}/{path}", *answer, server)
+        yield Case(f"sdk-other-{name}-nobody", method, f"{project}/{path}", *NO_SERVER)
+    yield Case("sdk-other-in-another-project", "GET", f"/video/v2/project/{SECOND_KEY}/archive", *NO_SERVER, server)
     yield Case("sdk-stream-not-there", "GET", f"{ACTS}/stream/stream-3", *NOT_FOUND, server)
     yield Case("sdk-stream-of-no-id", "GET", f"{ACTS}/stream/%2E", *NOT_FOUND, server)
     made_up = OPEN.replace("N6aXA1", "N6aXA2")

@@ -30,6 +30,7 @@ GUARDED = {
     "DELETE /sessions/{session_id}",
     "POST /sessions/{session_id}/signal",
     "DELETE /sessions/{session_id}/connections/{connection_id}",
+    "GET /sessions/{session_id}/connections",
     "GET /sessions/{session_id}/streams",
     "POST /sessions/{session_id}/streams/{stream_id}/mute",
     "POST /sessions/{session_id}/mute",
@@ -39,6 +40,7 @@ BY_SERVER = {
     "POST /v2/project/{api_key}/session/{session_id}/signal",
     "POST /v2/project/{api_key}/session/{session_id}/connection/{connection_id}/signal",
     "DELETE /v2/project/{api_key}/session/{session_id}/connection/{connection_id}",
+    "GET /v2/project/{api_key}/session/{session_id}/connection",
     "POST /v2/project/{api_key}/session/{session_id}/stream/{stream_id}/mute",
     "POST /v2/project/{api_key}/session/{session_id}/mute",
     "GET /v2/project/{api_key}/session/{session_id}/stream",
@@ -168,7 +170,12 @@ def narrowed(document: dict[str, Any], client: Client) -> dict[str, Any]:
 
 
 def test_every_operation_is_asked_by_some_client():
-    every = {f"{method} {route.path}" for route in ROUTES for method in route.operations}
+    every = {
+        f"{method} {route.path}"
+        for route in ROUTES
+        for method, operation in route.operations.items()
+        if operation.status < 400
+    }
     assert set().union(*(client.asked for client in CLIENTS.values())) == every
     assert set().union(*(client.granted for client in CLIENTS.values())) == every
 

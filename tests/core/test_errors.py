@@ -18,6 +18,7 @@ TREE = {
     errors.InvalidKey: ("invalid_key", 500, None),
     errors.PluginError: ("invalid_plugin", 500, None),
     errors.InvalidRequest: ("invalid_request", 400, None),
+    errors.NotServed: ("not_served", 501, None),
     errors.SignalTooLarge: ("signal_too_large", 413, None),
     errors.InvalidSessionId: ("invalid_session_id", 400, None),
     errors.InvalidSessionOption: ("invalid_session_option", 400, None),
@@ -81,9 +82,16 @@ def test_what_is_not_found_is_a_lookup_error():
     assert issubclass(errors.SessionNotFound, LookupError)
 
 
-@pytest.mark.parametrize("error", [error for error in CLASSES if error.status >= 500], ids=lambda error: error.__name__)
+FAULTS = [error for error in CLASSES if error.status >= 500 and error is not errors.NotServed]
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=lambda error: error.__name__)
 def test_a_fault_of_the_server_is_not_told_to_clients(error):
     assert "disk is full" not in error("disk is full").public_message
+
+
+def test_what_is_not_served_is_named_to_clients():
+    assert "archives: not served here" in errors.NotServed("archives").public_message
 
 
 def test_the_clients_own_mistake_is_told_to_it():

@@ -96,7 +96,8 @@ def test_every_error_of_the_connector_is_in_its_table():
 )
 def test_every_route_that_moderates_is_in_a_table(name, routes):
     documented = set(re.findall(r"\| `((?:GET|POST|DELETE) /\S+)` \|", page(name)))
-    assert documented == {f"{method} {route.path}" for route in routes for method in route.operations}
+    every = {f"{method} {route.path}": one for route in routes for method, one in route.operations.items()}
+    assert documented == {place for place, operation in every.items() if operation.status < 400}
 
 
 def test_every_limit_of_a_vote_is_in_the_table():

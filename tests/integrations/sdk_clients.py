@@ -9,7 +9,16 @@ import opentok
 from vonage_http_client import Auth, HttpClient
 from vonage_http_client.http_client import HttpClientOptions
 from vonage_video import TokenOptions, Video
-from vonage_video.models import ArchiveMode, MediaMode, SessionOptions, SignalData
+from vonage_video.models import (
+    ArchiveMode,
+    CreateArchiveRequest,
+    CreateBroadcastRequest,
+    MediaMode,
+    SessionOptions,
+    SignalData,
+    StreamLayout,
+    StreamLayoutOptions,
+)
 
 from .sdk_site import API_KEY, APPLICATION
 
@@ -24,6 +33,8 @@ class OpenTokPython:
     refused = r"invalid credentials|AuthError|OpenTokException: There was an error|RequestError.*, 403\)"
     unable = r"RequestError: \('An unexpected error occurred\.?', 501\)|None"
     gone = "ForceDisconnectError: The client .* is not connected"
+    #: Its error for what is not served, and what of that it says.
+    unserved = r"RequestError: \('(An unexpected error occurred|OpenTok server error\.)\.?', 501\)"
     #: Its error for a signal that is too long; it has a message of its own for 413, which it never comes to.
     too_long = r"RequestError: \('An unexpected error occurred\.', 413\)"
     e2ee = archives = True
@@ -55,6 +66,15 @@ class OpenTokPython:
     def stop_muting(self, session_id):
         return self._client.disable_force_mute(session_id)
 
+    def archive(self, session_id):
+        return self._client.start_archive(session_id)
+
+    def broadcast(self, session_id):
+        return self._client.start_broadcast(session_id, {"outputs": {"hls": {}}})
+
+    def lay_out(self, session_id, stream_id):
+        return self._client.set_stream_class_lists(session_id, [{"id": stream_id, "layoutClassList": ["full"]}])
+
     def streams(self, session_id):
         return [stream.attrs() for stream in self._client.list_streams(session_id)]
 
@@ -68,6 +88,7 @@ class OpenTokNode:
     refused = "Invalid API key or secret"
     unable = "Unexpected response from OpenTok.*no_media_service"
     gone = "Session or Connection not found"
+    unserved = "Unexpected response from OpenTok.*{what}: not served here"
     too_long = "Unexpected response from OpenTok.*data of the signal has 8194 bytes; at most 8192 are carried"
     e2ee = archives = True
     _key, _expiry = API_KEY, "expireTime"
@@ -101,6 +122,15 @@ class OpenTokNode:
     def stop_muting(self, session_id):
         return self._call("disableForceMute", session_id)
 
+    def archive(self, session_id):
+        return self._call("startArchive", session_id, {})
+
+    def broadcast(self, session_id):
+        return self._call("startBroadcast", session_id, {"outputs": {"hls": {}}})
+
+    def lay_out(self, session_id, stream_id):
+        return self._call("setStreamClassLists", session_id, [{"id": stream_id, "layoutClassList": ["full"]}])
+
     def streams(self, session_id):
         return self._call("listStreams", session_id)
 
@@ -121,6 +151,7 @@ class VonagePython:
     refused = "ForbiddenError: 403 response"
     unable = "HttpRequestError: 501 response"
     gone = "NotFoundError: 404 response"
+    unserved = "(?s)HttpRequestError: 501 response.*{what}: not served here"
     too_long = "(?s)HttpRequestError: 413 response.*data of the signal has 8194 bytes; at most 8192 are carried"
     e2ee, archives = True, False
 
@@ -156,6 +187,16 @@ class VonagePython:
     def stop_muting(self, session_id):
         return self._video.disable_mute_all_streams(session_id)
 
+    def archive(self, session_id):
+        return self._video.start_archive(CreateArchiveRequest(session_id=session_id))
+
+    def broadcast(self, session_id):
+        return self._video.start_broadcast(CreateBroadcastRequest(session_id=session_id, outputs={"hls": {}}))
+
+    def lay_out(self, session_id, stream_id):
+        layout = StreamLayout(id=stream_id, layout_class_list=["full"])
+        return self._video.change_stream_layout(session_id, StreamLayoutOptions(items=[layout]))
+
     def streams(self, session_id):
         return [camel_case(stream.model_dump()) for stream in self._video.list_streams(session_id)]
 
@@ -169,6 +210,7 @@ class VonageNode:
     refused = "Request failed with status code 403"
     unable = "Request failed with status code 501"
     gone = "Request failed with status code 404"
+    unserved = "Request failed with status code 501"
     too_long = "Request failed with status code 413"
     e2ee = archives = False
 
@@ -204,6 +246,15 @@ class VonageNode:
 
     def stop_muting(self, session_id):
         return self._call("disableForceMute", session_id)
+
+    def archive(self, session_id):
+        return self._call("startArchive", session_id, {})
+
+    def broadcast(self, session_id):
+        return self._call("startBroadcast", session_id, {"outputs": {"hls": {}}})
+
+    def lay_out(self, session_id, stream_id):
+        return self._call("setStreamClassLists", session_id, [{"id": stream_id, "layoutClassList": ["full"]}])
 
     def streams(self, session_id):
         return self._call("getStreamInfo", session_id)["items"]

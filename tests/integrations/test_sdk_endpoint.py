@@ -339,6 +339,30 @@ def test_it_moderates_no_session_of_another_project(site, kit, point, sdk):
     assert site.heard() == []
 
 
+# -- what is not served ----------------------------------------------------------------------------
+
+UNSERVED = {
+    "archives": lambda sdk, session: sdk.archive(session),
+    "broadcasts": lambda sdk, session: sdk.broadcast(session),
+    "layouts of streams": lambda sdk, session: sdk.lay_out(session, STREAM),
+}
+
+
+@MOUNT
+@pytest.mark.parametrize("what", UNSERVED)
+@SDK
+def test_what_is_not_served_is_an_error_that_says_so(session, point, sdk, what, mount):
+    said = outcome(lambda: UNSERVED[what](point(sdk, mount), session))
+    assert re.search(sdk.unserved.replace("{what}", what), said)
+
+
+@pytest.mark.parametrize("what", UNSERVED)
+@SDK
+def test_with_a_bad_secret_it_does_not_learn_what_is_served(session, point, sdk, what):
+    said = outcome(lambda: UNSERVED[what](point(sdk, good=False), session))
+    assert re.search(sdk.refused, said)
+
+
 # -- each credential once --------------------------------------------------------------------------
 
 CREATED = b'[{"session_id":"1_x","project_id":"123456","partner_id":"123456"}]'

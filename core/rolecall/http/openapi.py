@@ -51,7 +51,8 @@ _CHALLENGES: Final = {400: False, 401: True, 403: False}
 
 def description(routes: Iterable[Route], prefix: str, state: State) -> dict[str, Any]:
     """The OpenAPI document for ``routes`` under ``prefix``."""
-    routes = tuple(routes)
+    # What is never granted is an answer to those who expect another service.
+    routes = [route for route in routes if _described(route)]
     answers = [operation.answer for route in routes for operation in route.operations.values() if operation.answer]
     return {
         "openapi": "3.1.0",
@@ -65,13 +66,18 @@ def description(routes: Iterable[Route], prefix: str, state: State) -> dict[str,
     }
 
 
+def _described(route: Route) -> dict[str, Operation]:
+    """The operations of a route that are granted to some, by method."""
+    return {method: operation for method, operation in route.operations.items() if operation.status < 400}
+
+
 def _path_item(route: Route, state: State) -> dict[str, Any]:
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": _PARAMETERS[name]}
         for name in re.findall(r"\{(\w+)\}", route.path)
     ]
     operations = {
-        method.lower(): _operation(method, operation, state) for method, operation in route.operations.items()
+        method.lower(): _operation(method, operation, state) for method, operation in _described(route).items()
     }
     return {"parameters": parameters, **operations} if parameters else operations
 

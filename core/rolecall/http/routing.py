@@ -22,6 +22,9 @@ BY_SERVER: Final = "server"
 PUBLIC: Final = "public"
 
 
+_REST: Final = ":path}"
+
+
 class Answer(NamedTuple):
     """What the JSON of an answer holds.
 
@@ -45,7 +48,7 @@ class Operation:
     :param body: the members that the body may have, each with its schema; None where no body is read.
     :param media_type: what the body is: a JSON object, or a form.
     :param rules: what must hold between these members, each rule a schema.
-    :param status: the status of an answer that grants what was asked for.
+    :param status: the status of an answer that grants what was asked for; 501 if none ever does.
     :param answer: that answer; None where it has no body.
     :param refusals: the statuses of answers that refuse, beside those that follow from ``requires`` and ``body``.
     :param limit: how much is taken of the body.
@@ -67,7 +70,8 @@ class Operation:
 class Route:
     """One path of the kit and what answers it.
 
-    :param path: with ``{name}`` for each variable part, which is one segment.
+    :param path: with ``{name}`` for each variable part, which is one segment; ``{name:path}`` at the end is all that
+        follows, of one segment or more.
     :param name: for the framework's reverse routing, for example ``url_for("rolecall.sessions")``.
     :param operations: by method.
     """
@@ -75,6 +79,11 @@ class Route:
     path: str
     name: str
     operations: Mapping[str, Operation]
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether its last part is all that follows. Such a route comes behind all others that it could match."""
+        return self.path.endswith(_REST)
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -87,15 +96,16 @@ class Route:
 
     def match(self, path: str) -> dict[str, str] | None:
         """The variable parts of ``path`` if it is one of this route's, for frameworks that have no router."""
-        pattern, segments = self.path.split("/"), path.split("/")
+        pattern = self.path.split("/")
+        segments = path.split("/", len(pattern) - 1 if self.is_open_ended else -1)
         if len(pattern) != len(segments):
             return None
         params = {}
         for wanted, segment in zip(pattern, segments, strict=True):
             if wanted.startswith("{"):
-                if not segment:
+                if not segment or segment.startswith("/"):
                     return None
-                params[wanted[1:-1]] = segment
+                params[wanted[1:-1].removesuffix(":path")] = segment
             elif wanted != segment:
                 return None
         return params

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..engine import Call, Engine
-from ..errors import InvalidRequest, InvalidServerCredential, InvalidSessionOption, shown
+from ..errors import InvalidRequest, InvalidServerCredential, InvalidSessionOption, NotServed, RouteNotFound, shown
 from ..moderation import ForceDisconnect, ListConnections, ListStreams, MuteAll, MuteStream, Signal, find_stream
 from ..sessions import (
     ARCHIVE_RESOLUTIONS,
@@ -27,6 +27,17 @@ from .servers import Server
 from .service import enter_as_server
 
 _PROJECT: Final = "/v2/project/{api_key}/session/{session_id}"
+
+# What the SDKs call beside sessions and moderation, by the first segment below the project.
+_NOT_SERVED: Final = {
+    "archive": "archives",
+    "broadcast": "broadcasts",
+    "callback": "callbacks",
+    "captions": "live captions",
+    "connect": "the audio connector",
+    "dial": "SIP calls",
+    "render": "the Experience Composer",
+}
 
 # What the SDKs send; one of them leaves no field out, and capitalises booleans.
 _MEDIA: Final = {preference: mode for mode, preference in P2P_PREFERENCES.items()}
@@ -225,6 +236,22 @@ async def _list_sdk_streams_again(engine: Engine, request: Request) -> Response:
     return await _list_sdk_streams(engine, request)
 
 
+async def _set_stream_layouts(engine: Engine, request: Request) -> Response:
+    await _enter(engine, request)
+    raise NotServed("layouts of streams")
+
+
+async def _refuse_other_calls(engine: Engine, request: Request) -> Response:
+    await _enter_project(engine, request)
+    what = _not_served(request.path_params["rest"])
+    if what is None:
+        raise RouteNotFound("there is no such route here, and no SDK's call is known by this path")
+    raise NotServed(what)
+
+
+#: For a server whose SDK takes this for the whole service: an answer that says what there is not.
+_OTHER_CALL: Final = Operation(_refuse_other_calls, "Refuse what is not served", BY_SERVER, status=501)
+
 #: The routes that the SDKs call, below the URL that they are given; one of them drops the path of that URL.
 SDK_ROUTES: Final = (
     Route(
@@ -317,7 +344,8 @@ SDK_ROUTES: Final = (
         {
             "GET": Operation(
                 _list_sdk_streams, "List the streams", BY_SERVER, answer=_STREAMS_ANSWER, refusals=(400, *ACT)
-            )
+            ),
+            "PUT": Operation(_set_stream_layouts, "Refuse to set layouts", BY_SERVER, status=501),
         },
     ),
     Route(
@@ -342,14 +370,25 @@ SDK_ROUTES: Final = (
             )
         },
     ),
+    Route(
+        "/v2/project/{api_key}/{rest:path}",
+        "sdk_other",
+        dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), _OTHER_CALL),
+    ),
 )
+
+
+async def _enter_project(engine: Engine, request: Request) -> Server:
+    """The server that acts in its own project, which the path names."""
+    server = await enter_as_server(engine, request)
+    if request.path_params["api_key"] != server.id:
+        raise await _told(engine, request, "the path names another project than the credential")
+    return server
 
 
 async def _enter(engine: Engine, request: Request) -> str:
     """The id of the session in which a server acts."""
-    server, params = await enter_as_server(engine, request), request.path_params
-    if params["api_key"] != server.id:
-        raise await _told(engine, request, "the path names another project than the credential")
+    server, params = await _enter_project(engine, request), request.path_params
     if engine.state.session_ids.check(params["session_id"]) != server.api_key:
         raise await _told(engine, request, "the session is of another project than the credential")
     return params["session_id"]
@@ -360,6 +399,16 @@ async def _told(engine: Engine, request: Request, problem: str) -> InvalidServer
     error = InvalidServerCredential(problem)
     await engine.tell_of_refusal(error, None, Call(request))
     return error
+
+
+def _not_served(rest: str) -> str | None:
+    """What an SDK asks for by a path below the project; None if no SDK does."""
+    segments = rest.rstrip("/").split("/")
+    first, last = segments[0], segments[-1]
+    if first == "session" and last == "play-dtmf":
+        return "DTMF tones"
+    what = _NOT_SERVED.get(first)
+    return f"layouts of {what}" if what and last == "layout" else what
 
 
 def _media_mode(asked: Mapping[str, str]) -> MediaMode:
