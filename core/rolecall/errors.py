@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 _Error = TypeVar("_Error", bound="RolecallError")
 
@@ -27,6 +27,10 @@ class RolecallError(Exception):
     #: The step of a decision at which it arose, for explanations; None: as the class says.
     step: str | None = None
 
+    def __reduce__(self) -> Any:
+        # As it is, attributes and all: what its class is called with may be no part of its arguments.
+        return _remade, (type(self), self.args), vars(self)
+
     def at(self: _Error, step: str) -> _Error:
         """This error, as one that arose at ``step``."""
         self.step = step
@@ -38,6 +42,10 @@ class RolecallError(Exception):
         if self.status >= 500:
             return "the server could not answer this request; its log says why"
         return str(self)
+
+
+def _remade(kind: type[_Error], arguments: tuple[object, ...]) -> _Error:
+    return kind.__new__(kind, *arguments)
 
 
 # -- the developer's mistakes, found at start-up ---------------------------------------------------

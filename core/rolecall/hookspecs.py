@@ -14,6 +14,7 @@ import pluggy
 
 from .formats import Format
 from .http.messages import Request
+from .pickling import reduced
 from .policy import Vote
 from .roles import Requirement, Role
 from .sessions import ArchiveMode, MediaMode, SessionRecord
@@ -49,6 +50,9 @@ class Actor(NamedTuple):
 
     id: str
     attributes: Mapping[str, Any] = _NO_ATTRIBUTES
+
+    def __reduce__(self) -> Any:
+        return reduced(self)
 
     def __repr__(self) -> str:
         return f"Actor({self.id!r})"

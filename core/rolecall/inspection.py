@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from . import strict_json
 from .errors import MalformedToken
 from .jws import raw_token, read_header, read_payload, split
+from .pickling import reduced
 
 
 class Inspection(NamedTuple):
@@ -24,6 +25,9 @@ class Inspection(NamedTuple):
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
     signature: str
+
+    def __reduce__(self) -> Any:
+        return reduced(self)
 
     def as_dict(self) -> dict[str, Any]:
         """What the token says, as JSON has it: nested claims are plain dictionaries and lists."""

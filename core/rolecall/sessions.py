@@ -67,9 +67,18 @@ class SessionRecord:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Session(SessionRecord):
-    """A session of a kit."""
+    """A session of a kit. What is pickled of it is its :class:`SessionRecord`: its kit holds keys, and stays."""
 
     kit: Rolecall = field(kw_only=True)
+
+    def __reduce__(self) -> Any:
+        return SessionRecord, tuple(record_fields(self).values())
+
+    def __copy__(self) -> Session:
+        return self  # it does not change
+
+    def __deepcopy__(self, memo: object) -> Session:
+        return self  # nor does its kit belong to a copy
 
     @property
     def api_key(self) -> str:
@@ -93,9 +102,18 @@ class Session(SessionRecord):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AsyncSession(SessionRecord):
-    """A session of a kit, as ``kit.aio`` gives it."""
+    """A session of a kit, as ``kit.aio`` gives it; see :class:`Session`."""
 
     kit: AsyncRolecall = field(kw_only=True)
+
+    def __reduce__(self) -> Any:
+        return SessionRecord, tuple(record_fields(self).values())
+
+    def __copy__(self) -> AsyncSession:
+        return self
+
+    def __deepcopy__(self, memo: object) -> AsyncSession:
+        return self
 
     @property
     def api_key(self) -> str:

@@ -17,6 +17,7 @@ from .errors import (
     moment,
     shown,
 )
+from .pickling import reduced
 from .roles import Capability, Role, RoleTable
 
 #: Seconds that a token lives unless told otherwise: 24 hours, as in every SDK.
@@ -92,6 +93,9 @@ class TokenOptions(NamedTuple):
     claims: Mapping[str, Any] = MappingProxyType({})
     narrowed: frozenset[Capability] | None = None
 
+    def __reduce__(self) -> Any:
+        return reduced(self)
+
     @property
     def capabilities(self) -> frozenset[Capability]:
         """What its bearer may do."""
@@ -125,6 +129,9 @@ class Grant(NamedTuple):
     expires_at: float
     token_id: str
     claims: Mapping[str, Any]
+
+    def __reduce__(self) -> Any:
+        return reduced(self)
 
     @property
     def data(self) -> str | None:

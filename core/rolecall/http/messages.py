@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from ..pickling import reduced
 
 from ..strict_json import MAX_MEMBERS
 
@@ -49,6 +51,9 @@ class Request(NamedTuple):
     framework: str = ""
     query: str = ""
     root: str = ""
+
+    def __reduce__(self) -> Any:
+        return reduced(self)
 
     def __repr__(self) -> str:
         # Neither headers nor body nor query, which hold tokens.
