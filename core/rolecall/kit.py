@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .assembly import formats_of, registered, roles_of
+from .clock import system_clock
 from .driver import InlineDriver, LoopDriver, drive
 from .engine import Engine
 from .environment import read_environment
@@ -84,7 +84,7 @@ class Rolecall:
         accept: Iterable[str] | None = None,
         leeway: float = 10,
         hook_timeout: float = 5.0,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = system_clock,
         trace: bool = False,
         web: Web = Web(),  # noqa: B008 (it does not change)
     ) -> None:

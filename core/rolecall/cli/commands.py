@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from .. import __version__
+from ..clock import system_clock
 from ..errors import ConfigurationError, InvalidToken, MalformedToken, RolecallError
 from ..explain import Explanation
 from ..inspection import inspect_token
@@ -150,7 +150,7 @@ def rolecall(context: click.Context) -> None:
       rolecall explain access - --role moderator < token.txt
     """
     if context.obj is None:
-        context.obj = time.time
+        context.obj = system_clock
 
 
 @rolecall.command(epilog=_EXIT_CODES)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, TypeVar
 
+from ..clock import system_clock
 from ..driver import BackgroundLoop
 from ..errors import ConfigurationError, InvalidKey, shown
 from ..issuers import credentials_of
@@ -55,7 +55,7 @@ class RemoteService:
         timeout: float = 4.0,
         retries: int = 2,
         proxy: str | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = system_clock,
     ) -> None:
         try:
             project = None if api_secret is None else credentials_of(api_key, api_secret, None, None)[0]
