@@ -16,8 +16,6 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from jwt.algorithms import HMACAlgorithm
-from jwt.exceptions import InvalidKeyError
 
 from . import base64url
 from .errors import InvalidKey, kind, shown
@@ -105,9 +103,6 @@ class Key:
 
     def __reduce__(self) -> Any:
         raise TypeError("a Key cannot be pickled: its secret would travel with it")
-
-
-_HS256: Final = HMACAlgorithm(HMACAlgorithm.SHA256)
 
 
 class RSAKey(Key):
@@ -296,6 +291,11 @@ def _encoded(secret: str) -> bytes | None:
 
 def _is_public_key(material: bytes) -> bool:
     """Whether ``material`` is known to everybody: as an HMAC secret, a public key would let anybody sign."""
+    # Not at the top: PyJWT loads ssl, and gevent warns where it patches later than that (in a conftest.py).
+    from jwt.algorithms import HMACAlgorithm
+    from jwt.exceptions import InvalidKeyError
+
+    hs256 = HMACAlgorithm(HMACAlgorithm.SHA256)
     started = material.lstrip().removeprefix(b"\xef\xbb\xbf").lstrip()
     readings = [material, started, started.rstrip()]
     compact = b"".join(started.split()).rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
@@ -303,7 +303,7 @@ def _is_public_key(material: bytes) -> bool:
         readings.append(b64decode(compact + b"=" * (-len(compact) % 4), validate=True))
     for reading in filter(None, readings):
         try:
-            _HS256.prepare_key(reading)
+            hs256.prepare_key(reading)
         except InvalidKeyError:
             return True
     return False
