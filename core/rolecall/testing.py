@@ -6,6 +6,7 @@ Installing Rolecall brings the fixtures; the two assertions are imported from he
 # pytest loads this module for every suite where Rolecall is installed, so what it needs is imported where it is used.
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from copy import copy
 from datetime import datetime, timedelta
@@ -136,9 +137,10 @@ class AsRole:
         """A copy of ``client`` that sends a token with every request. ``client`` itself stays as it was.
 
         The two share their cookies, so somebody who is logged in stays so. The other arguments are those of
-        ``token_for``.
+        ``rolecall_token_for``.
 
-        :param client: Flask's test client, or one that has default ``headers``: Starlette's, httpx's, requests'.
+        :param client: Flask's or Django's test client (Django's ``AsyncClient``, too), or one that has default
+            ``headers``: Starlette's, httpx's, requests'.
         """
         __tracebackhide__ = True
         token = self._token_for(role, session=session, data=data, expires_in=expires_in)
@@ -152,29 +154,29 @@ def rolecall_clock() -> Clock:
 
 
 @pytest.fixture
-def make_rolecall_kit(rolecall_clock: Clock) -> Iterator[MakeKit]:
-    """Makes kits: ``make_rolecall_kit(plugins=[MyPolicy()], plugin_config={…})``. They are closed at the end."""
+def rolecall_make_kit(rolecall_clock: Clock) -> Iterator[MakeKit]:
+    """Makes kits: ``rolecall_make_kit(plugins=[MyPolicy()], plugin_config={…})``. They are closed at the end."""
     make = MakeKit(rolecall_clock)
     yield make
     make.close()
 
 
 @pytest.fixture
-def rolecall_kit(make_rolecall_kit: MakeKit) -> Rolecall:
-    """A kit without plugins. Override this fixture to give ``token_for`` and ``as_role`` the kit of your app."""
-    return make_rolecall_kit()
+def rolecall_kit(rolecall_make_kit: MakeKit) -> Rolecall:
+    """A kit without plugins. Override this fixture to give the others (tokens, clients) the kit of your app."""
+    return rolecall_make_kit()
 
 
 @pytest.fixture
-def token_for(rolecall_kit: Rolecall) -> TokenFor:
-    """Mints real tokens: ``token_for("moderator", session=session, data="ada", expires_in=60)``."""
+def rolecall_token_for(rolecall_kit: Rolecall) -> TokenFor:
+    """Mints real tokens: ``rolecall_token_for("moderator", session=session, data="ada", expires_in=60)``."""
     return TokenFor(rolecall_kit)
 
 
 @pytest.fixture
-def as_role(token_for: TokenFor) -> AsRole:
-    """A test client whose requests carry a real token: ``as_role(client, "moderator", session=session)``."""
-    return AsRole(token_for)
+def rolecall_as_role(rolecall_token_for: TokenFor) -> AsRole:
+    """A test client whose requests carry a real token: ``rolecall_as_role(client, "moderator", session=session)``."""
+    return AsRole(rolecall_token_for)
 
 
 def assert_allowed(
@@ -268,7 +270,9 @@ def _check_granted(explanation: Explanation, role: str) -> None:
 
 def _with_credential(client: Client, credential: str) -> Client:
     other: Any = copy(client)
-    if hasattr(other, "environ_base"):
+    if name := _django_default(client):
+        other.defaults = {**other.defaults, name: credential}
+    elif hasattr(other, "environ_base"):
         other.environ_base = {**other.environ_base, "HTTP_AUTHORIZATION": credential}
         _forget_contexts(other)
     elif hasattr(other, "headers"):
@@ -277,10 +281,19 @@ def _with_credential(client: Client, credential: str) -> Client:
     else:
         raise TypeError(
             f"a {type(client).__name__} has no default headers; "
-            "send the token with each request: headers={'Authorization': f'Bearer {token_for(…)}'}"
+            "send the token with each request: headers={'Authorization': f'Bearer {rolecall_token_for(…)}'}"
         )
     copied: Client = other
     return copied
+
+
+def _django_default(client: object) -> str | None:
+    """What the header is called among the defaults of a client of Django's; None for any other client."""
+    django: Any = sys.modules.get("django.test")
+    if django is None or not isinstance(client, django.RequestFactory):
+        return None
+    # An async client's defaults are headers, another's are of the WSGI environment.
+    return "AUTHORIZATION" if isinstance(client, django.AsyncRequestFactory) else "HTTP_AUTHORIZATION"
 
 
 def _forget_contexts(client: Any) -> None:

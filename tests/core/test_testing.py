@@ -55,8 +55,8 @@ class PublishersOnly:
 
 
 @pytest.fixture
-def school(make_rolecall_kit):
-    return make_rolecall_kit(plugins=[SchoolPolicy()])
+def school(rolecall_make_kit):
+    return rolecall_make_kit(plugins=[SchoolPolicy()])
 
 
 @pytest.fixture
@@ -111,35 +111,35 @@ def test_the_clock_takes_no_naive_datetime(rolecall_clock):
 # -- kits and tokens -------------------------------------------------------------------------------
 
 
-def test_the_kit_has_the_clock_that_stands_still(rolecall_kit, rolecall_clock, token_for):
-    token = token_for("publisher", expires_in=60)
+def test_the_kit_has_the_clock_that_stands_still(rolecall_kit, rolecall_clock, rolecall_token_for):
+    token = rolecall_token_for("publisher", expires_in=60)
     rolecall_clock.advance(60 + 11)
     with pytest.raises(ExpiredToken):
         rolecall_kit.verify_token(token)
 
 
-def test_a_token_is_real(rolecall_kit, token_for):
+def test_a_token_is_real(rolecall_kit, rolecall_token_for):
     session = rolecall_kit.create_session()
-    grant = rolecall_kit.verify_token(token_for("moderator", session=session, data="ada"), session.session_id)
+    grant = rolecall_kit.verify_token(rolecall_token_for("moderator", session=session, data="ada"), session.session_id)
     assert (grant.role, grant.data) == ("moderator", "ada")
 
 
-def test_a_token_is_for_the_session_with_this_id(rolecall_kit, token_for):
+def test_a_token_is_for_the_session_with_this_id(rolecall_kit, rolecall_token_for):
     session_id = rolecall_kit.create_session().session_id
-    assert rolecall_kit.verify_token(token_for(session=session_id)).session_id == session_id
+    assert rolecall_kit.verify_token(rolecall_token_for(session=session_id)).session_id == session_id
 
 
-def test_two_tokens_without_a_session_are_for_two(rolecall_kit, token_for):
-    assert len({rolecall_kit.verify_token(token_for()).session_id for _ in range(2)}) == 2
+def test_two_tokens_without_a_session_are_for_two(rolecall_kit, rolecall_token_for):
+    assert len({rolecall_kit.verify_token(rolecall_token_for()).session_id for _ in range(2)}) == 2
 
 
 @pytest.mark.parametrize("expires_in", [60, timedelta(minutes=1)])
-def test_a_token_expires_in_so_many_seconds(rolecall_kit, rolecall_clock, token_for, expires_in):
-    assert rolecall_kit.verify_token(token_for(expires_in=expires_in)).expires_at == rolecall_clock() + 60
+def test_a_token_expires_in_so_many_seconds(rolecall_kit, rolecall_clock, rolecall_token_for, expires_in):
+    assert rolecall_kit.verify_token(rolecall_token_for(expires_in=expires_in)).expires_at == rolecall_clock() + 60
 
 
-def test_a_kit_is_made_with_plugins_and_options(make_rolecall_kit):
-    kit = make_rolecall_kit([SchoolPolicy()], api_key="2222", plugin_config={"school": {"open": True}})
+def test_a_kit_is_made_with_plugins_and_options(rolecall_make_kit):
+    kit = rolecall_make_kit([SchoolPolicy()], api_key="2222", plugin_config={"school": {"open": True}})
     assert (kit.api_key, [plugin.name for plugin in kit.plugins]) == ("2222", ["school"])
     assert kit.plugin_config("school") == {"open": True}
 
@@ -152,77 +152,130 @@ class TestWithPolicies:
     """``rolecall_kit`` is overridden, as an app team would."""
 
     @pytest.fixture
-    def rolecall_kit(self, make_rolecall_kit):
-        return make_rolecall_kit(plugins=[PublishersOnly()])
+    def rolecall_kit(self, rolecall_make_kit):
+        return rolecall_make_kit(plugins=[PublishersOnly()])
 
-    def test_a_token_is_for_the_teams_own_kit(self, rolecall_kit, token_for):
-        assert rolecall_kit.verify_token(token_for("publisher")).role == "publisher"
+    def test_a_token_is_for_the_teams_own_kit(self, rolecall_kit, rolecall_token_for):
+        assert rolecall_kit.verify_token(rolecall_token_for("publisher")).role == "publisher"
 
-    def test_a_token_of_a_lesser_role_than_asked_for_does_not_go_unnoticed(self, token_for):
+    def test_a_token_of_a_lesser_role_than_asked_for_does_not_go_unnoticed(self, rolecall_token_for):
         with pytest.raises(AssertionError, match=r"leave 'publisher' of the role 'moderator'(?s:.)*PublishersOnly"):
-            token_for("moderator")
+            rolecall_token_for("moderator")
 
 
-def test_policies_are_asked_for_the_tokens_of_tests(make_rolecall_kit):
+def test_policies_are_asked_for_the_tokens_of_tests(rolecall_make_kit):
     class Closed:
         @hookimpl
         def rolecall_vote_token(self):
             return Deny("closed")
 
     with pytest.raises(PolicyDenied):
-        TokenFor(make_rolecall_kit([Closed()]))("publisher")
+        TokenFor(rolecall_make_kit([Closed()]))("publisher")
 
 
 # -- clients ---------------------------------------------------------------------------------------
 
 
-def test_a_flask_client_sends_the_token(app, rolecall_kit, as_role):
+def test_a_flask_client_sends_the_token(app, rolecall_kit, rolecall_as_role):
     session = rolecall_kit.create_session()
-    client = as_role(app.test_client(), "moderator", session=session, data="ada")
+    client = rolecall_as_role(app.test_client(), "moderator", session=session, data="ada")
     answer = client.get(f"/classes/{session.session_id}")
     assert answer.json == {"role": "moderator", "data": "ada", "user": None}
 
 
-def test_the_client_itself_stays_without_a_token(app, rolecall_kit, as_role):
+def test_the_client_itself_stays_without_a_token(app, rolecall_kit, rolecall_as_role):
     session, client = rolecall_kit.create_session(), app.test_client()
-    as_role(client, "moderator", session=session)
+    rolecall_as_role(client, "moderator", session=session)
     assert client.get(f"/classes/{session.session_id}").status_code == 401
 
 
-def test_two_roles_of_one_client_do_not_mix(app, rolecall_kit, as_role):
+def test_two_roles_of_one_client_do_not_mix(app, rolecall_kit, rolecall_as_role):
     session, client = rolecall_kit.create_session(), app.test_client()
-    teacher, pupil = (as_role(client, role, session=session) for role in ("moderator", "subscriber"))
+    teacher, pupil = (rolecall_as_role(client, role, session=session) for role in ("moderator", "subscriber"))
     path = f"/classes/{session.session_id}"
     assert [teacher.get(path).json["role"], pupil.get(path).json["role"]] == ["moderator", "subscriber"]
 
 
-def test_who_is_logged_in_stays_so(app, rolecall_kit, as_role):
+def test_who_is_logged_in_stays_so(app, rolecall_kit, rolecall_as_role):
     session, client = rolecall_kit.create_session(), app.test_client()
     client.post("/login/ada")
-    answer = as_role(client, session=session).get(f"/classes/{session.session_id}")
+    answer = rolecall_as_role(client, session=session).get(f"/classes/{session.session_id}")
     assert answer.json["user"] == "ada"
 
 
-def test_each_flask_client_keeps_its_own_contexts(app, rolecall_kit, as_role):
+def test_each_flask_client_keeps_its_own_contexts(app, rolecall_kit, rolecall_as_role):
     session, client = rolecall_kit.create_session(), app.test_client()
-    with client, as_role(client, data="ada", session=session) as other:
+    with client, rolecall_as_role(client, data="ada", session=session) as other:
         other.get(f"/classes/{session.session_id}")
         assert current_grant.data == "ada"
     with pytest.raises(RuntimeError):
         current_grant.data  # noqa: B018
 
 
-def test_a_client_with_default_headers_sends_the_token(rolecall_kit, as_role):
+def test_a_client_with_default_headers_sends_the_token(rolecall_kit, rolecall_as_role):
     client = requests.Session()
-    other = as_role(client, "moderator")
+    other = rolecall_as_role(client, "moderator")
     sent = other.prepare_request(requests.Request("GET", "http://localhost/")).headers["Authorization"]
     assert rolecall_kit.verify_token(sent.removeprefix("Bearer ")).role == "moderator"
     assert "Authorization" not in client.headers
 
 
-def test_a_client_that_has_no_default_headers_is_refused_with_advice(app, as_role):
+DJANGO = """
+    import asyncio
+
+    import pytest
+    from django.conf import settings
+    from django.core.wsgi import get_wsgi_application
+    from django.http import JsonResponse
+    from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory
+    from django.urls import path
+
+    def show(request):
+        return JsonResponse({"sent": request.headers.get("Authorization"), "school": request.headers.get("X-School")})
+
+    async def show_async(request):
+        return show(request)
+
+    urlpatterns = [path("show", show), path("show-async", show_async)]
+    settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="x" * 50, LOGGING_CONFIG=None)
+    get_wsgi_application()
+
+    def sent_by(client, rolecall_kit):
+        answer = client.get("/show", headers={"X-School": "a"})
+        if asyncio.iscoroutine(answer):
+            async def answered():
+                return await answer
+            answer = asyncio.run(answered())
+        assert answer.json()["school"] == "a"
+        scheme, _, token = (answer.json()["sent"] or "").partition(" ")
+        return scheme and (scheme, rolecall_kit.verify_token(token).role)
+
+    @pytest.mark.parametrize("kind", [Client, AsyncClient])
+    def test_a_client(kind, rolecall_kit, rolecall_as_role):
+        client = kind()
+        moderator, publisher = rolecall_as_role(client, "moderator"), rolecall_as_role(client)
+        assert type(moderator) is kind
+        assert sent_by(moderator, rolecall_kit) == ("Bearer", "moderator")
+        assert sent_by(publisher, rolecall_kit) == ("Bearer", "publisher")
+        assert sent_by(client, rolecall_kit) == ""
+        assert moderator.cookies is client.cookies
+
+    @pytest.mark.parametrize("kind", [RequestFactory, AsyncRequestFactory])
+    def test_a_request(kind, rolecall_kit, rolecall_as_role):
+        request = rolecall_as_role(kind(), "moderator").get("/show")
+        token = request.headers["Authorization"].removeprefix("Bearer ")
+        assert rolecall_kit.verify_token(token).role == "moderator"
+"""
+
+
+def test_the_clients_of_django_send_the_token(pytester):
+    pytester.makepyfile(DJANGO)
+    run(pytester, "-p", "no:cacheprovider").assert_outcomes(passed=4)
+
+
+def test_a_client_that_has_no_default_headers_is_refused_with_advice(app, rolecall_as_role):
     with pytest.raises(TypeError, match="send the token with each request"):
-        as_role(Client(app))
+        rolecall_as_role(Client(app))
 
 
 # -- assertions ------------------------------------------------------------------------------------
@@ -252,13 +305,13 @@ def test_a_lesser_role_is_not_what_was_asked_for(school, session):
     assert_allowed(school, session, "moderator", http=BEN, granted="publisher")
 
 
-def test_the_granted_role_may_be_one_of_the_apps_own(make_rolecall_kit):
+def test_the_granted_role_may_be_one_of_the_apps_own(rolecall_make_kit):
     class Assistants:
         @hookimpl
         def rolecall_register_roles(self):
             return [Role("assistant", ["connect", "publish"], wire_name="publisheronly")]
 
-    kit = make_rolecall_kit([Assistants()])
+    kit = rolecall_make_kit([Assistants()])
     assert_allowed(kit, kit.create_session(), "assistant")
 
 
@@ -323,8 +376,8 @@ def test_a_role_granted_is_no_question_about_a_token_that_is_there(school, sessi
 SUITE = """
     from rolecall.testing import assert_allowed
 
-    def test_it(rolecall_kit, token_for):
-        assert_allowed(rolecall_kit, token=token_for("moderator"), role="moderator")
+    def test_it(rolecall_kit, rolecall_token_for):
+        assert_allowed(rolecall_kit, token=rolecall_token_for("moderator"), role="moderator")
 """
 
 
@@ -343,7 +396,7 @@ def test_the_fixtures_can_be_loaded_by_name_where_autoloading_is_off(pytester, m
 def test_without_the_plugin_the_assertions_are_still_there(pytester):
     pytester.makepyfile("""
         import pytest
-        from rolecall.testing import assert_allowed, make_rolecall_kit
+        from rolecall.testing import assert_allowed, rolecall_make_kit
 
         def test_it(request):
             with pytest.raises(pytest.FixtureLookupError):
@@ -357,11 +410,11 @@ def test_a_suite_that_does_not_use_it_is_run_as_without_it(pytester):
         import pytest
 
         @pytest.fixture
-        def token_for():
+        def kit():
             return "my own"
 
-        def test_it(request, token_for):
-            assert token_for == "my own"
+        def test_it(request, kit):
+            assert kit == "my own"
             assert [name for name in request.fixturenames if "rolecall" in name] == []
     """)
     with_it, without = (run(pytester, *options) for options in ((), ("-p", "no:rolecall")))
@@ -375,20 +428,40 @@ def test_it_adds_no_option_and_hooks_into_nothing():
     assert [name for name in vars(rolecall.testing) if name.startswith("pytest_")] == []
 
 
-def test_loading_it_brings_no_framework():
-    code = (
-        "import sys, rolecall.testing; print(sorted({'flask', 'starlette', 'werkzeug', 'asyncio'} & set(sys.modules)))"
-    )
+def test_loading_it_brings_no_framework_and_no_tls():
+    unwanted = {"flask", "starlette", "werkzeug", "asyncio", "ssl", "http.client"}
+    code = f"import sys, rolecall.testing; print(sorted({unwanted} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout == "[]\n"
+
+
+def test_gevent_patches_in_a_conftest_without_a_warning(pytester, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # of other plugins nothing is known here
+    pytester.makeconftest("from gevent import monkey; monkey.patch_all()")
+    pytester.makepyfile(SUITE)
+    run(pytester, "-p", "rolecall.testing").assert_outcomes(passed=1)
+
+
+def test_every_fixture_carries_the_prefix(pytester):
+    listed = run(pytester, "--fixtures", "-p", "no:cacheprovider").stdout.str()
+    ours = listed.partition("fixtures defined from rolecall.testing")[2].partition("fixtures defined from")[0]
+    names = re.findall(r"^(\w+)(?: \[\w+ scope\])? -- ", ours, re.MULTILINE)
+    assert names == [
+        "rolecall_clock",
+        "rolecall_make_kit",
+        "rolecall_kit",
+        "rolecall_token_for",
+        "rolecall_as_role",
+    ]
+    assert all(f"| `{name}" in (ROOT / "docs/testing.md").read_text(encoding="utf-8") for name in names)
 
 
 def test_a_failure_points_at_the_line_of_the_test(pytester):
     pytester.makepyfile("""
         from rolecall.testing import assert_allowed, assert_refused
 
-        def test_access(rolecall_kit, token_for):
-            assert_refused(rolecall_kit, token=token_for("moderator"), code="expired_token")
+        def test_access(rolecall_kit, rolecall_token_for):
+            assert_refused(rolecall_kit, token=rolecall_token_for("moderator"), code="expired_token")
 
         def test_token(rolecall_kit):
             assert_allowed(rolecall_kit, "no session", "moderator")

@@ -34,8 +34,8 @@ def config(database):
 
 
 @pytest.fixture
-def rolecall_kit(make_rolecall_kit, config):
-    return make_rolecall_kit(plugins=[ClassroomPolicy()], plugin_config={"classroom": config})
+def rolecall_kit(rolecall_make_kit, config):
+    return rolecall_make_kit(plugins=[ClassroomPolicy()], plugin_config={"classroom": config})
 
 
 @pytest.fixture
@@ -91,9 +91,9 @@ def test_without_its_database_the_policy_lets_nobody_in(rolecall_kit, lesson, da
 
 
 @pytest.mark.parametrize("config", [{}, {"database": 1}, {"database": "classes.db", "user-header": "x-user"}])
-def test_a_configuration_that_cannot_be_meant_stops_start_up(make_rolecall_kit, config):
+def test_a_configuration_that_cannot_be_meant_stops_start_up(rolecall_make_kit, config):
     with pytest.raises(PluginError, match="classroom failed to start"):
-        make_rolecall_kit(plugins=[ClassroomPolicy()], plugin_config={"classroom": config})
+        rolecall_make_kit(plugins=[ClassroomPolicy()], plugin_config={"classroom": config})
 
 
 class TestInFlask:
@@ -125,8 +125,8 @@ class TestInFlask:
         answer = client.post(f"/video/sessions/{lesson}/tokens", json={}, headers={"X-User": "ada"})
         assert (answer.status_code, answer.json["code"]) == (403, "not_identified")
 
-    def test_the_teacher_mutes_and_a_pupil_does_not(self, client, lesson, as_role):
-        teacher = as_role(client, "moderator", session=lesson, data="ada")
-        pupil = as_role(client, "publisher", session=lesson, data="ben")
+    def test_the_teacher_mutes_and_a_pupil_does_not(self, client, lesson, rolecall_as_role):
+        teacher = rolecall_as_role(client, "moderator", session=lesson, data="ada")
+        pupil = rolecall_as_role(client, "publisher", session=lesson, data="ben")
         assert teacher.post(f"/classes/{lesson}/mute").json["muted_by"] == "ada"
         assert pupil.post(f"/classes/{lesson}/mute").status_code == 403
