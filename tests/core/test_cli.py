@@ -73,7 +73,7 @@ def flat(text: str) -> str:
 
 def start(*arguments: str, code: str | None = None, **options) -> subprocess.CompletedProcess:
     """Run the command line as a process of its own."""
-    program = ["-m", "rolecall.cli"] if code is None else ["-c", code]
+    program = ["-m", "rolecall"] if code is None else ["-c", code]
     options = {"stdin": subprocess.DEVNULL, "capture_output": True, "timeout": 60, **options}
     if "input" in options:
         del options["stdin"]
@@ -898,7 +898,13 @@ def test_the_module_runs_as_a_program():
 def test_without_click_there_is_a_hint():
     result = start(code="import sys; sys.modules['click'] = None; from rolecall.cli import main; main()")
     assert result.returncode == 2
-    assert result.stderr == b"error: the command line needs click; install it with: pip install click\n"
+    assert result.stderr == b'error: the command line needs click; install it with: pip install "rolecall[cli]"\n'
+
+
+def test_an_exception_that_nobody_expected_is_no_refusal():
+    result = start("routes", "app", code="from rolecall.cli import commands, main; commands.find_app = None; main()")
+    assert result.returncode == 2
+    assert b"Traceback" in result.stderr
 
 
 def test_commands_go_together_in_a_pipe():
@@ -908,14 +914,48 @@ def test_commands_go_together_in_a_pipe():
     assert json.loads(verified.stdout)["session_id"] == session.stdout.decode().strip()
 
 
-def test_a_reader_that_has_gone_is_no_traceback(fresh_token):
+@pytest.fixture
+def unread():
+    """The writing end of a pipe that nobody reads any more."""
     reading, writing = os.pipe()
     os.close(reading)
-    try:
-        result = start("token", "inspect", fresh_token, capture_output=False, stdout=writing, stderr=subprocess.PIPE)
-    finally:
-        os.close(writing)
-    assert (result.returncode, result.stderr) == (1, b"")
+    yield writing
+    os.close(writing)
+
+
+@pytest.mark.parametrize("environment", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("token", "verify", "TOKEN"),
+        ("token", "verify", "TOKEN", "--session-id", "1_other", "--json"),
+        ("token", "inspect", "TOKEN"),
+        ("explain", "access", "TOKEN"),
+        ("session", "create"),
+        ("plugins", "--json"),
+        ("--help",),
+        ("--version",),
+        ("token", "verify", "--help"),
+    ],
+    ids=" ".join,
+)
+def test_a_reader_that_has_gone_is_neither_a_refusal_nor_a_traceback(fresh_token, unread, arguments, environment):
+    arguments = [fresh_token if argument == "TOKEN" else argument for argument in arguments]
+    result = start(*arguments, capture_output=False, stdout=unread, stderr=subprocess.PIPE, env=environment)
+    assert (result.returncode, result.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("arguments", [("token",), ("no-such-command",), ("session", "create", "--store", "x")])
+def test_a_reader_of_the_errors_that_has_gone_is_no_refusal(unread, arguments):
+    result = start(*arguments, capture_output=False, stdout=subprocess.PIPE, stderr=unread)
+    assert (result.returncode, result.stdout) == (141, b"")
+
+
+def test_a_pipe_that_is_read_to_the_end_changes_no_exit_code(fresh_token):
+    command = '"$0" -m rolecall token verify - --session-id 1_other | cat; exit "${PIPESTATUS[0]}"'
+    result = subprocess.run(["bash", "-c", command, sys.executable], input=fresh_token.encode(), capture_output=True)
+    assert result.returncode == 1
+    assert b"wrong_session" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["session", "create"], ["session", "create", "--json"]])
@@ -933,7 +973,7 @@ def test_a_full_disk_is_an_error_without_a_traceback(arguments):
 )
 def test_closed_streams_are_no_traceback(redirection, code, message):
     result = subprocess.run(
-        ["/bin/sh", "-c", f'"$0" -m rolecall.cli token verify - {redirection}', sys.executable],
+        ["/bin/sh", "-c", f'"$0" -m rolecall token verify - {redirection}', sys.executable],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=60,

@@ -1,11 +1,13 @@
-"""The command line: ``rolecall``, or ``python -m rolecall.cli``. It needs the extra ``cli``."""
+"""The command line: ``rolecall``, or ``python -m rolecall``. It needs the extra ``cli``."""
 
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from typing import Final, NoReturn
 
 __all__ = ["main"]
+
+_FAILED: Final = 2
 
 
 def main() -> NoReturn:
@@ -17,10 +19,15 @@ def main() -> NoReturn:
         if error.name != "click":
             raise
         sys.exit(_missing_click())
-    rolecall.main(prog_name="rolecall")
+    try:
+        rolecall.main(prog_name="rolecall")
+    except Exception:
+        # The interpreter itself would exit with 1, which means "refused" here.
+        sys.excepthook(*sys.exc_info())
+        sys.exit(_FAILED)
 
 
 def _missing_click() -> int:
     if sys.stderr is not None:
-        sys.stderr.write("error: the command line needs click; install it with: pip install click\n")
-    return 2
+        sys.stderr.write('error: the command line needs click; install it with: pip install "rolecall[cli]"\n')
+    return _FAILED

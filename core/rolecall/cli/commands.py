@@ -22,7 +22,7 @@ from ..tokens import ExpireTime
 from .apps import AppNotFound, find_app, routes_of
 from .arguments import read_token
 from .console import (
-    abandon_stdout,
+    abandon_output,
     prepare_stdout,
     print_error,
     print_json,
@@ -45,6 +45,8 @@ from .reports import (
 REFUSED: Final = 1
 FAILED: Final = 2
 INTERRUPTED: Final = 130
+#: What a shell says of a program that SIGPIPE ended: whoever read the answer (``head -1``) has gone.
+READER_GONE: Final = 141
 
 #: Without these there is no kit.
 ENVIRONMENT: Final = ("ROLECALL_API_KEY", "ROLECALL_API_SECRET")
@@ -61,11 +63,32 @@ Exit codes:
 Clock = Callable[[], float]
 
 
+class _ReaderGone(Exception):
+    """A broken pipe, under a name that click does not know: click would exit with 1, which means "refused"."""
+
+
 class CommandLine(click.Group):
     """The root command. It puts every error into a line or two, and into an exit code."""
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """See :meth:`click.Command.make_context`; it prints the help."""
+        with _noticing_a_broken_pipe():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See :meth:`click.Command.invoke`."""
+        with _noticing_a_broken_pipe():
+            return super().invoke(ctx)
+
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run, and exit."""
+        try:
+            self._main(*args, **extra)
+        except (_ReaderGone, BrokenPipeError):  # the latter where an error was to be printed
+            abandon_output()
+            sys.exit(READER_GONE)
+
+    def _main(self, *args: Any, **extra: Any) -> NoReturn:
         extra["standalone_mode"] = False
         try:
             prepare_stdout()
@@ -79,10 +102,20 @@ class CommandLine(click.Group):
             print_error(error.format_message())
         except click.Abort:
             sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            raise
         except OSError as error:
             print_error(error.strerror or str(error))
-            abandon_stdout()
+            abandon_output()
         sys.exit(FAILED)
+
+
+@contextmanager
+def _noticing_a_broken_pipe() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _ReaderGone from error
 
 
 @contextmanager

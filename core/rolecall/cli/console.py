@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import click
@@ -36,12 +37,11 @@ def prepare_stdout() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def abandon_stdout() -> None:
+def abandon_output() -> None:
     """Send what is still buffered nowhere, so that the interpreter does not fail on it again when it exits."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (AttributeError, OSError):
-        return
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def print_report(report: Report, as_json: bool) -> None:
