@@ -37,7 +37,7 @@ from .policy import Allow, earliest_expiry, narrowed_capabilities, narrowed_role
 from .roles import Capability, Requirement
 from .sessions import SessionRecord, check_archives, check_properties
 from .state import State
-from .tokens import ExpireTime, Grant, TokenOptions, check_options
+from .tokens import ExpireTime, Grant, TokenOptions, check_options, leeway_used
 
 if TYPE_CHECKING:
     from .http.servers import Server
@@ -537,13 +537,14 @@ class Engine:
             raise
         ids = self.state.session_ids
         api_key = ids.check(grant.session_id) if ids.accepts(grant.session_id) else self.state.api_key
+        late = leeway_used(grant, self.state.clock())
         details = (
             "T1" if token.startswith("T1==") else "JWT",
             f"application {application}"
             if (application := grant.claims.get("application_id"))
             else f"API key {api_key}",
             "fits the content",
-            f"{grant.role}, until {moment(grant.expires_at)}, token id {grant.token_id}",
+            f"{grant.role}, until {moment(grant.expires_at)}, token id {grant.token_id}{f', {late}' if late else ''}",
         )
         for name, detail in zip(TOKEN_STEPS, details, strict=True):
             trace.ok(name, detail)

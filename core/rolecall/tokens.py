@@ -161,6 +161,23 @@ class Grant(NamedTuple):
         return Capability(capability) in self.capabilities
 
 
+def leeway_used(grant: Grant, now: float) -> str | None:
+    """Why a good grant is good by the leeway alone: by its token's own times it is none; None where it needs no leeway.
+
+    :param now: this moment, in Unix seconds.
+    """
+    if now >= grant.expires_at:
+        return f"by the leeway alone: the token expired {_seconds(now - grant.expires_at)} ago"
+    begins = max(grant.issued_at or 0, grant.claims.get("nbf", 0))
+    if now < begins:
+        return f"by the leeway alone: the token becomes valid in {_seconds(begins - now)}, by this server's clock"
+    return None
+
+
+def _seconds(distance: float) -> str:
+    return f"{distance:.3g} s"
+
+
 def check_options(
     session_id: str,
     role: Role,

@@ -410,6 +410,7 @@ def test_verify_as_json(run, real_token):
     assert len(answer.pop("token_id")) == 64
     assert answer == {
         "accepted": True,
+        "detail": None,
         "session_id": SESSION_ID,
         "role": "moderator",
         "capabilities": ["connect", "subscribe", "publish", "signal", "force_disconnect", "force_unpublish"],
@@ -430,6 +431,40 @@ def test_an_expired_token_is_refused_with_the_reason(run, real_token, clock):
     result = run("token", "verify", real_token)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("error: the token is refused: the token expired at 2026-11-21T14:49:58Z")
+
+
+# The times of the real token are 10 minutes ago and in nearly a day, and the leeway is 10 s.
+BY_LEEWAY = pytest.mark.parametrize(
+    ("now", "reason"),
+    [
+        (1_795_272_598 - 1, None),
+        (1_795_272_598, "the token expired 0 s ago"),
+        (1_795_272_598 + 9.5, "the token expired 9.5 s ago"),
+        (1_795_186_198 - 3, "the token becomes valid in 3 s, by this server's clock"),
+        (1_795_186_198, None),
+    ],
+)
+
+
+@BY_LEEWAY
+@pytest.mark.parametrize("command", ["verify", "inspect"])
+def test_it_is_said_when_leeway_alone_lets_a_token_in(run, real_token, clock, command, now, reason):
+    clock.now = now
+    result, answer = run("token", command, real_token), run("token", command, real_token, "--json")
+    reason = reason and f"by the leeway alone: {reason}"
+    assert result.exit_code == answer.exit_code == 0
+    assert f"accepted yes{f', {reason}' if reason else ''}" in flat(result.stdout)
+    assert json.loads(answer.stdout)["detail"] == reason
+    assert ("leeway" in result.stdout) is bool(reason)
+
+
+@BY_LEEWAY
+def test_an_explanation_says_so_too(run, real_token, clock, now, reason):
+    clock.now = now
+    text = flat(run("explain", "access", real_token).stdout)
+    assert text.startswith("access: allowed")
+    assert ("leeway" in text) is bool(reason)
+    assert (reason or "") in text
 
 
 def test_a_refused_token_is_not_repeated(run, real_token):

@@ -32,6 +32,7 @@ from .console import (
 from .options import json_option, store_option, token_argument, wanted_token
 from .reports import (
     Verdict,
+    accepted,
     explanation_report,
     grant_report,
     inspection_report,
@@ -361,14 +362,13 @@ def inspect(clock: Clock, token: str, store: str | None, as_json: bool) -> None:
 def _verdict(token: str, clock: Clock, store: str | None) -> Verdict:
     try:
         with _kit(clock, store) as kit:
-            kit.verify_token(token)
+            return accepted(kit.verify_token(token), clock())
     except InvalidToken as error:
         return Verdict(False, error.code, str(error))
     except ConfigurationError as error:
         return Verdict(None, error.code, str(error), _configuration_hint())
     except RolecallError as error:
         return Verdict(None, error.code, str(error))
-    return Verdict(True)
 
 
 @rolecall.group()

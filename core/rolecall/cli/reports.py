@@ -16,7 +16,7 @@ from ..inspection import Inspection
 from ..plugins import PluginInfo
 from ..roles import Capability, Role, RoleTable
 from ..sessions import Session, record_fields
-from ..tokens import DEFAULT_LIFETIME, Grant
+from ..tokens import DEFAULT_LIFETIME, Grant, leeway_used
 
 # The registered claims (RFC 7519, section 4.1), and what two SDKs write beside them.
 _TIMES: Final = frozenset({"iat", "exp", "nbf", "create_time", "expire_time", "expireTime"})
@@ -70,7 +70,7 @@ class Verdict:
 
     :param accepted: None: it was not checked.
     :param code: the error's code if it is refused.
-    :param detail: why it is refused, or was not checked.
+    :param detail: why it is refused, or was not checked; or that it is accepted by the leeway alone.
     :param hint: what to do about it.
     """
 
@@ -114,8 +114,9 @@ def token_report(token: str, claims: Mapping[str, Any]) -> Report:
 
 def grant_report(grant: Grant, now: float) -> Report:
     """What an accepted token grants."""
+    verdict = accepted(grant, now)
     lines = (
-        Line("accepted", "yes", Tone.GOOD),
+        _verdict_line(verdict),
         Line("session", quoted(grant.session_id)),
         *_role_lines(grant.role),
         Line("data", "none" if grant.data is None else quoted(grant.data)),
@@ -126,6 +127,7 @@ def grant_report(grant: Grant, now: float) -> Report:
     )
     data = {
         "accepted": True,
+        "detail": verdict.detail,
         "session_id": grant.session_id,
         "role": str(grant.role),
         "capabilities": _names(grant.role),
@@ -136,6 +138,11 @@ def grant_report(grant: Grant, now: float) -> Report:
         "token_id": grant.token_id,
     }
     return Report((lines,), data)
+
+
+def accepted(grant: Grant, now: float) -> Verdict:
+    """The verdict on a token that grants this at ``now`` (Unix seconds)."""
+    return Verdict(True, detail=leeway_used(grant, now))
 
 
 def inspection_report(inspection: Inspection, verdict: Verdict, now: float) -> Report:
@@ -351,7 +358,8 @@ def _unknown_role(named: object) -> Line:
 
 def _verdict_line(verdict: Verdict) -> Line:
     if verdict.accepted:
-        return Line("accepted", "yes", Tone.GOOD)
+        tone = Tone.DOUBTFUL if verdict.detail else Tone.GOOD
+        return Line("accepted", ", ".join(filter(None, ("yes", verdict.detail))), tone)
     detail = printable(f"{verdict.detail} ({verdict.code})")
     hint = "\n" + verdict.hint if verdict.hint else ""
     if verdict.accepted is None:
