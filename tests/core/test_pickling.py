@@ -7,6 +7,7 @@ import copy
 import inspect
 import multiprocessing
 import pickle
+import sys
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -16,7 +17,9 @@ import rolecall.opentok
 from rolecall import Actor, Allow, Capability, Deny, Role, errors, hookimpl, inspect_token
 from rolecall.errors import ExpiredToken, InsufficientRole, PolicyDenied, RolecallError
 from rolecall.hookspecs import Event
+from rolecall.http.asgi import AsgiHeaders
 from rolecall.http.messages import Request
+from rolecall.http.wsgi import WsgiHeaders
 from rolecall.moderation import Signal
 from rolecall.policy import Limit
 from rolecall.roles import Requirement
@@ -113,6 +116,19 @@ def test_a_grant_goes_to_another_process_and_a_refusal_comes_back(grant):
 def test_what_plugins_are_shown_and_answer_travels(value, travelled):
     other = travelled(value)
     assert (other, type(other)) == (value, type(value))
+
+
+WSGI = Request("GET", "/", headers=WsgiHeaders({"HTTP_X_USER": "ada", "wsgi.errors": sys.stderr}))
+ASGI = Request("GET", "/", headers=AsgiHeaders({"headers": [(b"x-user", b"ada")], "app": lambda: None}))
+
+
+@WAYS
+@pytest.mark.parametrize("request_", [WSGI, ASGI], ids=["WSGI", "ASGI"])
+def test_a_request_of_a_framework_travels_without_the_framework_s_own(request_, travelled):
+    other = travelled(request_)
+    assert other == request_
+    assert other.headers["x-user"] == "ada"
+    assert_read_only(other.headers)
 
 
 @WAYS

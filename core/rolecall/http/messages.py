@@ -53,7 +53,8 @@ class Request(NamedTuple):
     root: str = ""
 
     def __reduce__(self) -> Any:
-        return reduced(self)
+        # An adapter's headers look into the request of its framework, which stays.
+        return reduced(self._replace(headers=MappingProxyType(dict(self.headers))))
 
     def __repr__(self) -> str:
         # Neither headers nor body nor query, which hold tokens.
