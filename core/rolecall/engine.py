@@ -28,7 +28,7 @@ from .errors import (
     moment,
     shown,
 )
-from .explain import TOKEN_STEPS, Explanation, Trace, failed_step
+from .explain import TOKEN_STEPS, Explanation, Trace, circumstances, failed_step, log_explanation
 from .hookspecs import AccessRequest, Actor, Event, ModerationRequest, SessionRequest, TokenRequest
 from .http.messages import Request
 from .jws import MAX_TOKEN_LENGTH
@@ -109,10 +109,10 @@ class Engine:
             request = SessionRequest(place, media, archive, encrypted, None, call.http, owner, *archives)
             record = await self._create_session(request, call)
         except RolecallError as error:
-            self._log_trace("session", call, error)
+            self._log_trace("session", call, error=error)
             await self._tell("session_refused", call, code=error.code)
             raise
-        self._log_trace("session", call)
+        self._log_trace("session", call, record.session_id)
         await self._tell("session_created", call, session_id=record.session_id)
         return record
 
@@ -158,12 +158,12 @@ class Engine:
                     if self.state.store.has_ended(session_id):
                         raise _ended()
         except RolecallError as error:
-            self._log_trace("token", call, error)
+            self._log_trace("token", call, session_id, error)
             named = session_id if self.state.session_ids.accepts(session_id) else None
             known = str(role) if self.state.roles.knows(role) else None
             await self._tell("token_refused", call, session_id=named, role=known, code=error.code)
             raise
-        self._log_trace("token", call)
+        self._log_trace("token", call, session_id)
         await self._tell(
             "token_issued",
             call,
@@ -253,9 +253,9 @@ class Engine:
         try:
             grant = await self._authorize(None, requirement, session_id, call)
         except RolecallError as error:
-            self._log_trace("access", call, error)
+            self._log_trace("access", call, session_id, error)
             raise
-        self._log_trace("access", call)
+        self._log_trace("access", call, grant.session_id)
         return grant
 
     async def look_at(self, requirement: Requirement, call: Call) -> Grant:
@@ -340,10 +340,10 @@ class Engine:
                     self._check_still_good(grant)  # after the policies, which may have taken their time
                 answer = await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline)
         except RolecallError as error:
-            self._log_trace("moderation", call, error)
+            self._log_trace("moderation", call, act.session_id, error)
             await self._tell("moderation_refused", call, code=error.code, **about)
             raise
-        self._log_trace("moderation", call)
+        self._log_trace("moderation", call, act.session_id)
         if act.changes:
             await self._tell("moderated", call, **about)
         return answer
@@ -592,20 +592,34 @@ class Engine:
     async def _tell(self, name: str, call: Call, **about: Any) -> None:
         state = self.state
         if state.plugins.on_event:
-            call_id = "" if call is OWN_CODE else call.id
+            # What the server's own code does, and no policy was asked about, is a call of its own each time.
+            call_id = Call().id if call is OWN_CODE else call.id
             event = Event(name, state.clock(), actor=call.actor, http=call.http, call_id=call_id, **about)
             await voting.tell(state.plugins.on_event, event, self._driver, state.deadline)
 
     def _traced(self, call: Call) -> Call:
         if not self.state.trace_log or call.trace is not None:
             return call
-        return Call(call.http, Trace(), dry_run=call.dry_run)
+        if call is OWN_CODE:
+            return Call(trace=Trace())
+        call.trace = Trace()  # of the call itself, so that the events which tell of it have the same id
+        return call
 
-    def _log_trace(self, subject: str, call: Call, error: RolecallError | None = None) -> None:
+    def _log_trace(
+        self, subject: str, call: Call, session_id: str | None = None, error: RolecallError | None = None
+    ) -> None:
         if self.state.trace_log and call.trace is not None:
-            import logging
-
-            logging.getLogger("rolecall.trace").info("%s", call.trace.finish(subject, error).as_json())
+            log_explanation(
+                call.trace.finish(subject, error),
+                circumstances(
+                    time=self.state.clock(),
+                    call_id=call.id,
+                    # What is no session id may be anything: a token in the wrong place, for example.
+                    session_id=session_id if self.state.session_ids.accepts(session_id) else None,
+                    http=call.http,
+                    actor_id=call.actor and call.actor.id,
+                ),
+            )
 
     async def _use_once(self, name: str, until: float, now: float) -> bool:
         if self._writes_inline:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .errors import (
     BadSignature,
@@ -25,6 +25,13 @@ from .errors import (
     printable,
 )
 from .policy import Allow, Ballot, Decision, Deny, Limit
+
+if TYPE_CHECKING:
+    from .http.messages import Request
+
+#: No session id is longer, nor whatever else a path names; every token is.
+_LONGEST_NAME: Final = 255
+_SHOWN_OF_A_NAME: Final = 24
 
 
 class Step(NamedTuple):
@@ -75,7 +82,7 @@ class Explanation(NamedTuple):
 
     def as_json(self) -> str:
         """The explanation as one line of JSON."""
-        return json.dumps(self.as_dict(), separators=(",", ":"))
+        return _one_line(self.as_dict())
 
     def __str__(self) -> str:
         """The explanation as a table."""
@@ -89,6 +96,50 @@ class Explanation(NamedTuple):
             row = f"  {name:<{widths[0]}}  {outcome:<{widths[1]}}  {duration:>{widths[2]}}  {detail}"
             lines.append(row.rstrip())
         return "\n".join(lines)
+
+
+def circumstances(
+    *, time: float, call_id: str, session_id: str | None, http: Request | None, actor_id: object
+) -> dict[str, Any]:
+    """Where and when a call was made and by whom, as JSON has it: the same members in traces and in events.
+
+    What is too long to be a name is cut short, for it may be a token in the wrong place.
+
+    :param time: in Unix seconds.
+    :param http: the request from outside; its query, its headers and its body are left out.
+    """
+    return {
+        "time": time,
+        "call_id": call_id,
+        "session_id": None if session_id is None else _without_tokens(session_id),
+        "method": None if http is None else http.method,
+        "route": None if http is None else _without_tokens(http.root + http.route),
+        "actor": None if actor_id is None else str(actor_id),
+    }
+
+
+def log_explanation(explanation: Explanation, about: dict[str, Any]) -> None:
+    """Log a decision to ``rolecall.trace``: as a line of JSON, and the same as the record's attribute ``rolecall``.
+
+    :param about: its :func:`circumstances`.
+    """
+    import logging  # not free to import, and rarely needed
+
+    what = explanation.as_dict()
+    steps = what.pop("steps")
+    fields = {**what, **about, "steps": steps}
+    # In one attribute: a record refuses what an app's own factory of records has set already, such as "session_id".
+    logging.getLogger("rolecall.trace").info("%s", _one_line(fields), extra={"rolecall": fields})
+
+
+def _without_tokens(path: str) -> str:
+    if len(path) <= _LONGEST_NAME:
+        return path
+    return "/".join(part if len(part) <= _LONGEST_NAME else part[:_SHOWN_OF_A_NAME] + "…" for part in path.split("/"))
+
+
+def _one_line(data: dict[str, Any]) -> str:
+    return json.dumps(data, separators=(",", ":"))
 
 
 class Trace:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import pluggy
 
+from .explain import circumstances
 from .formats import Format
 from .http.messages import Request
 from .pickling import reduced
@@ -177,6 +178,19 @@ class Event(NamedTuple):
     call_id: str = ""
     act: str | None = None
     target: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The event as JSON has it, for a log: the request's method and route, the actor's id, and no header."""
+        where = circumstances(
+            time=self.at,
+            call_id=self.call_id,
+            session_id=self.session_id,
+            http=self.http,
+            actor_id=self.actor and self.actor.id,
+        )
+        what = {"role": self.role, "token_id": self.token_id, "expires_at": self.expires_at}
+        done = {"act": self.act, "target": self.target}
+        return {"event": self.name, "code": self.code, **where, **what, **done}
 
 
 @hookspec

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from datetime import timedelta
 
+import flask
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from werkzeug.exceptions import NotFound
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.test import Client
 
 from rolecall import Actor, Allow, Deny, Rolecall, RolecallError, base64url, hookimpl
 from rolecall.driver import drive
@@ -17,6 +22,7 @@ from rolecall.errors import PolicyDenied
 from rolecall.explain import Explanation, Step
 from rolecall.http.messages import Request
 from rolecall.roles import ANY_TOKEN, Requirement
+from rolecall_flask import require_role, rolecall_blueprint
 
 KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
 OTHER_SECRET = "another secret, of another project, 9876543210"
@@ -375,7 +381,175 @@ def test_a_trace_says_the_same_as_an_explanation(make_kit, caplog):
     for one in (explained, traced):
         for step in one["steps"]:
             del step["seconds"]
-    assert traced == explained
+    assert {name: traced[name] for name in explained} == explained
+
+
+# -- who, where and when, in traces and events -----------------------------------------------------
+
+CIRCUMSTANCES = ["time", "call_id", "session_id", "method", "route", "actor"]
+LOGIN = plugin("login", identify=lambda request: Actor(request.headers["x-user"]) if request.headers else None)
+
+
+class Audit:
+    name = "audit"
+
+    def __init__(self):
+        self.events = []
+
+    @hookimpl
+    def rolecall_on_event(self, event):
+        self.events.append(event)
+
+
+@pytest.fixture
+def audit():
+    return Audit()
+
+
+@pytest.fixture
+def traced(make_kit, audit, caplog):
+    """A kit that logs its decisions, with an app whose views are guarded, under ``/app``."""
+    caplog.set_level(logging.INFO, "rolecall.trace")
+    return make_kit(trace=True, plugins=[audit, LOGIN, OPEN])
+
+
+@pytest.fixture
+def client(traced):
+    app = flask.Flask(__name__)
+    app.register_blueprint(rolecall_blueprint(traced), url_prefix="/video")
+
+    @app.get("/rooms/<session_id>")
+    @require_role("moderator")
+    def room(session_id):
+        return "in"
+
+    return Client(DispatcherMiddleware(NotFound(), {"/app": app}))
+
+
+def circumstances_of(trace):
+    return {name: trace[name] for name in CIRCUMSTANCES if name != "call_id"}
+
+
+def test_a_trace_has_its_members_in_this_order(traced, caplog):
+    traced.create_session()
+    assert list(traces(caplog)[0]) == ["subject", "allowed", "code", *CIRCUMSTANCES, "steps"]
+
+
+def test_a_trace_of_the_server_s_own_code_names_no_request(traced, caplog):
+    session_id = traced.create_session().session_id
+    traced.generate_token(session_id)
+    with pytest.raises(RolecallError):
+        traced.generate_token("1_made-up")
+    known = {"time": NOW, "session_id": session_id, "method": None, "route": None, "actor": None}
+    assert list(map(circumstances_of, traces(caplog))) == [known, known, {**known, "session_id": None}]
+
+
+def test_a_trace_of_a_request_names_its_session_method_route_and_actor(client, caplog):
+    user = {"X-User": "ada"}
+    session_id = client.post("/app/video/sessions", headers=user).json["session_id"]
+    token = client.post(f"/app/video/sessions/{session_id}/tokens", headers=user).json["token"]
+    client.get(f"/app/rooms/{session_id}", headers={"Authorization": f"Bearer {token}"})
+    by_ada = {"time": NOW, "session_id": session_id, "method": "POST", "actor": "ada"}
+    assert list(map(circumstances_of, traces(caplog))) == [
+        {**by_ada, "route": "/app/video/sessions"},
+        {**by_ada, "route": f"/app/video/sessions/{session_id}/tokens"},
+        {**by_ada, "route": f"/app/rooms/{session_id}", "method": "GET", "actor": None},
+    ]
+
+
+def test_a_trace_and_the_event_of_the_same_call_agree(traced, client, audit, caplog):
+    user = {"X-User": "ada"}
+    session_id = client.post("/app/video/sessions", headers=user).json["session_id"]
+    client.post(f"/app/video/sessions/{session_id}/tokens", headers=user)
+    client.get(f"/app/rooms/{session_id}")
+    traced.create_session()
+    with pytest.raises(RolecallError):
+        traced.signal(session_id, "chat", "hello")
+    names = ["session_created", "token_issued", "access_refused", "session_created", "moderation_refused"]
+    assert [event.name for event in audit.events] == names
+    told = [{name: event.as_dict()[name] for name in CIRCUMSTANCES} for event in audit.events]
+    assert told == [{name: trace[name] for name in CIRCUMSTANCES} for trace in traces(caplog)]
+    assert len({one["call_id"] for one in told}) == len(told)
+    assert all(one["call_id"] for one in told)
+
+
+def test_an_async_call_agrees_too(traced, audit, caplog):
+    async def call():
+        session = await traced.aio.create_session()
+        await session.generate_token()
+
+    asyncio.run(call())
+    assert [event.call_id for event in audit.events] == [trace["call_id"] for trace in traces(caplog)]
+
+
+def test_a_record_carries_the_same_for_formatters(client, caplog):
+    client.post("/app/video/sessions", headers={"X-User": "ada"})
+    (record,) = [record for record in caplog.records if record.name == "rolecall.trace"]
+    assert json.loads(record.getMessage()) == record.rolecall
+
+
+def test_an_app_s_own_attributes_of_records_are_no_obstacle(traced):
+    made = logging.getLogRecordFactory()
+
+    def factory(*args, **kwargs):
+        record = made(*args, **kwargs)
+        for name in ("subject", "allowed", "code", *CIRCUMSTANCES, "steps"):
+            setattr(record, name, "the app's own")
+        return record
+
+    logging.setLogRecordFactory(factory)
+    try:
+        assert traced.create_session().generate_token()
+    finally:
+        logging.setLogRecordFactory(made)
+
+
+@pytest.mark.parametrize("format", ["opentok", "t1", "vonage"])
+def test_neither_a_trace_nor_an_event_holds_a_token_wherever_it_was_put(make_kit, audit, caplog, format):
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    caplog.set_level(logging.INFO)
+    private_key = rsa.generate_private_key(65_537, 2048).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    application = {"application_id": "78d335fa-323d-0114-9c3d-d6f0d48968cf", "private_key": private_key}
+    kit = make_kit(trace=True, plugins=[audit], format=format, **application)
+    token = kit.create_session().generate_token()
+    app = flask.Flask(__name__)
+    app.add_url_rule("/rooms/<session_id>", "room", require_role("publisher", kit=kit)(lambda session_id: "in"))
+    client = app.test_client()
+    for headers in ({}, {"Authorization": f"Bearer {token}"}):
+        assert client.get(f"/rooms/{token}", headers=headers).status_code in (401, 403)
+    for wrong in (lambda: kit.generate_token(token), lambda: kit.signal(token)):
+        with pytest.raises(RolecallError):
+            wrong()
+    told = json.dumps([event.as_dict() for event in audit.events])
+    logged = "".join(record.getMessage() for record in caplog.records) + json.dumps(traces(caplog))
+    assert len(audit.events) == len(traces(caplog)) == 6
+    assert token[-64:] not in told + logged
+    assert token[24:] not in told + logged
+
+
+def test_an_event_as_json_has_no_header_and_names_who_where_and_what(traced, client, audit):
+    client.post("/app/video/sessions?a=b", headers={"X-User": "ada"}, json={})
+    (event,) = audit.events
+    assert event.as_dict() == {
+        "event": "session_created",
+        "code": None,
+        "time": NOW,
+        "call_id": event.call_id,
+        "session_id": event.session_id,
+        "method": "POST",
+        "route": "/app/video/sessions",
+        "actor": "ada",
+        "role": None,
+        "token_id": None,
+        "expires_at": None,
+        "act": None,
+        "target": None,
+    }
+    assert json.loads(json.dumps(event.as_dict())) == event.as_dict()
 
 
 # -- it says what happens --------------------------------------------------------------------------
