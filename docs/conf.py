@@ -1,4 +1,6 @@
-"""How Sphinx builds this documentation: ``sphinx-build -W -n -b html docs docs/_build/html``."""
+"""How Sphinx builds this documentation; the README has the command."""
+
+import re
 
 import rolecall
 
@@ -17,14 +19,40 @@ autodoc_typehints_format = "short"
 # What stands in signatures and is not ours to document: Python itself, frameworks, and the names of type variables.
 nitpick_ignore_regex = [
     (r"py:.*", r"(collections|datetime|enum|fastapi|flask|os|starlette|typing|wsgiref|_typeshed)\..*"),
-    (r"py:class", r"rolecall.*\.(_Kit|_Function|_Error|_Self|Result|Guarded|Subtree|View)"),
+    (r"py:class", r"rolecall.*\.(Function|Result|Guarded|Subtree|View)"),
     (r"py:func", r"rolecall\.driver\.drive"),
     (r"py:class", r"rolecall\.(connector\.transport\.Transport|http\.routing\.Route)"),
 ]
 
 
+#: Made by the kit alone, so how is of no interest.
+NOT_FOR_APPS_TO_MAKE = {"rolecall.AsyncRolecall", "rolecall.connector.AsyncRemoteService"}
+#: What stands in signatures for something that a reader knows by another name.
+PLAIN = {
+    r"mappingproxy\(\{\}\)": "{}",
+    r"frozenset\(\{\}\)": "()",
+    r"Web\(origins=frozenset\(\)[^)]*\)": "Web()",
+    r"<function system_clock[^>]*>": "time.time",
+    r"\b_Kit\b": "Rolecall",
+    r"\b_Error\b": "RolecallError",
+    r"\b_Function\b": "Function",
+}
+
+
 def setup(app):
     app.connect("missing-reference", find_by_short_name)
+    app.connect("autodoc-process-signature", without_internals)
+
+
+def without_internals(_app, _what, name, _object, _options, signature, returns):
+    """A signature as the reader of the reference needs it."""
+    if signature is None:
+        return None
+    if name in NOT_FOR_APPS_TO_MAKE or signature == "(*args, **kwargs)":  # the latter is every protocol's
+        signature = ""
+    for internal, plain in PLAIN.items():
+        signature, returns = re.sub(internal, plain, signature), re.sub(internal, plain, returns or "")
+    return signature, returns
 
 
 def find_by_short_name(app, env, node, content):

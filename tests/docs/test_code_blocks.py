@@ -42,6 +42,7 @@ FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 RUN_ELSEWHERE = {
     'pip install -e ".[demo]" && rolecall demo',
     'pip install -e ".[dev]" && python -m pytest',
+    'pip install -e ".[docs]" && sphinx-build -W docs docs/_build',
     'pip install -e ".[flask]"',
     'pip install -e ".[flask]" gunicorn',
     'pip install -e ".[starlette]" "uvicorn[standard]"',
