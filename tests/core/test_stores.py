@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import ctypes
 import gc
 import json
 import multiprocessing
 import os
+import resource
+import signal
 import sqlite3
+import stat
+import subprocess
+import sys
 import tempfile
 import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +32,7 @@ from rolecall.sessions import SessionRecord
 from rolecall.stores import Store, open_store
 from rolecall.stores.memory import MemoryStore
 from rolecall.stores.sqlite import _MIGRATIONS, SQLiteStore
+from rolecall.stores.sqlite_file import LOOK_INTERVAL
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
@@ -154,7 +164,8 @@ def test_what_has_come_once_is_forgotten_when_it_is_over(store):
 
 
 def used_once(store: SQLiteStore) -> set[str]:
-    return {name for (name,) in store._connection().execute("SELECT name FROM rolecall_used_once")}
+    with closing(store._file.connect()) as raw:
+        return {name for (name,) in raw.execute("SELECT name FROM rolecall_used_once")}
 
 
 def test_it_can_be_closed_twice(store):
@@ -326,7 +337,8 @@ def test_sessions_outlive_the_store(path):
 
 
 def test_the_file_is_in_wal_mode_and_commits_are_synchronous(sqlite, path):
-    assert sqlite._connection().execute("PRAGMA synchronous").fetchone() == (2,)
+    with sqlite._writer.transaction() as raw:
+        assert raw.execute("PRAGMA synchronous").fetchone() == (2,)
     with closing(sqlite3.connect(path)) as raw:
         assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
@@ -366,16 +378,23 @@ def test_a_file_of_a_later_version_is_used_as_it_is(path):
     SQLiteStore(path).close()
     with closing(sqlite3.connect(path)) as raw:
         raw.executescript(
-            "INSERT INTO rolecall_schema VALUES (3), (4); CREATE TABLE rolecall_later (id TEXT PRIMARY KEY);"
+            """
+            INSERT INTO rolecall_schema VALUES (3), (4);
+            CREATE TABLE rolecall_later (id TEXT PRIMARY KEY);
+            """
         )
     with closing(SQLiteStore(path)) as store:
         store.add_session(RECORD)
         assert store.get_session(RECORD.session_id) == RECORD
+        store.end_session(RECORD.session_id, 7.5)
+        assert store.has_ended(RECORD.session_id)
+        assert store.use_once("a", 10.0, 5.0)
 
 
 def test_every_read_goes_by_a_primary_key(sqlite):
     statements = []
-    raw = sqlite._connection()
+    sqlite.has_ended("1_a")
+    raw = sqlite._reader._cursor.connection
     raw.set_trace_callback(statements.append)
     sqlite.get_session("1_a")
     sqlite.has_ended("1_a")
@@ -413,18 +432,21 @@ def test_a_folder_that_cannot_be_written_stops_start_up():
         SQLiteStore("/proc/self/sessions.db")
 
 
-def everything(store):
+def writes(store):
     return [
         lambda: store.add_session(record("new")),
-        lambda: store.get_session("1_a"),
         lambda: store.end_session("1_a", 7.5),
-        lambda: store.has_ended("1_a"),
+        lambda: store.use_once("a", 10.0, 5.0),
     ]
 
 
-def assert_unavailable(store) -> None:
-    for method in everything(store):
-        with pytest.raises(StoreUnavailable) as refused:
+def reads(store):
+    return [lambda: store.get_session("1_a"), lambda: store.has_ended("1_a")]
+
+
+def assert_unavailable(store, match: str | None = None) -> None:
+    for method in writes(store) + reads(store):
+        with pytest.raises(StoreUnavailable, match=match) as refused:
             method()
         assert refused.value.status == 503
         assert str(refused.value) not in refused.value.public_message
@@ -432,28 +454,78 @@ def assert_unavailable(store) -> None:
 
 def test_a_file_that_is_spoiled_under_way_is_unavailable(sqlite, path):
     sqlite.add_session(RECORD)
-    sqlite.close()
+    disconnect(sqlite)
     for file in path.parent.iterdir():
         file.write_bytes(b"\xff" * max(file.stat().st_size, 8192))
-    assert_unavailable(sqlite)
+    assert_unavailable(sqlite, "not a database")
+
+
+def disconnect(store) -> None:
+    """As before a fork: what comes next opens the file again."""
+    store._reader.disconnect()
+    store._writer.disconnect()
+
+
+def test_a_store_that_was_closed_is_unavailable(sqlite):
+    sqlite.add_session(RECORD)
+    sqlite.close()
+    assert_unavailable(sqlite, "was closed")
 
 
 def test_tables_that_are_gone_are_unavailable(sqlite, path):
     with closing(sqlite3.connect(path)) as raw:
-        raw.executescript("DROP TABLE rolecall_sessions; DROP TABLE rolecall_ended_sessions;")
-    assert_unavailable(sqlite)
+        tables = ("sessions", "ended_sessions", "used_once")
+        raw.executescript("".join(f"DROP TABLE rolecall_{table};" for table in tables))
+    assert_unavailable(sqlite, "no such table")
 
 
-def test_a_folder_that_is_gone_is_unavailable_to_a_new_thread(tmp_path):
-    folder = tmp_path / "gone"
-    folder.mkdir()
-    with closing(SQLiteStore(folder / "sessions.db")) as store:
-        folder.rename(tmp_path / "moved")
-        assert_unavailable(store)
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda store: store.add_session(replace(RECORD, location="\ud800")),
+        lambda store: store.add_session(replace(RECORD, created_at=2**70)),
+        lambda store: store.add_session(replace(RECORD, created_at=float("nan"))),
+        lambda store: store.get_session("1_\ud800"),
+        lambda store: store.end_session("1_\ud800", 7.5),
+        lambda store: store.end_session("1_a", 2**70),
+        lambda store: store.has_ended("1_\ud800"),
+        lambda store: store.use_once("\ud800", 10.0, 5.0),
+        lambda store: store.use_once("a", 10.0, 2**70),
+    ],
+)
+def test_what_it_cannot_hold_is_unavailable_and_leaves_nothing_behind(sqlite, method):
+    sqlite.add_session(record("before"))
+    with pytest.raises(StoreUnavailable):
+        method(sqlite)
+    assert sqlite.get_session(RECORD.session_id) is None
+    assert sqlite.use_once("a", 10.0, 5.0)
+
+
+def test_a_full_disk_is_unavailable_until_there_is_room_again(sqlite):
+    with sqlite._writer.transaction() as raw:
+        (pages,) = raw.execute("PRAGMA page_count").fetchone()
+        raw.execute(f"PRAGMA max_page_count = {pages}")
+    acknowledged, refusal = fill(sqlite)
+    assert "full" in str(refusal)
+    assert sqlite.get_session(f"1_{acknowledged}") is None
+    with sqlite._writer.transaction() as raw:
+        raw.execute("PRAGMA max_page_count = 1000000")
+    sqlite.add_session(record(acknowledged))
+    assert all(sqlite.get_session(f"1_{number}") for number in range(acknowledged + 1))
+
+
+def fill(store) -> tuple[int, StoreUnavailable]:
+    """How many sessions were acknowledged before the first was refused, and its refusal."""
+    for number in range(10_000):
+        try:
+            store.add_session(record(number))
+        except StoreUnavailable as refusal:
+            return number, refusal
+    raise AssertionError("it is never full")
 
 
 def test_a_write_that_waits_too_long_is_unavailable(path, monkeypatch):
-    monkeypatch.setattr("rolecall.stores.sqlite.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("rolecall.stores.sqlite_file.BUSY_TIMEOUT", 0.05)
     with closing(SQLiteStore(path)) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match="locked"):
@@ -469,8 +541,155 @@ def test_a_write_that_fails_leaves_nothing_behind(sqlite):
     with pytest.raises(StoreUnavailable):
         sqlite.add_session(replace(RECORD, location="198.51.100.1"))
     assert sqlite.get_session(RECORD.session_id) == RECORD
-    assert not sqlite._connection().in_transaction
     sqlite.add_session(record("next"))
+
+
+# -- SQLite: a file that is taken away -------------------------------------------------------------
+
+
+def replace_file(path: Path) -> None:
+    SQLiteStore(path.with_name("other.db")).close()
+    path.with_name("other.db").replace(path)
+
+
+def replace_all(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink()
+    SQLiteStore(path).close()
+
+
+def overwrite_by_a_copy(path: Path) -> None:
+    # As rsync and editors do it: a new file takes the name.
+    copy = path.with_name("copy.db")
+    copy.write_bytes(path.read_bytes())
+    copy.replace(path)
+
+
+@pytest.fixture
+def used(path):
+    """A store that has read and written, so that SQLite has all its files open."""
+    with closing(SQLiteStore(path)) as store:
+        store.add_session(RECORD)
+        store.has_ended("1_a")
+        yield store
+
+
+@pytest.mark.parametrize(
+    "take_away",
+    [
+        Path.unlink,
+        replace_file,
+        replace_all,
+        overwrite_by_a_copy,
+        lambda path: path.rename(path.with_name("moved.db")),
+        lambda path: path.parent.rename(path.parent.with_name("moved")),
+        lambda path: Path(f"{path}-wal").unlink(),
+        lambda path: Path(f"{path}-shm").unlink(),
+        lambda path: Path(f"{path}-wal").rename(path.with_name("moved-wal")),
+    ],
+)
+def test_a_file_that_is_taken_away_is_unavailable(tmp_path, take_away):
+    path = tmp_path / "folder" / "sessions.db"
+    path.parent.mkdir()
+    with closing(SQLiteStore(path)) as store:
+        store.add_session(RECORD)
+        store.has_ended("1_a")
+        take_away(path)
+        for write in writes(store):
+            with pytest.raises(StoreUnavailable, match=r"deleted or replaced.*Restart"):
+                write()
+        time.sleep(LOOK_INTERVAL)
+        assert_unavailable(store, r"deleted or replaced.*Restart")
+
+
+def test_the_first_write_after_the_file_is_gone_is_refused_whatever_the_clock_says(used, path, monkeypatch):
+    monkeypatch.setattr("rolecall.stores.sqlite_file.LOOK_INTERVAL", 3600.0)
+    used.add_session(record("looks at the file"))
+    path.unlink()
+    for write in writes(used):
+        with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+            write()
+
+
+def test_a_write_that_loses_its_file_under_way_is_not_acknowledged(used, path):
+    with pytest.raises(StoreUnavailable, match="deleted or replaced"), used._writer.transaction():
+        path.unlink()
+
+
+def test_a_file_that_is_gone_is_not_made_again(used, path):
+    disconnect(used)
+    path.unlink()
+    assert_unavailable(used, "deleted or replaced")
+    assert not path.exists()
+
+
+def test_a_link_that_leads_elsewhere_is_unavailable(tmp_path):
+    link, old, new = tmp_path / "link.db", tmp_path / "old.db", tmp_path / "new.db"
+    link.symlink_to(old)
+    with closing(SQLiteStore(link)) as store, closing(SQLiteStore(new)):
+        store.add_session(RECORD)
+        assert store.get_session(RECORD.session_id)
+        assert old.exists()
+        link.unlink()
+        link.symlink_to(new)
+        time.sleep(LOOK_INTERVAL)
+        assert_unavailable(store, "deleted or replaced")
+
+
+def test_a_file_that_comes_back_is_used_again(used, path):
+    path.rename(path.with_name("moved.db"))
+    time.sleep(LOOK_INTERVAL)
+    assert_unavailable(used)
+    path.with_name("moved.db").rename(path)
+    used.end_session(RECORD.session_id, 7.5)
+    assert used.has_ended(RECORD.session_id)
+
+
+def test_what_other_workers_do_to_the_log_takes_nothing_away(used, path):
+    for mode in ("PASSIVE", "RESTART", "TRUNCATE"):
+        with closing(SQLiteStore(path)) as other:
+            other.add_session(record(mode))
+        with closing(sqlite3.connect(path)) as raw:
+            # Not busy: what the store has read holds nobody up.
+            assert raw.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0] == 0
+        time.sleep(LOOK_INTERVAL)
+        assert used.get_session(f"1_{mode}")
+        used.end_session(f"1_{mode}", 7.5)
+
+
+# -- SQLite: who may read the files ----------------------------------------------------------------
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
+def umask(request):
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def modes(path: Path) -> dict[str, int]:
+    return {file.name.removeprefix(path.name): stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+
+
+def test_the_files_are_for_their_owner_alone(umask, path):
+    with closing(SQLiteStore(path)) as store:
+        store.add_session(RECORD)
+        assert modes(path) == {"": 0o600, "-wal": 0o600, "-shm": 0o600}
+
+
+def test_a_file_that_was_there_before_keeps_its_mode(umask, path):
+    path.touch()
+    path.chmod(0o660)
+    with closing(SQLiteStore(path)) as store:
+        store.add_session(RECORD)
+        assert modes(path) == {"": 0o660, "-wal": 0o660, "-shm": 0o660}
+
+
+@pytest.mark.parametrize("name", ["a b.db", "100%.db", "50%25.db", "what?.db", "#1.db", "é.db", "a&mode=memory.db"])
+def test_a_file_may_have_any_name(tmp_path, name):
+    with closing(SQLiteStore(tmp_path / name)) as store:
+        store.add_session(RECORD)
+        assert sorted(os.listdir(tmp_path)) == sorted([name, f"{name}-wal", f"{name}-shm"])
 
 
 # -- SQLite: connections ---------------------------------------------------------------------------
@@ -517,18 +736,108 @@ def test_nothing_stays_open_after_start_up_fails(path):
 
 
 @needs_proc
-def test_a_thread_that_ends_takes_its_connection_with_it(sqlite, path):
-    def use_in_threads(count: int) -> int:
-        for _ in range(count):
-            thread = threading.Thread(target=sqlite.has_ended, args=("1_a",))
-            thread.start()
-            thread.join()
-        gc.collect()
-        return connections_to(path)
-
+def test_threads_share_two_connections(sqlite, path):
     sqlite.add_session(RECORD)
-    # The first leaves one file open, which SQLite keeps for the next connection as long as the process has a lock.
-    assert use_in_threads(1) == use_in_threads(20)
+    sqlite.has_ended("1_a")
+    before = connections_to(path)
+    used, idle = threading.Barrier(21), threading.Event()
+
+    def use(number: int) -> None:
+        sqlite.has_ended("1_a")
+        sqlite.add_session(record(number))
+        used.wait(60)
+        idle.wait(60)
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    used.wait(60)
+    assert connections_to(path) == before <= 5
+    idle.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_thread_waits_for_another_and_no_longer_than_it_should(sqlite, monkeypatch):
+    monkeypatch.setattr("rolecall.stores.sqlite_file.BUSY_TIMEOUT", 0.05)
+    with sqlite._writer.transaction(), ThreadPoolExecutor(1) as pool:
+        with pytest.raises(StoreUnavailable, match="locked"):
+            pool.submit(sqlite.add_session, RECORD).result()
+        assert pool.submit(sqlite.has_ended, "1_a").result() is False, "a read waits for no writer"
+    sqlite.add_session(RECORD)
+
+
+def test_tasks_and_threads_may_use_it_at_once(make_kit, path):
+    kit = make_kit(store=f"sqlite:///{path}")
+
+    async def use() -> None:
+        session = await kit.aio.create_session()
+        token = await session.generate_token()
+        assert await kit.aio.verify_token(token)
+        await kit.aio.end_session(session.session_id)
+        with pytest.raises(InvalidToken, match="has ended"):
+            await kit.aio.verify_token(token)
+
+    async def all_at_once() -> None:
+        await asyncio.wait_for(asyncio.gather(*(use() for _ in range(100))), 60)
+
+    asyncio.run(all_at_once())
+
+
+GEVENT = """
+from gevent import monkey
+monkey.patch_all()
+import os, sys
+from contextlib import closing
+import gevent
+from gevent import get_hub
+from rolecall.sessions import ArchiveMode, MediaMode, SessionRecord
+from rolecall.stores.sqlite import SQLiteStore
+
+store = SQLiteStore(sys.argv[1])
+
+def record(number):
+    return SessionRecord(f"1_{number}", None, MediaMode.RELAYED, ArchiveMode.MANUAL, False, 1.0)
+
+def descriptors():
+    return sum(os.path.realpath(f"/proc/self/fd/{fd}").startswith(store._file.path.as_posix())
+               for fd in os.listdir("/proc/self/fd"))
+
+def request(number):
+    store.add_session(record(number))
+    assert not store.has_ended(f"1_{number}")
+    gevent.sleep(0)
+    store.end_session(f"1_{number}", 7.5)
+    assert store.has_ended(f"1_{number}")
+    opened.append(descriptors())
+    done.wait()
+
+def native(number):
+    store.add_session(record(number))
+    store.end_session(f"1_{number}", 7.5)
+    return store.has_ended(f"1_{number}")
+
+opened, done = [], gevent.event.Event()
+greenlets = [gevent.spawn(request, number) for number in range(200)]
+threads = [get_hub().threadpool.spawn(native, f"native {number}") for number in range(50)]
+with gevent.Timeout(60):
+    assert all(thread.get() for thread in threads)
+    while len(opened) < 200:
+        gevent.sleep(0.01)
+done.set()
+gevent.joinall(greenlets, raise_error=True)
+print(max(opened))
+"""
+
+
+@needs_proc
+def test_open_requests_under_gevent_share_two_connections(path):
+    """Beside them greenlets' native threads, which wait for the same locks."""
+    ran = subprocess.run(
+        [sys.executable, "-c", GEVENT, str(path)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert int(ran.stdout) <= 5
 
 
 # -- SQLite: processes -----------------------------------------------------------------------------
@@ -617,29 +926,132 @@ def test_many_processes_of_many_threads_write_at_once(sqlite, path):
 
 
 @needs_fork
-def test_a_child_never_uses_the_connection_of_its_parent(sqlite):
+def test_parent_and_child_never_share_a_connection(sqlite, path):
     sqlite.add_session(RECORD)
-    inherited = sqlite._connection()
+    sqlite.has_ended("1_a")
 
     def use(number: int) -> None:
-        assert sqlite._connection() is not inherited
+        assert sqlite._reader._cursor is None
+        assert sqlite._writer._cursor is None
         assert sqlite.get_session(RECORD.session_id) == RECORD
         sqlite.end_session(RECORD.session_id, 7.5)
 
     in_processes(1, use)
-    assert sqlite._connection() is inherited
     assert sqlite.has_ended(RECORD.session_id)
 
 
+def forked(work) -> int:
+    """The pid of a child that does ``work`` and exits with 0, or with 1 if it fails or takes a minute."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return child
+
+
+def assert_ended_well(*children: int) -> None:
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * len(children)
+
+
 @needs_fork
-def test_a_child_that_ends_does_not_disturb_a_transaction_of_its_parent(sqlite, path):
+def test_what_a_child_writes_is_kept_when_its_parent_closes_the_store(path):
+    """A child that has inherited an open connection holds none of its locks: the log is deleted under it."""
+    store = SQLiteStore(path)
+    store.add_session(RECORD)
+    store.has_ended("1_a")
+    closed, wrote = os.pipe(), os.pipe()
+
+    def write() -> None:
+        store.has_ended("1_a")
+        os.write(wrote[1], b"x")
+        os.read(closed[0], 1)
+        assert store.get_session("1_other")
+        store.end_session("1_a", 7.5)
+
+    child = forked(write)
+    os.read(wrote[0], 1)
+    store.close()
+    with closing(SQLiteStore(path)) as other:
+        other.add_session(record("other"))
+    os.write(closed[1], b"x")
+    assert_ended_well(child)
+    for end in (*closed, *wrote):
+        os.close(end)
+    with closing(SQLiteStore(path)) as other:
+        assert other.has_ended("1_a")
+
+
+@needs_fork
+def test_no_fork_falls_into_what_another_thread_does(sqlite):
+    """Else the child could never write, or would wait for ever."""
+    sqlite.add_session(RECORD)
+    stop, failures = threading.Event(), []
+
+    def busy(thread: int) -> None:
+        number = 0
+        try:
+            while not stop.is_set():
+                if thread:
+                    sqlite.add_session(record(f"{thread}-{number}"))
+                sqlite.has_ended("1_a")
+                number += 1
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=busy, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+
+    def work(number: int) -> None:
+        sqlite.end_session(f"1_child {number}", 7.5)
+        assert sqlite.has_ended(f"1_child {number}")
+
+    children = [forked(partial(work, number)) for number in range(12)]
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert_ended_well(*children)
+    assert failures == []
+    assert all(sqlite.has_ended(f"1_child {number}") for number in range(12))
+
+
+@needs_fork
+def test_threads_that_fork_at_once_do_not_wait_for_each_other_for_ever(path):
+    stores = [SQLiteStore(path.with_name(f"{number}.db")) for number in range(4)]
+
+    def work(number: int) -> None:
+        for store in stores:
+            store.end_session(f"1_{number}", 7.5)
+
+    def fork_often(number: int) -> None:
+        for again in range(4):
+            assert_ended_well(forked(partial(work, 10 * number + again)))
+            stores[number].end_session("1_parent", 7.5)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(fork_often, range(4)))
+    for store in stores:
+        assert all(store.has_ended(f"1_{10 * number + again}") for number in range(4) for again in range(4))
+        store.close()
+
+
+@needs_fork
+def test_a_child_of_a_fork_within_a_transaction_is_refused_and_does_not_disturb_its_parent(sqlite, path, monkeypatch):
+    monkeypatch.setattr("rolecall.stores.sqlite_file.BUSY_TIMEOUT", 0.05)
+
     def live_and_end(number: int, how: str) -> None:
         if how == "used":
-            sqlite.get_session(RECORD.session_id)
+            assert_unavailable(sqlite, "forked")
         if how != "untouched":
             sqlite.close()
 
-    with sqlite._transaction() as raw:
+    sqlite.has_ended("1_a")
+    with sqlite._writer.transaction() as raw:
         raw.execute("INSERT INTO rolecall_ended_sessions VALUES ('1_a', 7.5)")
         for how in ("untouched", "closed", "used"):
             in_processes(3, live_and_end, how)
@@ -653,21 +1065,98 @@ def test_a_child_that_ends_does_not_disturb_a_transaction_of_its_parent(sqlite, 
         assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+def forked_without_python(work) -> int:
+    """As :func:`forked`, by a fork that tells Python nothing, as uWSGI's does."""
+    child = ctypes.PyDLL(None).fork()
+    if child == 0:
+        signal.alarm(60)
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return child
+
+
+@needs_fork
+def test_a_fork_that_python_is_not_told_of_is_noticed(sqlite):
+    def end(session_id: str) -> None:
+        sqlite.end_session(session_id, 7.5)
+        assert sqlite.has_ended(session_id)
+
+    def be_refused() -> None:
+        time.sleep(LOOK_INTERVAL)
+        assert_unavailable(sqlite, "forked.*lazy-apps")
+        sqlite.close()
+
+    assert_ended_well(forked_without_python(partial(end, "1_before its first use")))
+    assert sqlite.has_ended("1_before its first use")
+    assert_ended_well(forked_without_python(be_refused))
+    end("1_parent")
+
+
 @needs_fork
 def test_a_grandchild_has_a_connection_of_its_own(sqlite):
     sqlite.add_session(RECORD)
 
-    def beget(number: int) -> None:
-        sqlite.has_ended("1_a")
-        own = sqlite._connection()
-        child = os.fork()
-        if child == 0:
-            good = sqlite._connection() is not own and sqlite.get_session(RECORD.session_id) == RECORD
-            os._exit(0 if good else 1)
-        assert os.waitpid(child, 0)[1] == 0
-        assert sqlite._connection() is own
+    def end(session_id: str) -> None:
+        sqlite.end_session(session_id, 7.5)
+        assert sqlite.get_session(RECORD.session_id) == RECORD
 
-    in_processes(1, beget)
+    def beget() -> None:
+        end("1_child")
+        assert_ended_well(forked(partial(end, "1_grandchild")))
+        assert sqlite.has_ended("1_grandchild")
+
+    assert_ended_well(forked(beget))
+    assert sqlite.has_ended("1_child")
+    assert sqlite.has_ended("1_grandchild")
+
+
+@needs_fork
+def test_a_child_whose_file_was_replaced_is_refused(sqlite, path):
+    sqlite.has_ended("1_a")
+    pinned = path.with_name("pinned.db")
+    path.rename(pinned)  # kept, so that no new file gets its number
+    SQLiteStore(path).close()
+    in_processes(1, lambda _: assert_unavailable(sqlite, "deleted or replaced"))
+
+
+@needs_fork
+def test_a_disk_that_takes_no_more_is_unavailable(sqlite, path):
+    def fill_it(_: int) -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        limit = path.stat().st_size + 64 * 1024
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        acknowledged, _ = fill(sqlite)
+        assert acknowledged > 0
+        assert sqlite.get_session(f"1_{acknowledged}") is None
+        path.with_name("acknowledged").write_text(str(acknowledged))
+
+    in_processes(1, fill_it)
+    acknowledged = int(path.with_name("acknowledged").read_text())
+    assert all(sqlite.get_session(f"1_{number}") for number in range(acknowledged))
+    assert sqlite.get_session(f"1_{acknowledged}") is None
+    sqlite.add_session(record(acknowledged))
+
+
+@needs_fork
+def test_files_that_become_read_only_are_unavailable_to_writes():
+    with tempfile.TemporaryDirectory() as folder:  # not pytest's own, which only its owner may enter
+        path = Path(folder) / "sessions.db"
+        with closing(SQLiteStore(path)) as store:
+            Path(folder).chmod(0o755)
+            path.chmod(0o444)
+
+            def write_as_nobody(_: int) -> None:
+                if os.geteuid() == 0:  # root may write everything
+                    os.setuid(65534)
+                for write in writes(store):
+                    with pytest.raises(StoreUnavailable):
+                        write()
+
+            in_processes(1, write_as_nobody)
 
 
 @needs_fork
@@ -705,7 +1194,7 @@ def test_a_process_that_dies_in_a_transaction_leaves_the_file_sound(sqlite, path
     for _ in range(10):
         child = os.fork()
         if child == 0:
-            with sqlite._transaction() as raw:
+            with sqlite._writer.transaction() as raw:
                 raw.execute("INSERT INTO rolecall_ended_sessions VALUES (?, 7.5)", (RECORD.session_id,))
                 os.kill(os.getpid(), 9)
         assert os.WTERMSIG(os.waitpid(child, 0)[1]) == 9

@@ -15,9 +15,11 @@ from ..sessions import SessionRecord
 class Store(Protocol):
     """Keeps sessions, and what has come once.
 
-    Methods are plain functions, safe in every thread, and return once the change is durable.
+    Methods are plain functions, safe in every thread, and return once the change is durable. They work on in a forked
+    child, which never uses a connection that its parent has opened.
 
-    Every method raises :class:`~rolecall.errors.StoreUnavailable` when the store does not answer.
+    Every method raises :class:`~rolecall.errors.StoreUnavailable`, and nothing else, when the store does not answer,
+    when it holds what cannot be read, and when it cannot hold what it is given.
     """
 
     #: Whether :meth:`get_session` takes microseconds, so that it may run on an event loop.

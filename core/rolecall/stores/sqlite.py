@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Final
-from weakref import WeakSet
+from contextlib import closing
+from typing import Final
 
 from ..errors import ConfigurationError, StoreUnavailable
 from ..sessions import ArchiveMode, MediaMode, SessionRecord
-
-#: How many seconds a write waits for another worker's.
-BUSY_TIMEOUT: Final = 10.0
+from . import sqlite_file
+from .sqlite_file import SharedConnection, SQLiteFile
 
 # What would begin a URL's query or fragment, or end a C string.
 _PARAMETERS: Final = frozenset("?#\0")
@@ -47,24 +42,10 @@ _MIGRATIONS: Final = (
 )
 
 
-@contextmanager
-def immediate(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """One writing transaction, which others wait for; it is undone where the block raises."""
-    # IMMEDIATE, because a reader that turns writer is refused at once while another writes.
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield connection
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
 class SQLiteStore:
-    """Sessions in an SQLite file. Each thread of each process has a connection of its own.
+    """Sessions in an SQLite file. Each process has one connection that reads, and one that writes.
 
-    :param path: the file; it is created if it does not exist, its folder is not.
+    :param path: the file; it is created if it does not exist, for its owner alone. Its folder is not.
     :raises ConfigurationError: if the file cannot be opened as an SQLite database.
     """
 
@@ -72,18 +53,19 @@ class SQLiteStore:
     writes_inline = False
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path).absolute()
-        self._local = threading.local()
-        self._open: WeakSet[_Connection] = WeakSet()
-        self._inherited: list[_Connection] = []
-        self._closed = False
         try:
-            self._migrate()
-        except sqlite3.Error as error:
+            self._file = SQLiteFile(path)
+            with closing(self._file.connect()) as raw:
+                _switch_to_wal(raw)
+                _migrate(raw)
+        except (sqlite3.Error, StoreUnavailable, ValueError) as error:
             raise ConfigurationError(
-                f"cannot open the SQLite store {str(self._path)!r}: {error}; "
+                f"cannot open the SQLite store {os.path.abspath(path)!r}: {error}; "
                 "its folder must exist and be writable, and the file be a database or not exist"
             ) from None
+        # Two, so that no read waits for the disk.
+        self._reader = SharedConnection(self._file)
+        self._writer = SharedConnection(self._file)
 
     @classmethod
     def from_url(cls, url: str) -> SQLiteStore:
@@ -96,7 +78,7 @@ class SQLiteStore:
         return cls(path)
 
     def add_session(self, record: SessionRecord) -> None:
-        with self._transaction() as connection:
+        with self._writer.transaction() as connection:
             connection.execute(
                 "INSERT INTO rolecall_sessions VALUES (?, ?, ?, ?, ?, ?)",
                 (
@@ -110,7 +92,7 @@ class SQLiteStore:
             )
 
     def get_session(self, session_id: str) -> SessionRecord | None:
-        row = self._read(
+        row = self._reader.read(
             "SELECT session_id, location, media_mode, archive_mode, e2ee, created_at, ended_at "
             "FROM rolecall_sessions LEFT JOIN rolecall_ended_sessions USING (session_id) WHERE session_id = ?",
             session_id,
@@ -128,17 +110,18 @@ class SQLiteStore:
         )
 
     def end_session(self, session_id: str, ended_at: float) -> None:
-        with self._transaction() as connection:
+        with self._writer.transaction() as connection:
             connection.execute(
                 "INSERT INTO rolecall_ended_sessions VALUES (?, ?) ON CONFLICT DO NOTHING",
                 (session_id, ended_at),
             )
 
     def has_ended(self, session_id: str) -> bool:
-        return self._read("SELECT 1 FROM rolecall_ended_sessions WHERE session_id = ?", session_id) is not None
+        row = self._reader.read("SELECT 1 FROM rolecall_ended_sessions WHERE session_id = ?", session_id)
+        return row is not None
 
     def use_once(self, name: str, until: float, now: float) -> bool:
-        with self._transaction() as connection:
+        with self._writer.transaction() as connection:
             connection.execute("DELETE FROM rolecall_used_once WHERE until < ?", (now,))
             added = connection.execute(
                 "INSERT INTO rolecall_used_once VALUES (?, ?) ON CONFLICT DO NOTHING", (name, until)
@@ -146,84 +129,27 @@ class SQLiteStore:
         return added.rowcount == 1
 
     def close(self) -> None:
-        self._closed = True
-        for connection in list(self._open):
-            connection.close()
-        self._local = threading.local()
-
-    def _read(self, query: str, session_id: str) -> tuple[Any, ...] | None:
-        try:
-            row: tuple[Any, ...] | None = self._connection().execute(query, (session_id,)).fetchone()
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"the SQLite store does not answer: {error}") from error
-        return row
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with immediate(self._connection()) as connection:
-                yield connection
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"the SQLite store does not answer: {error}") from error
-
-    def _connection(self) -> sqlite3.Connection:
-        held: _Connection | None = getattr(self._local, "connection", None)
-        if held is None or held.pid != os.getpid():
-            if self._closed:
-                raise StoreUnavailable("the SQLite store was closed; make another kit")
-            if held is not None:
-                # Opened before a fork. To close it here could disturb the parent, so it is only set aside.
-                self._inherited.append(held)
-            held = self._local.connection = _Connection(self._path)
-            self._open.add(held)
-        return held.raw
-
-    def _migrate(self) -> None:
-        connection = _Connection(self._path)
-        try:
-            raw = connection.raw
-            _switch_to_wal(raw)
-            raw.execute("BEGIN IMMEDIATE")
-            raw.execute("CREATE TABLE IF NOT EXISTS rolecall_schema (version INTEGER NOT NULL)")
-            (version,) = raw.execute("SELECT coalesce(max(version), 0) FROM rolecall_schema").fetchone()
-            for number, script in enumerate(_MIGRATIONS[version:], version + 1):
-                for statement in filter(str.strip, script.split(";")):
-                    raw.execute(statement)
-                raw.execute("INSERT INTO rolecall_schema VALUES (?)", (number,))
-            raw.execute("COMMIT")
-        finally:
-            connection.close()
+        self._reader.close()
+        self._writer.close()
 
     def __repr__(self) -> str:
-        return f"<SQLiteStore {self._path.name!r}>"
+        return f"<SQLiteStore {self._file.path.name!r}>"
 
 
-class _Connection:
-    """One SQLite connection, closed with the thread that it belongs to."""
-
-    def __init__(self, path: Path) -> None:
-        self.pid = os.getpid()
-        self.raw = sqlite3.connect(
-            path,
-            timeout=BUSY_TIMEOUT,
-            isolation_level=None,  # transactions are begun explicitly
-            check_same_thread=False,  # so that close() may end it; it is used by one thread
-        )
-        # FULL, because an acknowledged end of a session must outlive a loss of power.
-        self.raw.execute("PRAGMA synchronous=FULL")
-
-    def close(self) -> None:
-        if self.pid == os.getpid():
-            self.raw.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "raw"):
-            self.close()
+def _migrate(raw: sqlite3.Connection) -> None:
+    raw.execute("BEGIN IMMEDIATE")
+    raw.execute("CREATE TABLE IF NOT EXISTS rolecall_schema (version INTEGER NOT NULL)")
+    (version,) = raw.execute("SELECT coalesce(max(version), 0) FROM rolecall_schema").fetchone()
+    for number, script in enumerate(_MIGRATIONS[version:], version + 1):
+        for statement in filter(str.strip, script.split(";")):
+            raw.execute(statement)
+        raw.execute("INSERT INTO rolecall_schema VALUES (?)", (number,))
+    raw.execute("COMMIT")
 
 
 def _switch_to_wal(raw: sqlite3.Connection) -> None:
     # Workers that start together race for this switch, and SQLite does not wait its timeout out here.
-    deadline = time.monotonic() + BUSY_TIMEOUT
+    deadline = time.monotonic() + sqlite_file.BUSY_TIMEOUT
     while True:
         try:
             raw.execute("PRAGMA journal_mode=WAL")

@@ -1,0 +1,361 @@
+"""SQLite files, and connections to them that threads, greenlets and forks leave sound."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Lock, get_ident
+from time import monotonic
+from typing import Any, Final
+from weakref import WeakSet
+
+from ..errors import RolecallError, StoreUnavailable
+
+#: The most seconds that a write waits for other threads of its process, and then again for other processes.
+BUSY_TIMEOUT: Final = 10.0
+#: The most seconds for which reads rely on the last look at the file. After each write there is a look of its own.
+LOOK_INTERVAL: Final = 0.01
+
+# A value that SQLite cannot hold, such as a lone surrogate or a huge integer, raises one of the last two.
+_FAILURES: Final = (sqlite3.Error, ValueError, OverflowError)
+_FORKED: Final = (
+    "this process was forked while its parent was using the SQLite store, so nothing that it writes would be kept; "
+    "start it anew, and fork only by Python's os.fork (uWSGI: set lazy-apps), never inside a transaction"
+)
+
+Identity = tuple[int, int]
+
+
+def native_lock() -> Lock:
+    """Make a lock of the operating system's threads, whatever gevent has put in its place.
+
+    No greenlet switches while it holds such a lock. Threads that gevent does not know of may hold it, too.
+    """
+    gevent = sys.modules.get("gevent.monkey")
+    allocate = _thread.allocate_lock if gevent is None else gevent.get_original("_thread", "allocate_lock")
+    lock: Lock = allocate()
+    return lock
+
+
+class SQLiteFile:
+    """A database file, made for its owner alone (mode 0600) if it does not exist; its folder must.
+
+    SQLite goes on with a file that was deleted or replaced, and what it writes there is seen by nobody else. So the
+    file is remembered by device and inode.
+
+    :raises StoreUnavailable: if the file cannot be made.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        real = os.path.realpath(self.path)
+        self._names = (str(self.path), f"{real}-wal", f"{real}-shm")
+        # Locks on a file are lost when any of the process's descriptors of it is closed. Here nobody has one yet: the
+        # file is new, and who opens it next comes by this gate.
+        with _GATE:
+            try:
+                os.close(os.open(real, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            except FileExistsError:
+                pass
+            except OSError as error:
+                raise StoreUnavailable(f"the file cannot be made: {error.strerror}") from error
+        self.identity = _identity(self._names[0])
+
+    def connect(self) -> sqlite3.Connection:
+        """Open a connection. A file that is gone is not made again."""
+        self.look()
+        raw = _connect(f"{self.path.as_uri()}?mode=rw")
+        try:
+            # FULL, because an acknowledged end of a session must outlive a loss of power.
+            raw.execute("PRAGMA synchronous=FULL")
+        except BaseException:
+            raw.close()
+            raise
+        return raw
+
+    def look(self) -> tuple[Identity | None, ...]:
+        """Look which files are there: the database, its write-ahead log, its shared memory.
+
+        :raises StoreUnavailable: if the database is not the one that was found at first.
+        """
+        found = tuple(map(_identity, self._names))
+        if found[0] is None or found[0] != self.identity:
+            raise self.moved()
+        return found
+
+    def moved(self) -> StoreUnavailable:
+        """Make the error for a file that was taken away."""
+        return StoreUnavailable(
+            f"the SQLite file {str(self.path)!r}, or its -wal or -shm file, was deleted or replaced while this process "
+            "used it: nothing that it reads or writes there is shared with others. Restart every worker "
+            "(and stop them before a file is restored)"
+        )
+
+
+def _identity(name: str) -> Identity | None:
+    try:
+        found = os.stat(name)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+class SharedConnection:
+    """A connection that the threads of a process use in turns. It opens when it is first needed.
+
+    It is closed before a fork, and a fork waits until nobody uses it: a child that inherits an open connection
+    inherits SQLite's notes about locks, too, but not the locks. What such a child writes is lost, or waits for ever.
+
+    :param file: the database; None for one in memory, which a forked child finds empty.
+    :param setup: called with each connection that is opened.
+    """
+
+    def __init__(self, file: SQLiteFile | None, setup: Callable[[sqlite3.Connection], None] | None = None) -> None:
+        self._file = file
+        self._setup = setup
+        self._lock = native_lock()
+        self._cursor: sqlite3.Cursor | None = None
+        self._found: tuple[Identity | None, ...] = ()
+        self._looked_at = self._look_again_at = 0.0
+        self._closed = False
+        self._paused = False
+        with _GATE:
+            _CONNECTIONS.add(self)
+
+    def read(self, query: str, value: object) -> tuple[Any, ...] | None:
+        """Fetch the one row of a query with one parameter, or None.
+
+        :raises StoreUnavailable: if the database does not answer.
+        """
+        try:
+            if not (self._looked_at <= monotonic() < self._look_again_at and self._lock.acquire(False)):
+                self._acquire()
+            try:
+                cursor = self._cursor or self._open()
+                row: tuple[Any, ...] | None = cursor.execute(query, (value,)).fetchone()
+            finally:
+                self._lock.release()
+        except _FAILURES as error:
+            raise self._unavailable(error) from error
+        return row
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run one writing transaction, for which others wait. It is undone where the block raises.
+
+        :raises StoreUnavailable: if the database does not answer, or the file was taken away meanwhile.
+        """
+        try:
+            raw = self._acquire().connection
+            try:
+                try:
+                    # IMMEDIATE, because a reader that turns writer is refused at once while another writes.
+                    raw.execute("BEGIN IMMEDIATE")
+                    yield raw
+                    raw.execute("COMMIT")
+                except BaseException:
+                    self._undo(raw)
+                    raise
+                # Only now: what was written to a file that was gone by then is not acknowledged.
+                self._look()
+            finally:
+                self._lock.release()
+        except RolecallError:
+            raise
+        except _FAILURES as error:
+            raise self._unavailable(error) from error
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Lend the connection for reads, for which no other process waits.
+
+        :raises StoreUnavailable: if the database does not answer.
+        """
+        try:
+            cursor = self._acquire()
+            try:
+                yield cursor.connection
+            finally:
+                self._lock.release()
+        except _FAILURES as error:
+            raise self._unavailable(error) from error
+
+    def close(self) -> None:
+        """Close the connection, once nobody uses it. It does not open again."""
+        self._closed = True
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the connection, once nobody uses it. It opens again when it is needed."""
+        if _pid != os.getpid():
+            _begin_unannounced()
+        if self._lock.acquire(timeout=BUSY_TIMEOUT):
+            try:
+                self._close()
+            finally:
+                self._lock.release()
+
+    def _acquire(self) -> sqlite3.Cursor:
+        """Take the lock, and a cursor on a file that is still there. The caller releases the lock."""
+        if _GATE.locked():
+            _let_a_fork_pass()
+        if _pid != os.getpid():
+            _begin_unannounced()
+        if not self._lock.acquire(timeout=BUSY_TIMEOUT):
+            raise StoreUnavailable(f"the SQLite database is locked: other threads used it for {BUSY_TIMEOUT:g} seconds")
+        try:
+            cursor = self._cursor or self._open()
+            if not self._looked_at <= monotonic() < self._look_again_at:
+                self._look()
+        except BaseException:
+            self._lock.release()
+            raise
+        return cursor
+
+    def _open(self) -> sqlite3.Cursor:
+        if self._closed:
+            raise StoreUnavailable("the store was closed; make another kit")
+        if self._file is not None and self._file.identity in _INHERITED:
+            raise StoreUnavailable(_FORKED)
+        raw = _connect(":memory:") if self._file is None else self._file.connect()
+        try:
+            if self._setup is not None:
+                self._setup(raw)
+            raw.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()  # opens the write-ahead log, too
+            self._found = ()
+            self._look()
+        except BaseException:
+            raw.close()
+            raise
+        self._cursor = raw.cursor()
+        return self._cursor
+
+    def _look(self) -> None:
+        if self._file is not None:
+            found = self._file.look()
+            # A log that was not there at first may come: the file is switched to WAL mode. None goes while it is open.
+            if any(then is not None and then != now for then, now in zip(self._found, found, strict=False)):
+                raise self._file.moved()
+            self._found = found
+        self._looked_at = monotonic()
+        self._look_again_at = self._looked_at + LOOK_INTERVAL
+
+    def _undo(self, raw: sqlite3.Connection) -> None:
+        try:
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._close()  # which undoes it as well
+
+    def _close(self) -> None:
+        cursor, self._cursor = self._cursor, None
+        if cursor is not None:
+            cursor.connection.close()
+
+    def _unavailable(self, error: Exception) -> StoreUnavailable:
+        if self._file is None:
+            return StoreUnavailable(f"the SQLite database in memory does not answer: {error}")
+        try:
+            self._file.look()
+        except StoreUnavailable as moved:
+            return moved
+        return StoreUnavailable(f"the SQLite file {str(self._file.path)!r} does not answer: {error}")
+
+    def _pause(self, until: float) -> None:
+        self._paused = self._lock.acquire(False)
+        while not self._paused and monotonic() < until:
+            self._look_again_at = 0.0  # so that reads come by the gate
+            self._paused = self._lock.acquire(timeout=0.1)
+        if self._paused and self._file is not None:
+            with suppress(sqlite3.Error):
+                self._close()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._lock.release()
+
+    def _begin_in_child(self) -> None:
+        used = self._lock.locked() and not self._paused
+        if self._file is not None and (used or self._cursor is not None):
+            # Neither used nor closed: to close it would undo the parent's transaction.
+            _INHERITED.setdefault(self._file.identity, []).append(self._cursor)
+            self._cursor = None
+        self._close()
+        self._lock = native_lock()
+        self._paused = False
+
+    def __del__(self) -> None:
+        if getattr(self, "_cursor", None) is not None and _pid == os.getpid():
+            self._close()
+
+
+def _connect(target: str) -> sqlite3.Connection:
+    # Transactions are begun explicitly. Whoever holds the lock uses the connection, from whatever thread.
+    return sqlite3.connect(target, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, uri=True)
+
+
+# -- forks -----------------------------------------------------------------------------------------
+
+# Held during a fork, and by what no fork may fall into.
+_GATE = native_lock()
+_CONNECTIONS: WeakSet[SharedConnection] = WeakSet()
+# What this process has inherited open, by file. No other connection to that file is sound in it.
+_INHERITED: dict[Identity | None, list[sqlite3.Cursor | None]] = {}
+_forking_thread: int | None = None
+_pid = os.getpid()
+
+
+def _let_a_fork_pass() -> None:
+    # The lock of a connection is not fair: without this, busy threads could keep a fork waiting for long.
+    if not _GATE.acquire(timeout=2 * BUSY_TIMEOUT):
+        raise StoreUnavailable("the process is being forked, and that takes too long")
+    _GATE.release()
+
+
+def _before_fork() -> None:
+    global _forking_thread
+    # As long as whoever has the lock may wait. After that the child refuses.
+    until = monotonic() + 2 * BUSY_TIMEOUT
+    if _GATE.acquire(timeout=2 * BUSY_TIMEOUT):
+        _forking_thread = get_ident()
+        for connection in list(_CONNECTIONS):
+            connection._pause(until)
+
+
+def _after_fork_in_parent() -> None:
+    global _forking_thread
+    if _forking_thread == get_ident():
+        _forking_thread = None
+        for connection in list(_CONNECTIONS):
+            connection._resume()
+        _GATE.release()
+
+
+def _after_fork_in_child() -> None:
+    global _GATE, _forking_thread, _pid
+    _GATE, _forking_thread = native_lock(), None
+    for connection in list(_CONNECTIONS):
+        connection._begin_in_child()
+    _pid = os.getpid()
+
+
+def _begin_unannounced() -> None:
+    # Something other than Python has forked.
+    gate = _GATE
+    if not gate.acquire(timeout=BUSY_TIMEOUT):
+        raise StoreUnavailable(_FORKED)
+    try:
+        if _pid != os.getpid():
+            _after_fork_in_child()
+    finally:
+        gate.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
