@@ -381,6 +381,9 @@ def test_a_file_of_a_later_version_is_used_as_it_is(path):
             """
             INSERT INTO rolecall_schema VALUES (3), (4);
             CREATE TABLE rolecall_later (id TEXT PRIMARY KEY);
+            ALTER TABLE rolecall_sessions ADD COLUMN later TEXT;
+            ALTER TABLE rolecall_ended_sessions ADD COLUMN later TEXT NOT NULL DEFAULT '';
+            ALTER TABLE rolecall_used_once ADD COLUMN later TEXT;
             """
         )
     with closing(SQLiteStore(path)) as store:
@@ -499,6 +502,42 @@ def test_what_it_cannot_hold_is_unavailable_and_leaves_nothing_behind(sqlite, me
         method(sqlite)
     assert sqlite.get_session(RECORD.session_id) is None
     assert sqlite.use_once("a", 10.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE rolecall_sessions SET media_mode = 'hybrid'",
+        "UPDATE rolecall_sessions SET media_mode = x'ff'",
+        "UPDATE rolecall_sessions SET archive_mode = 'sometimes'",
+        "UPDATE rolecall_sessions SET e2ee = 2",
+        "UPDATE rolecall_sessions SET e2ee = 'yes'",
+        "UPDATE rolecall_sessions SET created_at = 'today'",
+        "UPDATE rolecall_sessions SET location = x'00'",
+        "UPDATE rolecall_sessions SET location = CAST(x'ff' AS TEXT)",
+        "UPDATE rolecall_ended_sessions SET ended_at = 'now'",
+    ],
+)
+def test_a_row_that_is_damaged_or_of_a_later_version_is_unavailable(sqlite, path, damage):
+    sqlite.add_session(RECORD)
+    sqlite.end_session(RECORD.session_id, 7.5)
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute(damage)
+        raw.commit()
+    with pytest.raises(StoreUnavailable):
+        sqlite.get_session(RECORD.session_id)
+    assert sqlite.has_ended(RECORD.session_id)
+
+
+def test_a_row_of_a_later_version_is_a_503_of_a_kit(make_kit, path):
+    kit = make_kit(store=f"sqlite:///{path}", plugins=[Voter()])
+    session = kit.create_session()
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("UPDATE rolecall_sessions SET media_mode = 'hybrid'")
+        raw.commit()
+    for ask in (kit.get_session, kit.generate_token):
+        with pytest.raises(StoreUnavailable, match="later version"):
+            ask(session.session_id)
 
 
 def test_a_full_disk_is_unavailable_until_there_is_room_again(sqlite):

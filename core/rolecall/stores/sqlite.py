@@ -6,9 +6,9 @@ import os
 import sqlite3
 import time
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 
-from ..errors import ConfigurationError, StoreUnavailable
+from ..errors import ConfigurationError, StoreUnavailable, shown
 from ..sessions import ArchiveMode, MediaMode, SessionRecord
 from . import sqlite_file
 from .sqlite_file import SharedConnection, SQLiteFile
@@ -80,7 +80,8 @@ class SQLiteStore:
     def add_session(self, record: SessionRecord) -> None:
         with self._writer.transaction() as connection:
             connection.execute(
-                "INSERT INTO rolecall_sessions VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO rolecall_sessions (session_id, location, media_mode, archive_mode, e2ee, created_at) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
                 (
                     record.session_id,
                     record.location,
@@ -97,22 +98,12 @@ class SQLiteStore:
             "FROM rolecall_sessions LEFT JOIN rolecall_ended_sessions USING (session_id) WHERE session_id = ?",
             session_id,
         )
-        if row is None:
-            return None
-        return SessionRecord(
-            session_id=row[0],
-            location=row[1],
-            media_mode=MediaMode(row[2]),
-            archive_mode=ArchiveMode(row[3]),
-            e2ee=bool(row[4]),
-            created_at=row[5],
-            ended_at=row[6],
-        )
+        return None if row is None else _record(*row)
 
     def end_session(self, session_id: str, ended_at: float) -> None:
         with self._writer.transaction() as connection:
             connection.execute(
-                "INSERT INTO rolecall_ended_sessions VALUES (?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO rolecall_ended_sessions (session_id, ended_at) VALUES (?, ?) ON CONFLICT DO NOTHING",
                 (session_id, ended_at),
             )
 
@@ -124,7 +115,7 @@ class SQLiteStore:
         with self._writer.transaction() as connection:
             connection.execute("DELETE FROM rolecall_used_once WHERE until < ?", (now,))
             added = connection.execute(
-                "INSERT INTO rolecall_used_once VALUES (?, ?) ON CONFLICT DO NOTHING", (name, until)
+                "INSERT INTO rolecall_used_once (name, until) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, until)
             )
         return added.rowcount == 1
 
@@ -136,6 +127,30 @@ class SQLiteStore:
         return f"<SQLiteStore {self._file.path.name!r}>"
 
 
+def _record(
+    session_id: str, location: Any, media_mode: Any, archive_mode: Any, e2ee: Any, created_at: Any, ended_at: Any
+) -> SessionRecord:
+    try:
+        if e2ee not in (0, 1) or not isinstance(created_at, float):
+            raise ValueError
+        if not isinstance(location, str | None) or not isinstance(ended_at, float | None):
+            raise ValueError
+        return SessionRecord(
+            session_id=session_id,
+            location=location,
+            media_mode=MediaMode(media_mode),
+            archive_mode=ArchiveMode(archive_mode),
+            e2ee=bool(e2ee),
+            created_at=created_at,
+            ended_at=ended_at,
+        )
+    except ValueError:
+        raise StoreUnavailable(
+            f"the SQLite store's row of the session {shown(session_id)} cannot be read: "
+            "it is damaged, or a later version of Rolecall wrote it; update this worker, or restore the file"
+        ) from None
+
+
 def _migrate(raw: sqlite3.Connection) -> None:
     raw.execute("BEGIN IMMEDIATE")
     raw.execute("CREATE TABLE IF NOT EXISTS rolecall_schema (version INTEGER NOT NULL)")
@@ -143,7 +158,7 @@ def _migrate(raw: sqlite3.Connection) -> None:
     for number, script in enumerate(_MIGRATIONS[version:], version + 1):
         for statement in filter(str.strip, script.split(";")):
             raw.execute(statement)
-        raw.execute("INSERT INTO rolecall_schema VALUES (?)", (number,))
+        raw.execute("INSERT INTO rolecall_schema (version) VALUES (?)", (number,))
     raw.execute("COMMIT")
 
 
