@@ -8,7 +8,6 @@ import gc
 import json
 import multiprocessing
 import os
-import resource
 import signal
 import sqlite3
 import stat
@@ -19,7 +18,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -583,6 +582,14 @@ def test_a_write_that_fails_leaves_nothing_behind(sqlite):
     sqlite.add_session(record("next"))
 
 
+def test_a_write_that_is_interrupted_leaves_nothing_behind(sqlite):
+    with suppress(KeyboardInterrupt), sqlite._writer.transaction() as raw:
+        raw.execute("INSERT INTO rolecall_ended_sessions VALUES ('1_a', 7.5)")
+        raise KeyboardInterrupt
+    assert sqlite.has_ended("1_a") is False
+    sqlite.add_session(RECORD)
+
+
 # -- SQLite: a file that is taken away -------------------------------------------------------------
 
 
@@ -827,7 +834,6 @@ GEVENT = """
 from gevent import monkey
 monkey.patch_all()
 import os, sys
-from contextlib import closing
 import gevent
 from gevent import get_hub
 from rolecall.sessions import ArchiveMode, MediaMode, SessionRecord
@@ -1165,6 +1171,8 @@ def test_a_child_whose_file_was_replaced_is_refused(sqlite, path):
 @needs_fork
 def test_a_disk_that_takes_no_more_is_unavailable(sqlite, path):
     def fill_it(_: int) -> None:
+        import resource
+
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         limit = path.stat().st_size + 64 * 1024
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))

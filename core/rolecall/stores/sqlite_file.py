@@ -239,9 +239,10 @@ class SharedConnection:
         if self._file is not None:
             found = self._file.look()
             # A log that was not there at first may come: the file is switched to WAL mode. None goes while it is open.
-            if any(then is not None and then != now for then, now in zip(self._found, found, strict=False)):
-                raise self._file.moved()
-            self._found = found
+            if found != self._found:
+                if any(then is not None and then != now for then, now in zip(self._found, found, strict=False)):
+                    raise self._file.moved()
+                self._found = found
         self._looked_at = monotonic()
         self._look_again_at = self._looked_at + LOOK_INTERVAL
 
