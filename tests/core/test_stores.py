@@ -1066,6 +1066,33 @@ def test_no_fork_falls_into_what_another_thread_does(sqlite):
 
 
 @needs_fork
+def test_a_fork_that_waits_for_a_write_holds_no_read_up(sqlite):
+    sqlite.has_ended("1_a")
+    writing, done = threading.Event(), threading.Event()
+
+    def write_slowly() -> None:
+        with sqlite._writer.transaction():
+            writing.set()
+            done.wait(60)
+
+    with ThreadPoolExecutor(3) as pool:
+        slow = pool.submit(write_slowly)
+        assert writing.wait(60)
+        child = pool.submit(forked, partial(sqlite.end_session, "1_a", 7.5))
+        while not sqlite._writer._wanted:
+            time.sleep(0.001)
+        time.sleep(LOOK_INTERVAL)
+        try:
+            assert pool.submit(sqlite.has_ended, "1_a").result(30) is False
+            assert not child.done()
+        finally:
+            done.set()
+        slow.result(60)
+        assert_ended_well(child.result(60))
+    assert sqlite.has_ended("1_a")
+
+
+@needs_fork
 def test_threads_that_fork_at_once_do_not_wait_for_each_other_for_ever(path):
     stores = [SQLiteStore(path.with_name(f"{number}.db")) for number in range(4)]
 

@@ -123,6 +123,8 @@ class SharedConnection:
         self._found: tuple[Identity | None, ...] = ()
         self._looked_at = self._look_again_at = 0.0
         self._closed = False
+        # Whether a fork waits for this connection, and whether it has it.
+        self._wanted = False
         self._paused = False
         with _GATE:
             _CONNECTIONS.add(self)
@@ -202,7 +204,7 @@ class SharedConnection:
 
     def _acquire(self) -> sqlite3.Cursor:
         """Take the lock, and a cursor on a file that is still there. The caller releases the lock."""
-        if _GATE.locked():
+        if self._wanted:
             _let_a_fork_pass()
         if _pid != os.getpid():
             _begin_unannounced()
@@ -268,6 +270,7 @@ class SharedConnection:
         return StoreUnavailable(f"the SQLite file {str(self._file.path)!r} does not answer: {error}")
 
     def _pause(self, until: float) -> None:
+        self._wanted = True
         self._paused = self._lock.acquire(False)
         while not self._paused and monotonic() < until:
             self._look_again_at = 0.0  # so that reads come by the gate
@@ -277,6 +280,7 @@ class SharedConnection:
                 self._close()
 
     def _resume(self) -> None:
+        self._wanted = False
         if self._paused:
             self._paused = False
             self._lock.release()
@@ -289,7 +293,7 @@ class SharedConnection:
             self._cursor = None
         self._close()
         self._lock = native_lock()
-        self._paused = False
+        self._wanted = self._paused = False
 
     def __del__(self) -> None:
         if getattr(self, "_cursor", None) is not None and _pid == os.getpid():
@@ -325,7 +329,8 @@ def _before_fork() -> None:
     until = monotonic() + 2 * BUSY_TIMEOUT
     if _GATE.acquire(timeout=2 * BUSY_TIMEOUT):
         _forking_thread = get_ident()
-        for connection in list(_CONNECTIONS):
+        # Those in use come first, so that the others are used on until it is their turn.
+        for connection in sorted(_CONNECTIONS, key=lambda one: not one._lock.locked()):
             connection._pause(until)
 
 
