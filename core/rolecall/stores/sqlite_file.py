@@ -184,6 +184,8 @@ class SharedConnection:
                 yield cursor.connection
             finally:
                 self._lock.release()
+        except RolecallError:
+            raise
         except _FAILURES as error:
             raise self._unavailable(error) from error
 
