@@ -6,6 +6,7 @@ No message ever holds a token or a secret.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
@@ -392,6 +393,46 @@ def shown(value: object, limit: int = 24) -> str:
 def printable(text: str) -> str:
     """``text`` on one line, fit for a log: what is not printable becomes a question mark."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def wrapping(text: str | bytes) -> str | None:
+    """What stands around ``text`` and is no part of it, in words; None if nothing does.
+
+    White space, a line end, or quotes, as they are left of files, mounted secrets and settings of other programs. Bytes
+    are looked at where they are text: random ones may end in a line end.
+    """
+    if isinstance(text, bytes):
+        text = _readable(text)
+    for place, character in (("beginning", text[:1]), ("end", text[-1:])):
+        if character in ("\n", "\r"):
+            return f"a line end at its {place}"
+        if character.isspace():
+            return f"white space at its {place}"
+        if not character.isprintable() and not "\ud800" <= character <= "\udfff":
+            return f"an invisible character at its {place}"
+    if text.endswith(("\\n", "\\r")):
+        return "a line end at its end, written out as two characters"
+    return "quotes around it" if len(text) > 1 and text[0] + text[-1] in _QUOTES else None
+
+
+_QUOTES = frozenset(('""', "''", "``", "\u201c\u201d", "\u2018\u2019", "\u201e\u201c", "\u00ab\u00bb"))
+
+
+def _readable(material: bytes) -> str:
+    try:
+        text = material.decode()
+    except UnicodeDecodeError:
+        return ""
+    return text if text[1:-1].strip().isprintable() else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Of the names that there are, the one that ``name`` may be a misspelling of; in capitals or small letters."""
+    from difflib import get_close_matches  # wanted where start-up stops, and nowhere else
+
+    spellings = {spelling.casefold(): spelling for spelling in known}
+    close = get_close_matches(name.casefold(), spellings, n=1)
+    return spellings[close[0]] if close else None
 
 
 def kind(value: object) -> str:

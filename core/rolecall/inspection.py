@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from . import strict_json
-from .errors import MalformedToken
+from .errors import MalformedToken, wrapping
 from .jws import raw_token, read_header, read_payload, split
 from .pickling import reduced
 
@@ -45,6 +45,9 @@ def inspect_token(token: str) -> Inspection:
     :raises MalformedToken: if it is not a token in a form that can be read.
     """
     raw = raw_token(token)
+    around = wrapping(token)
+    if around is not None:
+        raise MalformedToken(f"the token has {around}; pass the token alone")
     from .formats import t1  # formats load when used
 
     if t1.T1Format.recognizes(raw):

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from .errors import ConfigurationError, InvalidKey, kind
-from .keys import Key, RSAKey, problem_with, refuse_published, refuse_published_private
+from .errors import ConfigurationError, InvalidKey, kind, wrapping
+from .keys import Key, RSAKey, other_key_form, problem_with, refuse_published, refuse_published_private
 
 #: The most bytes that are read of a key's file; a key of 16,384 bits has 12,500.
 _MAX_FILE: Final = 65_536
@@ -77,11 +77,17 @@ def _project(api_key: object, api_secret: object, whose: str = "") -> Issuer:
         raise InvalidKey(f"{whose}{problem}")
     if not isinstance(api_key, str) or not re.fullmatch(_API_KEY, api_key):
         raise ConfigurationError(
-            f"{whose}api_key is {kind(api_key)}; expected a string of 1 to 64 letters, digits and '-', "
+            f"{whose}api_key is {_described(api_key)}; expected a string of 1 to 64 letters, digits and '-', "
             'even where the key is a number: api_key="123456"'
         )
     refuse_published(key)
     return Issuer(api_key, key)
+
+
+def _described(value: object) -> str:
+    """What ``value`` is, and what stands around it: not the value, which may be a secret in the wrong place."""
+    around = wrapping(value) if isinstance(value, str) else None
+    return kind(value) if around is None else f"{kind(value)} with {around}"
 
 
 def _application(application_id: object, private_key: object) -> Issuer:
@@ -95,7 +101,7 @@ def _application(application_id: object, private_key: object) -> Issuer:
         del pem
     if not isinstance(application_id, str) or not re.fullmatch(_UUID, application_id):
         raise ConfigurationError(
-            f"application_id is {'missing' if application_id is None else kind(application_id)}; "
+            f"application_id is {'missing' if application_id is None else _described(application_id)}; "
             "expected a UUID in small letters, as the service's dashboard shows it"
         )
     refuse_published_private(key)
@@ -107,6 +113,7 @@ def _pem(private_key: object) -> bytes | str:
 
     Returned, so that no frame of a traceback holds what was given, and not quoted: it may be a key all the same.
     """
+    is_path = isinstance(private_key, os.PathLike)
     if isinstance(private_key, os.PathLike):
         private_key = os.fspath(private_key)
     if not private_key and (private_key is None or isinstance(private_key, str | bytes)):
@@ -114,7 +121,10 @@ def _pem(private_key: object) -> bytes | str:
     if not isinstance(private_key, str | bytes):
         return f"private_key is {kind(private_key)}; expected PEM text, or the path of a file with it"
     material = private_key if isinstance(private_key, bytes) else private_key.encode("utf-8", "replace")
-    if b"-----BEGIN" not in material and b"\n" not in material:
+    if is_path or not (b"-----BEGIN" in material or b"\n" in material.strip()):
+        problem = None if is_path else other_key_form(material) or _around_path(material)
+        if problem is not None:
+            return problem
         try:
             with open(private_key, "rb") as file:
                 material = file.read(_MAX_FILE)
@@ -123,3 +133,8 @@ def _pem(private_key: object) -> bytes | str:
             return f"private_key is neither PEM text nor the path of a file that can be read: {reason}"
     # An environment variable may hold the line ends as two characters each.
     return material.replace(b"\\r", b"").replace(b"\\n", b"\n")
+
+
+def _around_path(material: bytes) -> str | None:
+    around = wrapping(material)
+    return around and f"private_key is neither PEM text nor a path: it has {around}; take it off"

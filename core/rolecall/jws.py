@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from . import base64url, strict_json
-from .errors import BadSignature, MalformedToken, UnknownKey, WrongTokenKind, shown
+from .errors import BadSignature, MalformedToken, UnknownKey, WrongTokenKind, shown, wrapping
 from .keys import MAX_KID_LENGTH, Key, KeyRing
 
 #: The longest token that is looked at, in characters.
@@ -31,10 +31,16 @@ def raw_token(token: object) -> bytes:
     if len(token) > MAX_TOKEN_LENGTH:
         raise MalformedToken(f"the token has {len(token)} characters; at most {MAX_TOKEN_LENGTH} are read")
     if " " in token:
-        raise MalformedToken("the token holds a space; pass the token alone, without 'Bearer'")
+        raise what_ails(token, MalformedToken("the token holds a space; pass the token alone, without 'Bearer'"))
     if not token.isascii():
-        raise MalformedToken("the token holds a character outside ASCII")
+        raise what_ails(token, MalformedToken("the token holds a character outside ASCII"))
     return token.encode()
+
+
+def what_ails(token: object, error: MalformedToken) -> MalformedToken:
+    """``error``; or what is simpler to say, where quotes or white space were pasted with the token."""
+    around = wrapping(token) if isinstance(token, str) else None
+    return error if around is None else MalformedToken(f"the token has {around}; pass the token alone")
 
 
 def split(token: bytes) -> tuple[bytes, bytes, bytes, bytes]:

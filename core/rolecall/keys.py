@@ -7,7 +7,6 @@ import hmac
 import re
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -18,7 +17,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from . import base64url
-from .errors import InvalidKey, kind, shown
+from .errors import InvalidKey, kind, shown, wrapping
 
 #: An HMAC secret has at least as many bytes as its hash (RFC 7518, section 3.2).
 MIN_SECRET_BYTES: Final = 32
@@ -175,10 +174,45 @@ def _unreadable(pem: str | bytes) -> str:
     text = pem if isinstance(pem, str) else pem.decode("latin-1")
     if "PRIVATE KEY-----" not in text and re.search("-----BEGIN [A-Z0-9 ]*(PUBLIC KEY|CERTIFICATE)-----", text):
         return "this is a public key or a certificate; to sign tokens the private key is needed"
-    return (
+    return other_key_form(text.encode("latin-1", "replace")) or (
         "the private key cannot be read; expected PEM of an RSA key, which begins with '-----BEGIN PRIVATE KEY-----' "
         "or '-----BEGIN RSA PRIVATE KEY-----'"
     )
+
+
+def other_key_form(material: bytes) -> str | None:
+    """What to do about a private key that is not PEM but another form of one; None if it is none of these."""
+    if b"-----BEGIN OPENSSH PRIVATE KEY-----" in material:
+        return (
+            "the private key is in OpenSSH's form; turn a copy of its file into PEM with: "
+            "ssh-keygen -p -N '' -m PKCS8 -f private.pem"
+        )
+    if material.startswith(_DER):
+        return (
+            "the private key is DER; turn it into PEM with: openssl pkey -inform DER -in private.der -out private.pem"
+        )
+    decoded = _from_base64(material) or b""
+    if b"-----BEGIN" in decoded:
+        return "the private key is PEM in base64; decode it first, for example with: base64 -d"
+    if decoded.startswith(_DER):
+        return (
+            "the private key is PEM without its first and last line; put them back: '-----BEGIN PRIVATE KEY-----' and "
+            "'-----END PRIVATE KEY-----'"
+        )
+    return None
+
+
+#: A sequence of 256 bytes and more, as any RSA key is one.
+_DER: Final = b"\x30\x82"
+
+
+def _from_base64(material: bytes) -> bytes | None:
+    """What ``material`` is in base64 or base64url, with or without padding and white space."""
+    compact = b"".join(material.split()).rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
+    try:
+        return b64decode(compact + b"=" * (-len(compact) % 4), validate=True)
+    except ValueError:
+        return None
 
 
 def _has_weak_primes(modulus: int) -> bool:
@@ -274,6 +308,9 @@ def problem_with(secret: object) -> str | None:
             "the secret is a public key, a certificate or a JWK, which others may know; "
             "an HMAC secret is random bytes that only this service has"
         )
+    around = wrapping(secret)
+    if around is not None:
+        return f"the secret has {around}, which is hardly a part of it; take it off"
     if len(material) < MIN_SECRET_BYTES:
         return (
             f"the secret has {len(material)} bytes; HS256 needs at least {MIN_SECRET_BYTES}. "
@@ -298,9 +335,7 @@ def _is_public_key(material: bytes) -> bool:
     hs256 = HMACAlgorithm(HMACAlgorithm.SHA256)
     started = material.lstrip().removeprefix(b"\xef\xbb\xbf").lstrip()
     readings = [material, started, started.rstrip()]
-    compact = b"".join(started.split()).rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
-    with suppress(ValueError):
-        readings.append(b64decode(compact + b"=" * (-len(compact) % 4), validate=True))
+    readings.append(_from_base64(started) or b"")
     for reading in filter(None, readings):
         try:
             hs256.prepare_key(reading)

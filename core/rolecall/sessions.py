@@ -12,7 +12,7 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from . import base64url
-from .errors import InvalidSessionId, InvalidSessionOption, shown
+from .errors import InvalidSessionId, InvalidSessionOption, shown, wrapping
 from .issuers import Issuer
 from .keys import Key
 from .roles import Role
@@ -320,16 +320,20 @@ _MEDIA_MARKS: Final = {MediaMode.RELAYED: ("1_", "P"), MediaMode.ROUTED: ("2_", 
 
 def _decoded(session_id: str) -> str:
     if not 2 < len(session_id) <= MAX_SESSION_ID_LENGTH or session_id[:2] not in ("1_", "2_"):
-        raise InvalidSessionId(
-            f"session_id is not well formed: expected '1_' or '2_', and at most {MAX_SESSION_ID_LENGTH} characters"
-        )
+        raise _ill_formed(session_id, f"expected '1_' or '2_', and at most {MAX_SESSION_ID_LENGTH} characters")
     try:
         text = base64url.decode(session_id[2:].encode("ascii")).decode()
     except ValueError:
-        raise InvalidSessionId("session_id is not well formed: what follows its prefix is not base64url") from None
+        raise _ill_formed(session_id, "what follows its prefix is not base64url") from None
     if "~" not in text:
-        raise InvalidSessionId("session_id is not well formed: it names no API key")
+        raise _ill_formed(session_id, "it names no API key")
     return text
+
+
+def _ill_formed(session_id: str, problem: str) -> InvalidSessionId:
+    around = wrapping(session_id)
+    said = problem if around is None else f"it has {around}; pass the id alone"
+    return InvalidSessionId(f"session_id is not well formed: {said}")
 
 
 def _base32(data: bytes) -> str:

@@ -10,7 +10,7 @@ from .errors import InvalidSessionId, MalformedToken, WrongSession, shown
 from .formats import Format
 from .http.credentials import Credentials
 from .http.web import Web
-from .jws import raw_token
+from .jws import raw_token, what_ails
 from .plugins import Plugins
 from .roles import RoleTable
 from .sessions import SessionIds
@@ -128,14 +128,17 @@ class State:
             if now >= grant.expires_at:
                 self.rules.check_expiry(grant.expires_at, now)
         else:
-            for kind, lasts in self._accept:
-                if kind.recognizes(raw):
-                    grant = kind.verify(raw, now)
-                    if lasts:
-                        verified.take_note(raw, end, grant)
-                    break
-            else:
-                raise MalformedToken("the token has none of the forms that this kit accepts")
+            try:
+                for kind, lasts in self._accept:
+                    if kind.recognizes(raw):
+                        grant = kind.verify(raw, now)
+                        if lasts:
+                            verified.take_note(raw, end, grant)
+                        break
+                else:
+                    raise MalformedToken("the token has none of the forms that this kit accepts")
+            except MalformedToken as error:
+                raise what_ails(token, error) from None
         if session_id is not None and grant.session_id != session_id:
             if not isinstance(session_id, str):
                 raise InvalidSessionId(f"session_id is {shown(session_id)}; expected a string: session.session_id")

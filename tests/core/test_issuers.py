@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import traceback
@@ -286,7 +287,16 @@ NO_KEYS = {
     "a path object that does not exist": (lambda: Path("/nowhere/private.key"), "No such file"),
     "a folder": (lambda: "/tmp", "Is a directory"),
     "the body of a PEM without its lines": (
-        lambda: "".join(pem("the application's").splitlines()[1:-1]), "neither PEM text nor the path"),
+        lambda: "".join(pem("the application's").splitlines()[1:-1]), "without its first and last line"),
+    "PEM in base64": (lambda: base64.b64encode(pem("the application's").encode()).decode(), "PEM in base64; decode it"),
+    "PEM in lines of base64": (
+        lambda: base64.encodebytes(pem("the application's").encode()).decode(), "PEM in base64; decode it"),
+    "OpenSSH's form": (lambda: pem("the application's", PrivateFormat.OpenSSH), "in OpenSSH's form.*ssh-keygen"),
+    "DER": (
+        lambda: private("the application's").private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
+        "DER.*openssl pkey"),
+    "a path with a line end": (lambda: "private.key\n", "a line end at its end"),
+    "a path in quotes": (lambda: "'private.key'", "quotes around it"),
     "a path with a NUL": (lambda: "private\0.key", "no path"),
     "a path with a lone surrogate": (lambda: "private\ud800.key", "no path"),
     "a file without end": (lambda: "/dev/zero", "cannot be read; expected PEM"),

@@ -15,12 +15,14 @@ from rolecall.errors import (
     ExpiredToken,
     InvalidKey,
     InvalidSessionId,
+    MalformedToken,
     RevokedToken,
     RolecallError,
     SessionEnded,
     SessionNotFound,
     WrongSession,
 )
+from rolecall.inspection import inspect_token
 from rolecall.stores.memory import MemoryStore
 
 SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -38,6 +40,33 @@ def test_a_session_issues_a_token_that_verifies(kit):
 def test_a_token_for_another_session_is_refused_when_one_is_demanded(kit):
     with pytest.raises(WrongSession):
         kit.verify_token(kit.create_session().generate_token(), kit.create_session().session_id)
+
+
+PASTED = {
+    "a line end at its end": "{}\n",
+    "a line end at its beginning": "\n{}",
+    "white space at its end": "{} ",
+    "an invisible character at its beginning": "\ufeff{}",
+    "a line end at its end, written out as two characters": "{}\\n",
+    "quotes around it": '"{}"',
+    "quotes  around it": "\u201c{}\u201d",
+}
+
+
+@pytest.mark.parametrize(("around", "pasted"), PASTED.items(), ids=PASTED)
+@pytest.mark.parametrize("format", ["opentok", "t1"])
+def test_what_was_pasted_with_a_token_is_named(make_kit, format, around, pasted):
+    kit = make_kit(format=format)
+    token = pasted.format(kit.create_session().generate_token())
+    for read in (kit.verify_token, inspect_token):
+        with pytest.raises(MalformedToken, match=f"the token has {' '.join(around.split())}; pass the token alone"):
+            read(token)
+
+
+@pytest.mark.parametrize("pasted", ["{}\n", " {}", '"{}"'])
+def test_what_was_pasted_with_a_session_id_is_named(kit, pasted):
+    with pytest.raises(InvalidSessionId, match=r"it has .*; pass the id alone"):
+        kit.generate_token(pasted.format(kit.create_session().session_id))
 
 
 def test_a_token_expires_even_when_it_was_verified_before(kit, clock):

@@ -53,7 +53,8 @@ def test_an_origin_is_taken_as_browsers_send_it(origin):
         ("", "begin it with 'https://'"),
         ("app.example", "begin it with 'https://'"),
         ("//app.example", "begin it with 'https://'"),
-        (" https://app.example", "begin it with 'https://'"),
+        (" https://app.example", "white space at its beginning"),
+        ("'https://app.example'", "quotes around it"),
         ("file:///index.html", "begin it with 'https://'"),
         ("javascript:alert(1)", "begin it with 'https://'"),
         ("https:app.example", "begin it with 'https://'"),
@@ -78,10 +79,10 @@ def test_an_origin_is_taken_as_browsers_send_it(origin):
         ("https://app.example:08443", "expected scheme, host"),
         ("https://app.example:65536", "expected scheme, host"),
         ("https://app.example:https", "expected scheme, host"),
-        ("https://app.example ", "expected scheme, host"),
-        ("https://app.example\n", "expected scheme, host"),
-        ("https://app.example,https://b.example", "leave out what follows"),
-        ("https://app.example https://b.example", "leave out what follows"),
+        ("https://app.example ", "white space at its end"),
+        ("https://app.example\n", "a line end at its end"),
+        ("https://app.example,https://b.example", "each stands alone: in a list"),
+        ("https://app.example https://b.example", "each stands alone: in a list"),
         ("https://app..example", "expected scheme, host"),
         ("https://.app.example", "expected scheme, host"),
         ("https://-app.example", "expected scheme, host"),
@@ -108,6 +109,12 @@ def test_an_origin_is_taken_as_browsers_send_it(origin):
 def test_what_is_no_origin_is_refused_with_what_to_do(origin, advice):
     with pytest.raises(ConfigurationError, match=advice):
         Web(origins=["https://good.example", origin])
+
+
+def test_the_password_in_an_origin_is_not_quoted():
+    with pytest.raises(ConfigurationError, match="leave out the user") as stopped:
+        Web(origins=["https://ada:password@app.example"])
+    assert "password" not in str(stopped.value)
 
 
 @given(st.text() | st.from_regex(r"https?://[a-z0-9.*@:/\[\]-]{0,12}"))

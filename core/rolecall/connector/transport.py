@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from .. import jws
-from ..errors import ConfigurationError, kind
+from ..errors import ConfigurationError, kind, wrapping
 from ..issuers import Issuer
 from ..keys import KeyRing
 from . import answers
@@ -179,6 +179,9 @@ class Transport:
         example = "expected a URL, for example 'http://proxy.example:3128'"
         if proxy is not None and not isinstance(proxy, str):
             return None, f"proxy is {kind(proxy)}; {example}"
+        around = None if proxy is None else wrapping(proxy)
+        if around is not None:
+            return None, f"proxy has {around}; take it off"
         try:
             opened = None if proxy is None else self._httpx.Proxy(proxy)
             self._httpx.AsyncClient(verify=self._tls, proxy=opened)  # as each call will
@@ -216,6 +219,9 @@ def _pause(attempts: int) -> float:
 def _problem_with_url(api_url: object) -> str | None:
     """What is wrong with the URL of a service, which is not quoted, as it may hold a password."""
     example = "expected one like 'https://api.opentok.com'"
+    around = wrapping(api_url) if isinstance(api_url, str) else None
+    if around is not None:
+        return f"api_url has {around}; take it off"
     if not isinstance(api_url, str) or not re.fullmatch(r"[!-~]+", api_url):
         return f"api_url is {kind(api_url)}; {example}"
     try:

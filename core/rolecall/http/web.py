@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
-from ..errors import ConfigurationError, shown
+from ..errors import ConfigurationError, kind, shown, wrapping
 
 # What browsers write: ASCII serialisation of an origin (HTML standard, "Origins"), for the schemes that have pages.
 # Compiled when used: most kits have none of them.
@@ -18,6 +18,7 @@ _USUAL_PORTS: Final = {"https": "443", "http": "80"}
 # What people write instead, and what to do about it; the first that is found is said.
 _MISTAKES: Final = (
     (r".*\*", "there is no wildcard; list each origin"),
+    (r".*[\s,]", "each stands alone: in a list, or in ROLECALL_ORIGINS between commas"),
     (r"null", "sandboxed pages and local files of anybody send it, so it cannot be listed"),
     (r"(?i)(?!https?://)", "begin it with 'https://'"),
     (r"[^/]*//[^/?#]*@", "leave out the user"),
@@ -81,19 +82,27 @@ class Web:
 def _check_origin(origin: object) -> None:
     if not isinstance(origin, str):
         raise ConfigurationError(f"{shown(origin)} is no origin; expected a string: 'https://app.example'")
+    problem = problem_with_origin(origin)
+    if problem is not None:
+        named = kind(origin) if "@" in origin else shown(origin, 80)
+        raise ConfigurationError(f"{named} is no origin that browsers send: {problem}")
+
+
+def problem_with_origin(origin: str) -> str | None:
+    """What is wrong with ``origin``, in words that do not quote it; None if browsers send such a one."""
+    around = wrapping(origin)
+    if around is not None:
+        return f"it has {around}; take it off"
     for mistake, advice in _MISTAKES:
         if re.match(mistake, origin):
-            raise ConfigurationError(f"{shown(origin, 80)} is no origin that browsers send: {advice}")
+            return advice
     match = re.fullmatch(_ORIGIN, origin)
     if match is None or not _is_host(match[2]) or int(match[3] or 0) > 65535:
-        raise ConfigurationError(
-            f"{shown(origin, 80)} is no origin that browsers send: expected scheme, host, and the port where it is not "
-            "the usual one: 'https://app.example', 'http://localhost:3000'"
+        return (
+            "expected scheme, host, and the port where it is not the usual one: 'https://app.example', "
+            "'http://localhost:3000'"
         )
-    if match[3] == _USUAL_PORTS[match[1]]:
-        raise ConfigurationError(
-            f"{shown(origin, 80)} is no origin that browsers send: the port is the usual one; leave it out"
-        )
+    return "the port is the usual one; leave it out" if match[3] == _USUAL_PORTS[match[1]] else None
 
 
 def _is_host(host: str) -> bool:

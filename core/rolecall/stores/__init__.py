@@ -7,7 +7,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
-from ..errors import ConfigurationError, shown
+from ..errors import ConfigurationError, shown, wrapping
 from ..sessions import SessionRecord
 
 
@@ -74,6 +74,9 @@ def open_store(store: str | Store, registered: Mapping[str, Callable[[str], Stor
         raise ConfigurationError(
             f"store is {shown(store)}; expected a URL, or an object with the methods of rolecall.stores.Store"
         )
+    around = wrapping(store)
+    if around is not None:
+        raise ConfigurationError(f"the store's URL has {around}; take it off")
     scheme, separator, _ = store.partition("://")
     if separator and scheme in registered:
         made = registered[scheme](store)
