@@ -2,17 +2,90 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
-from .errors import ConfigurationError, PluginError, shown
+from .errors import ConfigurationError, PluginError, nearest, printable, shown
 from .formats import FORMATS, Format, find_format
 from .issuers import Issuer
 from .keys import KeyRing
-from .plugins import Plugins
+from .loading import checked_names, installed, offered, package_of, passed
+from .plugins import Plugins, plugin_name
 from .roles import STANDARD_ROLES, Role, RoleTable
 from .sessions import SessionIds
 from .tokens import ClaimRules
+
+
+def plugins_of(
+    plugins: object, entry_points: object, blocked: object, configured: Iterable[str], *, all_known: bool = True
+) -> Plugins:
+    """The plugins that were passed, and those of installed packages that were named.
+
+    :param plugins: as :class:`Rolecall` takes them, like the next two.
+    :param configured: the names of those that have a configuration.
+    :param all_known: whether what is blocked or configured must be among them.
+    :raises PluginError: for one that cannot be loaded or is not there, and for arguments that are no lists.
+    """
+    blocked = checked_names("blocked_plugins", blocked)
+    if entry_points is True:
+        raise PluginError("entry_points is True; plugins of installed packages load when they are named: ['classroom']")
+    wanted = () if entry_points is False else checked_names("entry_points", entry_points, ", or False")
+    found = [*passed(plugins), *installed(wanted, blocked)]
+    known = {*wanted, *map(plugin_name, found)}
+    if all_known:
+        _check_known(known, blocked, configured)
+    if entry_points is not False:
+        _tell_what_is_left(known | set(blocked))
+    return Plugins(found, blocked)
+
+
+def _check_known(known: Collection[str], blocked: Iterable[str], configured: Iterable[str]) -> None:
+    """Stop names of plugins that are not there: what they were to keep out or to limit would go through."""
+    for name in blocked:
+        if name not in known and name not in _offered_names():
+            raise PluginError(
+                f"blocked_plugins names {shown(name, 80)}, and there is no such plugin{_hint(name, known)}"
+            )
+    spelt = {config_name(name) for name in known}
+    for name in configured:
+        if config_name(name) not in spelt:
+            unnamed = [one for one in _offered_names() if config_name(one) == config_name(name)]
+            hint = _hint(name, known)
+            if unnamed:
+                hint = f"; a package offers it: name it with entry_points={unnamed} or ROLECALL_ENTRY_POINTS"
+            raise PluginError(
+                f"the plugin {shown(name, 80)} is configured, by plugin_config or "
+                f"ROLECALL_PLUGIN_{config_name(name).upper()}, and is not loaded{hint}"
+            )
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    close = nearest(name, known)
+    return f"; did you mean {close!r}?" if close else f"; there are {', '.join(sorted(known)) or 'none'}"
+
+
+def _offered_names() -> list[str]:
+    return [entry_point.name for entry_point in offered()]
+
+
+def _tell_what_is_left(known: Collection[str]) -> None:
+    left = [f"{one.name} (of {package_of(one)})" for one in offered() if one.name not in known]
+    if left:
+        logging.getLogger("rolecall").warning(
+            "plugins of installed packages load when they are named, and these are not: %s; name them in entry_points "
+            "or ROLECALL_ENTRY_POINTS, or leave them out with blocked_plugins or ROLECALL_BLOCKED_PLUGINS",
+            printable(", ".join(left)),
+        )
+
+
+def config_name(plugin: str) -> str:
+    """A plugin's name as an environment variable can spell it.
+
+    ``ROLECALL_PLUGIN_CLASSROOM_POLICY`` configures ``classroom-policy``.
+    """
+    return re.sub("[^0-9a-z]", "_", plugin.lower())
 
 
 def roles_of(plugins: Plugins) -> RoleTable:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 
-from .assembly import formats_of, registered, roles_of
+from .assembly import config_name, formats_of, plugins_of, registered, roles_of
 from .clock import system_clock
 from .driver import InlineDriver, LoopDriver, drive
 from .engine import Engine
 from .environment import read_environment
-from .errors import ConfigurationError, PluginError, shown
+from .errors import ConfigurationError, PluginError, nearest, shown
 from .explain import Explanation
 from .http.credentials import Credentials
 from .http.messages import Request
 from .http.web import Web
 from .issuers import credentials_of, further_projects
-from .loading import checked_names, installed, passed
-from .plugins import PluginInfo, Plugins
+from .plugins import PluginInfo
 from .roles import ANY_TOKEN, Requirement, Role, RoleTable
 from .sessions import ArchiveMode, AsyncSession, MediaMode, Session, SessionIds, record_fields
 from .state import State
@@ -52,8 +51,9 @@ class Rolecall:
     :param store: where sessions are kept: ``memory://``, ``sqlite:///file.db``, or a :class:`~rolecall.stores.Store`.
     :param plugins: the app's policies: instances, modules, or the names of either (``"package.module:object"``); see
         :mod:`rolecall.hookspecs`.
-    :param entry_points: which plugins of installed packages (entry points in the group ``rolecall``) are loaded, too:
-        True for all, False for none, or the names of those that must be there.
+    :param entry_points: which plugins of installed packages (entry points in the group ``rolecall``) are loaded, too,
+        by name; each must be there. A line in the log names those that are installed and not loaded; False: none is
+        loaded, and nothing said.
     :param blocked_plugins: names of plugins that are not loaded, wherever they come from.
     :param plugin_config: for each plugin's name, what :meth:`plugin_config` gives it.
     :param format: how tokens are minted: ``"opentok"`` (a project's JWT), ``"t1"`` (its older form) or ``"vonage"`` (an
@@ -67,6 +67,10 @@ class Rolecall:
     :raises ConfigurationError: says what is wrong with an argument, and what to do.
     """
 
+    #: Whether a plugin that is blocked or configured must be there; not where the app's own code, which may pass
+    #: further ones, does not run.
+    _knows_all_plugins: ClassVar[bool] = True
+
     def __init__(
         self,
         api_key: str | None = None,
@@ -77,7 +81,7 @@ class Rolecall:
         projects: Mapping[str, str | bytes] = MappingProxyType({}),
         store: str | Store = "memory://",
         plugins: Iterable[object] = (),
-        entry_points: bool | Collection[str] = True,
+        entry_points: Collection[str] | Literal[False] = (),
         blocked_plugins: Collection[str] = (),
         plugin_config: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
         format: str | None = None,
@@ -104,14 +108,16 @@ class Rolecall:
             raise ConfigurationError(f"clock is {shown(clock)}; expected a function that returns Unix seconds")
         if not isinstance(web, Web):
             raise ConfigurationError(f"web is {shown(web)}; expected a rolecall.Web(…)")
-        blocked = checked_names(blocked_plugins)
-        loaded = Plugins([*passed(plugins), *installed(entry_points, blocked)], blocked)
+        if not isinstance(trace, bool):
+            raise ConfigurationError(f"trace is {shown(trace)}; expected True or False")
+        self._plugin_config = _frozen_config(plugin_config)
+        configured = list(plugin_config)
+        del plugin_config  # it may hold passwords
+        loaded = plugins_of(plugins, entry_points, blocked_plugins, configured, all_known=self._knows_all_plugins)
         roles = roles_of(loaded)
         session_ids, rules = SessionIds(own, *further), ClaimRules(roles, leeway)
         mint, *accepted = formats_of(loaded, format, accept, (project, *further), application, rules, session_ids)
         self._api_key = own.id
-        self._plugin_config = _frozen_config(plugin_config)
-        del plugin_config  # it may hold passwords
         self._state = State(
             api_key=own.id,
             session_ids=session_ids,
@@ -141,21 +147,27 @@ class Rolecall:
             raise
 
     @classmethod
-    def from_env(cls: type[_Kit], environ: Mapping[str, str] | None = None, **options: Any) -> _Kit:
+    def from_env(cls: type[_Kit], environ: Mapping[str, Any] | None = None, **options: Any) -> _Kit:
         """A kit with ``ROLECALL_API_KEY``, ``ROLECALL_API_SECRET``, and whatever else of the environment is set.
 
         ``ROLECALL_APPLICATION_ID`` and ``ROLECALL_PRIVATE_KEY`` (PEM text or a path) may stand beside or for these,
         ``ROLECALL_PROJECTS`` (a JSON object, from API keys to API secrets) beside them;
-        ``ROLECALL_STORE``, ``ROLECALL_PLUGINS`` (names, separated by commas), ``ROLECALL_ENTRY_POINTS`` (``all``,
-        ``none``, or names), ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's
+        ``ROLECALL_STORE``, ``ROLECALL_PLUGINS`` (names, separated by commas), ``ROLECALL_ENTRY_POINTS`` (names, or
+        ``none``), ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's
         configuration, as a JSON object), ``ROLECALL_ORIGINS`` (separated by commas; see :class:`Web`) and
-        ``ROLECALL_TRACE`` (``1`` or ``0``).
+        ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials, projects, the store and a plugin's configuration may stand in
+        a file, which the same variable with ``_FILE`` at its end names.
 
-        :param environ: the variables to read, ``os.environ`` by default.
+        :param environ: the variables to read, ``os.environ`` by default; or a mapping like Flask's ``app.config``,
+            whose values may be of an argument's own type.
         :param options: further arguments of :class:`Rolecall`; they win over the environment.
-        :raises ConfigurationError: if a variable is missing, or says nothing that can be meant; says which.
+        :raises ConfigurationError: if a variable or argument is missing or unknown, or says nothing that can be meant;
+            says which.
         """
         try:
+            problem = _problem_with_arguments(cls, environ, options)
+            if problem is not None:
+                raise ConfigurationError(problem)
             options = {**read_environment(os.environ if environ is None else environ), **options}
             if not (options.get("application_id") or options.get("private_key")):
                 for name, variable in _REQUIRED.items():
@@ -202,7 +214,7 @@ class Rolecall:
 
     def plugin_config(self, name: str) -> Mapping[str, Any]:
         """The configuration of the plugin of this name, read-only; empty if it was given none."""
-        return self._plugin_config.get(_config_name(name), MappingProxyType({}))
+        return self._plugin_config.get(config_name(name), MappingProxyType({}))
 
     def create_session(
         self,
@@ -528,20 +540,28 @@ class AsyncRolecall:
         return self._repr
 
 
+def _problem_with_arguments(kit: type[Rolecall], environ: object, options: Iterable[str]) -> str | None:
+    # Returned, so that no frame of a traceback holds the values.
+    if environ is not None and not isinstance(environ, Mapping):
+        return f"environ is {shown(environ)}; expected a mapping: os.environ, or app.config"
+    known = list(inspect.signature(kit).parameters)
+    for name in options:
+        if name not in known:
+            close = nearest(name, known)
+            hint = f"did you mean {close}?" if close else f"there are {', '.join(known)}"
+            return f"Rolecall has no argument {shown(name, 80)}; {hint}"
+    return None
+
+
 def _frozen_config(config: object) -> dict[str, Mapping[str, Any]]:
     if not isinstance(config, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Mapping) for name, value in config.items()
     ):
         raise ConfigurationError("plugin_config is not a mapping from plugin names to mappings")
-    frozen = {_config_name(name): MappingProxyType(dict(value)) for name, value in config.items()}
+    frozen = {config_name(name): MappingProxyType(dict(value)) for name, value in config.items()}
     if len(frozen) != len(config):
         raise ConfigurationError("plugin_config names one plugin twice, in two spellings")
     return dict(frozen)
-
-
-def _config_name(plugin: str) -> str:
-    # As an environment variable can spell it: ROLECALL_PLUGIN_CLASSROOM_POLICY configures "classroom-policy".
-    return re.sub("[^0-9a-z]", "_", plugin.lower())
 
 
 def _requirement(roles: RoleTable, role: str | None, capability: str | None) -> Requirement:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Collection, Iterable
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .errors import PluginError, shown
+from .errors import PluginError, nearest, shown
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -44,56 +45,98 @@ def passed(plugins: object) -> list[Found]:
     ]
 
 
-def installed(wanted: bool | Collection[str], blocked: Collection[str]) -> list[Found]:
-    """The plugins that installed packages offer.
+def installed(wanted: Collection[str], blocked: Collection[str]) -> list[Found]:
+    """The plugins that installed packages offer, and that are named.
 
-    :param wanted: True for all, False for none, or the names of those to load.
+    :param wanted: the names of the entry points to load.
     :param blocked: names of entry points that are not even loaded.
     :raises PluginError: for one that cannot be loaded, and for a wanted one that is not installed.
     """
-    if isinstance(wanted, str) or not isinstance(wanted, bool | Collection):
-        raise PluginError(f"entry_points is {shown(wanted)}; expected True, False, or a list of names")
-    if wanted is False:
+    if not wanted:
         return []
-    offered = _offered(tuple(sys.path))
-    if not isinstance(wanted, bool):
-        missing = set(wanted) - {entry_point.name for entry_point in offered}
-        if missing:
-            raise PluginError(
-                f"the plugin {', '.join(sorted(missing))} is wanted, and no installed package offers it; "
-                f"install it, or take it off the list. Offered: {', '.join(e.name for e in offered) or 'none'}"
-            )
-        offered = tuple(entry_point for entry_point in offered if entry_point.name in wanted)
-    return [_load(entry_point) for entry_point in offered if entry_point.name not in blocked]
+    by_installed = offered()
+    names = [entry_point.name for entry_point in by_installed]
+    missing = sorted(set(wanted) - set(names))
+    if missing:
+        close = nearest(missing[0], names)
+        raise PluginError(
+            f"the plugin {', '.join(missing)} is wanted, and no installed package offers it; "
+            + (f"did you mean {close}? Or " if close else "")
+            + f"install it, or take it off the list. Offered: {', '.join(names) or 'none'}"
+        )
+    return [_load(one) for one in by_installed if one.name in wanted and one.name not in blocked]
 
 
-def checked_names(blocked: object) -> Collection[str]:
-    """The names of plugins to leave out.
+def checked_names(argument: str, names: object, hint: str = "") -> Collection[str]:
+    """The names that an argument of the kit lists.
 
+    :param argument: what it is called.
     :raises PluginError: if they are no list of names.
     """
-    if isinstance(blocked, str) or not isinstance(blocked, Collection) or not all(isinstance(n, str) for n in blocked):
-        raise PluginError(f"blocked_plugins is {shown(blocked)}; expected a list of names")
-    return blocked
+    if isinstance(names, str) or not isinstance(names, Collection) or not all(isinstance(n, str) for n in names):
+        raise PluginError(f"{argument} is {shown(names)}; expected a list of names{hint}")
+    return names
+
+
+def offered() -> tuple[EntryPoint, ...]:
+    """The plugins that installed packages offer, by name, whether or not a kit loads them."""
+    return _offered(tuple(sys.path))
+
+
+def package_of(entry_point: EntryPoint) -> str:
+    """The package that offers a plugin, with its version."""
+    package = entry_point.dist
+    return f"{package.name} {package.version}" if package else "?"
+
+
+def origin_of(entry_point: EntryPoint) -> str:
+    """Where a plugin of an installed package comes from, for people."""
+    return f"entry point {entry_point.name!r} of {package_of(entry_point)}"
 
 
 @lru_cache(maxsize=8)
-def _offered(_: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+def _offered(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     # Reading the metadata of all installed packages takes milliseconds, and what it says depends on the path alone.
+    # Most have no plugins, which their files say in a seventh of the time that it takes to read them all out.
+    if not any(map(_may_offer, dict.fromkeys(path))):
+        return ()
     from importlib.metadata import entry_points
 
     return tuple(sorted(entry_points(group=GROUP), key=lambda entry_point: entry_point.name))
 
 
+def _may_offer(place: str) -> bool:
+    """Whether a package in ``place``, a folder or an archive on the path, may have entry points of the group."""
+    try:
+        names = os.listdir(place or os.curdir)
+    except NotADirectoryError:
+        return True  # an archive
+    except OSError:
+        return False
+    files = (os.path.join(place, name, "entry_points.txt") for name in names if name.endswith(_METADATA))
+    return any(_SECTION in _content(file) for file in files)
+
+
+_METADATA: Final = (".dist-info", ".egg-info", "EGG-INFO")
+_SECTION: Final = f"[{GROUP}]".encode()
+
+
+def _content(file: str) -> bytes:
+    try:
+        with open(file, "rb") as opened:
+            return opened.read()
+    except OSError:
+        return b""
+
+
 def _load(entry_point: EntryPoint) -> Found:
-    package = entry_point.dist
-    origin = f"entry point {entry_point.name!r} of " + (f"{package.name} {package.version}" if package else "?")
+    origin = origin_of(entry_point)
     try:
         loaded = entry_point.load()
     except (Exception, SystemExit) as error:
         raise PluginError(
             f"the {origin} cannot be loaded ({entry_point.value}: {type(error).__name__}: {error}); "
-            "repair or uninstall the package, or leave it out with Rolecall(blocked_plugins=…)"
+            "repair the package, or take the plugin off entry_points, or leave it out with Rolecall(blocked_plugins=…)"
         ) from error
     return Found(_instance(loaded, origin), origin, entry_point.name)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pluggy
 
 from . import hookspecs
-from .errors import PluginError
+from .errors import PluginError, nearest
 from .loading import Found
 
 if TYPE_CHECKING:
@@ -83,7 +83,9 @@ class Plugins:
     def __init__(self, found: Iterable[Found] = (), blocked: Collection[str] = ()) -> None:
         self._manager = manager = pluggy.PluginManager("rolecall")
         manager.add_hookspecs(hookspecs)
-        infos = (_register(manager, one) for one in found if _name(one) not in blocked and one.name not in blocked)
+        infos = (
+            _register(manager, one) for one in found if plugin_name(one) not in blocked and one.name not in blocked
+        )
         #: What was loaded, by name.
         self.loaded = tuple(sorted(infos))
         self.identify = self._implementations("rolecall_identify")
@@ -139,7 +141,7 @@ class Plugins:
 
 
 def _register(manager: pluggy.PluginManager, found: Found) -> PluginInfo:
-    name, plugin = _name(found), found.plugin
+    name, plugin = plugin_name(found), found.plugin
     described = f"plugin {name} ({found.origin})"
     if inspect.isclass(plugin):
         raise PluginError(f"{described} is a class; pass an instance of it: {name}()")
@@ -178,10 +180,8 @@ def _check_hook(plugin: str, hook: str, options: Any, function: Any) -> None:
     if options is not None and options.get("specname"):
         raise PluginError(f"{plugin}: {hook} has a specname; call the function after its hook")
     if hook not in HOOKS:
-        from difflib import get_close_matches
-
-        close = get_close_matches(hook, HOOKS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else f"; the hooks are {', '.join(HOOKS)}"
+        close = nearest(hook, HOOKS)
+        hint = f"; did you mean {close}?" if close else f"; the hooks are {', '.join(HOOKS)}"
         raise PluginError(f"{plugin}: there is no hook {hook}{hint}")
     if options is None:
         raise PluginError(f"{plugin}: {hook} is not marked with @hookimpl, so it would be ignored")
@@ -211,7 +211,8 @@ def _check_arguments(plugin: str, hook: str, function: Callable[..., Any]) -> No
             raise PluginError(f"{plugin}: {hook} has an argument {parameter.name!r}; {right}")
 
 
-def _name(found: Found) -> str:
+def plugin_name(found: Found) -> str:
+    """The name that a plugin goes by."""
     plugin = found.plugin
     given = getattr(plugin, "name", None)
     if isinstance(given, str) and given and not inspect.ismodule(plugin):

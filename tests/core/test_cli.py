@@ -820,7 +820,53 @@ def test_plugins_leaves_out_what_is_blocked(run, load, monkeypatch):
 
 def test_without_plugins_it_says_so(run):
     assert run("plugins").stdout == "no plugin is loaded\n"
-    assert json.loads(run("plugins", "--json").stdout) == {"plugins": [], "order": {}}
+    assert json.loads(run("plugins", "--json").stdout) == {"plugins": [], "order": {}, "not_loaded": {}}
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A package with the plugins "classroom" and "library"; importing the second fails."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "classroom_of_this_test.py").write_text(
+        "from rolecall import hookimpl\n\nname = 'lessons'\n\n\n@hookimpl\ndef rolecall_vote_token(request): ...\n"
+    )
+    info = tmp_path / "acme_policies-2.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-policies\nVersion: 2.1\n")
+    (info / "entry_points.txt").write_text("[rolecall]\nclassroom=classroom_of_this_test\nlibrary=no_such_module\n")
+    yield
+    sys.modules.pop("classroom_of_this_test", None)
+
+
+def test_plugins_lists_what_is_installed_and_not_loaded(run, installed, monkeypatch):
+    monkeypatch.setenv("ROLECALL_ENTRY_POINTS", "classroom")
+    result = run("plugins")
+    assert flat(result.stdout).startswith("classroom from entry point 'classroom' of acme-policies 2.1")
+    assert flat(result.stdout).endswith("installed, and not loaded library acme-policies 2.1")
+    assert json.loads(run("plugins", "--json").stdout)["not_loaded"] == {"library": "acme-policies 2.1"}
+
+
+def test_the_environment_may_block_and_configure_what_the_app_passes_in_its_own_code(run, monkeypatch):
+    monkeypatch.setenv("ROLECALL_PLUGIN_LESSONS", '{"hours": 2}')
+    monkeypatch.setenv("ROLECALL_BLOCKED_PLUGINS", "audit")
+    assert run("session", "create").exit_code == 0
+
+
+def test_credentials_may_stand_in_files(run, unconfigured, tmp_path, monkeypatch):
+    for name, value in CONFIGURED.items():
+        (tmp_path / name).write_text(value + "\n")
+        monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
+    assert run("token", "generate", SESSION_ID).exit_code == 0
+    refused = run("token", "generate", "1_made-up")
+    assert refused.exit_code == 1
+    assert "Set ROLECALL_API_KEY" not in refused.stderr
+
+
+def test_a_misspelt_variable_is_named_and_nothing_is_carried_out(run, monkeypatch):
+    monkeypatch.setenv("ROLECALL_ORIGIN", "https://a.example")
+    result = run("session", "create")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "did you mean ROLECALL_ORIGINS?" in result.stderr
 
 
 def test_a_name_that_would_steer_a_terminal_is_escaped(run, load):

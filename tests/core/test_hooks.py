@@ -629,12 +629,13 @@ def test_a_plugin_is_started_once_with_a_kit_that_works(make_kit):
 
 
 def test_a_plugin_without_configuration_has_an_empty_one(make_kit):
-    assert make_kit(plugin_config={"a": {}}).plugin_config("b") == {}
+    kit = make_kit(plugins=[plugin("a", startup=lambda kit: None)], plugin_config={"a": {"size": 30}})
+    assert kit.plugin_config("b") == {}
 
 
 def test_configuration_is_copied(make_kit):
     config = {"a": {"size": 30}}
-    kit = make_kit(plugin_config=config)
+    kit = make_kit(plugins=[plugin("a", startup=lambda kit: None)], plugin_config=config)
     config["a"]["size"] = 31
     assert kit.plugin_config("a")["size"] == 30
     with pytest.raises(TypeError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
+import shutil
 import sys
 import types
 
@@ -148,7 +150,7 @@ def test_a_name_that_cannot_be_loaded_says_what_was_expected(make_kit, name, mes
 def test_a_plugin_that_does_not_import_stops_start_up_and_is_named(make_kit, package, source, error, by_entry_point):
     if by_entry_point:
         package.install(source)
-    options = {} if by_entry_point else {"plugins": [package.module(source) + ":Policy"]}
+    options = {"entry_points": ["classroom"]} if by_entry_point else {"plugins": [package.module(source) + ":Policy"]}
     expected = ["acme-policies 2.1", "classroom"] if by_entry_point else ["plugin_module_"]
     with pytest.raises(PluginError) as stopped:
         make_kit(**options)
@@ -159,16 +161,16 @@ def test_a_class_that_cannot_be_made_without_arguments_says_so(make_kit, package
     source = "class Policy:\n    def __init__(self, needed): pass\n"
     package.install(source)
     with pytest.raises(PluginError, match=r"acme-policies 2\.1.*class Policy.*without arguments"):
-        make_kit()
+        make_kit(entry_points=["classroom"])
 
 
 # -- entry points ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("source", "target"), [(CLASS, "Policy"), (CLASS + "it = Policy()", "it"), (MODULE, None)])
-def test_a_plugin_of_an_installed_package_is_found(make_kit, package, source, target):
+def test_a_plugin_of_an_installed_package_is_loaded_by_its_name(make_kit, package, source, target):
     package.install(source, target=target)
-    kit = make_kit()
+    kit = make_kit(entry_points=["classroom"])
     (plugin,) = kit.plugins
     assert (plugin.name, plugin.hooks) == ("classroom", ("rolecall_vote_session",))
     assert plugin.origin == "entry point 'classroom' of acme-policies 2.1"
@@ -178,11 +180,11 @@ def test_a_plugin_of_an_installed_package_is_found(make_kit, package, source, ta
 @pytest.mark.parametrize(
     ("wanted", "found"),
     [
-        (True, {"classroom", "library"}),
         (False, set()),
         (["classroom"], {"classroom"}),
         (("classroom", "library"), {"classroom", "library"}),
         ([], set()),
+        ((), set()),
     ],
 )
 def test_an_allow_list_says_which_are_loaded(make_kit, package, wanted, found):
@@ -200,21 +202,81 @@ def test_what_is_not_on_the_allow_list_is_not_even_imported(make_kit, package):
 
 def test_a_wanted_plugin_that_is_missing_stops_start_up(make_kit, package):
     package.install(CLASS)
-    with pytest.raises(PluginError, match=r"clasroom.*install it.*Offered: classroom"):
+    with pytest.raises(PluginError, match=r"clasroom.*did you mean classroom\?.*install it.*Offered: classroom"):
         make_kit(entry_points=["classroom", "clasroom"])
 
 
-@pytest.mark.parametrize("wanted", ["classroom", None, 1])
+@pytest.mark.parametrize("wanted", ["classroom", None, 1, [1], iter(())], ids=repr)
 def test_an_allow_list_is_a_list(make_kit, wanted):
-    with pytest.raises(PluginError, match="expected True, False, or a list"):
+    with pytest.raises(PluginError, match="expected a list of names, or False"):
         make_kit(entry_points=wanted)
+
+
+def test_there_is_no_word_for_all_of_them(make_kit, package):
+    package.install(CLASS)
+    with pytest.raises(PluginError, match="load when they are named"):
+        make_kit(entry_points=True)
+    with pytest.raises(ConfigurationError, match=r"ROLECALL_ENTRY_POINTS is 'all'.*load when they are named"):
+        Rolecall.from_env({**ENVIRON, "ROLECALL_ENTRY_POINTS": " ALL "})
+
+
+def test_what_is_installed_and_not_named_is_not_imported_and_told_in_one_line(make_kit, package, caplog):
+    module = package.install(CLASS)
+    package.install(CLASS, "library", distribution="other", version="0.1")
+    assert make_kit(entry_points=["library"]).plugins[0].name == "library"
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("rolecall", "WARNING")
+    assert "classroom (of acme-policies 2.1)" in record.message
+    assert "library" not in record.message
+    assert module not in sys.modules
+
+
+@pytest.mark.parametrize("layout", ["dist-info", "egg-info", "EGG-INFO"])
+def test_it_is_told_however_the_package_was_installed(make_kit, package, caplog, layout, tmp_path, monkeypatch):
+    package.install(CLASS)
+    (info,) = tmp_path.glob("*.dist-info")
+    if layout == "EGG-INFO":
+        egg = tmp_path / "acme_policies-2.1.egg"
+        egg.mkdir()
+        info.rename(egg / layout)
+        monkeypatch.syspath_prepend(egg)
+    else:
+        (info / "METADATA").rename(info / ("METADATA" if layout == "dist-info" else "PKG-INFO"))
+        info.rename(info.with_suffix("." + layout))
+    make_kit()
+    assert ["classroom" in record.message for record in caplog.records] == [True]
+
+
+def test_it_is_told_of_a_package_in_an_archive(make_kit, package, caplog, tmp_path, monkeypatch):
+    package.install(CLASS)
+    archive = shutil.make_archive(str(tmp_path / "archive"), "zip", tmp_path)
+    shutil.rmtree(next(tmp_path.glob("*.dist-info")))
+    monkeypatch.syspath_prepend(archive)
+    make_kit()
+    assert ["classroom" in record.message for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"entry_points": ["classroom"]},
+        {"entry_points": False},
+        {"blocked_plugins": ["classroom"]},
+        {"plugins": [type("Passed", (), {"name": "classroom", "rolecall_vote_token": hookimpl(lambda self: None)})()]},
+    ],
+    ids=["named", "none, and said so", "blocked", "passed in code"],
+)
+def test_nothing_is_told_of_a_plugin_that_somebody_decided_on(make_kit, package, caplog, options):
+    package.install(CLASS)
+    make_kit(**options)
+    assert caplog.records == []
 
 
 def test_two_packages_with_a_plugin_of_one_name_stop_start_up(make_kit, package):
     package.install(CLASS)
     package.install(CLASS, distribution="other", version="0.1")
     with pytest.raises(PluginError, match=r"classroom \(entry point 'classroom' of .*\): two plugins have this name"):
-        make_kit()
+        make_kit(entry_points=["classroom"])
 
 
 # -- the block list --------------------------------------------------------------------------------
@@ -223,7 +285,7 @@ def test_two_packages_with_a_plugin_of_one_name_stop_start_up(make_kit, package)
 def test_a_blocked_plugin_is_left_out_wherever_it_comes_from(make_kit, package):
     package.install(CLASS)
     module = package.module(MODULE)
-    kit = make_kit(plugins=[module], blocked_plugins=["classroom", module])
+    kit = make_kit(plugins=[module], entry_points=["classroom"], blocked_plugins=["classroom", module])
     assert kit.plugins == ()
 
 
@@ -231,14 +293,60 @@ def test_a_blocked_plugin_is_left_out_wherever_it_comes_from(make_kit, package):
 def test_a_plugin_that_does_not_import_may_be_blocked_as_the_message_says(make_kit, package, source):
     package.install(source)
     with pytest.raises(PluginError, match="blocked_plugins"):
-        make_kit()
-    assert make_kit(blocked_plugins=["classroom"]).plugins == ()
+        make_kit(entry_points=["classroom"])
+    assert make_kit(entry_points=["classroom"], blocked_plugins=["classroom"]).plugins == ()
 
 
 def test_a_plugin_is_blocked_by_the_name_of_its_entry_point_even_if_it_has_a_name_of_its_own(make_kit, package):
     package.install(CLASS.replace("class Policy:", "class Policy:\n    name = 'lessons'"))
+    assert make_kit(entry_points=["classroom"], blocked_plugins=["classroom"]).plugins == ()
+    assert make_kit(entry_points=["classroom"], blocked_plugins=["lessons"]).plugins == ()
+
+
+@pytest.mark.parametrize(
+    ("blocked", "hint"),
+    [
+        ("clasroom", "did you mean 'classroom'?"),
+        ("CLASSROOM", "did you mean 'classroom'?"),
+        ("x", "there are classroom"),
+    ],
+)
+def test_a_blocked_plugin_that_is_not_there_stops_start_up(make_kit, package, blocked, hint):
+    package.install(CLASS)
+    with pytest.raises(PluginError, match=re.escape(f"blocked_plugins names {blocked!r}")) as stopped:
+        make_kit(entry_points=["classroom"], blocked_plugins=[blocked])
+    assert hint in str(stopped.value)
+
+
+def test_an_installed_plugin_that_nobody_named_may_be_blocked(make_kit, package):
+    package.install(CLASS)
     assert make_kit(blocked_plugins=["classroom"]).plugins == ()
-    assert make_kit(blocked_plugins=["lessons"]).plugins == ()
+    assert make_kit(entry_points=False, blocked_plugins=["classroom"]).plugins == ()
+
+
+# -- configuration ---------------------------------------------------------------------------------
+
+
+def test_the_configuration_of_a_plugin_that_is_not_there_stops_start_up(make_kit, package):
+    package.install(CLASS)
+    with pytest.raises(PluginError, match=r"'clas-room' .*ROLECALL_PLUGIN_CLAS_ROOM.* not loaded; did you mean 'class"):
+        make_kit(entry_points=["classroom"], plugin_config={"clas-room": {}})
+    with pytest.raises(PluginError, match=r"'CLASSROOM' is configured.*name it with entry_points=\['classroom'\]"):
+        Rolecall.from_env({**ENVIRON, "ROLECALL_PLUGIN_CLASSROOM": "{}"})
+
+
+def test_a_blocked_plugin_may_stay_configured(make_kit, package):
+    package.install(CLASS)
+    options = {"entry_points": ["classroom"], "plugin_config": {"classroom": {"size": 30}}}
+    assert make_kit(blocked_plugins=["classroom"], **options).plugins == ()
+
+
+def test_a_plugin_is_configured_by_its_own_name_or_its_entry_points(make_kit, package):
+    package.install(CLASS.replace("class Policy:", "class Policy:\n    name = 'lessons'"))
+    for name in ("classroom", "lessons"):
+        assert (
+            make_kit(entry_points=["classroom"], plugin_config={name: {"size": 30}}).plugin_config(name)["size"] == 30
+        )
 
 
 @pytest.mark.parametrize("blocked", ["classroom", 1, None])
@@ -260,13 +368,12 @@ def test_the_environment_names_plugins(package):
 @pytest.mark.parametrize(
     ("variables", "found"),
     [
-        ({}, {"classroom", "library"}),
-        ({"ROLECALL_ENTRY_POINTS": "all"}, {"classroom", "library"}),
+        ({}, set()),
         ({"ROLECALL_ENTRY_POINTS": "none"}, set()),
         ({"ROLECALL_ENTRY_POINTS": "library"}, {"library"}),
         ({"ROLECALL_ENTRY_POINTS": "library, classroom"}, {"library", "classroom"}),
-        ({"ROLECALL_BLOCKED_PLUGINS": "library"}, {"classroom"}),
-        ({"ROLECALL_BLOCKED_PLUGINS": "library,classroom"}, set()),
+        ({"ROLECALL_ENTRY_POINTS": "library,classroom", "ROLECALL_BLOCKED_PLUGINS": "library"}, {"classroom"}),
+        ({"ROLECALL_ENTRY_POINTS": "library", "ROLECALL_BLOCKED_PLUGINS": "library,classroom"}, set()),
     ],
 )
 def test_the_environment_chooses_among_what_is_installed(package, variables, found):
@@ -313,7 +420,7 @@ BAD = {
 def test_a_plugin_that_would_not_do_what_it_says_is_named_with_its_package(make_kit, package, body, message):
     package.install(f"class Policy:\n    {body}\n")
     with pytest.raises(PluginError) as stopped:
-        make_kit()
+        make_kit(entry_points=["classroom"])
     text = str(stopped.value)
     assert message in text
     assert "acme-policies 2.1" in text
@@ -351,7 +458,7 @@ FAILING = {
 def test_a_start_up_hook_that_fails_stops_start_up_and_names_the_plugin(make_kit, package, body, message):
     package.install(f"class Policy:\n    @hookimpl\n    {body}\n")
     with pytest.raises(ConfigurationError) as stopped:
-        make_kit()
+        make_kit(entry_points=["classroom"])
     assert message in str(stopped.value)
     assert "classroom" in str(stopped.value)
 
@@ -396,5 +503,5 @@ def test_a_property_that_cannot_be_read_yet_does_not_stop_start_up(make_kit):
 def test_loading_logs_nothing_that_is_wrong(make_kit, package, caplog):
     package.install(CLASS)
     with caplog.at_level(logging.DEBUG):
-        make_kit()
+        make_kit(entry_points=["classroom"])
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

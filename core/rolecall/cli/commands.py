@@ -17,6 +17,7 @@ from ..errors import ConfigurationError, InvalidToken, MalformedToken, RolecallE
 from ..explain import Explanation
 from ..inspection import inspect_token
 from ..kit import Rolecall
+from ..loading import offered, origin_of, package_of
 from ..sessions import ArchiveMode, MediaMode
 from ..tokens import ExpireTime
 from .apps import AppNotFound, find_app, routes_of
@@ -143,7 +144,8 @@ def _explain(error: RolecallError) -> None:
 
 
 def _configuration_hint() -> str:
-    has_credentials = any(all(map(os.environ.get, names)) for names in (ENVIRONMENT, APPLICATION))
+    is_set = {name.removesuffix("_FILE") for name, value in os.environ.items() if value}
+    has_credentials = any(is_set.issuperset(names) for names in (ENVIRONMENT, APPLICATION))
     return "" if has_credentials else _CONFIGURE
 
 
@@ -153,7 +155,12 @@ def _kit(clock: Clock, store: str | None = None) -> Rolecall:
     # that nothing there takes the place of what is installed.
     if os.environ.get("ROLECALL_PLUGINS") and not sys.flags.safe_path and "" not in sys.path:
         sys.path.append("")
-    return Rolecall.from_env(clock=clock, **options)
+    return _EnvironmentsKit.from_env(clock=clock, **options)
+
+
+class _EnvironmentsKit(Rolecall):
+    # The environment is the app's, which may block and configure plugins that its own code passes.
+    _knows_all_plugins = False
 
 
 @click.group(
@@ -454,8 +461,9 @@ def _print_explanation(explanation: Explanation, as_json: bool) -> None:
 def plugins(clock: Clock, as_json: bool) -> None:
     """Show which plugins are loaded, from where, and which of them each hook asks, in which order.
 
-    They are those of the environment: of installed packages, and of ROLECALL_PLUGINS. What an app passes in its own
-    code is not among them. A plugin that cannot be loaded stops this command, as it stops the app.
+    They are those that the environment names, in ROLECALL_PLUGINS and ROLECALL_ENTRY_POINTS. What an app passes in its
+    own code is not among them. A plugin that cannot be loaded stops this command, as it stops the app. Plugins of
+    installed packages that nobody named are listed below.
 
     \b
     Examples:
@@ -463,7 +471,9 @@ def plugins(clock: Clock, as_json: bool) -> None:
       ROLECALL_PLUGINS=school.policies:Lessons rolecall plugins --json
     """
     with answering(as_json), _kit(clock) as kit:
-        print_report(plugins_report(kit.plugins), as_json)
+        loaded = {plugin.origin for plugin in kit.plugins}
+        left = {one.name: package_of(one) for one in offered() if origin_of(one) not in loaded}
+        print_report(plugins_report(kit.plugins, left), as_json)
 
 
 @rolecall.command(

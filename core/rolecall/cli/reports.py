@@ -179,19 +179,27 @@ def explanation_report(explanation: Explanation) -> Report:
     return Report((lines,), explanation.as_dict())
 
 
-def plugins_report(plugins: Iterable[PluginInfo]) -> Report:
-    """The loaded plugins, and for each hook whom it asks, in order."""
+def plugins_report(plugins: Iterable[PluginInfo], left: Mapping[str, str]) -> Report:
+    """The loaded plugins, and for each hook whom it asks, in order.
+
+    :param left: the plugins of installed packages that are not loaded, each with its package.
+    """
     # Plugins are asked in the order of their names, so that the order of loading plays no part.
     loaded = sorted(plugins)
     asked = {
         hook: [plugin.name for plugin in loaded if hook in plugin.hooks]
         for hook in sorted({hook for plugin in loaded for hook in plugin.hooks})
     }
-    data = {"plugins": [plugin._asdict() for plugin in loaded], "order": asked}
+    data = {"plugins": [plugin._asdict() for plugin in loaded], "order": asked, "not_loaded": dict(left)}
+    offers = (
+        Line("installed, and not loaded"),
+        *(Line(f"  {printable(name)}", printable(package)) for name, package in left.items()),
+    )
+    rest = (offers,) if left else ()
     if not loaded:
-        return Report(((Line("", "no plugin is loaded"),),), data)
+        return Report(((Line("", "no plugin is loaded"),), *rest), data)
     order = (Line("asked in this order"), *(Line(f"  {hook}", _listed(names)) for hook, names in asked.items()))
-    return Report((*map(_plugin_block, loaded), order), data)
+    return Report((*map(_plugin_block, loaded), order, *rest), data)
 
 
 def routes_report(app: str, routes: Sequence[GuardedRoute]) -> Report:
