@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from ..environment import read_environment
 from ..errors import ConfigurationError
 from ..hookspecs import ModerationRequest, SessionRequest, hookimpl
 from .service import AsyncRemoteService, RemoteService
@@ -21,7 +22,8 @@ class RemoteSessions:
 
     Its configuration, ``plugin_config={"remote_sessions": {"api_url": "https://…"}}`` or
     ``ROLECALL_PLUGIN_REMOTE_SESSIONS``, has ``api_url``, ``timeout`` (seconds), ``retries`` and ``proxy`` as
-    :class:`RemoteService` takes them. Key and secret are the kit's: the secret is read from ``ROLECALL_API_SECRET``.
+    :class:`RemoteService` takes them. Key and secret are the kit's: the secret is read from ``ROLECALL_API_SECRET``
+    or the file that ``ROLECALL_API_SECRET_FILE`` names.
 
     :param service: the service to use, in place of all that.
     :param name: the plugin's name; a second one in a kit, with the service of another project, needs one of its own.
@@ -58,8 +60,8 @@ class RemoteSessions:
         if unknown or "api_url" not in config:
             wrong = f"has {unknown[0]!r}" if unknown else "has no api_url"
             raise ConfigurationError(f"the configuration of {self.name} {wrong}; it takes {', '.join(_OPTIONS)}")
-        secret = os.environ.get("ROLECALL_API_SECRET")
-        if not secret:
+        secret = read_environment(os.environ).get("api_secret")
+        if secret is None:
             raise ConfigurationError(
                 "the environment variable ROLECALL_API_SECRET is not set; or pass RemoteSessions(RemoteService(…))"
             )
