@@ -63,7 +63,7 @@ def _check_known(known: Collection[str], blocked: Iterable[str], configured: Ite
 
 def _hint(name: str, known: Collection[str]) -> str:
     close = nearest(name, known)
-    return f"; did you mean {close!r}?" if close else f"; there are {', '.join(sorted(known)) or 'none'}"
+    return f"; did you mean {close!r}?" if close else f"; the kit's plugins are {', '.join(sorted(known)) or 'none'}"
 
 
 def _offered_names() -> list[str]:

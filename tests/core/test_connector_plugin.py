@@ -146,6 +146,15 @@ def test_an_app_moves_there_by_its_environment_alone(service, monkeypatch):
         assert kit.create_session().session_id == SESSION
 
 
+def test_the_secret_may_stand_in_a_file(service, tmp_path, monkeypatch):
+    (tmp_path / "secret").write_text(SECRET + "\n")
+    monkeypatch.setenv("ROLECALL_API_SECRET_FILE", str(tmp_path / "secret"))
+    monkeypatch.delenv("ROLECALL_API_SECRET", raising=False)
+    config = {"remote_sessions": {"api_url": service.url}}
+    with Rolecall(KEY, SECRET, plugins=[RemoteSessions()], plugin_config=config) as kit:
+        assert kit.create_session().session_id == SESSION
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [({}, "has no api_url"), ({"api_url": "http://127.0.0.1:1", "api_secrets": "x"}, "'api_secrets'")],

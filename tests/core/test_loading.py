@@ -308,7 +308,7 @@ def test_a_plugin_is_blocked_by_the_name_of_its_entry_point_even_if_it_has_a_nam
     [
         ("clasroom", "did you mean 'classroom'?"),
         ("CLASSROOM", "did you mean 'classroom'?"),
-        ("x", "there are classroom"),
+        ("x", "the kit's plugins are classroom"),
     ],
 )
 def test_a_blocked_plugin_that_is_not_there_stops_start_up(make_kit, package, blocked, hint):

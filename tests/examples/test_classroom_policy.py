@@ -1,4 +1,4 @@
-"""The package in ``examples/classroom_policy``, installed beside an app that knows nothing of it, and taken away."""
+"""The package in ``examples/classroom_policy``, installed and named beside an app that knows nothing of it."""
 
 from __future__ import annotations
 
@@ -133,29 +133,34 @@ def visits(environment, tmp_path):
     (tmp_path / "app.py").write_text(APP, encoding="utf-8")
     (tmp_path / "visits.py").write_text(VISITS, encoding="utf-8")
     config = {"database": str(tmp_path / "classes.db")}
-    environ = {
+    credentials = {
         "ROLECALL_API_KEY": "123456",
         "ROLECALL_API_SECRET": "1234567890abcdef1234567890abcdef1234567890",
-        "ROLECALL_PLUGIN_CLASSROOM": json.dumps(config),
     }
+    named = {"ROLECALL_ENTRY_POINTS": "classroom", "ROLECALL_PLUGIN_CLASSROOM": json.dumps(config)}
 
-    def visit() -> dict[str, list[str]]:
+    def visit(*, is_named: bool) -> subprocess.CompletedProcess[str]:
         (tmp_path / "classes.db").unlink(missing_ok=True)
-        printed = environment.run("-W", "error", "visits.py", PACKAGE / "schema.sql", cwd=tmp_path, env=environ)
-        found: dict[str, list[str]] = json.loads(printed)
-        return found
+        environ = credentials | (named if is_named else {})
+        return environment.attempt("-W", "error", "visits.py", PACKAGE / "schema.sql", cwd=tmp_path, env=environ)
 
     return visit
 
 
-def test_installing_the_package_changes_what_an_unchanged_app_allows_and_uninstalling_it_changes_it_back(
-    environment, visits
-):
-    assert visits() == NOBODY_ALLOWED
-    environment.install(PACKAGE)
-    assert visits() == BY_THE_RULE
-    environment.pip("uninstall", "--yes", "classroom-policy")
-    assert visits() == NOBODY_ALLOWED
+def test_naming_the_installed_package_changes_what_an_unchanged_app_allows(installed, visits):
+    finished = visits(is_named=False)
+    assert json.loads(finished.stdout) == NOBODY_ALLOWED
+    assert "these are not: classroom (of classroom-policy 1.0.0)" in finished.stderr
+
+    finished = visits(is_named=True)
+    assert json.loads(finished.stdout) == BY_THE_RULE
+    assert "classroom" not in finished.stderr
+
+
+def test_an_app_that_names_the_package_does_not_start_without_it(environment, visits):
+    finished = visits(is_named=True)
+    assert finished.returncode != 0
+    assert "the plugin classroom is wanted, and no installed package offers it" in finished.stderr
 
 
 def test_the_packages_own_tests_pass_where_it_is_installed(installed):
@@ -170,8 +175,8 @@ def test_what_both_packages_declare_is_all_that_they_need(installed):
 def test_a_kit_names_the_package_that_its_plugin_comes_from(installed, tmp_path):
     code = """if True:
         from rolecall import Rolecall
-        config = {"classroom": {"database": "classes.db"}}
-        kit = Rolecall("123456", "1234567890abcdef1234567890abcdef1234567890", plugin_config=config)
+        options = {"entry_points": ["classroom"], "plugin_config": {"classroom": {"database": "classes.db"}}}
+        kit = Rolecall("123456", "1234567890abcdef1234567890abcdef1234567890", **options)
         print(*kit.plugins, sep="\\n")
     """
     printed = installed.run("-c", code, cwd=tmp_path)
