@@ -11,7 +11,7 @@ from .errors import ConfigurationError, PluginError, nearest, printable, shown
 from .formats import FORMATS, Format, find_format
 from .issuers import Issuer
 from .keys import KeyRing
-from .loading import checked_names, installed, offered, package_of, passed
+from .loading import checked_names, installed, offered, package_of, passed, seems_to_offer
 from .plugins import Plugins, plugin_name
 from .roles import STANDARD_ROLES, Role, RoleTable
 from .sessions import SessionIds
@@ -36,7 +36,7 @@ def plugins_of(
     known = {*wanted, *map(plugin_name, found)}
     if all_known:
         _check_known(known, blocked, configured)
-    if entry_points is not False:
+    if entry_points is not False and (wanted or seems_to_offer()):
         _tell_what_is_left(known | set(blocked))
     return Plugins(found, blocked)
 

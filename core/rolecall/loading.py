@@ -83,6 +83,11 @@ def offered() -> tuple[EntryPoint, ...]:
     return _offered(tuple(sys.path))
 
 
+def seems_to_offer() -> bool:
+    """Whether any package on the path is seen to offer plugins, in a seventh of the time that :func:`offered` takes."""
+    return _seems_to_offer(tuple(sys.path))
+
+
 def package_of(entry_point: EntryPoint) -> str:
     """The package that offers a plugin, with its version."""
     package = entry_point.dist
@@ -95,14 +100,16 @@ def origin_of(entry_point: EntryPoint) -> str:
 
 
 @lru_cache(maxsize=8)
-def _offered(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+def _offered(_: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     # Reading the metadata of all installed packages takes milliseconds, and what it says depends on the path alone.
-    # Most have no plugins, which their files say in a seventh of the time that it takes to read them all out.
-    if not any(map(_may_offer, dict.fromkeys(path))):
-        return ()
     from importlib.metadata import entry_points
 
     return tuple(sorted(entry_points(group=GROUP), key=lambda entry_point: entry_point.name))
+
+
+@lru_cache(maxsize=8)
+def _seems_to_offer(path: tuple[str, ...]) -> bool:
+    return any(map(_may_offer, dict.fromkeys(path)))
 
 
 def _may_offer(place: str) -> bool:
