@@ -79,13 +79,9 @@ class LoopDriver:
     """Never blocks the event loop: a blocking function runs on a worker thread."""
 
     def pass_through(self, error: BaseException) -> None:
-        import asyncio
+        from . import event_loops
 
-        if isinstance(error, KeyboardInterrupt | GeneratorExit):
-            raise error
-        task = asyncio.current_task()
-        # A plugin may raise it of its own accord; only a task that somebody cancels is to end.
-        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        if isinstance(error, KeyboardInterrupt | GeneratorExit) or event_loops.running().is_cancellation(error):
             raise error
 
     async def run(self, function: Callable[..., Result], *args: Any) -> Result:
@@ -106,9 +102,9 @@ class LoopDriver:
             return await asyncio.to_thread(call)
 
     async def wait(self, awaitable: Awaitable[Result], deadline: float) -> Result:
-        import asyncio
+        from . import event_loops
 
-        async with asyncio.timeout(deadline):
+        async with event_loops.running().timeout(deadline):
             return await awaitable
 
 

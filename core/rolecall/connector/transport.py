@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import random
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from .. import jws
+from .. import event_loops, jws
 from ..errors import ConfigurationError, kind, wrapping
 from ..issuers import Issuer
 from ..keys import KeyRing
@@ -86,7 +85,8 @@ class Transport:
         return outcome
 
     async def _sent(self, call: Call[Result]) -> Result | Failure:
-        now = asyncio.get_running_loop().time
+        loop = event_loops.running()
+        now = loop.time
         deadline = now() + self._timeout
         attempts = 0
         while True:
@@ -98,7 +98,7 @@ class Transport:
             is_safe = outcome.passing and (outcome.unsent or call.repeatable)
             if not is_safe or attempts > self._retries or now() + pause >= deadline:
                 return outcome.concluded(call, attempts)
-            await asyncio.sleep(pause)
+            await loop.sleep(pause)
 
     async def _attempt(self, call: Call[Result], seconds: float) -> Result | Failure:
         answer = await self._exchange(call, seconds)
@@ -109,9 +109,10 @@ class Transport:
         httpx, outcomes, began = self._httpx, self._outcomes, False
         # Half of the time for the connection, so that some is left for another one.
         connect = min(self._timeout / 2, seconds)
+        loop = event_loops.running()
         try:
             async with (
-                asyncio.timeout(seconds),
+                loop.timeout(seconds),
                 self._client(httpx.Timeout(seconds, connect=connect)) as client,
                 client.stream(
                     call.method, self.api_url + call.path, headers=self._headers(call), content=call.body or None
@@ -121,9 +122,6 @@ class Transport:
                 says = answers.media_type(response.headers.get("content-type", ""))
                 body = await _read(response, call.longest) if response.is_success or says == answers.PROBLEM else b""
                 return Answer(response.status_code, dict(response.headers), body)
-        except asyncio.CancelledError as error:
-            # Whoever cancels may log what comes of it; the frames below hold the credential.
-            raise error.with_traceback(None) from None
         except Unreadable as problem:
             return outcomes.invalid(str(problem))
         except httpx.ConnectTimeout:
@@ -144,6 +142,9 @@ class Transport:
             return outcomes.broken(began)
         except Exception as error:
             return outcomes.unexpected(error)
+        except BaseException as error:
+            # Whoever cancels may log what comes of it; the frames below hold the credential.
+            raise error.with_traceback(None) from None
 
     def _client(self, timeout: httpx.Timeout) -> httpx.AsyncClient:
         client: httpx.AsyncClient = self._httpx.AsyncClient(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
+from .. import event_loops
 from ..errors import RouteNotFound
 from ..tokens import Grant
 from .bodies import announced_length, unread
@@ -85,7 +85,7 @@ async def read_body(scope: Scope, receive: Receive, seconds: float, longest: int
     announced_length(AsgiHeaders(scope), longest)
     body = b""
     try:
-        async with asyncio.timeout(seconds):
+        async with event_loops.running().timeout(seconds):
             while len(body) <= longest:
                 message = await receive()
                 if message["type"] != "http.request":

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import suppress
 from typing import Final
 
+from .. import event_loops
 from ..engine import Call, Engine
 from ..errors import MalformedCredential, MissingCredential, OriginNotAllowed, RolecallError, shown
 from ..tokens import Grant
@@ -211,45 +211,42 @@ class _GuardedSocket:
         self._send = send
         self._accepted = False
         self._ended: RolecallError | None = None
+        self._loop = event_loops.running()
         # By both clocks: one that is set back while the WebSocket is open makes no grant longer.
-        self._opened = engine.state.clock(), asyncio.get_running_loop().time()
-        self._patience = asyncio.timeout(None)
+        self._opened = engine.state.clock(), self._loop.time()
+        self._watched = self._loop.watched()
 
     async def run(self, app: Application, gone: tuple[type[Exception], ...]) -> None:
         """Run ``app`` to its end.
 
         :param gone: what it may end with once its WebSocket was closed.
         """
-        self._watching = asyncio.create_task(self._watch())
-        try:
-            async with self._patience:
+
+        async def run_app() -> None:
+            try:
                 await app(self._scope, self._receive_while_it_lasts, self._send_while_it_lasts)
-        except asyncio.CancelledError:
-            self._watching.cancel()  # the server shuts down, and waits for nobody
-            raise
-        except TimeoutError:
-            if not self._patience.expired():
-                raise
+            finally:
+                self._stop_watching()
+
+        try:
+            await self._watched.run(run_app, self._watch)
         except Exception as error:
             if self._ended is None or not _is_only(error, gone):
                 raise
-        finally:
-            self._stop_watching()
-            await asyncio.gather(self._watching, return_exceptions=True)
 
     def _stop_watching(self) -> None:
         """There is nothing left to close. What is being closed already is closed, and told of, to the end."""
         if self._ended is None:
-            self._watching.cancel()
+            self._watched.stop_watching()
 
     async def _watch(self) -> None:
         self._ended = error = await self._end()
-        self._patience.reschedule(asyncio.get_running_loop().time() + GRACE)
+        self._watched.limit(GRACE)
         if self._scope.setdefault(_ENDED, error) is not error:
             return  # another guard of the same WebSocket closes it, and tells of it
         with suppress(Exception):  # the client may have gone in this moment
             # One that reads nothing holds up what is sent to it.
-            async with asyncio.timeout(GRACE):
+            async with self._loop.timeout(GRACE):
                 if self._accepted:
                     await self._send(_close(error))
                 else:
@@ -258,11 +255,11 @@ class _GuardedSocket:
 
     async def _end(self) -> RolecallError:
         """Wait until the grant ends, and say why."""
-        state, loop = self._engine.state, asyncio.get_running_loop()
+        state, loop = self._engine.state, self._loop
         opened, started = self._opened
         try:
             while True:
-                await asyncio.sleep(max(0.0, min(state.web.recheck, self._grant.expires_at - state.clock())))
+                await loop.sleep(max(0.0, min(state.web.recheck, self._grant.expires_at - state.clock())))
                 self._engine.check_again(self._grant, opened + loop.time() - started)
         except Exception as error:
             return _noted(error)
@@ -277,7 +274,7 @@ class _GuardedSocket:
                 self._stop_watching()
         if self._ended is None:
             return message
-        await asyncio.sleep(0)  # so that an app which asks again and again can be cancelled
+        await self._loop.sleep(0)  # so that an app which asks again and again can be cancelled
         return _close(self._ended, "websocket.disconnect")
 
     async def _send_while_it_lasts(self, message: Message) -> None:

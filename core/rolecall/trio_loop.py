@@ -1,0 +1,70 @@
+"""The event loop of trio; imported where it runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Final
+
+import trio
+
+from .event_loops import Watched
+
+
+class _Trio:
+    def time(self) -> float:
+        return trio.current_time()
+
+    async def sleep(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        return _timeout(seconds)
+
+    def watched(self) -> Watched:
+        return _TrioWatched()
+
+    def is_cancellation(self, error: BaseException) -> bool:
+        if isinstance(error, BaseExceptionGroup):
+            return error.subgroup(trio.Cancelled) is not None
+        return isinstance(error, trio.Cancelled)
+
+
+@asynccontextmanager
+async def _timeout(seconds: float) -> AsyncIterator[None]:
+    with trio.move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise TimeoutError
+
+
+class _TrioWatched:
+    def __init__(self) -> None:
+        self._patience = trio.CancelScope()
+        self._watching = trio.CancelScope()
+
+    async def run(self, body: Callable[[], Awaitable[None]], watcher: Callable[[], Awaitable[None]]) -> None:
+        failure = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, watcher)
+            try:
+                with self._patience:
+                    await body()
+            except Exception as error:  # outside of the nursery, which would make a group of it
+                failure = error
+        if failure is not None:
+            raise failure
+
+    async def _watch(self, watcher: Callable[[], Awaitable[None]]) -> None:
+        with self._watching, suppress(Exception):
+            await watcher()
+
+    def limit(self, seconds: float) -> None:
+        self._patience.deadline = trio.current_time() + seconds
+
+    def stop_watching(self) -> None:
+        self._watching.cancel()
+
+
+#: There is no state in it.
+TRIO: Final = _Trio()
