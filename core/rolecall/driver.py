@@ -10,6 +10,8 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakSet
 
+from .threads import ThreadPools
+
 if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import Future
@@ -25,13 +27,11 @@ class Driver(Protocol):
     def pass_through(self, error: BaseException) -> None:
         """Raise ``error`` again if it is meant for the server, and no failure of the plugin that it came out of."""
 
-    async def run(self, function: Callable[..., Result], *args: Any) -> Result:
-        """The result of a function that blocks."""
+    async def run(self, purpose: str, deadline: float, function: Callable[..., Result], *args: Any) -> Result:
+        """The result of a function that blocks, called on a thread of the pool for ``purpose``.
 
-    async def run_within(self, deadline: float, function: Callable[..., Result], *args: Any) -> Result:
-        """The result of a function that blocks, given up after ``deadline`` seconds where that is possible.
-
-        :raises TimeoutError: if it was given up.
+        :raises TimeoutError: after ``deadline`` seconds.
+        :raises PoolExhausted: at once, if the pool has no thread that would get to it.
         """
 
     async def wait(self, awaitable: Awaitable[Result], deadline: float) -> Result:
@@ -55,18 +55,23 @@ def drive(coroutine: Coroutine[Any, Any, Result]) -> Result:
 class InlineDriver:
     """Blocks the calling thread. What can only be awaited runs on one event loop in the background."""
 
-    def __init__(self) -> None:
+    def __init__(self, pools: ThreadPools) -> None:
+        self._pools = pools
         self._background = BackgroundLoop()
 
     def pass_through(self, error: BaseException) -> None:
         if isinstance(error, KeyboardInterrupt):
             raise error
 
-    async def run(self, function: Callable[..., Result], *args: Any) -> Result:
-        return function(*args)
-
-    async def run_within(self, deadline: float, function: Callable[..., Result], *args: Any) -> Result:
-        return function(*args)
+    async def run(self, purpose: str, deadline: float, function: Callable[..., Result], *args: Any) -> Result:
+        done = threading.Event()
+        job = self._pools.submit(purpose, function, args, done.set)
+        try:
+            if not done.wait(deadline):
+                raise TimeoutError
+        finally:
+            job.give_up()
+        return job.result()
 
     async def wait(self, awaitable: Awaitable[Result], deadline: float) -> Result:
         return self._background.run(awaitable, deadline)
@@ -76,7 +81,10 @@ class InlineDriver:
 
 
 class LoopDriver:
-    """Never blocks the event loop: a blocking function runs on a worker thread."""
+    """Never blocks the event loop, which may be asyncio's or trio's."""
+
+    def __init__(self, pools: ThreadPools) -> None:
+        self._pools = pools
 
     def pass_through(self, error: BaseException) -> None:
         from . import event_loops
@@ -84,22 +92,18 @@ class LoopDriver:
         if isinstance(error, KeyboardInterrupt | GeneratorExit) or event_loops.running().is_cancellation(error):
             raise error
 
-    async def run(self, function: Callable[..., Result], *args: Any) -> Result:
-        import asyncio
+    async def run(self, purpose: str, deadline: float, function: Callable[..., Result], *args: Any) -> Result:
+        from . import event_loops
 
-        return await asyncio.to_thread(function, *args)
-
-    async def run_within(self, deadline: float, function: Callable[..., Result], *args: Any) -> Result:
-        import asyncio
-
-        def call() -> Result:
-            try:
-                return function(*args)
-            except StopIteration as error:
-                raise RuntimeError("StopIteration") from error  # a future cannot carry it
-
-        async with asyncio.timeout(deadline):
-            return await asyncio.to_thread(call)
+        loop = event_loops.running()
+        done = loop.signal()
+        job = self._pools.submit(purpose, function, args, done.give)
+        try:
+            async with loop.timeout(deadline):
+                await done.wait()
+        finally:
+            job.give_up()
+        return job.result()
 
     async def wait(self, awaitable: Awaitable[Result], deadline: float) -> Result:
         from . import event_loops

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
 from math import inf
 from os import urandom
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from . import voting
 from .driver import Driver
@@ -23,6 +23,7 @@ from .errors import (
     RolecallError,
     SessionEnded,
     SessionNotFound,
+    StoreUnavailable,
     Unavailable,
     WrongSession,
     moment,
@@ -37,11 +38,14 @@ from .policy import Allow, earliest_expiry, narrowed_capabilities, narrowed_role
 from .roles import Capability, Requirement
 from .sessions import SessionRecord, check_archives, check_properties
 from .state import State
+from .threads import STORE, PoolExhausted
 from .tokens import ExpireTime, Grant, TokenOptions, check_options, leeway_used
 
 if TYPE_CHECKING:
     from .http.servers import Server
     from .moderation import Act, Result
+
+_Answer = TypeVar("_Answer")
 
 _TRUSTED: Final = Allow(reason="the server's own code asks")
 _ALL: Final = frozenset(Capability)
@@ -84,9 +88,10 @@ class Engine:
     def __init__(self, state: State, driver: Driver, *, blocks: bool) -> None:
         self.state = state
         self._driver = driver
-        # Where blocking is no harm, or the store does not block, its methods are called directly.
-        self._reads_inline = blocks or state.store.reads_inline
-        self._writes_inline = blocks or state.store.writes_inline
+        # Directly, where blocking is no harm and the store ends each call by itself, or where it does not block.
+        ends_calls = blocks and getattr(state.store, "bounded", False) is True
+        self._reads_inline = ends_calls or state.store.reads_inline
+        self._writes_inline = ends_calls or state.store.writes_inline
         #: Whether entering a guarded route takes no more than the token in the header, and :meth:`check_token`.
         self.decides_at_once = not state.plugins.vote_access and not state.trace_log and state.web.header_alone
 
@@ -129,7 +134,7 @@ class Engine:
         if self._writes_inline:
             state.store.end_session(session_id, state.clock())
         else:
-            await self._driver.run(state.store.end_session, session_id, state.clock())
+            await self._ask_store(state.store.end_session, session_id, state.clock())
         await self._tell("session_ended", call, session_id=session_id)
 
     async def generate_token(
@@ -373,7 +378,7 @@ class Engine:
         if self._writes_inline:
             state.store.add_session(record)
         else:
-            await self._driver.run(state.store.add_session, record)
+            await self._ask_store(state.store.add_session, record)
         return record
 
     async def _provided_session(self, request: SessionRequest) -> str | None:
@@ -624,12 +629,28 @@ class Engine:
     async def _use_once(self, name: str, until: float, now: float) -> bool:
         if self._writes_inline:
             return self.state.store.use_once(name, until, now)
-        return await self._driver.run(self.state.store.use_once, name, until, now)
+        return await self._ask_store(self.state.store.use_once, name, until, now)
 
     async def _find_session(self, session_id: str) -> SessionRecord | None:
         if self._reads_inline:
             return self.state.store.get_session(session_id)
-        return await self._driver.run(self.state.store.get_session, session_id)
+        return await self._ask_store(self.state.store.get_session, session_id)
+
+    async def _ask_store(self, method: Callable[..., _Answer], *args: Any) -> _Answer:
+        """What a method of the store answers that may block.
+
+        :raises StoreUnavailable: if it does not answer in time.
+        """
+        seconds = self.state.store_timeout
+        try:
+            return await self._driver.run(STORE, seconds, method, *args)
+        except TimeoutError as error:
+            raise StoreUnavailable(
+                f"the store has not answered within {seconds:g} s, and may have done what it was asked to; "
+                "see Rolecall(store_timeout=…)"
+            ) from error
+        except PoolExhausted as error:
+            raise StoreUnavailable(f"the store was not asked: {error}") from error
 
 
 def _check_act(act: Act[Any], grant: Grant | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol
 
 
@@ -25,6 +25,16 @@ class Watched(Protocol):
         """Cancel the watcher."""
 
 
+class Signal(Protocol):
+    """A signal from another thread. It is given once."""
+
+    def give(self) -> None:
+        """Give it, on any thread; to a loop that has ended it means nothing."""
+
+    async def wait(self) -> None:
+        """Wait until it is given."""
+
+
 class EventLoop(Protocol):
     """How the kit waits on one kind of event loop."""
 
@@ -39,6 +49,9 @@ class EventLoop(Protocol):
 
     def watched(self) -> Watched:
         """What runs a body with a watcher beside it."""
+
+    def signal(self) -> Signal:
+        """What another thread tells the running task by."""
 
     def is_cancellation(self, error: BaseException) -> bool:
         """Whether ``error`` is how the running task is told to end."""
@@ -82,6 +95,9 @@ class _Asyncio:
     def watched(self) -> Watched:
         return _AsyncioWatched()
 
+    def signal(self) -> Signal:
+        return _AsyncioSignal()
+
     def is_cancellation(self, error: BaseException) -> bool:
         task = asyncio.current_task()
         # A plugin may raise it of its own accord; only a task that somebody cancels is to end.
@@ -111,6 +127,19 @@ class _AsyncioWatched:
 
     def stop_watching(self) -> None:
         self._watching.cancel()
+
+
+class _AsyncioSignal:
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+
+    def give(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    async def wait(self) -> None:
+        await self._event.wait()
 
 
 _ASYNCIO = _Asyncio()

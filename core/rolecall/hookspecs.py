@@ -34,7 +34,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def blocking(function: _Function) -> _Function:
-    """Mark an implementation that waits for something without ``await``: in async frameworks it runs on a thread."""
+    """Mark an implementation that waits for something without ``await``: it runs on a thread of the kit's own."""
     function.rolecall_blocks = True  # type: ignore[attr-defined]
     return function
 

@@ -24,6 +24,7 @@ from .roles import ANY_TOKEN, Requirement, Role, RoleTable
 from .sessions import ArchiveMode, AsyncSession, MediaMode, Session, SessionIds, record_fields
 from .state import State
 from .stores import SCHEMES, Store, open_store
+from .threads import ThreadPools
 from .tokens import MAX_LEEWAY, ClaimRules, ExpireTime, Grant
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ class Rolecall:
         application's JWT). The first that the credentials allow, unless given.
     :param accept: the formats that are verified; all that the credentials allow, unless given.
     :param leeway: by how many seconds the clocks of two servers may differ, 0 to 60.
-    :param hook_timeout: the seconds that each policy has for its answer; a later one counts as a failure.
+    :param hook_timeout: the seconds that each policy, and each call of a media service, has for its answer; a later one
+        counts as a failure.
+    :param store_timeout: the seconds that a call of the store has that may block; a later answer counts as none (503).
     :param clock: returns now, in Unix seconds.
     :param trace: log every decision with its steps, as a line of JSON, to the logger ``rolecall.trace``.
     :param web: what browsers may: the origins of their pages, tokens in a cookie or the query; nothing unless given.
@@ -88,6 +91,7 @@ class Rolecall:
         accept: Iterable[str] | None = None,
         leeway: float = 10,
         hook_timeout: float = 5.0,
+        store_timeout: float = 5.0,
         clock: Callable[[], float] = system_clock,
         trace: bool = False,
         web: Web = Web(),  # noqa: B008 (it does not change)
@@ -102,8 +106,8 @@ class Rolecall:
         own = project or application
         assert own is not None
         _check_leeway(leeway)
-        if isinstance(hook_timeout, bool) or not isinstance(hook_timeout, int | float) or not 0 < hook_timeout <= 300:
-            raise ConfigurationError(f"hook_timeout is {shown(hook_timeout)}; expected seconds, above 0 and up to 300")
+        _check_timeout("hook_timeout", hook_timeout)
+        _check_timeout("store_timeout", store_timeout)
         if not callable(clock):
             raise ConfigurationError(f"clock is {shown(clock)}; expected a function that returns Unix seconds")
         if not isinstance(web, Web):
@@ -128,6 +132,7 @@ class Rolecall:
             plugins=loaded,
             clock=clock,
             deadline=hook_timeout,
+            store_timeout=store_timeout,
             trace_log=trace,
             web=web,
             credentials=Credentials(web, own.key),
@@ -135,7 +140,8 @@ class Rolecall:
             # Last, so that nothing stays open when another argument is wrong.
             store=open_store(store, registered(loaded, "rolecall_register_stores", SCHEMES)),
         )
-        self._inline = InlineDriver()
+        self._pools = ThreadPools()
+        self._inline = InlineDriver(self._pools)
         #: The engine for sync frameworks: an adapter drives it with :func:`rolecall.driver.drive`.
         self.engine = Engine(self._state, self._inline, blocks=True)
         #: The same methods for async code: ``await kit.aio.create_session()``.
@@ -394,6 +400,7 @@ class Rolecall:
     def close(self) -> None:
         """Release the store and what runs in the background. The kit is not used afterwards."""
         self._inline.close()
+        self._pools.close()
         self._state.store.close()
 
     def __enter__(self: _Kit) -> _Kit:
@@ -416,7 +423,7 @@ class AsyncRolecall:
 
     def __init__(self, kit: Rolecall) -> None:
         #: The engine for async frameworks, whose methods an adapter awaits.
-        self.engine = Engine(kit._state, LoopDriver(), blocks=False)
+        self.engine = Engine(kit._state, LoopDriver(kit._pools), blocks=False)
         self._repr = f"{kit!r}.aio"
 
     @property
@@ -570,6 +577,11 @@ def _requirement(roles: RoleTable, role: str | None, capability: str | None) -> 
     if capability is not None:
         return Requirement.of_capability(capability)
     return ANY_TOKEN if role is None else Requirement.of_role(role, roles)
+
+
+def _check_timeout(name: str, seconds: object) -> None:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= 300:
+        raise ConfigurationError(f"{name} is {shown(seconds)}; expected seconds, above 0 and up to 300")
 
 
 def _check_leeway(leeway: object) -> None:

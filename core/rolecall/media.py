@@ -38,7 +38,13 @@ async def carry_out(
         raise NoMediaService(f"{act.name}: the media service of the plugin {plugin!r} does not do it")
     if problem := _misfit(method, act):
         raise _fault(plugin, problem)
-    calling = Implementation.of(plugin, method, lambda _: method(*act.arguments))
+    calling = Implementation(
+        plugin,
+        lambda _: method(*act.arguments),
+        inspect.iscoroutinefunction(method),
+        True,  # a service is waited for, whatever its methods are marked as
+        f"the media service of {plugin!r}",
+    )
     answer = await answer_of(calling, request, driver, deadline, _failed, (RolecallError,))
     if discard(answer):
         raise _fault(plugin, f"{act.name} returned a coroutine; a method that awaits is an async def")

@@ -244,9 +244,8 @@ class ListConnections(Act[Connections]):
 class MediaService(Protocol):
     """What carries the media of sessions, and so can act in them.
 
-    Each method is ``def`` or ``async def``; one that waits without ``await`` is marked with
-    :func:`~rolecall.blocking`. It returns once the act is carried out, and raises an error of the kit where
-    that is for the caller to read: :class:`~rolecall.errors.NotFoundAtService` for a connection or a stream that is
+    Each method is ``def``, and called on a thread of the kit's own, or ``async def``. It returns once the act is
+    carried out, and raises an error of the kit where that is for the caller to read: :class:`~rolecall.errors.NotFoundAtService` for a connection or a stream that is
     not there, :class:`~rolecall.errors.Unavailable` if it is out of order. What it has been given is validated.
     """
 

@@ -31,18 +31,14 @@ class Implementation(NamedTuple):
     :param call: the function, which takes the request.
     :param is_async: whether what it returns is to be awaited.
     :param blocks: whether it asks to be kept off an event loop.
+    :param pool: the thread pool that it runs on then.
     """
 
     plugin: str
     call: Callable[[object], object]
     is_async: bool
     blocks: bool
-
-    @classmethod
-    def of(cls, plugin: str, function: Any, call: Callable[[Any], object]) -> Implementation:
-        """What ``function`` is marked as, called by ``call``."""
-        blocks = getattr(function, "rolecall_blocks", False) is True
-        return cls(plugin, call, inspect.iscoroutinefunction(function), blocks)
+    pool: str
 
 
 class PluginInfo(NamedTuple):
@@ -137,7 +133,7 @@ class Plugins:
 
     def _implementations(self, hook: str) -> tuple[Implementation, ...]:
         found = getattr(self._manager.hook, hook).get_hookimpls()
-        return tuple(sorted((_implementation(item) for item in found), key=lambda item: item.plugin))
+        return tuple(sorted((_implementation(hook, item) for item in found), key=lambda item: item.plugin))
 
 
 def _register(manager: pluggy.PluginManager, found: Found) -> PluginInfo:
@@ -224,8 +220,12 @@ def plugin_name(found: Found) -> str:
     return f"{type(plugin).__module__}.{type(plugin).__qualname__}"
 
 
-def _implementation(found: pluggy.HookImpl) -> Implementation:
-    return Implementation.of(found.plugin_name, found.function, _callable(found))
+def _implementation(hook: str, found: pluggy.HookImpl) -> Implementation:
+    blocks = getattr(found.function, "rolecall_blocks", False) is True
+    is_async = inspect.iscoroutinefunction(found.function)
+    # One for each, so that what strangers can have called holds up nothing else when the plugin's backend hangs.
+    pool = f"{hook} of the plugin {found.plugin_name!r}"
+    return Implementation(found.plugin_name, _callable(found), is_async, blocks, pool)
 
 
 def _callable(implementation: pluggy.HookImpl) -> Callable[[object], object]:

@@ -81,6 +81,7 @@ class State:
         plugins: Plugins,
         clock: Callable[[], float],
         deadline: float,
+        store_timeout: float,
         trace_log: bool,
         web: Web,
         credentials: Credentials,
@@ -99,6 +100,7 @@ class State:
         self.plugins = plugins
         self.clock = clock
         self.deadline = deadline
+        self.store_timeout = store_timeout
         self.trace_log = trace_log
         self.web = web
         self.credentials = credentials

@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from .event_loops import Watched
+from .event_loops import Signal, Watched
 
 
 class _Trio:
@@ -23,6 +23,9 @@ class _Trio:
 
     def watched(self) -> Watched:
         return _TrioWatched()
+
+    def signal(self) -> Signal:
+        return _TrioSignal()
 
     def is_cancellation(self, error: BaseException) -> bool:
         if isinstance(error, BaseExceptionGroup):
@@ -64,6 +67,19 @@ class _TrioWatched:
 
     def stop_watching(self) -> None:
         self._watching.cancel()
+
+
+class _TrioSignal:
+    def __init__(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._event = trio.Event()
+
+    def give(self) -> None:
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._event.set)
+
+    async def wait(self) -> None:
+        await self._event.wait()
 
 
 #: There is no state in it.

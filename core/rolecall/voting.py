@@ -17,6 +17,7 @@ from .http.messages import Request
 from .plugins import BUILT_IN, Implementation
 from .policy import Allow, Ballot, Decision, Deny, Limit
 from .roles import RoleTable
+from .threads import PoolExhausted
 from .tokens import RESERVED_CLAIMS
 
 #: The most claims that plugins add to one token; with the kit's own it stays within what strict JSON allows.
@@ -40,7 +41,7 @@ async def vote(
     """
     ballots = [Ballot(BUILT_IN, built_in)]
     for implementation in implementations:
-        plugin, call, is_async, blocks = implementation
+        plugin, call, is_async, blocks, _ = implementation
         started = perf_counter()
         try:
             if is_async or blocks:
@@ -216,6 +217,8 @@ async def tell(implementations: Collection[Implementation], event: Event, driver
                 raise PluginError("it returned a coroutine; an implementation that awaits is an async def")
         except BaseException as error:
             driver.pass_through(error)
+            if isinstance(error, PoolExhausted):
+                continue  # which the pool logs
             _log_stack(implementation.plugin, error)
             import logging
 
@@ -276,7 +279,7 @@ async def _wait(implementation: Implementation, request: object, driver: Driver,
     if implementation.is_async:
         return await driver.wait(implementation.call(request), deadline)  # type: ignore[arg-type]
     if implementation.blocks:
-        return await driver.run_within(deadline, implementation.call, request)
+        return await driver.run(implementation.pool, deadline, implementation.call, request)
     return implementation.call(request)
 
 
@@ -324,6 +327,8 @@ def raised(error: BaseException, deadline: float) -> str:
     """What was raised and where; not its message, which could hold anything, unless it is one of the kit's own."""
     if isinstance(error, TimeoutError):
         return f"it raised TimeoutError, or outlived its deadline of {deadline:g} s"
+    if isinstance(error, PoolExhausted):
+        return f"it was not called: {error}"
     if isinstance(error, RolecallError):
         return f"it raised {type(error).__name__}: {error}"
     place = ""
@@ -337,6 +342,8 @@ def raised(error: BaseException, deadline: float) -> str:
 
 def _log_stack(plugin: str, error: BaseException) -> None:
     """Log where a plugin failed, for its author: without the message and the source, which could hold anything."""
+    if isinstance(error, PoolExhausted):
+        return  # it was not called
     import logging  # not free to import, and rarely needed
     from traceback import walk_tb
 

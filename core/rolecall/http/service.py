@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from ..engine import Call, Engine
 from ..errors import MethodNotAllowed, MissingCredential, RolecallError, printable, shown
 from ..roles import Requirement
+from ..threads import PoolExhausted
 from ..tokens import Grant
 from .cors import cors_headers, varies_with
 from .credentials import bearer_of
@@ -179,12 +180,17 @@ async def _ready(entered: Entered) -> Entered:
 
 def refused(error: RolecallError) -> Response:
     """The problem that tells a client of ``error``; what is the server's own fault is logged."""
-    if error.status >= 500:
-        _log.error("%s: %s", error.code, error)
+    log_fault(error)
     try:
         return problem(error)
     except Exception:  # a plugin's error of a status or a code that no answer can have
         return problem(internal_fault())
+
+
+def log_fault(error: RolecallError) -> None:
+    """Log an error that is the server's own fault. What a full thread pool refuses is logged there, once for many."""
+    if error.status >= 500 and not isinstance(error.__cause__, PoolExhausted):
+        _log.error("%s: %s", error.code, error)
 
 
 def internal_fault() -> RolecallError:

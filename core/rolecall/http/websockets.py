@@ -15,7 +15,7 @@ from .credentials import TOO_MANY
 from .guard import Guard
 from .messages import Request
 from .problems import problem
-from .service import Entered, admission
+from .service import Entered, admission, log_fault
 
 _log: Final = logging.getLogger("rolecall")
 
@@ -160,8 +160,7 @@ def _noted(error: Exception) -> RolecallError:
     if not isinstance(error, RolecallError):
         _log.error("rolecall could not guard a WebSocket", exc_info=error)
         return RolecallError("internal fault")
-    if error.status >= 500:
-        _log.error("%s: %s", error.code, error)
+    log_fault(error)
     return error
 
 

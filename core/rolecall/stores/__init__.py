@@ -19,7 +19,9 @@ class Store(Protocol):
     child, which never uses a connection that its parent has opened.
 
     Every method raises :class:`~rolecall.errors.StoreUnavailable`, and nothing else, when the store does not answer,
-    when it holds what cannot be read, and when it cannot hold what it is given.
+    when it holds what cannot be read, and when it cannot hold what it is given. What may block is called on threads of
+    the kit's own, and given up after ``Rolecall(store_timeout=…)``. A store that ends each call by itself within seconds
+    may say so by ``bounded = True``: then sync code calls it on its own thread.
     """
 
     #: Whether :meth:`get_session` takes microseconds, so that it may run on an event loop.

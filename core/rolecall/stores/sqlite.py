@@ -51,6 +51,7 @@ class SQLiteStore:
 
     reads_inline = True
     writes_inline = False
+    bounded = True  # by the busy timeout
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         try:

@@ -1,0 +1,221 @@
+"""Threads for what blocks: a bounded pool for each purpose, so that what hangs in one holds up no other."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextvars import copy_context
+from math import inf
+from typing import Any, Final, Generic, TypeVar
+from weakref import WeakSet
+
+Result = TypeVar("Result")
+
+#: The most threads of one pool; they are started when they are needed.
+THREADS: Final = 32
+#: The most calls that wait for a thread of one pool; later ones would hardly come about within their deadlines.
+WAITING: Final = 1024
+#: Seconds after which a thread without work ends.
+IDLE: Final = 30.0
+#: Seconds between two lines in the log about calls that were refused.
+LOG_INTERVAL: Final = 60.0
+#: The pool of the kit's store. No plugin's pool is called like it.
+STORE: Final = "the store"
+
+
+class PoolExhausted(Exception):
+    """A pool takes no call, because none of its threads would get to it. The log says so, once in a while."""
+
+
+class ThreadPools:
+    """The pools of one kit, by purpose. In a forked child they begin anew."""
+
+    def __init__(self) -> None:
+        self._pools: dict[str, ThreadPool] = {}
+        _ALL_POOLS.add(self)
+
+    def submit(
+        self, purpose: str, function: Callable[..., Result], args: tuple[Any, ...], done: Callable[[], object]
+    ) -> Job[Result]:
+        """Have ``function(*args)`` called on a thread of the pool for ``purpose``, with the caller's context variables.
+
+        :param done: called on that thread when the result is there.
+        :raises PoolExhausted: at once, if no thread would get to it.
+        """
+        pool = self._pools.get(purpose)
+        if pool is None:
+            pool = self._pools.setdefault(purpose, ThreadPool(purpose))
+        context = copy_context()
+        return pool.submit(Job(pool, lambda: context.run(function, *args), done))
+
+    def close(self) -> None:
+        """Have all threads end once they have nothing to do."""
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            pool.close()
+
+    def _forget(self) -> None:
+        # Of a forked parent neither a thread nor a lock that it held at that moment is to be relied on.
+        self._pools = {}
+
+
+class Job(Generic[Result]):
+    """One call on a thread of a pool."""
+
+    __slots__ = ("_done", "_error", "_function", "_pool", "_result", "is_given_up", "is_running")
+
+    def __init__(self, pool: ThreadPool, function: Callable[[], Result], done: Callable[[], object]) -> None:
+        self._pool = pool
+        self._function: Callable[[], Result] | None = function
+        self._done = done
+        self._error: BaseException | None = None
+        # Both are the pool's, and change under its lock.
+        self.is_running = self.is_given_up = False
+
+    def result(self) -> Result:
+        """What the function returned, or raise what it raised; only once it is done."""
+        if self._error is not None:
+            try:
+                raise self._error
+            finally:
+                del self  # the traceback holds this frame
+        return self._result
+
+    def give_up(self) -> None:
+        """Wait no longer. A call that has not begun never does; one that runs keeps its thread until it comes back."""
+        if self._function is not None:
+            self._pool.give_up(self)
+
+    def run(self) -> None:
+        """Call the function, on a thread of the pool."""
+        assert self._function is not None
+        try:
+            self._result = self._function()
+        except BaseException as error:
+            self._error = error
+        self._function = None
+        self._pool.finished(self)
+        self._done()
+
+
+class ThreadPool:
+    """Up to :data:`THREADS` daemon threads, and calls that wait for one.
+
+    It refuses a call at once where calls that were given up hold all threads, and where too many wait already.
+    """
+
+    def __init__(self, purpose: str) -> None:
+        self._purpose = purpose
+        self._changed = threading.Condition(threading.Lock())
+        self._waiting: deque[Job[Any]] = deque()
+        self._threads = self._idle = 0
+        # Calls that run though nobody waits for them any more.
+        self._overdue = 0
+        self._refused = 0
+        self._told = -inf
+        self._closed = False
+
+    def submit(self, job: Job[Result]) -> Job[Result]:
+        """Have a call made as soon as a thread is free.
+
+        :raises PoolExhausted: if no thread would get to it.
+        """
+        with self._changed:
+            overdue, waiting = self._overdue, len(self._waiting)
+            is_full = overdue >= THREADS or waiting >= WAITING
+            starts = not is_full and self._idle <= waiting and self._threads < THREADS
+            if not is_full:
+                self._waiting.append(job)
+                self._threads += starts
+                self._changed.notify()
+        if is_full:
+            raise self._exhausted(f"{overdue} calls that were given up have not come back, and {waiting} wait")
+        if starts:
+            self._start(job)
+        return job
+
+    def give_up(self, job: Job[Any]) -> None:
+        """Take note that nobody waits for a call any more."""
+        with self._changed:
+            if job.is_running and not job.is_given_up:
+                job.is_given_up = True
+                self._overdue += 1
+            elif job in self._waiting:
+                self._waiting.remove(job)
+
+    def finished(self, job: Job[Any]) -> None:
+        """Take note that a call has come back."""
+        with self._changed:
+            job.is_running = False
+            if job.is_given_up:
+                self._overdue -= 1
+
+    def close(self) -> None:
+        """Have the threads end once nothing waits for them."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _start(self, job: Job[Any]) -> None:
+        try:
+            threading.Thread(target=self._work, name=f"rolecall: {self._purpose}", daemon=True).start()
+        except RuntimeError as error:  # the system gives no more, or the interpreter shuts down
+            with self._changed:
+                self._threads -= 1
+                if self._threads:
+                    return  # another one will come to it
+                self._waiting.remove(job)
+            raise self._exhausted(str(error)) from error
+
+    def _work(self) -> None:
+        while (job := self._next()) is not None:
+            job.run()
+            del job  # an idle thread is to hold nothing of a request
+
+    def _next(self) -> Job[Any] | None:
+        """The next call to make; None where the thread is to end."""
+        with self._changed:
+            while not self._waiting:
+                self._idle += 1
+                in_time = not self._closed and self._changed.wait(IDLE)
+                self._idle -= 1
+                if not self._waiting and not in_time:
+                    self._threads -= 1
+                    return None
+            job = self._waiting.popleft()
+            job.is_running = True
+            return job
+
+    def _exhausted(self, reason: str) -> PoolExhausted:
+        with self._changed:
+            self._refused += 1
+            now = time.monotonic()
+            tells = now - self._told >= LOG_INTERVAL
+            if tells:
+                self._told, refused, self._refused = now, self._refused, 0
+        if tells:
+            import logging
+
+            logging.getLogger("rolecall").error(
+                "no thread is free for %s: %s; %d calls refused since this was last said",
+                self._purpose,
+                reason,
+                refused,
+            )
+        return PoolExhausted(f"no thread is free for it: {reason}")
+
+
+# Only so that a forked child finds them.
+_ALL_POOLS: WeakSet[ThreadPools] = WeakSet()
+
+
+def _forget_all() -> None:
+    for pools in _ALL_POOLS:
+        pools._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
