@@ -245,8 +245,9 @@ class MediaService(Protocol):
     """What carries the media of sessions, and so can act in them.
 
     Each method is ``def``, and called on a thread of the kit's own, or ``async def``. It returns once the act is
-    carried out, and raises an error of the kit where that is for the caller to read: :class:`~rolecall.errors.NotFoundAtService` for a connection or a stream that is
-    not there, :class:`~rolecall.errors.Unavailable` if it is out of order. What it has been given is validated.
+    carried out, and raises an error of the kit where that is for the caller to read:
+    :class:`~rolecall.errors.NotFoundAtService` for a connection or a stream that is not there,
+    :class:`~rolecall.errors.Unavailable` if it is out of order. What it has been given is validated.
     """
 
     def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> Awaitable[None] | None:

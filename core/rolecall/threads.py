@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from math import inf
+from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakSet
 
@@ -192,7 +192,7 @@ class ThreadPool:
     def _exhausted(self, reason: str) -> PoolExhausted:
         with self._changed:
             self._refused += 1
-            now = time.monotonic()
+            now = monotonic()
             tells = now - self._told >= LOG_INTERVAL
             if tells:
                 self._told, refused, self._refused = now, self._refused, 0
@@ -200,7 +200,7 @@ class ThreadPool:
             import logging
 
             logging.getLogger("rolecall").error(
-                "no thread is free for %s: %s; %d calls refused since this was last said",
+                "no thread is free for %s: %s; calls refused since the log last said so: %d",
                 self._purpose,
                 reason,
                 refused,

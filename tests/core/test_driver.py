@@ -12,12 +12,14 @@ from contextvars import ContextVar
 
 import flask
 import pytest
+import trio
 
-from rolecall import Allow, blocking, hookimpl
+from rolecall import Allow, blocking, hookimpl, threads
 from rolecall.driver import drive
 from rolecall.engine import Call
-from rolecall.errors import PolicyFault
+from rolecall.errors import ConfigurationError, PolicyFault, StoreUnavailable
 from rolecall.http.messages import Request
+from rolecall.stores.memory import MemoryStore
 from rolecall_flask import require_token, rolecall_blueprint
 
 OUTSIDE = Request("POST", "/sessions")
@@ -36,6 +38,32 @@ def ask(kit):
 
 async def ask_async(kit):
     return await kit.aio.engine.create_session(None, "relayed", "manual", False, call=Call(OUTSIDE))
+
+
+#: Every way of waiting: a function that asks for a session from outside.
+DRIVERS = pytest.mark.parametrize(
+    "ask",
+    [ask, lambda kit: asyncio.run(ask_async(kit)), lambda kit: trio.run(ask_async, kit)],
+    ids=["inline", "asyncio", "trio"],
+)
+#: The same, as what runs a method of the kit.
+CALLERS = pytest.mark.parametrize(
+    "call",
+    [
+        lambda kit, method, *args: getattr(kit, method)(*args),
+        lambda kit, method, *args: asyncio.run(getattr(kit.aio, method)(*args)),
+        lambda kit, method, *args: trio.run(getattr(kit.aio, method), *args),
+    ],
+    ids=["inline", "asyncio", "trio"],
+)
+
+
+@pytest.fixture
+def gate():
+    """What calls hang at; it is open at the end, so that no thread is left."""
+    gate = threading.Event()
+    yield gate
+    gate.set()
 
 
 #: The threads that kits of other tests have left.
@@ -99,6 +127,19 @@ def test_a_policy_sees_the_callers_context_variables(make_kit, kind):
     asyncio.run(ask_as("bob"))
     user.set("nobody")
     assert seen == ["ada", "bob"]
+
+
+@pytest.mark.parametrize("kind", [in_def, lambda look: blocking(in_def(look))])
+def test_a_policy_sees_the_callers_context_variables_on_trio(make_kit, kind):
+    seen = []
+    kit = make_kit(plugins=[voting(kind(lambda: seen.append(user.get())))])
+
+    async def ask_as(name):
+        user.set(name)
+        await ask_async(kit)
+
+    trio.run(ask_as, "eve")
+    assert seen == ["eve"]
 
 
 @KINDS
@@ -214,28 +255,247 @@ def test_a_blocking_hook_does_not_hold_up_the_event_loop(make_kit):
     assert asyncio.run(ticks_meanwhile()) >= 10
 
 
-def test_a_blocking_hook_is_given_up_at_its_deadline_on_an_event_loop(make_kit):
-    kit = make_kit(plugins=[voting(blocking(lambda request: time.sleep(0.4) or Allow()))], hook_timeout=0.05)
-
-    async def ask_and_measure():
-        started = time.perf_counter()
-        with pytest.raises(PolicyFault, match="deadline"):
-            await ask_async(kit)
-        return time.perf_counter() - started
-
-    assert asyncio.run(ask_and_measure()) < 0.3
+@DRIVERS
+def test_a_blocking_hook_is_given_up_at_its_deadline(make_kit, ask, gate):
+    kit = make_kit(plugins=[voting(blocking(lambda request: gate.wait(20) and Allow()))], hook_timeout=0.05)
+    started = time.perf_counter()
+    with pytest.raises(PolicyFault, match=r"outlived its deadline of 0\.05 s"):
+        ask(kit)
+    assert time.perf_counter() - started < 10
 
 
-def test_a_hook_that_ends_its_task_by_stop_iteration_is_named_for_it(make_kit):
+@DRIVERS
+def test_a_hook_that_ends_its_task_by_stop_iteration_is_named_for_it(make_kit, ask):
     """On an event loop, too, where such an exception of a thread's never arrives."""
 
     def stop(request):
         raise StopIteration
 
-    kit = make_kit(plugins=[voting(blocking(stop))], hook_timeout=1)
+    kit = make_kit(plugins=[voting(blocking(stop))])
     with pytest.raises(PolicyFault) as refusal:
-        asyncio.run(ask_async(kit))
+        ask(kit)
     assert "deadline" not in str(refusal.value)
+
+
+def test_an_async_hook_is_cancelled_at_its_deadline_on_trio(make_kit):
+    ends = []
+
+    async def endless(request):
+        try:
+            await trio.sleep_forever()
+        finally:
+            ends.append("finally")
+
+    kit = make_kit(plugins=[voting(endless)], hook_timeout=0.05)
+    with pytest.raises(PolicyFault, match="deadline"):
+        trio.run(ask_async, kit)
+    assert ends == ["finally"]
+
+
+@pytest.mark.parametrize("in_nursery", [False, True])
+def test_a_request_that_is_cancelled_on_trio_ends_and_is_no_fault_of_the_policy(make_kit, caplog, in_nursery):
+    async def endless(request):
+        if not in_nursery:
+            await trio.sleep_forever()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+
+    kit = make_kit(plugins=[voting(endless)])
+
+    async def ask_and_leave():
+        with trio.move_on_after(0.05) as scope:
+            await ask_async(kit)
+        return scope.cancelled_caught
+
+    assert trio.run(ask_and_leave)
+    assert caplog.messages == []
+
+
+def test_without_an_event_loop_the_async_methods_say_so(make_kit):
+    kit = make_kit(plugins=[voting(blocking(lambda request: Allow()))])
+    with pytest.raises(RuntimeError, match="an event loop of asyncio or trio, and neither runs here"):
+        ask_async(kit).send(None)
+
+
+# -- outages ---------------------------------------------------------------------------------------
+
+
+def hanging(gate, hook="vote_session"):
+    """A policy whose backend does not answer anybody outside."""
+
+    @blocking
+    def votes(request):
+        if request.http is not None:
+            gate.wait(20)
+        return Allow()
+
+    return voting(votes, hook)
+
+
+def exhaust(ask, kit):
+    """Ask until calls that were given up hold all threads."""
+    for _ in range(threads.THREADS):
+        with pytest.raises(PolicyFault, match="deadline"):
+            ask(kit)
+
+
+@DRIVERS
+def test_where_hung_hooks_hold_all_threads_a_request_is_refused_at_once(make_kit, ask, gate, monkeypatch, caplog):
+    monkeypatch.setattr(threads, "THREADS", 2)
+    policy = hanging(gate)
+    kit = make_kit(plugins=[policy], hook_timeout=0.05)
+    exhaust(ask, kit)
+    kit._state.deadline = 30
+    caplog.clear()
+    started = time.perf_counter()
+    for _ in range(3):
+        with pytest.raises(PolicyFault, match="'votes': it was not called: no thread is free") as refusal:
+            ask(kit)
+    assert time.perf_counter() - started < 10
+    assert refusal.value.status == 503
+    assert caplog.messages == [
+        "no thread is free for rolecall_vote_session of the plugin 'votes': 2 calls that were given up have not come "
+        "back, and 0 wait; calls refused since the log last said so: 1"
+    ]
+
+
+@DRIVERS
+def test_it_votes_again_once_its_backend_does(make_kit, ask, gate, monkeypatch):
+    monkeypatch.setattr(threads, "THREADS", 2)
+    kit = make_kit(plugins=[hanging(gate)], hook_timeout=0.05)
+    exhaust(ask, kit)
+    gate.set()
+
+    def votes_again():
+        try:
+            return bool(ask(kit))
+        except PolicyFault:
+            return False
+
+    assert soon(votes_again)
+
+
+@DRIVERS
+def test_an_outage_holds_up_neither_the_store_nor_other_hooks_nor_other_plugins(
+    make_kit, ask, gate, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(threads, "THREADS", 2)
+    told = []
+
+    class Others:
+        @hookimpl
+        @blocking
+        def rolecall_vote_moderation(self, request):
+            return Allow()
+
+        @hookimpl
+        @blocking
+        def rolecall_on_event(self, event):
+            told.append(event.name)
+
+        @hookimpl
+        def rolecall_media_service(self, request):
+            return self
+
+        def force_disconnect(self, session_id, connection_id):
+            told.append(connection_id)
+
+    kit = make_kit(plugins=[hanging(gate), Others()], hook_timeout=0.05, store=f"sqlite:///{tmp_path}/sessions.db")
+    session_id = kit.create_session().session_id
+    exhaust(ask, kit)
+    kit._state.deadline = kit._state.store_timeout = 20
+    told.clear()
+
+    async def end():
+        await kit.aio.force_disconnect(session_id, "c-1")
+        await kit.aio.end_session(session_id)
+
+    started = time.perf_counter()
+    asyncio.run(end())
+    assert time.perf_counter() - started < 10
+    assert told == ["c-1", "moderated", "session_ended"]
+
+
+class Remote(MemoryStore):
+    """A store behind a network, which answers or hangs."""
+
+    reads_inline = writes_inline = False
+
+    def __init__(self, gate):
+        super().__init__()
+        self.hangs = False
+        self.callers = []
+        self._gate = gate
+
+    def _pass(self):
+        self.callers.append(threading.current_thread())
+        if self.hangs:
+            self._gate.wait(20)
+
+    def add_session(self, record):
+        self._pass()
+        super().add_session(record)
+
+    def get_session(self, session_id):
+        self._pass()
+        return super().get_session(session_id)
+
+    def end_session(self, session_id, ended_at):
+        self._pass()
+        super().end_session(session_id, ended_at)
+
+
+@CALLERS
+@pytest.mark.parametrize("method", ["create_session", "get_session", "end_session"])
+def test_a_store_that_hangs_is_given_up_at_its_deadline(make_kit, call, method, gate):
+    store = Remote(gate)
+    kit = make_kit(store=store, store_timeout=0.05)
+    args = () if method == "create_session" else (kit.create_session().session_id,)
+    store.hangs = True
+    with pytest.raises(StoreUnavailable, match=r"has not answered within 0\.05 s, .* see Rolecall\(store_timeout=…\)"):
+        call(kit, method, *args)
+
+
+@CALLERS
+def test_a_store_all_of_whose_threads_hang_is_not_asked(make_kit, call, gate, monkeypatch):
+    monkeypatch.setattr(threads, "THREADS", 2)
+    store = Remote(gate)
+    kit = make_kit(store=store, store_timeout=0.05)
+    store.hangs = True
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="has not answered"):
+            call(kit, "create_session")
+    with pytest.raises(StoreUnavailable, match="the store was not asked: no thread is free"):
+        call(kit, "create_session")
+    assert len(store.callers) == 2
+
+
+@CALLERS
+def test_a_stores_own_error_is_raised_as_it_is(make_kit, call, gate):
+    class Down(Remote):
+        def _pass(self):
+            raise StoreUnavailable("it says so itself")
+
+    with pytest.raises(StoreUnavailable, match="it says so itself"):
+        call(make_kit(store=Down(gate)), "create_session")
+
+
+@pytest.mark.parametrize(("bounded", "own"), [(True, True), (False, False)])
+def test_sync_code_calls_a_store_that_bounds_its_calls_on_its_own_thread(make_kit, gate, bounded, own):
+    store = Remote(gate)
+    store.bounded = bounded
+    kit = make_kit(store=store)
+    kit.get_session(kit.create_session().session_id)
+    assert [thread is threading.current_thread() for thread in store.callers] == [own, own]
+    store.callers.clear()
+    asyncio.run(kit.aio.create_session())
+    assert threading.current_thread() not in store.callers
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 301, True, "5", None, float("nan")])
+def test_a_store_timeout_that_is_none_is_refused(make_kit, seconds):
+    with pytest.raises(ConfigurationError, match=r"store_timeout is .*; expected seconds, above 0 and up to 300"):
+        make_kit(store_timeout=seconds)
 
 
 def test_a_hook_that_holds_up_the_background_loop_fails_requests_and_no_more(make_kit):
@@ -388,6 +648,13 @@ def test_async_hooks_work_after_a_fork_in_parent_and_child(make_kit):
     assert children == ["(True, True, True, 1)"] * 3
     assert all(ask(kit) for _ in range(5))
     assert len(background_threads()) == 1
+
+
+def test_blocking_hooks_work_after_a_fork_in_parent_and_child(make_kit):
+    kit = make_kit(plugins=[voting(blocking(lambda request: Allow()))])
+    assert ask(kit)
+    assert [in_child(lambda: bool(ask(kit))) for _ in range(3)] == ["True"] * 3
+    assert ask(kit)
 
 
 def test_a_childs_threads_may_all_need_the_loop_first(make_kit):
