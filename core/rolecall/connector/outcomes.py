@@ -229,5 +229,7 @@ def _causes(error: BaseException | None) -> list[BaseException]:
     found: list[BaseException] = []
     while error is not None and len(found) < 10:
         found.append(error)
+        if isinstance(error, BaseExceptionGroup):  # trio's, of one for each address that was tried
+            found.extend(error.exceptions)
         error = error.__cause__ or error.__context__
     return found
