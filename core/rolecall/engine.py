@@ -131,6 +131,8 @@ class Engine:
     async def end_session(self, session_id: str, call: Call = OWN_CODE) -> None:
         state = self.state
         state.session_ids.check(session_id)
+        if state.lone_store is not None:
+            await self._find_session(session_id)  # so that it is told if another process created it
         if self._writes_inline:
             state.store.end_session(session_id, state.clock())
         else:
@@ -632,9 +634,14 @@ class Engine:
         return await self._ask_store(self.state.store.use_once, name, until, now)
 
     async def _find_session(self, session_id: str) -> SessionRecord | None:
+        state = self.state
         if self._reads_inline:
-            return self.state.store.get_session(session_id)
-        return await self._ask_store(self.state.store.get_session, session_id)
+            record = state.store.get_session(session_id)
+        else:
+            record = await self._ask_store(state.store.get_session, session_id)
+        if record is None and state.lone_store is not None:
+            state.lone_store.lacks(session_id)
+        return record
 
     async def _ask_store(self, method: Callable[..., _Answer], *args: Any) -> _Answer:
         """What a method of the store answers that may block.

@@ -292,6 +292,11 @@ class SessionIds:
             return False
         return True
 
+    def made_at(self, session_id: str) -> float | None:
+        """When an id that :meth:`check` accepts was made, in Unix seconds; None for one without a tag."""
+        text = _decoded(session_id)
+        return int(text.split("~", 4)[3]) / 1000 if _TAGGED.search(text) else None
+
     def _examine(self, session_id: str) -> str:
         text = _decoded(session_id)
         api_key = text.split("~", 2)[1]

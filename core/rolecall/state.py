@@ -19,6 +19,7 @@ from .tokens import ClaimRules, Grant
 
 if TYPE_CHECKING:
     from .http.servers import ServerCredentials
+    from .workers import LoneStore
 
 _OWN_FORMATS: Final = f"{__package__}.formats."
 _MAX_VERIFIED: Final = 4096
@@ -105,6 +106,12 @@ class State:
         self.web = web
         self.credentials = credentials
         self.servers = servers
+        #: Watches for other processes, where the store is this one's alone.
+        self.lone_store: LoneStore | None = None
+        if getattr(store, "shared", True) is False:
+            from .workers import LoneStore
+
+            self.lone_store = LoneStore(session_ids, clock())
         self.verified = VerifiedTokens()
         self._last_seen = 0.0
 

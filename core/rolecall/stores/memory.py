@@ -16,6 +16,7 @@ class MemoryStore:
 
     reads_inline = True
     writes_inline = True
+    shared = False
 
     def __init__(self) -> None:
         self._sessions: dict[str, SessionRecord] = {}
