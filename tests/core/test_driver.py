@@ -6,6 +6,8 @@ import asyncio
 import gc
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import time
 from contextvars import ContextVar
@@ -541,6 +543,48 @@ def test_a_hook_that_calls_the_kit_from_the_background_loop_does_not_hold_it_up(
     assert time.perf_counter() - started < 1
 
 
+UNDER_GEVENT = """
+from gevent import monkey
+monkey.patch_all()
+import secrets, threading, time
+import gevent
+from rolecall import Allow, Rolecall, blocking, hookimpl, threads
+from rolecall.errors import PolicyFault
+
+class Directory:
+    answers = threading.Event()
+
+    @hookimpl
+    @blocking
+    def rolecall_vote_session(self, request):
+        time.sleep(0.01) if self.answers.is_set() else self.answers.wait(30)
+        return Allow()
+
+def ask():
+    try:
+        return bool(kit.create_session())
+    except PolicyFault as error:
+        return "not called" if "was not called" in str(error) else "late" if "outlived" in str(error) else error
+
+def at_once(number):
+    greenlets = [gevent.spawn(ask) for _ in range(number)]
+    return {greenlet.get() for greenlet in greenlets}
+
+kit = Rolecall("123456", secrets.token_hex(32), plugins=[Directory()], hook_timeout=0.2)
+print(at_once(threads.THREADS), ask())
+Directory.answers.set()
+gevent.sleep(0.1)
+kit._state.deadline = 30
+print(at_once(200))
+"""
+
+
+def test_blocking_hooks_wait_and_are_given_up_under_gevent():
+    command = [sys.executable, "-c", UNDER_GEVENT]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert ran.stdout == "{'late'} not called\n{True}\n"
+
+
 # -- nothing is left behind ------------------------------------------------------------------------
 
 
@@ -605,9 +649,21 @@ def test_closing_the_kit_ends_its_thread(make_kit):
     assert soon(lambda: not background_threads())
 
 
-def test_no_thread_is_started_where_nothing_awaits(make_kit):
+def test_closing_the_kit_ends_the_threads_of_blocking_hooks_and_of_the_store(make_kit, gate):
+    def own_threads():
+        return [one.name for one in threading.enumerate() if one not in others and one.name.startswith("rolecall: ")]
+
+    kit = make_kit(plugins=[voting(blocking(lambda request: Allow()))], store=Remote(gate))
+    ask(kit)
+    assert sorted(own_threads()) == ["rolecall: rolecall_vote_session of the plugin 'votes'", "rolecall: the store"]
+    kit.close()
+    assert soon(lambda: not own_threads())
+
+
+def test_no_thread_is_started_where_nothing_waits(make_kit):
+    before = threading.active_count()
     ask(make_kit(plugins=[voting(lambda request: Allow())]))
-    assert not background_threads()
+    assert threading.active_count() <= before
 
 
 # -- forks -----------------------------------------------------------------------------------------
