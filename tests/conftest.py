@@ -10,9 +10,8 @@ import pytest
 
 from rolecall import Rolecall
 
-#: The project of the public SDKs' own tests, whose real tokens stand in ``vectors/opentok_tokens.json``.
-API_KEY = "123456"
-API_SECRET = "1234567890abcdef1234567890abcdef1234567890"
+from .sdk_tokens import API_KEY, API_SECRET
+
 NOW = 1_795_186_800.0
 
 #: With this variable set, a test that lacks what it needs fails instead of being skipped. It is taken out of the
@@ -37,7 +36,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def make_kit(clock):
-    """Makes kits for the public project, on a clock that stands still; closes them at the end."""
+    """Makes kits for the project of ``sdk_tokens``, on a clock that stands still; closes them at the end."""
     kits = []
 
     def make(**options) -> Rolecall:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 from base64 import b64decode
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from . import base64url
 from .errors import InvalidKey, kind, shown, wrapping
+from .published import is_published
 
 #: An HMAC secret has at least as many bytes as its hash (RFC 7518, section 3.2).
 MIN_SECRET_BYTES: Final = 32
@@ -223,31 +223,12 @@ def _has_weak_primes(modulus: int) -> bool:
 
 _SMALL_PRIMES: Final = [prime for prime in range(2, 168) if all(prime % n for n in range(2, prime))]
 
-# SHA-256 of the moduli of private keys that stand in standards, documentation and tests.
-_PUBLISHED_MODULI: Final = frozenset(
-    {
-        # RFC 7515, appendix A.2
-        "26d6872d476b20e7eaa7cc894dcbc03f2347e88fb8cb46066642213cacf257d5",
-        # RFC 7520, section 3.4
-        "91c2c702c0240040ba2a82a55357ac081cbac4b463632d77efa71d25b2c2b2a2",
-        # the Wycheproof test vectors
-        "485334f87073ef7df5ac02350e79e86b8261e0d1433b2705a856364a38cc9f1a",
-        "a8696928b5b69c9e63f7d52da8d1f50f1d3db3098bcf17263265902aefe62df2",
-        "792df356fc6850c8e7840326a94d9ee04fe7ed91bf4436ce94715ef52d3c10c2",
-        "c1e39ea6f4d3d966a5fcda9393e33d6e6773d0527804ead9cf25645500120d41",
-        # the examples of jwt.io
-        "2da8a492573f9cd453d9a68d7a24c62b4c2c8bd0c3497283ff438b606f65e0d3",
-        # the tests of Vonage's SDK for Node.js
-        "f592e45219dc5b953a3096fcf9b3689888497d2f91a1ad3efdc3db20a769ec3c",
-    }
-)
-
 
 def refuse_published_private(key: RSAKey) -> None:
     """Stop start-up on a private key that is publicly known."""
     numbers = key._public.public_numbers()
     modulus = numbers.n.to_bytes((numbers.n.bit_length() + 7) // 8)
-    if hashlib.sha256(modulus).hexdigest() in _PUBLISHED_MODULI:
+    if is_published(modulus):
         raise InvalidKey("the private key is publicly known; make one of your own, or let the service make it")
 
 
@@ -344,42 +325,10 @@ def _is_public_key(material: bytes) -> bool:
     return False
 
 
-# SHA-256 of secrets of 32 bytes and more that stand in standards, documentation and word lists.
-_PUBLISHED: Final = frozenset(
-    {
-        # RFC 7515, appendix A.1, decoded and as text
-        "c8ecc9361a05e285f04c26f9572131a6deab07e9e2b865053c6f75a4d8bd2b32",
-        "8b1b17a9740c068accab5c3d0d652c8e3cc13206e70bb73b42ea41d4c2de3c12",
-        # RFC 7520, section 3.5, decoded and as text
-        "73ec74458059c70cae3f0ade8663fe0da1dc4b114ed8cdac75364140b4458a4c",
-        "0330b11998cbc9abd5a585e755cb5df2f73f1a5632fdcc2abb19e05e3eceddb9",
-        # the Wycheproof test vectors
-        "343c4d3fb2fea91ae1192f5ca60f918e64bf4683b2c551cd0820c00ed8ec57bc",
-        # the examples of jwt.io
-        "465d9ad5d5528ebe287b5dce4fb51620833d09b290e49ddcc70ca6c4a0aea01b",
-        "442889744ca6cd77df1c49d07d79f6d7b2bb1fa78d15643dc73b62c39bb37ce3",
-        "db6833593279d7373592ef70e51f3daf048c04475739f8ed024b0821fd9e7fde",
-        # the FastAPI tutorial
-        "570dad43de1af4c925f92c16a68a50936da42b7dd6fdeb24850507a1199aac89",
-        "4d0f8dec4515d07a611c502f22adb95c854d943d6122fb8f96c9503b42356bac",
-        # a Spring Security tutorial that thousands copied
-        "3354cfcf65c7b2e6840ea6f880aede239750cb1d063950c4e8fd9fbf9ec73a32",
-        "136cb1c5a79bc9d943efda382fde1bfa26e0e140ff444657cf7fb056e2977b1c",
-        # keyboard rows and counting
-        "1ea604f64a8a5084cb916142866daf06cdb5f69c716f7ba286dc0c1eb2c2209a",
-        "3eb1bd439947eb762998e566ccc2e099c791118b2f40579cc4f7da2b5061b7f9",
-        "f6d527e6d01865481134f29788be2afe7fc3c702e1a55d7ceafac5f35199e8dc",
-        "e1b85b27d6bcb05846c18e6a48f118e89f0c0587140de9fb3359f8370d0dba08",
-        "630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd",
-        "fdeab9acf3710362bd2658cdc9a29e8f9c757fcf9811603a8c447cd1d9151108",
-    }
-)
-
-
 def refuse_published(key: Key) -> None:
     """Stop start-up on a secret that is publicly known, or that is no secret at all."""
     material = key._material
-    if hashlib.sha256(material).hexdigest() in _PUBLISHED or len(set(material)) < 8:
+    if len(set(material)) < 8 or is_published(material):
         raise InvalidKey(
             "the secret is publicly known, or repeats a few characters; "
             'make one with: python -c "import secrets; print(secrets.token_hex(32))"'

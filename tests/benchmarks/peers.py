@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import flask
 
-SECRET = "1234567890abcdef1234567890abcdef1234567890"
+SECRET = "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 DATA = "name=Ada Lovelace;id=4711;group=teachers"
 
 

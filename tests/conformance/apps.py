@@ -36,7 +36,7 @@ from rolecall.policies import AllowAnyone
 from rolecall.sessions import ArchiveMode, MediaMode, SessionRecord
 from rolecall.stores.memory import MemoryStore
 
-API_KEY, API_SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+API_KEY, API_SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 NOW = 1_795_186_800.0
 ORIGIN = "https://app.example"
 COOKIE, QUERY = "__Host-rolecall", "access_token"

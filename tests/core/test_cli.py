@@ -19,8 +19,8 @@ from rolecall import Allow, Deny, Rolecall, hookimpl
 from rolecall.cli.commands import rolecall
 from rolecall.cli.reports import printable, relative
 
-API_KEY = "123456"
-API_SECRET = "1234567890abcdef1234567890abcdef1234567890"
+from ..sdk_tokens import API_KEY, API_SECRET, resigned
+
 SESSION_ID = "1_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"
 CONFIGURED = {"ROLECALL_API_KEY": API_KEY, "ROLECALL_API_SECRET": API_SECRET}
 # What a terminal would take for a command: turn red, set the title, change the reading direction, a C1 control, DEL.
@@ -56,9 +56,9 @@ def run(clock):
 
 @pytest.fixture(scope="session")
 def real_tokens(vectors) -> dict[tuple[str, str], dict]:
-    """Tokens of the public SDKs, by SDK and form."""
+    """Tokens of the public SDKs, by SDK and form, signed with the secret of this module."""
     entries = json.loads((vectors / "opentok_tokens.json").read_text(encoding="utf-8"))["tokens"]
-    return {(entry["sdk"], entry["form"]): entry for entry in entries}
+    return {(entry["sdk"], entry["form"]): {**entry, "token": resigned(entry["token"])} for entry in entries}
 
 
 @pytest.fixture

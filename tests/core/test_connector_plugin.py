@@ -15,7 +15,7 @@ from rolecall import Rolecall
 from rolecall.connector import RemoteService, RemoteSessions, ServiceCredentialsRefused, ServiceTimeout
 from rolecall.errors import NoMediaService, NotFoundAtService, PluginError
 
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 SESSION = "2_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"
 
 

@@ -24,7 +24,7 @@ from rolecall.policies import AllowAnyone, MaxLiveTokens
 from rolecall.roles import ANY_TOKEN, Requirement
 from rolecall.tokens import Grant
 
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 NOW = 1_795_186_800.0
 
 COOKIE = "__Host-rolecall"

@@ -16,7 +16,7 @@ from rolecall.environment import read_environment
 from rolecall.errors import ConfigurationError
 from rolecall.stores.memory import MemoryStore
 
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 ENVIRON = {"ROLECALL_API_KEY": KEY, "ROLECALL_API_SECRET": SECRET}
 
 

@@ -24,7 +24,7 @@ from rolecall.http.messages import Request
 from rolecall.roles import ANY_TOKEN, Requirement
 from rolecall_flask import require_role, rolecall_blueprint
 
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 OTHER_SECRET = "another secret, of another project, 9876543210"
 NOW = 1_795_186_800
 HTTP = Request("POST", "/")

@@ -28,7 +28,7 @@ from rolecall.roles import ANY_TOKEN, STANDARD_ROLES
 from rolecall.stores.memory import MemoryStore
 from rolecall_flask import require_token, rolecall_blueprint
 
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 NOW = 1_795_186_800.0
 #: What an exception of a plugin says, which nobody is to read.
 CANARY = "the secret is out"

@@ -37,7 +37,7 @@ from rolecall.http.wsgi import WsgiHeaders
 from rolecall.policies import AllowAnyone
 from rolecall.roles import ANY_TOKEN, Requirement
 
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 NOW = 1_795_186_800.0
 
 #: RFC 6750, section 3: the characters of an error_description.

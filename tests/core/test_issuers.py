@@ -27,7 +27,7 @@ from rolecall.errors import ConfigurationError, InvalidKey, InvalidSessionId, In
 from rolecall.formats.opentok import OpenTokFormat
 
 API_KEY = "123456"
-SECRET = "1234567890abcdef1234567890abcdef1234567890"
+SECRET = "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
 ANOTHER = "00000000-96f1-4f52-8b0e-0c8a1f7e5d34"
 NOW = 1_795_186_800.0

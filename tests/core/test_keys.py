@@ -6,11 +6,13 @@ import copy
 import gc
 import json
 import logging
+import os
 import pickle
 import traceback
 from base64 import b64encode, encodebytes, urlsafe_b64encode
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -23,6 +25,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from rolecall import Rolecall, RolecallError
 from rolecall.errors import ConfigurationError, InvalidKey
 from rolecall.keys import Key, KeyRing
+from rolecall.published import FINGERPRINT_BYTES, TABLE, is_published
 
 SECRET = "Xy7!secret-secret-secret-secret-Zq9"
 OTHER = "Ab3!another-another-another-another-Ef5"
@@ -175,6 +178,14 @@ PUBLISHED = {
     "jwt.io": "a-string-secret-at-least-256-bits-long",
     "FastAPI's tutorial": "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
     "a Spring tutorial": "404E635266556A586E3272357538782F413F4428472B4B6250645367566B5970",
+    "the tests of every OpenTok SDK": "1234567890abcdef1234567890abcdef1234567890",
+    "the same in capitals": "1234567890ABCDEF1234567890ABCDEF1234567890",
+    "a word list": "reallyreallyreallyreallyverysafe",
+    "a placeholder": "<random_string_at_least_32_characters_long>",
+    "a placeholder, with a line end": b"<random_string_at_least_32_characters_long>\n",
+    "a sample that was copied": "r9iMKoe5CRMgvJBBtp4HrqN7QiPpUToj",
+    "Laravel's examples": "base64:FnikDjGbAMiGGAjhYoVAKqdyLjn0Ae5CgQK2VIfl8Xc=",
+    "Symfony's examples": "2e0df88180f6229836f94dcfdf303435",
     "one character": "a" * 64,
     "two characters": "ab" * 32,
     "seven characters": "abcdefg" * 8,
@@ -186,6 +197,19 @@ PUBLISHED = {
 def test_a_published_secret_stops_the_kit(secret, make_kit):
     with pytest.raises(InvalidKey, match="publicly known"):
         make_kit(api_secret=secret)
+
+
+def test_the_table_of_published_secrets_can_be_searched():
+    table = Path(TABLE).read_bytes()
+    entries = [table[i : i + FINGERPRINT_BYTES] for i in range(0, len(table), FINGERPRINT_BYTES)]
+    assert len(entries) > 25_000
+    assert entries == sorted(set(entries))
+    assert {len(entry) for entry in entries} == {FINGERPRINT_BYTES}
+
+
+@pytest.mark.parametrize("write", [bytes, lambda raw: raw.hex().encode(), b64encode], ids=["bytes", "hex", "base64"])
+def test_a_random_secret_is_not_published(write):
+    assert not any(is_published(write(os.urandom(32))) for _ in range(200))
 
 
 @pytest.mark.parametrize("secret", [None, "", b"", "short", 5, "-----BEGIN PUBLIC KEY-----\n"])

@@ -17,7 +17,7 @@ from rolecall.engine import Call
 from rolecall.errors import ConfigurationError, PluginError
 from rolecall.http.messages import Request
 
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 ENVIRON = {"ROLECALL_API_KEY": KEY, "ROLECALL_API_SECRET": SECRET}
 HEADER = "from rolecall import Allow, Deny, Role, hookimpl\n"
 CLASS = """

@@ -26,7 +26,7 @@ from rolecall.http.service import respond
 from rolecall.jws import MAX_TOKEN_LENGTH
 from rolecall.policies import AllowAnyone
 
-API_KEY, API_SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+API_KEY, API_SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
 NOW = 1_795_186_800.0
 COOKIE, QUERY = "__Host-rolecall", "access_token"

@@ -51,7 +51,7 @@ from rolecall.opentok import (
 )
 from rolecall_wsgi import SDK_ROUTES, RolecallMiddleware
 
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 APPLICATION = "5b1f0c2e-9d7a-4c3f-8e6b-7d2a1c0f9e8d"
 #: A session that another service made.
 SESSION = "1_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"

@@ -36,7 +36,7 @@ from rolecall.sessions import SessionIds
 
 NOW = 1_795_186_800.0
 FIRST, SECOND = (
-    ("123456", "1234567890abcdef1234567890abcdef1234567890"),
+    ("123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"),
     ("654321", "second-secret-of-forty-two-characters-x42"),
 )
 THIRD = ("777777", "a-third-secret-that-no-kit-of-this-file-has")

@@ -20,13 +20,15 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    load_pem_public_key,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rolecall.errors import InvalidKey, InvalidToken, RolecallError
 from rolecall.jws import Codec, raw_token
-from rolecall.keys import Key, KeyRing, RSAKey
+from rolecall.keys import Key, KeyRing, RSAKey, refuse_published_private
+from rolecall.published import is_published
 
 SECRET = "Xy7!secret-secret-secret-secret-Zq9"
 PKCS8, PKCS1, OPENSSH = PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL, PrivateFormat.OpenSSH
@@ -431,3 +433,31 @@ def test_no_frame_of_an_error_about_the_kid_holds_the_key():
     with pytest.raises(InvalidKey, match="kid") as caught:
         RSAKey(pem(), "é")
     assert shown_in(frames_of(caught.value)) == []
+
+
+# -- published keys --------------------------------------------------------------------------------
+
+#: The public half of a private key that lists of known keys have.
+LISTED = """-----BEGIN PUBLIC KEY-----
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAnFWdIwBbLRw4xfFDXYFm
+lXKB4BpKeuAtfh1dcs5mhod0WTo/i/Z4DOpiiw/2H05luI4PzOZem8AlHI9hUhHq
+5p1+YHM68SyvBQ9OTl+O90nmLYOt2Jzquks11bf29nJh7KwGVHOv2nh3eL39BVsq
+HSt0O/rjSa0bV+QtUc2DP9U4WzZ38RhT2bdiRcsDuMfI024u9JGG/O4iG3wDlXyS
+5j6G0NVw/KEJJtYYv8ruQVpvlKUdNtx7aE+u6F60SjJYQSfdjMoQNMDglBFwhY11
+RlHSmiJ/Ym8aE+Hj11JHhPcB1N+XRWaHV9ply4TnE13PsQtGWVKsLDNQNUeIUljK
+dQIDAQAB
+-----END PUBLIC KEY-----
+"""
+
+
+def modulus(key: rsa.RSAPublicKey) -> bytes:
+    return key.public_numbers().n.to_bytes(key.key_size // 8)
+
+
+def test_a_key_of_the_public_lists_is_published():
+    assert is_published(modulus(load_pem_public_key(LISTED.encode())))
+
+
+def test_a_key_of_ones_own_is_not_published():
+    assert not is_published(modulus(private("RSA").public_key()))
+    refuse_published_private(RSAKey(pem("RSA")))

@@ -13,7 +13,7 @@ from rolecall import ArchiveMode, MediaMode, Rolecall, RolecallError
 from rolecall.errors import InvalidSessionId, InvalidSessionOption, SessionNotFound
 
 API_KEY = "123456"
-SECRET = "1234567890abcdef1234567890abcdef1234567890"
+SECRET = "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 #: The session of the SDKs' own tests, which no kit made.
 FOREIGN = "1_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"
 

@@ -88,7 +88,7 @@ def test_a_role_that_does_not_exist_is_refused(role, each_session):
 def sdk_token(kit, clock, session):
     """A token that the Python SDK minted for the kit's session, on a kit whose clock is the SDK's."""
     clock.now = time.time()
-    return opentok.Client(kit.api_key, "1234567890abcdef1234567890abcdef1234567890").generate_token
+    return opentok.Client(kit.api_key, "2df95e9fdac14502e8a27a9d8a71e87ef64a502e").generate_token
 
 
 @pytest.mark.parametrize("options", [{}, {"data": "name=Ada"}, {"initial_layout_class_list": ["focus", "small"]}])
@@ -127,7 +127,7 @@ def test_a_token_of_the_sdk_verifies(use_jwt, role, kit, session, sdk_token):
 def test_another_library_verifies_a_token(session, clock):
     clock.now = time.time()
     claims = jwt.decode(
-        session.generate_token(), "1234567890abcdef1234567890abcdef1234567890", algorithms=["HS256"], issuer="123456"
+        session.generate_token(), "2df95e9fdac14502e8a27a9d8a71e87ef64a502e", algorithms=["HS256"], issuer="123456"
     )
     assert claims["session_id"] == session.session_id
 

@@ -376,7 +376,7 @@ def test_a_wrong_answer_of_an_app_of_either_kind_is_noticed(app, reader, tmp_pat
 
 def test_each_app_of_the_readme_runs_when_it_is_pasted_alone(monkeypatch):
     monkeypatch.setenv("ROLECALL_API_KEY", "123456")
-    monkeypatch.setenv("ROLECALL_API_SECRET", "1234567890abcdef1234567890abcdef1234567890")
+    monkeypatch.setenv("ROLECALL_API_SECRET", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e")
     samples = [
         block.text for block in blocks_of(ROOT / "README.md") if block.language == "python" and "app = " in block.text
     ]

@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 from rolecall.connector import RemoteService
 
 APP = Path(__file__).parents[2] / "examples" / "chat_rooms"
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 
 
 @pytest.fixture(scope="module")

@@ -135,7 +135,7 @@ def visits(environment, tmp_path):
     config = {"database": str(tmp_path / "classes.db")}
     credentials = {
         "ROLECALL_API_KEY": "123456",
-        "ROLECALL_API_SECRET": "1234567890abcdef1234567890abcdef1234567890",
+        "ROLECALL_API_SECRET": "2df95e9fdac14502e8a27a9d8a71e87ef64a502e",
     }
     named = {"ROLECALL_ENTRY_POINTS": "classroom", "ROLECALL_PLUGIN_CLASSROOM": json.dumps(config)}
 
@@ -176,7 +176,7 @@ def test_a_kit_names_the_package_that_its_plugin_comes_from(installed, tmp_path)
     code = """if True:
         from rolecall import Rolecall
         options = {"entry_points": ["classroom"], "plugin_config": {"classroom": {"database": "classes.db"}}}
-        kit = Rolecall("123456", "1234567890abcdef1234567890abcdef1234567890", **options)
+        kit = Rolecall("123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e", **options)
         print(*kit.plugins, sep="\\n")
     """
     printed = installed.run("-c", code, cwd=tmp_path)

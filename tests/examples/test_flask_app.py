@@ -20,7 +20,7 @@ def app(monkeypatch, clock, tmp_path):
     monkeypatch.setenv("SECRET_KEY", "a key for the cookies of this test")
     monkeypatch.setenv("SCHOOL_DATABASE", str(tmp_path / "school.db"))
     monkeypatch.setenv("ROLECALL_API_KEY", "123456")
-    monkeypatch.setenv("ROLECALL_API_SECRET", "1234567890abcdef1234567890abcdef1234567890")
+    monkeypatch.setenv("ROLECALL_API_SECRET", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e")
     monkeypatch.delenv("ROLECALL_STORE", raising=False)
     app = runpy.run_path(str(APP))["create_app"](clock=clock)
     yield app

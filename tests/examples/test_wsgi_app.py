@@ -21,7 +21,7 @@ DOCTOR, BEN = "D-4711", "P-1001"
 @pytest.fixture
 def app(monkeypatch, clock):
     monkeypatch.setenv("ROLECALL_API_KEY", "123456")
-    monkeypatch.setenv("ROLECALL_API_SECRET", "1234567890abcdef1234567890abcdef1234567890")
+    monkeypatch.setenv("ROLECALL_API_SECRET", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e")
     monkeypatch.delenv("ROLECALL_STORE", raising=False)
     app = runpy.run_path(str(APP))["create_app"](clock=clock)
     yield app

@@ -24,7 +24,7 @@ import rolecall_wsgi
 from rolecall import Grant, Rolecall, hookimpl
 from rolecall.connector import NotFoundAtService
 
-API_KEY, API_SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+API_KEY, API_SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 #: The kits' second project.
 OTHER_KEY, OTHER_SECRET = "654321", "second-secret-of-forty-two-characters-x42"
 APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"

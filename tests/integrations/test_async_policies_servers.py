@@ -23,7 +23,7 @@ from rolecall.http.messages import Request, Response
 from rolecall.http.service import admission
 from rolecall.roles import Requirement
 
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 CLIENTS = 8
 #: How many decisions each server takes, and the event loop all the rest of 10,000.
 PER_SERVER = 1000

@@ -20,7 +20,7 @@ from rolecall.http.messages import MAX_BODY
 from rolecall.policies import AllowAnyone
 from rolecall_flask import require_token, rolecall_blueprint
 
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 OTHER_KEY, OTHER_SECRET = "654321", "0f1e2d3c4b5a69788796a5b4c3d2e1f00123456789"
 NOW = 1_795_186_800
 #: A session of the same project that another service made.

@@ -17,7 +17,7 @@ from rolecall import Allow, Deny, Grant, Role, hookimpl
 from rolecall.errors import ConfigurationError
 from rolecall_flask import current_grant, require_capability, require_role, require_token, rolecall_blueprint
 
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 OTHER_KEY, OTHER_SECRET = "654321", "0f1e2d3c4b5a69788796a5b4c3d2e1f00123456789"
 NOW = 1_795_186_800
 

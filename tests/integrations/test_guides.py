@@ -12,7 +12,7 @@ import pytest
 from rolecall.errors import ExpiredToken, InvalidExpireTime
 from rolecall.opentok import Client, OpenTokException, Roles
 
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 NOW, DAY = 1_795_186_800, 86_400
 
 

@@ -823,7 +823,7 @@ def test_a_route_that_seems_to_be_about_a_session_is_noted_and_does_not_fail(kit
 
 # -- the command -----------------------------------------------------------------------------------
 
-SECRET = "1234567890abcdef1234567890abcdef1234567890"
+SECRET = "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 GOOD = f"""
 import flask
 from rolecall import Rolecall

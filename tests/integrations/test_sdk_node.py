@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 ROLES = ["subscriber", "publisher", "publisheronly", "moderator"]
 
 SCRIPT = """

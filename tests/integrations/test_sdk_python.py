@@ -12,7 +12,7 @@ from opentok import Client, OpenTokException, Roles
 
 from rolecall import InvalidToken
 
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 ROLES = [role.value for role in Roles]
 
 

@@ -16,7 +16,7 @@ from vonage_video import TokenOptions, Video
 from rolecall import InvalidToken, Rolecall
 
 APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
-API_KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+API_KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 ROLES = ["subscriber", "publisher", "publisheronly", "moderator"]
 DATA = ["name=Ann", "Zoë & Jürgen", '{"a": "b+c%20d"}', "=&+%", "\N{PILE OF POO}\r\n\t", " ", "x" * 1000]
 LIFETIMES = [60, 3 * 3600, 86_400, 30 * 86_400 - 60]

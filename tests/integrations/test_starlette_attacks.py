@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from rolecall import Rolecall, hookimpl
 from rolecall_starlette import protect, public, require_token, rolecall_app
 
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 NOW = 1_795_186_800
 
 

@@ -17,7 +17,7 @@ from starlette.routing import Route, WebSocketRoute
 from rolecall import Rolecall, Web
 from rolecall_starlette import current_grant, require_token
 
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 FLAGS = ("--no-sandbox", "--headless=new", "--disable-background-networking", "--no-first-run")
 
 #: Opens a WebSocket, and comes to what became of it.

@@ -597,7 +597,7 @@ urlpatterns = [
     re_path("^staff/.*secret$", lambda request: HttpResponse("secret")),
 ]
 
-kit = Rolecall("123456", "1234567890abcdef1234567890abcdef1234567890", plugins=[AllowAnyone(max_role="moderator")])
+kit = Rolecall("123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e", plugins=[AllowAnyone(max_role="moderator")])
 django_app = get_wsgi_application()
 app = require_token(prefixes=["/rooms/{session_id}"])(django_app)
 app = require_role("moderator", prefixes=["/staff/{name}/secret"], methods=["GET"])(app)

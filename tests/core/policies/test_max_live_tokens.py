@@ -15,7 +15,7 @@ from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault, Rolec
 from rolecall.policies import MaxLiveTokens
 from rolecall.policy import Limit
 
-API_KEY, API_SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+API_KEY, API_SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 
 
 class Switch:

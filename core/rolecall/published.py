@@ -1,0 +1,56 @@
+"""Secrets and keys that are publicly known, so that nobody takes one for a secret of their own."""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import os
+from bisect import bisect_left
+from contextlib import suppress
+from typing import Final
+
+#: Sorted fingerprints without anything between them, made by ``scripts/published_secrets.py``.
+TABLE: Final = os.path.join(os.path.dirname(__file__), "published.bin")
+#: The bytes of a fingerprint. A random secret has one of the table's with a probability of about 10^-15.
+FINGERPRINT_BYTES: Final = 8
+
+_TO_BASE64: Final = bytes.maketrans(b"-_", b"+/")
+
+
+def is_published(material: bytes) -> bool:
+    """Whether this stands in a public list, a standard, a tutorial or an SDK's tests.
+
+    :param material: an HMAC secret, or the modulus of an RSA key as big-endian bytes.
+    """
+    with open(TABLE, "rb", buffering=0) as file:
+        table = file.readall()
+    return _holds(table, fingerprint(material)) or _holds(table, fingerprint(plain(material)))
+
+
+def fingerprint(material: bytes) -> bytes:
+    """What the table has of ``material``: the first bytes of its SHA-256."""
+    return hashlib.sha256(material).digest()[:FINGERPRINT_BYTES]
+
+
+def plain(material: bytes) -> bytes:
+    """The bytes that ``material`` spells in hexadecimal digits or base64, or else ``material`` without spaces around.
+
+    So one fingerprint stands for a secret in all its spellings.
+    """
+    text = material.strip()
+    with suppress(ValueError):
+        return binascii.unhexlify(text)
+    with suppress(ValueError):
+        digits = text.removeprefix(b"base64:").rstrip(b"=").translate(_TO_BASE64)
+        return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4), strict_mode=True)
+    return text
+
+
+def _holds(table: bytes, entry: bytes) -> bool:
+    count = len(table) // FINGERPRINT_BYTES
+    place = bisect_left(range(count), entry, key=lambda index: _entry(table, index))
+    return place < count and _entry(table, place) == entry
+
+
+def _entry(table: bytes, index: int) -> bytes:
+    return table[index * FINGERPRINT_BYTES : (index + 1) * FINGERPRINT_BYTES]
