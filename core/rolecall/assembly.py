@@ -117,7 +117,7 @@ def formats_of(
     """The format that is minted, and then all that are accepted, in the order in which they are asked.
 
     :param minted: the name of the format to mint; None for the first that the credentials allow.
-    :param accepted: the names of those to verify; None for all that the credentials allow.
+    :param accepted: the names of those to verify; None for the JWTs that the credentials allow, and for ``minted``.
     :raises ConfigurationError: for formats that do not exist, or do not go with the credentials.
     """
     by_plugins = registered(plugins, "rolecall_register_formats", FORMATS)
@@ -126,7 +126,7 @@ def formats_of(
     find_format(minted, by_plugins)
     if accepted is None:
         # The one that can be told by its header comes first.
-        accepted = [*(["vonage"] if application else []), *(["opentok", "t1"] if projects[0] else [])]
+        accepted = [*(["vonage"] if application else []), *(["opentok"] if projects[0] else [])]
         accepted += [] if minted in accepted else [minted]
     if isinstance(accepted, str) or not isinstance(accepted, Iterable):
         raise ConfigurationError(f"accept is {shown(accepted)}; expected a list of formats")

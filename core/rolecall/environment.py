@@ -205,6 +205,8 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
     "ROLECALL_APPLICATION_ID": ("application_id", _bare),
     "ROLECALL_PRIVATE_KEY": ("private_key", _pem_or_path),
     "ROLECALL_PROJECTS": ("projects", _object),
+    "ROLECALL_FORMAT": ("format", _bare),
+    "ROLECALL_ACCEPT": ("accept", _names),
     "ROLECALL_STORE": ("store", _bare),
     "ROLECALL_PLUGINS": ("plugins", _names),
     "ROLECALL_ENTRY_POINTS": ("entry_points", _entry_points),

@@ -59,7 +59,8 @@ class Rolecall:
     :param plugin_config: for each plugin's name, what :meth:`plugin_config` gives it.
     :param format: how tokens are minted: ``"opentok"`` (a project's JWT), ``"t1"`` (its older form) or ``"vonage"`` (an
         application's JWT). The first that the credentials allow, unless given.
-    :param accept: the formats that are verified; all that the credentials allow, unless given.
+    :param accept: the formats that are verified. Unless given, the JWTs that the credentials allow, and ``format``;
+        T1, which joins fields that SDKs do not encode, is accepted only where it is named.
     :param leeway: by how many seconds the clocks of two servers may differ, 0 to 60.
     :param hook_timeout: the seconds that each policy, and each call of a media service, has for its answer; a later one
         counts as a failure.
@@ -158,8 +159,9 @@ class Rolecall:
 
         ``ROLECALL_APPLICATION_ID`` and ``ROLECALL_PRIVATE_KEY`` (PEM text or a path) may stand beside or for these,
         ``ROLECALL_PROJECTS`` (a JSON object, from API keys to API secrets) beside them;
-        ``ROLECALL_STORE``, ``ROLECALL_PLUGINS`` (names, separated by commas), ``ROLECALL_ENTRY_POINTS`` (names, or
-        ``none``), ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's
+        ``ROLECALL_FORMAT``, ``ROLECALL_ACCEPT`` (names, separated by commas), ``ROLECALL_STORE``, ``ROLECALL_PLUGINS``
+        (names), ``ROLECALL_ENTRY_POINTS`` (names, or ``none``), ``ROLECALL_BLOCKED_PLUGINS`` (names),
+        ``ROLECALL_PLUGIN_<NAME>`` (a plugin's
         configuration, as a JSON object), ``ROLECALL_ORIGINS`` (separated by commas; see :class:`Web`) and
         ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials, projects, the store and a plugin's configuration may stand in
         a file, which the same variable with ``_FILE`` at its end names.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from .errors import InvalidSessionId, MalformedToken, WrongSession, shown
+from .errors import InvalidSessionId, MalformedToken, WrongSession, WrongTokenKind, shown
 from .formats import Format
 from .http.credentials import Credentials
 from .http.web import Web
@@ -145,6 +145,11 @@ class State:
                             verified.take_note(raw, end, grant)
                         break
                 else:
+                    if raw.startswith(b"T1=="):
+                        raise WrongTokenKind(
+                            "the token is a T1 token, the older form, which this kit does not accept; "
+                            "a kit for SDKs that still make it is told so: accept=['opentok', 't1']"
+                        )
                     raise MalformedToken("the token has none of the forms that this kit accepts")
             except MalformedToken as error:
                 raise what_ails(token, error) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections import Counter
+from contextlib import suppress
 from urllib.parse import parse_qsl, quote, urlencode
 
 import opentok
@@ -12,12 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rolecall import Allow, Role, hookimpl
 from rolecall.errors import (
     BadSignature,
     ExpiredToken,
     InvalidClaim,
     InvalidToken,
     MalformedToken,
+    PolicyFault,
     TokenNotYetValid,
     UnknownKey,
     WrongTokenKind,
@@ -31,6 +34,12 @@ DAY = 86_400
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 ABSENT = object()
+
+
+@pytest.fixture
+def kit(make_kit):
+    """A kit whose app asks for T1, beside the JWTs that the kit mints."""
+    return make_kit(accept=["opentok", "t1"])
 
 
 def fields(**changes) -> bytes:
@@ -339,7 +348,6 @@ EDGES = {
     "a float nonce": {"nonce": "1795186550.04041412983742"},
     "data of 1000 characters": {"connection_data": "x" * 1000},
     "the scope of a client": {"scope": "session.connect"},
-    "an unknown field": {"something": "else"},
 }
 
 
@@ -356,9 +364,113 @@ def test_a_token_is_known_by_what_was_signed(kit):
     assert len({kit.verify_token(forge(fields(nonce=n))).token_id for n in (1, 1, 2)}) == 2
 
 
-def test_a_kit_that_accepts_only_jwts_refuses_t1(make_kit):
-    with pytest.raises(MalformedToken):
-        make_kit(accept=["opentok"]).verify_token(GOOD)
+@pytest.mark.parametrize("options", [{}, {"accept": ["opentok"]}], ids=["by default", "JWTs"])
+def test_a_kit_that_is_not_told_to_accept_t1_refuses_it_and_says_so(make_kit, options):
+    with pytest.raises(WrongTokenKind, match=r"T1 token.*accept=\['opentok', 't1'\]"):
+        make_kit(**options).verify_token(GOOD)
+
+
+def test_a_kit_that_mints_t1_accepts_it(make_kit):
+    assert make_kit(format="t1").verify_token(GOOD).role == "publisher"
+
+
+# -- what no SDK writes needs a tag ----------------------------------------------------------------
+
+MODERATORS = "connect+subscribe+publish+signal+force_disconnect+force_unpublish"
+#: What SDKs that join fields without encoding them can be made to sign, by a session id or a layout class.
+SMUGGLED = {
+    "capabilities by the session id": fields().replace(
+        SESSION.encode(), f"{SESSION}&rolecall_capabilities={MODERATORS}".encode(), 1
+    ),
+    "capabilities by a layout class": plus(f"initial_layout_class_list=f&rolecall_capabilities={MODERATORS}".encode()),
+    "a role": plus(b"rolecall_role=host"),
+    "a plugin's claim": plus(b"tenant=another"),
+    "an unknown claim of the kit's": plus(b"rolecall_actor=ada"),
+    "a claim with a made-up tag": plus(b"tenant=another&rolecall_tag=" + b"0" * 64),
+    "a claim tagged with the API secret": plus(
+        b"tenant=another&rolecall_tag=" + signature(plus(b"tenant=another"), hash_name="sha256")
+    ),
+    "a tag alone": plus(b"rolecall_tag=" + b"0" * 64),
+}
+
+
+@pytest.mark.parametrize("data", SMUGGLED.values(), ids=SMUGGLED)
+def test_a_claim_that_no_sdk_writes_is_refused_without_the_kits_tag(data, kit):
+    with pytest.raises(InvalidClaim, match=r"which no SDK writes, without the tag"):
+        kit.verify_token(forge(data))
+
+
+class Hosts:
+    """A role of the app's own, narrowed, with a claim of the plugin's."""
+
+    @hookimpl
+    def rolecall_register_roles(self):
+        return [Role("host", ["connect", "subscribe", "publish", "signal", "force_disconnect"], wire_name="publisher")]
+
+    @hookimpl
+    def rolecall_vote_token(self, request):
+        return Allow(capabilities=["connect", "publish", "force_disconnect"])
+
+    @hookimpl
+    def rolecall_token_claims(self, request):
+        return {"tenant": "a&b=c"}
+
+
+@pytest.fixture
+def tagged(make_kit):
+    return make_kit(format="t1", plugins=[Hosts()])
+
+
+def test_a_kits_own_claims_come_back_from_t1(tagged):
+    grant = tagged.verify_token(tagged.create_session().generate_token("host"))
+    assert grant.capabilities == {"connect", "publish", "force_disconnect"}
+    assert grant.claims["tenant"] == "a&b=c"
+    assert "rolecall_tag" not in grant.claims
+
+
+def test_what_is_tagged_cannot_be_changed_by_who_can_have_it_signed(tagged):
+    data = b64decode(tagged.create_session().generate_token("host")[4:]).partition(b":")[2]
+    *others, tag = data.split(b"&")
+    changed = {
+        "another order": b"&".join([*reversed(others), tag]),
+        "the tag first": b"&".join([tag, *others]),
+        "a field behind the tag": data + b"&scope=session.connect",
+        "a field less": b"&".join([*others[1:], tag]),
+        "another claim": data.replace(b"tenant=a", b"tenant=b"),
+        "another capability": data.replace(b"+publish", b"+signal+publish"),
+        "capitals": b"&".join([*others, tag.upper().replace(b"ROLECALL_TAG", b"rolecall_tag")]),
+        "no tag": b"&".join(others),
+    }
+    assert tagged.verify_token(forge(data))
+    accepted = []
+    for name, fields_of_it in changed.items():
+        assert fields_of_it != data, name
+        with suppress(InvalidToken):
+            accepted.append((name, tagged.verify_token(forge(fields_of_it))))
+    assert accepted == []
+
+
+def test_the_tag_of_one_project_is_none_of_another(make_kit):
+    data = b64decode(make_kit(format="t1", plugins=[Hosts()]).create_session().generate_token()[4:]).partition(b":")[2]
+    other = "another-secret-of-more-than-32-characters-x7"
+    token = forge(data, secret=other.encode())
+    with pytest.raises(InvalidClaim, match="without the tag"):
+        make_kit(format="t1", api_secret=other).verify_token(token)
+
+
+def test_a_token_without_claims_of_the_kits_has_no_tag(t1_kit):
+    assert "rolecall_tag" not in envelope_of(t1_kit.create_session().generate_token("moderator"))[1]
+
+
+def test_no_plugin_sets_the_tag(make_kit):
+    class Forger:
+        @hookimpl
+        def rolecall_token_claims(self, request):
+            return {"rolecall_tag": "0" * 64}
+
+    kit = make_kit(format="t1", plugins=[Forger()])
+    with pytest.raises(PolicyFault, match="rolecall_tag"):
+        kit.create_session().generate_token()
 
 
 # -- minting ---------------------------------------------------------------------------------------

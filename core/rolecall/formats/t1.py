@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from ..errors import BadSignature, MalformedToken, PolicyFault, UnknownKey, shown
+from ..errors import BadSignature, InvalidClaim, MalformedToken, PolicyFault, UnknownKey, shown
 from ..jws import WRONG_SIGNATURE
-from ..keys import KeyRing
+from ..keys import Key, KeyRing
 from ..tokens import ClaimRules, Grant, TokenOptions
 
 _PREFIX = b"T1=="
@@ -23,6 +23,24 @@ _NAME = re.compile("[a-zA-Z_]{1,64}")
 _ESCAPE = re.compile(rb"%(..)")
 _TIME = re.compile(r"[0-9]{1,12}")
 _MAX_FIELDS = 64
+# What SDKs write. Two of them join fields without encoding them, so whoever chooses a session id or a layout class can
+# add a field: what is not here counts only with a tag, which no SDK makes.
+_WIRE_FIELDS = frozenset(
+    {
+        "session_id",
+        "role",
+        "iat",
+        "exp",
+        "nbf",
+        "nonce",
+        "scope",
+        "connection_data",
+        "initial_layout_class_list",
+        "layout",
+    }
+)
+_TAG = "rolecall_tag"
+_TAGGED = re.compile(rb"(.*)&rolecall_tag=([0-9a-f]{64})", re.DOTALL)
 # What says in a JWT whose it is; in T1 the envelope does, and a field of that name would only seem to.
 _FOREIGN = frozenset({"iss", "ist", "sub", "subject", "aud", "jti", "acl", "application_id", "partner_id", "sig"})
 # T1 spells two claims differently from a JWT.
@@ -30,13 +48,17 @@ _CLAIM_NAMES = {"create_time": "iat", "expire_time": "exp"}
 
 
 class T1Format:
-    """Mints and verifies T1 tokens of one API key."""
+    """Mints and verifies T1 tokens of one API key.
 
-    __slots__ = ("_api_key", "_key", "_rules")
+    A token with claims that no SDK writes ends in a field ``rolecall_tag``: HMAC-SHA256 of all that is before it.
+    """
+
+    __slots__ = ("_api_key", "_key", "_rules", "_tag_key")
 
     def __init__(self, api_key: str, keys: KeyRing, rules: ClaimRules) -> None:
         self._api_key = api_key
         self._key = keys.current
+        self._tag_key = Key(self._key.derive("t1 claims"))
         self._rules = rules
 
     @staticmethod
@@ -63,8 +85,11 @@ class T1Format:
         ]
         if options.data:
             fields.append(("connection_data", options.data))
-        fields.extend(_own_fields(options.own_claims))
+        own = options.own_claims
+        fields.extend(_own_fields(own))
         data = urlencode(fields).encode("ascii")
+        if own:
+            data += f"&{_TAG}={self._tag(data)}".encode("ascii")
         envelope = f"partner_id={self._api_key}&sig={self._sign(data)}:".encode("ascii") + data
         token = (_PREFIX + binascii.b2a_base64(envelope, newline=False)).decode("ascii")
         return token, hashlib.sha256(data).hexdigest()
@@ -78,15 +103,30 @@ class T1Format:
         if not genuine:
             raise BadSignature(WRONG_SIGNATURE)
         claims = read_fields(data)
+        if not _WIRE_FIELDS.issuperset(claims):
+            self._check_tag(data, claims)
+            del claims[_TAG]
         return self._rules.grant(claims, now, hashlib.sha256(data).hexdigest())
 
     def _sign(self, data: bytes) -> str:
         return self._key.digest(data, "sha1").hex()
 
+    def _tag(self, data: bytes) -> str:
+        return self._tag_key.sign(data).hex()
+
+    def _check_tag(self, data: bytes, claims: Mapping[str, Any]) -> None:
+        match = _TAGGED.fullmatch(data)
+        if match is None or not hmac.compare_digest(self._tag(match[1]).encode(), match[2]):
+            added = next((name for name in claims if name not in _WIRE_FIELDS and name != _TAG), _TAG)
+            raise InvalidClaim(
+                f"the token has a field {added!r}, which no SDK writes, without the tag of the kit that does: "
+                "it may have been smuggled in by way of another field"
+            )
+
 
 def _own_fields(claims: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in claims.items():
-        if not isinstance(value, str) or not _NAME.fullmatch(name):
+        if not isinstance(value, str) or not _NAME.fullmatch(name) or name == _TAG:
             raise PolicyFault(f"the claim {shown(name)} is not for T1, which has texts under names of letters and '_'")
         yield name, value
 

@@ -26,7 +26,7 @@ from . import messages
 from .arguments import check_archive, check_modes, expiry_of, layout_of, signal_of
 from .constants import ArchiveModes, MediaModes, Roles
 from .exceptions import NotFoundError, OpenTokException
-from .kits import check_kit, engine_minting, own_kit
+from .kits import check_kit, engine_minting, engine_minting_t1, is_private_key, own_kit
 from .messages import plain, raise_refusal
 from .missing import ELSEWHERE
 from .remote import Remote
@@ -76,13 +76,15 @@ class Client:
                 if api_url is not None:
                     self._remote = Remote(own_key, api_secret, api_url, timeout)
                 kit = own_kit(own_key, api_secret, self._remote, timeout)
+            self._jwt = engine_minting(kit, jwt=True)
+            self._t1 = engine_minting(kit, jwt=False)
+            if self._owns_kit and self._t1 is None and not is_private_key(own_key, api_secret):
+                self._t1 = engine_minting_t1(kit, api_secret)  # type: ignore[arg-type]
         finally:
             del api_secret  # whatever is raised, no frame of its traceback holds it
         #: The kit that does the work, with everything that the SDK has not: ``client.kit.verify_token(token)``.
         self.kit: Rolecall = kit
         self.api_key: str = own_key if own_key in kit.api_keys else kit.api_key
-        self._jwt = engine_minting(kit, jwt=True)
-        self._t1 = engine_minting(kit, jwt=False)
 
     @property
     def timeout(self) -> float | None:
@@ -119,7 +121,8 @@ class Client:
             24 hours from now unless set, and at most 30 days.
         :param data: at most 1,000 characters that describe the connection.
         :param initial_layout_class_list: layout classes of the streams that the bearer publishes.
-        :param use_jwt: mint a JWT; otherwise the older form, T1.
+        :param use_jwt: mint a JWT; otherwise the older form, T1. It is for whoever still needs one: the kit takes it back
+            only where it is told so, with ``accept=["opentok", "t1"]`` or the variable ``ROLECALL_ACCEPT``.
         :raises OpenTokException: says which value was not valid, and what was expected.
         """
         engine = self._jwt if use_jwt else self._t1

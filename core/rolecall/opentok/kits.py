@@ -11,8 +11,9 @@ from ..engine import Engine
 from ..environment import read_environment
 from ..errors import ConfigurationError, kind, shown
 from ..formats import Format
+from ..formats.t1 import T1Format
 from ..issuers import Issuer
-from ..keys import Key, problem_with
+from ..keys import Key, KeyRing, problem_with
 from ..kit import Rolecall
 from ..sessions import MediaMode, SessionIds
 
@@ -88,16 +89,26 @@ def _is_secret_of(kit: Rolecall, api_key: str, api_secret: object) -> bool:
 
 def engine_minting(kit: Rolecall, *, jwt: bool) -> Engine | None:
     """The kit's engine, minting JWTs or T1; None if the kit is not for them."""
-    engine = kit.engine
-    if _is_t1(engine.state.mint) is not jwt:
-        return engine
-    for candidate in engine.state.accept:
-        if _is_t1(candidate) is not jwt:
-            other = copy(engine)
-            other.state = copy(engine.state)
-            other.state.mint = candidate
-            return other
-    return None
+    if _is_t1(kit.engine.state.mint) is not jwt:
+        return kit.engine
+    form = next((candidate for candidate in kit.engine.state.accept if _is_t1(candidate) is not jwt), None)
+    return None if form is None else _minting(kit, form)
+
+
+def engine_minting_t1(kit: Rolecall, api_secret: str | bytes) -> Engine:
+    """The engine of a client's own kit, minting T1, which the kit need not accept: the token is for who asks for it."""
+    try:
+        key = Key(api_secret)
+    finally:
+        del api_secret
+    return _minting(kit, T1Format(kit.api_key, KeyRing([key]), kit.engine.state.rules))
+
+
+def _minting(kit: Rolecall, form: Format) -> Engine:
+    engine = copy(kit.engine)
+    engine.state = copy(kit.engine.state)
+    engine.state.mint = form
+    return engine
 
 
 def _is_t1(form: Format) -> bool:
