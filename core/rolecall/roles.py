@@ -98,6 +98,7 @@ class RoleTable:
                     f"the role {str(role)!r} has the wire_name {role.wire_name!r}; expected the standard role that "
                     f"stands for it in a token: {', '.join(STANDARD_ROLES)}"
                 )
+            _check_wire_name(role)
             self._by_name[str(role)] = role
 
     def __iter__(self) -> Iterator[Role]:
@@ -131,6 +132,22 @@ class RoleTable:
         """
         fitting = [role for role in self if role.capabilities and role.capabilities <= capabilities]
         return max(fitting, key=lambda role: len(role.capabilities), default=None)
+
+
+def _check_wire_name(role: Role) -> None:
+    """Whoever verifies a token without the kit sees the wire name alone, and grants all that it may."""
+    standard = next(standard for standard in STANDARD_ROLES if standard == role.wire_name)
+    beyond = sorted(standard.capabilities - role.capabilities)
+    if not beyond:
+        return
+    fitting = [str(other) for other in STANDARD_ROLES if other.capabilities <= role.capabilities]
+    advice = "no standard role does less; give it more capabilities"
+    if fitting:
+        advice = f"choose {' or '.join(map(repr, fitting))}"
+    raise ConfigurationError(
+        f"the role {str(role)!r} has the wire_name {role.wire_name!r}, which may do more than the role: "
+        f"{', '.join(beyond)}; {advice}"
+    )
 
 
 class Requirement(NamedTuple):

@@ -213,12 +213,17 @@ KITS: dict[str, dict[str, Any]] = {
     "refusing": {"plugins": [Studio(Refusing(PolicyDenied))]},
     "failing": {"plugins": [Studio(Failing())]},
     "two": {"projects": {SECOND_KEY: SECOND_SECRET}},
-    "application": {"application_id": APPLICATION, "private_key": private_key()},
+    "application": {
+        "application_id": APPLICATION,
+        "private_key": private_key(),
+        "accept": ["vonage", "opentok", "t1"],
+    },
     "application-alone": {
         "api_key": None,
         "api_secret": None,
         "application_id": APPLICATION,
         "private_key": private_key(),
+        "accept": ["vonage"],
     },
     "pages": {"web": Web(origins=[ORIGIN, "http://localhost:5173"])},
     "cookie": {"web": Web(cookie=COOKIE)},
@@ -241,7 +246,14 @@ class Sessions(MemoryStore):
 
 
 def make_kit(name: str) -> Rolecall:
-    options = {"api_key": API_KEY, "api_secret": API_SECRET, "plugins": PLUGINS, "entry_points": False, **KITS[name]}
+    options = {
+        "api_key": API_KEY,
+        "api_secret": API_SECRET,
+        "accept": ["opentok", "t1"],
+        "plugins": PLUGINS,
+        "entry_points": False,
+        **KITS[name],
+    }
     return Rolecall(store=Sessions(), clock=lambda: NOW, **options)
 
 

@@ -388,11 +388,19 @@ def test_token_generate_as_json(run, clock):
 
 @pytest.mark.parametrize("form", ["JWT", "T1"])
 @pytest.mark.parametrize("sdk", ["py", "node", "rb", "php"])
-def test_real_tokens_are_accepted(run, real_tokens, clock, sdk, form):
+def test_real_tokens_are_accepted(run, real_tokens, clock, monkeypatch, sdk, form):
+    monkeypatch.setenv("ROLECALL_ACCEPT", "opentok,t1")
     clock.now = 1_795_186_560  # a moment at which all of them are valid
     result = run("token", "verify", real_tokens[sdk, form]["token"])
     assert (result.exit_code, result.stderr) == (0, "")
     assert "role moderator" in flat(result.stdout)
+
+
+def test_a_t1_token_is_refused_unless_the_environment_asks_for_it(run, real_tokens, clock):
+    clock.now = 1_795_186_560
+    result = run("token", "verify", real_tokens["py", "T1"]["token"])
+    assert result.exit_code == 1
+    assert "T1 token" in flat(result.stderr)
 
 
 def test_verify_shows_the_grant(run, real_token):

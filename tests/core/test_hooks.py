@@ -117,6 +117,10 @@ def test_a_policy_may_limit_to_a_role_of_the_apps_own(with_roles):
     [
         ([Role("assistant", ["connect"])], "wire_name"),
         ([Role("assistant", ["connect"], wire_name="nobody")], "wire_name"),
+        (
+            [Role("helper", ["connect", "subscribe"], wire_name="moderator")],
+            "may do more than the role: force_disconnect",
+        ),
         ([Role("publisher", ["connect"])], "registered twice"),
         ([ASSISTANT, ASSISTANT], "registered twice"),
         (["assistant"], "expected a Role"),
@@ -137,7 +141,7 @@ def test_two_plugins_may_not_register_the_same_role(make_kit):
 @pytest.mark.parametrize("role", ["assistant", "nobody"])
 def test_a_wire_role_and_an_own_role_that_do_not_belong_together_are_refused(with_roles, format, role):
     """Signed with the right key, by a kit whose roles are others."""
-    others = [Role(name, ["connect"], wire_name="moderator") for name in ("assistant", "nobody")]
+    others = [Role(name, ["connect", "subscribe"], wire_name="subscriber") for name in ("assistant", "nobody")]
     token = with_roles(*others, format=format).create_session().generate_token(role)
     with pytest.raises(InvalidToken):
         with_roles(ASSISTANT, format=format).verify_token(token)

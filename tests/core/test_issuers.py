@@ -23,7 +23,14 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import RSAAlgorithm
 
 from rolecall import Rolecall, base64url, hookimpl, inspect_token
-from rolecall.errors import ConfigurationError, InvalidKey, InvalidSessionId, InvalidToken, RolecallError
+from rolecall.errors import (
+    ConfigurationError,
+    InvalidKey,
+    InvalidSessionId,
+    InvalidToken,
+    RolecallError,
+    WrongTokenKind,
+)
 from rolecall.formats.opentok import OpenTokFormat
 
 API_KEY = "123456"
@@ -135,12 +142,12 @@ def test_an_application_alone_has_no_format_of_a_project(make, format):
         make(**application(), accept=["vonage", format])
 
 
-@pytest.mark.parametrize("format", ["opentok", "t1"])
-def test_an_application_alone_refuses_tokens_of_a_project(make, format):
+@pytest.mark.parametrize(("format", "code"), [("opentok", "malformed_token"), ("t1", "wrong_token_kind")])
+def test_an_application_alone_refuses_tokens_of_a_project(make, format, code):
     token = make(**project(), format=format).create_session().generate_token()
     with pytest.raises(InvalidToken) as refused:
         make(**application()).verify_token(token)
-    assert refused.value.code == "malformed_token"
+    assert refused.value.code == code
 
 
 def test_a_project_alone_refuses_tokens_of_an_application(make):
@@ -177,7 +184,7 @@ def test_with_both_a_projects_token_is_minted_unless_told_otherwise(make):
 @pytest.mark.parametrize("minting", ["opentok", "t1", "vonage"])
 @pytest.mark.parametrize("format", ["opentok", "t1", "vonage"])
 def test_with_both_all_forms_verify_whichever_is_minted(make, format, minting):
-    kit = make(**both(), format=format)
+    kit = make(**both(), format=format, accept=["vonage", "opentok", "t1"])
     session_id = kit.create_session().session_id
     token = make(**both(), format=minting).generate_token(
         session_id, "moderator", data="Ada", initial_layout_class_list=["a", "b"]
@@ -185,6 +192,13 @@ def test_with_both_all_forms_verify_whichever_is_minted(make, format, minting):
     grant = kit.verify_token(token, session_id)
     assert (grant.role, grant.data, grant.layout) == ("moderator", "Ada", ("a", "b"))
     assert (grant.issued_at, grant.expires_at) == (NOW, NOW + 86_400)
+
+
+@pytest.mark.parametrize(("given", "minting"), [(project, "opentok"), (both, "opentok"), (both, "vonage")])
+def test_t1_is_accepted_by_nobody_who_does_not_name_it(make, given, minting):
+    kit = make(**given(), format=minting)
+    with pytest.raises(WrongTokenKind, match="accept="):
+        kit.verify_token(make(**project(), format="t1").generate_token(kit.create_session().session_id))
 
 
 FORMATS = ("opentok", "t1", "vonage")

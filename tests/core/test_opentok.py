@@ -33,6 +33,7 @@ from rolecall.errors import (
     PolicyDenied,
     StoreUnavailable,
     Unavailable,
+    WrongTokenKind,
 )
 from rolecall.opentok import (
     ArchiveModes,
@@ -363,7 +364,7 @@ class Lessons:
 
 @pytest.fixture
 def lessons(make_kit):
-    return Client(KEY, SECRET, kit=make_kit(plugins=[Lessons()]))
+    return Client(KEY, SECRET, kit=make_kit(plugins=[Lessons()], accept=["opentok", "t1"]))
 
 
 @pytest.mark.parametrize("use_jwt", [True, False], ids=["JWT", "T1"])
@@ -435,7 +436,7 @@ def test_the_token_that_the_plugins_are_told_of_is_the_one_that_was_minted(make_
         def rolecall_on_event(self, event):
             told.append(event)
 
-    kit = make_kit(plugins=[Audit()])
+    kit = make_kit(plugins=[Audit()], accept=["opentok", "t1"])
     client = Client(KEY, SECRET, kit=kit)
     tokens = [client.generate_token(SESSION, use_jwt=use_jwt) for use_jwt in (True, False)]
     assert [event.token_id for event in told] == [kit.verify_token(token).token_id for token in tokens]
@@ -444,7 +445,7 @@ def test_the_token_that_the_plugins_are_told_of_is_the_one_that_was_minted(make_
 @pytest.mark.parametrize("minted", ["opentok", "t1"])
 @pytest.mark.parametrize(("use_jwt", "beginning"), [(True, "eyJ"), (False, "T1==")])
 def test_use_jwt_decides_whatever_the_kit_mints(make_kit, minted, use_jwt, beginning):
-    kit = make_kit(format=minted)
+    kit = make_kit(format=minted, accept=["opentok", "t1"])
     token = Client(KEY, SECRET, kit=kit).generate_token(SESSION, use_jwt=use_jwt)
     assert token.startswith(beginning)
     assert kit.verify_token(token).session_id == SESSION
@@ -454,7 +455,7 @@ def test_use_jwt_decides_whatever_the_kit_mints(make_kit, minted, use_jwt, begin
 @pytest.mark.parametrize("minted", ["opentok", "t1"])
 @pytest.mark.parametrize(("use_jwt", "beginning"), [(True, "eyJ"), (False, "T1==")])
 def test_use_jwt_decides_in_a_kit_of_several_projects_too(make_kit, minted, use_jwt, beginning):
-    kit = make_kit(format=minted, projects={"654321": SECRET[::-1]})
+    kit = make_kit(format=minted, accept=["opentok", "t1"], projects={"654321": SECRET[::-1]})
     token = Client(KEY, SECRET, kit=kit).generate_token(SESSION, use_jwt=use_jwt)
     assert token.startswith(beginning)
     assert kit.verify_token(token).session_id == SESSION
@@ -485,6 +486,17 @@ def test_a_form_that_the_kit_would_not_verify_is_not_minted(make_kit, accepted, 
     client = Client(KEY, SECRET, kit=make_kit(format=accepted, accept=[accepted]))
     with pytest.raises(OpenTokException, match=f"^Cannot generate token, use_jwt is {use_jwt}: the kit neither mints"):
         client.generate_token(SESSION, use_jwt=use_jwt)
+
+
+def test_a_client_of_its_own_kit_mints_t1_for_others_and_does_not_take_it(monkeypatch):
+    with Client(KEY, SECRET) as client:
+        token = client.create_session().generate_token(use_jwt=False)
+        assert token.startswith("T1==")
+        with pytest.raises(WrongTokenKind, match="accept="):
+            client.kit.verify_token(token)
+    monkeypatch.setenv("ROLECALL_ACCEPT", "opentok,t1")
+    with Client(KEY, SECRET) as client:
+        assert client.kit.verify_token(client.create_session().generate_token(use_jwt=False)).role == "publisher"
 
 
 @pytest.mark.parametrize("secret", [SECRET, SECRET.encode(), None], ids=["text", "bytes", "none"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from itertools import combinations
 
 import pytest
 from hypothesis import given
@@ -111,6 +112,31 @@ def test_a_name_that_is_not_text_finds_no_role(name):
 def test_two_roles_of_one_name_are_refused():
     with pytest.raises(ConfigurationError, match="twice"):
         RoleTable([Role.PUBLISHER, Role("publisher", ["connect"])])
+
+
+CAPABILITY_SETS = [
+    set_of for size in range(1, len(Capability) + 1) for set_of in combinations(sorted(Capability), size)
+]
+
+
+@pytest.mark.parametrize("standard", STANDARD_ROLES)
+@pytest.mark.parametrize("capabilities", CAPABILITY_SETS, ids=" ".join)
+def test_the_wire_name_of_a_role_may_do_no_more_than_the_role(standard, capabilities):
+    role = Role("helper", capabilities, wire_name=standard)
+    if standard.capabilities <= role.capabilities:
+        assert RoleTable([*STANDARD_ROLES, role]).find("helper") is role
+    else:
+        with pytest.raises(ConfigurationError, match=f"wire_name '{standard}', which may do more than the role"):
+            RoleTable([*STANDARD_ROLES, role])
+
+
+def test_a_role_whose_wire_name_is_too_much_is_told_which_are_not():
+    with pytest.raises(
+        ConfigurationError, match=r"more than the role: signal; choose 'subscriber' or 'publisheronly'$"
+    ):
+        RoleTable([Role("silent", ["connect", "subscribe", "publish"], wire_name="publisher")])
+    with pytest.raises(ConfigurationError, match=r"no standard role does less; give it more capabilities$"):
+        RoleTable([Role("waiting", ["connect"], wire_name="subscriber")])
 
 
 @pytest.mark.parametrize(

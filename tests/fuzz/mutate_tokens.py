@@ -62,7 +62,7 @@ class Report:
 def run(count: int, seed: int) -> Report:
     """Show ``count`` mutations to a kit. The seed chooses how to mutate; the kit's own tokens are new each time."""
     chance = random.Random(seed)
-    with Rolecall(API_KEY, API_SECRET, clock=lambda: NOW) as kit:
+    with Rolecall(API_KEY, API_SECRET, accept=["opentok", "t1"], clock=lambda: NOW) as kit:
         originals = real_tokens(kit)
         report = Report()
         for _ in range(count):

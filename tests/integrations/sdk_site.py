@@ -94,6 +94,7 @@ def make_kit(**options) -> Rolecall:
         application_id=APPLICATION,
         private_key=os.environ["SDK_SITE_PRIVATE_KEY"],
         store=os.environ["SDK_SITE_STORE"],
+        accept=["vonage", "opentok", "t1"],
         entry_points=False,
         **options,
     )

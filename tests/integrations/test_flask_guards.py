@@ -761,9 +761,12 @@ def test_the_authorization_header_is_one_bearer_token(app, session, value, statu
     assert response.headers.get("WWW-Authenticate", "").startswith(challenges.get(status, ""))
 
 
-def test_a_t1_token_gets_in(app, make_kit, session):
+def test_a_t1_token_gets_in_where_the_app_asks_for_it(make_kit):
+    kit = make_kit(format="t1")
+    app, session = flask.Flask(__name__), kit.create_session()
+    app.register_blueprint(rolecall_blueprint(kit))
     on_a_view(app, require_role("moderator"), role_of_the_grant)
-    token = make_kit(format="t1").generate_token(session.session_id, "moderator", data="Zoë")
+    token = session.generate_token("moderator", data="Zoë")
     assert ask(app, f"/rooms/{session.session_id}", token).text == "moderator"
 
 

@@ -112,7 +112,7 @@ def sdk(service, monkeypatch):
 
 @pytest.fixture
 def kit(make_kit):
-    return make_kit()
+    return make_kit(accept=["opentok", "t1"])
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def sdk(run_node):
 
 @pytest.fixture
 def kit(make_kit):
-    return make_kit(clock=time.time)
+    return make_kit(clock=time.time, accept=["opentok", "t1"])
 
 
 @pytest.fixture(params=[False, True], ids=["JWT", "T1"])

@@ -18,7 +18,7 @@ ROLES = [role.value for role in Roles]
 
 @pytest.fixture
 def kit(make_kit):
-    return make_kit(clock=time.time)
+    return make_kit(clock=time.time, accept=["opentok", "t1"])
 
 
 @pytest.fixture(params=["relayed", "routed", "with a location"])

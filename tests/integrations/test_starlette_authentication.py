@@ -132,7 +132,7 @@ def test_the_roles_of_a_plugin_are_among_the_scopes(make_kit):
     class Assistants:
         @hookimpl
         def rolecall_register_roles(self):
-            return [Role("assistant", {"connect", "subscribe", "force_unpublish"}, "publisher")]
+            return [Role("assistant", {"connect", "subscribe", "force_unpublish"}, "subscriber")]
 
     kit = make_kit(plugins=[Assistants()])
     app, session = app_of(kit), kit.create_session()

@@ -525,7 +525,7 @@ def test_a_guard_for_a_role_of_a_plugin_knows_the_roles_of_its_kit(make_kit):
     class Assistants:
         @hookimpl
         def rolecall_register_roles(self):
-            return [Role("assistant", {"connect", "subscribe", "force_unpublish"}, "publisher")]
+            return [Role("assistant", {"connect", "subscribe", "force_unpublish"}, "subscriber")]
 
     kit = make_kit(plugins=[Assistants()])
     app = app_of(kit, Route("/x", require_role("assistant", kit=kit)(role_of_the_grant)))

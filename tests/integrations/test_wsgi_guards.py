@@ -268,7 +268,7 @@ def test_the_roles_of_a_guards_own_kit_exist(make_kit, room):
     class Roles:
         @hookimpl
         def rolecall_register_roles(self):
-            return [Role("assistant", ["connect", "publish", "subscribe"], wire_name="publisher")]
+            return [Role("assistant", ["connect", "publish", "subscribe"], wire_name="publisheronly")]
 
     kit = make_kit(plugins=[Roles()])
     app = require_role("assistant", kit=kit)(room)

@@ -121,8 +121,8 @@ class Client:
             24 hours from now unless set, and at most 30 days.
         :param data: at most 1,000 characters that describe the connection.
         :param initial_layout_class_list: layout classes of the streams that the bearer publishes.
-        :param use_jwt: mint a JWT; otherwise the older form, T1. It is for whoever still needs one: the kit takes it back
-            only where it is told so, with ``accept=["opentok", "t1"]`` or the variable ``ROLECALL_ACCEPT``.
+        :param use_jwt: mint a JWT; otherwise the older form, T1, which the kit itself accepts only where it is told so,
+            with ``accept=["opentok", "t1"]`` or the variable ``ROLECALL_ACCEPT``.
         :raises OpenTokException: says which value was not valid, and what was expected.
         """
         engine = self._jwt if use_jwt else self._t1
