@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 _Error = TypeVar("_Error", bound="RolecallError")
 
@@ -438,6 +438,22 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def kind(value: object) -> str:
     """What ``value`` is, where showing any of it could show a secret that was put in the wrong place."""
     return f"a text of {len(value)} characters" if isinstance(value, str) else f"of type {type(value).__name__}"
+
+
+def shown_key(value: object) -> str:
+    """An API key from outside as a message may show it.
+
+    Where key and secret were swapped it is the secret: no more is shown than what is too short for one, or a UUID.
+    """
+    if not isinstance(value, str):
+        return shown(value)
+    parts = value.split("-")
+    is_uuid = [len(part) for part in parts] == [8, 4, 4, 4, 12] and all(part.isalnum() for part in parts)
+    return shown(value, limit=36) if len(value) <= _MAX_SHOWN_KEY or is_uuid else kind(value)
+
+
+#: The most characters of what is shown as an API key; the shortest secrets of the services have 16.
+_MAX_SHOWN_KEY: Final = 12
 
 
 def moment(seconds: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from .errors import InvalidSessionId, MalformedToken, WrongSession, WrongTokenKind, shown
+from .errors import InvalidSessionId, MalformedToken, WrongSession, shown
 from .formats import Format
 from .http.credentials import Credentials
 from .http.web import Web
@@ -146,7 +146,7 @@ class State:
                         break
                 else:
                     if raw.startswith(b"T1=="):
-                        raise WrongTokenKind(
+                        raise MalformedToken(
                             "the token is a T1 token, the older form, which this kit does not accept; "
                             "a kit for SDKs that still make it is told so: accept=['opentok', 't1']"
                         )

@@ -24,6 +24,9 @@ from .roles import Capability, Role, RoleTable
 DEFAULT_LIFETIME: Final = 86_400
 #: The most seconds that a token may live: 30 days, as in every SDK.
 MAX_LIFETIME: Final = 30 * 86_400
+#: The most seconds that a verified token may live: an hour more, because SDKs round, and where clocks change 30 days of
+#: the calendar are an hour longer.
+MAX_VERIFIED_LIFETIME: Final = MAX_LIFETIME + 3600
 #: The most characters of connection data, and of layout classes joined by spaces.
 MAX_DATA_LENGTH: Final = 1000
 #: The most seconds by which clocks may differ.
@@ -320,7 +323,7 @@ class ClaimRules:
         if not (
             type(issued_at) is int
             and type(expires_at) is int
-            and 0 <= issued_at <= now < expires_at <= issued_at + MAX_LIFETIME
+            and 0 <= issued_at <= now < expires_at <= issued_at + MAX_VERIFIED_LIFETIME
             and "nbf" not in claims
         ):
             expires_at = self._check_times(claims, now)
@@ -357,8 +360,8 @@ class ClaimRules:
             raise wrong_claim("exp", "a time, in a token that has no iat either")
         expires_at = times.get("exp", issued_at + DEFAULT_LIFETIME)
         self.check_expiry(expires_at, now)
-        if expires_at - issued_at > MAX_LIFETIME:
-            raise wrong_claim("exp", "a time at most 30 days after iat")
+        if expires_at - issued_at > MAX_VERIFIED_LIFETIME:
+            raise wrong_claim("exp", "a time at most 30 days, and an hour, after iat")
         if times.get("nbf", 0) > latest:
             raise TokenNotYetValid(
                 f"the token is valid from {moment(times['nbf'])} on; now is {moment(now)} by this server's clock"

@@ -309,8 +309,8 @@ def _credentials() -> Iterator[Credential]:
     yield Credential("proxy-authorization", (("Proxy-Authorization", f"Bearer {GOOD}"),), refusal=MISSING)
     yield Credential("x-authorization", (("X-Authorization", f"Bearer {GOOD}"),), refusal=MISSING)
     yield Credential("switched-off-cookie", (("Cookie", f"{COOKIE}={GOOD}"),), refusal=MISSING)
-    yield Credential("over-long", bearer("x" * 8193), refusal=TOO_LONG)
-    yield Credential("over-long-and-good", bearer(GOOD + "x" * 8193), refusal=TOO_LONG)
+    yield Credential("over-long", bearer("x" * 16_385), refusal=TOO_LONG)
+    yield Credential("over-long-and-good", bearer(GOOD + "x" * 16_385), refusal=TOO_LONG)
 
 
 CREDENTIALS = tuple(_credentials())
@@ -773,7 +773,7 @@ def _cookies() -> Iterator[Case]:
         ("other-session", (cookie(token(session_id=OTHER)),), (403, "wrong_session"), failed),
         ("expired", (cookie(_BAD_TOKENS["expired"][0]), csrf(_BAD_TOKENS["expired"][0])), EXPIRED, EXPIRED),
         ("t1", (cookie(_BY_NAME["moderator-t1"].headers[0][1].split()[1]),), (200, None), failed),
-        ("over-long", (cookie("x" * 8193),), TOO_LONG, TOO_LONG),
+        ("over-long", (cookie("x" * 16_385),), TOO_LONG, TOO_LONG),
     ]
     room, session = f"/rooms/{OPEN}/moderate", f"/video/sessions/{OPEN}"
     for kit in ("cookie", "browser"):
@@ -810,7 +810,7 @@ def _queries() -> Iterator[Case]:
         ("garbage", f"?{QUERY}=x", (), NO_TOKEN),
         ("not-utf-8", f"?{QUERY}=%FF", (), NO_TOKEN),
         ("nul", f"?{QUERY}=%00", (), NO_TOKEN),
-        ("over-long", f"?{QUERY}={'x' * 8193}", (), TOO_LONG),
+        ("over-long", f"?{QUERY}={'x' * 16_385}", (), TOO_LONG),
         ("t1", f"?{QUERY}={_BY_NAME['moderator-t1'].headers[0][1].split()[1].replace('+', '%2B')}", (), (200, None)),
         ("none", "", (), MISSING),
         ("header-alone", "", bearer(GOOD), (200, None)),
@@ -1194,7 +1194,7 @@ _BAD_SERVERS: dict[str, str] = {
     "comma-joined": f"{server_jwt()},{server_jwt()}",
     "not-ascii": server_jwt() + "é",
     "longest": "x" * 8150,
-    "over-long": "x" * 8193,
+    "over-long": "x" * 16_385,
     "key-and-secret": f"{API_KEY}:{API_SECRET}",
     "wrong-secret": server_jwt(secret="f" * 40),
     "another-projects-secret": server_jwt(secret=SECOND_SECRET),
@@ -1661,7 +1661,7 @@ def _applications() -> Iterator[Case]:
         "alg-rs512": (bearer(jwt.encode(_claims_of(good), private_key(), "RS512")), False),
         "cut": (bearer(good[:-2]), False),
         "garbage": (bearer("x"), False),
-        "over-long": (bearer("x" * 8193), False),
+        "over-long": (bearer("x" * 16_385), False),
         "clients-token": (bearer(client), False),
         "clients-projects-token": (bearer(GOOD), False),
         "projects-credential-as-bearer": (bearer(SERVER), False),

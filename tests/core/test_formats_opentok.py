@@ -113,7 +113,7 @@ FORM = {
     "only dots": "..",
     "a dot before": f".{GOOD}",
     "a doubled dot": f"{HEAD}..{BODY}.{SIGNATURE}",
-    "8 KiB and a character": filled(8193),
+    "16 KiB and a character": filled(16_385),
     "a megabyte": GOOD + "A" * 1_000_000,
     "white space before": f" {GOOD}",
     "white space after": f"{GOOD} ",
@@ -297,8 +297,8 @@ CLAIMS = {
     "iat tomorrow": ({"iat": NOW + DAY, "exp": NOW + 2 * DAY}, TokenNotYetValid),
     "nbf beyond the leeway": ({"nbf": NOW + LEEWAY + 0.5}, TokenNotYetValid),
     "nbf tomorrow": ({"nbf": NOW + DAY}, TokenNotYetValid),
-    "a life of 30 days and a second": ({"exp": NOW + 30 * DAY + 1}, InvalidClaim),
-    "a life of 30 days and a bit": ({"exp": NOW + 30 * DAY + 0.5}, InvalidClaim),
+    "a life of 30 days, an hour and a second": ({"exp": NOW + 30 * DAY + 3601}, InvalidClaim),
+    "a life of 30 days, an hour and a bit": ({"exp": NOW + 30 * DAY + 3600.5}, InvalidClaim),
     "a life until 9999": ({"exp": 253_402_300_799}, InvalidClaim),
     "a life of 31 days, nearly over": ({"iat": NOW - 31 * DAY + 60, "exp": NOW + 60}, InvalidClaim),
     "no iat and 31 days to live": ({"iat": ABSENT, "exp": NOW + 31 * DAY}, InvalidClaim),
@@ -324,7 +324,8 @@ CLAIMS = {
     "a null iss": ({"iss": None}, UnknownKey),
     "an empty iss": ({"iss": ""}, UnknownKey),
     "another iss": ({"iss": "654321"}, UnknownKey),
-    "iss the API key as a number": ({"iss": 123456}, UnknownKey),
+    "iss another number": ({"iss": 654321}, UnknownKey),
+    "iss the API key as a float": ({"iss": 123456.0}, UnknownKey),
     "iss a list with the API key": ({"iss": ["123456"]}, UnknownKey),
     "iss with white space": ({"iss": "123456 "}, UnknownKey),
     "iss in full-width digits": ({"iss": "１２３４５６"}, UnknownKey),
@@ -360,7 +361,7 @@ def test_the_token_that_all_attacks_vary_is_good(kit):
     assert kit.verify_token(GOOD).token_id == "an id"
 
 
-@pytest.mark.parametrize("token", [DASHED, filled(8192)], ids=["with - and _", "8 KiB"])
+@pytest.mark.parametrize("token", [DASHED, filled(16_384)], ids=["with - and _", "16 KiB"])
 def test_tokens_on_the_good_side_of_an_attack_are_good(token, kit):
     assert kit.verify_token(token)
 
@@ -459,6 +460,9 @@ EDGES = {
     "nbf at the leeway": {"nbf": NOW + LEEWAY},
     "nbf long ago": {"nbf": 0},
     "a life of 30 days": {"exp": NOW + 30 * DAY},
+    "a life of 30 days and what an SDK rounds up": {"exp": NOW + 30 * DAY + 0.973},
+    "30 days of a calendar whose clock changes": {"exp": NOW + 30 * DAY + 3600},
+    "a numeric iss": {"iss": int(API_KEY)},
     "no iat and 30 days to live": {"iat": ABSENT, "exp": NOW + 30 * DAY},
     "no exp, and 24 hours nearly over": {"iat": NOW - DAY - LEEWAY + 0.5, "exp": ABSENT},
     "a session of 255 characters": {"session_id": "x" * 255},
@@ -528,7 +532,7 @@ def test_signed_claims_of_any_kind_make_a_sound_grant_or_an_invalid_token(kit, c
     except InvalidToken:
         return
     assert grant.role in ROLES
-    assert NOW - LEEWAY < grant.expires_at <= NOW + LEEWAY + 30 * DAY
+    assert NOW - LEEWAY < grant.expires_at <= NOW + LEEWAY + 30 * DAY + 3600
     assert isinstance(grant.session_id, str)
     assert isinstance(grant.data, str | None)
     assert all(isinstance(name, str) for name in (*grant.layout, grant.token_id))
@@ -540,3 +544,33 @@ def test_signed_bytes_of_any_kind_are_refused_by_an_error_of_the_kit(kit, header
     for token in (forge(payload), forge(claims(), header), forge(payload, header)):
         with pytest.raises(RolecallError):
             kit.verify_token(token)
+
+
+SECRETS_OF_SERVICES = {
+    "of OpenTok": "c0ffee7890abcdef1234567890abcdef12345678",
+    "of 16 characters": "aB3dE6gH9jK2mN5p",
+    "of this kit's": SECRET.decode(),
+}
+
+
+@pytest.mark.parametrize("secret", SECRETS_OF_SERVICES.values(), ids=SECRETS_OF_SERVICES)
+def test_an_iss_that_may_be_a_swapped_secret_is_not_shown(secret, kit):
+    with pytest.raises(UnknownKey) as refused:
+        kit.verify_token(forge(claims(iss=secret)))
+    assert f"a text of {len(secret)} characters" in str(refused.value)
+    assert not any(secret[start : start + 4] in str(refused.value) for start in range(len(secret) - 3))
+
+
+@pytest.mark.parametrize("key", ["654321", "46543210", "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"])
+def test_an_iss_that_can_only_be_a_key_is_shown(key, kit):
+    with pytest.raises(UnknownKey, match=f"the token's iss is '{key}'"):
+        kit.verify_token(forge(claims(iss=key)))
+
+
+@pytest.mark.parametrize("number", [1, 0, 7])
+def test_a_numeric_iss_stands_for_its_decimal_digits_alone(number, make_kit):
+    kit = make_kit(api_key=f"0{number}")
+    with pytest.raises(UnknownKey):
+        kit.verify_token(forge(claims(iss=number)))
+    with pytest.raises(UnknownKey):
+        make_kit(api_key="1").verify_token(forge(claims(iss=True)))

@@ -119,7 +119,7 @@ def test_a_policy_may_limit_to_a_role_of_the_apps_own(with_roles):
         ([Role("assistant", ["connect"], wire_name="nobody")], "wire_name"),
         (
             [Role("helper", ["connect", "subscribe"], wire_name="moderator")],
-            "may do more than the role: force_disconnect",
+            "may do more than the role: force",
         ),
         ([Role("publisher", ["connect"])], "registered twice"),
         ([ASSISTANT, ASSISTANT], "registered twice"),

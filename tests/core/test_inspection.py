@@ -89,7 +89,7 @@ MALFORMED = {
     "a payload with a name twice": unsigned(b"{}", b'{"a":1,"a":2}'),
     "a payload in UTF-16": unsigned(b"{}", "{}".encode("utf-16")),
     "a padded payload": "e30.e30=.AAAA",
-    "8193 characters": "T1==" + "A" * 8189,
+    "16385 characters": "T1==" + "A" * 16381,
     "not ASCII": "é.e30.AAAA",
     "a T1 prefix alone": "T1==",
     "T1 without padding": t1("a=b&c=dd").rstrip("="),

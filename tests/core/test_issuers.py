@@ -28,8 +28,8 @@ from rolecall.errors import (
     InvalidKey,
     InvalidSessionId,
     InvalidToken,
+    MalformedToken,
     RolecallError,
-    WrongTokenKind,
 )
 from rolecall.formats.opentok import OpenTokFormat
 
@@ -142,12 +142,12 @@ def test_an_application_alone_has_no_format_of_a_project(make, format):
         make(**application(), accept=["vonage", format])
 
 
-@pytest.mark.parametrize(("format", "code"), [("opentok", "malformed_token"), ("t1", "wrong_token_kind")])
-def test_an_application_alone_refuses_tokens_of_a_project(make, format, code):
+@pytest.mark.parametrize("format", ["opentok", "t1"])
+def test_an_application_alone_refuses_tokens_of_a_project(make, format):
     token = make(**project(), format=format).create_session().generate_token()
     with pytest.raises(InvalidToken) as refused:
         make(**application()).verify_token(token)
-    assert refused.value.code == code
+    assert refused.value.code == "malformed_token"
 
 
 def test_a_project_alone_refuses_tokens_of_an_application(make):
@@ -197,7 +197,7 @@ def test_with_both_all_forms_verify_whichever_is_minted(make, format, minting):
 @pytest.mark.parametrize(("given", "minting"), [(project, "opentok"), (both, "opentok"), (both, "vonage")])
 def test_t1_is_accepted_by_nobody_who_does_not_name_it(make, given, minting):
     kit = make(**given(), format=minting)
-    with pytest.raises(WrongTokenKind, match="accept="):
+    with pytest.raises(MalformedToken, match="accept="):
         kit.verify_token(make(**project(), format="t1").generate_token(kit.create_session().session_id))
 
 

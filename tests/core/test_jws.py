@@ -259,15 +259,15 @@ def test_anything_but_an_ascii_string_is_no_raw_token(value):
             jws.raw_token(value)
 
 
-def test_8192_characters_are_looked_at():
-    assert len(jws.raw_token("a" * 8192)) == 8192
+def test_16384_characters_are_looked_at():
+    assert len(jws.raw_token("a" * 16384)) == 16384
 
 
-def test_8193_characters_are_refused():
-    with pytest.raises(MalformedToken, match="8193"):
-        jws.raw_token("a" * 8193)
+def test_16385_characters_are_refused():
+    with pytest.raises(MalformedToken, match="16385"):
+        jws.raw_token("a" * 16385)
 
 
 def test_size_is_checked_before_the_characters():
-    with pytest.raises(MalformedToken, match="8193"):
-        jws.raw_token("é" * 8193)
+    with pytest.raises(MalformedToken, match="16385"):
+        jws.raw_token("é" * 16385)

@@ -131,9 +131,7 @@ def test_the_wire_name_of_a_role_may_do_no_more_than_the_role(standard, capabili
 
 
 def test_a_role_whose_wire_name_is_too_much_is_told_which_are_not():
-    with pytest.raises(
-        ConfigurationError, match=r"more than the role: signal; choose 'subscriber' or 'publisheronly'$"
-    ):
+    with pytest.raises(ConfigurationError, match=r"than the role: signal; choose 'subscriber' or 'publisheronly'$"):
         RoleTable([Role("silent", ["connect", "subscribe", "publish"], wire_name="publisher")])
     with pytest.raises(ConfigurationError, match=r"no standard role does less; give it more capabilities$"):
         RoleTable([Role("waiting", ["connect"], wire_name="subscriber")])

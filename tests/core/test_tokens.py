@@ -118,10 +118,17 @@ def test_a_jwts_header_is_the_sdks(session, sdk_token):
 
 @pytest.mark.parametrize("use_jwt", [True, False])
 @pytest.mark.parametrize("role", opentok.Roles)
-def test_a_token_of_the_sdk_verifies(use_jwt, role, kit, session, sdk_token):
+def test_a_token_of_the_sdk_verifies(use_jwt, role, make_kit, session, sdk_token):
     token = sdk_token(session.session_id, role, data="Jöhn & Co ~*\n", use_jwt=use_jwt)
-    grant = kit.verify_token(token, session.session_id)
+    grant = make_kit(accept=["opentok", "t1"]).verify_token(token, session.session_id)
     assert (grant.role, grant.data) == (role.value, "Jöhn & Co ~*\n")
+
+
+@pytest.mark.parametrize("use_jwt", [True, False])
+@pytest.mark.parametrize("character", ["a", "é", "你", '"', "\n"], ids=ascii)
+def test_a_token_of_the_sdk_with_1000_characters_of_data_verifies(use_jwt, character, make_kit, session, sdk_token):
+    token = sdk_token(session.session_id, data=character * 1000, use_jwt=use_jwt)
+    assert make_kit(accept=["opentok", "t1"]).verify_token(token).data == character * 1000
 
 
 def test_another_library_verifies_a_token(session, clock):

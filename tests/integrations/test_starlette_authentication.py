@@ -203,7 +203,7 @@ def expired(kit, clock):
         (of_an_ended_session, 401, "revoked_token"),
         (expired, 401, "expired_token"),
         (lambda kit, clock: "a,Bearer b", 400, "malformed_credential"),
-        (lambda kit, clock: "x" * 8193, 431, "credential_too_large"),
+        (lambda kit, clock: "x" * 16_385, 431, "credential_too_large"),
     ],
     ids=["malformed", "forged", "ended", "expired", "two", "too long"],
 )

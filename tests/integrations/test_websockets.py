@@ -406,7 +406,7 @@ def refused_by(kind, kit, clock, session):
     if kind == "bad":
         return "no.token.atall"
     if kind == "long":
-        return "a" * 9000
+        return "a" * 17_000
     if kind == "ended":
         token = session.generate_token()
         session.end()

@@ -320,7 +320,7 @@ def test_no_token_is_no_grant_and_the_app_runs(app, inner):
             "{0}",
             "Bearer a.b.c",
         ),
-        *("Bearer " + "x" * 9000,),
+        *("Bearer " + "x" * 17_000,),
     ],
 )
 def test_a_header_that_is_no_good_token_is_no_grant(app, inner, session, authorization):

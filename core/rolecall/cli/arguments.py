@@ -12,7 +12,7 @@ import click
 from ..errors import MalformedToken, shown
 
 #: The most bytes that are read from stdin: a token of the greatest length, and white space around it.
-MAX_STDIN: Final = 16_384
+MAX_STDIN: Final = 32_768
 
 _DURATION: Final = re.compile(r"(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9})s?)?")
 _UNIX_SECONDS: Final = re.compile(r"[0-9]{1,24}(\.[0-9]{1,9})?")

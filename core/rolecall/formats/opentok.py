@@ -8,7 +8,7 @@ from json import JSONEncoder
 from typing import Any
 
 from .. import base64url, jws, strict_json
-from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind, shown
+from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind, shown, shown_key
 from ..keys import KeyRing
 from ..tokens import SCOPE, ClaimRules, Grant, TokenOptions, wrong_claim
 
@@ -37,7 +37,7 @@ class OpenTokFormat:
             issuer = strict_json.loads(base64url.decode(jws.split(token)[2])).get("iss")
         except (ValueError, InvalidToken):
             return None
-        return issuer if isinstance(issuer, str) else None
+        return _as_key(issuer)
 
     def mint(self, options: TokenOptions) -> tuple[str, str]:
         random = os.urandom(20)
@@ -67,8 +67,12 @@ class OpenTokFormat:
             raise MalformedToken(f"the token's payload is malformed: {error}") from None
         # A REST credential has the same key, the same typ and the same issuer, but no scope and no session_id.
         get = claims.get
+        issuer = get("iss")
         if not (
-            get("iss") == self._api_key and get("ist") == "project" and "scope" in claims and "session_id" in claims
+            (issuer == self._api_key or _as_key(issuer) == self._api_key)
+            and get("ist") == "project"
+            and "scope" in claims
+            and "session_id" in claims
         ):
             raise self._wrong_kind(claims)
         token_id = get("jti")
@@ -79,8 +83,15 @@ class OpenTokFormat:
         return self._rules.grant(claims, now, token_id)
 
     def _wrong_kind(self, claims: dict[str, Any]) -> InvalidToken:
-        if claims.get("iss") != self._api_key:
-            return UnknownKey(f"the token's iss is {shown(claims.get('iss'))}, not this kit's API key")
+        if _as_key(claims.get("iss")) != self._api_key:
+            return UnknownKey(f"the token's iss is {shown_key(claims.get('iss'))}, not this kit's API key")
         if claims.get("ist") != "project":
             return WrongTokenKind(f"the token's ist is {shown(claims.get('ist'))}; a client's token has 'project'")
         return WrongTokenKind("the token is not for a client: it has no scope or no session_id")
+
+
+def _as_key(issuer: object) -> str | None:
+    """The API key in an ``iss``. PHP's SDK writes a number where the app has the key as one."""
+    if type(issuer) is str:
+        return issuer
+    return str(issuer) if type(issuer) is int else None

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from .. import jws, strict_json
-from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind, shown
+from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind, shown_key
 from ..keys import KeyRing
 from ..tokens import SCOPE, ClaimRules, Grant, TokenOptions, wrong_claim
 
@@ -67,7 +67,7 @@ class VonageFormat:
             raise MalformedToken(f"the token's payload is malformed: {error}") from None
         if claims.get("application_id") != self._application_id:
             raise UnknownKey(
-                f"the token's application_id is {shown(claims.get('application_id'))}, not this kit's application"
+                f"the token's application_id is {shown_key(claims.get('application_id'))}, not this kit's application"
             )
         if not _is_for_a_client(claims):
             raise WrongTokenKind(

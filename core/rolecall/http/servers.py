@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from .. import jws, strict_json
-from ..errors import InvalidServerCredential, InvalidToken, MissingCredential, RolecallError, moment, shown
+from ..errors import InvalidServerCredential, InvalidToken, MissingCredential, RolecallError, moment, shown_key
 from ..formats.opentok import OpenTokFormat
 from ..issuers import Issuer
 from ..keys import KeyRing
@@ -110,7 +110,7 @@ class ServerCredentials:
         project = self._projects.get(named or "")
         # One of them is asked in every case, so that an unknown API key takes as long as a bad signature.
         codecs = project or next(iter(self._projects.values()))
-        unknown = f"its iss, {shown(named)}, is none of this service's API keys: use a project's, not the account's"
+        unknown = f"its iss, {shown_key(named)}, is none of this service's API keys: use a project's, not the account's"
         try:
             header, claims = codecs.open(token)
         except (InvalidToken, ValueError) as error:
