@@ -373,7 +373,7 @@ class Engine:
         session_id = await self._provided_session(request)
         now = state.clock()
         if session_id is None:
-            session_id = state.session_ids.make(request.location, request.media_mode, now, request.api_key)
+            session_id = state.session_ids.make(request.media_mode, now, request.api_key)
         record = SessionRecord(
             session_id, request.location, request.media_mode, request.archive_mode, request.e2ee, now
         )

@@ -63,7 +63,8 @@ def _read(environ: Mapping[str, object]) -> dict[str, Any]:
             options[argument] = read(place, value)
         elif not re.fullmatch(_SERVICE_LINK, name):
             raise ConfigurationError(_unknown(name))
-    return {**options, "plugin_config": configs} if configs else options
+    web = {argument: options.pop(argument) for argument in _OF_WEB if argument in options}
+    return {**options, **({"web": Web(**web)} if web else {}), **({"plugin_config": configs} if configs else {})}
 
 
 def _is_set(name: object, value: object) -> bool:
@@ -158,7 +159,7 @@ def _entry_points(place: str, value: object) -> object:
     return False if named == "none" else _names(place, value)
 
 
-def _web(place: str, value: object) -> Web:
+def _origins(place: str, value: object) -> object:
     origins = _names(place, value)
     for number, origin in enumerate(origins if isinstance(origins, Collection) else (), 1):
         problem = problem_with_origin(origin) if isinstance(origin, str) else None
@@ -166,7 +167,7 @@ def _web(place: str, value: object) -> Web:
             # What is no URL may be another variable's value, and a user before a host is with a password.
             quoted = f" ({shown(origin, 80)})" if re.match("(?i)https?://[^@]*$", origin) else ""
             raise ConfigurationError(f"{place}: origin number {number}{quoted} is none that browsers send: {problem}")
-    return Web(origins=origins)  # type: ignore[arg-type]
+    return origins
 
 
 def _switch(place: str, value: object) -> object:
@@ -211,9 +212,12 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
     "ROLECALL_PLUGINS": ("plugins", _names),
     "ROLECALL_ENTRY_POINTS": ("entry_points", _entry_points),
     "ROLECALL_BLOCKED_PLUGINS": ("blocked_plugins", _names),
-    "ROLECALL_ORIGINS": ("web", _web),
+    "ROLECALL_ORIGINS": ("origins", _origins),
+    "ROLECALL_OPENAPI": ("openapi", _switch),
     "ROLECALL_TRACE": ("trace", _switch),
 }
+# Arguments of Web, and not of the kit itself.
+_OF_WEB: Final = ("origins", "openapi")
 #: Those whose value may stand in a file, which ``…_FILE`` names; so may each plugin's.
 _FROM_FILES: Final = (
     "ROLECALL_API_KEY",

@@ -162,8 +162,9 @@ class Rolecall:
         ``ROLECALL_FORMAT``, ``ROLECALL_ACCEPT`` (names, separated by commas), ``ROLECALL_STORE``,
         ``ROLECALL_PLUGINS`` (names), ``ROLECALL_ENTRY_POINTS`` (names, or ``none``), ``ROLECALL_BLOCKED_PLUGINS``
         (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's configuration, as a JSON object), ``ROLECALL_ORIGINS``
-        (separated by commas; see :class:`Web`) and ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials, projects, the
-        store and a plugin's configuration may stand in a file, which the same variable with ``_FILE`` at its end names.
+        (separated by commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see :class:`Web`, and
+        ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials, projects, the store and a plugin's configuration may stand in
+        a file, which the same variable with ``_FILE`` at its end names.
 
         :param environ: the variables to read, ``os.environ`` by default; or a mapping like Flask's ``app.config``,
             whose values may be of an argument's own type.

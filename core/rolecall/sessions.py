@@ -12,7 +12,7 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from . import base64url
-from .errors import InvalidSessionId, InvalidSessionOption, shown, wrapping
+from .errors import InvalidSessionId, InvalidSessionOption, shown, shown_key, wrapping
 from .issuers import Issuer
 from .keys import Key
 from .roles import Role
@@ -238,14 +238,16 @@ class SessionIds:
         self._tag_keys = {issuer.id: Key(issuer.key.derive("session ids")) for issuer in issuers}
         self._remembered: dict[str, str] = {}
 
-    def make(self, location: str | None, media_mode: MediaMode, now: float, api_key: str | None = None) -> str:
+    def make(self, media_mode: MediaMode, now: float, api_key: str | None = None) -> str:
         """A new id for a session created at ``now`` (Unix seconds).
+
+        Its location stays empty, as the service leaves it: every participant can read the id.
 
         :param api_key: whose it is; the first one's unless given.
         """
         owner = self.issuer(api_key)
         prefix, media = _MEDIA_MARKS[media_mode]
-        head = f"1~{owner}~{location or ''}~{int(now * 1000)}"
+        head = f"1~{owner}~~{int(now * 1000)}"
         random, tail = _base32(os.urandom(10)), f"~{media}~~"
         text = f"{head}~rc{random}{self._tag(owner, prefix + head, random, tail)}{tail}"
         return prefix + base64url.encode(text.encode("ascii")).decode("ascii")
@@ -263,7 +265,7 @@ class SessionIds:
         if api_key is None:
             return self._first
         if not isinstance(api_key, str) or api_key not in self._tag_keys:
-            raise InvalidSessionOption(f"api_key is {shown(api_key)}; expected one of {', '.join(self._tag_keys)}")
+            raise InvalidSessionOption(f"api_key is {shown_key(api_key)}; expected one of the kit's, see kit.api_keys")
         return api_key
 
     def check(self, session_id: object) -> str:
@@ -301,10 +303,11 @@ class SessionIds:
         text = _decoded(session_id)
         api_key = text.split("~", 2)[1]
         if api_key not in self._tag_keys:
-            own = f"is {self._first!r}" if len(self._tag_keys) == 1 else f"are {', '.join(self._tag_keys)}"
+            # Whoever asks may be anybody: of several projects the message names none.
+            own = f"this kit's is {self._first!r}" if len(self._tag_keys) == 1 else "it is none of this kit's"
             raise InvalidSessionId(
-                f"session_id belongs to another API key, {shown(api_key)}; "
-                f"this kit's {own}: sessions and tokens need the same project's key and secret"
+                f"session_id belongs to another API key, {shown_key(api_key)}; "
+                f"{own}: sessions and tokens need the same project's key and secret"
             )
         marked = _TAGGED.search(text)
         if marked is not None:

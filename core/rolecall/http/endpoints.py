@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from ..engine import Call, Engine
-from ..errors import InvalidExpireTime, InvalidRequest, shown
+from ..errors import InvalidExpireTime, InvalidRequest, RouteNotFound, shown
 from ..jws import MAX_TOKEN_LENGTH
 from ..roles import ANY_TOKEN, Capability, Requirement, Role
 from ..sessions import ArchiveMode, MediaMode, SessionRecord
@@ -102,7 +102,7 @@ _SESSION: Final = Answer(
     "Session",
     _object(
         session_id={"type": "string"},
-        location=_TEXT_OR_NULL,
+        location={**_TEXT_OR_NULL, "description": "for whoever creates the session, and for moderators; else null"},
         **_MODES,
         e2ee={"type": "boolean"},
         created_at=_UNIX_SECONDS,
@@ -150,8 +150,11 @@ async def _create_session(engine: Engine, request: Request) -> Response:
 
 async def _read_session(engine: Engine, request: Request) -> Response:
     session_id = request.path_params["session_id"]
-    await enter(engine, request, ANY_TOKEN, session_id)
-    return json_answer(200, _session_members(await engine.get_session(session_id)))
+    grant = await enter(engine, request, ANY_TOKEN, session_id)
+    said = _session_members(await engine.get_session(session_id))
+    if not _MODERATOR.capabilities <= grant.capabilities:
+        said["location"] = None  # it may say where another participant is
+    return json_answer(200, said)
 
 
 async def _end_session(engine: Engine, request: Request) -> Response:
@@ -189,6 +192,8 @@ async def _create_token(engine: Engine, request: Request) -> Response:
 
 
 async def _describe(engine: Engine, request: Request) -> Response:
+    if not engine.state.web.openapi:
+        raise RouteNotFound("there is no such route here")
     from .openapi import description
 
     prefix = request.root + request.route.removesuffix("/openapi.json")

@@ -1,4 +1,4 @@
-"""How a kit's routes and guards meet browsers. Everything here is off unless it is switched on."""
+"""How a kit's routes and guards meet browsers. What lets more in is off unless it is switched on."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ class Web:
     :param recheck: the seconds after which an open WebSocket's session is looked at again, 0.05 to 60.
     :param body_timeout: the seconds within which a request's body must have arrived, 0.001 to 120; for ASGI, where
         servers set no limit of their own.
+    :param openapi: whether ``GET /openapi.json`` describes the kit's routes, to whoever asks; False: it answers 404.
     :raises ConfigurationError: says which of these is wrong.
     """
 
@@ -52,6 +53,7 @@ class Web:
     query: str | None = None
     recheck: float = 5.0
     body_timeout: float = 10.0
+    openapi: bool = True
 
     def __post_init__(self) -> None:
         if isinstance(self.origins, str | bytes) or not isinstance(self.origins, Collection):
@@ -69,6 +71,8 @@ class Web:
                 f"query is {shown(self.query)}; expected a parameter's name, such as 'access_token': 1 to 64 letters, "
                 "digits, '-' and '_'"
             )
+        if not isinstance(self.openapi, bool):
+            raise ConfigurationError(f"openapi is {shown(self.openapi)}; expected True or False")
         _check_seconds("recheck", self.recheck, 0.05, 60)
         _check_seconds("body_timeout", self.body_timeout, 0.001, 120)
         object.__setattr__(self, "origins", frozenset(self.origins))

@@ -83,7 +83,7 @@ def _is_secret_of(kit: Rolecall, api_key: str, api_secret: object) -> bool:
     if problem_with(api_secret):
         return False
     key = Key(api_secret)  # type: ignore[arg-type]
-    made = state.session_ids.make(None, MediaMode.RELAYED, state.clock(), api_key)
+    made = state.session_ids.make(MediaMode.RELAYED, state.clock(), api_key)
     return SessionIds(Issuer(api_key, key)).accepts(made)
 
 
