@@ -12,6 +12,7 @@ from .keys import Key, RSAKey, other_key_form, problem_with, refuse_published, r
 
 #: The most bytes that are read of a key's file; a key of 16,384 bits has 12,500.
 _MAX_FILE: Final = 65_536
+_MAX_PATH: Final = 4096
 _API_KEY: Final = r"[0-9A-Za-z-]{1,64}"
 _UUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
@@ -69,7 +70,8 @@ def further_projects(projects: object, first: Issuer | None) -> tuple[Issuer, ..
 
 
 def _project(api_key: object, api_secret: object, whose: str = "") -> Issuer:
-    problem = "the project's api_secret is missing" if api_secret is None else problem_with(api_secret)
+    problem = "the project's api_secret is missing" if api_secret is None else None
+    problem = problem or _path_problem(api_secret) or problem_with(api_secret)
     key = None if problem else Key(api_secret)  # type: ignore[arg-type]
     del api_secret  # whatever is raised below, no frame of its traceback holds it
     if key is None:
@@ -88,6 +90,33 @@ def _described(value: object) -> str:
     """What ``value`` is, and what stands around it: not the value, which may be a secret in the wrong place."""
     around = wrapping(value) if isinstance(value, str) else None
     return kind(value) if around is None else f"{kind(value)} with {around}"
+
+
+# A base64 secret may begin with "/", but has neither "." nor ":" nor "~", and capitals among its 43 characters.
+_PATH: Final = (
+    r"(file:/|~/|\.{1,2}[/\\]|[A-Za-z]:[/\\]|\\\\)[\w./\\ ~@:-]*|/[a-z0-9._/ @-]*"
+    r"|[\w./\\ ~@:-]*\.(key|pem|p8|p12|pfx|der|crt|cer|txt|env|json|secret)"
+)
+
+
+def _path_problem(api_secret: object) -> str | None:
+    """What is wrong with a secret that is the path of one: to sign with, that text is no secret."""
+    text = api_secret.decode("utf-8", "replace") if isinstance(api_secret, bytes) else api_secret
+    if isinstance(text, os.PathLike) or (
+        isinstance(text, str) and (re.fullmatch(_PATH, text, re.ASCII) is not None or _is_file(text))
+    ):
+        return (
+            "the project's api_secret is the path of a file, or looks like one; pass what the file holds. "
+            "A private key goes with the id of its application, not with an API key"
+        )
+    return None
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return len(text) <= _MAX_PATH and os.path.isfile(text)
+    except (OSError, ValueError):  # a NUL, a lone surrogate
+        return False
 
 
 def _application(application_id: object, private_key: object) -> Issuer:

@@ -21,7 +21,16 @@ from .http.web import Web
 from .issuers import credentials_of, further_projects
 from .plugins import PluginInfo
 from .roles import ANY_TOKEN, Requirement, Role, RoleTable
-from .sessions import ArchiveMode, AsyncSession, MediaMode, Session, SessionIds, record_fields
+from .sessions import (
+    ArchiveMode,
+    AsyncSession,
+    MediaMode,
+    Session,
+    SessionIds,
+    SessionRecord,
+    record_fields,
+    session_id_of,
+)
 from .state import State
 from .stores import SCHEMES, Store, open_store
 from .threads import ThreadPools
@@ -198,12 +207,12 @@ class Rolecall:
         """The API keys of all its projects."""
         return self._state.session_ids.issuers
 
-    def api_key_of(self, session_id: str) -> str:
+    def api_key_of(self, session_id: str | SessionRecord) -> str:
         """The API key of the project that a session is of.
 
         :raises InvalidSessionId: for an id that is malformed, made up, or of no project of this kit.
         """
-        return self._state.session_ids.check(session_id)
+        return self._state.session_ids.check(session_id_of(session_id))
 
     @property
     def hook_timeout(self) -> float:
@@ -256,24 +265,24 @@ class Rolecall:
         )
         return Session(**record_fields(record), kit=self)
 
-    def get_session(self, session_id: str) -> Session:
+    def get_session(self, session_id: str | SessionRecord) -> Session:
         """A session, open or ended.
 
         :raises InvalidSessionId: for an id that is malformed, made up, or another API key's.
         :raises SessionNotFound: if the store does not know it.
         """
-        return Session(**record_fields(drive(self.engine.get_session(session_id))), kit=self)
+        return Session(**record_fields(drive(self.engine.get_session(session_id_of(session_id)))), kit=self)
 
-    def end_session(self, session_id: str) -> None:
+    def end_session(self, session_id: str | SessionRecord) -> None:
         """End a session: it issues no more tokens, and those it issued are refused. Ending it again changes nothing.
 
         :raises InvalidSessionId: for an id that is malformed, made up, or another API key's.
         """
-        drive(self.engine.end_session(session_id))
+        drive(self.engine.end_session(session_id_of(session_id)))
 
     def generate_token(
         self,
-        session_id: str,
+        session_id: str | SessionRecord,
         role: str = Role.PUBLISHER,
         expire_time: ExpireTime = None,
         data: str | None = None,
@@ -281,7 +290,8 @@ class Rolecall:
     ) -> str:
         """Mint a token for a session. The order of the arguments is that of the published SDK guides.
 
-        :param session_id: the session's id. An id of the same API key that another service made is taken, too.
+        :param session_id: the session, or its id; so in all methods of a kit. An id of the same API key that another
+            service made is taken, too.
         :param role: the name of a role, or a :class:`Role`.
         :param expire_time: Unix seconds, an aware ``datetime``, or a ``timedelta`` from now; fractions of a second are
             cut off. 24 hours from now unless set, and at most 30 days.
@@ -291,20 +301,24 @@ class Rolecall:
         :raises SessionEnded: if the session has ended.
         :raises PolicyDenied: if a policy denies.
         """
-        token, _ = drive(self.engine.generate_token(session_id, role, expire_time, data, initial_layout_class_list))
+        token, _ = drive(
+            self.engine.generate_token(session_id_of(session_id), role, expire_time, data, initial_layout_class_list)
+        )
         return token
 
-    def verify_token(self, token: str, session_id: str | None = None) -> Grant:
+    def verify_token(self, token: str, session_id: str | SessionRecord | None = None) -> Grant:
         """What a token grants.
 
         :param session_id: demand that the token is for this session.
         :raises InvalidToken: a subclass that says why the token is refused.
         """
         if self._state.plugins.on_event:
-            return drive(self.engine.verify_and_tell(token, session_id))
-        return self.engine.verify_token(token, session_id)
+            return drive(self.engine.verify_and_tell(token, session_id_of(session_id)))
+        return self.engine.verify_token(token, session_id_of(session_id))
 
-    def signal(self, session_id: str, type: str = "", data: str = "", connection_id: str | None = None) -> None:
+    def signal(
+        self, session_id: str | SessionRecord, type: str = "", data: str = "", connection_id: str | None = None
+    ) -> None:
         """Send a signal to the connections of a session.
 
         This and what follows is carried out by the service that carries the session's media, which a plugin names; see
@@ -321,21 +335,23 @@ class Rolecall:
         """
         from .moderation import Signal
 
-        drive(self.engine.moderate(Signal(session_id, type, data, connection_id)))
+        drive(self.engine.moderate(Signal(session_id_of(session_id), type, data, connection_id)))
 
-    def force_disconnect(self, session_id: str, connection_id: str) -> None:
+    def force_disconnect(self, session_id: str | SessionRecord, connection_id: str) -> None:
         """End a connection to a session; see :meth:`signal` for how, and for what is raised."""
         from .moderation import ForceDisconnect
 
-        drive(self.engine.moderate(ForceDisconnect(session_id, connection_id)))
+        drive(self.engine.moderate(ForceDisconnect(session_id_of(session_id), connection_id)))
 
-    def mute_stream(self, session_id: str, stream_id: str) -> None:
+    def mute_stream(self, session_id: str | SessionRecord, stream_id: str) -> None:
         """Mute the audio of a stream; see :meth:`signal` for how, and for what is raised."""
         from .moderation import MuteStream
 
-        drive(self.engine.moderate(MuteStream(session_id, stream_id)))
+        drive(self.engine.moderate(MuteStream(session_id_of(session_id), stream_id)))
 
-    def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> None:
+    def mute_all(
+        self, session_id: str | SessionRecord, active: bool = True, excluded_stream_ids: Iterable[str] = ()
+    ) -> None:
         """Mute the audio of all streams of a session, those to come included; or stop doing so.
 
         See :meth:`signal` for how, and for what is raised.
@@ -345,13 +361,13 @@ class Rolecall:
         """
         from .moderation import MuteAll
 
-        drive(self.engine.moderate(MuteAll(session_id, active, excluded_stream_ids)))
+        drive(self.engine.moderate(MuteAll(session_id_of(session_id), active, excluded_stream_ids)))
 
-    def list_streams(self, session_id: str) -> Streams:
+    def list_streams(self, session_id: str | SessionRecord) -> Streams:
         """The streams of a session, each a dict as the service describes it; see :meth:`signal` for what is raised."""
         from .moderation import ListStreams
 
-        return drive(self.engine.moderate(ListStreams(session_id)))
+        return drive(self.engine.moderate(ListStreams(session_id_of(session_id))))
 
     def list_connections(self, session_id: str) -> Connections:
         """The connections to a session, each a dict as the service describes it, with a text ``connectionId``.
@@ -364,7 +380,7 @@ class Rolecall:
 
     def explain_token(
         self,
-        session_id: str,
+        session_id: str | SessionRecord,
         role: str = Role.PUBLISHER,
         expire_time: ExpireTime = None,
         data: str | None = None,
@@ -376,7 +392,11 @@ class Rolecall:
 
         :param http: the request from outside that is to be explained; a call of the server's own unless given.
         """
-        return drive(self.engine.explain_token(session_id, role, expire_time, data, initial_layout_class_list, http))
+        return drive(
+            self.engine.explain_token(
+                session_id_of(session_id), role, expire_time, data, initial_layout_class_list, http
+            )
+        )
 
     def explain_access(
         self,
@@ -384,7 +404,7 @@ class Rolecall:
         *,
         role: str | None = None,
         capability: str | None = None,
-        session_id: str | None = None,
+        session_id: str | SessionRecord | None = None,
         http: Request | None = None,
     ) -> Explanation:
         """What entering a guarded route would come to, and why, step by step.
@@ -396,7 +416,9 @@ class Rolecall:
         :param http: the request that the policies are shown; one for an unnamed route unless given.
         """
         return drive(
-            self.engine.explain_access(token, _requirement(self.roles, role, capability), session_id, http or _NO_ROUTE)
+            self.engine.explain_access(
+                token, _requirement(self.roles, role, capability), session_id_of(session_id), http or _NO_ROUTE
+            )
         )
 
     def close(self) -> None:
@@ -438,9 +460,9 @@ class AsyncRolecall:
         """See :attr:`Rolecall.api_keys`."""
         return self.engine.state.session_ids.issuers
 
-    def api_key_of(self, session_id: str) -> str:
+    def api_key_of(self, session_id: str | SessionRecord) -> str:
         """See :meth:`Rolecall.api_key_of`. Not async: nothing in it waits."""
-        return self.engine.state.session_ids.check(session_id)
+        return self.engine.state.session_ids.check(session_id_of(session_id))
 
     async def create_session(
         self,
@@ -459,59 +481,65 @@ class AsyncRolecall:
         )
         return AsyncSession(**record_fields(record), kit=self)
 
-    async def get_session(self, session_id: str) -> AsyncSession:
+    async def get_session(self, session_id: str | SessionRecord) -> AsyncSession:
         """See :meth:`Rolecall.get_session`."""
-        return AsyncSession(**record_fields(await self.engine.get_session(session_id)), kit=self)
+        return AsyncSession(**record_fields(await self.engine.get_session(session_id_of(session_id))), kit=self)
 
-    async def end_session(self, session_id: str) -> None:
+    async def end_session(self, session_id: str | SessionRecord) -> None:
         """See :meth:`Rolecall.end_session`."""
-        await self.engine.end_session(session_id)
+        await self.engine.end_session(session_id_of(session_id))
 
     async def generate_token(
         self,
-        session_id: str,
+        session_id: str | SessionRecord,
         role: str = Role.PUBLISHER,
         expire_time: ExpireTime = None,
         data: str | None = None,
         initial_layout_class_list: Iterable[str] = (),
     ) -> str:
         """See :meth:`Rolecall.generate_token`."""
-        token, _ = await self.engine.generate_token(session_id, role, expire_time, data, initial_layout_class_list)
+        token, _ = await self.engine.generate_token(
+            session_id_of(session_id), role, expire_time, data, initial_layout_class_list
+        )
         return token
 
-    async def verify_token(self, token: str, session_id: str | None = None) -> Grant:
+    async def verify_token(self, token: str, session_id: str | SessionRecord | None = None) -> Grant:
         """See :meth:`Rolecall.verify_token`."""
-        return await self.engine.verify_and_tell(token, session_id)
+        return await self.engine.verify_and_tell(token, session_id_of(session_id))
 
-    async def signal(self, session_id: str, type: str = "", data: str = "", connection_id: str | None = None) -> None:
+    async def signal(
+        self, session_id: str | SessionRecord, type: str = "", data: str = "", connection_id: str | None = None
+    ) -> None:
         """See :meth:`Rolecall.signal`."""
         from .moderation import Signal
 
-        await self.engine.moderate(Signal(session_id, type, data, connection_id))
+        await self.engine.moderate(Signal(session_id_of(session_id), type, data, connection_id))
 
-    async def force_disconnect(self, session_id: str, connection_id: str) -> None:
+    async def force_disconnect(self, session_id: str | SessionRecord, connection_id: str) -> None:
         """See :meth:`Rolecall.force_disconnect`."""
         from .moderation import ForceDisconnect
 
-        await self.engine.moderate(ForceDisconnect(session_id, connection_id))
+        await self.engine.moderate(ForceDisconnect(session_id_of(session_id), connection_id))
 
-    async def mute_stream(self, session_id: str, stream_id: str) -> None:
+    async def mute_stream(self, session_id: str | SessionRecord, stream_id: str) -> None:
         """See :meth:`Rolecall.mute_stream`."""
         from .moderation import MuteStream
 
-        await self.engine.moderate(MuteStream(session_id, stream_id))
+        await self.engine.moderate(MuteStream(session_id_of(session_id), stream_id))
 
-    async def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> None:
+    async def mute_all(
+        self, session_id: str | SessionRecord, active: bool = True, excluded_stream_ids: Iterable[str] = ()
+    ) -> None:
         """See :meth:`Rolecall.mute_all`."""
         from .moderation import MuteAll
 
-        await self.engine.moderate(MuteAll(session_id, active, excluded_stream_ids))
+        await self.engine.moderate(MuteAll(session_id_of(session_id), active, excluded_stream_ids))
 
-    async def list_streams(self, session_id: str) -> Streams:
+    async def list_streams(self, session_id: str | SessionRecord) -> Streams:
         """See :meth:`Rolecall.list_streams`."""
         from .moderation import ListStreams
 
-        return await self.engine.moderate(ListStreams(session_id))
+        return await self.engine.moderate(ListStreams(session_id_of(session_id)))
 
     async def list_connections(self, session_id: str) -> Connections:
         """See :meth:`Rolecall.list_connections`."""
@@ -521,7 +549,7 @@ class AsyncRolecall:
 
     async def explain_token(
         self,
-        session_id: str,
+        session_id: str | SessionRecord,
         role: str = Role.PUBLISHER,
         expire_time: ExpireTime = None,
         data: str | None = None,
@@ -530,7 +558,9 @@ class AsyncRolecall:
         http: Request | None = None,
     ) -> Explanation:
         """See :meth:`Rolecall.explain_token`."""
-        return await self.engine.explain_token(session_id, role, expire_time, data, initial_layout_class_list, http)
+        return await self.engine.explain_token(
+            session_id_of(session_id), role, expire_time, data, initial_layout_class_list, http
+        )
 
     async def explain_access(
         self,
@@ -538,12 +568,12 @@ class AsyncRolecall:
         *,
         role: str | None = None,
         capability: str | None = None,
-        session_id: str | None = None,
+        session_id: str | SessionRecord | None = None,
         http: Request | None = None,
     ) -> Explanation:
         """See :meth:`Rolecall.explain_access`."""
         requirement = _requirement(self.engine.state.roles, role, capability)
-        return await self.engine.explain_access(token, requirement, session_id, http or _NO_ROUTE)
+        return await self.engine.explain_access(token, requirement, session_id_of(session_id), http or _NO_ROUTE)
 
     def __repr__(self) -> str:
         return self._repr

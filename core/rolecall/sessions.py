@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from . import base64url
 from .errors import InvalidSessionId, InvalidSessionOption, shown, shown_key, wrapping
@@ -133,6 +133,19 @@ class AsyncSession(SessionRecord):
     async def end(self) -> None:
         """End this session; see :meth:`Rolecall.end_session`."""
         await self.kit.end_session(self.session_id)
+
+
+@overload
+def session_id_of(session: str | SessionRecord) -> str: ...
+
+
+@overload
+def session_id_of(session: str | SessionRecord | None) -> str | None: ...
+
+
+def session_id_of(session: str | SessionRecord | None) -> str | None:
+    """The id of a session that is given by itself, or by its id; None where none is given."""
+    return session.session_id if isinstance(session, SessionRecord) else session
 
 
 def record_fields(record: SessionRecord) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import secrets
 import traceback
 from contextlib import suppress
 from functools import cache
@@ -412,6 +413,60 @@ def test_half_of_an_application_in_the_environment_stops_the_kit(environ, missin
     given = {name: pem("the application's") if value == "PEM" else value for name, value in environ.items()}
     with pytest.raises(ConfigurationError, match=missing):
         Rolecall.from_env(given, entry_points=False)
+
+
+# -- a path in the place of a secret ---------------------------------------------------------------
+
+PATHS = {
+    "a key's": "path/to/private.key",
+    "a long one": "keys/of/the/production/environment/private.key",
+    "an absolute one": "/run/secrets/production/opentok_api_secret",
+    "a home's": "~/projects/classroom/config/opentok-secret",
+    "a relative one": "./config/secrets/production/opentok-secret",
+    "a parent's": "../config/secrets/production/opentok-secret",
+    "of Windows": "C:\\Users\\Ada\\Documents\\classroom\\opentok",
+    "a URL": "file:///run/secrets/production/opentok_secret",
+    "PEM": "opentok-production-private-key-2026.pem",
+}
+
+
+@pytest.mark.parametrize("write", [str, str.encode], ids=["text", "bytes"])
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_a_secret_that_looks_like_a_path_stops_the_kit(make, path, write):
+    for given in ({"api_secret": write(path)}, {"api_secret": SECRET, "projects": {"7": write(path)}}):
+        with pytest.raises(
+            InvalidKey, match="is the path of a file, or looks like one; pass what the file holds"
+        ) as told:
+            make(api_key=API_KEY, **given)
+        assert path not in str(told.value)
+
+
+def test_a_secret_that_is_the_name_of_a_file_stops_the_kit(make, tmp_path, monkeypatch):
+    name = secrets.token_hex(20)
+    assert make(api_key=API_KEY, api_secret=name)
+    (tmp_path / name).write_text(SECRET)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidKey, match="path of a file"):
+        make(api_key=API_KEY, api_secret=name)
+    with pytest.raises(InvalidKey, match="path of a file"):
+        make(api_key=API_KEY, api_secret=tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "/" + base64.b64encode(bytes(range(100, 131))).decode(),
+        "a/b+" + base64.b64encode(bytes(range(100, 131))).decode(),
+        "./9" + "x%&Q7Zk(p" * 5,
+        b"/" + bytes(range(160, 200)),
+        "correct horse battery staple / and another",
+        "x" * 5000 + "0123456789",
+        "a\0b" + "0123456789" * 4,
+    ],
+    ids=lambda secret: ascii(secret)[:12],
+)
+def test_what_is_no_path_is_a_secret(make, secret):
+    assert make(api_key=API_KEY, api_secret=secret)
 
 
 # -- private keys that everybody knows -------------------------------------------------------------

@@ -16,6 +16,7 @@ from rolecall.errors import (
     InvalidKey,
     InvalidSessionId,
     MalformedToken,
+    NoMediaService,
     RevokedToken,
     RolecallError,
     SessionEnded,
@@ -35,6 +36,64 @@ def test_a_session_issues_a_token_that_verifies(kit):
     grant = kit.verify_token(token, session_id=session.session_id)
 
     assert (grant.role, grant.data, grant.expires_at - grant.issued_at) == ("moderator", "name=Ada", 300)
+
+
+def test_a_session_goes_wherever_its_id_goes(kit):
+    session, other = kit.create_session(), kit.create_session()
+    token = kit.generate_token(session, "moderator")
+
+    assert kit.verify_token(token, session).session_id == session.session_id
+    assert kit.get_session(session).created_at == session.created_at
+    assert kit.api_key_of(session) == kit.api_key
+    assert kit.explain_token(session).allowed
+    assert kit.explain_access(token, session_id=session).allowed
+    with pytest.raises(WrongSession):
+        kit.verify_token(token, other)
+    for act in (
+        lambda: kit.signal(session, "a", "b"),
+        lambda: kit.force_disconnect(session, "c"),
+        lambda: kit.mute_stream(session, "s"),
+        lambda: kit.mute_all(session),
+        lambda: kit.list_streams(session),
+    ):
+        with pytest.raises(NoMediaService):
+            act()
+    kit.end_session(session)
+    with pytest.raises(SessionEnded):
+        kit.generate_token(session)
+
+
+def test_a_session_goes_wherever_its_id_goes_in_async_code_too(kit):
+    async def scenario():
+        session, other = await kit.aio.create_session(), kit.create_session()
+        token = await kit.aio.generate_token(session, "moderator")
+        assert (await kit.aio.verify_token(token, session)).session_id == session.session_id
+        assert (await kit.aio.get_session(session)).created_at == session.created_at
+        assert kit.aio.api_key_of(session) == kit.api_key
+        assert (await kit.aio.explain_token(session)).allowed
+        assert (await kit.aio.explain_access(token, session_id=session)).allowed
+        with pytest.raises(WrongSession):
+            await kit.aio.verify_token(token, other)
+        for act in (
+            kit.aio.signal(session, "a", "b"),
+            kit.aio.force_disconnect(session, "c"),
+            kit.aio.mute_stream(session, "s"),
+            kit.aio.mute_all(session),
+            kit.aio.list_streams(session),
+        ):
+            with pytest.raises(NoMediaService):
+                await act
+        await kit.aio.end_session(session)
+        with pytest.raises(SessionEnded):
+            await kit.aio.generate_token(session)
+
+    asyncio.run(scenario())
+
+
+def test_a_session_of_another_project_is_none_of_this_kits(kit, make_kit):
+    theirs = make_kit(api_key="654321", api_secret="another-secret-of-more-than-32-characters").create_session()
+    with pytest.raises(InvalidSessionId, match="another API key"):
+        kit.generate_token(theirs)
 
 
 def test_a_token_for_another_session_is_refused_when_one_is_demanded(kit):

@@ -499,6 +499,13 @@ def test_a_client_of_its_own_kit_mints_t1_for_others_and_does_not_take_it(monkey
         assert client.kit.verify_token(client.create_session().generate_token(use_jwt=False)).role == "publisher"
 
 
+@pytest.mark.parametrize("path", ["path/to/private.key", "keys/of/the/production/environment/private.key"])
+@pytest.mark.parametrize("options", [{}, {"api_url": "http://127.0.0.1:9"}], ids=["own kit", "a service"])
+def test_a_project_does_not_sign_with_the_path_of_a_key(path, options):
+    with pytest.raises(ConfigurationError, match="api_secret is the path of a file, or looks like one"):
+        Client(KEY, path, **options)
+
+
 @pytest.mark.parametrize("secret", [SECRET, SECRET.encode(), None], ids=["text", "bytes", "none"])
 def test_a_kit_needs_no_secret_and_takes_its_own(kit, secret):
     assert Client(KEY, secret, kit=kit).kit is kit

@@ -7,6 +7,7 @@ from an SDK" lists what is different.
 
 from .client import Client, OpenTok
 from .constants import ArchiveModes, MediaModes, RoleConstants, Roles
+from .done import Done
 from .exceptions import (
     AuthError,
     ForceDisconnectError,
@@ -17,7 +18,9 @@ from .exceptions import (
     SignalingError,
 )
 from .session import Session
-from .streams import Done, Stream, StreamList
+from .stream import Stream
+from .streamlist import StreamList
+from .version import __version__
 
 __all__ = [
     "ArchiveModes",
@@ -37,4 +40,5 @@ __all__ = [
     "SignalingError",
     "Stream",
     "StreamList",
+    "__version__",
 ]

@@ -25,13 +25,15 @@ from ..moderation import check_id, find_stream
 from . import messages
 from .arguments import check_archive, check_modes, expiry_of, layout_of, signal_of
 from .constants import ArchiveModes, MediaModes, Roles
+from .done import Done
 from .exceptions import NotFoundError, OpenTokException
 from .kits import check_kit, engine_minting, engine_minting_t1, is_private_key, own_kit
 from .messages import plain, raise_refusal
 from .missing import ELSEWHERE
 from .remote import Remote
 from .session import Session
-from .streams import Done, Stream, StreamList
+from .stream import Stream
+from .streamlist import StreamList
 
 
 class Client:

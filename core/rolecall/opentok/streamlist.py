@@ -1,42 +1,14 @@
-"""What the SDK says of a session's streams, and of muting them."""
+"""What the SDK says of the streams of a session."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from .exceptions import GetStreamError
 from .messages import plain
-
-
-class Stream:
-    """A stream of a session.
-
-    :param kwargs: its description, as the media service gives it; what it leaves out is None.
-    """
-
-    def __init__(self, kwargs: Mapping[str, Any]) -> None:
-        #: Its id.
-        self.id = kwargs.get("id")
-        #: ``"camera"``, ``"screen"`` or ``"custom"``.
-        self.videoType = kwargs.get("videoType")
-        #: The name that its publisher gave it.
-        self.name = kwargs.get("name")
-        #: Its layout classes.
-        self.layoutClassList = kwargs.get("layoutClassList")
-
-    def attrs(self) -> dict[str, Any]:
-        """Its attributes by name."""
-        return dict(vars(self))
-
-    def json(self) -> str:
-        """Its attributes as JSON."""
-        return json.dumps(self.attrs(), indent=4)
-
-    def __repr__(self) -> str:
-        return f"<Stream id={self.id!r}>"
+from .stream import Stream
 
 
 class StreamList:
@@ -68,11 +40,3 @@ class StreamList:
         raise GetStreamError(
             f"Cannot set item {plain(item)} for key {plain(key)} in Archive object: a list of streams does not change"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What muting returns: it is true, and has what can be relied on of the response that the SDK returns."""
-
-    status_code: int = 200
-    ok: bool = True
