@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
 from math import inf
@@ -285,6 +286,8 @@ class Engine:
         deadline = self.state.deadline
         try:
             found = await voting.answer_of(resolver, native, self._driver, deadline, _session_fault, (Exception,))
+            if inspect.isawaitable(found):  # of a lambda it does not show before that it is async
+                found = await self._driver.wait(found, deadline)
         except TimeoutError:
             raise _session_fault(resolver, f"it outlived its deadline of {deadline:g} s") from None
         if found is None:

@@ -40,6 +40,12 @@ class Implementation(NamedTuple):
     blocks: bool
     pool: str
 
+    @classmethod
+    def of(cls, plugin: str, function: Any, call: Callable[[Any], object], pool: str) -> Implementation:
+        """What ``function`` is marked as, called by ``call``."""
+        blocks = getattr(function, "rolecall_blocks", False) is True
+        return cls(plugin, call, inspect.iscoroutinefunction(function), blocks, pool)
+
 
 class PluginInfo(NamedTuple):
     """One loaded plugin.
@@ -221,11 +227,9 @@ def plugin_name(found: Found) -> str:
 
 
 def _implementation(hook: str, found: pluggy.HookImpl) -> Implementation:
-    blocks = getattr(found.function, "rolecall_blocks", False) is True
-    is_async = inspect.iscoroutinefunction(found.function)
-    # One for each, so that what strangers can have called holds up nothing else when the plugin's backend hangs.
+    # A pool for each, so that what strangers can have called holds up nothing else when the plugin's backend hangs.
     pool = f"{hook} of the plugin {found.plugin_name!r}"
-    return Implementation(found.plugin_name, _callable(found), is_async, blocks, pool)
+    return Implementation.of(found.plugin_name, found.function, _callable(found), pool)
 
 
 def _callable(implementation: pluggy.HookImpl) -> Callable[[object], object]:

@@ -205,7 +205,8 @@ class Reservations:
 
 def _part_of(plugin: str, function: Any, blocks: bool) -> Implementation:
     """A function that a plugin's vote carries; it runs where the plugin's vote ran, unless it is marked itself."""
-    implementation = Implementation.of(plugin, function, lambda _: function())
+    pool = f"reservations of the plugin {plugin!r}"
+    implementation = Implementation.of(plugin, function, lambda _: function(), pool)
     return implementation._replace(blocks=implementation.blocks or blocks)
 
 

@@ -25,7 +25,7 @@ from rolecall.http.marks import (
     mark_guarded,
     own_route,
 )
-from rolecall.http.service import GUARDED_CACHE_CONTROL, admit
+from rolecall.http.service import admit, headers_to_add
 from rolecall.http.wsgi import ADMITTED, AUTHORIZATION, GRANT
 from rolecall.roles import ANY_TOKEN, Requirement
 
@@ -127,13 +127,13 @@ class Guard(BaseGuard):
         if not isinstance(admitted, Grant):
             entered = drive(admitted)
             if isinstance(entered, RolecallError):
-                refuse(app, request, entered)
+                refuse(kit, app, request, entered)
             if entered is None:
                 return
             admitted = entered
         # A request's own; Flask may share its `g` between requests.
         request.environ[GRANT] = request.environ[ADMITTED] = admitted
-        flask.after_this_request(_kept_out_of_caches)
+        flask.after_this_request(partial(_kept_out_of_caches, kit))
 
     def _session_id(self, request: flask.Request) -> str | None:
         name, params = self.session_param, request.view_args
@@ -252,11 +252,9 @@ def _current_grant() -> Grant:
     return grant
 
 
-def _kept_out_of_caches(response: flask.Response) -> flask.Response:
-    for name, _ in response.headers:
-        if name.lower() == "cache-control":
-            return response
-    response.headers.add("Cache-Control", GUARDED_CACHE_CONTROL)
+def _kept_out_of_caches(kit: Rolecall, response: flask.Response) -> flask.Response:
+    query = flask.request.environ.get("QUERY_STRING", "")
+    response.headers.extend(headers_to_add((name for name, _ in response.headers), kit.engine.state.web, query))
     return response
 
 

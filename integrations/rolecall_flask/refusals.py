@@ -8,8 +8,9 @@ import flask
 from flask.sansio.app import App
 from werkzeug.exceptions import HTTPException
 
+from rolecall import Rolecall
 from rolecall.errors import RolecallError
-from rolecall.http.service import refused
+from rolecall.http.service import guard_answer, log_fault
 
 from .translation import flask_response
 
@@ -28,18 +29,22 @@ class Refused(HTTPException):
         self.error = error
 
 
-def refuse(app: App, request: flask.Request, error: RolecallError) -> NoReturn:
-    """Keep the current request out."""
+def refuse(kit: Rolecall, app: App, request: flask.Request, error: RolecallError) -> NoReturn:
+    """Keep the current request out.
+
+    :param kit: whose guard it is.
+    """
     event = getattr(request, "event", None)
     if isinstance(event, dict) and event.get("message") == "connect":
         # Flask-SocketIO: whatever else is raised there may be handled, and then the client is let in.
         from socketio.exceptions import ConnectionRefusedError as Unconnected
 
-        refused(error)  # logs what is the server's fault
+        log_fault(error)
         raise Unconnected(error.public_message, {"code": error.code})
     if _is_handled(app, request, error):
         raise error
-    raise Refused(flask_response(refused(error)), error)
+    query = request.environ.get("QUERY_STRING", "")
+    raise Refused(flask_response(guard_answer(error, kit.engine.state.web, query)), error)
 
 
 def _is_handled(app: App, request: flask.Request, error: RolecallError) -> bool:

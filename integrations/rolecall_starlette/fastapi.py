@@ -13,10 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rolecall import Grant, Rolecall
 from rolecall.errors import ConfigurationError
-from rolecall.http.asgi import GRANT, uncached
+from rolecall.http.asgi import GRANT, missing_headers, uncached
 from rolecall.http.guard import UNSAID, SessionParam, SessionResolver
 from rolecall.http.marks import demands_no_less, guards_of, mark_guarded
-from rolecall.http.service import GUARDED_CACHE_CONTROL
 from rolecall.roles import ANY_TOKEN
 
 from .guarded_app import SETTLED
@@ -46,7 +45,7 @@ class UncachedMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        send_uncached = uncached(send)
+        send_uncached = uncached(send, scope)
 
         async def send_answer(message: Message) -> None:
             await (send_uncached if GRANT in scope else send)(message)
@@ -100,7 +99,7 @@ class _Dependency:
             raise as_exception(scope, refusal)
         if self._guard.says:
             scope[SETTLED] = True
-        response.headers.setdefault("Cache-Control", GUARDED_CACHE_CONTROL)
+        response.headers.update(dict(missing_headers(response.headers, scope)))
         grant: Grant | None = scope.get(GRANT)
         return grant
 

@@ -27,7 +27,9 @@ from rolecall.http.asgi import (
     GRANT,
     authorization_of,
     keep_grant,
+    keep_web,
     kept_out_of_caches,
+    missing_headers,
     neutral_request,
     options_response,
     uncached,
@@ -36,7 +38,7 @@ from rolecall.http.guard import UNSAID, SessionParam, SessionResolver
 from rolecall.http.guard import Guard as BaseGuard
 from rolecall.http.marks import check_guard, handler_of, is_guarded, mark_class_guarded, mark_guarded
 from rolecall.http.path_guard import GuardedPaths
-from rolecall.http.service import GUARDED_CACHE_CONTROL, Entered, admit
+from rolecall.http.service import Entered, admit
 from rolecall.http.websockets import serve_websocket
 from rolecall.roles import ANY_TOKEN, Requirement
 
@@ -162,10 +164,10 @@ class Guard(BaseGuard):
             try:
                 response = await endpoint(*args, **kwargs)
             except HTTPException as error:
-                error.headers = _uncached_headers(error.headers)
+                error.headers = _uncached_headers(error.headers, scope)
                 raise
             if isinstance(response, Response):
-                kept_out_of_caches(response.raw_headers)
+                kept_out_of_caches(response.raw_headers, scope)
             return response
 
         return guarded
@@ -186,10 +188,10 @@ class Guard(BaseGuard):
             try:
                 response = endpoint(*args, **kwargs)
             except HTTPException as error:
-                error.headers = _uncached_headers(error.headers)
+                error.headers = _uncached_headers(error.headers, scope)
                 raise
             if isinstance(response, Response):
-                kept_out_of_caches(response.raw_headers)
+                kept_out_of_caches(response.raw_headers, scope)
             return response
 
         return guarded
@@ -210,8 +212,10 @@ class Guard(BaseGuard):
         known = self._seen
         params: Any = seen.get("path_params") or _NO_PARAMS
         session_id = params.get(self.session_param)
+        engine = known[1] if known is not None and known[0] is seen.get("app") else self.engine_of(seen)
+        keep_web(scope, engine.state.web)
         admitted = admit(
-            known[1] if known is not None and known[0] is seen.get("app") else self.engine_of(seen),
+            engine,
             authorization_of(seen),
             self,
             # Nearly always text, and there.
@@ -253,7 +257,7 @@ class Guard(BaseGuard):
             return
         refusal = await self.enter(scope, HTTPConnection(seen), seen)
         if refusal is None:
-            await app(scope, receive, uncached(send))
+            await app(scope, receive, uncached(send, scope))
         else:
             response = await as_response(Request(seen, receive), refusal)
             await response(scope, receive, send)
@@ -307,11 +311,9 @@ async def _settle(scope: Scope, admission: Coroutine[Any, Any, Entered]) -> Refu
     return entered
 
 
-def _uncached_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+def _uncached_headers(headers: Mapping[str, str] | None, scope: Scope) -> dict[str, str]:
     said = dict(headers or {})
-    if not any(name.lower() == "cache-control" for name in said):
-        said["Cache-Control"] = GUARDED_CACHE_CONTROL
-    return said
+    return {**said, **dict(missing_headers(said, scope))}
 
 
 async def _ready(response: messages.Response) -> messages.Response:

@@ -63,13 +63,15 @@ async def as_response(connection: HTTPConnection, refusal: Refusal) -> Response:
     response = refused(refusal)  # logs what is the server's fault
     handler = _handler_of(connection.scope, refusal)
     if handler is None:
-        return starlette_response(response)
+        answer = starlette_response(response)
+        kept_out_of_caches(answer.raw_headers, connection.scope)
+        return answer
     request = connection if isinstance(connection, Request) else Request(connection.scope)
     if inspect.iscoroutinefunction(handler):
         own: Response = await handler(request, refusal)
     else:
         own = await run_in_threadpool(handler, request, refusal)
-    kept_out_of_caches(own.raw_headers)
+    kept_out_of_caches(own.raw_headers, connection.scope)
     return own
 
 

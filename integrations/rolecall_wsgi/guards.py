@@ -16,7 +16,8 @@ from rolecall.http.guard import Guard as BaseGuard
 from rolecall.http.marks import check_guard, mark_guarded
 from rolecall.http.messages import Response
 from rolecall.http.path_guard import GuardedPaths
-from rolecall.http.service import GUARDED_CACHE_CONTROL, admit, refused
+from rolecall.http.service import admit, guard_answer, headers_to_add
+from rolecall.http.web import Web
 from rolecall.http.wsgi import ADMITTED, AUTHORIZATION, GRANT, KIT, path_of
 from rolecall.roles import ANY_TOKEN, Requirement
 
@@ -26,7 +27,6 @@ from .translation import answer, check_app, neutral_request
 OnRefusal: TypeAlias = Callable[[RolecallError, WSGIEnvironment], WSGIApplication | None]
 #: What is wrong with a guard that finds no kit, and what to do.
 NO_KIT = "this guard has no kit: put RolecallMiddleware(app, kit) around the app, or tell it: require_role(…, kit=kit)"
-_NO_STORE = ("Cache-Control", GUARDED_CACHE_CONTROL)
 
 
 class Guard(BaseGuard):
@@ -93,15 +93,17 @@ class GuardedApp:
             try:
                 params = guard.paths.find(environ["REQUEST_METHOD"], path_of(environ))
             except InvalidRequest as error:
-                drive(_kit(guard, environ).engine.tell_of_refusal(error, None, Call(neutral_request(environ, {}))))
-                return self._refuse(error, environ, start_response)
+                engine = (guard.kit or _kit(guard, environ)).engine
+                drive(engine.tell_of_refusal(error, None, Call(neutral_request(environ, {}))))
+                return self._refuse(error, engine.state.web, environ, start_response)
             if params is None:
                 return self.app(environ, start_response)
         if environ["REQUEST_METHOD"] == "OPTIONS":
             # A browser asks so before it sends the token; the app does not run.
             return answer(Response(204), environ, start_response)
+        engine = (guard.kit or _kit(guard, environ)).engine
         admitted = admit(
-            (guard.kit or _kit(guard, environ)).engine,
+            engine,
             environ.get(AUTHORIZATION),
             guard,
             params.get(guard.session_param) if params and guard.session_param else None,
@@ -111,15 +113,17 @@ class GuardedApp:
         if not isinstance(admitted, Grant):
             entered = drive(admitted)
             if isinstance(entered, RolecallError):
-                return self._refuse(entered, environ, start_response)
+                return self._refuse(entered, engine.state.web, environ, start_response)
             if entered is None:
                 return self.app(environ, start_response)
             admitted = entered
         environ[GRANT] = environ[ADMITTED] = admitted
-        return self.app(environ, _uncached(start_response))
+        return self.app(environ, _uncached(start_response, engine.state.web, environ))
 
-    def _refuse(self, error: RolecallError, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        response = refused(error)
+    def _refuse(
+        self, error: RolecallError, web: Web, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        response = guard_answer(error, web, environ.get("QUERY_STRING", ""))
         own = self.rolecall_guard.on_refusal
         app = None if own is None else own(error, environ)
         return answer(response, environ, start_response) if app is None else app(environ, start_response)
@@ -134,15 +138,12 @@ def _kit(guard: Guard, environ: WSGIEnvironment) -> Rolecall:
     raise ConfigurationError(NO_KIT)
 
 
-def _uncached(start_response: StartResponse) -> StartResponse:
+def _uncached(start_response: StartResponse, web: Web, environ: WSGIEnvironment) -> StartResponse:
     """``start_response`` for the answers of a guarded app: kept out of caches, unless the app says otherwise."""
+    query = environ.get("QUERY_STRING", "")
 
     def start_uncached(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
-        for name, _ in headers:
-            if name.lower() == "cache-control":
-                break
-        else:
-            headers = [*headers, _NO_STORE]
+        headers = [*headers, *headers_to_add((name for name, _ in headers), web, query)]
         return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
     return start_uncached

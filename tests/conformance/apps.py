@@ -50,10 +50,10 @@ OF_APPLICATION = "2_MX43YjFkM2IyYy05NmYxLTRmNTItOGIwZS0wYzhhMWY3ZTVkMzR-fjE3OTUx
 
 #: Ids that a kit of this secret made: of an open session, of a second one, of one that has ended, of one that no store
 #: knows; and of another project's.
-OPEN = "1_MX4xMjM0NTZ-fjE3OTUxODY4MDAwMDB-cmN6aXA1bTJodDRzcW1meW95eWRtcXE1ZTV0NXJ5c3J5YWxxMm1pdGhkflB-fg"
-OTHER = "1_MX4xMjM0NTZ-fjE3OTUxODY4MDAwMDB-cmMzZWVpZm1uanJ4NmljemJmdjM3b2Q2cndmdHpna2hobGppbmhreHJqflB-fg"
-ENDED = "1_MX4xMjM0NTZ-fjE3OTUxODY4MDAwMDB-cmN0amg2eWx3bXhkM3BjcGxyaGl6ejJvNWlrN3RkcjZzaW4zZ3RweDMyflB-fg"
-UNKNOWN = "1_MX4xMjM0NTZ-fjE3OTUxODY4MDAwMDB-cmNucjdlaTZxNWQzc2l5NW9nNmwyM3h3ZjY0ZHp2Zmtvd3RnZ3Rvd3ZkflB-fg"
+OPEN = "1_MX4xMjM0NTZ-fjE3OTUxODY4MDAwMDB-cmN6aXA1bTJodDRzcW1meW95bHRwYW9mZnY2NXNheGZpYWpvbHZic3Z6flB-fg"
+OTHER = "1_MX4xMjM0NTZ-fjE3OTUxODY4MDAwMDB-cmMzZWVpZm1uanJ4NmljemJmZXJyaWlyNWY2b2htNW5sM3VleG02Njd0flB-fg"
+ENDED = "1_MX4xMjM0NTZ-fjE3OTUxODY4MDAwMDB-cmN0amg2eWx3bXhkM3BjcGxya3hzdnBrZDNhbjY2bHp2eGp0N3V1YTJ0flB-fg"
+UNKNOWN = "1_MX4xMjM0NTZ-fjE3OTUxODY4MDAwMDB-cmNucjdlaTZxNWQzc2l5NW9nNXZqeW80YnR0dDJtcHZpN2pnZDI2ZGV5flB-fg"
 FOREIGN = "1_MX42NTQzMjF-fjE3OTUxODY4MDAwMDB-cmNzN3lweHlsdWNtZmtud3ZwM3lwNHhqeGtiNnk1YjdjbzJ6ZzM1M3piflB-fg"
 
 MOUNTED = "/outer"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from urllib.parse import parse_qsl
 
 import pytest
 
 import rolecall_wsgi
+from rolecall import Web
 from rolecall.http.endpoints import ROUTES
 
 from . import apps
@@ -69,6 +71,13 @@ def check(case: Case, answer: Answer) -> None:
         assert answer.header("content-length") == str(len(body))
     if case.code is not None or (not case.is_own and case.method in ("POST", "DELETE")):
         assert answer.header("cache-control") == "no-store"
+    assert answer.header("referrer-policy") == ("no-referrer" if holds_token(case) else None)
+
+
+def holds_token(case: Case) -> bool:
+    """Whether the URL has a token, or what was meant for one, where the kit looks for it."""
+    names = (name for name, _ in parse_qsl(case.target.partition("?")[2], keep_blank_values=True, errors="replace"))
+    return apps.KITS[case.kit].get("web", Web()).query in names
 
 
 #: What a challenge says is wrong (RFC 6750, section 3.1), by the code of the problem.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
 from .. import event_loops
@@ -10,7 +10,8 @@ from ..errors import RouteNotFound
 from ..tokens import Grant
 from .bodies import announced_length, unread
 from .messages import Request, Response
-from .service import GUARDED_CACHE_CONTROL, refused
+from .service import GUARDED_CACHE_CONTROL, headers_to_add, refused
+from .web import Web
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -20,6 +21,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Where the grant of a connection is, in its scope: that is a connection's own.
 GRANT: Final = "rolecall.grant"
+# Where what a kit allows to browsers is, if tokens may be in the query.
+_WEB: Final = "rolecall.web"
 _CACHE_CONTROL: Final = b"cache-control"
 _NO_STORE: Final = (_CACHE_CONTROL, GUARDED_CACHE_CONTROL.encode())
 
@@ -119,21 +122,39 @@ def keep_grant(scope: Scope, grant: Grant) -> None:
     scope.setdefault("state", {})["grant"] = grant
 
 
-def kept_out_of_caches(headers: list[tuple[bytes, bytes]]) -> None:
-    """Add to the headers of a guarded answer what keeps it out of caches, unless they say something about that."""
+def keep_web(scope: Scope, web: Web) -> None:
+    """Put what a kit allows to browsers where the answer finds it, if tokens may be in the query."""
+    if web.query is not None:
+        scope[_WEB] = web
+
+
+def kept_out_of_caches(headers: list[tuple[bytes, bytes]], scope: Scope) -> None:
+    """Add to the headers of a guarded answer what keeps it out of caches, and its URL with a token out of others' logs.
+
+    What the app says itself about either stays as it is.
+    """
+    if _WEB in scope:
+        names = (name.decode("latin-1") for name, _ in headers)
+        headers += [(name.lower().encode(), value.encode()) for name, value in missing_headers(names, scope)]
+        return
     for name, _ in headers:
         if name == _CACHE_CONTROL:
             return
     headers.append(_NO_STORE)
 
 
-def uncached(send: Send) -> Send:
+def missing_headers(present: Iterable[str], scope: Scope) -> list[tuple[str, str]]:
+    """What :func:`kept_out_of_caches` adds to headers of these names."""
+    return headers_to_add(present, scope.get(_WEB), scope.get("query_string", b"").decode("latin-1"))
+
+
+def uncached(send: Send, scope: Scope) -> Send:
     """``send`` for the answers of a guarded app."""
 
     async def send_uncached(message: Message) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = headers = [*message.get("headers", ())]
-            kept_out_of_caches(headers)
+            kept_out_of_caches(headers, scope)
         await send(message)
 
     return send_uncached

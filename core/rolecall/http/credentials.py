@@ -112,6 +112,11 @@ class Credentials:
         return [(value, QUERY) for name, value in pairs if name == self._web.query]
 
 
+def holds_token(web: Web, query: str) -> bool:
+    """Whether a URL with this query string holds a token, or what was meant for one."""
+    return web.query is not None and any(name == web.query for name, _ in parse_qsl(query, True, errors="replace"))
+
+
 def _in_header(request: Request) -> list[tuple[str, str]]:
     try:
         return [(bearer_token(request.headers), HEADER)]

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from ..pickling import reduced
-
 from ..strict_json import MAX_MEMBERS
 
 #: The most bytes that a request's body may have, unless an operation takes more.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final, TypeAlias
 
 from ..engine import Call, Engine
@@ -12,12 +12,13 @@ from ..roles import Requirement
 from ..threads import PoolExhausted
 from ..tokens import Grant
 from .cors import cors_headers, varies_with
-from .credentials import bearer_of
+from .credentials import bearer_of, holds_token
 from .guard import Guard
 from .messages import Request, Response
 from .problems import problem
 from .routing import BY_SERVER, Route
 from .servers import Server
+from .web import Web
 
 _log: Final = logging.getLogger("rolecall")
 
@@ -28,6 +29,8 @@ Entered: TypeAlias = Grant | RolecallError | None
 
 #: The ``Cache-Control`` of the answers of guarded routes that set none themselves (RFC 6750, section 5.3).
 GUARDED_CACHE_CONTROL: Final = "no-store"
+#: Of answers to a URL that holds a token, so that no page there sends it on (RFC 9700, section 4.2.4).
+NO_REFERRER: Final = ("Referrer-Policy", "no-referrer")
 
 
 async def respond(engine: Engine, route: Route, request: Request, read_body: BodyReader | None = None) -> Response:
@@ -37,7 +40,9 @@ async def respond(engine: Engine, route: Route, request: Request, read_body: Bod
     """
     web = engine.state.web
     answer = await _answer(engine, route, request, read_body)
-    return answer.with_headers(*cors_headers(web, request, route.methods), *varies_with(web))
+    return answer.with_headers(
+        *cors_headers(web, request, route.methods), *varies_with(web), *_url_headers(web, request.query)
+    )
 
 
 async def _answer(engine: Engine, route: Route, request: Request, read_body: BodyReader | None) -> Response:
@@ -123,6 +128,30 @@ async def _told(engine: Engine, error: RolecallError, session_id: str | None, ca
     """``error``, once the plugins have been told of it."""
     await engine.tell_of_refusal(error, session_id, call)
     return error
+
+
+def headers_to_add(present: Iterable[str], web: Web | None, query: str) -> list[tuple[str, str]]:
+    """What the answer of a guarded route is to say beside the app's own headers.
+
+    :param present: the names of the app's own, which win.
+    :param web: what the kit allows to browsers; None where no token may be in the query.
+    :param query: the query string of the request.
+    """
+    names = {name.lower() for name in present}
+    wanted = (("Cache-Control", GUARDED_CACHE_CONTROL), *_url_headers(web, query))
+    return [(name, value) for name, value in wanted if name.lower() not in names]
+
+
+def _url_headers(web: Web | None, query: str) -> tuple[tuple[str, str], ...]:
+    return (NO_REFERRER,) if query and web is not None and holds_token(web, query) else ()
+
+
+def guard_answer(error: RolecallError, web: Web, query: str) -> Response:
+    """The answer to a request for a guarded route that was refused with ``error``.
+
+    :param query: the query string of the request.
+    """
+    return refused(error).with_headers(*_url_headers(web, query))
 
 
 async def enter(engine: Engine, request: Request, requirement: Requirement, session_id: str | None) -> Grant:

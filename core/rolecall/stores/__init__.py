@@ -20,9 +20,9 @@ class Store(Protocol):
 
     Every method raises :class:`~rolecall.errors.StoreUnavailable`, and nothing else, when the store does not answer,
     when it holds what cannot be read, and when it cannot hold what it is given. What may block is called on threads of
-    the kit's own, and given up after ``Rolecall(store_timeout=…)``. A store that ends each call by itself within seconds
-    may say so by ``bounded = True``: then sync code calls it on its own thread. One that only its own process sees says
-    so by ``shared = False``: then the kit warns of signs of other processes.
+    the kit's own, and given up after ``Rolecall(store_timeout=…)``. A store that ends each call by itself within
+    seconds may say so by ``bounded = True``: then sync code calls it on its own thread. One that only its own process
+    sees says so by ``shared = False``: then the kit warns of signs of other processes.
     """
 
     #: Whether :meth:`get_session` takes microseconds, so that it may run on an event loop.
