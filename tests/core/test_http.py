@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rolecall import Rolecall, errors, hookimpl
+from rolecall import Capability, Role, Rolecall, Web, errors, hookimpl
 from rolecall.driver import drive
 from rolecall.errors import (
     BodyTooLarge,
@@ -32,7 +33,7 @@ from rolecall.http.endpoints import ROUTES
 from rolecall.http.messages import MAX_BODY, Request, Response
 from rolecall.http.problems import json_bytes, problem, quotable
 from rolecall.http.routing import PUBLIC, Operation, Route
-from rolecall.http.service import admission, respond
+from rolecall.http.service import admission, headers_to_add, respond
 from rolecall.http.wsgi import WsgiHeaders
 from rolecall.policies import AllowAnyone
 from rolecall.roles import ANY_TOKEN, Requirement
@@ -347,3 +348,93 @@ def test_a_plugins_error_that_no_answer_can_have_is_a_fault(attribute, value):
         answer = drive(respond(kit.engine, route, Request("POST", "/", {"session_id": session.session_id}, headers)))
     assert answer.status == 500
     assert b"odd" not in answer.body
+
+
+# -- what is not for everybody ---------------------------------------------------------------------
+
+
+def read_session(kit, session, role: str) -> dict:
+    [route] = [route for route in ROUTES if route.name == "session"]
+    headers = {"authorization": f"Bearer {session.generate_token(role)}"}
+    answer = drive(respond(kit.engine, route, Request("GET", "/", {"session_id": session.session_id}, headers)))
+    assert answer.status == 200
+    return json.loads(answer.body)
+
+
+class Assistants:
+    @hookimpl
+    def rolecall_register_roles(self):
+        return [Role("assistant", set(Capability) - {"force_disconnect"}, wire_name="publisher")]
+
+
+@pytest.mark.parametrize(
+    ("role", "location"),
+    [
+        ("subscriber", None),
+        ("publisher", None),
+        ("publisheronly", None),
+        ("assistant", None),
+        ("moderator", "203.0.113.7"),
+    ],
+)
+def test_a_sessions_location_is_for_moderators(role, location):
+    with Rolecall(KEY, SECRET, plugins=[Assistants()], entry_points=False) as kit:
+        session = kit.create_session("203.0.113.7", "routed")
+        assert read_session(kit, session, role)["location"] == location
+        assert read_session(kit, session, role)["media_mode"] == "routed"
+
+
+@pytest.mark.parametrize("location", ["203.0.113.7", "2001:db8::1"])
+def test_a_sessions_location_is_not_in_its_id(open_kit, location):
+    session = open_kit.create_session(location)
+    encoded = session.session_id[2:]
+    assert location not in base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
+    assert session.location == location
+
+
+@pytest.mark.parametrize(("described", "status"), [(True, 200), (False, 404)])
+def test_the_description_can_be_switched_off(described, status):
+    [route] = [route for route in ROUTES if route.name == "openapi"]
+    with Rolecall(KEY, SECRET, web=Web(openapi=described), entry_points=False) as kit:
+        answer = drive(respond(kit.engine, route, Request("GET", "/video/openapi.json")))
+    assert answer.status == status
+    assert described or json.loads(answer.body)["code"] == "route_not_found"
+
+
+def test_whoever_asks_is_told_of_no_other_project():
+    projects = {"tenant-two": SECRET[::-1], "tenant-three": SECRET[20:] + SECRET[:20]}
+    foreign = "1_" + base64.urlsafe_b64encode(b"1~x~~1~0.1~P~~").decode().rstrip("=")
+    with Rolecall(KEY, SECRET, projects=projects, plugins=[AllowAnyone()], entry_points=False) as kit:
+        [route] = [route for route in ROUTES if route.name == "tokens"]
+        answer = drive(respond(kit.engine, route, Request("POST", "/", {"session_id": foreign}, {})))
+        assert (answer.status, json.loads(answer.body)["code"]) == (400, "invalid_session_id")
+        assert not any(tenant.encode() in answer.body for tenant in (KEY, *projects))
+        with pytest.raises(RolecallError) as refused:
+            kit.create_session(api_key="tenant-four")
+        assert not any(tenant in refused.value.public_message for tenant in (KEY, *projects))
+
+
+#: Where a token may be, or what was meant for one, of a kit that looks into the query.
+IN_URL = [("?", False), ("?access_token={}", True), ("?a=b&access_token={}", True), ("?access_token=x", True)]
+
+
+@pytest.mark.parametrize(("query", "held"), IN_URL)
+@pytest.mark.parametrize("web", [Web(query="access_token"), Web()], ids=["query", "header alone"])
+def test_an_answer_to_a_url_with_a_token_hides_that_url(web, query, held):
+    with Rolecall(KEY, SECRET, web=web, entry_points=False) as kit:
+        session = kit.create_session()
+        [route] = [route for route in ROUTES if route.name == "session"]
+        written = query.format(session.generate_token())[1:]
+        answer = drive(
+            respond(kit.engine, route, Request("GET", "/", {"session_id": session.session_id}, {}, query=written))
+        )
+        refusal = drive(admission(kit.engine, Request("GET", "/", query="access_token=x"), ANY_TOKEN, None))
+    assert (("Referrer-Policy", "no-referrer") in answer.headers) == (held and web.query is not None)
+    assert (("Referrer-Policy", "no-referrer") in refusal.headers) == (web.query is not None)
+
+
+def test_what_an_app_says_of_its_url_stays():
+    web, query = Web(query="t"), "t=x"
+    assert headers_to_add([], web, query) == [("Cache-Control", "no-store"), ("Referrer-Policy", "no-referrer")]
+    assert headers_to_add(["referrer-policy", "CACHE-CONTROL"], web, query) == []
+    assert headers_to_add(["X"], web, "u=x") == headers_to_add(["X"], None, query) == [("Cache-Control", "no-store")]

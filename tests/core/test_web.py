@@ -187,6 +187,12 @@ def test_seconds_are_within_their_limits(argument, least, most):
             Web(**{argument: value})
 
 
+@pytest.mark.parametrize("value", [None, 0, "yes", []], ids=repr)
+def test_the_description_is_on_or_off(value):
+    with pytest.raises(ConfigurationError, match="expected True or False"):
+        Web(openapi=value)
+
+
 @pytest.mark.parametrize(("options", "alone"), [({}, True), ({"cookie": "__Host-a"}, False), ({"query": "a"}, False)])
 def test_it_says_whether_the_header_is_the_only_place(options, alone):
     assert Web(**options).header_alone == alone

@@ -12,11 +12,11 @@ from uuid import UUID
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, WebSocket, WebSocketDisconnect
 from fastapi.exceptions import FastAPIError
-from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
-from rolecall import Allow, Deny, Grant, Role, hookimpl
+from rolecall import Allow, Deny, Grant, Role, Web, hookimpl
 from rolecall.errors import ConfigurationError
 from rolecall_flask import require_role as flask_role
 from rolecall_starlette import (
@@ -1039,3 +1039,24 @@ def test_a_route_of_a_router_is_not_guarded_because_its_inclusion_would_lose_the
     router.add_api_route("/x", lambda: "in")
     with pytest.raises(ConfigurationError, match="dependencies="):
         protect(router.routes[0])
+
+
+# -- tokens in the query ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("own", [{}, {"Referrer-Policy": "same-origin"}], ids=["none", "the app's own"])
+def test_an_answer_to_a_url_with_a_token_hides_that_url(make_kit, own):
+    kit = make_kit(web=Web(query="access_token"))
+    app, session = FastAPI(), kit.create_session()
+    app.mount("/video", rolecall_app(kit))
+
+    @app.get("/plain")
+    def plain(grant: Bearer, response: Response):
+        response.headers.update(own)
+        return str(grant.role)
+
+    token = session.generate_token()
+    answers = [ask(app, f"/plain?access_token={token}"), ask(app, "/plain?access_token=x"), ask(app, "/plain", token)]
+    assert [answer.status_code for answer in answers] == [200, 401, 200]
+    said = [answer.headers.get("Referrer-Policy") for answer in answers]
+    assert said == [own.get("Referrer-Policy", "no-referrer"), "no-referrer", own.get("Referrer-Policy")]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: The path parameter that names the session, unless a guard is told otherwise.
 SESSION_PARAM: Final = "session_id"
+# Where the apps' own functions run that are marked as blocking.
+_POOL: Final = "session functions of guards"
 
 #: A function of the app's own from the framework's request to the session's id.
 SessionResolver: TypeAlias = Callable[[Any], "str | Awaitable[str | None] | None"]
