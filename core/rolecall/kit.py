@@ -13,7 +13,7 @@ from .clock import system_clock
 from .driver import InlineDriver, LoopDriver, drive
 from .engine import Engine
 from .environment import read_environment
-from .errors import ConfigurationError, PluginError, nearest, shown
+from .errors import ConfigurationError, PluginError, nearest, shown, shown_key
 from .explain import Explanation
 from .http.credentials import Credentials
 from .http.messages import Request
@@ -437,7 +437,7 @@ class Rolecall:
         if not hasattr(self, "_state"):
             return "<Rolecall, not made yet>"
         return (
-            f"<Rolecall api_key={self._api_key!r} store={type(self._state.store).__name__} "
+            f"<Rolecall api_key={shown_key(self._api_key)} store={type(self._state.store).__name__} "
             f"plugins={[plugin.name for plugin in self.plugins]}>"
         )
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolecall import errors
+from rolecall import Rolecall, errors
 from rolecall.errors import RolecallError, moment, shown
 
 #: What clients rely on: the code, the HTTP status, and the challenge's error code.
@@ -138,3 +138,27 @@ def test_a_moment_is_readable_by_people_and_by_machines():
 @given(st.floats())
 def test_every_float_has_a_moment(seconds):
     assert moment(seconds).isascii()
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("123456", "'123456'"),
+        ("tenant-three", "'tenant-three'"),
+        ("7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34", "'7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34'"),
+        ("aB3dE6gH9jK2mN5p", "a text of 16 characters"),
+        ("c0ffee7890abcdef1234567890abcdef12345678", "a text of 40 characters"),
+        ("7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d3?", "a text of 36 characters"),
+        ('a"\n', "'a\"\\n'"),
+        (123456, "123456"),
+        (None, "None"),
+    ],
+)
+def test_an_api_key_is_shown_unless_it_may_be_the_secret(key, text):
+    assert errors.shown_key(key) == text
+
+
+def test_a_kit_whose_key_may_be_the_secret_does_not_show_it():
+    swapped = "c0ffee7890abcdef1234567890abcdef12345678"
+    with Rolecall(swapped, "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34", entry_points=False) as kit:
+        assert swapped[:6] not in repr(kit) + repr(kit.aio)

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 from ..clock import system_clock
 from ..driver import BackgroundLoop
-from ..errors import ConfigurationError, InvalidKey, shown
+from ..errors import ConfigurationError, InvalidKey, shown, shown_key
 from ..issuers import credentials_of
 from ..moderation import ForceDisconnect, ListConnections, ListStreams, MuteAll, MuteStream, Signal
 from ..sessions import ArchiveMode, MediaMode
@@ -242,7 +242,7 @@ class AsyncRemoteService:
         return await self._transport.send(calls.list_connections(self.api_key, ListConnections(session_id)))
 
     def __repr__(self) -> str:
-        return f"<RemoteService {self.api_url!r} api_key={self.api_key!r}>.aio"
+        return f"<RemoteService {self.api_url!r} api_key={shown_key(self.api_key)}>.aio"
 
 
 def _check_numbers(timeout: object, retries: object) -> None:

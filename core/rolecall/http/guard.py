@@ -75,9 +75,7 @@ class Guard:
         if session is not None:
             self.session_param = None
         #: Finds the session, where the app has a function for that.
-        self.resolver = (
-            None if session is None else Implementation.of("session", session, session, "session functions of guards")
-        )
+        self.resolver = None if session is None else Implementation.of("session", session, session, _POOL)
         self.optional = optional
 
     def _identity(self) -> tuple[object, ...]:
