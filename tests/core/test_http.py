@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
+import pickle
 import re
+from types import MappingProxyType
 
 import jwt
 import pytest
@@ -29,6 +32,7 @@ from rolecall.errors import (
     StoreUnavailable,
     WrongSession,
 )
+from rolecall.http.asgi import AsgiHeaders
 from rolecall.http.endpoints import ROUTES
 from rolecall.http.messages import MAX_BODY, Request, Response
 from rolecall.http.problems import json_bytes, problem, quotable
@@ -200,6 +204,61 @@ def test_wsgi_headers_are_a_mapping():
     assert sorted(headers) == ["authorization", "content-length", "content-type", "x-opentok-auth"]
     assert len(headers) == 4
     assert dict(headers) == {name: headers[name] for name in headers}
+
+
+SENT = {"Authorization": "Bearer t", "X-School-User": "t-oak", "Content-Type": "application/json"}
+ASGI_SCOPE = {"headers": [(name.lower().encode(), value.encode()) for name, value in SENT.items()]}
+WSGI_ENVIRON = {"HTTP_AUTHORIZATION": "Bearer t", "HTTP_X_SCHOOL_USER": "t-oak", "CONTENT_TYPE": "application/json"}
+#: As a test makes them, and as the servers' protocols hand them over.
+KINDS = {
+    "a dict": lambda: Request("GET", "/", headers=SENT).headers,
+    "a dict in lower case": lambda: Request("GET", "/", {}, {name.lower(): SENT[name] for name in SENT}).headers,
+    "another mapping": lambda: Request("GET", "/", headers=MappingProxyType(SENT)).headers,
+    "a replaced dict": lambda: Request("GET", "/")._replace(headers=SENT).headers,
+    "ASGI": lambda: AsgiHeaders(ASGI_SCOPE),
+    "WSGI": lambda: WsgiHeaders(WSGI_ENVIRON),
+}
+
+
+@pytest.fixture(params=KINDS)
+def sent_headers(request):
+    return KINDS[request.param]()
+
+
+@pytest.mark.parametrize("spell", [str, str.lower, str.upper, str.title, str.swapcase])
+@pytest.mark.parametrize("name", SENT)
+def test_a_header_is_found_in_any_spelling(sent_headers, name, spell):
+    assert sent_headers[spell(name)] == sent_headers.get(spell(name)) == SENT[name]
+    assert spell(name) in sent_headers
+
+
+@pytest.mark.parametrize("name", ["X-School", "X-School-User ", "x-schööl-user", ""])
+def test_another_header_is_not_there(sent_headers, name):
+    assert name not in sent_headers
+    assert sent_headers.get(name, "default") == "default"
+    with pytest.raises(KeyError):
+        _ = sent_headers[name]
+
+
+def test_headers_are_listed_in_lower_case(sent_headers):
+    assert dict(sent_headers) == {name.lower(): value for name, value in SENT.items()}
+    assert len(sent_headers) == len(SENT)
+
+
+def test_a_header_in_two_spellings_is_one_that_came_twice():
+    headers = Request("GET", "/", headers={"X-A": "1", "x-a": "2", "Cookie": "a=1", "cookie": "b=2"}).headers
+    assert dict(headers) == {"x-a": "1,2", "cookie": "a=1; b=2"}
+
+
+def test_headers_show_none_of_their_values(sent_headers):
+    assert "Bearer" not in repr(sent_headers)
+
+
+def test_a_request_is_equal_to_its_copy():
+    request = Request("POST", "/a", {"a": "b"}, SENT, b"body", "flask", "q=1", "/video")
+    for copied in (copy.copy(request), copy.deepcopy(request), pickle.loads(pickle.dumps(request))):
+        assert copied == request
+        assert copied.headers["AUTHORIZATION"] == "Bearer t"
 
 
 @pytest.mark.parametrize("environ", [{}, {"CONTENT_TYPE": "", "CONTENT_LENGTH": ""}], ids=repr)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from typing import Any, Final
 
 from .. import event_loops
 from ..errors import RouteNotFound
 from ..tokens import Grant
 from .bodies import announced_length, unread
-from .messages import Request, Response
+from .messages import Headers, Request, Response, joint
 from .service import GUARDED_CACHE_CONTROL, headers_to_add, refused
 from .web import Web
 
@@ -27,8 +27,8 @@ _CACHE_CONTROL: Final = b"cache-control"
 _NO_STORE: Final = (_CACHE_CONTROL, GUARDED_CACHE_CONTROL.encode())
 
 
-class AsgiHeaders(Mapping[str, str]):
-    """The headers of an ASGI scope, by lower-case name, read when asked for; those that came twice joined by commas."""
+class AsgiHeaders(Headers):
+    """The headers of an ASGI scope, read when asked for."""
 
     __slots__ = ("_raw",)
 
@@ -42,11 +42,11 @@ class AsgiHeaders(Mapping[str, str]):
         return value  # type: ignore[no-any-return]
 
     def get(self, name: str, default: Any = None) -> Any:
-        wanted, found = name.encode("latin-1"), None
+        name, found = name.lower(), None
+        wanted = name.encode("latin-1", "replace")
         for key, value in self._raw:
             if key == wanted:
-                # A cookie's pairs may come in several lines (RFC 9113, section 8.2.3).
-                found = value if found is None else found + (b"; " if wanted == b"cookie" else b",") + value
+                found = value if found is None else found + joint(name).encode() + value
         return default if found is None else found.decode("latin-1")
 
     def __iter__(self) -> Iterator[str]:

@@ -30,7 +30,7 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 def bearer_token(headers: Mapping[str, str]) -> str:
     """The token in the ``Authorization`` header.
 
-    :param headers: by lower-case name.
+    :param headers: by name, in any spelling.
     :raises MissingCredential: if there is no such header, or it is for another scheme.
     :raises MalformedCredential: if there is more than one token, or none after ``Bearer``.
     :raises CredentialTooLarge: if the token is longer than is read.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from .bodies import announced_length, unread
+from .messages import Headers
 
 #: Where the grant of a request is, in its WSGI environment: that is a request's own.
 GRANT: Final = "rolecall.grant"
@@ -21,8 +22,8 @@ _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH
 _VARIABLES = {**_UNPREFIXED, "authorization": AUTHORIZATION}
 
 
-class WsgiHeaders(Mapping[str, str]):
-    """The headers of a WSGI environment, by lower-case name, read when asked for."""
+class WsgiHeaders(Headers):
+    """The headers of a WSGI environment, read when asked for."""
 
     __slots__ = ("_environ",)
 
@@ -30,13 +31,13 @@ class WsgiHeaders(Mapping[str, str]):
         self._environ = environ
 
     def __getitem__(self, name: str) -> str:
-        variable = _VARIABLES.get(name) or "HTTP_" + name.upper().replace("-", "_")
+        variable = _VARIABLES.get(name.lower()) or "HTTP_" + name.upper().replace("-", "_")
         value: str = self._environ[variable]
         return value
 
     def get(self, name: str, default: Any = None) -> Any:
         # The mixin's way through an exception takes twice as long.
-        variable = _VARIABLES.get(name) or "HTTP_" + name.upper().replace("-", "_")
+        variable = _VARIABLES.get(name.lower()) or "HTTP_" + name.upper().replace("-", "_")
         return self._environ.get(variable, default)
 
     def __iter__(self) -> Iterator[str]:
