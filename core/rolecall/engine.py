@@ -26,6 +26,7 @@ from .errors import (
     SessionNotFound,
     StoreUnavailable,
     Unavailable,
+    WrongActor,
     WrongSession,
     moment,
     shown,
@@ -232,12 +233,8 @@ class Engine:
         grant = state.read_token(token, session_id)
         if state.store.has_ended(grant.session_id):
             raise _revoked()
-        if not requirement.capabilities <= grant.capabilities or requirement.only not in (None, grant.role):
-            raise InsufficientRole(
-                f"{requirement.scope} is required{' exactly' if requirement.only else ''}; "
-                f"the token's role is {grant.role}",
-                requirement.scope,
-            )
+        if not requirement.is_met(grant.role, grant.capabilities):
+            raise _insufficient(grant, requirement)
         return grant
 
     def check_again(self, grant: Grant, at_least: float = 0.0) -> None:
@@ -250,6 +247,53 @@ class Engine:
             raise ExpiredToken(f"the token's life ended at {moment(grant.expires_at)}")
         if self.state.store.has_ended(grant.session_id):
             raise _revoked()
+
+    async def look_again(
+        self, grant: Grant, requirement: Requirement, session_id: str | None, call: Call, at_least: float = 0.0
+    ) -> Grant:
+        """What the policies now leave of a grant that was good: :meth:`check_again`, with the policies asked again.
+
+        :param call: with the request that entered; without one the policies are shown an unnamed route.
+        :param at_least: see :meth:`check_again`.
+        :raises RolecallError: if it is over, or no longer enough.
+        """
+        self.check_again(grant, at_least)
+        if not requirement.is_met(grant.role, grant.capabilities):
+            raise _insufficient(grant, requirement)
+        if not self.state.plugins.vote_access:
+            return grant
+        call = self._traced(call)
+        call.dry_run = True  # it has entered, and takes nothing more
+        try:
+            left = await self._ask_access(grant, requirement, session_id, call, again=True)
+        except RolecallError as error:
+            self._log_trace("access", call, grant.session_id, error)
+            raise
+        self._log_trace("access", call, grant.session_id)
+        return left
+
+    async def check_grant(self, grant: Grant, requirement: Requirement, http: Request | None) -> Grant:
+        """:meth:`look_again`, with the plugins told of a refusal."""
+        call = Call(http)
+        try:
+            return await self.look_again(grant, requirement, grant.session_id, call)
+        except RolecallError as error:
+            await self.tell_of_refusal(error, grant.session_id, call)
+            raise
+
+    async def renew(
+        self, token: str, grant: Grant, requirement: Requirement, session_id: str | None, call: Call
+    ) -> Grant:
+        """The grant of a token that takes the place of another one, in what stays open.
+
+        :param grant: the one in whose place it is to come.
+        :param call: see :meth:`look_again`.
+        :raises RolecallError: if the token is not enough, or is for another session or for somebody else.
+        """
+        renewed = self.check_token(token, requirement, grant.session_id)
+        if (renewed.data or None) != (grant.data or None):
+            raise WrongActor("the token is for somebody else: its connection data is not that of the one before")
+        return await self.look_again(renewed, requirement, session_id, call)
 
     async def authorize(self, requirement: Requirement, session_id: str | None, call: Call) -> Grant:
         """The grant with which a request enters a guarded route.
@@ -506,13 +550,18 @@ class Engine:
         if trace is not None:
             trace.ok("session open")
             trace.ok("role", f"{grant.role} is enough for {requirement.scope}")
-        state = self.state
-        if not state.plugins.vote_access or http is None:
+        if not self.state.plugins.vote_access or http is None:
             return grant
-        now = state.clock()
-        limits, reservations = await self._vote(
-            state.plugins.vote_access, AccessRequest(grant, requirement, session_id, now, http), call, _ROLE_SUFFICES
-        )
+        return await self._ask_access(grant, requirement, session_id, call, again=False)
+
+    async def _ask_access(
+        self, grant: Grant, requirement: Requirement, session_id: str | None, call: Call, *, again: bool
+    ) -> Grant:
+        """What the policies leave of a grant."""
+        state, now = self.state, self.state.clock()
+        http = _NO_REQUEST if call.http is None else call.http
+        request = AccessRequest(grant, requirement, session_id, now, http, again)
+        limits, reservations = await self._vote(state.plugins.vote_access, request, call, _ROLE_SUFFICES)
         narrowed = self._narrowed_grant(grant, requirement, limits, now)
         async with reservations or _NOTHING_RESERVED:
             if state.store.has_ended(grant.session_id):
@@ -672,6 +721,13 @@ def _check_act(act: Act[Any], grant: Grant | None) -> None:
 
 def _session_fault(_: Implementation, fault: str) -> Unavailable:
     return Unavailable(f"the guard's session function failed: {fault}")
+
+
+def _insufficient(grant: Grant, requirement: Requirement) -> InsufficientRole:
+    exactly = "" if requirement.only is None else " exactly"
+    return InsufficientRole(
+        f"{requirement.scope} is required{exactly}; the token's role is {grant.role}", requirement.scope
+    )
 
 
 def _revoked() -> RevokedToken:

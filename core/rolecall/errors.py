@@ -205,6 +205,14 @@ class WrongSession(InvalidToken):
     challenge = "insufficient_scope"
 
 
+class WrongActor(InvalidToken):
+    """The token is for somebody else than the one that it is to be renewed for."""
+
+    code = "wrong_actor"
+    status = 403
+    challenge = "insufficient_scope"
+
+
 # -- refused by role or policy ---------------------------------------------------------------------
 
 

@@ -110,13 +110,15 @@ class TokenRequest(NamedTuple):
 
 
 class AccessRequest(NamedTuple):
-    """The bearer of a good token, whose role is enough, enters a guarded route.
+    """The bearer of a good token, whose role is enough, enters a guarded route; or stays in what is open there.
 
-    :param grant: what the token grants.
+    :param grant: what the token grants; at a look again, the grant that the request entered with.
     :param requirement: what the route requires.
     :param session_id: the session that the route is about; None where it names none.
     :param now: this moment, in Unix seconds, by the kit's clock.
-    :param http: the request.
+    :param http: the request; at a look again, the one that entered.
+    :param again: False where a request enters, True at each later look at what it left open (a WebSocket, a stream):
+        a policy that counts does not count it.
     """
 
     grant: Grant
@@ -124,6 +126,7 @@ class AccessRequest(NamedTuple):
     session_id: str | None
     now: float
     http: Request
+    again: bool = False
 
 
 class ModerationRequest(NamedTuple):
@@ -262,9 +265,10 @@ def rolecall_vote_token(request: TokenRequest) -> Vote:
 
 @hookspec
 def rolecall_vote_access(request: AccessRequest) -> Vote:
-    """Vote on entering a guarded route, once token, session and role have been found good.
+    """Vote on entering a guarded route, once token, session and role have been found good; and on staying there.
 
-    Return :class:`~rolecall.Allow`, :class:`~rolecall.Deny`, or None to abstain. Abstaining lets the request in.
+    Return :class:`~rolecall.Allow`, :class:`~rolecall.Deny`, or None to abstain. Abstaining lets the request in. It is
+    asked again (``request.again``) at each look at a WebSocket or a stream that is open.
     """
 
 

@@ -316,6 +316,24 @@ class Rolecall:
             return drive(self.engine.verify_and_tell(token, session_id_of(session_id)))
         return self.engine.verify_token(token, session_id_of(session_id))
 
+    def check_grant(
+        self, grant: Grant, *, role: str | None = None, capability: str | None = None, http: Request | None = None
+    ) -> Grant:
+        """What the policies now leave of a grant that was good: for what stays open, such as a stream.
+
+        The policies vote as they do at the door (:func:`~rolecall.hookspecs.rolecall_vote_access`), and are shown
+        that it is a look again. No leeway is granted.
+
+        :param grant: the grant that somebody entered with.
+        :param role: the role that is required.
+        :param capability: or the capability.
+        :param http: the request that entered; an unnamed one unless given.
+        :raises InvalidToken: if the grant has expired, or its session has ended.
+        :raises Forbidden: if a policy denies, or what the policies leave is less than is required.
+        :raises Unavailable: if a policy fails, or the store does not answer.
+        """
+        return drive(self.engine.check_grant(grant, _requirement(self.roles, role, capability), http))
+
     def signal(
         self, session_id: str | SessionRecord, type: str = "", data: str = "", connection_id: str | None = None
     ) -> None:
@@ -506,6 +524,13 @@ class AsyncRolecall:
     async def verify_token(self, token: str, session_id: str | SessionRecord | None = None) -> Grant:
         """See :meth:`Rolecall.verify_token`."""
         return await self.engine.verify_and_tell(token, session_id_of(session_id))
+
+    async def check_grant(
+        self, grant: Grant, *, role: str | None = None, capability: str | None = None, http: Request | None = None
+    ) -> Grant:
+        """See :meth:`Rolecall.check_grant`."""
+        requirement = _requirement(self.engine.state.roles, role, capability)
+        return await self.engine.check_grant(grant, requirement, http)
 
     async def signal(
         self, session_id: str | SessionRecord, type: str = "", data: str = "", connection_id: str | None = None

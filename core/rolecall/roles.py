@@ -162,6 +162,10 @@ class Requirement(NamedTuple):
     scope: str
     only: str | None = None
 
+    def is_met(self, role: str, capabilities: Set[Capability]) -> bool:
+        """Whether a grant of this role and these capabilities is enough."""
+        return self.capabilities <= capabilities and (self.only is None or self.only == role)
+
     @classmethod
     def of_role(cls, role: str, roles: RoleTable | None = None, exact: bool = False) -> Requirement:
         """All that ``role`` may do.
