@@ -7,6 +7,7 @@ from .authentication import RolecallBackend, RolecallUser, on_auth_error
 from .guards import current_grant, find_grant, protect, require_capability, require_role, require_token
 from .refusals import Refused, problem_handler
 from .routes import problem_response, rolecall_app, rolecall_routes
+from .watching import renew_grant
 
 __all__ = [
     "SDK_ROUTES",
@@ -21,6 +22,7 @@ __all__ = [
     "problem_response",
     "protect",
     "public",
+    "renew_grant",
     "require_capability",
     "require_role",
     "require_token",

@@ -24,8 +24,8 @@ from rolecall.engine import Engine
 from rolecall.errors import ConfigurationError, shown
 from rolecall.http import messages
 from rolecall.http.asgi import (
-    GRANT,
     authorization_of,
+    granted,
     keep_grant,
     keep_web,
     kept_out_of_caches,
@@ -478,8 +478,7 @@ def protect(target: Guarded, guard: Guard | None = None) -> Guarded:
 
 def find_grant(connection: HTTPConnection) -> Grant | None:
     """The grant of a request or a WebSocket; None where a guard with ``optional=True`` let it in without a token."""
-    grant: Grant | None = connection.scope.get(GRANT)
-    return grant
+    return granted(connection.scope)
 
 
 def current_grant(connection: HTTPConnection) -> Grant:

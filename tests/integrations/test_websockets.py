@@ -19,10 +19,10 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from rolecall import Allow, Deny, Grant, Web, hookimpl
-from rolecall.errors import ConfigurationError, StoreUnavailable
+from rolecall.errors import ConfigurationError, RevokedToken, StoreUnavailable
 from rolecall.http import websockets
 from rolecall.stores.memory import MemoryStore
-from rolecall_starlette import current_grant, protect, require_capability, require_role, require_token
+from rolecall_starlette import current_grant, protect, renew_grant, require_capability, require_role, require_token
 
 NOW = 1_795_186_800
 BEARER = "rolecall.bearer"
@@ -1432,6 +1432,446 @@ async def test_a_client_that_has_gone_before_the_handshake_is_no_case(make_kit):
     scope = {"type": "websocket", "path": "/rooms/1", "root_path": "", "headers": [], "subprotocols": []}
     await app.app(scope, receive, send)
     assert told.codes == []
+
+
+# -- the policies, while it is open ----------------------------------------------------------------
+
+
+class Doorkeeper:
+    """Votes as it is told at the door, and as it is told now at each look again."""
+
+    def __init__(self, now=None) -> None:
+        self.now = now
+        self.asked = []
+
+    @hookimpl
+    async def rolecall_vote_access(self, request):
+        self.asked.append(request)
+        if not request.again:
+            return None
+        return await self.now(request) if asyncio.iscoroutinefunction(self.now) else self.now and self.now(request)
+
+    async def looks(self, count) -> None:
+        """Wait until it was asked again so often from now on."""
+        count += len(self.asked)
+        async with asyncio.timeout(5):
+            while len(self.asked) < count:
+                await asyncio.sleep(RECHECK / 5)
+
+
+def make_doorkeeper(make_kit, *plugins):
+    keeper = Doorkeeper()
+    return keeper, make_kit(web=Web(recheck=RECHECK), plugins=[keeper, *plugins])
+
+
+@on_a_loop
+async def test_the_policies_are_asked_again_at_each_look(make_kit):
+    keeper, kit = make_doorkeeper(make_kit)
+    session_id, token = asking(kit)
+    async with serving(endpoint(kit, listen), session_id, token) as socket:
+        await socket.sent("websocket.accept")
+        await keeper.looks(3)
+        assert socket.left() == []
+    first, *later = keeper.asked
+    assert (first.again, {request.again for request in later}) == (False, {True})
+    assert all(request._replace(again=False) == first for request in later)
+
+
+@pytest.mark.parametrize(
+    ("vote", "code", "reason"),
+    [
+        (lambda request: Deny("you were sent out", code="sent_out"), 4403, "sent_out: you were sent out"),
+        (lambda request: Allow(max_role="subscriber"), 4403, "insufficient_role: role:publisher is required; "),
+        (lambda request: Allow(latest_expiry=NOW), 4403, "policy_denied: "),
+        (lambda request: 1 / 0, 4503, "policy_fault: "),
+        (lambda request: "yes", 4503, "policy_fault: "),
+    ],
+    ids=["denied", "narrowed", "outlived", "failed", "answered nonsense"],
+)
+def test_it_is_closed_when_the_policies_no_longer_let_it_in(vote, code, reason, make_kit):
+    @on_a_loop
+    async def closed():
+        told, seen = Told(), Seen()
+        keeper, kit = make_doorkeeper(make_kit, told)
+        session_id, token = asking(kit)
+        app = endpoint(kit, partial(listen, seen=seen), require_role("publisher"))
+        async with serving(app, session_id, token) as socket:
+            await socket.sent("websocket.accept")
+            keeper.now = vote
+            end = await socket.sent()
+            assert (end["type"], end["code"]) == ("websocket.close", code)
+            assert end["reason"].startswith(reason)
+            await socket.over()
+            assert socket.left() == []
+        assert seen.codes == [code]
+        assert told.codes == [reason.partition(":")[0]]
+
+    closed()
+
+
+def test_a_policy_that_misses_its_deadline_at_a_look_closes_it(make_kit):
+    async def never(request):
+        await asyncio.Event().wait()
+
+    @on_a_loop
+    async def closed():
+        keeper = Doorkeeper(never)
+        kit = make_kit(web=Web(recheck=RECHECK), plugins=[keeper], hook_timeout=0.1)
+        async with serving(endpoint(kit, listen), *asking(kit)) as socket:
+            await socket.sent("websocket.accept")
+            assert (await socket.sent())["code"] == 4503
+            await socket.over()
+
+    closed()
+
+
+@on_a_loop
+async def test_expiry_does_not_wait_for_a_policy(make_kit):
+    async def never(request):
+        await asyncio.Event().wait()
+
+    begun = time.monotonic()
+    keeper = Doorkeeper(never)
+    kit = make_kit(
+        web=Web(recheck=RECHECK), plugins=[keeper], hook_timeout=60, clock=lambda: NOW + time.monotonic() - begun
+    )
+    session_id, token = asking(kit, expire_time=NOW + 2)
+    async with serving(endpoint(kit, listen), session_id, token) as socket:
+        await socket.sent("websocket.accept")
+        assert (await socket.sent())["reason"].startswith("expired_token: ")
+        await socket.over()
+
+
+@on_a_loop
+async def test_the_grant_is_what_the_last_look_has_left(make_kit):
+    keeper, kit = make_doorkeeper(make_kit)
+    found = []
+
+    async def say(websocket):
+        async for _ in websocket.iter_text():
+            found.append((current_grant(websocket).role, websocket.state.grant.role))
+            await websocket.send_text("noted")
+
+    session_id, token = asking(kit)
+    async with serving(endpoint(kit, say), session_id, token) as socket:
+        await socket.sent("websocket.accept")
+        for vote in (None, lambda request: Allow(max_role="subscriber"), None):
+            keeper.now = vote
+            await keeper.looks(2)  # the first of them may have begun before
+            socket.say("who am I?")
+            await socket.sent("websocket.send")
+    assert found == [("publisher", "publisher"), ("subscriber", "subscriber"), ("publisher", "publisher")]
+
+
+@on_a_loop
+async def test_a_look_gives_no_more_than_was_left_at_the_door(make_kit):
+    class Narrow:
+        @hookimpl
+        def rolecall_vote_access(self, request):
+            looked.append(request.grant.role)
+            return None if request.again else Allow(max_role="subscriber")
+
+    looked, found = [], []
+
+    async def wait(websocket):
+        while len(looked) < 4:
+            await asyncio.sleep(RECHECK)
+        found.append(current_grant(websocket).role)
+
+    kit = make_kit(web=Web(recheck=RECHECK), plugins=[Narrow()])
+    async with serving(endpoint(kit, wait), *asking(kit)) as socket:
+        await socket.over()
+    assert found == ["subscriber"]
+    assert looked[:2] == ["publisher", "subscriber"]
+
+
+@on_a_loop
+async def test_each_guard_asks_for_what_it_requires(make_kit):
+    keeper, kit = make_doorkeeper(make_kit)
+    app = protect(
+        starlette(kit, Mount("/rooms/{session_id}", routes=[WebSocketRoute("/board", greeting_and_listening)])),
+        require_role("publisher", kit=kit),
+    )
+    session_id, token = asking(kit)
+    async with serving(app, session_id, token) as socket:
+        await socket.sent("websocket.accept")
+        keeper.now = lambda request: Allow(max_role="subscriber")
+        end = await socket.sent("websocket.close")
+        await socket.over()
+    assert end["reason"].startswith("insufficient_role: role:publisher is required")
+    assert {request.requirement.scope for request in keeper.asked} == {"role:publisher", "role:subscriber"}
+
+
+@require_role("subscriber")
+async def greeting_and_listening(websocket):
+    await websocket.accept()
+    await listen(websocket)
+
+
+# -- renewal ---------------------------------------------------------------------------------------
+
+
+async def renewing(websocket, results):
+    """An endpoint to which the client sends tokens."""
+    async for token in websocket.iter_text():
+        try:
+            results.append(await renew_grant(websocket, token))
+        except Exception as error:
+            results.append(error)
+        await websocket.send_text(current_grant(websocket).token_id)
+
+
+@on_a_loop
+async def test_a_renewed_token_keeps_it_open_beyond_the_first_ones_expiry(kit, clock):
+    results = []
+    session = kit.create_session()
+    first = session.generate_token(expire_time=NOW + 60, data="name=Ada")
+    second = session.generate_token(expire_time=NOW + 120, data="name=Ada")
+    app = endpoint(kit, partial(renewing, results=results))
+    async with serving(app, session.session_id, first) as socket:
+        await socket.sent("websocket.accept")
+        socket.say(second)
+        assert (await socket.sent())["text"] == kit.verify_token(second).token_id
+        assert results == [kit.verify_token(second)]
+        clock.now = NOW + 60
+        await asyncio.sleep(4 * RECHECK)
+        assert socket.left() == []
+        clock.now = NOW + 120
+        assert (await socket.sent())["reason"].startswith("expired_token: ")
+        await socket.over()
+
+
+@on_a_loop
+async def test_a_renewed_token_that_ends_sooner_ends_it_sooner(make_kit):
+    begun = time.monotonic()
+    kit = make_kit(web=Web(recheck=60), clock=lambda: NOW + time.monotonic() - begun)
+    session = kit.create_session()
+    first, second = session.generate_token(expire_time=NOW + 600), session.generate_token(expire_time=NOW + 2)
+    async with serving(endpoint(kit, partial(renewing, results=[])), session.session_id, first) as socket:
+        await socket.sent("websocket.accept")
+        await asyncio.sleep(0.02)  # so that it waits for the next look
+        socket.say(second)
+        await socket.sent("websocket.send")
+        assert (await socket.sent())["reason"].startswith("expired_token: ")
+        await socket.over()
+
+
+def another_session(kit, session, clock):
+    return kit.create_session().generate_token(data="name=Ada")
+
+
+def somebody_else(kit, session, clock):
+    return session.generate_token(data="name=Ben")
+
+
+def nobody(kit, session, clock):
+    return session.generate_token()
+
+
+def too_little(kit, session, clock):
+    return session.generate_token("subscriber", data="name=Ada")
+
+
+def expired_but_for_the_leeway(kit, session, clock):
+    token = session.generate_token(data="name=Ada", expire_time=NOW + 1)
+    clock.now = NOW + 2
+    return token
+
+
+def forged(kit, session, clock):
+    return session.generate_token(data="name=Ada")[:-6] + "AAAAAA"
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (another_session, "wrong_session"),
+        (somebody_else, "wrong_actor"),
+        (nobody, "wrong_actor"),
+        (too_little, "insufficient_role"),
+        (expired_but_for_the_leeway, "expired_token"),
+        (forged, "bad_signature"),
+        (lambda *_: "", "malformed_token"),
+    ],
+)
+def test_a_renewal_that_is_refused_changes_nothing(make, code, make_kit, clock):
+    @on_a_loop
+    async def refused():
+        results, told = [], Told()
+        kit = make_kit(web=Web(recheck=RECHECK), plugins=[told])
+        session = kit.create_session()
+        first = session.generate_token(expire_time=NOW + 60, data="name=Ada")
+        app = endpoint(kit, partial(renewing, results=results), require_role("publisher"))
+        async with serving(app, session.session_id, first) as socket:
+            await socket.sent("websocket.accept")
+            socket.say(make(kit, session, clock))
+            assert (await socket.sent())["text"] == kit.verify_token(first).token_id
+            assert (results[0].code, told.codes) == (code, [code])
+            await asyncio.sleep(2 * RECHECK)
+            assert socket.left() == []
+            clock.now = NOW + 60
+            assert (await socket.sent())["reason"].startswith("expired_token: ")
+            await socket.over()
+
+    refused()
+
+
+@on_a_loop
+async def test_the_policies_are_asked_about_a_renewal(make_kit):
+    keeper, kit = make_doorkeeper(make_kit)
+    results = []
+    session = kit.create_session()
+    first, second = session.generate_token(), session.generate_token()
+    wanted = kit.verify_token(second).token_id
+    keeper.now = lambda request: Deny("not she", code="no") if request.grant.token_id == wanted else None
+    async with serving(endpoint(kit, partial(renewing, results=results)), session.session_id, first) as socket:
+        await socket.sent("websocket.accept")
+        socket.say(second)
+        assert (await socket.sent())["text"] == kit.verify_token(first).token_id
+        assert results[0].code == "no"
+        socket.say(session.generate_token(role="moderator"))
+        await socket.sent("websocket.send")
+        assert results[1].role == "moderator"
+        asked = [request for request in keeper.asked if request.grant.token_id == wanted]
+        assert [(request.again, request.session_id) for request in asked] == [(True, session.session_id)]
+
+
+@on_a_loop
+async def test_every_guard_renews_or_none(make_kit, clock):
+    class Nights:
+        """At night only what requires no more than a subscriber."""
+
+        night = False
+
+        @hookimpl
+        def rolecall_vote_access(self, request):
+            denied = (
+                self.night and request.requirement.scope == "role:publisher" and request.grant.expires_at > NOW + 60
+            )
+            return Deny("at night", code="night") if denied else None
+
+    nights, results = Nights(), []
+    kit = make_kit(web=Web(recheck=RECHECK), plugins=[nights])
+
+    @require_role("subscriber")
+    async def board(websocket):
+        await websocket.accept()
+        await renewing(websocket, results)
+
+    mount = Mount("/rooms/{session_id}", routes=[WebSocketRoute("/board", board)])
+    app = starlette(kit, require_role("publisher")(mount))
+    session = kit.create_session()
+    first, second = session.generate_token(expire_time=NOW + 60), session.generate_token(expire_time=NOW + 120)
+    async with serving(app, session.session_id, first) as socket:
+        await socket.sent("websocket.accept")
+        nights.night = True
+        socket.say(second)
+        assert (await socket.sent())["text"] == kit.verify_token(first).token_id
+        nights.night = False
+        socket.say(second)
+        assert (await socket.sent())["text"] == kit.verify_token(second).token_id
+        clock.now = NOW + 60
+        await asyncio.sleep(4 * RECHECK)
+        assert socket.left() == []
+        clock.now = NOW + 120
+        assert (await socket.sent())["code"] == 4401
+        await socket.over()
+    assert [getattr(result, "code", None) for result in results] == ["night", None]
+
+
+@on_a_loop
+async def test_what_was_closed_is_not_renewed(kit, clock):
+    results = []
+
+    async def too_late(websocket, token):
+        await listen(websocket)
+        try:
+            results.append(await renew_grant(websocket, token))
+        except RevokedToken as error:
+            results.append(error.code)
+
+    session = kit.create_session()
+    token = session.generate_token()
+    async with serving(endpoint(kit, partial(too_late, token=token)), session.session_id, token) as socket:
+        await socket.sent("websocket.accept")
+        kit.end_session(session.session_id)
+        await socket.over()
+    assert results == ["revoked_token"]
+
+
+@on_a_loop
+async def test_a_renewal_wins_over_a_look_that_was_under_way(make_kit):
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    class Late:
+        @hookimpl
+        async def rolecall_vote_access(self, request):
+            if request.again and request.grant.token_id == first_id:
+                asked.set()
+                await answer.wait()
+                return Deny("the first one is no longer good")
+            return None
+
+    kit = make_kit(web=Web(recheck=RECHECK), plugins=[Late()])
+    session = kit.create_session()
+    first, second = session.generate_token(), session.generate_token()
+    first_id = kit.verify_token(first).token_id
+    async with serving(endpoint(kit, partial(renewing, results=[])), session.session_id, first) as socket:
+        await socket.sent("websocket.accept")
+        await asked.wait()
+        socket.say(second)
+        await socket.sent("websocket.send")
+        answer.set()
+        await asyncio.sleep(4 * RECHECK)
+        assert socket.left() == []
+
+
+def test_what_has_no_guard_is_not_renewed(kit):
+    async def board(websocket):
+        with pytest.raises(RuntimeError, match="renew_grant needs a WebSocket behind require_role"):
+            await renew_grant(websocket, "abc")
+        await websocket.accept()
+        await websocket.send_json("open")
+
+    assert knock(starlette(kit, WebSocketRoute(RULE, board)), "x").said == "open"
+
+
+@on_a_loop
+async def test_an_asgi_app_renews_by_what_its_scope_has(kit):
+    @require_token
+    async def board(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        grant = await scope["rolecall.socket"].renew(second)
+        await send({"type": "websocket.send", "text": grant.token_id})
+
+    session = kit.create_session()
+    first, second = session.generate_token(), session.generate_token()
+    app = starlette(kit, Mount("/rooms/{session_id}", board))
+    async with serving(app, session.session_id, first) as socket:
+        assert (await socket.sent("websocket.send"))["text"] == kit.verify_token(second).token_id
+
+
+@on_a_loop
+async def test_the_grant_is_renewed_for_an_app_behind_middleware_that_copies_the_scope(kit):
+    results = []
+
+    async def board(websocket):
+        await websocket.accept()
+        await renewing(websocket, results)
+
+    inner = starlette(kit, WebSocketRoute(RULE, board))
+
+    async def copying(scope, receive, send):
+        await inner({**scope}, receive, send)
+
+    session = kit.create_session()
+    first, second = session.generate_token(), session.generate_token()
+    guarded = require_token(kit=kit, session_param=None)(Mount("/", copying))
+    async with serving(guarded.app, session.session_id, first) as socket:
+        await socket.sent("websocket.accept")
+        socket.say(second)
+        assert (await socket.sent())["text"] == kit.verify_token(second).token_id
 
 
 # -- the audit trail -------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 GRANT: Final = "rolecall.grant"
 # Where what a kit allows to browsers is, if tokens may be in the query.
 _WEB: Final = "rolecall.web"
+#: Where the :class:`~rolecall.http.websockets.GuardedSocket` of an open WebSocket is, in its scope.
+SOCKET: Final = "rolecall.socket"
 _CACHE_CONTROL: Final = b"cache-control"
 _NO_STORE: Final = (_CACHE_CONTROL, GUARDED_CACHE_CONTROL.encode())
 
@@ -120,6 +122,14 @@ def keep_grant(scope: Scope, grant: Grant) -> None:
     """Put the grant of a connection where the app finds it."""
     scope[GRANT] = grant
     scope.setdefault("state", {})["grant"] = grant
+
+
+def granted(scope: Scope) -> Grant | None:
+    """The grant of a connection, as it is now; None if it came through no guard."""
+    # A scope is copied by some middleware, so what a look at a WebSocket has left is asked of the socket.
+    socket = scope.get(SOCKET)
+    grant: Grant | None = scope.get(GRANT) if socket is None else socket.grant
+    return grant
 
 
 def keep_web(scope: Scope, web: Web) -> None:

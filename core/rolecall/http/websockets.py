@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -10,12 +11,13 @@ from .. import event_loops
 from ..engine import Call, Engine
 from ..errors import MalformedCredential, MissingCredential, OriginNotAllowed, RolecallError, shown
 from ..tokens import Grant
-from .asgi import Application, AsgiHeaders, Message, Receive, Scope, Send, keep_grant, neutral_request
+from .asgi import SOCKET, Application, AsgiHeaders, Message, Receive, Scope, Send, keep_grant, neutral_request
 from .credentials import TOO_MANY
 from .guard import Guard
 from .messages import Request
 from .problems import problem
-from .service import Entered, admission, log_fault
+from .service import Entered, admission
+from .watching import Entry, Watch, noted
 
 _log: Final = logging.getLogger("rolecall")
 
@@ -68,13 +70,13 @@ async def serve_websocket(
     request = _handshake(scope if seen is None else seen, tokens, framework)
     admitted = await _admit(engine, request, tokens, guard, session_id, native)
     if isinstance(admitted, RolecallError):
-        await _refuse(admitted, scope, send)
+        await refuse(admitted, scope, send)
         return
     if admitted is None:
         await app(scope, _beginning_with(connect, receive), send)
         return
-    keep_grant(scope, admitted)
-    socket = _GuardedSocket(engine, admitted, request, BEARER if tokens else None, connect, scope, receive, send)
+    watch = Watch(Entry(engine, guard.requirement, session_id, admitted), request)
+    socket = GuardedSocket(watch, BEARER if tokens else None, connect, scope, receive, send)
     await socket.run(app, (GrantEnded, *gone))
 
 
@@ -82,8 +84,7 @@ async def _admit(
     engine: Engine, request: Request, tokens: list[str], guard: Guard, session_id: str | None, native: object
 ) -> Entered:
     try:
-        check_origin(engine, request)
-        _check_offered(request, tokens)
+        _check_handshake(engine, request, tokens)
     except RolecallError as error:
         await engine.tell_of_refusal(error, session_id, Call(request))
         return error
@@ -96,7 +97,7 @@ async def _admit(
     except RolecallError as error:
         await engine.tell_of_refusal(error, session_id, Call(request))
         return error
-    return _noted(entered) if isinstance(entered, RolecallError) else entered
+    return noted(entered) if isinstance(entered, RolecallError) else entered
 
 
 def _beginning_with(first: Message, receive: Receive) -> Receive:
@@ -136,6 +137,11 @@ def _handshake(scope: Scope, tokens: list[str], framework: str) -> Request:
     return neutral_request(scope, framework)._replace(headers=headers)
 
 
+def _check_handshake(engine: Engine, request: Request, tokens: list[str]) -> None:
+    check_origin(engine, request)
+    _check_offered(request, tokens)
+
+
 def _check_offered(request: Request, tokens: list[str]) -> None:
     """Say of what was offered as a subprotocol what is wrong with it, and not with the header it stands for."""
     if not tokens:
@@ -155,16 +161,15 @@ def check_origin(engine: Engine, request: Request) -> None:
         raise OriginNotAllowed(refused)
 
 
-def _noted(error: Exception) -> RolecallError:
-    """What a client is told of ``error``; what is the server's own fault is logged."""
-    if not isinstance(error, RolecallError):
-        _log.error("rolecall could not guard a WebSocket", exc_info=error)
-        return RolecallError("internal fault")
-    log_fault(error)
-    return error
+def answered(message: Message, subprotocol: str | None) -> Message:
+    """The message that accepts a WebSocket, with this subprotocol unless the app has chosen one.
+
+    A browser that has offered some fails a connection for which the server chooses none.
+    """
+    return {**message, "subprotocol": message.get("subprotocol") or subprotocol}
 
 
-async def _refuse(error: RolecallError, scope: Scope, send: Send) -> None:
+async def refuse(error: RolecallError, scope: Scope, send: Send) -> None:
     """Refuse before the WebSocket is accepted: with an HTTP answer where the server can send one."""
     if "websocket.http.response" not in (scope.get("extensions") or {}):
         # The server makes a 403 of it; the code is for servers and test clients that hand it on.
@@ -182,7 +187,7 @@ def _close(error: RolecallError, kind: str = "websocket.close") -> Message:
     return {"type": kind, "code": CLOSE_CODES + error.status, "reason": reason}
 
 
-class _GuardedSocket:
+class GuardedSocket:
     """An open WebSocket, whose grant is looked at again and again. When the grant ends it is closed.
 
     From then on the app receives nothing but the disconnection, and can send nothing. It is to end by itself; if it
@@ -191,18 +196,14 @@ class _GuardedSocket:
 
     def __init__(
         self,
-        engine: Engine,
-        grant: Grant,
-        request: Request,
+        watch: Watch,
         subprotocol: str | None,
         connect: Message,
         scope: Scope,
         receive: Receive,
         send: Send,
     ) -> None:
-        self._engine = engine
-        self._grant = grant
-        self._request = request
+        self._watch = watch
         self._subprotocol = subprotocol
         self._connect: Message | None = connect
         self._scope = scope
@@ -211,9 +212,56 @@ class _GuardedSocket:
         self._accepted = False
         self._ended: RolecallError | None = None
         self._loop = event_loops.running()
-        # By both clocks: one that is set back while the WebSocket is open makes no grant longer.
-        self._opened = engine.state.clock(), self._loop.time()
         self._watched = self._loop.watched()
+        self._renewed = self._loop.signal()
+        self._inner: GuardedSocket | None = None
+        self._outer: GuardedSocket | None = scope.get(SOCKET)
+        if self._outer is not None:
+            self._outer._inner = self
+        scope[SOCKET] = self
+        keep_grant(scope, watch.grant)
+
+    @property
+    def grant(self) -> Grant:
+        """The grant, as the last look has left it."""
+        return self._watch.grant
+
+    async def renew(self, token: str) -> Grant:
+        """Put the grant of another token in the place of this one, and so keep the WebSocket open beyond its expiry.
+
+        The token is verified like the first one. It must be for the same session, carry the same connection data, and
+        be enough for each guard around; the policies are asked.
+
+        :param token: the token, as the client has sent it by a way of the app's own.
+        :returns: the new grant.
+        :raises RolecallError: if it is refused, or the WebSocket is closed already. The grant stays what it was.
+        """
+        guards = [*self._guards()]
+        grants = []
+        for guard in guards:
+            guard._check_open()
+            grants.append(await guard._watch.ask_to_renew(token))
+        for guard in guards:
+            guard._check_open()  # it may have ended meanwhile
+        for guard, grant in zip(guards, grants, strict=True):
+            guard._watch.renew(grant)
+            guard._keep_grant()
+            guard._renewed.give()
+        return self.grant
+
+    def _guards(self) -> Iterator[GuardedSocket]:
+        """This one, and those around it."""
+        yield self
+        if self._outer is not None:
+            yield from self._outer._guards()
+
+    def _check_open(self) -> None:
+        if self._ended is not None:
+            raise self._ended
+
+    def _keep_grant(self) -> None:
+        if self._inner is None:  # the app sees the grant of the innermost guard
+            keep_grant(self._scope, self.grant)
 
     async def run(self, app: Application, gone: tuple[type[Exception], ...]) -> None:
         """Run ``app`` to its end.
@@ -228,7 +276,7 @@ class _GuardedSocket:
                 self._stop_watching()
 
         try:
-            await self._watched.run(run_app, self._watch)
+            await self._watched.run(run_app, self._close_at_the_end)
         except Exception as error:
             if self._ended is None or not _is_only(error, gone):
                 raise
@@ -238,7 +286,7 @@ class _GuardedSocket:
         if self._ended is None:
             self._watched.stop_watching()
 
-    async def _watch(self) -> None:
+    async def _close_at_the_end(self) -> None:
         self._ended = error = await self._end()
         self._watched.limit(GRACE)
         if self._scope.setdefault(_ENDED, error) is not error:
@@ -249,19 +297,26 @@ class _GuardedSocket:
                 if self._accepted:
                     await self._send(_close(error))
                 else:
-                    await _refuse(error, self._scope, self._send)
-        await self._engine.tell_of_refusal(error, self._grant.session_id, Call(self._request))
+                    await refuse(error, self._scope, self._send)
+        await self._watch.tell(error)
 
     async def _end(self) -> RolecallError:
         """Wait until the grant ends, and say why."""
-        state, loop = self._engine.state, self._loop
-        opened, started = self._opened
         try:
             while True:
-                await loop.sleep(max(0.0, min(state.web.recheck, self._grant.expires_at - state.clock())))
-                self._engine.check_again(self._grant, opened + loop.time() - started)
+                await self._pause()
+                await self._watch.look_in_time()
+                self._keep_grant()
         except Exception as error:
-            return _noted(error)
+            return noted(error)
+
+    async def _pause(self) -> None:
+        """Wait until the next look is due; the grant may be renewed meanwhile, by a shorter one."""
+        while (due := self._watch.due) > 0:
+            with suppress(TimeoutError):
+                async with self._loop.timeout(due):
+                    await self._renewed.wait()
+            self._renewed = self._loop.signal()
 
     async def _receive_while_it_lasts(self) -> Message:
         if self._connect is not None:
@@ -282,8 +337,7 @@ class _GuardedSocket:
         kind = message["type"]
         if kind == "websocket.accept":
             self._accepted = True
-            if self._subprotocol and not message.get("subprotocol"):
-                message = {**message, "subprotocol": self._subprotocol}
+            message = answered(message, self._subprotocol)
         elif kind in ("websocket.close", "websocket.http.response.start"):
             self._stop_watching()
         await self._send(message)
