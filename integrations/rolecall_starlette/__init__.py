@@ -3,7 +3,7 @@
 from rolecall.http.marks import guarded_by, public
 from rolecall.http.sdk import SDK_ROUTES
 
-from .authentication import RolecallBackend, RolecallUser, on_auth_error
+from .authentication import RolecallAuthentication, RolecallBackend, RolecallUser, on_auth_error
 from .guards import current_grant, find_grant, protect, require_capability, require_role, require_token
 from .refusals import Refused, problem_handler
 from .routes import problem_response, rolecall_app, rolecall_routes
@@ -12,6 +12,7 @@ from .watching import renew_grant
 __all__ = [
     "SDK_ROUTES",
     "Refused",
+    "RolecallAuthentication",
     "RolecallBackend",
     "RolecallUser",
     "current_grant",

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, BaseUser
+from starlette.authentication import (
+    AuthCredentials,
+    AuthenticationBackend,
+    AuthenticationError,
+    BaseUser,
+    UnauthenticatedUser,
+)
+from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rolecall import Grant, Rolecall
 from rolecall.errors import MissingCredential, RolecallError
 from rolecall.http.asgi import neutral_request
 from rolecall.http.service import refused
-from rolecall.http.websockets import check_origin
+from rolecall.http.watching import noted
+from rolecall.http.websockets import BEARER, answered, handshake, refuse
 
 from .translation import FRAMEWORK, starlette_response
 
@@ -46,7 +55,7 @@ class RefusedToken(AuthenticationError):
 
 
 class RolecallBackend(AuthenticationBackend):
-    """Reads the token of a connection, for ``AuthenticationMiddleware``.
+    """Reads the token of a connection, for ``AuthenticationMiddleware``, wherever a guard finds it.
 
     The scopes are the token's capabilities (``"publish"``) and every role that they amount to (``"role:publisher"``,
     for a moderator, too), so Starlette's ``@requires("role:publisher")`` works. It looks at no session and asks no
@@ -57,10 +66,12 @@ class RolecallBackend(AuthenticationBackend):
         self._engine = kit.aio.engine
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, RolecallUser] | None:
-        state, request = self._engine.state, neutral_request(conn.scope, FRAMEWORK)
+        state = self._engine.state
         try:
             if conn.scope["type"] == "websocket":
-                check_origin(self._engine, request)
+                request = handshake(self._engine, conn.scope, FRAMEWORK)
+            else:
+                request = neutral_request(conn.scope, FRAMEWORK)
             token, _ = state.credentials.find(request)
             grant = await self._engine.verify_and_tell(token, None)
         except MissingCredential:
@@ -76,3 +87,36 @@ def on_auth_error(_: HTTPConnection, error: Exception) -> Response:
     if not isinstance(error, RefusedToken):
         raise error
     return starlette_response(refused(error.error))
+
+
+class RolecallAuthentication(AuthenticationMiddleware):
+    """``AuthenticationMiddleware`` with the tokens of a kit: ``Middleware(RolecallAuthentication, kit=kit)``.
+
+    It does what Starlette's own does with a :class:`RolecallBackend` and :func:`on_auth_error`. Beyond that, a client
+    that opens a WebSocket with a bad token is told why, as by a guard; and one that offers its token as a subprotocol
+    is answered, unless the app accepts another one. Without such an answer a browser gives up.
+    """
+
+    def __init__(self, app: ASGIApp, kit: Rolecall) -> None:
+        super().__init__(app, RolecallBackend(kit), on_auth_error)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._serve_websocket(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        subprotocol = BEARER if BEARER in (scope.get("subprotocols") or ()) else None
+        try:
+            found = await self.backend.authenticate(HTTPConnection(scope))
+        except RefusedToken as refused:
+            await receive()  # the client's wish to connect
+            await refuse(noted(refused.error), scope, send)
+            return
+
+        async def send_answered(message: Message) -> None:
+            await send(answered(message, subprotocol) if message["type"] == "websocket.accept" else message)
+
+        scope["auth"], scope["user"] = found or (AuthCredentials(), UnauthenticatedUser())
+        await self.app(scope, receive, send_answered)

@@ -15,14 +15,21 @@ from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route, WebSocketRoute
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
 import rolecall
 import rolecall_starlette
-from rolecall import Role, hookimpl
+from rolecall import Role, Web, hookimpl
 from rolecall.policies import AllowAnyone
-from rolecall_starlette import RolecallBackend, RolecallUser, on_auth_error, require_role, rolecall_app
+from rolecall_starlette import (
+    RolecallAuthentication,
+    RolecallBackend,
+    RolecallUser,
+    on_auth_error,
+    require_role,
+    rolecall_app,
+)
 
 ROLES = ["subscriber", "publisher", "publisheronly", "moderator"]
 CAPABILITIES = {
@@ -287,10 +294,137 @@ def test_of_many_requests_at_once_each_has_its_own_user(kit, session):
 # -- WebSockets ------------------------------------------------------------------------------------
 
 
-def test_a_websocket_has_the_user_of_its_token(app, session):
-    token = session.generate_token(data="name=Ada")
-    with TestClient(app).websocket_connect("/talk", headers=bearer(token)) as websocket:
+BEARER = "rolecall.bearer"
+#: How a client sends a token to a WebSocket: path, subprotocols, headers; ``{}`` stands for the token.
+PLACES = {
+    "the header": ("/talk", None, {"Authorization": "Bearer {}"}),
+    "a subprotocol": ("/talk", [BEARER, "{}"], {}),
+    "a subprotocol among others": ("/talk", ["chat", BEARER, "{}"], {}),
+    "the cookie": ("/talk", None, {"Cookie": "__Host-rolecall={}"}),
+    "the query": ("/talk?access_token={}", None, {}),
+}
+
+
+@pytest.fixture
+def everywhere(make_kit):
+    """A kit that takes tokens wherever it can."""
+    return make_kit(web=Web(cookie="__Host-rolecall", query="access_token"))
+
+
+def talk_to(app, place, token):
+    path, offered, headers = place
+    return TestClient(app).websocket_connect(
+        path.format(token),
+        offered and [part.format(token) for part in offered],
+        headers={name: value.format(token) for name, value in headers.items()},
+    )
+
+
+def of_starlette(kit):
+    return app_of(kit, on_error=on_auth_error)
+
+
+def of_rolecall(kit):
+    return Starlette(routes=[WebSocketRoute("/talk", talk)], middleware=[Middleware(RolecallAuthentication, kit=kit)])
+
+
+@pytest.fixture(params=[of_starlette, of_rolecall], ids=["Starlette's middleware", "the kit's middleware"])
+def authenticated(request):
+    return request.param
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_a_websocket_has_the_user_of_its_token_wherever_that_is(place, authenticated, everywhere):
+    token = everywhere.create_session().generate_token(data="name=Ada")
+    with talk_to(authenticated(everywhere), place, token) as websocket:
         assert websocket.receive_text() == "name=Ada"
+
+
+@pytest.mark.parametrize("place", [PLACES["the cookie"], PLACES["the query"]], ids=["cookie", "query"])
+def test_a_place_that_is_off_holds_no_token(place, authenticated, kit):
+    token = kit.create_session().generate_token()
+    with pytest.raises(WebSocketDisconnect), talk_to(authenticated(kit), place, token):
+        pass
+
+
+def test_the_app_sees_no_token_among_the_subprotocols(authenticated, kit):
+    offered = []
+
+    async def note(websocket):
+        offered.extend(websocket.scope["subprotocols"])
+        await websocket.accept()
+        await websocket.close()
+
+    app = authenticated(kit)
+    app.router.routes.insert(0, WebSocketRoute("/talk", note))
+    with talk_to(app, ("/talk", ["v1", BEARER, "{}", "v2"], {}), kit.create_session().generate_token()):
+        pass
+    assert offered == ["v1", "v2"]
+
+
+@pytest.mark.parametrize(
+    ("offer", "chosen", "answered"),
+    [
+        ([BEARER, "{}"], None, BEARER),
+        (["chat", BEARER, "{}"], None, BEARER),
+        (["chat", BEARER, "{}"], "chat", "chat"),
+        (["chat"], None, None),
+        (None, None, None),
+    ],
+)
+def test_the_kits_middleware_answers_the_bearer_unless_the_app_chooses_another(offer, chosen, answered, kit):
+    async def open_(websocket):
+        await websocket.accept(chosen)
+        await websocket.close()
+
+    app = Starlette(routes=[WebSocketRoute("/talk", open_)], middleware=[Middleware(RolecallAuthentication, kit=kit)])
+    with talk_to(app, ("/talk", offer, {}), kit.create_session().generate_token()) as websocket:
+        assert websocket.accepted_subprotocol == answered
+
+
+@pytest.mark.parametrize(
+    ("offer", "headers", "status", "code"),
+    [
+        ([BEARER, "abc"], {}, 401, "malformed_token"),
+        ([BEARER], {}, 400, "malformed_credential"),
+        ([BEARER, "{}", BEARER, "{}"], {}, 400, "malformed_credential"),
+        ([BEARER, "{}"], {"Authorization": "Bearer {}"}, 400, "malformed_credential"),
+        ([BEARER, "{}"], {"Origin": "https://elsewhere.example"}, 403, "origin_not_allowed"),
+    ],
+)
+def test_the_kits_middleware_says_why_a_websocket_is_refused(offer, headers, status, code, make_kit):
+    kit = make_kit(web=Web(origins=["https://app.example"]))
+    with (
+        pytest.raises(WebSocketDenialResponse) as refused,
+        talk_to(of_rolecall(kit), ("/talk", offer, headers), kit.create_session().generate_token()),
+    ):
+        pass
+    assert (refused.value.status_code, refused.value.json()["code"]) == (status, code)
+
+
+def test_the_kits_middleware_does_over_http_what_starlettes_does(kit):
+    app = Starlette(
+        routes=[Route("/who", who), Route("/moderators", moderators_only)],
+        middleware=[Middleware(RolecallAuthentication, kit=kit)],
+    )
+    token = kit.create_session().generate_token(data="name=Ada")
+    assert get(app, "/who", token).json()[:2] == [True, "name=Ada"]
+    assert get(app, "/who").json() == [False, "", ""]
+    assert get(app, "/moderators", token).status_code == 403
+    assert get(app, "/who", "abc").json()["code"] == "malformed_token"
+
+
+def test_a_guard_within_reads_the_token_that_the_middleware_has_read(authenticated, kit):
+    @require_role("publisher", kit=kit)
+    async def room(websocket):
+        await websocket.accept()
+        await websocket.send_text(websocket.user.grant.session_id)
+
+    app, session = authenticated(kit), kit.create_session()
+    app.router.routes.append(WebSocketRoute("/rooms/{session_id}", room))
+    path = f"/rooms/{session.session_id}"
+    with talk_to(app, (path, [BEARER, "{}"], {}), session.generate_token()) as websocket:
+        assert (websocket.accepted_subprotocol, websocket.receive_text()) == (BEARER, session.session_id)
 
 
 @pytest.mark.parametrize("token", [None, "abc", "subscriber"])

@@ -11,14 +11,19 @@ import pytest
 import uvicorn
 from playwright.sync_api import sync_playwright
 from starlette.applications import Starlette
+from starlette.authentication import requires
+from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 
 from rolecall import Rolecall, Web
-from rolecall_starlette import current_grant, require_token
+from rolecall_starlette import RolecallAuthentication, current_grant, require_token
 
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 FLAGS = ("--no-sandbox", "--headless=new", "--disable-background-networking", "--no-first-run")
+
+#: Set when a guarded WebSocket is open.
+greeted = threading.Event()
 
 #: Opens a WebSocket, and comes to what became of it.
 OPEN = """
@@ -47,7 +52,14 @@ def port(listener):
 def kit(listener, port):
     # The page is listed by its number, and not by its name.
     with Rolecall(KEY, SECRET, web=Web(origins=[f"http://127.0.0.1:{port}"], recheck=0.1)) as kit:
-        app = Starlette(routes=[Route("/", home), WebSocketRoute("/rooms/{session_id}", board)])
+        desk = Middleware(RolecallAuthentication, kit=kit)
+        app = Starlette(
+            routes=[
+                Route("/", home),
+                WebSocketRoute("/rooms/{session_id}", board),
+                Mount("/desks", routes=[WebSocketRoute("/{session_id}", talk)], middleware=[desk]),
+            ]
+        )
         app.state.rolecall = kit
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
@@ -66,10 +78,18 @@ async def home(request):
 async def board(websocket):
     await websocket.accept()
     await websocket.send_text(current_grant(websocket).role)
+    greeted.set()
     async for text in websocket.iter_text():
         if text == "bye":
             await websocket.close(1000)
             return
+
+
+@requires("role:publisher")
+async def talk(websocket):
+    await websocket.accept()
+    await websocket.send_text(websocket.user.display_name)
+    await websocket.close(1000)
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +115,8 @@ def visit(browser, kit, port):
         page.close()
 
 
-def what_became_of(page, port, session, *protocols):
-    return page.evaluate(OPEN, [f"ws://127.0.0.1:{port}/rooms/{session.session_id}", list(protocols)])
+def what_became_of(page, port, session, *protocols, place="rooms"):
+    return page.evaluate(OPEN, [f"ws://127.0.0.1:{port}/{place}/{session.session_id}", list(protocols)])
 
 
 def test_a_page_opens_it_and_sees_why_it_was_closed_when_the_token_expires(visit, port, kit):
@@ -110,12 +130,26 @@ def test_a_page_opens_it_and_sees_why_it_was_closed_when_the_token_expires(visit
 
 def test_a_page_sees_that_the_session_has_ended(visit, port, kit):
     session = kit.create_session()
-    ending = threading.Timer(0.5, session.end)
+
+    def end_once_it_is_open():
+        if greeted.wait(10):
+            session.end()
+
+    greeted.clear()
+    ending = threading.Thread(target=end_once_it_is_open)
     ending.start()
     seen = what_became_of(visit(), port, session, "rolecall.bearer", session.generate_token())
     ending.join()
     assert (seen["opened"], seen["code"]) == (True, 4401)
     assert seen["reason"] == "revoked_token: the token's session has ended"
+
+
+def test_a_page_opens_what_the_middleware_authenticates_though_the_app_names_no_subprotocol(visit, port, kit):
+    session = kit.create_session()
+    token = session.generate_token(data="Ada")
+    seen = what_became_of(visit(), port, session, "rolecall.bearer", token, place="desks")
+    assert seen["opened"], seen
+    assert (seen["protocol"], seen["said"], seen["code"]) == ("rolecall.bearer", ["Ada"], 1000)
 
 
 @pytest.mark.parametrize("offer", [[], ["rolecall.bearer", "no.token.atall"]])

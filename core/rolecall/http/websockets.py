@@ -137,8 +137,21 @@ def _handshake(scope: Scope, tokens: list[str], framework: str) -> Request:
     return neutral_request(scope, framework)._replace(headers=headers)
 
 
+def handshake(engine: Engine, scope: Scope, framework: str) -> Request:
+    """The request that opens a WebSocket, for what reads its token without a guard.
+
+    The tokens are taken out of the subprotocols that the app is shown.
+
+    :raises RolecallError: for a page of an origin that is not listed, and for an offer that holds not one token.
+    """
+    tokens = _take_tokens(scope)
+    request = _handshake(scope, tokens, framework)
+    _check_handshake(engine, request, tokens)
+    return request
+
+
 def _check_handshake(engine: Engine, request: Request, tokens: list[str]) -> None:
-    check_origin(engine, request)
+    _check_origin(engine, request)
     _check_offered(request, tokens)
 
 
@@ -152,7 +165,7 @@ def _check_offered(request: Request, tokens: list[str]) -> None:
         raise MalformedCredential(f"the subprotocol {BEARER!r} is followed by no token")
 
 
-def check_origin(engine: Engine, request: Request) -> None:
+def _check_origin(engine: Engine, request: Request) -> None:
     """Refuse a page that is not on the list. Without a list a token that a script must know is proof enough."""
     web, origin = engine.state.web, request.headers.get("origin")
     if origin is not None and (web.origins or web.cookie) and origin not in web.origins:
