@@ -19,7 +19,7 @@ autodoc_typehints_format = "short"
 # What stands in signatures and is not ours to document: Python itself, frameworks, and the names of type variables.
 nitpick_ignore_regex = [
     (r"py:.*", r"(collections|datetime|enum|fastapi|flask|os|starlette|typing|wsgiref|_typeshed)\..*"),
-    (r"py:class", r"rolecall.*\.(Function|Result|Guarded|Subtree|View)"),
+    (r"py:class", r"rolecall.*\.(Function|Result|Guarded|Subtree|View|Chunk)"),
     (r"py:func", r"rolecall\.driver\.drive"),
     (r"py:class", r"rolecall\.(connector\.transport\.Transport|http\.routing\.Route)"),
 ]

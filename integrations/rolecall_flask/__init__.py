@@ -6,6 +6,7 @@ from rolecall.http.sdk import SDK_ROUTES
 from .blueprint import problem_response, rolecall_blueprint
 from .guards import current_grant, find_grant, protect, require_capability, require_role, require_token
 from .refusals import Refused
+from .watching import while_granted
 
 __all__ = [
     "SDK_ROUTES",
@@ -20,4 +21,5 @@ __all__ = [
     "require_role",
     "require_token",
     "rolecall_blueprint",
+    "while_granted",
 ]

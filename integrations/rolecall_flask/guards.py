@@ -26,6 +26,7 @@ from rolecall.http.marks import (
     own_route,
 )
 from rolecall.http.service import admit, headers_to_add
+from rolecall.http.watching import keep_entry
 from rolecall.http.wsgi import ADMITTED, AUTHORIZATION, GRANT
 from rolecall.roles import ANY_TOKEN, Requirement
 
@@ -116,11 +117,12 @@ class Guard(BaseGuard):
             raise Refused(app.make_default_options_response())
         check_once(app)
         kit = kit_of(app) if self.kit is None else self.kit
+        engine, session_id = kit.engine, self._session_id(request)
         admitted = admit(
-            kit.engine,
+            engine,
             request.environ.get(AUTHORIZATION),
             self,
-            self._session_id(request),
+            session_id,
             partial(neutral_request, request),
             request,
         )
@@ -133,6 +135,7 @@ class Guard(BaseGuard):
             admitted = entered
         # A request's own; Flask may share its `g` between requests.
         request.environ[GRANT] = request.environ[ADMITTED] = admitted
+        keep_entry(request.environ, engine, self.requirement, self.session_entered(session_id, admitted), admitted)
         flask.after_this_request(partial(_kept_out_of_caches, kit))
 
     def _session_id(self, request: flask.Request) -> str | None:

@@ -7,7 +7,7 @@ from .authentication import RolecallAuthentication, RolecallBackend, RolecallUse
 from .guards import current_grant, find_grant, protect, require_capability, require_role, require_token
 from .refusals import Refused, problem_handler
 from .routes import problem_response, rolecall_app, rolecall_routes
-from .watching import renew_grant
+from .watching import renew_grant, while_granted
 
 __all__ = [
     "SDK_ROUTES",
@@ -29,4 +29,5 @@ __all__ = [
     "require_token",
     "rolecall_app",
     "rolecall_routes",
+    "while_granted",
 ]

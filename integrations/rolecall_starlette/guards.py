@@ -21,7 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from rolecall import Grant, Rolecall
 from rolecall.engine import Engine
-from rolecall.errors import ConfigurationError, shown
+from rolecall.errors import ConfigurationError, RolecallError, shown
 from rolecall.http import messages
 from rolecall.http.asgi import (
     authorization_of,
@@ -39,6 +39,7 @@ from rolecall.http.guard import Guard as BaseGuard
 from rolecall.http.marks import check_guard, handler_of, is_guarded, mark_class_guarded, mark_guarded
 from rolecall.http.path_guard import GuardedPaths
 from rolecall.http.service import Entered, admit
+from rolecall.http.watching import keep_entry
 from rolecall.http.websockets import serve_websocket
 from rolecall.roles import ANY_TOKEN, Requirement
 
@@ -214,19 +215,35 @@ class Guard(BaseGuard):
         session_id = params.get(self.session_param)
         engine = known[1] if known is not None and known[0] is seen.get("app") else self.engine_of(seen)
         keep_web(scope, engine.state.web)
+        if type(session_id) is not str:  # nearly always it is there, and text
+            session_id = self._session_of(seen, params)
         admitted = admit(
             engine,
             authorization_of(seen),
             self,
-            # Nearly always text, and there.
-            session_id if type(session_id) is str else self._session_of(seen, params),
+            session_id,
             lambda: neutral_request(seen, FRAMEWORK),
             native,
         )
         if not isinstance(admitted, Grant):
-            return _settle(scope, admitted)
+            return self._settle(admitted, scope, engine, session_id)
         keep_grant(scope, admitted)
+        keep_entry(scope, engine, self.requirement, session_id, admitted)
         return None
+
+    async def _settle(
+        self,
+        admission: Coroutine[Any, Any, Entered],
+        scope: Scope,
+        engine: Engine,
+        session_id: str | None,
+    ) -> RolecallError | None:
+        entered = await admission
+        if isinstance(entered, Grant):
+            keep_grant(scope, entered)
+            keep_entry(scope, engine, self.requirement, self.session_entered(session_id, entered), entered)
+            return None
+        return entered
 
     def _session_of(self, seen: Scope, params: Mapping[str, Any]) -> str | None:
         return self.bound_session(params, seen["path"], partial(guards_around, seen))
@@ -301,14 +318,6 @@ class Guard(BaseGuard):
         if kit is self.kit or stated_kit(app) is None:
             self._seen = app, kit.aio.engine
         return kit.aio.engine
-
-
-async def _settle(scope: Scope, admission: Coroutine[Any, Any, Entered]) -> Refusal | None:
-    entered = await admission
-    if isinstance(entered, Grant):
-        keep_grant(scope, entered)
-        return None
-    return entered
 
 
 def _uncached_headers(headers: Mapping[str, str] | None, scope: Scope) -> dict[str, str]:

@@ -1,12 +1,57 @@
-"""What an endpoint leaves open behind a guard: WebSockets whose grant is renewed."""
+"""What an endpoint leaves open behind a guard: streams that end with their grant, WebSockets whose grant is renewed."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import Any, Final, TypeVar
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
 from rolecall import Grant
-from rolecall.http.asgi import SOCKET
+from rolecall.http import streams
+from rolecall.http.asgi import SOCKET, neutral_request
+from rolecall.http.watching import watches_of
 from rolecall.http.websockets import GuardedSocket
+
+from .translation import FRAMEWORK
+
+Chunk = TypeVar("Chunk")
+
+_END: Final = object()
+
+
+def while_granted(request: HTTPConnection, chunks: AsyncIterable[Chunk] | Iterable[Chunk]) -> AsyncIterator[Chunk]:
+    """Hand out ``chunks`` for as long as the grant of a guarded request stands: what a ``StreamingResponse`` sends.
+
+    The grant is looked at every ``Web(recheck=…)`` seconds, and when it expires; the policies are asked again. Once it
+    has ended no chunk is handed out any more, and ``chunks`` is closed.
+
+    :param chunks: what is to be sent. A plain iterable runs on a worker thread, and is stopped when its next chunk
+        comes; an asynchronous one at once.
+    :raises RuntimeError: where there is no grant.
+    """
+    watches = watches_of(request.scope, neutral_request(request.scope, FRAMEWORK))
+    return streams.while_granted(watches, chunks if isinstance(chunks, AsyncIterable) else _on_a_thread(chunks))
+
+
+async def _on_a_thread(chunks: Iterable[Chunk]) -> AsyncIterator[Chunk]:
+    source = iter(chunks)
+    reading: asyncio.Future[Any] | None = None
+    try:
+        while True:
+            reading = asyncio.ensure_future(run_in_threadpool(next, source, _END))
+            chunk = await asyncio.shield(reading)
+            if chunk is _END:
+                return
+            yield chunk
+    finally:
+        if reading is not None:
+            await asyncio.wait([reading])  # a thread cannot be cancelled, nor a generator be closed while it runs
+        if hasattr(chunks, "close"):
+            await run_in_threadpool(chunks.close)
 
 
 async def renew_grant(websocket: WebSocket, token: str) -> Grant:

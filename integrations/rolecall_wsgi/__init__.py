@@ -5,6 +5,7 @@ from rolecall.http.sdk import SDK_ROUTES
 
 from .guards import current_grant, find_grant, protect, require_capability, require_role, require_token
 from .middleware import RolecallMiddleware
+from .watching import while_granted
 
 __all__ = [
     "SDK_ROUTES",
@@ -17,4 +18,5 @@ __all__ = [
     "require_capability",
     "require_role",
     "require_token",
+    "while_granted",
 ]

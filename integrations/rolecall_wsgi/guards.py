@@ -17,6 +17,7 @@ from rolecall.http.marks import check_guard, mark_guarded
 from rolecall.http.messages import Response
 from rolecall.http.path_guard import GuardedPaths
 from rolecall.http.service import admit, guard_answer, headers_to_add
+from rolecall.http.watching import keep_entry
 from rolecall.http.web import Web
 from rolecall.http.wsgi import ADMITTED, AUTHORIZATION, GRANT, KIT, path_of
 from rolecall.roles import ANY_TOKEN, Requirement
@@ -102,11 +103,12 @@ class GuardedApp:
             # A browser asks so before it sends the token; the app does not run.
             return answer(Response(204), environ, start_response)
         engine = (guard.kit or _kit(guard, environ)).engine
+        session_id = params.get(guard.session_param) if params and guard.session_param else None
         admitted = admit(
             engine,
             environ.get(AUTHORIZATION),
             guard,
-            params.get(guard.session_param) if params and guard.session_param else None,
+            session_id,
             lambda: neutral_request(environ, params or {}),
             environ,
         )
@@ -118,6 +120,8 @@ class GuardedApp:
                 return self.app(environ, start_response)
             admitted = entered
         environ[GRANT] = environ[ADMITTED] = admitted
+        session_id = guard.session_entered(session_id, admitted)
+        keep_entry(environ, engine, guard.requirement, session_id, admitted, params)
         return self.app(environ, _uncached(start_response, engine.state.web, environ))
 
     def _refuse(

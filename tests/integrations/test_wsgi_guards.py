@@ -563,7 +563,8 @@ def test_a_guarded_app_gets_the_environment_itself(kit, session, room):
     assert room.requests == [environ]
     assert room.requests[0] is environ
     grant = current_grant(environ)
-    assert {**before, "rolecall.grant": grant, "rolecall.admitted": grant} == environ
+    kept = {"rolecall.grant": grant, "rolecall.admitted": grant, "rolecall.entries": environ["rolecall.entries"]}
+    assert {**before, **kept} == environ
 
 
 # -- the app notices nothing -----------------------------------------------------------------------

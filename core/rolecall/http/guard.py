@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from ..errors import ConfigurationError, shown
 from ..plugins import Implementation
 from ..roles import Requirement
+from ..tokens import Grant
 
 if TYPE_CHECKING:
     from ..kit import Rolecall
@@ -125,6 +126,13 @@ class Guard:
         if not params or any(other.is_settled(params) for other in others()):
             return None
         raise ConfigurationError(f"the route {shown(path, 80)} {unsettled(params)}")
+
+    def session_entered(self, named: str | None, grant: Grant) -> str | None:
+        """The session that a route turned out to be about, once a request is in: what a resolver found, too.
+
+        :param named: the session that the route names.
+        """
+        return named if self.resolver is None else grant.session_id
 
 
 def unsettled(params: Iterable[str]) -> str:

@@ -41,7 +41,8 @@ class Web:
         with ``__Host-``. Whoever comes with it, and changes something, sends the header ``X-CSRF-Token``, too.
     :param query: the name of a query parameter in which tokens are taken (RFC 6750, section 2.3). URLs end up in logs
         and histories: for what can set neither a header nor a subprotocol.
-    :param recheck: the seconds after which an open WebSocket's session is looked at again, 0.05 to 60.
+    :param recheck: the seconds after which the grant of an open WebSocket, or of a stream, is looked at again: 0.05 to
+        60.
     :param body_timeout: the seconds within which a request's body must have arrived, 0.001 to 120; for ASGI, where
         servers set no limit of their own.
     :param openapi: whether ``GET /openapi.json`` describes the kit's routes, to whoever asks; False: it answers 404.

@@ -75,7 +75,7 @@ async def serve_websocket(
     if admitted is None:
         await app(scope, _beginning_with(connect, receive), send)
         return
-    watch = Watch(Entry(engine, guard.requirement, session_id, admitted), request)
+    watch = Watch(Entry(engine, guard.requirement, guard.session_entered(session_id, admitted), admitted), request)
     socket = GuardedSocket(watch, BEARER if tokens else None, connect, scope, receive, send)
     await socket.run(app, (GrantEnded, *gone))
 

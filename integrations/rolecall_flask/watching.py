@@ -1,0 +1,25 @@
+"""What a view leaves open behind a guard: streams that end with their grant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rolecall.http.watching import watches_of, while_granted_inline
+
+from .translation import current_request, neutral_request
+
+Chunk = TypeVar("Chunk")
+
+
+def while_granted(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """Hand out ``chunks`` for as long as the grant of the current request stands: what a ``flask.Response`` streams.
+
+    When a chunk comes, and the last look was ``Web(recheck=…)`` seconds ago or the grant expires, the grant is looked
+    at, and the policies are asked again. Once it has ended no chunk is handed out any more, and ``chunks`` is closed.
+
+    :param chunks: what is to be sent.
+    :raises RuntimeError: where there is no grant.
+    """
+    request = current_request()
+    return while_granted_inline(watches_of(request.environ, neutral_request(request)), chunks)
