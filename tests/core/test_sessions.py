@@ -105,7 +105,8 @@ def test_another_process_with_the_same_secret_takes_the_id(api_key, location, me
 
 def test_an_id_says_what_the_service_says(kit):
     fields = fields_of(kit.create_session("203.0.113.7").session_id)
-    assert fields[:4] == ["1", API_KEY, "203.0.113.7", "1795186800000"]
+    # Not the location: every participant can read the id.
+    assert fields[:4] == ["1", API_KEY, "", "1795186800000"]
     assert fields[5:] == ["P", "", ""]
 
 
