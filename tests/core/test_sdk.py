@@ -14,7 +14,7 @@ from rolecall.http.sdk import SDK_ROUTES
 from rolecall.http.service import respond
 
 NOW = 1_795_186_800
-KEY, SECRET = "123456", "1234567890abcdef1234567890abcdef1234567890"
+KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 OTHER_KEY, OTHER_SECRET = "654321", "second-secret-of-forty-two-characters-x42"
 PROJECT = f"/v2/project/{KEY}"
 

@@ -950,7 +950,11 @@ def test_what_an_app_prints_when_it_is_imported_is_kept_out_of_the_answer(write)
         ("{name}:", "names no app; expected MODULE:APP"),
         ("{name}:app.", "names no app"),
         ("/etc/passwd", "names no app"),
-        ("{name}:create_app(1)", "names no app"),
+        ("{name}:create_app(1)", "cannot be called with these arguments: too many positional arguments"),
+        ("{name}:create_app(open('x'))", "are no literals"),
+        ("{name}:create_app(**{{}})", "are no literals"),
+        ("{name}:create_app()()", "are no literals"),
+        ("{name}:create_app(", "names no app"),
     ],
 )
 def test_an_app_that_is_not_there_is_said_in_a_line(write, reference, message):
@@ -958,6 +962,24 @@ def test_an_app_that_is_not_there_is_said_in_a_line(write, reference, message):
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
     assert len(result.stderr.splitlines()) <= 2
+
+
+@pytest.mark.parametrize("arguments", ["'/rooms', testing=True", "prefix='/rooms', testing=True"])
+def test_a_factory_takes_literals_as_arguments(write, arguments):
+    name = write(
+        GOOD.replace(
+            "def create_app():",
+            "def make(prefix, *, testing):\n    assert testing is True\n\n    return create_app()"
+            "\n\n\ndef create_app():",
+        )
+    )
+    assert run(f"{name}:make({arguments})", "--check").exit_code == 0
+
+
+def test_the_kit_s_own_routes_are_left_out_on_demand(write):
+    name = write(GOOD)
+    everything, own = run(name).stdout, run(name, "--app", "--check")
+    assert (own.exit_code, "the kit's own" in everything, "the kit's own" in own.stdout) == (0, True, False)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
@@ -18,7 +19,9 @@ from ..http.listing import Adapter, GuardedRoute, list_routes
 NAMES: Final = ("app", "application")
 _FACTORIES: Final = ("create_app", "make_app")
 _EXPECTED: Final = "expected MODULE:APP, for example school.web:app or 'school.web:create_app()'"
-_REFERENCE: Final = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?::([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(\(\))?)?")
+_REFERENCE: Final = re.compile(
+    r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?::([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(\(.*\))?)?", re.DOTALL
+)
 #: The adapters, by what is imported already if there can be an app of theirs.
 _ADAPTERS: Final = (
     ("flask", "rolecall_flask.listing"),
@@ -42,7 +45,9 @@ class AppNotFound(Exception):
 
 
 def find_app(reference: str) -> Any:
-    """The app that ``module:attribute`` names, or the answer of the factory ``module:create_app()``.
+    """The app that ``module:attribute`` names, or the answer of the factory ``module:create_app(testing=True)``.
+
+    A factory's arguments are literals, as Flask's command takes them.
 
     :raises AppNotFound: says what is wrong.
     """
@@ -54,7 +59,7 @@ def find_app(reference: str) -> Any:
         module = _import(match[1])
         found = _attribute(module, match[2]) if match[2] else _default(module)
         if match[3]:
-            found = _call(found, reference)
+            found = _call(found, reference, *_arguments(match[3], reference))
     if not _is_app(found):
         raise AppNotFound(f"{reference} is {_described(found)}, and no app", _factory_hint(reference, found))
     return found
@@ -112,17 +117,35 @@ def _looks_like_an_app(value: Any) -> bool:
     return not isinstance(value, type) and not inspect.isroutine(value) and callable(value) and _is_app(value)
 
 
-def _call(factory: Any, reference: str) -> Any:
-    if not callable(factory):
-        raise AppNotFound(f"{reference.removesuffix('()')} is {_described(factory)}, and cannot be called")
+def _arguments(brackets: str, reference: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments that stand in brackets: literals of Python."""
     try:
-        inspect.signature(factory).bind()
+        call = ast.parse(f"factory{brackets}", mode="eval").body
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            raise ValueError("no call")
+        named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+        if None in named:
+            raise ValueError("a mapping with stars")
+        return tuple(map(ast.literal_eval, call.args)), {str(name): value for name, value in named.items()}
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        raise AppNotFound(
+            f"the arguments in {shown(reference, 80)} are no literals; expected such as "
+            "'school.web:create_app(testing=True)'"
+        ) from None
+
+
+def _call(factory: Any, reference: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if not callable(factory):
+        raise AppNotFound(f"{reference.partition('(')[0]} is {_described(factory)}, and cannot be called")
+    try:
+        inspect.signature(factory).bind(*args, **kwargs)
     except TypeError as error:
-        raise AppNotFound(f"{reference} cannot be called without arguments: {error}") from None
+        how = "with these arguments" if args or kwargs else "without arguments"
+        raise AppNotFound(f"{shown(reference, 80)} cannot be called {how}: {error}") from None
     except ValueError:  # it has no signature; then it shows when it is called
         pass
     try:
-        return factory()
+        return factory(*args, **kwargs)
     except (Exception, SystemExit) as error:
         raise _failed(f"calling {reference}", error) from None
 

@@ -15,6 +15,7 @@ from .. import __version__
 from ..clock import system_clock
 from ..errors import ConfigurationError, InvalidToken, MalformedToken, RolecallError
 from ..explain import Explanation
+from ..http.listing import Access
 from ..inspection import inspect_token
 from ..kit import Rolecall
 from ..loading import offered, origin_of, package_of
@@ -486,22 +487,26 @@ Exit codes:
 )
 @click.argument("app", metavar="MODULE:APP")
 @click.option("--check", is_flag=True, help="Fail if a route is open and not marked as public, or there is a mistake.")
+@click.option("--app", "is_own_hidden", is_flag=True, help="Show the app's routes alone, without the kit's own.")
 @json_option
-def routes(app: str, check: bool, as_json: bool) -> None:
+def routes(app: str, check: bool, is_own_hidden: bool, as_json: bool) -> None:
     """List the routes and WebSockets of an app, with what each requires.
 
     MODULE:APP names a Flask, Starlette or FastAPI app, or any WSGI or ASGI app, as web servers do: the current folder
-    is looked into, too. Without :APP it is "app" or "application"; MODULE:create_app() calls a factory. The app is
-    imported, and not run.
+    is looked into, too. Without :APP it is "app" or "application"; MODULE:create_app() calls a factory, to which
+    literals can be passed. The app is imported, and not run.
 
     \b
     Examples:
       rolecall routes school.web:app
-      rolecall routes "school.web:create_app()" --check
+      rolecall routes "school.web:create_app(testing=True)" --check
+      rolecall routes school.web --app
       rolecall routes school.web --json
     """
     try:
-        report = routes_report(app, routes_of(find_app(app)))
+        found = routes_of(find_app(app))
+        listed = [one for one in found if not (is_own_hidden and one.access is Access.KIT and one.is_good)]
+        report = routes_report(app, listed)
     except AppNotFound as error:
         if as_json:
             print_json({"app": app, "ok": False, "error": str(error)})
