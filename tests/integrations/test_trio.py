@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Annotated
 
 import pytest
@@ -17,6 +16,7 @@ from rolecall import Allow, Deny, Grant, Web, blocking, hookimpl
 from rolecall.errors import InvalidRequest
 from rolecall.http import websockets
 from rolecall.http.asgi import read_body
+from rolecall.http.messages import MAX_BODY
 from rolecall.policies import AllowAnyone
 from rolecall_starlette import require_token, rolecall_app
 from rolecall_starlette.fastapi import TokenRequired
@@ -86,7 +86,7 @@ def test_a_body_that_does_not_arrive_is_given_up():
         await trio.sleep_forever()
 
     with pytest.raises(InvalidRequest):
-        trio.run(read_body, {"headers": []}, receive, 0.01)
+        trio.run(read_body, {"headers": []}, receive, 0.01, MAX_BODY)
 
 
 def test_a_body_that_arrives_in_pieces_is_read():
@@ -96,7 +96,7 @@ def test_a_body_that_arrives_in_pieces_is_read():
         await trio.sleep(0)
         return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
 
-    assert trio.run(read_body, {"headers": []}, receive, 5) == b"abcd"
+    assert trio.run(read_body, {"headers": []}, receive, 5, MAX_BODY) == b"abcd"
 
 
 # -- WebSockets ------------------------------------------------------------------------------------
@@ -123,7 +123,45 @@ def board(kit, function):
 
     app = Starlette(routes=[WebSocketRoute("/rooms/{session_id}", endpoint)])
     app.state.rolecall = kit
-    return TestClient(app, backend="trio")
+    return app
+
+
+def serve(app, session, accepted):
+    """Serve one WebSocket until the app has ended by itself; what it has sent.
+
+    :param accepted: called once the WebSocket is open, with what has the client leave.
+    """
+
+    async def serve_on_trio():
+        connects, sent, gone = [{"type": "websocket.connect"}], [], trio.Event()
+
+        async def receive():
+            if connects:
+                return connects.pop()
+            await gone.wait()
+            return {"type": "websocket.disconnect", "code": 1001}
+
+        async def send(message):
+            await trio.sleep(0)
+            sent.append(message)
+            if message["type"] == "websocket.accept":
+                accepted(gone.set)
+            elif message["type"] == "websocket.close":
+                gone.set()
+
+        scope = {
+            "type": "websocket",
+            "path": f"/rooms/{session.session_id}",
+            "root_path": "",
+            "query_string": b"",
+            "headers": [(b"authorization", f"Bearer {session.generate_token()}".encode())],
+            "subprotocols": [],
+        }
+        with trio.fail_after(20):
+            await app(scope, receive, send)
+        return sent
+
+    return trio.run(serve_on_trio)
 
 
 async def echo(websocket):
@@ -154,53 +192,35 @@ async def close_again(websocket):
         await websocket.close()
 
 
-def end_of(socket):
-    """The code of the close that the client sees."""
-    while (message := socket.receive())["type"] != "websocket.close":
-        pass
-    return message["code"]
-
-
 def test_it_is_open_while_the_grant_lasts(kit):
     session = kit.create_session()
-    with board(kit, echo).websocket_connect(
-        f"/rooms/{session.session_id}", headers=bearer(session.generate_token())
-    ) as socket:
+    client = TestClient(board(kit, echo), backend="trio")
+    headers = bearer(session.generate_token())
+    with client.websocket_connect(f"/rooms/{session.session_id}", headers=headers) as socket:
         socket.send_text("hello")
         assert socket.receive_text() == "hello"
 
 
 def test_without_a_token_it_is_refused(kit):
-    session = kit.create_session()
-    with pytest.raises(WebSocketDisconnect), board(kit, echo).websocket_connect(f"/rooms/{session.session_id}"):
+    client = TestClient(board(kit, echo), backend="trio")
+    path = f"/rooms/{kit.create_session().session_id}"
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect(path):
         pass
 
 
 @pytest.mark.parametrize("function", [echo, talk, in_a_nursery, wait_for_ever, close_again])
 def test_it_is_closed_when_the_session_ends_whatever_the_app_does(kit, short_grace, function):
     session = kit.create_session()
-    with board(kit, function).websocket_connect(
-        f"/rooms/{session.session_id}", headers=bearer(session.generate_token())
-    ) as socket:
-        session.end()
-        assert end_of(socket) == 4401
+    sent = serve(board(kit, function), session, lambda leave: session.end())
+    assert (sent[-1]["type"], sent[-1]["code"]) == ("websocket.close", 4401)
 
 
 def test_the_end_is_told(make_kit):
-    told = threading.Event()
-
-    def on_event(event):
-        if (event.name, event.code) == ("access_refused", "revoked_token"):
-            told.set()
-
-    kit = make_kit(web=Web(recheck=RECHECK), plugins=[policy(on_event, "on_event")])
+    told = []
+    kit = make_kit(web=Web(recheck=RECHECK), plugins=[policy(lambda event: told.append(event), "on_event")])
     session = kit.create_session()
-    with board(kit, echo).websocket_connect(
-        f"/rooms/{session.session_id}", headers=bearer(session.generate_token())
-    ) as socket:
-        session.end()
-        end_of(socket)
-        assert told.wait(20)
+    serve(board(kit, echo), session, lambda leave: session.end())
+    assert [event.code for event in told if event.name == "access_refused"] == ["revoked_token"]
 
 
 class Mishap(Exception):
@@ -213,29 +233,14 @@ def test_a_fault_of_the_app_is_the_servers_to_report_as_it_is(kit, ended):
 
     async def fail(websocket):
         if ended:
-            session.end()
             await echo(websocket)
         raise Mishap
 
-    with (
-        pytest.raises(Mishap),
-        board(kit, fail).websocket_connect(
-            f"/rooms/{session.session_id}", headers=bearer(session.generate_token())
-        ) as socket,
-    ):
-        end_of(socket)
+    with pytest.raises(Mishap):
+        serve(board(kit, fail), session, lambda leave: session.end() if ended else None)
 
 
 def test_a_client_that_goes_ends_the_app_and_what_watches(kit):
-    ended = threading.Event()
-
-    async def until_it_goes(websocket):
-        await echo(websocket)
-        ended.set()
-
     session = kit.create_session()
-    with board(kit, until_it_goes).websocket_connect(
-        f"/rooms/{session.session_id}", headers=bearer(session.generate_token())
-    ):
-        pass
-    assert ended.wait(20)
+    sent = serve(board(kit, echo), session, lambda leave: leave())
+    assert [message["type"] for message in sent] == ["websocket.accept"]
