@@ -62,7 +62,7 @@ def running() -> EventLoop:
 
     :raises RuntimeError: where it is neither asyncio's nor trio's.
     """
-    if _runs_on_trio():
+    if runs_on_trio():
         from .trio_loop import TRIO
 
         return TRIO
@@ -73,7 +73,8 @@ def running() -> EventLoop:
     return _ASYNCIO
 
 
-def _runs_on_trio() -> bool:
+def runs_on_trio() -> bool:
+    """Whether the caller runs on trio's event loop."""
     lowlevel = sys.modules.get("trio.lowlevel")
     try:
         lowlevel.current_task()  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
-from rolecall import Grant
+from rolecall import Grant, event_loops
 from rolecall.http import streams
 from rolecall.http.asgi import SOCKET, neutral_request
 from rolecall.http.watching import watches_of
@@ -42,8 +42,11 @@ async def _on_a_thread(chunks: Iterable[Chunk]) -> AsyncIterator[Chunk]:
     reading: asyncio.Future[Any] | None = None
     try:
         while True:
-            reading = asyncio.ensure_future(run_in_threadpool(next, source, _END))
-            chunk = await asyncio.shield(reading)
+            if event_loops.runs_on_trio():
+                chunk: Any = await run_in_threadpool(next, source, _END)
+            else:
+                reading = asyncio.ensure_future(run_in_threadpool(next, source, _END))
+                chunk = await asyncio.shield(reading)
             if chunk is _END:
                 return
             yield chunk

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import pytest
 import trio
 from fastapi import Depends, FastAPI
 from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
+from starlette.responses import StreamingResponse
+from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
@@ -18,7 +20,7 @@ from rolecall.http import websockets
 from rolecall.http.asgi import read_body
 from rolecall.http.messages import MAX_BODY
 from rolecall.policies import AllowAnyone
-from rolecall_starlette import require_token, rolecall_app
+from rolecall_starlette import require_token, rolecall_app, while_granted
 from rolecall_starlette.fastapi import TokenRequired
 
 #: The least that a kit takes, so that no test waits for long.
@@ -244,3 +246,37 @@ def test_a_client_that_goes_ends_the_app_and_what_watches(kit):
     session = kit.create_session()
     sent = serve(board(kit, echo), session, lambda leave: leave())
     assert [message["type"] for message in sent] == ["websocket.accept"]
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_a_stream_ends_with_its_grant_when_the_next_chunk_comes(make_kit, asynchronous):
+    kit = make_kit(web=Web(recheck=RECHECK))
+    session = kit.create_session()
+    closed = []
+
+    def chunks():
+        try:
+            yield b"first"
+            kit.end_session(session.session_id)
+            # So that the next look is due.
+            deadline = time.monotonic() + 2 * RECHECK
+            while time.monotonic() < deadline:
+                time.sleep(RECHECK)
+            yield b"second"
+        finally:
+            closed.append(True)
+
+    async def awaited_chunks():
+        for chunk in (source := chunks()):
+            yield chunk
+        source.close()
+
+    @require_token
+    async def endpoint(request):
+        return StreamingResponse(while_granted(request, awaited_chunks() if asynchronous else chunks()))
+
+    app = Starlette(routes=[Route("/", endpoint)])
+    app.state.rolecall = kit
+    with TestClient(app, backend="trio") as client:
+        assert client.get("/", headers=bearer(session.generate_token())).content == b"first"
+    assert closed or asynchronous
