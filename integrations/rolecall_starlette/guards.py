@@ -214,7 +214,7 @@ class Guard(BaseGuard):
         params: Any = seen.get("path_params") or _NO_PARAMS
         session_id = params.get(self.session_param)
         engine = known[1] if known is not None and known[0] is seen.get("app") else self.engine_of(seen)
-        keep_web(scope, engine.state.web)
+        keep_web(engine.state.web, scope, seen)
         if type(session_id) is not str:  # nearly always it is there, and text
             session_id = self._session_of(seen, params)
         admitted = admit(

@@ -13,8 +13,7 @@ from starlette.types import Scope
 
 from rolecall.errors import RolecallError
 from rolecall.http import messages
-from rolecall.http.asgi import kept_out_of_caches
-from rolecall.http.service import refused
+from rolecall.http.asgi import guard_refusal, kept_out_of_caches
 
 from .translation import starlette_response
 
@@ -53,19 +52,17 @@ def as_exception(scope: Scope, refusal: Refusal) -> Exception:
     """What to raise where a refusal must not be a value: the error itself, if the app has a handler for it."""
     if isinstance(refusal, messages.Response):
         return Refused(refusal)
-    return Refused(refused(refusal), refusal) if _handler_of(scope, refusal) is None else refusal
+    return Refused(guard_refusal(refusal, scope), refusal) if _handler_of(scope, refusal) is None else refusal
 
 
 async def as_response(connection: HTTPConnection, refusal: Refusal) -> Response:
     """The answer to a request that stays out."""
     if isinstance(refusal, messages.Response):
         return starlette_response(refusal)
-    response = refused(refusal)  # logs what is the server's fault
+    response = guard_refusal(refusal, connection.scope)  # logs what is the server's fault
     handler = _handler_of(connection.scope, refusal)
     if handler is None:
-        answer = starlette_response(response)
-        kept_out_of_caches(answer.raw_headers, connection.scope)
-        return answer
+        return starlette_response(response)
     request = connection if isinstance(connection, Request) else Request(connection.scope)
     if inspect.iscoroutinefunction(handler):
         own: Response = await handler(request, refusal)

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapp
 from typing import Any, Final
 
 from .. import event_loops
-from ..errors import RouteNotFound
+from ..errors import RolecallError, RouteNotFound
 from ..tokens import Grant
 from .bodies import announced_length, unread
 from .messages import Headers, Request, Response, joint
-from .service import GUARDED_CACHE_CONTROL, headers_to_add, refused
+from .service import GUARDED_CACHE_CONTROL, guard_answer, headers_to_add, refused
 from .web import Web
 
 Scope = MutableMapping[str, Any]
@@ -132,10 +132,11 @@ def granted(scope: Scope) -> Grant | None:
     return grant
 
 
-def keep_web(scope: Scope, web: Web) -> None:
+def keep_web(web: Web, *scopes: Scope) -> None:
     """Put what a kit allows to browsers where the answer finds it, if tokens may be in the query."""
     if web.query is not None:
-        scope[_WEB] = web
+        for scope in scopes:
+            scope[_WEB] = web
 
 
 def kept_out_of_caches(headers: list[tuple[bytes, bytes]], scope: Scope) -> None:
@@ -151,6 +152,11 @@ def kept_out_of_caches(headers: list[tuple[bytes, bytes]], scope: Scope) -> None
         if name == _CACHE_CONTROL:
             return
     headers.append(_NO_STORE)
+
+
+def guard_refusal(error: RolecallError, scope: Scope) -> Response:
+    """The answer to a request for a guarded route that was refused with ``error``."""
+    return guard_answer(error, scope.get(_WEB), scope.get("query_string", b"").decode("latin-1"))
 
 
 def missing_headers(present: Iterable[str], scope: Scope) -> list[tuple[str, str]]:

@@ -146,9 +146,10 @@ def _url_headers(web: Web | None, query: str) -> tuple[tuple[str, str], ...]:
     return (NO_REFERRER,) if query and web is not None and holds_token(web, query) else ()
 
 
-def guard_answer(error: RolecallError, web: Web, query: str) -> Response:
+def guard_answer(error: RolecallError, web: Web | None, query: str) -> Response:
     """The answer to a request for a guarded route that was refused with ``error``.
 
+    :param web: what the kit allows to browsers; None where no token may be in the query.
     :param query: the query string of the request.
     """
     return refused(error).with_headers(*_url_headers(web, query))
