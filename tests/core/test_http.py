@@ -37,7 +37,7 @@ from rolecall.http.endpoints import ROUTES
 from rolecall.http.messages import MAX_BODY, Request, Response
 from rolecall.http.problems import json_bytes, problem, quotable
 from rolecall.http.routing import PUBLIC, Operation, Route
-from rolecall.http.service import admission, headers_to_add, respond
+from rolecall.http.service import admission, guard_answer, headers_to_add, respond
 from rolecall.http.wsgi import WsgiHeaders
 from rolecall.policies import AllowAnyone
 from rolecall.roles import ANY_TOKEN, Requirement
@@ -487,7 +487,7 @@ def test_an_answer_to_a_url_with_a_token_hides_that_url(web, query, held):
         answer = drive(
             respond(kit.engine, route, Request("GET", "/", {"session_id": session.session_id}, {}, query=written))
         )
-        refusal = drive(admission(kit.engine, Request("GET", "/", query="access_token=x"), ANY_TOKEN, None))
+        refusal = guard_answer(InvalidToken("not good"), web, "access_token=x")
     assert (("Referrer-Policy", "no-referrer") in answer.headers) == (held and web.query is not None)
     assert (("Referrer-Policy", "no-referrer") in refusal.headers) == (web.query is not None)
 

@@ -182,7 +182,6 @@ PUBLISHED = {
     "the same in capitals": "1234567890ABCDEF1234567890ABCDEF1234567890",
     "a word list": "reallyreallyreallyreallyverysafe",
     "a placeholder": "<random_string_at_least_32_characters_long>",
-    "a placeholder, with a line end": b"<random_string_at_least_32_characters_long>\n",
     "a sample that was copied": "r9iMKoe5CRMgvJBBtp4HrqN7QiPpUToj",
     "Laravel's examples": "base64:FnikDjGbAMiGGAjhYoVAKqdyLjn0Ae5CgQK2VIfl8Xc=",
     "Symfony's examples": "2e0df88180f6229836f94dcfdf303435",
