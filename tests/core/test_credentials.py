@@ -17,9 +17,10 @@ from rolecall.errors import CredentialTooLarge, CsrfFailed, MalformedCredential,
 from rolecall.formats.opentok import OpenTokFormat
 from rolecall.http.credentials import bearer_token
 from rolecall.http.endpoints import ROUTES
+from rolecall.http.guard import Guard
 from rolecall.http.messages import Request, Response
 from rolecall.http.routing import find_route
-from rolecall.http.service import admit, respond
+from rolecall.http.service import admit, refused, respond
 from rolecall.policies import AllowAnyone, MaxLiveTokens
 from rolecall.roles import ANY_TOKEN, Requirement
 from rolecall.tokens import Grant
@@ -450,8 +451,10 @@ def test_a_query_holds_one_token_or_is_one_of_two_errors(query):
 
 
 def enter(kit, request, requirement=ANY_TOKEN, session_id=None) -> Grant | Response:
-    admitted = admit(kit.engine, request.headers.get("authorization"), requirement, session_id, lambda: request)
-    return admitted if isinstance(admitted, Grant) else drive(admitted)
+    authorization = request.headers.get("authorization")
+    admitted = admit(kit.engine, authorization, Guard(requirement), session_id, lambda: request, request)
+    entered = admitted if isinstance(admitted, Grant) else drive(admitted)
+    return refused(entered) if isinstance(entered, RolecallError) else entered
 
 
 #: Two kits that differ in the places where they look for tokens.
@@ -773,7 +776,8 @@ def test_two_headers_in_one_are_refused_though_a_plugins_format_would_take_them(
     token = kit.create_session().generate_token()
     request = Request("GET", "/")
     entered = [
-        admit(kit.engine, f"Bearer {sent}", ANY_TOKEN, None, lambda: request) for sent in (token, f"{token},{token}")
+        admit(kit.engine, f"Bearer {sent}", Guard(ANY_TOKEN), None, lambda: request, request)
+        for sent in (token, f"{token},{token}")
     ]
     assert isinstance(entered[0], Grant)
     assert drive(entered[1]).status == 400

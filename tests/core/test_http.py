@@ -34,10 +34,11 @@ from rolecall.errors import (
 )
 from rolecall.http.asgi import AsgiHeaders
 from rolecall.http.endpoints import ROUTES
+from rolecall.http.guard import Guard
 from rolecall.http.messages import MAX_BODY, Request, Response
 from rolecall.http.problems import json_bytes, problem, quotable
 from rolecall.http.routing import PUBLIC, Operation, Route
-from rolecall.http.service import admission, guard_answer, headers_to_add, respond
+from rolecall.http.service import admission, guard_answer, headers_to_add, refused, respond
 from rolecall.http.wsgi import WsgiHeaders
 from rolecall.policies import AllowAnyone
 from rolecall.roles import ANY_TOKEN, Requirement
@@ -313,6 +314,7 @@ def test_every_request_has_an_answer_below_500(open_kit, route, method, path, ta
         "api_key": open_kit.api_key,
         "connection_id": target,
         "stream_id": target,
+        "rest": target,
     }
     response = drive(respond(open_kit.engine, route, Request(method, "/", params, headers, body)))
     # 501, because nothing carries the media.
@@ -329,15 +331,16 @@ def test_every_request_has_an_answer_below_500(open_kit, route, method, path, ta
 @given(authorization=texts | st.text(max_size=40).map("Bearer {}".format), bound=texts | st.none())
 def test_no_made_up_token_is_admitted(open_kit, authorization, bound):
     request = Request("GET", "/", headers={"authorization": authorization})
-    response = drive(admission(open_kit.engine, request, ANY_TOKEN, bound))
-    assert isinstance(response, Response)
-    assert response.status in (400, 401)
+    refusal = drive(admission(open_kit.engine, request, Guard(ANY_TOKEN), bound, request))
+    assert isinstance(refusal, RolecallError)
+    assert refusal.status in (400, 401)
 
 
 def test_a_good_token_is_admitted(open_kit, session_id):
     token = open_kit.generate_token(session_id, "moderator")
     request = Request("GET", "/", headers={"authorization": f"Bearer {token}"})
-    grant = drive(admission(open_kit.engine, request, Requirement.of_role("moderator"), session_id))
+    guard = Guard(Requirement.of_role("moderator"))
+    grant = drive(admission(open_kit.engine, request, guard, session_id, request))
     assert (grant.session_id, grant.role) == (session_id, "moderator")
 
 
@@ -375,8 +378,9 @@ def test_a_fault_while_a_request_is_admitted_lets_nobody_in(open_kit, session_id
     token = open_kit.generate_token(session_id)
     monkeypatch.setattr("rolecall.stores.memory.MemoryStore.has_ended", fail)
     request = Request("GET", "/", headers={"authorization": f"Bearer {token}"})
-    response = drive(admission(open_kit.engine, request, ANY_TOKEN, None))
-    assert isinstance(response, Response)
+    refusal = drive(admission(open_kit.engine, request, Guard(ANY_TOKEN), None, request))
+    assert isinstance(refusal, RolecallError)
+    response = refused(refusal)
     assert response.status == 500
     assert b"innermost" not in response.body
     assert "the innermost secret" in caplog.text
