@@ -330,8 +330,9 @@ class Engine:
         deadline = self.state.deadline
         try:
             found = await voting.answer_of(resolver, native, self._driver, deadline, _session_fault, (Exception,))
-            if inspect.isawaitable(found):  # of a lambda it does not show before that it is async
-                found = await self._driver.wait(found, deadline)
+            if inspect.iscoroutine(found):  # of a lambda it does not show before that it is async
+                coroutine = resolver._replace(call=lambda _: found, is_async=True)
+                found = await voting.answer_of(coroutine, native, self._driver, deadline, _session_fault, (Exception,))
         except TimeoutError:
             raise _session_fault(resolver, f"it outlived its deadline of {deadline:g} s") from None
         if found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, Final
 
-from fastapi import FastAPI, Response, Security
+from fastapi import FastAPI, HTTPException, Response, Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
@@ -69,6 +69,10 @@ class _Scheme(SecurityBase):
 
 
 _scheme = _Scheme()
+
+
+class RefusedByDependency(Refused, HTTPException):
+    """:class:`Refused`, for handlers of ``fastapi.HTTPException``."""
 
 
 class _Dependency:

@@ -20,6 +20,7 @@ from rolecall.http.asgi import neutral_request
 from rolecall.http.guard import Guard as BaseGuard
 from rolecall.http.guard import unsettled_app
 from rolecall.http.marks import class_of, guards_of, handler_of, is_public, mark_guarded, own_route, unwrapped
+from rolecall.http.websockets import refuse
 from rolecall.roles import ANY_TOKEN
 
 from . import channels
@@ -80,16 +81,18 @@ class GuardedApp:
         root = _own_root(self.app)
         start = {**scope, **root} if root else scope
         seen, is_certain = as_routed(start, self.routes)
-        endpoint = seen.get("endpoint")
-        if seen is start and not any(inner is self for inner in unwrapped(endpoint)):
-            endpoint = None  # what was routed to stands around this guard, and says nothing of what is within
+        # What was routed to may stand around this guard, and says nothing then of what is within.
+        own = start.get("endpoint")
+        own = own if any(inner is self for inner in unwrapped(own)) else None
+        endpoint = own if seen is start else seen.get("endpoint")
         if not is_certain or not self._is_plain:
             endpoint = None  # middleware on the way may lead to another one
         if not self.shows_routes:
             seen = self._with_params(seen)
         if "app" not in seen:
             seen = {**seen, "app": self.app}
-        scope[_SEEN] = (*scope.get(_SEEN, ()), _Seen(self, endpoint, seen.get("path_params") or {}))
+        look = _Seen(self, seen["app"], own, endpoint, seen.get("path_params") or {})
+        scope[_SEEN] = (*scope.get(_SEEN, ()), look)
         if self.is_open(endpoint, scope):
             await self.app(scope, receive, send)
         else:
@@ -119,7 +122,7 @@ class GuardedApp:
             engine = guard.engine_of(seen)
             await engine.tell_of_refusal(error, None, Call(neutral_request(seen, FRAMEWORK)))
             if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 4400})
+                await refuse(error, scope, send)
             else:
                 response = await as_response(Request(seen, receive), error)
                 await response(scope, receive, send)
@@ -150,9 +153,16 @@ class GuardedApp:
 
 
 class _Seen(NamedTuple):
-    """What a guard around an app has seen of a connection, before the app's own middleware."""
+    """What a guard around an app has seen of a connection, before the app's own middleware.
+
+    :param app: the app whose kit the guard asks.
+    :param own: the endpoint where no route of the app is for the connection: the guarded app itself, or None.
+    :param endpoint: the endpoint that the connection was for.
+    """
 
     guarded: GuardedApp
+    app: Any
+    own: Any
     endpoint: Any
     params: Mapping[str, Any]
 
@@ -181,12 +191,13 @@ class LateLook:
             return
         scope[_SEEN] = ()
         seen, is_certain = as_routed(scope, self._owner.routes)
-        endpoint = seen.get("endpoint") if is_certain and seen is not scope else None
+        routed = seen.get("endpoint") if is_certain else None
         params = seen.get("path_params") or {}
         app = self.app
         for look in reversed(before):
+            endpoint = look.own if seen is scope else routed
             if look.endpoint is not endpoint or look.params != params:
-                app = partial(look.guarded.look_again, app, endpoint, seen)
+                app = partial(look.guarded.look_again, app, endpoint, {**seen, "app": look.app})
         await app(scope, receive, send)
 
 

@@ -46,7 +46,7 @@ from rolecall.roles import ANY_TOKEN, Requirement
 from .classes import guard_class
 from .guarded_app import SETTLED, GuardedApp, guards_around
 from .kits import check_once, kit_of, stated_kit
-from .refusals import Refusal, as_exception, as_response
+from .refusals import Refusal, answer_http_error, as_exception, as_response
 from .translation import FRAMEWORK
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | BaseRoute)
@@ -156,13 +156,13 @@ class Guard(BaseGuard):
                 return await GuardedApp(self, _as_app(endpoint, args))(*args)
             scope = connection.scope
             if isinstance(connection, WebSocket):
-                return await self._serve_websocket(endpoint, connection, args, kwargs)
-            waiting = self._enter(scope, scope, connection)
-            if waiting is not None and (refusal := await waiting) is not None:
-                if not _runs(scope, guarded):
-                    raise as_exception(scope, refusal)
-                return await as_response(connection, refusal)
+                return await self._serve_endpoint(endpoint, connection, args, kwargs, _runs(scope, guarded))
             try:
+                waiting = self._enter(scope, scope, connection)
+                if waiting is not None and (refusal := await waiting) is not None:
+                    if not _runs(scope, guarded):
+                        raise as_exception(scope, refusal)
+                    return await as_response(connection, refusal)
                 response = await endpoint(*args, **kwargs)
             except HTTPException as error:
                 error.headers = _uncached_headers(error.headers, scope)
@@ -181,12 +181,12 @@ class Guard(BaseGuard):
             if not isinstance(connection, Request):
                 raise _sees_no_request(endpoint)
             scope = connection.scope
-            waiting = self._enter(scope, scope, connection)
-            if waiting is not None and (refusal := _wait_for(waiting, endpoint)) is not None:
-                if not _runs(scope, guarded):
-                    raise as_exception(scope, refusal)
-                return _wait_for(as_response(connection, refusal), endpoint)
             try:
+                waiting = self._enter(scope, scope, connection)
+                if waiting is not None and (refusal := _wait_for(waiting, endpoint)) is not None:
+                    if not _runs(scope, guarded):
+                        raise as_exception(scope, refusal)
+                    return _wait_for(as_response(connection, refusal), endpoint)
                 response = endpoint(*args, **kwargs)
             except HTTPException as error:
                 error.headers = _uncached_headers(error.headers, scope)
@@ -204,7 +204,13 @@ class Guard(BaseGuard):
         :param seen: the scope as the route will have it, where that is known before it is routed.
         """
         waiting = self._enter(scope, scope if seen is None else seen, native)
-        return None if waiting is None else await waiting
+        if waiting is None:
+            return None
+        try:
+            return await waiting
+        except HTTPException as error:  # of the guard's own `session` function
+            error.headers = _uncached_headers(error.headers, scope)
+            raise
 
     def _enter(self, scope: Scope, seen: Scope, native: HTTPConnection) -> Coroutine[Any, Any, Refusal | None] | None:
         """None where the token alone let the request in, as it mostly does; otherwise what is to be awaited."""
@@ -254,15 +260,49 @@ class Guard(BaseGuard):
         :param seen: see :meth:`enter`.
         """
         seen = scope if seen is None else seen
-        params: Mapping[str, Any] = seen.get("path_params") or _NO_PARAMS
-        if self.is_settled(params):
-            scope[SETTLED] = True
         if scope["type"] == "websocket":
+            await self._serve_websocket(app, scope, receive, send, seen)
+            return
+        self._settle_session(scope, seen)
+        try:
+            refusal = await self.enter(scope, HTTPConnection(seen), seen)
+        except HTTPException as error:  # the answer of the app's own `session` function
+            await answer_http_error(error, seen.get("app"), scope, receive, send)
+            return
+        if refusal is None:
+            await app(scope, receive, uncached(send, scope))
+        else:
+            response = await as_response(Request(seen, receive), refusal)
+            await response(scope, receive, send)
+
+    def _settle_session(self, scope: Scope, seen: Scope) -> None:
+        """Tell guards within that it is settled which session the connection is about."""
+        if self.is_settled(seen.get("path_params") or _NO_PARAMS):
+            scope[SETTLED] = True
+
+    async def _serve_websocket(
+        self,
+        app: ASGIApp,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        seen: Scope,
+        on_refusal: Callable[[RolecallError], Awaitable[None]] | None = None,
+    ) -> None:
+        has_entered = False
+
+        async def enter(scope: Scope, receive: Receive, send: Send) -> None:
+            nonlocal has_entered
+            has_entered = True
+            await app(scope, receive, send)
+
+        self._settle_session(scope, seen)
+        try:
             await serve_websocket(
-                app,
+                enter,
                 self.engine_of(seen),
                 self,
-                self._session_of(seen, params),
+                self._session_of(seen, seen.get("path_params") or _NO_PARAMS),
                 HTTPConnection(seen),
                 scope,
                 receive,
@@ -270,17 +310,20 @@ class Guard(BaseGuard):
                 FRAMEWORK,
                 (WebSocketDisconnect,),
                 seen,
+                on_refusal,
             )
-            return
-        refusal = await self.enter(scope, HTTPConnection(seen), seen)
-        if refusal is None:
-            await app(scope, receive, uncached(send, scope))
-        else:
-            response = await as_response(Request(seen, receive), refusal)
-            await response(scope, receive, send)
+        except HTTPException as error:
+            if has_entered or on_refusal is not None:
+                raise
+            await answer_http_error(error, seen.get("app"), scope, receive, send)  # of the `session` function
 
-    async def _serve_websocket(
-        self, endpoint: Callable[..., Any], websocket: WebSocket, args: tuple[Any, ...], kwargs: dict[str, Any]
+    async def _serve_endpoint(
+        self,
+        endpoint: Callable[..., Any],
+        websocket: WebSocket,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        is_run_by_route: bool,
     ) -> None:
         if args and isinstance(args[0], WebSocketEndpoint):
             raise ConfigurationError(
@@ -299,7 +342,18 @@ class Guard(BaseGuard):
                 **{name: watched if value is websocket else value for name, value in kwargs.items()},
             )
 
-        await self.serve(run, websocket.scope, websocket.receive, websocket.send)
+        async def refuse(error: RolecallError) -> None:
+            # Whoever called the endpoint must not go on.
+            raise as_exception(websocket.scope, error)
+
+        scope = websocket.scope
+        on_refusal = None if is_run_by_route else refuse
+        await self._serve_websocket(run, scope, websocket.receive, websocket.send, scope, on_refusal)
+        if not is_run_by_route and websocket.application_state is WebSocketState.CONNECTING:
+            raise ConfigurationError(
+                f"the guard of {_name(endpoint)} does not see when the grant ends, because another function goes on "
+                f"with the WebSocket at {scope['path']!r}; put the guard on the endpoint of the route"
+            )
         if {websocket.application_state, websocket.client_state} == {WebSocketState.CONNECTED}:
             # Nobody watches it any longer, whoever called the endpoint.
             with suppress(WebSocketDisconnect, RuntimeError):
@@ -357,7 +411,7 @@ def _runs(scope: Scope, guarded: Any) -> bool:
     """
     endpoint: Any = scope.get("endpoint")
     if isinstance(endpoint, type):
-        endpoint = handler_of(endpoint, scope["method"])
+        endpoint = handler_of(endpoint, scope.get("method", ""))
     while endpoint is not guarded:
         if isinstance(endpoint, partial):
             endpoint = endpoint.func

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import sys
+from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from rolecall.errors import RolecallError
 from rolecall.http import messages
 from rolecall.http.asgi import guard_refusal, kept_out_of_caches
+from rolecall.http.websockets import CLOSE_CODES
 
 from .translation import starlette_response
 
@@ -21,20 +25,29 @@ from .translation import starlette_response
 class Refused(HTTPException):
     """A request that a guard keeps out where the guard is no endpoint: a dependency, or a helper of an endpoint.
 
-    Starlette and FastAPI answer it with its status and challenge. :func:`problem_handler` answers with the problem
-    document of the kit.
+    FastAPI, and an app with a handler for ``HTTPException``, answer it as they answer all others, with its status and
+    challenge; :func:`problem_handler` answers with the problem document of the kit. A Starlette app without such a
+    handler answers with that document by itself.
     """
 
-    def __init__(self, response: messages.Response, error: RolecallError | None = None) -> None:
-        headers = {name: value for name, value in response.headers if name != "Content-Type"}
-        super().__init__(response.status, error.public_message if error else None, headers)
+    def __init__(
+        self, response: messages.Response, error: RolecallError | None = None, as_document: bool = False
+    ) -> None:
+        detail = error.public_message if error else None
+        headers = dict(response.headers)
+        if as_document:
+            detail = response.body.decode()
+        else:
+            headers.pop("Content-Type", None)
+        super().__init__(response.status, detail, headers)
         #: The answer of the kit: a problem document.
         self.response = response
         #: Why the request is kept out; None for the answer to OPTIONS.
         self.error = error
+        self._as_document = as_document
 
-    def __reduce__(self) -> tuple[type[Refused], tuple[messages.Response, RolecallError | None]]:
-        return Refused, (self.response, self.error)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.response, self.error, self._as_document)
 
 
 async def problem_handler(_: Any, refused: Exception) -> Response:
@@ -50,9 +63,13 @@ Refusal = RolecallError | messages.Response
 
 def as_exception(scope: Scope, refusal: Refusal) -> Exception:
     """What to raise where a refusal must not be a value: the error itself, if the app has a handler for it."""
+    kind = _kind_of_refused(scope.get("app"))
     if isinstance(refusal, messages.Response):
-        return Refused(refusal)
-    return Refused(guard_refusal(refusal, scope), refusal) if _handler_of(scope, refusal) is None else refusal
+        return kind(refusal)
+    response = guard_refusal(refusal, scope)  # logs what is the server's fault
+    if _handler_of(scope, refusal) is not None:
+        return refusal
+    return kind(response, refusal, as_document=not _answers_http_errors(scope, response.status))
 
 
 async def as_response(connection: HTTPConnection, refusal: Refusal) -> Response:
@@ -64,7 +81,7 @@ async def as_response(connection: HTTPConnection, refusal: Refusal) -> Response:
     if handler is None:
         return starlette_response(response)
     request = connection if isinstance(connection, Request) else Request(connection.scope)
-    if inspect.iscoroutinefunction(handler):
+    if _is_async(handler):
         own: Response = await handler(request, refusal)
     else:
         own = await run_in_threadpool(handler, request, refusal)
@@ -72,8 +89,51 @@ async def as_response(connection: HTTPConnection, refusal: Refusal) -> Response:
     return own
 
 
+async def answer_http_error(error: HTTPException, app: Any, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer an ``HTTPException`` as ``app`` does, where nothing of the app is around that would.
+
+    :param app: the app; None, or one that is not Starlette's, has no handlers of its own.
+    """
+    if scope["type"] == "websocket" and "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": CLOSE_CODES + error.status_code, "reason": ""})
+        return
+
+    async def fail(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise error
+
+    # A copy: in its scope the app's own middleware of this kind would put another.
+    await ExceptionMiddleware(fail, _handlers_of(app))({**scope}, receive, send)
+
+
+def _handlers_of(app: Any) -> dict[Any, Any]:
+    handlers = getattr(app, "exception_handlers", None)
+    return handlers if isinstance(handlers, dict) else {}
+
+
 def _handler_of(scope: Scope, error: RolecallError) -> Any:
     """The app's own handler for errors of the kit, if it has one; one for errors of every kind is none."""
-    handlers = getattr(scope.get("app"), "exception_handlers", None) or {}
+    handlers = _handlers_of(scope.get("app"))
     kinds = (kind for kind in type(error).__mro__ if issubclass(kind, RolecallError))
     return next((handlers[kind] for kind in kinds if kind in handlers), None)
+
+
+def _answers_http_errors(scope: Scope, status: int) -> bool:
+    """Whether the app has a handler of its own for what :class:`Refused` is."""
+    handlers = _handlers_of(scope.get("app"))
+    return status in handlers or any(kind in handlers for kind in Refused.__mro__ if kind is not Exception)
+
+
+def _kind_of_refused(app: Any) -> type[Refused]:
+    """:class:`Refused`, as the framework of ``app`` has it: FastAPI has an ``HTTPException`` of its own."""
+    fastapi = sys.modules.get("fastapi")
+    if fastapi is None or not isinstance(app, fastapi.FastAPI):
+        return Refused
+    from .fastapi import RefusedByDependency
+
+    return RefusedByDependency
+
+
+def _is_async(handler: Any) -> bool:
+    while isinstance(handler, partial):
+        handler = handler.func
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(handler.__call__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -55,6 +55,7 @@ async def serve_websocket(
     framework: str,
     gone: tuple[type[Exception], ...] = (),
     seen: Scope | None = None,
+    on_refusal: Callable[[RolecallError], Awaitable[None]] | None = None,
 ) -> None:
     """Run ``app`` on a WebSocket whose client may enter, for as long as it may stay.
 
@@ -62,6 +63,7 @@ async def serve_websocket(
     :param native: the framework's own connection, for the guard's ``session`` function.
     :param gone: what the framework raises in an app that sends or receives once the WebSocket is closed.
     :param seen: the scope as the route will have it, where that is known before it is routed.
+    :param on_refusal: answers who may not enter, in place of the kit.
     """
     connect = await receive()
     if connect["type"] != "websocket.connect":
@@ -70,7 +72,10 @@ async def serve_websocket(
     request = _handshake(scope if seen is None else seen, tokens, framework)
     admitted = await _admit(engine, request, tokens, guard, session_id, native)
     if isinstance(admitted, RolecallError):
-        await refuse(admitted, scope, send)
+        if on_refusal is not None:
+            await on_refusal(admitted)
+        else:
+            await refuse(admitted, scope, send)
         return
     if admitted is None:
         await app(scope, _beginning_with(connect, receive), send)
