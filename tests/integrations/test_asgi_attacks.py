@@ -255,7 +255,8 @@ def test_the_default_of_a_router_is_in_the_list(kit, session):
         await PlainTextResponse("fallback")(scope, receive, send)
 
     opened = with_kit(Starlette(routes=[Mount("/a", app=Router([Route("/x", home)], default=fallback))]), kit)
-    guarded = with_kit(Starlette(routes=[Mount("/a", app=Router(default=MODERATOR(fallback)))]), kit)
+    guard = require_role("moderator", session_param=None)
+    guarded = with_kit(Starlette(routes=[Mount("/a", app=Router(default=guard(fallback)))]), kit)
     assert required(opened) == {"/a/x": "OPEN", "/a/…": "OPEN (unknown inside)"}
     assert required(guarded) == {"/a/…": "role:moderator"}
     assert [status(app, "/a/elsewhere") for app in (opened, guarded)] == [200, 401]

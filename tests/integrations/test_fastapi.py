@@ -15,6 +15,8 @@ from fastapi.exceptions import FastAPIError
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
+from starlette.requests import HTTPConnection
+from starlette.testclient import WebSocketDenialResponse
 
 from rolecall import Allow, Deny, Grant, Role, Web, hookimpl
 from rolecall.errors import ConfigurationError
@@ -794,9 +796,9 @@ def test_a_decorator_in_place_of_a_dependency_stops_the_app_at_the_start(app, gu
 
 
 def of_an_http_endpoint(app, teacher):
-    @app.get(PATH, dependencies=[Depends(teacher)])
-    def room() -> str:
-        raise AssertionError("it ran")
+    @app.get(PATH)
+    def room(who: Annotated[str, Depends(teacher)]) -> str:
+        return who
 
 
 def of_a_guarded_endpoint(app, teacher):
@@ -805,37 +807,75 @@ def of_a_guarded_endpoint(app, teacher):
     @router.get(PATH)
     @require_token
     async def room(request: Request) -> str:
-        raise AssertionError("it ran")
+        return "a teacher"
 
     app.include_router(router)
 
 
-@pytest.mark.parametrize("way", [of_an_http_endpoint, of_a_guarded_endpoint])
-@pytest.mark.parametrize("role", [None, "subscriber", "moderator"])
-def test_a_decorated_function_is_no_dependency(app, session, way, role):
-    """FastAPI would take the refusal for the function's value, and go on."""
+def of_another_dependency(app, teacher):
+    def school(who: Annotated[str, Depends(teacher)]):
+        yield who
 
-    @require_role("moderator")
-    def teacher(request: Request) -> None:
-        raise AssertionError("it ran")
-
-    way(app, teacher)
-    token = session.generate_token(role) if role else None
-    with pytest.raises(ConfigurationError, match=r"teacher is a dependency.*Depends\(RoleRequired"):
-        TestClient(app).get(f"/rooms/{session.session_id}", headers=bearer(token))
+    @app.get(PATH)
+    async def room(who: Annotated[str, Depends(school)]) -> str:
+        return who
 
 
-def test_a_decorated_function_is_no_dependency_of_a_websocket(app, session):
+def a_function(guard):
+    @guard
+    def teacher(request: Request) -> str:
+        return "a teacher"
+
+    return teacher
+
+
+def a_coroutine_function(guard):
+    @guard
+    async def teacher(connection: HTTPConnection) -> str:
+        return "a teacher"
+
+    return teacher
+
+
+def a_method(guard):
+    class School:
+        @guard
+        def teacher(self, request: Request) -> str:
+            return "a teacher"
+
+    return School().teacher
+
+
+@pytest.mark.parametrize("way", [of_an_http_endpoint, of_a_guarded_endpoint, of_another_dependency])
+@pytest.mark.parametrize("teacher", [a_function, a_coroutine_function, a_method])
+def test_a_guarded_function_is_a_dependency_like_others(app, kit, session, way, teacher):
+    way(app, teacher(require_role("moderator")))
+    path = f"/rooms/{session.session_id}"
+    assert ask(app, path, session.generate_token("moderator")).json() == "a teacher"
+    tokens = [None, "x.y.z", session.generate_token(), kit.create_session().generate_token("moderator")]
+    refused = [ask(app, path, token) for token in tokens]
+    assert [(answer.status_code, list(answer.json())) for answer in refused] == [
+        (status, ["detail"]) for status in (401, 401, 403, 403)
+    ]
+    assert refused[0].headers["WWW-Authenticate"] == 'Bearer realm="rolecall"'
+    assert {answer.headers["Cache-Control"] for answer in refused} == {"no-store"}
+
+
+@pytest.mark.parametrize("token", [None, "a moderator's"])
+def test_a_guarded_function_is_no_dependency_of_a_websocket(app, session, token):
+    """It does not see when the grant ends; and who is refused does not get as far as the endpoint."""
+
     @require_role("moderator")
     async def teacher(websocket: WebSocket) -> None:
-        raise AssertionError("it ran")
+        pass
 
     @app.websocket("/live/{session_id}", dependencies=[Depends(teacher)])
     async def live(websocket: WebSocket):
         raise AssertionError("it ran")
 
-    with pytest.raises(ConfigurationError, match="teacher is a dependency"):
-        connect(app, session)
+    expected = ConfigurationError if token else WebSocketDenialResponse
+    with pytest.raises(expected, match="the guard of teacher does not see when the grant ends" if token else None):
+        connect(app, session, token and session.generate_token("moderator"))
 
 
 def streaming():
@@ -875,7 +915,7 @@ def above_on_a_router(app):
 def test_a_decorator_above_the_routes_is_noticed(app, mistake, path):
     of_an_endpoint(app, TokenRequired(), str)
     mistake(app)
-    with pytest.raises(ConfigurationError, match=r"/bare/\{session_id\}.*route is open"):
+    with pytest.raises(ConfigurationError, match=r"/bare/\{session_id\}.*above a route decorator.* open"):
         TestClient(app).get(path)
 
 
@@ -997,9 +1037,43 @@ def test_the_tests_of_an_app_can_put_a_grant_in_its_place(app, kit, session):
     assert ask(app, f"/rooms/{session.session_id}").status_code == 401
 
 
+EQUALS = [
+    lambda kit: RoleRequired("moderator"),
+    lambda kit: RoleRequired("moderator", exact=True),
+    lambda kit: RoleRequired("moderator", session_param="session_id"),
+    lambda kit: RoleRequired("moderator", session_param=None),
+    lambda kit: RoleRequired("moderator", kit=kit),
+    lambda kit: RoleRequired("moderator", session=by_header),
+    lambda kit: RoleRequired("publisher"),
+    lambda kit: CapabilityRequired("force_disconnect"),
+    lambda kit: TokenRequired(),
+    lambda kit: TokenRequired(optional=True),
+]
+
+
+def by_header(request):
+    return request.headers.get("x-session")
+
+
+def test_dependencies_are_equal_if_they_demand_the_same(kit):
+    made, again = [make(kit) for make in EQUALS], [make(kit) for make in EQUALS]
+    assert made == again
+    assert len(set(made)) == len({*made, *again}) == len(EQUALS)
+
+
+@pytest.mark.parametrize("make", EQUALS)
+def test_an_equal_dependency_that_a_test_makes_anew_overrides(app, kit, session, make):
+    @app.get("/x")
+    def marks(grant: Annotated[Grant | None, Depends(make(kit))]) -> str | None:
+        return grant and grant.data
+
+    app.dependency_overrides[make(kit)] = lambda: kit.verify_token(session.generate_token(data="a test"))
+    assert ask(app, "/x").json() == "a test"
+
+
 def test_overriding_another_dependency_leaves_the_guard_in_place(app, session):
     of_an_endpoint(app, RoleRequired("moderator"), str)
-    app.dependency_overrides[RoleRequired("moderator")] = lambda: None
+    app.dependency_overrides[RoleRequired("publisher")] = lambda: None
     assert ask(app, f"/rooms/{session.session_id}").status_code == 401
 
 

@@ -663,7 +663,7 @@ def test_a_path_that_names_rooms_by_numbers_matches_no_token(kit, session, numbe
     ("route", "guard"),
     [
         ("/rooms/{session_id}", require_token(session_param=None)),
-        ("/rooms/{room}", require_token),
+        ("/rooms/{room}", require_token(session_param=None)),
         ("/rooms", require_token),
     ],
 )
@@ -755,6 +755,7 @@ def test_a_grant_is_of_one_request_only(kit, session):
     async def lifespan(app):
         yield {"database": "open"}
 
+    @public
     async def lobby(request):
         return JSONResponse([request.state.database, hasattr(request.state, "grant")])
 
@@ -1000,13 +1001,15 @@ def test_a_sub_app_with_guards_has_a_kit_of_its_own(kit, session):
 
 
 def test_an_asgi_app_without_starlette_is_guarded_with_a_kit(kit, session):
-    guarded = require_token(kit=kit)(AnApp(lambda connection: PlainTextResponse(current_grant(connection).role)))
+    guarded = require_token(kit=kit, session_param=None)(
+        AnApp(lambda connection: PlainTextResponse(current_grant(connection).role))
+    )
     assert ask(guarded, "/anywhere").status_code == 401
     assert ask(guarded, "/anywhere", session.generate_token()).text == "publisher"
 
 
 def test_an_asgi_app_without_starlette_and_without_a_kit_answers_nobody(session):
-    guarded = require_token(AnApp(lambda _: PlainTextResponse("in")))
+    guarded = require_token(session_param=None)(AnApp(lambda _: PlainTextResponse("in")))
     with pytest.raises(ConfigurationError, match="no kit"):
         TestClient(guarded).get("/", headers=bearer(session.generate_token()))
 
@@ -1033,17 +1036,65 @@ def test_an_endpoint_that_is_guarded_too_late_stops_every_guard_of_the_app(kit, 
 
 def test_an_endpoint_that_is_guarded_too_late_stops_the_kits_routes(make_kit):
     app = app_of(make_kit(plugins=[AllowAnyone()]), Mount("/deep", routes=[guarded_too_late("late")]))
-    with pytest.raises(ConfigurationError, match="'/late'"):
+    with pytest.raises(ConfigurationError, match="'/deep/late'"):
         TestClient(app).post("/video/sessions")
 
 
-def test_an_endpoint_that_has_a_route_with_its_guard_and_one_without_stops_nothing(kit, session):
+def test_an_endpoint_that_has_a_route_with_its_guard_and_one_without_stops_the_app(kit, session):
+    """As a guard between two route decorators leaves it."""
+
+    async def board(request):
+        raise AssertionError("it ran")
+
+    app = app_of(kit, Route("/board", require_token(board)), Route("/old", board), Route("/home", home))
+    with pytest.raises(ConfigurationError, match=r"'/old'.*give it a function of its own, or mark it as @public"):
+        TestClient(app).get("/board", headers=bearer(session.generate_token()))
+    # Not one route answers from then on, neither the open one, nor those that have nothing to do with it.
+    assert [ask(app, path).status_code for path in ("/old", "/home", "/video/openapi.json")] == [500, 500, 500]
+
+
+def test_an_endpoint_that_is_marked_as_public_may_have_a_route_without_its_guard(kit):
+    @public
     async def board(request):
         return PlainTextResponse("board")
 
-    guarded = require_token(board)
-    app = app_of(kit, Route("/board", guarded), Route("/open", board))
+    app = app_of(kit, Route("/board", require_token(board)), Route("/open", board))
     assert [ask(app, path).status_code for path in ("/board", "/open")] == [401, 200]
+
+
+async def shared(request):
+    return PlainTextResponse("shared")
+
+
+def test_a_factory_may_guard_an_endpoint_in_one_app_and_not_in_another(make_kit):
+    def create_app(is_guarded):
+        return app_of(make_kit(), Route("/x", require_token(shared) if is_guarded else shared))
+
+    # While the apps before are still there.
+    apps = [create_app(is_guarded) for is_guarded in (False, True, False, True)]
+    assert [ask(app, "/x").status_code for app in apps] == [200, 401, 200, 401]
+    assert [ask(app, "/video/openapi.json").status_code for app in apps] == [200] * 4
+
+
+def test_a_guard_around_a_route_makes_up_for_one_that_its_endpoint_is_without(kit, session):
+    @require_token
+    async def guarded(request):
+        return PlainTextResponse("in")
+
+    bare = guarded.__wrapped__
+    app = app_of(kit, Route("/x", guarded), protect(Mount("/tree", routes=[Route("/x", bare)])))
+    assert [ask(app, path).status_code for path in ("/x", "/tree/x")] == [401, 401]
+    assert ask(app, "/tree/x", session.generate_token()).text == "in"
+
+
+def test_a_lesser_guard_around_a_route_does_not(kit, session):
+    @require_role("moderator")
+    async def guarded(request):
+        raise AssertionError("it ran")
+
+    app = app_of(kit, Route("/x", guarded), protect(Mount("/tree", routes=[Route("/x", guarded.__wrapped__)])))
+    with pytest.raises(ConfigurationError, match="'/tree/x'"):
+        TestClient(app).get("/tree/x", headers=bearer(session.generate_token()))
 
 
 # -- whole subtrees --------------------------------------------------------------------------------
