@@ -180,13 +180,14 @@ class Guard(BaseGuard):
             connection = _connection(args, kwargs)
             if not isinstance(connection, Request):
                 raise _sees_no_request(endpoint)
+            _check_thread(endpoint)
             scope = connection.scope
             try:
                 waiting = self._enter(scope, scope, connection)
-                if waiting is not None and (refusal := _wait_for(waiting, endpoint)) is not None:
+                if waiting is not None and (refusal := from_thread.run(_awaited, waiting)) is not None:
                     if not _runs(scope, guarded):
                         raise as_exception(scope, refusal)
-                    return _wait_for(as_response(connection, refusal), endpoint)
+                    return from_thread.run(as_response, connection, refusal)
                 response = endpoint(*args, **kwargs)
             except HTTPException as error:
                 error.headers = _uncached_headers(error.headers, scope)
@@ -383,20 +384,18 @@ async def _ready(response: messages.Response) -> messages.Response:
     return response
 
 
-def _wait_for(waiting: Coroutine[Any, Any, Result], endpoint: Any) -> Result:
-    """The result of what must be awaited, in a function that the framework runs on a thread.
+def _check_thread(endpoint: Any) -> None:
+    """Stop a guarded function where it cannot wait: anywhere but on a thread that the framework runs it on.
 
-    :raises ConfigurationError: on the event loop itself, where a function cannot wait.
+    :raises ConfigurationError: on the event loop, where whoever asks it would have to take a coroutine for an answer.
     """
     try:
         from_thread.check_cancelled()
     except RuntimeError:
-        waiting.close()
         raise ConfigurationError(
-            f"the guard of {_name(endpoint)}, a function, cannot look at a request on the event loop; make it an "
-            "async def, and await it"
+            f"the guard of {_name(endpoint)}, a function, cannot wait where it is called; make it an async def, and "
+            "await it, or call it on a thread, with run_in_threadpool"
         ) from None
-    return from_thread.run(_awaited, waiting)
 
 
 async def _awaited(waiting: Coroutine[Any, Any, Result]) -> Result:

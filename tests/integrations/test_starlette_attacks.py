@@ -88,7 +88,8 @@ class Site:
             Route("/welcome", welcome),
             Route("/mixed", Mixed),
             Mount("/sub", app=Starlette(routes=[Route("/home/", home), Route("/welcome", welcome)])),
-            Mount("/app", app=anything),
+            # Which session it is about must be said; whom it lets in is left to the guard around.
+            Mount("/app", app=require_token(optional=True, session_param=None)(anything)),
             Route("/rooms/{session_id}/home", home),
             Mount("/rooms/{session_id}", routes=[Route("/{session_id}/home", home), Route("/welcome", welcome)]),
         ]

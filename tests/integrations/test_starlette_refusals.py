@@ -245,7 +245,7 @@ def test_a_policy_that_denies_keeps_a_helper_from_answering(make_kit):
     assert (response.status_code, response.json()["detail"], acts) == (403, "not today", [])
 
 
-@pytest.mark.parametrize("token", [None, "x.y.z", "publisher"])
+@pytest.mark.parametrize("token", [None, "x.y.z", "publisher", "moderator"])
 def test_a_guarded_function_cannot_be_asked_on_the_event_loop(kit, session, token):
     """There it cannot wait for what is to be decided; and a coroutine would be taken for a yes."""
     acts = []
@@ -256,8 +256,8 @@ def test_a_guarded_function_cannot_be_asked_on_the_event_loop(kit, session, toke
         return PlainTextResponse("done")
 
     app = app_of(kit, Route(PATH, room))
-    token = session.generate_token(token) if token == "publisher" else token
-    with pytest.raises(ConfigurationError, match=r"guard of may_moderate_sync.*event loop; make it an async def"):
+    token = session.generate_token(token) if token in ("publisher", "moderator") else token
+    with pytest.raises(ConfigurationError, match=r"guard of may_moderate_sync.*cannot wait.*make it an async def"):
         TestClient(app).get(f"/rooms/{session.session_id}", headers=bearer(token))
     assert acts == []
 

@@ -151,9 +151,9 @@ def unsettled_app(what: str) -> ConfigurationError:
     :param what: the app: ``an app of type Quart``.
     """
     return ConfigurationError(
-        f"the guard around {what} does not see its path parameters, so it would bind no session: name the paths, "
-        "prefixes=['/rooms/{session_id}'], pass session=… (a function that finds the session), or session_param=None "
-        "if a token for any session is enough"
+        f"the guard around {what} does not see its path parameters, so it would bind no session: in a guard right "
+        "around it name the paths, prefixes=['/rooms/{session_id}'], or pass session=… (a function that finds the "
+        "session), or session_param=None if a token for any session is enough"
     )
 
 
