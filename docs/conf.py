@@ -20,6 +20,7 @@ autodoc_typehints_format = "short"
 nitpick_ignore_regex = [
     (r"py:.*", r"(collections|datetime|enum|fastapi|flask|os|starlette|typing|wsgiref|_typeshed)\..*"),
     (r"py:class", r"rolecall.*\.(Function|Result|Guarded|Subtree|View|Chunk)"),
+    (r"py:class", r"(rolecall\.http\.guard\.)?(Unsaid|SessionParam|SessionResolver)|OnRefusal"),
     (r"py:func", r"rolecall\.driver\.drive"),
     (r"py:class", r"rolecall\.(connector\.transport\.Transport|http\.routing\.Route)"),
 ]
@@ -33,6 +34,10 @@ PLAIN = {
     r"frozenset\(\{\}\)": "()",
     r"Web\(origins=frozenset\(\)[^)]*\)": "Web()",
     r"<function system_clock[^>]*>": "time.time",
+    r"\bSessionParam\b|str \| (rolecall\.http\.guard\.)?Unsaid \| None": "str | None",
+    r"\bUNSAID\b": "…",
+    r"\bSessionResolver\b": "Callable",
+    r"\bOnRefusal\b": "Callable",
     r"\b_Kit\b": "Rolecall",
     r"\b_Error\b": "RolecallError",
     r"\b_Function\b": "Function",
@@ -50,7 +55,10 @@ def without_internals(_app, _what, name, _object, _options, signature, returns):
         return None
     if name in NOT_FOR_APPS_TO_MAKE or signature == "(*args, **kwargs)":  # the latter is every protocol's
         signature = ""
-    for internal, plain in PLAIN.items():
+    package = name.partition(".")[0]
+    # Each adapter has a class of this name.
+    own = {r"(?<![\w.])Guard\b": f"{package}.guards.Guard"} if package.startswith("rolecall_") else {}
+    for internal, plain in {**PLAIN, **own}.items():
         signature, returns = re.sub(internal, plain, signature), re.sub(internal, plain, returns or "")
     return signature, returns
 

@@ -168,7 +168,7 @@ class Rolecall:
 
         ``ROLECALL_APPLICATION_ID`` and ``ROLECALL_PRIVATE_KEY`` (PEM text or a path) may stand beside or for these,
         ``ROLECALL_PROJECTS`` (a JSON object, from API keys to API secrets) beside them;
-        ``ROLECALL_FORMAT``, ``ROLECALL_ACCEPT`` (names, separated by commas), ``ROLECALL_STORE``,
+        ``ROLECALL_STORE``, ``ROLECALL_FORMAT``, ``ROLECALL_ACCEPT`` (names, separated by commas),
         ``ROLECALL_PLUGINS`` (names), ``ROLECALL_ENTRY_POINTS`` (names, or ``none``), ``ROLECALL_BLOCKED_PLUGINS``
         (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's configuration, as a JSON object), ``ROLECALL_ORIGINS``
         (separated by commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see :class:`Web`, and

@@ -19,7 +19,7 @@ class Refused(HTTPException):
     """A request that a guard keeps out, as Flask answers it: with the problem document of the kit.
 
     It has no ``code``, so Flask hands it to no error handler, and answers with ``response`` as it is. An app that
-    answers in its own style registers an error handler for :class:`~rolecall.RolecallError`, or for a subclass; that
+    answers in its own style registers an error handler for ``RolecallError``, or for a subclass; that
     gets the error itself.
     """
 
