@@ -21,6 +21,7 @@ from rolecall.loading import passed
 from rolecall.plugins import Plugins
 from rolecall.policy import Decision
 from rolecall.roles import RoleTable
+from rolecall.threads import ThreadPools
 from rolecall.voting import vote
 
 POLICIES = (0, 1, 3, 10, 30, 100)
@@ -48,7 +49,7 @@ class Policy:
 def rows(count: int) -> tuple[Row, Row]:
     """A decision of so many policies, without and with its trace."""
     implementations = Plugins(passed([Policy(number) for number in range(count)])).vote_token
-    roles, driver, trusted, request = RoleTable(), InlineDriver(), Allow(), object()
+    roles, driver, trusted, request = RoleTable(), InlineDriver(ThreadPools()), Allow(), object()
 
     def decide() -> Decision:
         decision = drive(vote(implementations, request, trusted, roles, driver, 5.0))

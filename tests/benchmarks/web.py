@@ -70,13 +70,16 @@ def flask_views(rounds: int) -> None:
 def starlette_endpoints(rounds: int) -> None:
     room = Room()
 
-    async def endpoint(request: Request) -> PlainTextResponse:
+    async def bare(request: Request) -> PlainTextResponse:
         return PlainTextResponse("ok")
 
-    guarded = rolecall_starlette.require_role("moderator")(endpoint)
+    @rolecall_starlette.require_role("moderator")
+    async def guarded(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("ok")
+
     app = Starlette(
         routes=[
-            Route("/bare/{session_id}", endpoint),
+            Route("/bare/{session_id}", bare),
             Route("/guarded/{session_id}", guarded),
             Mount("/video", app=rolecall_starlette.rolecall_app(room.kit)),
         ]
@@ -100,7 +103,7 @@ def wsgi_functions(rounds: int) -> None:
         start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
         return [b"ok"]
 
-    guarded = rolecall_wsgi.require_role("moderator", kit=room.kit)(function)
+    guarded = rolecall_wsgi.require_role("moderator", kit=room.kit, session_param=None)(function)
     bound = rolecall_wsgi.require_role("moderator", kit=room.kit, prefixes=["/rooms/{session_id}"])(function)
     path = f"/rooms/{room.session_id}"
     table: Table = {

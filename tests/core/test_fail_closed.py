@@ -22,8 +22,9 @@ from rolecall import Actor, Allow, Capability, Deny, Role, Rolecall, RolecallErr
 from rolecall.driver import drive
 from rolecall.engine import Call
 from rolecall.http.endpoints import ROUTES
-from rolecall.http.messages import Request, Response
-from rolecall.http.service import admission, respond
+from rolecall.http.guard import Guard
+from rolecall.http.messages import Request
+from rolecall.http.service import admission, refused, respond
 from rolecall.roles import ANY_TOKEN, STANDARD_ROLES
 from rolecall.stores.memory import MemoryStore
 from rolecall_flask import require_token, rolecall_blueprint
@@ -231,10 +232,11 @@ async def answer_async(scene, hook):
     engine, path = scene.kit.aio.engine, {"session_id": scene.session_id}
     if hook == "vote_access":
         request = Request("GET", "/guarded", path, {"authorization": f"Bearer {scene.token}"})
-        admitted = await admission(engine, request, ANY_TOKEN, scene.session_id)
-        if not isinstance(admitted, Response):
+        admitted = await admission(engine, request, Guard(ANY_TOKEN), scene.session_id, request)
+        if not isinstance(admitted, RolecallError):
             return 200, b"in", True
-        return admitted.status, admitted.body, False
+        answer = refused(admitted)
+        return answer.status, answer.body, False
     route = ROUTES[0] if hook in ("vote_session", "identify") else ROUTES[2]
     answer = await respond(engine, route, Request("POST", route.path, path))
     return answer.status, answer.body, False

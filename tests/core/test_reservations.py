@@ -133,7 +133,7 @@ def test_a_request_that_everything_allows_reserves_once_and_keeps_it(make_kit, l
         Token(vote=lambda: Allow(capabilities=["connect"])),
         Token(claims=fail),
         Token(claims=lambda: {"iss": "mine"}),
-        Token(claims=lambda: {"a": "x" * 9000}),
+        Token(claims=lambda: {"a": "x" * 17_000}),
     ],
 )
 def test_a_refused_request_reserves_nothing(make_kit, log, session_id, ask, plugin):

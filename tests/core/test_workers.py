@@ -6,10 +6,11 @@ import asyncio
 import os
 import subprocess
 import sys
+from weakref import WeakSet
 
 import pytest
 
-from rolecall import Allow, hookimpl
+from rolecall import Allow, hookimpl, workers
 from rolecall.driver import drive
 from rolecall.engine import Call
 from rolecall.errors import SessionNotFound
@@ -51,6 +52,12 @@ def made_elsewhere(make_kit, clock, kit):
     """A session that another process of the same app creates while this one runs."""
     clock.now += 1
     return make_kit().create_session().session_id
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """No kit but those of the test is told of a fork: others live on in the modules of other tests."""
+    monkeypatch.setattr(workers, "_ALL", WeakSet())
 
 
 def in_child(function):

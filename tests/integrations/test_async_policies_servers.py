@@ -19,7 +19,9 @@ from pathlib import Path
 import pytest
 
 from rolecall import Rolecall
-from rolecall.http.messages import Request, Response
+from rolecall.errors import RolecallError
+from rolecall.http.guard import Guard
+from rolecall.http.messages import Request
 from rolecall.http.service import admission
 from rolecall.roles import Requirement
 
@@ -223,9 +225,9 @@ def test_an_event_loop_decides_as_is_known_and_leaves_nothing_behind(folder, tok
 
     async def decide(kit, number):
         request = Request("GET", f"/decide/{number}", {}, {"authorization": f"Bearer {token}"})
-        answer = await admission(kit.aio.engine, request, PUBLISHER, None)
-        if isinstance(answer, Response):
-            return answer.status, json.loads(answer.body)["code"]
+        entered = await admission(kit.aio.engine, request, Guard(PUBLISHER), None, request)
+        if isinstance(entered, RolecallError):
+            return entered.status, entered.code
         return 200, None
 
     async def decide_all(kit):
