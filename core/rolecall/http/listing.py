@@ -18,13 +18,13 @@ from .marks import (
     class_of,
     elsewhere_guard,
     guards_of,
-    handler_of,
     ids_of,
     is_public,
     late_guards,
     missed_guards,
     own_route,
     unwrapped,
+    view_guards,
 )
 from .paths import PathPattern
 from .routing import Route
@@ -438,11 +438,7 @@ class _Judge:
         return is_public(around.endpoint, method)
 
     def _own_guards(self, method: str) -> list[Guard]:
-        guards = [*self._found.dependencies, *guards_of(self._found.view)]
-        if self._class is not None:
-            for handler in (handler_of(self._class, method), getattr(self._class, "dispatch_request", None)):
-                guards += guards_of(handler)
-        return guards
+        return [*self._found.dependencies, *view_guards(self._found.view, method)]
 
     def _demand(self, verdict: _Verdict, guard: Guard, params: frozenset[str], problem: str | None) -> None:
         name = guard.session_param
@@ -484,7 +480,7 @@ class _Judge:
     def _find_mistakes(self, verdict: _Verdict, method: str) -> None:
         verdict.mistakes += self._found.mistakes
         view, is_open = self._found.view, verdict.access is Access.OPEN
-        late, missed = late_guards(view, verdict.guards), missed_guards(view, self._registered, verdict.guards)
+        late, missed = late_guards(view, verdict.guards), self._missed(verdict)
         if late:
             verdict.mistakes.append(
                 Mistake(
@@ -524,6 +520,11 @@ class _Judge:
                 f"a guard ({_scopes(hidden)}) may stand behind a decorator that hides it; let that decorator use "
                 "functools.wraps"
             )
+
+    def _missed(self, verdict: _Verdict) -> list[Guard]:
+        missed = missed_guards(self._found.view, self._registered, verdict.guards)
+        # One that stands around the route, and is not for this path or method, was not missed.
+        return [guard for guard in missed if not any(guard is around.guard for around in self._found.around)]
 
     def _is_guarded_in_part(self) -> bool:
         return any(self._own_guards(method) for method in self._found.methods)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from types import CodeType
@@ -138,6 +139,22 @@ def handler_of(view_class: type[Any], method: str) -> Any:
     return getattr(view_class, name, None)
 
 
+def view_guards(view: Any, method: str) -> list[Guard]:
+    """The guards of a view; in a view class also those of what answers ``method``."""
+    guards, view_class = guards_of(view), class_of(view)
+    if view_class is None:
+        return guards
+    for handler in (handler_of(view_class, method), getattr(view_class, "dispatch_request", None)):
+        guards += guards_of(handler)
+    # flask-restful and flask-restx put these around the handler at each request, by the method that was sent.
+    decorators = getattr(view_class, "method_decorators", ())
+    if isinstance(decorators, Mapping):
+        decorators = decorators.get(method.lower(), ())
+    for decorator in decorators:
+        guards += [decorator] if isinstance(decorator, Guard) else guards_of(decorator)
+    return guards
+
+
 def mark_guarded(guarded: Any, guard: Guard, bare: Any = None) -> None:
     """Remember on a guarded view which guard it has, and on the bare one which guarded view stands for it."""
     before = getattr(guarded, "__dict__", {}).get(_GUARDS, ())
@@ -147,10 +164,13 @@ def mark_guarded(guarded: Any, guard: Guard, bare: Any = None) -> None:
         return
     # With whose it is: functools.wraps hands marks on to decorators around the guarded view.
     setattr(guarded, _IS_GUARDED, id(guarded))
-    mark = guarded, _is_guarded_where_defined(bare)
+    is_here = _is_guarded_where_defined(bare)
+    # What is guarded elsewhere matters as long as some app has it; and it may be guarded anew at each request.
+    mark = (lambda: guarded) if is_here else weakref.ref(guarded), is_here
     for inner in unwrapped(bare):
-        with suppress(AttributeError):  # a bound method or a built-in takes no attribute
-            inner.__dict__.setdefault(_GUARDED_BY, []).append(mark)
+        with suppress(AttributeError):  # a built-in takes no attribute
+            marks = inner.__dict__.setdefault(_GUARDED_BY, [])
+            marks[:] = [*(one for one in marks if one[0]() is not None), mark]
 
 
 def mark_class_guarded(view_class: type[Any], guard: Guard) -> None:
@@ -207,8 +227,9 @@ def missed_guards(view: Any, registered: set[int], around: Iterable[Guard] = ())
     held = [*guards_of(view), *around]
     return [
         guard
-        for guarded, is_here in getattr(view, "__dict__", {}).get(_GUARDED_BY, ())
-        if guarded is not view
+        for refer, is_here in getattr(view, "__dict__", {}).get(_GUARDED_BY, ())
+        if (guarded := refer()) is not None
+        and guarded is not view
         and (is_here or id(guarded) in registered)
         and any(inner is view for inner in unwrapped(guarded))
         for guard in guards_of(guarded)
