@@ -18,12 +18,12 @@ from rolecall.http.guard import UNSAID, SessionParam, SessionResolver
 from rolecall.http.guard import Guard as BaseGuard
 from rolecall.http.marks import (
     check_guard,
-    class_of,
     guards_of,
     is_public,
     mark_class_guarded,
     mark_guarded,
     own_route,
+    view_guards,
 )
 from rolecall.http.service import admit, headers_to_add
 from rolecall.http.watching import keep_entry
@@ -33,7 +33,7 @@ from rolecall.roles import ANY_TOKEN, Requirement
 from .checks import check_once
 from .kits import kit_of
 from .listing import is_static
-from .refusals import Refused, refuse
+from .refusals import Refused, refusal
 from .translation import current_app, current_request, neutral_request
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | flask.Blueprint)
@@ -61,6 +61,7 @@ class Guard(BaseGuard):
     def guard_all(self, target: Subtree) -> Subtree:
         """Guard every view of a blueprint or an app that is not marked as public."""
         is_whole = isinstance(target, flask.Flask)
+        unbound = Guard(self.requirement, self.kit, session_param=None, optional=self.optional)
 
         def enter() -> None:
             request = current_request()
@@ -69,7 +70,8 @@ class Guard(BaseGuard):
             # Inside a blueprint they are guarded, but for OPTIONS, which they answer themselves.
             is_own = own_route(view) is not None and (is_whole or request.method == "OPTIONS")
             if not is_own and not is_public(view, request.method):
-                self.enter()
+                guard = unbound if self._is_about_none(request, view) else self
+                guard.enter()
 
         target.before_request(enter)
         mark_guarded(target, self)
@@ -109,7 +111,7 @@ class Guard(BaseGuard):
     def enter(self) -> None:
         """Let the current request in, with its grant.
 
-        :raises Refused: if it stays out; or what the app has an error handler for, see :class:`Refused`.
+        :raises Refused: if it stays out, and for OPTIONS.
         """
         request, app = current_request(), current_app()
         if request.method == "OPTIONS":
@@ -129,7 +131,7 @@ class Guard(BaseGuard):
         if not isinstance(admitted, Grant):
             entered = drive(admitted)
             if isinstance(entered, RolecallError):
-                refuse(kit, app, request, entered)
+                raise refusal(kit, app, request, entered)
             if entered is None:
                 return
             admitted = entered
@@ -142,10 +144,13 @@ class Guard(BaseGuard):
         name, params = self.session_param, request.view_args
         if name is not None and (params is None or name not in params):
             params = dict(neutral_request(request).path_params)  # also what a url_value_preprocessor took away
-        endpoint = request.endpoint or ""
-        if params and name not in params and is_static(endpoint, current_app().view_functions.get(endpoint)):
-            return None  # a file that Flask serves by itself
         return self.bound_session(params or {}, request.path, partial(_guards_around, request))
+
+    def _is_about_none(self, request: flask.Request, view: Any) -> bool:
+        """Whether a request is about no session: for a path that nothing answers, or a file that Flask serves."""
+        if request.url_rule is None:
+            return True
+        return is_static(request.endpoint or "", view) and self.session_param not in (request.view_args or {})
 
 
 def _guards_around(request: flask.Request) -> list[BaseGuard]:
@@ -153,7 +158,7 @@ def _guards_around(request: flask.Request) -> list[BaseGuard]:
     app = current_app()
     view = app.view_functions.get(request.endpoint or "")
     holders = [app, *(app.blueprints[name] for name in request.blueprints if name in app.blueprints)]
-    return [guard for one in (view, class_of(view), *holders) for guard in guards_of(one)]
+    return [*view_guards(view, request.method), *(guard for holder in holders for guard in guards_of(holder))]
 
 
 def require_role(

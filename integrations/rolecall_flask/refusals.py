@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, cast
 
 import flask
-from flask.sansio.app import App
 from werkzeug.exceptions import HTTPException
 
 from rolecall import Rolecall
 from rolecall.errors import RolecallError
-from rolecall.http.service import guard_answer, log_fault
+from rolecall.http.service import guard_answer, headers_to_add, log_fault
 
 from .translation import flask_response
 
@@ -20,7 +20,7 @@ class Refused(HTTPException):
 
     It has no ``code``, so Flask hands it to no error handler, and answers with ``response`` as it is. An app that
     answers in its own style registers an error handler for ``RolecallError``, or for a subclass; that
-    gets the error itself.
+    gets the error itself, and its answer is the ``response``.
     """
 
     def __init__(self, response: flask.Response, error: RolecallError | None = None) -> None:
@@ -29,8 +29,8 @@ class Refused(HTTPException):
         self.error = error
 
 
-def refuse(kit: Rolecall, app: App, request: flask.Request, error: RolecallError) -> NoReturn:
-    """Keep the current request out.
+def refusal(kit: Rolecall, app: flask.Flask, request: flask.Request, error: RolecallError) -> Exception:
+    """The exception that keeps the current request out.
 
     :param kit: whose guard it is.
     """
@@ -40,15 +40,23 @@ def refuse(kit: Rolecall, app: App, request: flask.Request, error: RolecallError
         from socketio.exceptions import ConnectionRefusedError as Unconnected
 
         log_fault(error)
-        raise Unconnected(error.public_message, {"code": error.code})
-    if _is_handled(app, request, error):
-        raise error
-    query = request.environ.get("QUERY_STRING", "")
-    raise Refused(flask_response(guard_answer(error, kit.engine.state.web, query)), error)
+        return cast("Exception", Unconnected(error.public_message, {"code": error.code}))
+    web, query = kit.engine.state.web, request.environ.get("QUERY_STRING", "")
+    handler = _own_handler(app, request, error)
+    if handler is None:
+        return Refused(flask_response(guard_answer(error, web, query)), error)
+    # Asked here, because flask-restful and flask-restx keep from Flask's handlers what is no HTTPException.
+    log_fault(error)
+    response = app.make_response(app.ensure_sync(handler)(error))
+    response.headers.extend(headers_to_add((name for name, _ in response.headers), web, query))
+    return Refused(response, error)
 
 
-def _is_handled(app: App, request: flask.Request, error: RolecallError) -> bool:
-    """Whether the app, or a blueprint of the request, has an error handler of its own for errors of the kit."""
-    kinds = [kind for kind in type(error).__mro__ if issubclass(kind, RolecallError)]
-    handlers = (app.error_handler_spec[name][None] for name in (*request.blueprints, None))
-    return any(kind in known for known in handlers for kind in kinds)
+def _own_handler(app: flask.Flask, request: flask.Request, error: RolecallError) -> Callable[..., Any] | None:
+    """The error handler with which Flask would answer ``error``, if that is meant for errors of the kit."""
+    for name in (*request.blueprints, None):
+        handlers = app.error_handler_spec[name][None]
+        for kind in type(error).__mro__:
+            if kind in handlers:
+                return handlers[kind] if issubclass(kind, RolecallError) else None
+    return None

@@ -23,7 +23,7 @@ def current_app() -> flask.Flask:
 def neutral_request(request: flask.Request) -> messages.Request:
     """A request, as the kit sees it."""
     params, rule = request.view_args or {}, request.url_rule
-    if rule is not None and len(params) < len(rule.arguments):
+    if rule is not None and not params.keys() >= rule.arguments:
         # A url_value_preprocessor took some away from the view; the route still has them.
         adapter = flask.current_app.create_url_adapter(request)
         params = {**adapter.match()[1], **params} if adapter else params

@@ -746,8 +746,8 @@ AUTHORIZATIONS = [
     ("Bearer {0}=", 401),
     ("Bearer .{0}", 401),
     ("Bearer null", 401),
-    ("Bearer " + "x" * 9 * 1024, 431),
-    ("Bearer " + "é" * 9 * 1024, 431),
+    ("Bearer " + "x" * 17 * 1024, 431),
+    ("Bearer " + "é" * 17 * 1024, 431),
 ]
 
 
