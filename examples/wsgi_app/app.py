@@ -93,7 +93,7 @@ def create_app(**options: Any) -> RolecallMiddleware:
     app = require_token(prefixes=["/consultations/{session_id}"])(Practice())
     app = require_role("moderator", prefixes=["/consultations/{session_id}/notes"], methods=["POST"])(app)
     # The others say which session a token must be for; this one, that nothing else is open.
-    app = protect(app, public=["/"])
+    app = protect(app, require_token(session_param=None), public=["/"])
     return RolecallMiddleware(app, Rolecall.from_env(plugins=[PracticePolicy()], **options), prefix="/video")
 
 

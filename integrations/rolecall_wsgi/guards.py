@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from copy import copy
-from typing import Any, TypeAlias, overload
+from typing import Any, TypeAlias
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from rolecall import Grant, Rolecall
@@ -130,7 +130,9 @@ class GuardedApp:
         response = guard_answer(error, web, environ.get("QUERY_STRING", ""))
         own = self.rolecall_guard.on_refusal
         app = None if own is None else own(error, environ)
-        return answer(response, environ, start_response) if app is None else app(environ, start_response)
+        if app is None:
+            return answer(response, environ, start_response)
+        return app(environ, _uncached(start_response, web, environ))
 
 
 def _kit(guard: Guard, environ: WSGIEnvironment) -> Rolecall:
@@ -143,7 +145,7 @@ def _kit(guard: Guard, environ: WSGIEnvironment) -> Rolecall:
 
 
 def _uncached(start_response: StartResponse, web: Web, environ: WSGIEnvironment) -> StartResponse:
-    """``start_response`` for the answers of a guarded app: kept out of caches, unless the app says otherwise."""
+    """``start_response`` for answers of the app's own: kept out of caches, unless the app says otherwise."""
     query = environ.get("QUERY_STRING", "")
 
     def start_uncached(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
@@ -217,9 +219,6 @@ def require_capability(
     )
 
 
-@overload
-def require_token(app: WSGIApplication, /) -> GuardedApp: ...
-@overload
 def require_token(
     *,
     optional: bool = False,
@@ -229,25 +228,13 @@ def require_token(
     prefixes: Iterable[str] = (),
     methods: Collection[str] = (),
     on_refusal: OnRefusal | None = None,
-) -> Guard: ...
-def require_token(
-    app: WSGIApplication | None = None,
-    /,
-    *,
-    optional: bool = False,
-    kit: Rolecall | None = None,
-    session_param: SessionParam = UNSAID,
-    session: SessionResolver | None = None,
-    prefixes: Iterable[str] = (),
-    methods: Collection[str] = (),
-    on_refusal: OnRefusal | None = None,
-) -> Guard | GuardedApp:
-    """Admit every good token, whatever its role; with or without parentheses. See :func:`require_role`.
+) -> Guard:
+    """Admit every good token, whatever its role. See :func:`require_role`.
 
     :param optional: admit requests without a token, too: they have no grant, see :func:`find_grant`. A token that is
         not good is refused all the same.
     """
-    guard = Guard(
+    return Guard(
         ANY_TOKEN,
         kit,
         session_param,
@@ -257,7 +244,6 @@ def require_token(
         methods=methods,
         on_refusal=on_refusal,
     )
-    return guard if app is None else guard(app)
 
 
 def protect(app: WSGIApplication, guard: Guard, *, public: Iterable[str] = ()) -> GuardedApp:

@@ -40,6 +40,8 @@ from rolecall.http.marks import public
 from rolecall.http.sdk import SDK_ROUTES
 from rolecall_starlette.fastapi import RoleRequired
 
+#: A WSGI guard that lets in with a token of any session.
+ANY_SESSION = rolecall_wsgi.require_token(session_param=None)
 PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
 
 
@@ -352,12 +354,12 @@ def wsgi_app(kit):
 
 def protected_wsgi_app(kit):
     inner = rolecall_wsgi.require_role("moderator", prefixes=["/admin"])(make_site())
-    outer = rolecall_wsgi.protect(inner, public=["/health", "/rooms/{room}/poster"])
+    outer = rolecall_wsgi.protect(inner, ANY_SESSION, public=["/health", "/rooms/{room}/poster"])
     return rolecall_wsgi.RolecallMiddleware(ProxyFix(outer), kit, prefix="/api")
 
 
 def dispatched_wsgi_app(kit):
-    token = rolecall_wsgi.require_token(kit=kit)
+    token = rolecall_wsgi.require_token(kit=kit, session_param=None)
     return DispatcherMiddleware(flask_app(kit), {"/guarded": token(make_site()), "/site": ProxyFix(make_site())})
 
 
@@ -369,7 +371,8 @@ def flask_app_in_a_wsgi_guard(kit) -> flask.Flask:
 
 
 def bottle_app(kit):
-    return rolecall_wsgi.protect(bottle.Bottle(), rolecall_wsgi.require_token(kit=kit), public=["/health"])
+    guard = rolecall_wsgi.require_token(kit=kit, session_param=None)
+    return rolecall_wsgi.protect(bottle.Bottle(), guard, public=["/health"])
 
 
 WSGI_APPS = [
@@ -715,29 +718,30 @@ def fastapi_dependency_on_a_websocket(kit):
 
 
 def wsgi_without_a_kit(_):
-    return rolecall_wsgi.protect(make_site())
+    return rolecall_wsgi.protect(make_site(), ANY_SESSION)
 
 
 def wsgi_with_two_kits(kit):
     other = type(kit)("654321", "0f1e2d3c4b5a69788796a5b4c3d2e1f00123456789")
-    inner = rolecall_wsgi.RolecallMiddleware(rolecall_wsgi.protect(make_site()), kit, prefix="/a")
+    inner = rolecall_wsgi.RolecallMiddleware(rolecall_wsgi.protect(make_site(), ANY_SESSION), kit, prefix="/a")
     return rolecall_wsgi.RolecallMiddleware(inner, other, prefix="/b")
 
 
 def wsgi_guard_around_the_kit(kit):
-    return rolecall_wsgi.protect(rolecall_wsgi.RolecallMiddleware(make_site(), kit))
+    return rolecall_wsgi.protect(rolecall_wsgi.RolecallMiddleware(make_site(), kit), ANY_SESSION)
 
 
 def wsgi_guard_that_is_thrown_away(kit):
-    bare = make_site()
-    rolecall_wsgi.protect(bare)
+    def bare(environ, start_response): ...
+
+    rolecall_wsgi.protect(bare, ANY_SESSION)
     return rolecall_wsgi.RolecallMiddleware(bare, kit)
 
 
 def wsgi_guard_that_does_not_see_the_session(kit):
     app = flask_with_a_kit(kit)
     app.get("/<session_id>")(lambda session_id: "")
-    return rolecall_wsgi.protect(app, rolecall_wsgi.require_token(kit=kit))
+    return rolecall_wsgi.require_token(kit=kit, prefixes=["/"])(app)
 
 
 MISTAKES = [
@@ -814,11 +818,12 @@ def test_a_guard_around_an_app_that_is_thrown_away_is_told_of_in_the_words_of_ap
     assert message.endswith("; serve what require_token(…)(app) returned, not the app itself")
 
 
-def test_a_route_that_seems_to_be_about_a_session_is_noted_and_does_not_fail(kit):
+@pytest.mark.parametrize("rule", ["/<room>", "/<sessionId>", "/<int:lesson>", "/<path:page>"])
+def test_a_parameter_of_which_nobody_says_whether_it_names_the_session_fails(kit, rule):
     app = flask_with_a_kit(kit)
-    app.get("/<room>")(rolecall_flask.require_token(lambda room: ""))
+    app.get(rule)(rolecall_flask.require_token(lambda **_: ""))
     line = apps.routes_of(app)[-1]
-    assert ("not bound to a session" in line.notes[0], line.is_good) == (True, True)
+    assert ([mistake.code for mistake in line.mistakes], line.is_good) == (["unsettled_session"], False)
 
 
 # -- the command -----------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ from rolecall_wsgi import (
     require_token,
 )
 
+#: A token of any session is enough; a guard around a whole app must be told so.
+ANY_SESSION = require_token(session_param=None)
 ROLES = ["subscriber", "publisher", "publisheronly", "moderator"]
 
 
@@ -98,11 +100,11 @@ def around_a_bound_method(guard, app):
 
 
 def within_another_guard(guard, app):
-    return require_token(guard(app))
+    return ANY_SESSION(guard(app))
 
 
 def around_another_guard(guard, app):
-    return guard(require_token(app))
+    return guard(ANY_SESSION(app))
 
 
 def by_protect(guard, app):
@@ -204,13 +206,12 @@ def test_a_refusal_of_head_has_the_headers_of_the_one_of_get_and_no_body(guarded
     ],
 )
 def test_exactly_the_roles_with_the_capabilities_get_in(kit, session, room, make, admitted):
-    app = make(kit=kit)(room)
+    app = make(kit=kit, session_param=None)(room)
     assert [role for role in ROLES if ask(app, token=session.generate_token(role)).status_code == 200] == admitted
 
 
-@pytest.mark.parametrize("make", [require_token, lambda app: require_token()(app), protect])
-def test_every_good_token_is_enough_where_no_role_is_named(kit, session, room, make):
-    app = RolecallMiddleware(make(room), kit)
+def test_every_good_token_is_enough_where_no_role_is_named(kit, session, room):
+    app = RolecallMiddleware(ANY_SESSION(room), kit)
     assert ask(app).status_code == 401
     assert ask(app, token=session.generate_token("subscriber")).text == "subscriber"
 
@@ -221,21 +222,21 @@ def test_every_good_token_is_enough_where_no_role_is_named(kit, session, room, m
         (lambda: require_role("moderater"), "'moderater' does not exist; the roles are"),
         (lambda: require_role(None), "None does not exist"),
         (lambda: require_capability("ban"), "'ban' does not exist; the capabilities are"),
-        (lambda: require_token("moderator"), "a guard protects a WSGI app, not 'moderator'"),
-        (lambda: require_role("moderator")(None), "a guard protects a WSGI app, not None"),
+        (lambda: ANY_SESSION("moderator"), "a guard protects a WSGI app, not 'moderator'"),
+        (lambda: require_role("moderator", session_param=None)(None), "a guard protects a WSGI app, not None"),
         (lambda: require_role(Room), r"^write @require_role"),
         (lambda: require_role(["publisher"]), "^name one role"),
         (lambda: protect(Room(), "moderator"), r"^pass a guard: require_role\('moderator'\)$"),
         (lambda: protect(Room(), ""), r"^pass a guard"),
         (lambda: protect(Room(), starlette_role("moderator")), r"^pass a guard of rolecall_wsgi"),
-        (lambda: protect(1), "a guard protects a WSGI app, not 1"),
-        (lambda: require_token(Room), r"not the class Room; pass an instance: Room\(\)"),
+        (lambda: protect(1, ANY_SESSION), "a guard protects a WSGI app, not 1"),
+        (lambda: ANY_SESSION(Room), r"not the class Room; pass an instance: Room\(\)"),
         (lambda: require_token(prefixes="/admin"), r"are lists: prefixes=\['/admin'\]"),
         (lambda: require_token(methods="POST"), "are lists"),
-        (lambda: protect(Room(), public="/health"), "are lists"),
+        (lambda: protect(Room(), ANY_SESSION, public="/health"), "are lists"),
         (lambda: require_token(prefixes=["admin"]), "'admin' is no path"),
         (lambda: require_token(prefixes=["/rooms/<session_id>"]), "is no path"),
-        (lambda: protect(Room(), public=["/static/*"]), "is no path"),
+        (lambda: protect(Room(), ANY_SESSION, public=["/static/*"]), "is no path"),
         (lambda: require_token(methods=["GET "]), "'GET ' is no method"),
         (lambda: require_token(methods=[None]), "None is no method"),
         (lambda: require_token(session_param="room"), "by 'room', which is no part of any prefix; name it in each"),
@@ -259,7 +260,7 @@ class AsgiApp:
 
 @pytest.mark.parametrize("app", [asgi_function, AsgiApp()])
 def test_an_asgi_app_is_sent_to_the_guards_for_those(app, kit):
-    for put in (require_token, lambda app: RolecallMiddleware(app, kit)):
+    for put in (ANY_SESSION, lambda app: RolecallMiddleware(app, kit)):
         with pytest.raises(ConfigurationError, match="this is an ASGI one; for those there is rolecall_starlette"):
             put(app)
 
@@ -271,7 +272,7 @@ def test_the_roles_of_a_guards_own_kit_exist(make_kit, room):
             return [Role("assistant", ["connect", "publish", "subscribe"], wire_name="publisheronly")]
 
     kit = make_kit(plugins=[Roles()])
-    app = require_role("assistant", kit=kit)(room)
+    app = require_role("assistant", kit=kit, session_param=None)(room)
     assert ask(app, token=kit.create_session().generate_token("subscriber")).status_code == 403
 
 
@@ -280,26 +281,26 @@ def test_the_roles_of_a_guards_own_kit_exist(make_kit, room):
 
 def test_a_guard_without_a_kit_says_what_to_do(room):
     with pytest.raises(ConfigurationError, match=r"put RolecallMiddleware\(app, kit\) around the app, or tell it"):
-        ask(require_token(room))
+        ask(ANY_SESSION(room))
 
 
 def test_a_guard_asks_its_own_kit_and_not_the_one_around_it(make_kit, room):
     mine, other = make_kit(), make_kit(api_key="2222", api_secret="another secret of 32 characters.")
-    app = RolecallMiddleware(require_token(kit=mine)(room), other)
+    app = RolecallMiddleware(require_token(kit=mine, session_param=None)(room), other)
     assert ask(app, token=other.create_session().generate_token()).status_code == 401
     assert ask(app, token=mine.create_session().generate_token()).text == "publisher"
 
 
 def test_between_two_kits_a_guard_must_be_told(make_kit, room):
     school, clinic = make_kit(), make_kit(api_key="2222", api_secret="another secret of 32 characters.")
-    app = RolecallMiddleware(RolecallMiddleware(require_token(room), clinic, "/clinic"), school, "/school")
+    app = RolecallMiddleware(RolecallMiddleware(ANY_SESSION(room), clinic, "/clinic"), school, "/school")
     with pytest.raises(ConfigurationError, match=r"several kits; tell each guard .*kit=kit"):
         ask(app, token=school.create_session().generate_token())
     assert room.requests == []
 
 
 def test_one_kit_twice_is_one_kit(kit, session, room):
-    app = RolecallMiddleware(RolecallMiddleware(require_token(room), kit, "/a"), kit, "/b")
+    app = RolecallMiddleware(RolecallMiddleware(ANY_SESSION(room), kit, "/a"), kit, "/b")
     assert ask(app, token=session.generate_token()).text == "publisher"
 
 
@@ -327,7 +328,7 @@ def test_binding_to_the_session_can_be_turned_off(kit, session, room):
 
 
 def test_a_prefix_without_the_part_takes_a_token_of_any_session(kit, session, room):
-    app = require_token(kit=kit, prefixes=["/rooms/{room}"])(room)
+    app = require_token(kit=kit, session_param=None, prefixes=["/rooms/{room}"])(room)
     assert ask(app, "/rooms/1", session.generate_token()).status_code == 200
 
 
@@ -339,11 +340,28 @@ def test_a_path_below_two_prefixes_has_to_satisfy_both(kit, session, room, prefi
     assert ask(app, f"/rooms/{session.session_id}", other).json["code"] == "wrong_session"
 
 
-@pytest.mark.parametrize("spelling", ["{0}\x00", "{0} ", " {0}", "{0}.", "{0}\n", "{0}=", "{0}%00", "{0}\xff", "x"])
+@pytest.mark.parametrize("spelling", ["{0}.", "{0}=", ".{0}", "{0}:", "{0},", "{0}&", "{0}@", "x"])
 def test_the_session_is_compared_as_it_stands(kit, session, room, spelling):
     app = require_token(kit=kit, prefixes=["/rooms/{session_id}"])(room)
     response = ask(app, f"/rooms/{spelling.format(session.session_id)}", session.generate_token())
     assert (response.status_code, response.json["code"]) == (403, "wrong_session")
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        *("{0}\x00", "{0} ", " {0}", "{0}\n", "{0}%00", "{0}\xff", "\xff{0}", "{0}%ff"),
+        *("{0};", "{0};x=1", ";{0}", "{0}%3B", "{0}%3bx", "{0}?", "{0}?x", "{0}%3F", "{0}#", "{0}#x", "{0}%23x"),
+        *("{1};{0}", "{1}?{0}", "{1}#{0}", "{1}%3B{0}", "{1}%3F{0}", "{1};/{0}", "{1}?/{0}"),
+        *("{0}/..;/{1}", "{0}/..;x=1/{1}", "{0}/..%3B/{1}", "{0}/%2e%2e;/{1}", "{0}/.;/{1}", "{0};/../{1}"),
+        *("{0}/..?/{1}", "{0}/..#/{1}", "{0}/;/{1}", "{0}/%3B/{1}", "{0}%2f..%2f{1}", "{0}/..%5C{1}"),
+    ],
+)
+def test_a_session_that_can_be_read_in_two_ways_lets_nobody_in(kit, session, room, spelling):
+    app = require_token(kit=kit, prefixes=["/rooms/{session_id}"])(room)
+    other = kit.create_session().session_id
+    response = ask(app, f"/rooms/{spelling.format(session.session_id, other)}", session.generate_token("moderator"))
+    assert (response.status_code, response.json["code"], room.requests) == (400, "invalid_request", [])
 
 
 def test_a_path_of_two_sessions_is_for_neither(kit, session, room):
@@ -394,6 +412,24 @@ SPELLINGS = [
     "/%73ecret",
     "/x/%2e%2e/secret",
     "/x%2f..%2fsecret",
+    "/secret;",
+    "/secret;x=1",
+    "/secret;x=1/y",
+    "/;/secret",
+    "/x/..;/secret",
+    "/x/..;a=b/secret",
+    "/x/..%3B/secret",
+    "/x/..%253B/../secret",
+    "/secret%3Bx",
+    "/secret?",
+    "/secret?x=1",
+    "/secret?/x",
+    "/secret%3Fx",
+    "/secret#",
+    "/secret#x",
+    "/secret%23x",
+    "/secret;a?b#c",
+    "/se;x/cret/../../secret",
 ]
 
 
@@ -414,7 +450,7 @@ def bottle_app():
 
 @pytest.mark.parametrize("spelling", [*SPELLINGS, *(f"/rooms/x{path}" for path in SPELLINGS), "/rooms/../secret"])
 def test_bottle_never_tells_its_secret_without_a_token(kit, spelling):
-    app = require_token(kit=kit, prefixes=["/secret", "/rooms/{name}/secret"])(bottle_app())
+    app = require_token(kit=kit, session_param=None, prefixes=["/secret", "/rooms/{name}/secret"])(bottle_app())
     assert b"secret" not in ask(app, spelling).data.split(b"\n")
 
 
@@ -433,7 +469,7 @@ def test_an_odd_path_that_cannot_be_meant_for_a_prefix_is_the_apps_own(kit, room
 
 @pytest.mark.parametrize("path", ["/files//x", "/files/../x", "/files/50%", "/files/caf\xe9", "/files/a b"])
 def test_where_all_is_guarded_an_odd_path_needs_a_token_and_no_more(kit, session, room, path):
-    app = RolecallMiddleware(protect(room, public=["/health"]), kit)
+    app = RolecallMiddleware(protect(room, ANY_SESSION, public=["/health"]), kit)
     assert ask(app, path).status_code == 401
     assert ask(app, path, session.generate_token()).text == "publisher"
 
@@ -459,7 +495,7 @@ def test_odd_characters_below_a_prefix_need_a_token_and_no_more(kit, session, ro
     ],
 )
 def test_only_the_methods_that_are_named_are_guarded(kit, room, methods, guarded):
-    app = require_token(kit=kit, methods=methods)(room)
+    app = require_token(kit=kit, session_param=None, methods=methods)(room)
     found = {
         name for name in ("GET", "HEAD", "POST", "PUT", "DELETE") if ask(app, method=name).status_code in (401, 405)
     }
@@ -468,14 +504,14 @@ def test_only_the_methods_that_are_named_are_guarded(kit, room, methods, guarded
 
 def test_a_method_in_small_letters_does_not_get_around(kit):
     """Bottle and Django read it in capitals."""
-    app = require_token(kit=kit, methods=["POST"])(bottle_app())
+    app = require_token(kit=kit, session_param=None, methods=["POST"])(bottle_app())
     environ = EnvironBuilder("/secret", environ_overrides={"REQUEST_METHOD": "post"}).get_environ()
     assert Client(bottle_app()).open(dict(environ), buffered=True).data == b"secret"
     assert Client(app).open(dict(environ), buffered=True).status_code == 401
 
 
 def test_options_is_the_apps_own_where_it_is_not_guarded(kit, room):
-    app = require_token(kit=kit, methods=["POST"])(room)
+    app = require_token(kit=kit, session_param=None, methods=["POST"])(room)
     assert ask(app, method="OPTIONS").text == "open"
 
 
@@ -494,7 +530,7 @@ def test_prefixes_and_methods_go_together(kit, room):
 
 @pytest.mark.parametrize("path", ["/", "/new", "/rooms/1", "/health/deep", "/rooms/1/2/poster"])
 def test_in_what_is_protected_everything_needs_a_token(kit, session, room, path):
-    app = RolecallMiddleware(protect(room, public=["/health", "/rooms/{room}/poster"]), kit)
+    app = RolecallMiddleware(protect(room, ANY_SESSION, public=["/health", "/rooms/{room}/poster"]), kit)
     assert ask(app, path).status_code == 401
     assert ask(app, path, session.generate_token()).text == "publisher"
 
@@ -502,7 +538,7 @@ def test_in_what_is_protected_everything_needs_a_token(kit, session, room, path)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
 @pytest.mark.parametrize("path", ["/health", "/rooms/1/poster"])
 def test_what_is_public_needs_none(kit, room, path, method):
-    app = RolecallMiddleware(protect(room, public=["/health", "/rooms/{room}/poster"]), kit)
+    app = RolecallMiddleware(protect(room, ANY_SESSION, public=["/health", "/rooms/{room}/poster"]), kit)
     assert (ask(app, path, method=method).status_code, len(room.requests)) == (200, 1)
 
 
@@ -510,11 +546,13 @@ def test_what_is_public_needs_none(kit, room, path, method):
     "path",
     [
         *("/health/", "/Health", "//health", "/health/.", "/x/../health", "/health\n", "/he\xffalth", "/%68ealth"),
+        *("/health;", "/health;x", "/health%3B", "/health?", "/health%3F", "/health?x", "/health#", "/health%23x"),
+        *("/health;/../admin", "/rooms/1;x/poster", "/rooms/1?x/poster", "/rooms/..;/poster", "/rooms/1/poster;x"),
         *("health", "/health/../admin", "/rooms/a%2f..%2f..%2fadmin/poster", "/rooms/..\\x/poster", "/rooms/../poster"),
     ],
 )
 def test_nothing_but_the_path_itself_is_public(kit, room, path):
-    app = RolecallMiddleware(protect(room, public=["/health", "/rooms/{room}/poster"]), kit)
+    app = RolecallMiddleware(protect(room, ANY_SESSION, public=["/health", "/rooms/{room}/poster"]), kit)
     assert ask(app, path).status_code == 401
 
 
@@ -527,7 +565,7 @@ def test_a_guard_says_what_protects_where(kit, session, room):
 
 
 def test_protecting_one_app_leaves_the_guard_as_it_was(kit, room):
-    guard = require_token(kit=kit)
+    guard = require_token(kit=kit, session_param=None)
     protect(room, guard, public=["/health"])
     assert ask(guard(room), "/health").status_code == 401
 
@@ -544,7 +582,7 @@ def test_the_current_grant_is_that_of_the_request(kit, session):
         return []
 
     token = session.generate_token("subscriber", data="Ann")
-    ask(require_token(kit=kit)(app), token=token)
+    ask(require_token(kit=kit, session_param=None)(app), token=token)
     assert seen == [kit.verify_token(token)]
     assert isinstance(seen[0], Grant)
 
@@ -559,7 +597,7 @@ def test_a_guarded_app_gets_the_environment_itself(kit, session, room):
     environ = {"HTTP_AUTHORIZATION": f"Bearer {session.generate_token()}"}
     setup_testing_defaults(environ)
     before = dict(environ)
-    require_token(kit=kit)(room)(environ, lambda status, headers: None)
+    require_token(kit=kit, session_param=None)(room)(environ, lambda status, headers: None)
     assert room.requests == [environ]
     assert room.requests[0] is environ
     grant = current_grant(environ)
@@ -597,7 +635,7 @@ def token(session):
 
 @pytest.fixture
 def guard(kit):
-    return require_role("moderator", kit=kit)
+    return require_role("moderator", kit=kit, session_param=None)
 
 
 class Stream:
@@ -757,7 +795,7 @@ def test_the_body_is_left_to_the_app(make_kit, role, policies):
 
     kit = make_kit(plugins=[Abstains() for _ in policies])
     token = kit.create_session().generate_token(role) if role else None
-    guarded = require_role("moderator", kit=kit)(lambda environ, start: [environ["wsgi.input"]])
+    guarded = require_role("moderator", kit=kit, session_param=None)(lambda environ, start: [environ["wsgi.input"]])
 
     def server(environ, start_response):
         environ["wsgi.input"] = Untouchable()
@@ -768,7 +806,9 @@ def test_the_body_is_left_to_the_app(make_kit, role, policies):
 
 
 def test_an_app_behind_two_guards_reads_its_whole_body(kit, token):
-    app = require_token(require_role("moderator", kit=kit)(lambda environ, start: [environ["wsgi.input"].read()]))
+    app = ANY_SESSION(
+        require_role("moderator", kit=kit, session_param=None)(lambda environ, start: [environ["wsgi.input"].read()])
+    )
     exchange = Exchange(RolecallMiddleware(app, kit), token, method="POST", body=b"x" * 100_000)
     assert exchange.answer == [b"x" * 100_000]
 
@@ -833,7 +873,7 @@ def test_policies_are_asked(make_kit, room, door, vote, status, text, caplog):
 
 def test_what_a_policy_leaves_of_a_grant_is_what_the_app_gets(make_kit, room):
     kit = make_kit(plugins=[Door(Allow(max_role="subscriber"))])
-    app = require_token(kit=kit)(room)
+    app = require_token(kit=kit, session_param=None)(room)
     assert ask(app, token=kit.create_session().generate_token("moderator")).text == "subscriber"
 
 
@@ -882,7 +922,7 @@ def test_a_fault_of_the_kit_lets_nobody_in(kit, session, room, monkeypatch, capl
     token = session.generate_token()
     monkeypatch.setattr(kit.engine.state.store, "has_ended", lambda session_id: 1 / 0)
     with caplog.at_level(logging.CRITICAL):
-        response = ask(require_token(kit=kit)(room), token=token)
+        response = ask(require_token(kit=kit, session_param=None)(room), token=token)
     assert (response.status_code, room.requests) == (500, [])
     assert b"ZeroDivision" not in response.data
 
@@ -949,7 +989,7 @@ def test_an_app_that_bottle_mounts_can_be_guarded(kit, session, room):
 def test_a_whole_app_may_be_marked_as_public_and_answers_as_before(kit):
     app = public(bottle_app())
     assert [line.requires for line in routes_of(app)] == ["public"]
-    assert [line.requires for line in routes_of(require_token(kit=kit)(app))] == ["token"]
+    assert [line.requires for line in routes_of(require_token(kit=kit, session_param=None)(app))] == ["token"]
 
 
 # -- ways around a guard that were once open -------------------------------------------------------
@@ -986,6 +1026,6 @@ def test_a_middleware_within_a_guard_does_not_widen_what_policies_left(make_kit)
             return Allow(max_role="subscriber")
 
     kit, room = make_kit(plugins=[Quiet()]), Room()
-    app = protect(RolecallMiddleware(room, kit), require_token(kit=kit))
+    app = protect(RolecallMiddleware(room, kit), require_token(kit=kit, session_param=None))
     token = kit.create_session().generate_token("moderator")
     assert ask(app, "/", token).text == "subscriber"

@@ -405,7 +405,7 @@ def test_two_kits_answer_under_their_own_prefixes(make_kit, inner):
 
 def test_a_guard_around_the_middleware_keeps_its_grant(make_kit, inner):
     school, clinic = make_kit(), make_kit(api_key="2222", api_secret="another secret of 32 characters.")
-    app = require_token(kit=school)(RolecallMiddleware(inner, clinic))
+    app = require_token(kit=school, session_param=None)(RolecallMiddleware(inner, clinic))
     ask(app, token=school.create_session().generate_token(data="s"))
     assert inner.grants[0].data == "s"
 
@@ -600,7 +600,7 @@ urlpatterns = [
 kit = Rolecall("123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e", plugins=[AllowAnyone(max_role="moderator")])
 django_app = get_wsgi_application()
 app = require_token(prefixes=["/rooms/{session_id}"])(django_app)
-app = require_role("moderator", prefixes=["/staff/{name}/secret"], methods=["GET"])(app)
+app = require_role("moderator", session_param=None, prefixes=["/staff/{name}/secret"], methods=["GET"])(app)
 app = RolecallMiddleware(app, kit)
 
 
