@@ -228,6 +228,10 @@ def require_token(
     return guard if target is None else guard(target)
 
 
+# For what lists the guards of a route, where it stands without brackets among the decorators of a class.
+mark_guarded(require_token, Guard(ANY_TOKEN))
+
+
 def protect(target: Subtree, guard: Guard | None = None) -> Subtree:
     """Guard every view of a blueprint or of a whole app, now and later, but for those that are marked with ``@public``.
 

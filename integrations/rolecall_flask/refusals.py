@@ -28,6 +28,9 @@ class Refused(HTTPException):
         #: Why it is kept out; None for the answer to OPTIONS.
         self.error = error
 
+    def __str__(self) -> str:
+        return self.description or "the answer to OPTIONS"
+
 
 def refusal(kit: Rolecall, app: flask.Flask, request: flask.Request, error: RolecallError) -> Exception:
     """The exception that keeps the current request out.
