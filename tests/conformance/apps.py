@@ -273,6 +273,9 @@ def flask_app(kit: Rolecall) -> flask.Flask:
     def granted(**_):
         return flask.Response(described(rolecall_flask.current_grant), content_type="application/json")
 
+    def granted_inside(**_):
+        return granted()
+
     def bare(**_):
         return flask.Response(described(None), content_type="application/json")
 
@@ -283,7 +286,7 @@ def flask_app(kit: Rolecall) -> flask.Flask:
         add(path, guard(granted))
     add("/bare", bare)
     inside = flask.Blueprint("inside", __name__, url_prefix="/inside")
-    inside.add_url_rule("/<session_id>", "guarded", granted, methods=METHODS)
+    inside.add_url_rule("/<session_id>", "guarded", granted_inside, methods=METHODS)
     inside.add_url_rule("/open", "open", public(bare), methods=METHODS)
     app.register_blueprint(rolecall_flask.protect(inside))
     app.register_error_handler(404, lambda error: flask.Response(b"nothing here", 404, content_type="text/plain"))
@@ -313,6 +316,9 @@ def starlette_app(kit: Rolecall) -> Starlette:
     def granted_on_a_thread(request: Request) -> Response:
         return Response(described(rolecall_starlette.current_grant(request)), media_type="application/json")
 
+    async def granted_inside(request: Request) -> Response:
+        return await granted(request)
+
     async def bare(request: Request) -> Response:
         return Response(described(None), media_type="application/json")
 
@@ -325,7 +331,7 @@ def starlette_app(kit: Rolecall) -> Starlette:
     endpoints = {"/me": granted_on_a_thread}
     inside = [
         Route("/open", public(open_to_all), methods=METHODS),
-        Route("/{session_id}", granted, methods=METHODS),
+        Route("/{session_id}", granted_inside, methods=METHODS),
     ]
     return Starlette(
         routes=[
