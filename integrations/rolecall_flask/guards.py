@@ -148,9 +148,10 @@ class Guard(BaseGuard):
 
     def _is_about_none(self, request: flask.Request, view: Any) -> bool:
         """Whether a request is about no session: for a path that nothing answers, or a file that Flask serves."""
-        if request.url_rule is None:
+        rule = request.url_rule
+        if rule is None:
             return True
-        return is_static(request.endpoint or "", view) and self.session_param not in (request.view_args or {})
+        return is_static(rule.endpoint, view) and self.session_param not in rule.arguments
 
 
 def _guards_around(request: flask.Request) -> list[BaseGuard]:
