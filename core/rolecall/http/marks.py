@@ -164,23 +164,25 @@ def mark_guarded(guarded: Any, guard: Guard, bare: Any = None) -> None:
         return
     # With whose it is: functools.wraps hands marks on to decorators around the guarded view.
     setattr(guarded, _IS_GUARDED, id(guarded))
-    is_here = _is_guarded_where_defined(bare)
-    # What is guarded elsewhere matters as long as some app has it; and it may be guarded anew at each request.
-    mark = (lambda: guarded) if is_here else weakref.ref(guarded), is_here
+    defined = _defined_by_the_caller()
     for inner in unwrapped(bare):
+        is_here = any(_is_one_of(deeper, defined) for deeper in unwrapped(inner))
+        # What is guarded elsewhere matters as long as some app has it; and it may be guarded anew at each request.
+        mark = (lambda: guarded) if is_here else weakref.ref(guarded), is_here
         with suppress(AttributeError):  # a built-in takes no attribute
-            marks = inner.__dict__.setdefault(_GUARDED_BY, [])
-            marks[:] = [*(one for one in marks if one[0]() is not None), mark]
+            marks = inner.__dict__.get(_GUARDED_BY, ())
+            # A new tuple each time, since functools.wraps hands the old one on.
+            inner.__dict__[_GUARDED_BY] = (*(one for one in marks if one[0]() is not None), mark)
 
 
 def mark_class_guarded(view_class: type[Any], guard: Guard) -> None:
     """Remember on a view class which guard it has."""
     mark_guarded(view_class, guard)
-    setattr(view_class, _GUARDED_HERE, _is_guarded_where_defined(view_class))
+    setattr(view_class, _GUARDED_HERE, _is_one_of(view_class, _defined_by_the_caller()))
 
 
-def _is_guarded_where_defined(bare: Any) -> bool:
-    """Whether the code that puts a guard on a view is the code that defines the view, as with a decorator.
+def _defined_by_the_caller() -> list[CodeType]:
+    """The functions and classes that the code defines which puts a guard on something, as with a decorator.
 
     A factory that takes its views from elsewhere guards them in one app, and perhaps not in the next; what it does
     for one app says nothing about another.
@@ -188,12 +190,13 @@ def _is_guarded_where_defined(bare: Any) -> bool:
     frame = sys._getframe(1)
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _OWN_PACKAGES:
         frame = frame.f_back
-    defined = [one for one in frame.f_code.co_consts if isinstance(one, CodeType)]
-    return any(
-        code is getattr(inner, "__code__", None) or (isinstance(inner, type) and code.co_qualname == inner.__qualname__)
-        for inner in unwrapped(bare)
-        for code in defined
-    )
+    return [one for one in frame.f_code.co_consts if isinstance(one, CodeType)]
+
+
+def _is_one_of(view: Any, defined: Iterable[CodeType]) -> bool:
+    if isinstance(view, type):
+        return any(code.co_qualname == view.__qualname__ for code in defined)
+    return any(code is getattr(view, "__code__", None) for code in defined)
 
 
 def is_guarded(view: Any) -> bool:
