@@ -230,6 +230,11 @@ def is_whole(app: Any) -> bool:
     return False
 
 
+def router_within(app: Any) -> Starlette | Router | None:
+    """The router within middleware, if it is Starlette's."""
+    return _router_within(app)[0]
+
+
 def _router_within(app: Any) -> tuple[Starlette | Router | None, bool]:
     """The router within middleware, if it is Starlette's, and whether nothing on the way may rewrite a request."""
     is_plain = True

@@ -34,7 +34,7 @@ from rolecall.http.asgi import (
     options_response,
     uncached,
 )
-from rolecall.http.guard import UNSAID, SessionParam, SessionResolver
+from rolecall.http.guard import UNSAID, SessionParam, SessionResolver, roles_of
 from rolecall.http.guard import Guard as BaseGuard
 from rolecall.http.marks import check_guard, handler_of, is_guarded, mark_class_guarded, mark_guarded
 from rolecall.http.path_guard import GuardedPaths
@@ -44,8 +44,8 @@ from rolecall.http.websockets import serve_websocket
 from rolecall.roles import ANY_TOKEN, Requirement
 
 from .classes import guard_class
-from .guarded_app import SETTLED, GuardedApp, guards_around
-from .kits import check_once, kit_of, stated_kit
+from .guarded_app import SETTLED, GuardedApp, guards_around, router_within
+from .kits import check_once, kit_of, routes_of, stated_kit
 from .refusals import Refusal, answer_http_error, as_exception, as_response
 from .translation import FRAMEWORK
 
@@ -110,7 +110,9 @@ class Guard(BaseGuard):
             raise ConfigurationError(
                 f"a guard cannot protect {route!r}, a route of FastAPI's: use dependencies=[Depends(RoleRequired(…))]"
             )
-        guarded = GuardedApp(self, app, getattr(route, "routes", None), is_leaf=not hasattr(route, "routes"))
+        # None if the app in a mount is of another framework, and shows none.
+        routes = getattr(route, "routes", None) if routes_of(route) or router_within(app) is not None else None
+        guarded = GuardedApp(self, app, routes, is_leaf=not hasattr(route, "routes"))
         endpoint = getattr(route, "endpoint", None)
         if endpoint is not None:
             # FastAPI's include_router makes the route anew, from its endpoint alone.
@@ -476,7 +478,7 @@ def require_role(
         such as ``"/rooms/{session_id}"``.
     :raises ConfigurationError: for a role that does not exist, or an argument that cannot be meant.
     """
-    requirement = Requirement.of_role(role, kit.roles if kit else None, exact)
+    requirement = Requirement.of_role(role, roles_of(kit), exact)
     return Guard(requirement, kit, session_param, session, prefixes=prefixes)
 
 

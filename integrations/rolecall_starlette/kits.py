@@ -78,8 +78,13 @@ def routes_within(app: Any) -> Iterator[BaseRoute]:
 
 
 def routes_of(app: Any) -> Sequence[BaseRoute]:
-    """The routes directly in an app or a mount, or in a router that FastAPI has included and shows in its own way."""
+    """The routes directly in an app or a mount, or in a router that FastAPI has included and shows in its own way.
+
+    None if they are not Starlette's.
+    """
     contexts = getattr(app, "effective_route_contexts", None)
     if contexts is not None:
         return [context.starlette_route or context for context in contexts()]
-    return getattr(app, "routes", None) or ()
+    routes = getattr(app, "routes", None) or ()
+    # Other frameworks have routes of this name, too: Litestar, for example.
+    return routes if routes and callable(getattr(routes[0], "matches", None)) else ()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..errors import ConfigurationError, shown
 from ..plugins import Implementation
-from ..roles import Requirement
+from ..roles import Requirement, RoleTable
 from ..tokens import Grant
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ class Guard:
         optional: bool = False,
     ) -> None:
         _check_binding(session_param, session)
-        if kit is not None and not hasattr(kit, "engine"):
-            raise ConfigurationError(f"kit is {shown(kit)}; expected a Rolecall(…)")
+        _check_kit(kit)
         if not isinstance(optional, bool):
             raise ConfigurationError(f"optional is {shown(optional)}; expected True or False")
         self.requirement = requirement
@@ -155,6 +154,20 @@ def unsettled_app(what: str) -> ConfigurationError:
         "around it name the paths, prefixes=['/rooms/{session_id}'], or pass session=… (a function that finds the "
         "session), or session_param=None if a token for any session is enough"
     )
+
+
+def roles_of(kit: Rolecall | None) -> RoleTable | None:
+    """The roles that the kit of a guard knows; None where no kit is given.
+
+    :raises ConfigurationError: for what is no kit.
+    """
+    _check_kit(kit)
+    return None if kit is None else kit.roles
+
+
+def _check_kit(kit: object) -> None:
+    if kit is not None and not hasattr(kit, "engine"):
+        raise ConfigurationError(f"kit is {shown(kit)}; expected a Rolecall(…)")
 
 
 def only_kit(kits: Sequence[Rolecall], advice: str) -> Rolecall:
