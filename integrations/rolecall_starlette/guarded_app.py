@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 SETTLED: Final = "rolecall.settled"
 # Stands for that guard among the others of a route.
 _SETTLED_AROUND: Final = BaseGuard(ANY_TOKEN, session_param=None)
+# The modules of middleware that leads nowhere else than the request does.
+_HARMLESS: Final = ("starlette.middleware.", "fastapi.middleware.", "rolecall_starlette.")
 # Where a scope keeps what guards around an app with middleware have seen of it.
 _SEEN: Final = "rolecall.seen"
 
@@ -58,9 +61,12 @@ class GuardedApp:
         router, self._is_plain = _router_within(app)
         #: Whether the routes of the app are seen, with their parameters.
         self.shows_routes = routes is not None or router is not None
+        #: The app whose innermost middleware has this guard look again; None if there is none.
+        self.owner: Starlette | None = None
         if isinstance(router, Starlette) and router.middleware_stack is None:
             LateLook.install(router)
             self._is_plain = True
+            self.owner = router
         mark_guarded(self, guard)
 
     @property
@@ -87,16 +93,17 @@ class GuardedApp:
         endpoint = own if seen is start else seen.get("endpoint")
         if not is_certain or not self._is_plain:
             endpoint = None  # middleware on the way may lead to another one
-        if not self.shows_routes:
-            seen = self._with_params(seen)
         if "app" not in seen:
             seen = {**seen, "app": self.app}
-        look = _Seen(self, seen["app"], own, endpoint, seen.get("path_params") or {})
-        scope[_SEEN] = (*scope.get(_SEEN, ()), look)
+        if self.owner is not None:
+            look = _Seen(self, seen["app"], own, endpoint, scope.get("method"), seen.get("path_params") or {})
+            scope[_SEEN] = (*scope.get(_SEEN, ()), look)
         if self.is_open(endpoint, scope):
             await self.app(scope, receive, send)
-        else:
-            await self._guard.serve(self.app, scope, receive, send, seen)
+            return
+        if not self.shows_routes:
+            seen = self._with_params(seen)
+        await self._guard.serve(self.app, scope, receive, send, seen)
 
     def is_open(self, endpoint: Any, scope: Scope) -> bool:
         """Whether the guard lets everybody reach an endpoint."""
@@ -106,7 +113,7 @@ class GuardedApp:
     async def look_again(
         self, app: ASGIApp, endpoint: Any, seen: Scope, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Let in once more, where middleware has led to another endpoint, or to other parameters."""
+        """Let in once more, where middleware has led to another endpoint, another method or other parameters."""
         if self.is_open(endpoint, scope):
             await app(scope, receive, send)
         else:
@@ -164,6 +171,7 @@ class _Seen(NamedTuple):
     app: Any
     own: Any
     endpoint: Any
+    method: str | None
     params: Mapping[str, Any]
 
 
@@ -185,18 +193,19 @@ class LateLook:
             owner.user_middleware.append(Middleware(cls, owner=owner))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        before: tuple[_Seen, ...] = scope.get(_SEEN, ())
+        looks: tuple[_Seen, ...] = scope.get(_SEEN, ())
+        before = [look for look in looks if look.guarded.owner is self._owner]
         if not before:
             await self.app(scope, receive, send)
             return
-        scope[_SEEN] = ()
+        scope[_SEEN] = tuple(look for look in looks if look not in before)
         seen, is_certain = as_routed(scope, self._owner.routes)
         routed = seen.get("endpoint") if is_certain else None
-        params = seen.get("path_params") or {}
+        method, params = scope.get("method"), seen.get("path_params") or {}
         app = self.app
         for look in reversed(before):
             endpoint = look.own if seen is scope else routed
-            if look.endpoint is not endpoint or look.params != params:
+            if look.endpoint is not endpoint or look.method != method or look.params != params:
                 app = partial(look.guarded.look_again, app, endpoint, {**seen, "app": look.app})
         await app(scope, receive, send)
 
@@ -239,6 +248,8 @@ def _router_within(app: Any) -> tuple[Starlette | Router | None, bool]:
     """The router within middleware, if it is Starlette's, and whether nothing on the way may rewrite a request."""
     is_plain = True
     while app is not None:
+        if inspect.ismethod(app) and isinstance(app.__self__, Router):
+            return app.__self__, is_plain  # what a router hands to its own middleware
         if isinstance(app, Starlette | Router):
             return app, is_plain and not has_middleware(app)
         is_plain = is_plain and (isinstance(app, GuardedApp | ExceptionMiddleware) or _rewrites_nothing(app))
@@ -262,11 +273,11 @@ def _rewrites_nothing(app: Any) -> bool:
 
 
 def _is_harmless(middleware: Any) -> bool:
-    """Whether it is a guard, or middleware of Starlette's own; but for that which runs a function of the app's."""
-    if middleware is LateLook or isinstance(middleware, BaseGuard):
+    """Whether it is a guard, or the frameworks' own middleware; but for that which runs a function of the app's."""
+    if isinstance(middleware, BaseGuard):
         return True
     module = getattr(middleware, "__module__", "")
-    return module.startswith("starlette.middleware.") and module != "starlette.middleware.base"
+    return module.startswith(_HARMLESS) and module != "starlette.middleware.base"
 
 
 def _is_routed(scope: Scope) -> bool:

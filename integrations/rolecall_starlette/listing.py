@@ -20,7 +20,7 @@ from rolecall.http.listing import WEBSOCKET, Around, Found, Mistake, inner_app
 from rolecall.http.marks import guards_of, handler_of
 
 from . import guards, kits
-from .guarded_app import GuardedApp, has_middleware, is_whole
+from .guarded_app import GuardedApp, LateLook, has_middleware, is_whole, router_within
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 #: The attributes of a FastAPI app that name the routes which it makes by itself.
@@ -120,7 +120,7 @@ def _walk(app: Any, place: _Place) -> Iterator[Found]:
         for number, middleware in enumerate(app.user_middleware, 1):
             if isinstance(middleware.cls, guards.Guard):
                 # Middleware within may hide the routes from it.
-                innermost = all(isinstance(one.cls, guards.Guard) for one in app.user_middleware[number:])
+                innermost = all(_is_of_guards(one.cls) for one in app.user_middleware[number:])
                 place = place.behind(middleware.cls, app, app.routes if innermost else ())
         yield from _walk(app.router, place)
     elif isinstance(app, Router):
@@ -167,10 +167,15 @@ class _Guarded:
 def _guarded(app: Any) -> _Guarded | None:
     if isinstance(app, GuardedApp):
         return _Guarded(app, guards_of(app)[0], app.app, app.routes)
-    # A function that is an app gets its guard as endpoints do, and sees no routes.
+    # A function that is an app gets its guard as endpoints do, and sees the routes of a router whose method it is.
     if inspect.isfunction(app) and "rolecall_guard" in vars(app) and hasattr(app, "__wrapped__"):
-        return _Guarded(app, guards_of(app)[0], app.__wrapped__, ())
+        router = router_within(app.__wrapped__)
+        return _Guarded(app, guards_of(app)[0], app.__wrapped__, () if router is None else router.routes)
     return None
+
+
+def _is_of_guards(middleware: Any) -> bool:
+    return middleware is LateLook or isinstance(middleware, guards.Guard)
 
 
 def _guarded_within(app: Any) -> Iterator[_Guarded]:

@@ -248,11 +248,16 @@ def starlette_routes(kit):
         ),
         Mount("/sub", app=protect(sub)),
         Mount("/wrapped", app=protect(GZipMiddleware(sub))),
-        Mount("/files", app=AsgiApp()),
+        Mount("/files", app=StaticFiles(directory=Path(__file__).parent)),
         Mount("/files-public", app=rolecall_starlette.public(AsgiApp())),
-        Mount("/files-guarded", app=token(AsgiApp())),
+        Mount("/files-guarded", app=token(session_param=None)(AsgiApp())),
         Mount("/files-guarded-and-public", app=token(rolecall_starlette.public(AsgiApp()))),
-        Mount("/function", app=token(asgi_function)),
+        Mount("/function", app=token(session_param=None)(asgi_function)),
+        Mount("/functions/{session_id}", app=token(asgi_function)),
+        Mount("/prefixes", app=token(prefixes=["/rooms/{session_id}", "/staff"])(AsgiApp())),
+        Route("/optional/{session_id}", role("moderator")(token(optional=True)(answer("optional")))),
+        Route("/exact/{room}", role("moderator", exact=True, session_param="room")(answer("exact"))),
+        Route("/login", rolecall_starlette.guarded_by("login_required")(answer("login"))),
         Host("api.example.org", app=Router([Route("/host", token(answer("host")))])),
         WebSocketRoute("/ws/{session_id}", token(accept)),
         WebSocketRoute("/ws-open", accept),
@@ -666,6 +671,20 @@ def starlette_class_guarded_in_part(kit):
     return starlette_with(kit, Route("/x", GuardedInPart))
 
 
+def starlette_guard_between_two_routes(kit):
+    async def x(request): ...
+
+    return starlette_with(kit, Route("/old", x), Route("/x", rolecall_starlette.require_token(x)))
+
+
+def starlette_parameter_of_another_name(kit):
+    return starlette_with(kit, Route("/x/{room}", rolecall_starlette.require_token(answer(""))))
+
+
+def starlette_app_of_another_framework(kit):
+    return starlette_with(kit, Mount("/x", app=rolecall_starlette.require_token(AsgiApp())))
+
+
 def fastapi_guard_above_the_route(kit):
     app = fastapi_with_a_kit(kit)
 
@@ -688,14 +707,15 @@ def fastapi_guard_without_a_request(kit):
     return app
 
 
-def fastapi_guarded_function_as_a_dependency(kit):
+def fastapi_session_in_the_query(kit):
     app = fastapi_with_a_kit(kit)
+    app.get("/x", dependencies=[Depends(RoleRequired("moderator"))])(lambda session_id: "")
+    return app
 
-    @rolecall_starlette.require_token
-    async def signed_in(request: Request):
-        return ""
 
-    app.get("/x", dependencies=[Depends(signed_in)])(lambda: "")
+def fastapi_parameter_of_another_name(kit):
+    app = fastapi_with_a_kit(kit)
+    app.get("/x/{room}", dependencies=[Depends(RoleRequired("moderator"))])(lambda room: "")
     return app
 
 
@@ -758,9 +778,13 @@ MISTAKES = [
     (starlette_kit_outside_of_the_app_that_is_mounted, "no_kit"),
     (starlette_with_two_kits, "no_kit"),
     (starlette_class_guarded_in_part, "guarded_in_part"),
+    (starlette_guard_between_two_routes, "guard_above_route"),
+    (starlette_parameter_of_another_name, "unsettled_session"),
+    (starlette_app_of_another_framework, "unsettled_session"),
     (fastapi_guard_above_the_route, "guard_above_route"),
     (fastapi_guard_without_a_request, "no_request"),
-    (fastapi_guarded_function_as_a_dependency, "guard_as_dependency"),
+    (fastapi_session_in_the_query, "unbound_query"),
+    (fastapi_parameter_of_another_name, "unsettled_session"),
     (fastapi_guard_that_is_overridden, "guard_overridden"),
     (fastapi_dependency_on_a_websocket, "websocket_dependency"),
     (wsgi_without_a_kit, "no_kit"),
@@ -803,6 +827,31 @@ def status_of(app, method: str, path: str) -> int:
 MISTAKES_THAT_LEAVE_A_DOOR_OPEN = [
     fastapi_guard_that_is_overridden,
 ]
+
+
+def test_a_guarded_function_that_is_a_dependency_guards(kit):
+    app = fastapi_with_a_kit(kit)
+
+    @rolecall_starlette.require_token
+    async def signed_in(request: Request):
+        return ""
+
+    app.get("/x", dependencies=[Depends(signed_in)])(lambda: "")
+    assert (required(app), codes(app), TestClient(app).get("/x").status_code) == ({"GET /x": "token"}, {}, 401)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "is_noted"), [("room", True), ("meetingId", True), ("call_id", True), ("page", False)]
+)
+def test_a_query_that_may_name_the_session_is_noted_until_it_is_said(kit, parameter, is_noted):
+    def lines(**said):
+        app = fastapi_with_a_kit(kit)
+        endpoint = eval(f"lambda {parameter}: ''")
+        app.get("/x", dependencies=[Depends(RoleRequired("publisher", **said))])(endpoint)
+        return [(line.is_good, bool(line.notes)) for line in apps.routes_of(app)]
+
+    assert lines() == [(True, is_noted)]
+    assert lines(session_param=None) == lines(session=lambda request: None) == [(True, False)]
 
 
 @pytest.mark.parametrize("make", MISTAKES_THAT_LEAVE_A_DOOR_OPEN, ids=lambda make: make.__name__)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Host, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
@@ -374,6 +375,130 @@ def test_a_whole_app_is_guarded_behind_its_middleware_that_changes_the_path(site
     app.state.rolecall = site.kit
     assert send(protect(app), "/welcome") == 401
     assert site.runs == []
+
+
+class Rewrites:
+    """What middleware may make of a request that it passes on."""
+
+    def __init__(self, app) -> None:
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        headers = dict(scope.get("headers", ()))
+        scope = {**scope}
+        if method := headers.get(b"x-method"):
+            scope["method"] = method.decode()
+        if path := headers.get(b"x-path"):
+            scope["path"] = scope.get("root_path", "") + path.decode()
+        await self.app(scope, receive, send)
+
+
+async def rewriting(request, call_next):
+    """Rewrites within ``BaseHTTPMiddleware``, which hands its own scope on."""
+    if method := request.headers.get("x-method"):
+        request.scope["method"] = method
+    if path := request.headers.get("x-path"):
+        request.scope["path"] = request.scope.get("root_path", "") + path
+    return await call_next(request)
+
+
+PURE = Middleware(Rewrites)
+BASE = Middleware(BaseHTTPMiddleware, dispatch=rewriting)
+
+
+def in_an_app(routes, guard, middleware, kit):
+    inner = Starlette(routes=routes, middleware=[middleware])
+    return Starlette(routes=[guard(Mount("/in", app=inner)), Mount("/video", app=rolecall_app(kit))])
+
+
+def in_an_app_below(routes, guard, middleware, kit):
+    inner = Starlette(routes=routes, middleware=[middleware])
+    outer = Starlette(routes=[Mount("/", app=inner)])
+    return Starlette(routes=[guard(Mount("/in", app=outer)), Mount("/video", app=rolecall_app(kit))])
+
+
+def in_a_router(routes, guard, middleware, kit):
+    inner = Router(routes, middleware=[middleware])
+    return Starlette(routes=[guard(Mount("/in", app=inner)), Mount("/video", app=rolecall_app(kit))])
+
+
+def in_a_mount(routes, guard, middleware, kit):
+    mount = Mount("/in", routes=routes, middleware=[middleware])
+    return Starlette(routes=[guard(mount), Mount("/video", app=rolecall_app(kit))])
+
+
+def in_a_mount_below(routes, guard, middleware, kit):
+    mount = Mount("/in", routes=[Mount("/", routes=routes, middleware=[middleware])])
+    return Starlette(routes=[guard(mount), Mount("/video", app=rolecall_app(kit))])
+
+
+def around_an_app(routes, guard, middleware, kit):
+    inner = middleware.cls(Starlette(routes=routes), *middleware.args, **middleware.kwargs)
+    return Starlette(routes=[Mount("/in", app=guard(inner)), Mount("/video", app=rolecall_app(kit))])
+
+
+def around_an_app_that_is_guarded_twice(routes, guard, middleware, kit):
+    inner = Starlette(routes=routes, middleware=[middleware])
+    inner.state.rolecall = kit
+    return Starlette(routes=[guard(Mount("/in", app=protect(guard(inner)))), Mount("/video", app=rolecall_app(kit))])
+
+
+REWRITTEN = [
+    in_an_app,
+    in_an_app_below,
+    in_a_router,
+    in_a_mount,
+    in_a_mount_below,
+    around_an_app,
+    around_an_app_that_is_guarded_twice,
+]
+
+
+@pytest.mark.parametrize("middleware", [PURE, BASE], ids=["pure", "base"])
+@pytest.mark.parametrize("make", REWRITTEN, ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/in/welcome", [(b"x-path", b"/home")]),
+        ("/in/mixed", [(b"x-method", b"POST")]),
+        ("/in/welcome", [(b"x-path", b"/mixed"), (b"x-method", b"POST")]),
+        ("/in/welcome", [(b"x-path", b"/sub/home/")]),
+    ],
+)
+def test_what_is_public_is_decided_at_the_endpoint_that_runs(site, make, middleware, path, headers):
+    app = make(site.routes(), protect, middleware, site.kit)
+    assert send(app, path, headers=headers) == 401
+    assert site.runs == []
+    token = site.kit.create_session().generate_token()
+    assert send(app, path, token, headers=headers) == 200
+    assert site.runs == [None]
+
+
+@pytest.mark.parametrize("make", [in_an_app, around_an_app_that_is_guarded_twice], ids=lambda make: make.__name__)
+def test_what_is_public_stays_so_where_middleware_leaves_it_alone(site, make):
+    app = make(site.routes(), protect, PURE, site.kit)
+    assert [send(app, path) for path in ("/in/welcome", "/in/mixed", "/in/home", "/in/nowhere")] == [200, 200, 401, 401]
+    assert site.runs == []
+
+
+@pytest.mark.parametrize("make", REWRITTEN, ids=lambda make: make.__name__)
+def test_a_session_that_middleware_puts_into_the_path_is_refused_too(site, make):
+    mine, other = site.kit.create_session(), site.kit.create_session()
+    app = make(site.routes(), protect, PURE, site.kit)
+    path, token = f"/in/rooms/{mine.session_id}/home", mine.generate_token()
+    moved = [(b"x-path", f"/rooms/{other.session_id}/home".encode())]
+    answers = [send(app, path, token, headers=headers) for headers in ([], moved)]
+    # Below middleware of a router or a mount no guard around can look again, but it may be told by the first look.
+    assert site.runs in ([mine.session_id], [mine.session_id, other.session_id])
+    if make in (in_an_app, around_an_app_that_is_guarded_twice):
+        assert (answers, site.runs) == ([200, 403], [mine.session_id])
+
+
+def test_an_app_behind_several_guards_is_looked_at_once_more_and_not_more_often(kit):
+    app = Starlette(routes=Site(kit).routes())
+    for _ in range(3):
+        Mount("/in", app=protect(protect(Mount("/x", app=app)).app))
+    assert len(app.user_middleware) == 1
 
 
 def test_a_whole_app_is_protected_where_it_stands(site):
