@@ -252,8 +252,10 @@ def _router_within(app: Any) -> tuple[Starlette | Router | None, bool]:
             return app.__self__, is_plain  # what a router hands to its own middleware
         if isinstance(app, Starlette | Router):
             return app, is_plain and not has_middleware(app)
-        is_plain = is_plain and (isinstance(app, GuardedApp | ExceptionMiddleware) or _rewrites_nothing(app))
-        app = getattr(app, "app", None)
+        inner = getattr(app, "app", None)
+        if inner is not None:
+            is_plain = is_plain and (isinstance(app, GuardedApp | ExceptionMiddleware) or _rewrites_nothing(app))
+        app = inner
     return None, is_plain
 
 

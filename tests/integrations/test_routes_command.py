@@ -179,6 +179,10 @@ async def accept(websocket):
     await websocket.close()
 
 
+async def greet(websocket):
+    await accept(websocket)
+
+
 class Parts(HTTPEndpoint):
     @rolecall_starlette.require_role("moderator")
     async def get(self, request):
@@ -260,7 +264,7 @@ def starlette_routes(kit):
         Route("/login", rolecall_starlette.guarded_by("login_required")(answer("login"))),
         Host("api.example.org", app=Router([Route("/host", token(answer("host")))])),
         WebSocketRoute("/ws/{session_id}", token(accept)),
-        WebSocketRoute("/ws-open", accept),
+        WebSocketRoute("/ws-open", greet),
         WebSocketRoute("/ws-class", Socket),
     ]
 
@@ -1129,7 +1133,8 @@ def test_the_app_in_the_folder_goes_before_an_installed_module_of_its_name(folde
 
 def test_public_may_mark_an_app_that_nobody_knows():
     files = public(StaticFiles(directory=Path(__file__).parent))
-    assert required(Starlette(routes=[Mount("/files", app=files)])) == {"any /files/…": "public"}
+    app = Starlette(routes=[Mount("/app", app=public(AsgiApp())), Mount("/files", app=files)])
+    assert required(app) == {"any /app/…": "public", "GET /files/{file:path}": "public"}
 
 
 # -- what a guard does not reach --------------------------------------------------------------------

@@ -327,6 +327,8 @@ class _Judge:
         self._own = own
         self._registered = registered
         self._class = class_of(found.view)
+        #: What is served: an app that is a function may have another guard at another place.
+        self._outer = next((one for one in found.through if _wraps(one, found.view)), found.view)
 
     def lines(self) -> list[GuardedRoute]:
         """A line for each set of methods for which the same is required."""
@@ -522,7 +524,7 @@ class _Judge:
             )
 
     def _missed(self, verdict: _Verdict) -> list[Guard]:
-        missed = missed_guards(self._found.view, self._registered, verdict.guards)
+        missed = missed_guards(self._outer, self._registered, verdict.guards)
         # One that stands around the route, and is not for this path or method, was not missed.
         return [guard for guard in missed if not any(guard is around.guard for around in self._found.around)]
 
@@ -616,6 +618,10 @@ def hidden_guards(view: Any) -> list[Guard]:
         if inspect.isroutine(held):
             found += guards_of(held)
     return found
+
+
+def _wraps(outer: Any, view: Any) -> bool:
+    return any(inner is view for inner in unwrapped(outer))
 
 
 def _scopes(guards: Iterable[Guard]) -> str:
