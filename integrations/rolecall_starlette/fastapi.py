@@ -181,6 +181,7 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"description": "The credential is not one token"},
     401: {"description": "The token is missing, not valid, expired or revoked"},
     403: {"description": "The token is for another session, or not enough for this operation"},
+    429: {"description": "A policy asks to come again later; Retry-After says when"},
     503: {"description": "Something that the decision needs is out of reach"},
 }
 
@@ -197,8 +198,9 @@ def document_refusals(app: FastAPI) -> None:
         for path in schema.get("paths", {}).values():
             for operation in path.values():
                 if any(_scheme.scheme_name in one for one in operation.get("security", ())):
+                    responses = operation.setdefault("responses", {})
                     for status, described in REFUSALS.items():
-                        operation["responses"].setdefault(str(status), dict(described))
+                        responses.setdefault(str(status), dict(described))
         return schema
 
     setattr(app, "openapi", openapi)

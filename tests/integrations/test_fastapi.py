@@ -30,11 +30,13 @@ from rolecall_starlette import (
     rolecall_app,
 )
 from rolecall_starlette.fastapi import (
+    REFUSALS,
     CapabilityRequired,
     Refused,
     RoleRequired,
     TokenRequired,
     UncachedMiddleware,
+    document_refusals,
     problem_handler,
 )
 
@@ -360,6 +362,119 @@ def test_a_session_that_is_named_elsewhere_plays_no_part(app, kit, session):
     assert ask(app, path, session.generate_token()).status_code == 403
 
 
+def room_of(connection):
+    return connection.path_params["room"].removeprefix("room-of-")
+
+
+async def room_of_async(connection):
+    await asyncio.sleep(0)
+    return room_of(connection)
+
+
+def no_room(connection):
+    raise HTTPException(404, "no such room")
+
+
+@pytest.mark.parametrize("find", [room_of, room_of_async, lambda connection: room_of_async(connection)])
+@pytest.mark.parametrize("make", [TokenRequired, lambda session: RoleRequired("publisher", session=session)])
+def test_a_function_finds_the_session(app, kit, session, find, make):
+    @app.get("/rooms/{room}")
+    def room(room: str, grant: Annotated[Grant, Depends(make(session=find))]) -> str:
+        return grant.session_id
+
+    path = f"/rooms/room-of-{session.session_id}"
+    assert ask(app, path, session.generate_token()).json() == session.session_id
+    assert ask(app, path, kit.create_session().generate_token()).status_code == 403
+    assert ask(app, path).status_code == 401
+
+
+def test_an_http_error_of_that_function_is_the_answer(app, session):
+    @app.get("/rooms/{room}")
+    def room(room: str, grant: Annotated[Grant, Depends(TokenRequired(session=no_room))]) -> str:
+        raise AssertionError("it ran")
+
+    assert ask(app, "/rooms/7").status_code == 401
+    response = ask(app, "/rooms/7", session.generate_token())
+    assert (response.status_code, response.json()) == (404, {"detail": "no such room"})
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "guard", [TokenRequired(), RoleRequired("moderator"), CapabilityRequired("signal"), TokenRequired(optional=True)]
+)
+def test_a_parameter_of_another_name_stops_the_app_until_it_is_said_what_it_names(app, session, guard):
+    @app.get("/calls/{callId}")
+    def call(grant: Annotated[Grant, Depends(guard)]) -> str:
+        raise AssertionError("it ran")
+
+    with pytest.raises(ConfigurationError, match=r"parameter 'callId'.*session_param='callId' if it does"):
+        TestClient(app).get(f"/calls/{session.session_id}", headers=bearer(session.generate_token("moderator")))
+
+
+def test_one_of_several_dependencies_may_say_it_for_all(app, kit, session):
+    router = APIRouter(prefix="/calls/{call}", dependencies=[Depends(TokenRequired(session_param="call"))])
+
+    @router.get("/notes")
+    def notes(grant: Moderator) -> str:
+        return grant.role
+
+    app.include_router(router)
+    path = f"/calls/{session.session_id}/notes"
+    assert ask(app, path, session.generate_token("moderator")).json() == "moderator"
+    assert ask(app, path, kit.create_session().generate_token("moderator")).status_code == 403
+
+
+# -- tokens that are optional ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def lobby(app):
+    @app.get(PATH)
+    def room(grant: Annotated[Grant | None, Depends(TokenRequired(optional=True))]) -> str:
+        return "a guest" if grant is None else grant.role
+
+    return app
+
+
+def test_without_a_token_an_optional_dependency_gives_no_grant(lobby, session):
+    path = f"/rooms/{session.session_id}"
+    assert ask(lobby, path).json() == "a guest"
+    assert ask(lobby, path, headers={"Authorization": "Basic dXNlcjpwYXNz"}).json() == "a guest"
+    assert ask(lobby, path, session.generate_token()).json() == "publisher"
+
+
+def test_a_token_that_is_not_good_is_refused_by_an_optional_dependency_too(lobby, kit, session):
+    path, other = f"/rooms/{session.session_id}", kit.create_session()
+    wrong = {
+        "x.y.z": 401,
+        "": 400,
+        "a b": 400,
+        other.generate_token(): 403,
+        session.generate_token()[:-6] + "AAAAAA": 401,
+    }
+    assert {
+        token: ask(lobby, path, headers={"Authorization": f"Bearer {token}"}).status_code for token in wrong
+    } == wrong
+
+
+def test_a_role_may_be_demanded_exactly(app, make_kit):
+    class Teachers:
+        @hookimpl
+        def rolecall_register_roles(self):
+            return [Role("teacher", Role.MODERATOR.capabilities, "moderator")]
+
+    kit = make_kit(plugins=[Teachers()])
+    app = FastAPI()
+    app.state.rolecall = kit
+    of_an_endpoint(app, RoleRequired("teacher", exact=True, kit=kit), lambda grant: str(grant.role))
+    session = kit.create_session()
+    statuses = {
+        role: ask(app, f"/rooms/{session.session_id}", session.generate_token(role)).status_code
+        for role in (*ROLES, "teacher")
+    }
+    assert statuses == dict.fromkeys(ROLES, 403) | {"teacher": 200}
+
+
 # -- FastAPI's own description ---------------------------------------------------------------------
 
 
@@ -419,6 +534,80 @@ def test_a_grant_is_neither_a_parameter_nor_a_part_of_the_body(description):
     body = operation["requestBody"]["content"]["application/json"]["schema"]
     assert body == {"$ref": "#/components/schemas/Question"}
     assert "parameters" not in description["paths"]["/nested"]["get"]
+
+
+STATUSES = ["400", "401", "403", "429", "503"]
+
+
+@pytest.fixture
+def documented(app):
+    document_refusals(app)  # before there is a route, as an app does
+    router = APIRouter(dependencies=[Depends(CapabilityRequired("signal"))])
+
+    @app.get("/open")
+    def open_to_all() -> str:
+        return ""
+
+    @app.get("/own", responses={403: {"description": "Only on Mondays"}})
+    def own(grant: Moderator) -> str:
+        return ""
+
+    @app.get("/optional")
+    def optional(grant: Annotated[Grant | None, Depends(TokenRequired(optional=True))]) -> str:
+        return ""
+
+    @router.post("/routed/{page}")
+    def routed(page: int, grant: Annotated[Grant, Depends(TokenRequired(session_param=None))]) -> str:
+        return ""
+
+    app.include_router(router)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "statuses"),
+    [
+        ("get", "/open", ["200"]),
+        ("get", "/own", ["200", *STATUSES]),
+        ("get", "/optional", ["200", *STATUSES]),
+        ("post", "/routed/{page}", ["200", *STATUSES[:3], "422", *STATUSES[3:]]),
+    ],
+)
+def test_a_guarded_operation_lists_what_its_guard_may_answer(documented, method, path, statuses):
+    for _ in range(2):
+        description = ask(documented, "/openapi.json").json()
+        operation = description["paths"][path][method]
+        assert sorted(operation["responses"]) == statuses
+        assert all(response["description"] for response in operation["responses"].values())
+
+
+def test_what_an_operation_says_of_a_status_itself_stays(documented):
+    description = documented.openapi()
+    assert description["paths"]["/own"]["get"]["responses"]["403"] == {"description": "Only on Mondays"}
+
+
+def test_the_refusals_may_be_listed_for_one_router_alone(app):
+    router = APIRouter(responses=REFUSALS, dependencies=[Depends(TokenRequired())])
+    router.add_api_route("/x", lambda: "")
+    app.include_router(router)
+    responses = ask(app, "/openapi.json").json()["paths"]["/x"]["get"]["responses"]
+    assert sorted(responses) == ["200", *STATUSES]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 429, 503])
+def test_a_guard_does_answer_what_is_listed(make_kit, status):
+    denials = {403: Deny("no"), 429: Deny("later", status=429, retry_after=30), 503: True}
+
+    class Policy:
+        @hookimpl
+        def rolecall_vote_access(self, request):
+            return denials.get(status)
+
+    app, kit = FastAPI(), make_kit(plugins=[Policy()])
+    of_an_endpoint(app, TokenRequired(kit=kit), str)
+    session = kit.create_session()
+    token = {400: "a b", 401: None}.get(status, session.generate_token())
+    assert ask(app, f"/rooms/{session.session_id}", token).status_code == status
 
 
 def test_the_routes_of_the_kit_have_a_description_of_their_own(description):

@@ -28,6 +28,7 @@ from rolecall.policies import AllowAnyone
 from rolecall.stores.memory import MemoryStore
 from rolecall_starlette import (
     current_grant,
+    find_grant,
     protect,
     public,
     require_capability,
@@ -532,6 +533,135 @@ def test_a_guard_for_a_role_of_a_plugin_knows_the_roles_of_its_kit(make_kit):
     session = kit.create_session()
     assert ask(app, "/x", session.generate_token("assistant")).text == "assistant"
     assert ask(app, "/x", session.generate_token("publisher")).status_code == 403
+
+
+class Teachers:
+    """A role that may do no more than a moderator, and no less."""
+
+    @hookimpl
+    def rolecall_register_roles(self):
+        return [Role("teacher", Role.MODERATOR.capabilities, "moderator")]
+
+
+def test_a_role_may_be_demanded_exactly(make_kit):
+    kit = make_kit(plugins=[Teachers()])
+    session = kit.create_session()
+    app = app_of(
+        kit,
+        Route("/teacher", require_role("teacher", exact=True, kit=kit)(role_of_the_grant)),
+        Route("/publisher", require_role("publisher", exact=True)(role_of_the_grant)),
+        Route("/any", require_role("teacher", kit=kit)(role_of_the_grant)),
+    )
+    admitted = {
+        path: [role for role in (*ROLES, "teacher") if ask(app, path, session.generate_token(role)).status_code == 200]
+        for path in ("/teacher", "/publisher", "/any")
+    }
+    assert admitted == {"/teacher": ["teacher"], "/publisher": ["publisher"], "/any": ["moderator", "teacher"]}
+    refused = ask(app, "/teacher", session.generate_token("moderator"))
+    assert refused.json()["detail"] == "role:teacher is required exactly; the token's role is moderator"
+    assert refused.headers["WWW-Authenticate"].endswith('scope="role:teacher"')
+
+
+def test_a_policy_that_lowers_a_role_decides_before_it_is_compared_exactly(make_kit):
+    class Lowers:
+        @hookimpl
+        def rolecall_vote_access(self, request):
+            return Allow(max_role="publisher")
+
+    kit = make_kit(plugins=[Lowers()])
+    app = app_of(kit, Route("/x", require_role("moderator", exact=True)(role_of_the_grant)))
+    assert ask(app, "/x", kit.create_session().generate_token("moderator")).status_code == 403
+
+
+# -- tokens that are optional ----------------------------------------------------------------------
+
+
+async def guest_or_role(request):
+    grant = find_grant(request)
+    return PlainTextResponse("a guest" if grant is None else str(grant.role))
+
+
+def guest_or_role_sync(request):
+    grant = find_grant(request)
+    return PlainTextResponse("a guest" if grant is None else str(grant.role))
+
+
+@require_token(optional=True)
+class GuestOrRole(HTTPEndpoint):
+    async def get(self, request):
+        return await guest_or_role(request)
+
+
+OPTIONAL = [
+    lambda guard: Route(PATH, guard(guest_or_role)),
+    lambda guard: Route(PATH, guard(guest_or_role_sync)),
+    lambda guard: Route(PATH, GuestOrRole),
+    lambda guard: guard(Route(PATH, guest_or_role)),
+    lambda guard: guard(Mount("/", routes=[Route(PATH, guest_or_role)])),
+    lambda guard: protect(Mount("/", routes=[Route(PATH, guest_or_role)]), guard),
+]
+
+
+@pytest.fixture(params=OPTIONAL)
+def lobby(request, kit):
+    return app_of(kit, request.param(require_token(optional=True)))
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Basic dXNlcjpwYXNz"}])
+def test_where_the_token_is_optional_no_token_gives_no_grant(lobby, session, headers):
+    assert ask(lobby, f"/rooms/{session.session_id}", headers=headers).text == "a guest"
+
+
+def test_where_the_token_is_optional_a_good_one_gives_a_grant(lobby, session):
+    assert ask(lobby, f"/rooms/{session.session_id}", session.generate_token()).text == "publisher"
+
+
+def test_where_the_token_is_optional_a_bad_one_is_refused(lobby, kit, session):
+    other = kit.create_session()
+    wrong = {
+        "x.y.z": 401,
+        "": 400,
+        "a b": 400,
+        other.generate_token(): 403,
+        session.generate_token()[:-6] + "AAAAAA": 401,
+    }
+    path = f"/rooms/{session.session_id}"
+    statuses = {token: ask(lobby, path, headers={"Authorization": f"Bearer {token}"}).status_code for token in wrong}
+    assert statuses == wrong
+
+
+def test_where_the_token_is_optional_there_may_be_no_current_grant(kit):
+    app = app_of(kit, Route("/x", require_token(optional=True)(role_of_the_grant)))
+    with pytest.raises(RuntimeError, match=r"where the token is optional, ask find_grant\(request\)"):
+        TestClient(app).get("/x")
+
+
+def test_a_policy_is_not_asked_about_who_comes_without_a_token(make_kit):
+    asked = []
+
+    class Policy:
+        @hookimpl
+        async def rolecall_vote_access(self, request):
+            asked.append(request.grant.data)
+            return Deny("not today")
+
+    kit = make_kit(plugins=[Policy()])
+    app = app_of(kit, Route("/x", require_token(optional=True)(guest_or_role)))
+    assert ask(app, "/x").text == "a guest"
+    assert ask(app, "/x", kit.create_session().generate_token(data="ada")).status_code == 403
+    assert asked == ["ada"]
+
+
+def test_a_guard_within_an_optional_one_demands_a_token(kit, session):
+    app = app_of(kit, Route("/x", require_token(optional=True)(require_role("moderator")(role_of_the_grant))))
+    assert [ask(app, "/x", token).status_code for token in (None, session.generate_token())] == [401, 403]
+    assert ask(app, "/x", session.generate_token("moderator")).status_code == 200
+
+
+@pytest.mark.parametrize("make", [lambda: require_token(optional=1), lambda: require_token(optional="no")])
+def test_optional_is_said_by_true_or_false(make):
+    with pytest.raises(ConfigurationError, match=r"optional is .*; expected True or False"):
+        make()
 
 
 def test_the_outer_of_two_guards_decides_first(kit, session):

@@ -22,7 +22,15 @@ from rolecall import Allow, Deny, Grant, Web, hookimpl
 from rolecall.errors import ConfigurationError, RevokedToken, StoreUnavailable
 from rolecall.http import websockets
 from rolecall.stores.memory import MemoryStore
-from rolecall_starlette import current_grant, protect, renew_grant, require_capability, require_role, require_token
+from rolecall_starlette import (
+    current_grant,
+    find_grant,
+    protect,
+    renew_grant,
+    require_capability,
+    require_role,
+    require_token,
+)
 
 NOW = 1_795_186_800
 BEARER = "rolecall.bearer"
@@ -325,6 +333,48 @@ def test_a_capability_can_be_required(kit):
 def test_a_route_without_the_session_takes_a_token_for_any(kit):
     app = starlette(kit, require_token(WebSocketRoute("/lobby", greet)))
     assert knock(app, "", kit.create_session().generate_token(), path="/lobby").status == 101
+
+
+async def greet_guest(websocket) -> None:
+    await websocket.accept()
+    grant = find_grant(websocket)
+    await websocket.send_json("a guest" if grant is None else grant.role)
+    await websocket.close()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda guard: WebSocketRoute(RULE, guard(greet_guest)),
+        lambda guard: guard(WebSocketRoute(RULE, greet_guest)),
+        lambda guard: guard(Mount("/rooms/{session_id}", routes=[WebSocketRoute("/board", greet_guest)])),
+    ],
+)
+def test_where_the_token_is_optional_a_websocket_opens_without_one(kit, make):
+    app, session = starlette(kit, make(require_token(optional=True))), kit.create_session()
+    assert knock(app, session.session_id).said == "a guest"
+    assert knock(app, session.session_id, headers={"Authorization": "Basic dXNlcjpwYXNz"}).said == "a guest"
+    assert knock(app, session.session_id, session.generate_token()).said == "publisher"
+    assert knock(app, session.session_id, offer=[BEARER, session.generate_token()]).said == "publisher"
+    wrong = {"x.y.z": 401, kit.create_session().generate_token(): 403}
+    assert {token: knock(app, session.session_id, token).status for token in wrong} == wrong
+
+
+def test_a_websocket_without_a_token_stays_open_when_the_session_ends(kit):
+    """There is no grant that could end."""
+
+    @require_token(optional=True)
+    async def board(websocket):
+        await websocket.accept()
+        await websocket.send_text(await websocket.receive_text())
+        await websocket.close()
+
+    app, session = starlette(kit, WebSocketRoute(RULE, board)), kit.create_session()
+    with TestClient(app).websocket_connect(f"/rooms/{session.session_id}/board") as websocket:
+        session.end()
+        time.sleep(4 * RECHECK)
+        websocket.send_text("still here")
+        assert websocket.receive_text() == "still here"
 
 
 def test_the_session_is_bound_by_the_parameter_that_the_guard_names(kit):
