@@ -34,6 +34,7 @@ from .checks import check_once
 from .kits import kit_of
 from .listing import is_static
 from .refusals import Refused, refusal
+from .socketio import is_event, opens_a_socket, own_environ, unconnected
 from .translation import current_app, current_request, neutral_request
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | flask.Blueprint)
@@ -113,7 +114,21 @@ class Guard(BaseGuard):
 
         :raises Refused: if it stays out, and for OPTIONS.
         """
-        request, app = current_request(), current_app()
+        request = current_request()
+        if not is_event(request):
+            self._enter(request)
+            return
+        own_environ(request)
+        if not opens_a_socket(request):
+            self._enter(request)
+            return
+        try:
+            self._enter(request)
+        except Exception as error:
+            raise unconnected(error) from error
+
+    def _enter(self, request: flask.Request) -> None:
+        app = current_app()
         if request.method == "OPTIONS":
             # A browser asks so before it sends the token; the view does not run.
             raise Refused(app.make_default_options_response())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import flask
 from werkzeug.exceptions import HTTPException
@@ -37,13 +37,6 @@ def refusal(kit: Rolecall, app: flask.Flask, request: flask.Request, error: Role
 
     :param kit: whose guard it is.
     """
-    event = getattr(request, "event", None)
-    if isinstance(event, dict) and event.get("message") == "connect":
-        # Flask-SocketIO: whatever else is raised there may be handled, and then the client is let in.
-        from socketio.exceptions import ConnectionRefusedError as Unconnected
-
-        log_fault(error)
-        return cast("Exception", Unconnected(error.public_message, {"code": error.code}))
     web, query = kit.engine.state.web, request.environ.get("QUERY_STRING", "")
     handler = _own_handler(app, request, error)
     if handler is None:

@@ -1,8 +1,9 @@
-"""The routes of Django Channels: what a guard around its ``URLRouter`` sees of a connection before it is routed."""
+"""Django Channels: its consumers and routers behind a guard, which looks once the connection has been routed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any
 
 from starlette.types import Scope
@@ -11,7 +12,11 @@ from starlette.types import Scope
 def url_kwargs(scope: Scope) -> Mapping[str, Any] | None:
     """The parameters of a connection that Channels has routed; None for one that it has not."""
     routed = scope.get("url_route")
-    return None if routed is None else _named(routed.get("args", ()), routed.get("kwargs", {}))
+    if routed is None:
+        return None
+    # Groups without a name, which no guard can bind, and which are parameters all the same.
+    unnamed = {f"group {number}": value for number, value in enumerate(routed.get("args", ()), 1)}
+    return {**unnamed, **routed.get("kwargs", {})}
 
 
 def is_router(app: Any) -> bool:
@@ -20,25 +25,22 @@ def is_router(app: Any) -> bool:
     return isinstance(routes, list) and bool(routes) and all(_has_pattern(route) for route in routes)
 
 
-def kwargs_within(app: Any, scope: Scope) -> Mapping[str, Any]:
-    """The parameters that a ``URLRouter`` will find in a connection's path, as it finds them."""
-    path, found = scope.get("path_remaining", scope["path"]).removeprefix("/"), dict(url_kwargs(scope) or {})
-    while is_router(app):
-        for route in app.routes:
-            match = route.pattern.match(path)
-            if match:
-                path, args, kwargs = match
-                app, found = route.callback, {**found, **_named(args, kwargs)}
-                break
-        else:
-            break
-    return found
+def guarded_router(router: Any, guard: Callable[[Any], Any]) -> Any:
+    """A router like ``router``, with a guard around whatever its routes lead to.
+
+    Only the router knows which route a path is for, and with which parameters.
+    """
+    guarded = copy(router)
+    guarded.routes = [_guarded_route(route, guard) for route in router.routes]
+    return guarded
+
+
+def _guarded_route(route: Any, guard: Callable[[Any], Any]) -> Any:
+    guarded = copy(route)
+    callback = route.callback
+    guarded.callback = guarded_router(callback, guard) if is_router(callback) else guard(callback)
+    return guarded
 
 
 def _has_pattern(route: Any) -> bool:
     return callable(getattr(getattr(route, "pattern", None), "match", None)) and hasattr(route, "callback")
-
-
-def _named(args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    # Groups without a name, which no guard can bind, and which are parameters all the same.
-    return {**{f"group {number}": value for number, value in enumerate(args, 1)}, **kwargs}

@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rolecall.engine import Call
-from rolecall.errors import InvalidRequest
+from rolecall.errors import ConfigurationError, InvalidRequest
 from rolecall.http.asgi import neutral_request
 from rolecall.http.guard import Guard as BaseGuard
 from rolecall.http.guard import unsettled_app
@@ -103,7 +103,19 @@ class GuardedApp:
             return
         if not self.shows_routes:
             seen = self._with_params(seen)
+        elif not (is_certain and self._is_plain) and self._guard.session_param is not None:
+            raise ConfigurationError(
+                f"middleware stands between the guard around {seen['path']!r} and the routes within, and may lead to "
+                "another session than the guard sees; put the guard on the routes, or on the router within the "
+                "middleware, pass session=… (a function that finds the session), or session_param=None if a token for "
+                "any session is enough"
+            )
+        elif (foreign := _foreign_app(seen.get("route"))) is not None and not self._is_settled(seen):
+            raise unsettled_app(f"an app of type {type(foreign).__name__}")
         await self._guard.serve(self.app, scope, receive, send, seen)
+
+    def _is_settled(self, seen: Scope) -> bool:
+        return bool(self._guard.is_settled(seen.get("path_params") or {}) or seen.get(SETTLED))
 
     def is_open(self, endpoint: Any, scope: Scope) -> bool:
         """Whether the guard lets everybody reach an endpoint."""
@@ -124,7 +136,7 @@ class GuardedApp:
         assert paths is not None
         seen = scope if "app" in scope else {**scope, "app": self.app}
         try:
-            params = paths.find(scope.get("method", "GET"), _path_within(scope))
+            params = paths.find_within(scope.get("method", "GET"), scope["path"], scope.get("root_path", ""))
         except InvalidRequest as error:
             engine = guard.engine_of(seen)
             await engine.tell_of_refusal(error, None, Call(neutral_request(seen, FRAMEWORK)))
@@ -146,12 +158,9 @@ class GuardedApp:
         :raises ConfigurationError: if it sees none, and nobody has said which session the app is about.
         """
         params: Mapping[str, Any] = {**(seen.get("path_params") or {}), **(channels.url_kwargs(seen) or {})}
-        if channels.is_router(self.app):
-            params = {**params, **channels.kwargs_within(self.app, seen)}
-        elif not (
+        if not (
             self._is_leaf
-            or self._guard.is_settled(params)
-            or seen.get(SETTLED)
+            or self._is_settled({**seen, "path_params": params})
             or isinstance(self.app, StaticFiles)
             or _is_routed(seen)
         ):
@@ -282,19 +291,22 @@ def _is_harmless(middleware: Any) -> bool:
     return module.startswith(_HARMLESS) and module != "starlette.middleware.base"
 
 
+def _foreign_app(route: Any) -> Any:
+    """The app of a mount that shows no routes, and so no parameters; None if there is none, or it says for itself."""
+    if not isinstance(route, Mount | Host):
+        return None
+    app = route.app
+    if router_within(app) is not None or isinstance(app, StaticFiles) or any(guard.says for guard in guards_of(app)):
+        return None
+    return app
+
+
 def _is_routed(scope: Scope) -> bool:
     """Whether a router has led here to the end: not by a mount, below which there is more of the path."""
     route = scope.get("route")
     if route is not None:
         return not isinstance(route, Mount | Host)
     return "url_route" in scope or "route_handler" in scope  # Channels and Litestar
-
-
-def _path_within(scope: Scope) -> str:
-    """The path below where the app is mounted."""
-    path, root = str(scope["path"]), str(scope.get("root_path", ""))
-    below = path.removeprefix(root)
-    return below if root and path.startswith(root) and below[:1] in ("", "/") else path
 
 
 def _own_root(app: Any) -> dict[str, str]:

@@ -43,6 +43,7 @@ from rolecall.http.watching import keep_entry
 from rolecall.http.websockets import serve_websocket
 from rolecall.roles import ANY_TOKEN, Requirement
 
+from . import channels
 from .classes import guard_class
 from .guarded_app import SETTLED, GuardedApp, guards_around, router_within
 from .kits import check_once, kit_of, routes_of, stated_kit
@@ -97,9 +98,16 @@ class Guard(BaseGuard):
                 "a guard around a router of FastAPI's is lost where the router is included: use "
                 "APIRouter(dependencies=[Depends(RoleRequired(…))])"
             )
+        if channels.is_router(target) and self.paths is None:
+            return cast("Guarded", self._guarded_router(target))
         if callable(target):
             return cast("Guarded", GuardedApp(self, target))
         raise ConfigurationError(f"a guard protects an endpoint, a route, a mount or an ASGI app, not {shown(target)}")
+
+    def _guarded_router(self, router: Any) -> Any:
+        guarded = channels.guarded_router(router, partial(GuardedApp, self))
+        mark_guarded(guarded, self)
+        return guarded
 
     def _guarded_route(self, route: BaseRoute) -> BaseRoute:
         app = getattr(route, "app", None)

@@ -1,5 +1,8 @@
-"""What the adapter takes of Flask and its extensions beyond their documented API. Where one of these fails, the bound on
-the version in pyproject.toml is right, and the adapter needs a look before it is raised."""
+"""What the adapter takes of Flask and its extensions beyond their documented API.
+
+Where one of these fails, the bound on the version in pyproject.toml is right, and the adapter needs a look before it is
+raised.
+"""
 
 from __future__ import annotations
 

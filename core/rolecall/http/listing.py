@@ -39,7 +39,9 @@ WEBSOCKET: Final = "WEBSOCKET"
 SEVERAL_KITS: Final = str(several_kits())
 
 # Mistakes for which an app does not answer, because a door of it is open.
-_OPENS_A_DOOR: Final = frozenset({"guard_above_route", "guarded_too_late", "unsettled_session", "unbound_session"})
+_OPENS_A_DOOR: Final = frozenset(
+    {"cached_above_guard", "guard_above_route", "guarded_too_late", "unbound_session", "unsettled_session"}
+)
 _SESSION_NAMES: Final = frozenset({"session", "session_id", "sid"})
 _SESSION_WORDS: Final = frozenset({"session", "sid", "room", "meeting", "call", "conference", "lesson", "channel"})
 _PARAM: Final = re.compile(r"\{(\w+)(?::\w+)?\}")

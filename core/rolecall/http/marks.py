@@ -169,10 +169,10 @@ def mark_guarded(guarded: Any, guard: Guard, bare: Any = None) -> None:
         is_here = any(_is_one_of(deeper, defined) for deeper in unwrapped(inner))
         # What is guarded elsewhere matters as long as some app has it; and it may be guarded anew at each request.
         mark = (lambda: guarded) if is_here else weakref.ref(guarded), is_here
-        with suppress(AttributeError):  # a built-in takes no attribute
+        with suppress(AttributeError, TypeError):  # a built-in takes no attribute
             marks = inner.__dict__.get(_GUARDED_BY, ())
             # A new tuple each time, since functools.wraps hands the old one on.
-            inner.__dict__[_GUARDED_BY] = (*(one for one in marks if one[0]() is not None), mark)
+            setattr(inner, _GUARDED_BY, (*(one for one in marks if one[0]() is not None), mark))
 
 
 def mark_class_guarded(view_class: type[Any], guard: Guard) -> None:

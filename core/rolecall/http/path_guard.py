@@ -66,6 +66,18 @@ class GuardedPaths:
             raise InvalidRequest(_TWO_WAYS)
         return found
 
+    def find_within(self, method: str, path: str, root: str) -> dict[str, str] | None:
+        """:meth:`find`, for a path that begins with where the app is mounted, if ``root`` says so.
+
+        Routers take it off in ways of their own: what one of them takes for a guarded path is guarded.
+
+        :param root: the ASGI scope's ``root_path``.
+        """
+        found = [one for one in (self.find(method, within) for within in _within(path, root)) if one is not None]
+        if any(one != found[0] for one in found):
+            raise InvalidRequest(_TWO_WAYS)
+        return found[0] if found else None
+
     def _is_ambiguous(self, path: str, found: dict[str, str] | None) -> bool:
         """Whether some app could take ``path`` for another than it is taken for here."""
         if found is None:
@@ -105,6 +117,14 @@ class GuardedPaths:
                 f"this guard binds the session by {shown(name)}, which is no part of "
                 f"{shown(without[0]) if without else 'any prefix'}; name it in each: prefixes=['/rooms/{{{name}}}']"
             )
+
+
+def _within(path: str, root: str) -> list[str]:
+    root = root.rstrip("/")
+    if not root or root not in path:
+        return [path]
+    readings = (path, path.removeprefix(root), path.partition(root)[2])
+    return list(dict.fromkeys(one if one.startswith("/") else f"/{one}" for one in readings))
 
 
 def _method(name: str) -> str:

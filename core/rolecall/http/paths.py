@@ -11,8 +11,8 @@ from ..errors import ConfigurationError, shown
 
 # What a prefix never holds as it stands: patterns of other kinds, a query, an encoded character.
 _FOREIGN: Final = re.compile(r"[<>*?#%\\\x00-\x1f\x7f\ufffd]")
-# Characters that one app drops or strips, and another does not. U+FFFD stands for a byte that is no UTF-8.
-_DROPPED: Final = re.compile(r"[\x00-\x20\x7f\ufffd]")
+# A scheme in front of a path, as in the target of a request to a proxy (RFC 9112, section 3.2.2).
+_SCHEME: Final = re.compile(r"[^/]*:")
 _PATH_PARAMETERS: Final = re.compile(r";[^/]*")
 _END: Final = re.compile(r"[?#]")
 # What is read alike everywhere has none of these.
@@ -84,7 +84,7 @@ def is_crooked(path: str) -> bool:
 
 def is_plain(path: str) -> bool:
     """Whether every app reads a path alike: it is not crooked, and nothing in it is dropped or decoded by some."""
-    odd = is_crooked(path) or not _ODD.isdisjoint(path) or not path.isprintable()
+    odd = is_crooked(path) or not _ODD.isdisjoint(path) or not path.isprintable() or _SCHEME.match(path) is not None
     return not odd
 
 
@@ -92,12 +92,19 @@ def readings(path: str) -> Iterator[str]:
     """What apps may take a path for, whatever they make of odd characters in it; the path itself comes first."""
     # Bottle leaves out bytes that are no UTF-8, `$` in a regular expression passes over a newline at the end, and who
     # decodes what the server has decoded already finds more in it. Servlet containers, and who parses the path as a
-    # URL, leave out path parameters (RFC 3986, section 3.3), and what follows a '?' or '#' that came encoded.
+    # URL, leave out path parameters (RFC 3986, section 3.3), what follows a '?' or '#' that came encoded, and a scheme.
     for decoded in dict.fromkeys((path, unquote(path))):
         for cut in dict.fromkeys((decoded, _END.split(decoded, maxsplit=1)[0])):
             for bare in dict.fromkeys((cut, _PATH_PARAMETERS.sub("", cut))):
-                yield bare
-                yield _DROPPED.sub("", bare)
+                for within in dict.fromkeys((bare, _SCHEME.sub("", bare, count=1))):
+                    yield within
+                    yield _without_odd(within)
+
+
+def _without_odd(path: str) -> str:
+    """A path without the characters that one app drops or strips, and another does not."""
+    # U+FFFD stands for a byte that is no UTF-8.
+    return "".join(one for one in path if one.isprintable() and one not in " \ufffd")
 
 
 def _is_variable(segment: str) -> bool:
