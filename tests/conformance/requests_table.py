@@ -562,6 +562,8 @@ def _ids() -> Iterator[Case]:
         status, code = read if named or name in ("escaped",) else (403, "wrong_session")
         yield Case(f"read-{name}", "GET", f"/video/sessions/{text}", status, code, bearer(subject))
         yield Case(f"read-{name}-nobody", "GET", f"/video/sessions/{text}", *MISSING)
+        if name in ("nul", "not-utf-8", "space", "semicolon"):
+            continue  # a guard that has no router refuses what can be read in two ways before it looks at the token
         yield Case(
             f"enter-{name}",
             "GET",
@@ -857,7 +859,7 @@ def _origins() -> Iterator[Case]:
                 }
                 method = next(iter(route.granted))
                 headers = (("Origin", origin), *JSON, *route.credential)
-                exposed = {"access-control-expose-headers": "WWW-Authenticate" if allowed else None}
+                exposed = {"access-control-expose-headers": "Retry-After, WWW-Authenticate" if allowed else None}
                 yield Case(
                     f"{kit}-{route.name}-origin-{name}",
                     method,

@@ -5,14 +5,17 @@ from __future__ import annotations
 import ntpath
 import posixpath
 import re
-from urllib.parse import unquote, urljoin
+from urllib.parse import unquote, urljoin, urlparse, urlsplit
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rolecall.errors import ConfigurationError
+from rolecall.errors import ConfigurationError, InvalidRequest
+from rolecall.http.guard import Guard
+from rolecall.http.path_guard import GuardedPaths
 from rolecall.http.paths import PathPattern, is_crooked, is_plain, path_patterns
+from rolecall.roles import ANY_TOKEN
 
 
 @pytest.mark.parametrize(
@@ -138,14 +141,21 @@ def test_segments_that_some_resolve_make_a_path_crooked(path):
     assert (is_plain(path), is_crooked(path)) == (False, True)
 
 
-@pytest.mark.parametrize("path", ["/a\n", "/a b", "/%61", "/a\x00", "/\ufffda", "/a\x7f", "/a\x85"])
+@pytest.mark.parametrize(
+    "path", ["/a\n", "/a b", "/%61", "/a\x00", "/\ufffda", "/a\x7f", "/a\x85", "/a;b", "/a?b", "/a#b"]
+)
 def test_characters_that_some_drop_or_decode_make_a_path_odd(path):
     assert (is_plain(path), is_crooked(path)) == (False, False)
 
 
 # -- no spelling gets around -----------------------------------------------------------------------
 
-#: What apps, frameworks and file servers make of a path.
+
+def without_parameters(path):
+    return "/".join(segment.partition(";")[0] for segment in path.split("/"))
+
+
+#: What apps, frameworks, file servers and proxies make of a path.
 READINGS = {
     "as it is": lambda path: path,
     "with one slash in front": lambda path: "/" + path.lstrip("/"),
@@ -160,6 +170,15 @@ READINGS = {
     "with what is no UTF-8 left out": lambda path: path.replace("\ufffd", ""),
     "up to a newline at the end": lambda path: path.removesuffix("\n"),
     "without control characters": lambda path: re.sub(r"[\x00-\x1f]", "", path),
+    "without path parameters": without_parameters,
+    "without path parameters, and normalised": lambda path: posixpath.normpath(without_parameters(path)),
+    "without path parameters, decoded again": lambda path: without_parameters(unquote(path)),
+    "decoded again, without path parameters": lambda path: unquote(without_parameters(path)),
+    "as a servlet container does": lambda path: posixpath.normpath(without_parameters(unquote(path))),
+    "as urllib.parse.urlparse does": lambda path: urlparse("http://h" + path).path,
+    "as urllib.parse.urlsplit does, decoded": lambda path: unquote(urlsplit("http://h" + path).path),
+    "as the URL of an upstream": lambda path: posixpath.normpath(unquote(re.split("[?#]", path)[0])),
+    "up to a query that came encoded twice": lambda path: re.split("[?#]", unquote(path))[0],
 }
 
 pieces = st.sampled_from(
@@ -180,6 +199,9 @@ pieces = st.sampled_from(
             " admin",
         ),
         *("a\x00dmin", "x\\..\\admin", "..\\admin", "%2f..%2fadmin", "%5cadmin", "admin%0a"),
+        *("admin;", "admin;x=1", ";admin", "..;", "..;x=1", ".;", ";", "..%3B", "admin%3Bx", "%3B", "x;/../admin"),
+        *("admin?", "admin?x", "admin#", "admin#x", "admin%3Fx", "admin%23x", "?", "#", "users?", "users;a?b#c"),
+        *("1", "2", "1;", "1;x", "1%3B", "1?", "1#x", "1%3Fx", "1%23", "rooms", "rooms;x"),
     ]
 )
 paths = st.lists(pieces, max_size=7).map(lambda found: "/" + "/".join(found))
@@ -207,6 +229,55 @@ def test_a_path_that_any_app_reads_as_guarded_is_not_let_through(prefix, reading
     patterns = path_patterns([prefix])
     if is_below(prefix, reading(path)):
         assert not is_let_through(patterns, path)
+
+
+@pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
+@given(path=paths)
+@example(path="/rooms/1/..;/2")
+@example(path="/rooms/1;x")
+@example(path="/rooms/1%3B/../2")
+@example(path="/rooms/1?/2")
+@example(path="/rooms;x/1/%2e%2e/2")
+def test_a_path_binds_the_session_that_any_app_reads_in_it_or_lets_nobody_in(reading, path):
+    """Whatever an app reads as a room, the token must be for that room."""
+    read = re.match("/rooms/([^/]+)(?:/|$)", reading(path))
+    if read is None:
+        return
+    guarded = GuardedPaths(Guard(ANY_TOKEN), prefixes=["/rooms/{session_id}"], public=["/rooms/lobby"])
+    try:
+        found = guarded.find("GET", path)
+    except InvalidRequest:
+        return
+    assert found == {"session_id": read[1]}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/admin;", "/admin;x=1", "/admin;x=1/y", "/;x/admin", "/x/..;/admin", "/x/..;a=b/admin", "/x;/../admin"),
+        *("/admin%3B", "/admin%3Bx=1", "/x/..%3B/admin", "/x/%2e%2e;/admin", "/x/%2e%2e%3B/admin"),
+        *("/admin?", "/admin?x", "/admin%3F", "/admin%3Fx", "/admin#", "/admin#x", "/admin%23", "/admin%23x"),
+        *("/admin;a?b", "/admin?a;b", "/admin#a?b", "/admin;%3Fx", "/ad;x?/min/../../admin"),
+    ],
+)
+def test_a_path_that_is_guarded_without_parameters_query_or_fragment_is_refused(path):
+    guarded = GuardedPaths(Guard(ANY_TOKEN), prefixes=["/admin"])
+    with pytest.raises(InvalidRequest, match="can be read in two ways"):
+        guarded.find("GET", path)
+
+
+@pytest.mark.parametrize(
+    "path", ["/health;", "/health;x", "/health%3B", "/health?", "/health%3Fx", "/health#", "/%68ealth"]
+)
+def test_a_public_path_with_more_in_it_is_not_public(path):
+    guarded = GuardedPaths(Guard(ANY_TOKEN, session_param=None), public=["/health"])
+    assert (guarded.find("GET", "/health"), guarded.find("GET", path)) == (None, {})
+
+
+@pytest.mark.parametrize("path", ["/page;v=1", "/page%3Bv", "/page?x", "/page#x", "/x/..;/page"])
+def test_a_path_with_parameters_that_cannot_be_read_as_guarded_is_let_through(path):
+    guarded = GuardedPaths(Guard(ANY_TOKEN), prefixes=["/admin", "/rooms/{session_id}"])
+    assert guarded.find("GET", path) is None
 
 
 @pytest.mark.parametrize("path", ["/fetch/https://host/page", "/docs//page", "/a/../b", "/50%", "/x y", "/\ufffd"])

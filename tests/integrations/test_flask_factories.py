@@ -1,4 +1,4 @@
-"""What one Flask app does with a view says nothing about another; within one app a missing guard is found."""
+"""What one Flask app does with a view says nothing about another app; within one app a missing guard is found."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """What the adapter takes of Flask and its extensions beyond their documented API.
 
-Where one of these fails, the bound on the version in pyproject.toml is right, and the adapter needs a look before it is
-raised.
+Where one of these fails with a new version, the adapter needs a look before the bound in pyproject.toml is raised.
 """
 
 from __future__ import annotations

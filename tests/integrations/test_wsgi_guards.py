@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import posixpath
 import sys
+from urllib.parse import unquote, urlparse, urlsplit
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
@@ -13,13 +15,14 @@ import bottle
 import pytest
 from werkzeug.test import Client, EnvironBuilder
 
-from rolecall import Allow, Deny, Grant, Role, hookimpl
+from rolecall import Allow, Deny, Grant, Role, Web, hookimpl
 from rolecall.cli.apps import routes_of
 from rolecall.errors import ConfigurationError
 from rolecall_starlette import require_role as starlette_role
 from rolecall_wsgi import (
     RolecallMiddleware,
     current_grant,
+    find_grant,
     protect,
     public,
     require_capability,
@@ -1029,3 +1032,165 @@ def test_a_middleware_within_a_guard_does_not_widen_what_policies_left(make_kit)
     app = protect(RolecallMiddleware(room, kit), require_token(kit=kit, session_param=None))
     token = kit.create_session().generate_token("moderator")
     assert ask(app, "/", token).text == "subscriber"
+
+
+# -- apps that read their paths in another way than the guard ----------------------------------------
+
+
+def reads_as_http_server_apps_do(environ):
+    return urlparse("http://h" + environ["PATH_INFO"]).path
+
+
+def hands_on_to_a_servlet_container(environ):
+    segments = [segment.partition(";")[0] for segment in environ["PATH_INFO"].split("/")]
+    return posixpath.normpath("/".join(segments))
+
+
+def hands_on_as_a_url(environ):
+    return posixpath.normpath(unquote(urlsplit("http://h" + environ["PATH_INFO"]).path))
+
+
+@pytest.mark.parametrize("reads", [reads_as_http_server_apps_do, hands_on_to_a_servlet_container, hands_on_as_a_url])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        *("/admin;x=1", "/admin%3Bx", "/admin%253Bx", "/admin%3Fx", "/admin%23x", "/admin%253Fx", "/;/admin"),
+        *("/x/..;/admin", "/x/..%3B/admin", "/x/..%253B/../admin", "/admin;a/..", "/./admin", "/admin%2e"),
+    ],
+)
+def test_an_app_that_reads_paths_in_its_own_way_serves_nothing_guarded(kit, reads, sent):
+    served = []
+
+    def app(environ, start_response):
+        served.append(reads(environ))
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b""]
+
+    Client(require_role("moderator", kit=kit, prefixes=["/admin"])(app)).get(sent)
+    assert [path for path in served if path == "/admin" or path.startswith("/admin/")] == []
+
+
+@pytest.mark.parametrize("between", ["/../", "/..;/", "/..;x=1/", "/..%3B/", "/..%253B/", "/%2e%2e;/", ";/../"])
+def test_a_moderator_of_one_room_reaches_no_other_room(kit, session, between):
+    served = []
+
+    def app(environ, start_response):
+        served.append(hands_on_to_a_servlet_container(environ))
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b""]
+
+    client = Client(require_role("moderator", kit=kit, prefixes=["/rooms/{session_id}"])(app))
+    theirs = kit.create_session().session_id
+    headers = {"Authorization": f"Bearer {session.generate_token('moderator')}"}
+    answer = client.get(f"/rooms/{session.session_id}{between}{theirs}/kick", headers=headers)
+    assert (answer.status_code, served) == (400, [])
+
+
+# -- an answer in the app's own style ---------------------------------------------------------------
+
+
+def own_page(error, environ):
+    def page(environ, start_response):
+        start_response("418 I'm a Teapot", [("Content-Type", "text/plain")])
+        return [f"{error.code} at {environ['PATH_INFO']}".encode()]
+
+    return page
+
+
+@pytest.mark.parametrize(
+    "guard",
+    [
+        lambda **options: require_role("moderator", prefixes=["/admin"], **options),
+        lambda **options: require_capability("force_unpublish", prefixes=["/admin"], **options),
+        lambda **options: require_token(prefixes=["/admin"], **options),
+    ],
+)
+def test_the_app_answers_a_refusal_in_its_own_style(kit, room, guard):
+    app = guard(kit=kit, on_refusal=own_page)(room)
+    answers = [ask(app, "/admin"), ask(app, "/admin", "abc"), ask(app, "/admin/../x")]
+    assert [answer.text for answer in answers] == [
+        "missing_token at /admin",
+        "malformed_token at /admin",
+        "invalid_request at /admin/../x",
+    ]
+    assert {(answer.status_code, answer.headers["Cache-Control"]) for answer in answers} == {(418, "no-store")}
+    assert room.requests == []
+
+
+def test_where_the_app_has_no_answer_of_its_own_the_kit_answers(kit, session, room):
+    def only_without_a_token(error, environ):
+        return own_page(error, environ) if error.code == "missing_token" else None
+
+    app = require_role("moderator", kit=kit, session_param=None, on_refusal=only_without_a_token)(room)
+    assert ask(app).status_code == 418
+    assert ask(app, token=session.generate_token()).json["code"] == "insufficient_role"
+
+
+def test_the_apps_own_answer_to_a_url_with_a_token_sends_it_nowhere(make_kit, room):
+    kit = make_kit(web=Web(query="access_token"))
+    app = require_token(kit=kit, session_param=None, on_refusal=own_page)(room)
+    answer = ask(app, "/", query_string="access_token=abc")
+    assert (answer.status_code, answer.headers["Referrer-Policy"]) == (418, "no-referrer")
+
+
+def test_an_answer_of_the_apps_own_that_fails_lets_nobody_in(kit, room):
+    app = require_token(kit=kit, session_param=None, on_refusal=lambda error, environ: 1 / 0)(room)
+    with pytest.raises(ZeroDivisionError):
+        ask(app)
+    assert room.requests == []
+
+
+@pytest.mark.parametrize("wrong", ["page", 418, True])
+def test_what_cannot_answer_is_refused_where_the_guard_is_made(wrong):
+    with pytest.raises(ConfigurationError, match=r"on_refusal is .*expected a function"):
+        require_token(session_param=None, on_refusal=wrong)
+
+
+# -- optional, exact, and a function that finds the session ------------------------------------------
+
+
+def whose(environ, start_response):
+    grant = find_grant(environ)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(grant.role if grant else "nobody").encode()]
+
+
+def test_an_optional_guard_lets_in_without_a_token_and_refuses_a_bad_one(kit, session):
+    app = require_token(kit=kit, optional=True, prefixes=["/rooms/{session_id}"])(whose)
+    path = f"/rooms/{session.session_id}"
+    other = kit.create_session().generate_token("moderator")
+    assert [ask(app, path).text, ask(app, path, session.generate_token()).text] == ["nobody", "publisher"]
+    assert [ask(app, path, token).status_code for token in ("abc", other)] == [401, 403]
+    assert ask(app, path, headers={"Authorization": "Basic dXNlcjpwYXNz"}).text == "nobody"
+
+
+def test_an_exact_role_is_that_role_and_no_other(kit, session):
+    app = require_role("publisher", exact=True, kit=kit, session_param=None)(whose)
+    admitted = [role for role in ROLES if ask(app, token=session.generate_token(role)).status_code == 200]
+    assert admitted == ["publisher"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_function_finds_the_session_in_the_environment(kit, session, is_async):
+    rooms = {"/1": session.session_id, "/2": kit.create_session().session_id, "/3": None}
+    asked = []
+
+    def find(environ):
+        asked.append(environ["PATH_INFO"])
+        return rooms[environ["PATH_INFO"]]
+
+    async def find_async(environ):
+        return find(environ)
+
+    app = require_role("moderator", kit=kit, session=find_async if is_async else find)(whose)
+    token = session.generate_token("moderator")
+    assert [ask(app, path).status_code for path in rooms] == [401] * 3
+    assert asked == []
+    assert [ask(app, path, token).status_code for path in rooms] == [200, 403, 403]
+    assert asked == list(rooms)
+
+
+@pytest.mark.parametrize("prefixes", [[], ["/rooms/{room}"], ["/rooms/{sessionId}"]])
+def test_a_guard_that_is_not_told_of_the_session_stops_at_import(prefixes):
+    with pytest.raises(ConfigurationError, match="session_param=None if a token for any session is enough"):
+        require_token(prefixes=prefixes)

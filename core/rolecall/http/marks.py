@@ -169,10 +169,11 @@ def mark_guarded(guarded: Any, guard: Guard, bare: Any = None) -> None:
         is_here = any(_is_one_of(deeper, defined) for deeper in unwrapped(inner))
         # What is guarded elsewhere matters as long as some app has it; and it may be guarded anew at each request.
         mark = (lambda: guarded) if is_here else weakref.ref(guarded), is_here
+        holder = getattr(inner, "__func__", inner)
+        marks = getattr(holder, "__dict__", {}).get(_GUARDED_BY, ())
         with suppress(AttributeError, TypeError):  # a built-in takes no attribute
-            marks = inner.__dict__.get(_GUARDED_BY, ())
             # A new tuple each time, since functools.wraps hands the old one on.
-            setattr(inner, _GUARDED_BY, (*(one for one in marks if one[0]() is not None), mark))
+            setattr(holder, _GUARDED_BY, (*(one for one in marks if one[0]() is not None), mark))
 
 
 def mark_class_guarded(view_class: type[Any], guard: Guard) -> None:
