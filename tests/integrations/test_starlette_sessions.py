@@ -572,6 +572,14 @@ def test_what_no_prefix_names_is_open_and_listed(kit, own):
     }
 
 
+@pytest.mark.parametrize("wrapped", [lambda own: own, a_function_of])
+def test_what_no_prefix_names_is_no_mistake_where_another_guard_is_around(kit, own, wrapped):
+    guard = require_token(kit=kit, prefixes=["/rooms/{session_id}"])
+    app = app_of(kit, Mount("/app", app=require_token(session_param=None)(guard(wrapped(own)))))
+    assert mistakes(app) == []
+    assert [ask(app, path).status_code for path in ("/app/rooms/7", "/app/elsewhere")] == [401, 401]
+
+
 def test_prefixes_may_name_the_session_otherwise(kit, session, other, own):
     guarded = require_token(kit=kit, prefixes=["/rooms/{room}"], session_param="room")(own)
     statuses = [

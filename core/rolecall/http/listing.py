@@ -267,6 +267,7 @@ class _Walk:
                 around=(*place.around, *(_placed(one, place) for one in found.around)),
                 kits=(*place.kits, *(kit for kit in found.kits if kit not in place.kits)),
                 mistakes=(*place.mistakes, *found.mistakes),
+                through=(*place.through, app, *found.through),
             )
             if found.app is None:
                 yield combined
