@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
 from typing import Any, Final
 
 from .. import event_loops
@@ -159,7 +159,7 @@ def guard_refusal(error: RolecallError, scope: Scope) -> Response:
     return guard_answer(error, scope.get(_WEB), scope.get("query_string", b"").decode("latin-1"))
 
 
-def missing_headers(present: Iterable[str], scope: Scope) -> list[tuple[str, str]]:
+def missing_headers(present: Iterable[str], scope: Scope) -> Sequence[tuple[str, str]]:
     """What :func:`kept_out_of_caches` adds to headers of these names."""
     return headers_to_add(present, scope.get(_WEB), scope.get("query_string", b"").decode("latin-1"))
 

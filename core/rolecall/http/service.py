@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 from ..engine import Call, Engine
@@ -29,6 +29,7 @@ Entered: TypeAlias = Grant | RolecallError | None
 
 #: The ``Cache-Control`` of the answers of guarded routes that set none themselves (RFC 6750, section 5.3).
 GUARDED_CACHE_CONTROL: Final = "no-store"
+_UNCACHED: Final = (("Cache-Control", GUARDED_CACHE_CONTROL),)
 #: Of answers to a URL that holds a token, so that no page there sends it on (RFC 9700, section 4.2.4).
 NO_REFERRER: Final = ("Referrer-Policy", "no-referrer")
 
@@ -130,13 +131,18 @@ async def _told(engine: Engine, error: RolecallError, session_id: str | None, ca
     return error
 
 
-def headers_to_add(present: Iterable[str], web: Web | None, query: str) -> list[tuple[str, str]]:
+def headers_to_add(present: Iterable[str], web: Web | None, query: str) -> Sequence[tuple[str, str]]:
     """What the answer of a guarded route is to say beside the app's own headers.
 
     :param present: the names of the app's own, which win.
     :param web: what the kit allows to browsers; None where no token may be in the query.
     :param query: the query string of the request.
     """
+    if web is None or web.query is None:
+        for name in present:
+            if name.lower() == "cache-control":
+                return ()
+        return _UNCACHED
     names = {name.lower() for name in present}
     wanted = (("Cache-Control", GUARDED_CACHE_CONTROL), *_url_headers(web, query))
     return [(name, value) for name, value in wanted if name.lower() not in names]
