@@ -80,6 +80,7 @@ class _Dependency:
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
+        self._hash = hash((type(self), guard))  # FastAPI asks for it several times per request
         mark_guarded(self, guard)
         # FastAPI reads from here what a dependency takes, and what it depends on.
         scopes = [] if guard.requirement is ANY_TOKEN else [guard.requirement.scope]
@@ -91,7 +92,7 @@ class _Dependency:
         return type(other) is type(self) and self._guard == other._guard
 
     def __hash__(self) -> int:
-        return hash((type(self), self._guard))
+        return self._hash
 
     async def __call__(self, connection: HTTPConnection, response: Response, _: None = None) -> Grant | None:
         scope = connection.scope
