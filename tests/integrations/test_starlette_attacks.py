@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from fastapi import APIRouter, FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
@@ -12,9 +13,9 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import PlainTextResponse
-from starlette.routing import Host, Mount, Route, Router
+from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from rolecall import Rolecall, hookimpl
 from rolecall_starlette import protect, public, require_token, rolecall_app
@@ -492,6 +493,58 @@ def test_a_session_that_middleware_puts_into_the_path_is_refused_too(site, make)
     assert site.runs in ([mine.session_id], [mine.session_id, other.session_id])
     if make in (in_an_app, around_an_app_that_is_guarded_twice):
         assert (answers, site.runs) == ([200, 403], [mine.session_id])
+
+
+def test_middleware_opens_no_other_websocket_than_it_should(kit):
+    ran = []
+
+    @public
+    async def welcome(websocket):
+        await websocket.accept()
+        await websocket.close()
+
+    async def room(websocket):
+        ran.append(websocket.path_params["session_id"])
+        await welcome(websocket)
+
+    routes = [WebSocketRoute("/welcome", welcome), WebSocketRoute("/rooms/{session_id}", room)]
+    app = in_an_app(routes, protect, PURE, kit)
+    session = kit.create_session()
+    mine, other = f"/rooms/{session.session_id}", f"/rooms/{kit.create_session().session_id}"
+    token = session.generate_token()
+
+    def knock(path, moved=None, token=None):
+        headers = {"x-path": moved} if moved else {}
+        headers |= {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            with TestClient(app).websocket_connect(f"/in{path}", headers=headers):
+                return 101
+        except WebSocketDenialResponse as refusal:
+            return refusal.status_code
+
+    assert [knock("/welcome"), knock("/welcome", mine), knock(mine, "/welcome")] == [101, 401, 401]
+    assert [knock("/welcome", other, token), knock(mine, other, token)] == [403, 403]
+    assert ran == []
+    assert [knock(mine, None, token), knock("/welcome", mine, token)] == [101, 101]
+    assert ran == [session.session_id] * 2
+
+
+def test_what_is_public_in_a_whole_fastapi_app_is_open(kit):
+    app, router = FastAPI(openapi_url=None), APIRouter()
+    app.state.rolecall = kit
+
+    @router.get("/poster")
+    @public
+    async def poster():
+        return "poster"
+
+    @router.get("/home")
+    async def home():
+        return "home"
+
+    app.include_router(router, prefix="/in")
+    guarded = protect(app)
+    assert [send(guarded, path) for path in ("/in/poster", "/in/home")] == [200, 401]
 
 
 def test_an_app_behind_several_guards_is_looked_at_once_more_and_not_more_often(kit):
