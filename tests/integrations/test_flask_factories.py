@@ -155,6 +155,16 @@ def once_guarded_and_once_bare(app, guard):
     app.add_url_rule("/x", "old", view)
 
 
+def once_guarded_and_once_bare_as_a_method(app, guard):
+    class Lesson:
+        def view(self):
+            return "in"
+
+    bound = Lesson().view
+    app.add_url_rule("/new-path", "new", guard(bound))
+    app.add_url_rule("/x", "old", bound)
+
+
 @pytest.mark.parametrize(
     "build",
     [
@@ -163,6 +173,7 @@ def once_guarded_and_once_bare(app, guard):
         between_two_rules_of_a_class,
         between_the_routes_of_two_blueprints,
         once_guarded_and_once_bare,
+        once_guarded_and_once_bare_as_a_method,
     ],
 )
 @pytest.mark.parametrize("path", ["/x", "/new-path"])
