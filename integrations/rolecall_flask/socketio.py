@@ -8,7 +8,7 @@ import flask
 from werkzeug.exceptions import HTTPException
 
 from rolecall.errors import InvalidRequest, RolecallError
-from rolecall.http.service import internal_fault
+from rolecall.http.service import internal_fault, log_fault
 
 from .refusals import Refused
 
@@ -41,4 +41,6 @@ def unconnected(error: Exception) -> Exception:
     known = error.error if isinstance(error, Refused) else error
     if not isinstance(known, RolecallError):
         known = InvalidRequest(str(known)) if isinstance(known, HTTPException) else internal_fault()
+    elif known is error:
+        log_fault(known)  # such as a guard that is not told of the session, of which the client hears nothing
     return cast("Exception", Unconnected(known.public_message, {"code": known.code}))
