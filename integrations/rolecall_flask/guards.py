@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from functools import partial, wraps
@@ -102,7 +103,7 @@ class Guard(BaseGuard):
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             self.enter()
-            if is_async:
+            if is_async and not _is_awaited():
                 return flask.current_app.ensure_sync(view)(*args, **kwargs)
             return view(*args, **kwargs)
 
@@ -167,6 +168,15 @@ class Guard(BaseGuard):
         if rule is None:
             return True
         return is_static(rule.endpoint, view) and self.session_param not in rule.arguments
+
+
+def _is_awaited() -> bool:
+    """Whether the caller runs on an event loop: it is an async view, which awaits a helper."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _guards_around(request: flask.Request) -> list[BaseGuard]:

@@ -18,7 +18,7 @@ from rolecall.http.guard import UNSAID, SessionParam, SessionResolver
 from rolecall.http.marks import demands_no_less, guards_of, mark_guarded
 from rolecall.roles import ANY_TOKEN
 
-from .guarded_app import SETTLED
+from .guarded_app import BOUND
 from .guards import Guard, require_capability, require_role, require_token
 from .refusals import Refused, as_exception, problem_handler
 
@@ -102,8 +102,8 @@ class _Dependency:
         refusal = await self._guard.enter(scope, connection)
         if refusal is not None:
             raise as_exception(scope, refusal)
-        if self._guard.says:
-            scope[SETTLED] = True
+        if self._guard.binds_in(scope.get("path_params") or ()):
+            scope[BOUND] = True
         response.headers.update(dict(missing_headers(response.headers, scope)))
         grant: Grant | None = scope.get(GRANT)
         return grant

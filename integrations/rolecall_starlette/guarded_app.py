@@ -32,10 +32,10 @@ from .translation import FRAMEWORK
 if TYPE_CHECKING:
     from .guards import Guard
 
-#: Where a scope remembers that a guard around has settled which session it is about.
-SETTLED: Final = "rolecall.settled"
+#: Where a scope remembers that a guard around has demanded a token for the session that it is about.
+BOUND: Final = "rolecall.bound"
 # Stands for that guard among the others of a route.
-_SETTLED_AROUND: Final = BaseGuard(ANY_TOKEN, session_param=None)
+_BOUND_AROUND: Final = BaseGuard(ANY_TOKEN, session=lambda _: None)
 # The modules of middleware that leads nowhere else than the request does.
 _HARMLESS: Final = ("starlette.middleware.", "fastapi.middleware.", "rolecall_starlette.")
 # Where a scope keeps what guards around an app with middleware have seen of it.
@@ -115,7 +115,7 @@ class GuardedApp:
         await self._guard.serve(self.app, scope, receive, send, seen)
 
     def _is_settled(self, seen: Scope) -> bool:
-        return bool(self._guard.is_settled(seen.get("path_params") or {}) or seen.get(SETTLED))
+        return bool(self._guard.is_settled(seen.get("path_params") or {}) or seen.get(BOUND))
 
     def is_open(self, endpoint: Any, scope: Scope) -> bool:
         """Whether the guard lets everybody reach an endpoint."""
@@ -229,8 +229,8 @@ def guards_around(scope: Scope) -> Iterator[BaseGuard]:
     handler = None if view_class is None else handler_of(view_class, scope.get("method", "GET"))
     for view in (endpoint, view_class, handler, *_dependencies(getattr(scope.get("route"), "dependant", None))):
         yield from guards_of(view)
-    if scope.get(SETTLED):
-        yield _SETTLED_AROUND
+    if scope.get(BOUND):
+        yield _BOUND_AROUND
 
 
 def _dependencies(dependant: Any) -> Iterator[Any]:
@@ -292,11 +292,11 @@ def _is_harmless(middleware: Any) -> bool:
 
 
 def _foreign_app(route: Any) -> Any:
-    """The app of a mount that shows no routes, and so no parameters; None if there is none, or it says for itself."""
+    """The app of a mount that shows no routes, so no parameters; None if there is none, or it has a guard of its own."""
     if not isinstance(route, Mount | Host):
         return None
     app = route.app
-    if router_within(app) is not None or isinstance(app, StaticFiles) or any(guard.says for guard in guards_of(app)):
+    if router_within(app) is not None or isinstance(app, StaticFiles | GuardedApp):
         return None
     return app
 

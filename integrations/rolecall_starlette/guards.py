@@ -45,7 +45,7 @@ from rolecall.roles import ANY_TOKEN, Requirement
 
 from . import channels
 from .classes import guard_class
-from .guarded_app import SETTLED, GuardedApp, guards_around, router_within
+from .guarded_app import BOUND, GuardedApp, guards_around, router_within
 from .kits import check_once, kit_of, routes_of, stated_kit
 from .refusals import Refusal, answer_http_error, as_exception, as_response
 from .translation import FRAMEWORK
@@ -274,7 +274,7 @@ class Guard(BaseGuard):
         if scope["type"] == "websocket":
             await self._serve_websocket(app, scope, receive, send, seen)
             return
-        self._settle_session(scope, seen)
+        self._note_session(scope, seen)
         try:
             refusal = await self.enter(scope, HTTPConnection(seen), seen)
         except HTTPException as error:  # the answer of the app's own `session` function
@@ -286,10 +286,10 @@ class Guard(BaseGuard):
             response = await as_response(Request(seen, receive), refusal)
             await response(scope, receive, send)
 
-    def _settle_session(self, scope: Scope, seen: Scope) -> None:
-        """Tell guards within that it is settled which session the connection is about."""
-        if self.is_settled(seen.get("path_params") or _NO_PARAMS):
-            scope[SETTLED] = True
+    def _note_session(self, scope: Scope, seen: Scope) -> None:
+        """Tell guards within that the token is for the session that the connection is about."""
+        if self.binds_in(seen.get("path_params") or _NO_PARAMS):
+            scope[BOUND] = True
 
     async def _serve_websocket(
         self,
@@ -307,7 +307,7 @@ class Guard(BaseGuard):
             has_entered = True
             await app(scope, receive, send)
 
-        self._settle_session(scope, seen)
+        self._note_session(scope, seen)
         try:
             await serve_websocket(
                 enter,

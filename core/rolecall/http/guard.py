@@ -100,7 +100,11 @@ class Guard:
 
     def is_settled(self, params: Iterable[str]) -> bool:
         """Whether it is said which session a route with these path parameters is about."""
-        return self.says or any(name == self.session_param for name in params)
+        return self.says or self.binds_in(params)
+
+    def binds_in(self, params: Iterable[str]) -> bool:
+        """Whether it demands a token for one session on a route with these path parameters."""
+        return self.resolver is not None or any(name == self.session_param for name in params)
 
     def bound_session(
         self, params: Mapping[str, Any], path: str, others: Callable[[], Iterable[Guard]] = tuple
@@ -109,7 +113,8 @@ class Guard:
 
         :param params: the path parameters of the route, by name.
         :param path: for the message.
-        :param others: the further guards of the route, of which one may have said what this one has not.
+        :param others: the further guards of the route, of which one may bind the session that this one does not. That
+            one of them binds none says nothing about this one.
         :raises ConfigurationError: if the named parameter is not there, or nothing is said and the route has others.
         """
         name = self.session_param
@@ -122,7 +127,7 @@ class Guard:
                 f"the guard of {shown(path, 80)} binds the session by the path parameter {name!r}, which the route "
                 "does not have"
             )
-        if not params or any(other.is_settled(params) for other in others()):
+        if not params or any(other.binds_in(params) for other in others()):
             return None
         raise ConfigurationError(f"the route {shown(path, 80)} {unsettled(params)}")
 

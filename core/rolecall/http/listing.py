@@ -319,7 +319,8 @@ class _Verdict:
     notes: list[str] = field(default_factory=list)
     requires: str = ""
     guards: list[Guard] = field(default_factory=list, repr=False)
-    is_settled: bool = False
+    is_bound: bool = False
+    is_unsaid: bool = False
 
 
 class _Judge:
@@ -404,7 +405,7 @@ class _Judge:
         self._find_mistakes(verdict, method)
         # The kit's own look at the session themselves, and what a framework makes is about none.
         is_about_none = self._own is not None or self._found.made_by is not None or self._found.are_files
-        if verdict.demands and not verdict.is_settled and not is_about_none:
+        if verdict.is_unsaid and not verdict.is_bound and not is_about_none:
             self._find_unbound(verdict, routed)
         return verdict
 
@@ -448,7 +449,8 @@ class _Judge:
     def _demand(self, verdict: _Verdict, guard: Guard, params: frozenset[str], problem: str | None) -> None:
         name = guard.session_param
         verdict.guards.append(guard)
-        verdict.is_settled = verdict.is_settled or guard.is_settled(params)
+        verdict.is_bound = verdict.is_bound or guard.binds_in(params)
+        verdict.is_unsaid = verdict.is_unsaid or not guard.is_settled(params)
         if problem is not None:
             verdict.mistakes.append(Mistake("no_kit", f"its guard lets nobody in: {problem}"))
         if guard.says and name is not None and name not in params:
