@@ -292,7 +292,7 @@ def _is_harmless(middleware: Any) -> bool:
 
 
 def _foreign_app(route: Any) -> Any:
-    """The app of a mount that shows no routes, so no parameters; None if there is none, or it has a guard of its own."""
+    """The app of a mount that shows no routes; None where there is none, or it has a guard of its own."""
     if not isinstance(route, Mount | Host):
         return None
     app = route.app
