@@ -141,6 +141,8 @@ class State:
                 for kind, lasts in self._accept:
                     if kind.recognizes(raw):
                         grant = kind.verify(raw, now)
+                        if self.lone_store is not None and self.store.get_session(grant.session_id) is None:
+                            self.lone_store.lacks(grant.session_id)
                         if lasts:
                             verified.take_note(raw, end, grant)
                         break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from typing import Any, TypeVar, cast, overload
 
@@ -15,7 +15,7 @@ from werkzeug.local import LocalProxy
 from rolecall import Grant, Rolecall
 from rolecall.driver import drive
 from rolecall.errors import ConfigurationError, RolecallError
-from rolecall.http.guard import UNSAID, SessionParam, SessionResolver
+from rolecall.http.guard import UNSAID, SessionParam, SessionResolver, split
 from rolecall.http.guard import Guard as BaseGuard
 from rolecall.http.marks import (
     check_guard,
@@ -160,7 +160,11 @@ class Guard(BaseGuard):
         name, params = self.session_param, request.view_args
         if name is not None and (params is None or name not in params):
             params = dict(neutral_request(request).path_params)  # also what a url_value_preprocessor took away
-        return self.bound_session(params or {}, request.path, partial(_guards_around, request))
+        return self.bound_session(params or {}, request.path, partial(self._others, request))
+
+    def _others(self, request: flask.Request) -> tuple[Sequence[BaseGuard], Sequence[BaseGuard]]:
+        guards = _guards_of_route(request)
+        return split(guards, self) or (guards, ())  # a helper's guard is within them all
 
     def _is_about_none(self, request: flask.Request, view: Any) -> bool:
         """Whether a request is about no session: for a path that nothing answers, or a file that Flask serves."""
@@ -179,12 +183,12 @@ def _is_awaited() -> bool:
     return True
 
 
-def _guards_around(request: flask.Request) -> list[BaseGuard]:
-    """Every guard of the route of a request."""
+def _guards_of_route(request: flask.Request) -> list[BaseGuard]:
+    """Every guard of the route of a request, from the outermost."""
     app = current_app()
     view = app.view_functions.get(request.endpoint or "")
-    holders = [app, *(app.blueprints[name] for name in request.blueprints if name in app.blueprints)]
-    return [*view_guards(view, request.method), *(guard for holder in holders for guard in guards_of(holder))]
+    holders = [app, *(app.blueprints[name] for name in reversed(request.blueprints) if name in app.blueprints)]
+    return [*(guard for holder in holders for guard in guards_of(holder)), *view_guards(view, request.method)]
 
 
 def require_role(

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from rolecall import Rolecall
 from rolecall.errors import RolecallError
-from rolecall.http.service import guard_answer, headers_to_add, log_fault
+from rolecall.http.service import challenges, guard_answer, headers_to_add, log_fault
 
 from .translation import flask_response
 
@@ -44,7 +44,8 @@ def refusal(kit: Rolecall, app: flask.Flask, request: flask.Request, error: Role
     # Asked here, because flask-restful and flask-restx keep from Flask's handlers what is no HTTPException.
     log_fault(error)
     response = app.make_response(app.ensure_sync(handler)(error))
-    response.headers.extend(headers_to_add((name for name, _ in response.headers), web, query))
+    names = [name for name, _ in response.headers]
+    response.headers.extend([*headers_to_add(names, web, query), *challenges(error, response.status_code, names)])
     return Refused(response, error)
 
 

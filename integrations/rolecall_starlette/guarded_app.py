@@ -219,18 +219,18 @@ class LateLook:
         await app(scope, receive, send)
 
 
-def guards_around(scope: Scope) -> Iterator[BaseGuard]:
-    """The guards of what a connection was routed to: of the endpoint, and of its dependencies in FastAPI.
+def guards_that_bound(scope: Scope) -> list[BaseGuard]:
+    """What stands for a guard around an app that has demanded a token for the session that a connection is about."""
+    return [_BOUND_AROUND] if scope.get(BOUND) else []
 
-    One that stands around an app counts by its mark in the scope.
-    """
+
+def guards_of_route(scope: Scope) -> Iterator[BaseGuard]:
+    """The guards of what a connection was routed to, from the outermost: those of dependencies, in FastAPI, first."""
     endpoint = scope.get("endpoint")
     view_class = class_of(endpoint)
     handler = None if view_class is None else handler_of(view_class, scope.get("method", "GET"))
-    for view in (endpoint, view_class, handler, *_dependencies(getattr(scope.get("route"), "dependant", None))):
+    for view in (*_dependencies(getattr(scope.get("route"), "dependant", None)), endpoint, view_class, handler):
         yield from guards_of(view)
-    if scope.get(BOUND):
-        yield _BOUND_AROUND
 
 
 def _dependencies(dependant: Any) -> Iterator[Any]:
@@ -296,7 +296,7 @@ def _foreign_app(route: Any) -> Any:
     if not isinstance(route, Mount | Host):
         return None
     app = route.app
-    if router_within(app) is not None or isinstance(app, StaticFiles | GuardedApp):
+    if router_within(app) is not None or isinstance(app, StaticFiles) or guards_of(app):
         return None
     return app
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial, wraps
 from typing import Any, TypeVar, cast, overload
@@ -34,7 +34,7 @@ from rolecall.http.asgi import (
     options_response,
     uncached,
 )
-from rolecall.http.guard import UNSAID, SessionParam, SessionResolver, roles_of
+from rolecall.http.guard import UNSAID, SessionParam, SessionResolver, roles_of, split
 from rolecall.http.guard import Guard as BaseGuard
 from rolecall.http.marks import check_guard, handler_of, is_guarded, mark_class_guarded, mark_guarded
 from rolecall.http.path_guard import GuardedPaths
@@ -45,7 +45,7 @@ from rolecall.roles import ANY_TOKEN, Requirement
 
 from . import channels
 from .classes import guard_class
-from .guarded_app import BOUND, GuardedApp, guards_around, router_within
+from .guarded_app import BOUND, GuardedApp, guards_of_route, guards_that_bound, router_within
 from .kits import check_once, kit_of, routes_of, stated_kit
 from .refusals import Refusal, answer_http_error, as_exception, as_response
 from .translation import FRAMEWORK
@@ -233,7 +233,7 @@ class Guard(BaseGuard):
         engine = known[1] if known is not None and known[0] is seen.get("app") else self.engine_of(seen)
         keep_web(engine.state.web, scope, seen)
         if type(session_id) is not str:  # nearly always it is there, and text
-            session_id = self._session_of(seen, params)
+            session_id = self._session_of(seen, params, seen is not scope)
         admitted = admit(
             engine,
             authorization_of(seen),
@@ -262,8 +262,15 @@ class Guard(BaseGuard):
             return None
         return entered
 
-    def _session_of(self, seen: Scope, params: Mapping[str, Any]) -> str | None:
-        return self.bound_session(params, seen["path"], partial(guards_around, seen))
+    def _session_of(self, seen: Scope, params: Mapping[str, Any], is_around: bool) -> str | None:
+        return self.bound_session(params, seen["path"], partial(self._others, seen, is_around))
+
+    def _others(self, seen: Scope, is_around: bool) -> tuple[Sequence[BaseGuard], Sequence[BaseGuard]]:
+        guards, around = list(guards_of_route(seen)), guards_that_bound(seen)
+        if (found := split(guards, self)) is not None:
+            return [*around, *found[0]], found[1]
+        # It stands around an app; or it is a helper's, within them all.
+        return (around, guards) if is_around else ([*around, *guards], ())
 
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, seen: Scope | None = None) -> None:
         """Run an ASGI app for a connection that may enter; answer any other.
@@ -313,7 +320,7 @@ class Guard(BaseGuard):
                 enter,
                 self.engine_of(seen),
                 self,
-                self._session_of(seen, seen.get("path_params") or _NO_PARAMS),
+                self._session_of(seen, seen.get("path_params") or _NO_PARAMS, seen is not scope),
                 HTTPConnection(seen),
                 scope,
                 receive,

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from rolecall.errors import RolecallError
 from rolecall.http import messages
 from rolecall.http.asgi import guard_refusal, kept_out_of_caches
+from rolecall.http.service import challenges
 from rolecall.http.websockets import CLOSE_CODES
 
 from .translation import starlette_response
@@ -85,6 +86,8 @@ async def as_response(connection: HTTPConnection, refusal: Refusal) -> Response:
         own: Response = await handler(request, refusal)
     else:
         own = await run_in_threadpool(handler, request, refusal)
+    for name, value in challenges(refusal, own.status_code, own.headers):
+        own.headers[name] = value
     kept_out_of_caches(own.raw_headers, connection.scope)
     return own
 

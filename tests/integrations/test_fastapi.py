@@ -627,7 +627,7 @@ CREDENTIALS = [
     ({"Authorization": "Bearer a, Bearer b"}, 400),
     ({"Authorization": "Bearer null"}, 401),
     ({"Authorization": "Bearer a.b.c"}, 401),
-    ({"Authorization": "Bearer " + "x" * 9 * 1024}, 431),
+    ({"Authorization": "Bearer " + "x" * 17 * 1024}, 431),
 ]
 
 

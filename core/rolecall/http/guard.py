@@ -107,14 +107,16 @@ class Guard:
         return self.resolver is not None or any(name == self.session_param for name in params)
 
     def bound_session(
-        self, params: Mapping[str, Any], path: str, others: Callable[[], Iterable[Guard]] = tuple
+        self,
+        params: Mapping[str, Any],
+        path: str,
+        others: Callable[[], tuple[Iterable[Guard], Iterable[Guard]]] = lambda: ((), ()),
     ) -> str | None:
         """The session that a route names in its path, to which the token must belong; None where it names none.
 
         :param params: the path parameters of the route, by name.
         :param path: for the message.
-        :param others: the further guards of the route, of which one may bind the session that this one does not. That
-            one of them binds none says nothing about this one.
+        :param others: the further guards of the route: those around this one, and those within.
         :raises ConfigurationError: if the named parameter is not there, or nothing is said and the route has others.
         """
         name = self.session_param
@@ -127,7 +129,7 @@ class Guard:
                 f"the guard of {shown(path, 80)} binds the session by the path parameter {name!r}, which the route "
                 "does not have"
             )
-        if not params or any(other.binds_in(params) for other in others()):
+        if not params or is_settled_by(params, *others()):
             return None
         raise ConfigurationError(f"the route {shown(path, 80)} {unsettled(params)}")
 
@@ -137,6 +139,25 @@ class Guard:
         :param named: the session that the route names.
         """
         return named if self.resolver is None else grant.session_id
+
+
+def is_settled_by(params: Iterable[str], around: Iterable[Guard], within: Iterable[Guard]) -> bool:
+    """Whether other guards of a route settle which session it is about, for one that does not do so itself.
+
+    One that binds the session does. One that is told to bind none speaks for the guards around it, since it is nearer
+    to the route, and not for those within.
+    """
+    params = tuple(params)
+    return any(guard.binds_in(params) for guard in around) or any(guard.is_settled(params) for guard in within)
+
+
+def split(guards: Sequence[Guard], guard: Guard) -> tuple[Sequence[Guard], Sequence[Guard]] | None:
+    """The guards around one, and those within it; None if it is none of them.
+
+    :param guards: of a route, from the outermost.
+    """
+    places = [place for place, one in enumerate(guards) if one is guard]
+    return (guards[: places[0]], guards[places[0] + 1 :]) if places else None
 
 
 def unsettled(params: Iterable[str]) -> str:

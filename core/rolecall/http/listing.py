@@ -319,8 +319,7 @@ class _Verdict:
     notes: list[str] = field(default_factory=list)
     requires: str = ""
     guards: list[Guard] = field(default_factory=list, repr=False)
-    is_bound: bool = False
-    is_unsaid: bool = False
+    seen: list[frozenset[str]] = field(default_factory=list, repr=False)
 
 
 class _Judge:
@@ -405,7 +404,7 @@ class _Judge:
         self._find_mistakes(verdict, method)
         # The kit's own look at the session themselves, and what a framework makes is about none.
         is_about_none = self._own is not None or self._found.made_by is not None or self._found.are_files
-        if verdict.is_unsaid and not verdict.is_bound and not is_about_none:
+        if not is_about_none and _is_unsettled(verdict):
             self._find_unbound(verdict, routed)
         return verdict
 
@@ -449,8 +448,7 @@ class _Judge:
     def _demand(self, verdict: _Verdict, guard: Guard, params: frozenset[str], problem: str | None) -> None:
         name = guard.session_param
         verdict.guards.append(guard)
-        verdict.is_bound = verdict.is_bound or guard.binds_in(params)
-        verdict.is_unsaid = verdict.is_unsaid or not guard.is_settled(params)
+        verdict.seen.append(params)
         if problem is not None:
             verdict.mistakes.append(Mistake("no_kit", f"its guard lets nobody in: {problem}"))
         if guard.says and name is not None and name not in params:
@@ -604,6 +602,16 @@ def _is_cached_above_guard(view: Any) -> bool:
         if is_cache and guards_of(inner):
             return True
     return False
+
+
+def _is_unsettled(verdict: _Verdict) -> bool:
+    """Whether one of the guards, which are listed from the outermost, is not told which session it binds."""
+    pairs = list(zip(verdict.guards, verdict.seen, strict=True))
+    is_bound = any(guard.binds_in(params) for guard, params in pairs)
+    return not is_bound and any(
+        not guard.is_settled(params) and not any(inner.is_settled(seen) for inner, seen in pairs[place + 1 :])
+        for place, (guard, params) in enumerate(pairs)
+    )
 
 
 def _snake(name: str) -> str:

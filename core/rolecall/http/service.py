@@ -152,6 +152,21 @@ def _url_headers(web: Web | None, query: str) -> tuple[tuple[str, str], ...]:
     return (NO_REFERRER,) if query and web is not None and holds_token(web, query) else ()
 
 
+def challenges(error: RolecallError, status: int, present: Iterable[str]) -> list[tuple[str, str]]:
+    """What an answer of the app's own to a refusal is to say beside its own headers: how to come in, and when.
+
+    :param status: of the app's own answer; where it is another one than the error's, nothing is added.
+    :param present: the names of the app's own headers, which win.
+    """
+    if status != error.status:
+        return []
+    names = {name.lower() for name in present}
+    wanted = ("www-authenticate", "retry-after")
+    return [
+        (name, value) for name, value in problem(error).headers if name.lower() in wanted and name.lower() not in names
+    ]
+
+
 def guard_answer(error: RolecallError, web: Web | None, query: str) -> Response:
     """The answer to a request for a guarded route that was refused with ``error``.
 
