@@ -15,7 +15,7 @@ from werkzeug.local import LocalProxy
 from rolecall import Grant, Rolecall
 from rolecall.driver import drive
 from rolecall.errors import ConfigurationError, RolecallError
-from rolecall.http.guard import UNSAID, SessionParam, SessionResolver, split
+from rolecall.http.guard import UNSAID, SessionParam, SessionResolver, roles_of, split
 from rolecall.http.guard import Guard as BaseGuard
 from rolecall.http.marks import (
     check_guard,
@@ -211,7 +211,7 @@ def require_role(
         other ids. Where it answers None, nobody is let in; what it raises, such as ``abort(404)``, is the answer.
     :raises ConfigurationError: for a role that does not exist, or an argument that cannot be meant.
     """
-    return Guard(Requirement.of_role(role, kit.roles if kit else None, exact), kit, session_param, session)
+    return Guard(Requirement.of_role(role, roles_of(kit), exact), kit, session_param, session)
 
 
 def require_capability(

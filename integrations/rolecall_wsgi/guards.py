@@ -11,7 +11,7 @@ from rolecall import Grant, Rolecall
 from rolecall.driver import drive
 from rolecall.engine import Call
 from rolecall.errors import ConfigurationError, InvalidRequest, RolecallError, shown
-from rolecall.http.guard import UNSAID, SessionParam, SessionResolver, several_kits
+from rolecall.http.guard import UNSAID, SessionParam, SessionResolver, roles_of, several_kits
 from rolecall.http.guard import Guard as BaseGuard
 from rolecall.http.marks import check_guard, mark_guarded
 from rolecall.http.messages import Response
@@ -184,7 +184,7 @@ def require_role(
     :raises ConfigurationError: for a role that does not exist, or an argument that cannot be meant.
     """
     return Guard(
-        Requirement.of_role(role, kit.roles if kit else None, exact),
+        Requirement.of_role(role, roles_of(kit), exact),
         kit,
         session_param,
         session,

@@ -978,7 +978,7 @@ def test_json_has_every_line_with_its_parts(write):
         "endpoint": "room",
         "access": "guarded",
         "requires": "role:moderator of {session_id}",
-        "guards": [{"scope": "role:moderator", "session_param": "session_id"}],
+        "guards": [{"scope": "role:moderator", "session_param": "session_id", "resolved": False, "optional": False}],
         "mistakes": [],
         "notes": [],
     }

@@ -325,7 +325,7 @@ def _route_data(route: GuardedRoute) -> dict[str, Any]:
         "endpoint": route.name,
         "access": str(route.access),
         "requires": route.requires,
-        "guards": [{"scope": demand.scope, "session_param": demand.session_param} for demand in route.demands],
+        "guards": [asdict(demand) for demand in route.demands],
         "mistakes": [asdict(mistake) for mistake in route.mistakes],
         "notes": list(route.notes),
     }
