@@ -91,8 +91,8 @@ class Site:
             Route("/welcome", welcome),
             Route("/mixed", Mixed),
             Mount("/sub", app=Starlette(routes=[Route("/home/", home), Route("/welcome", welcome)])),
-            # Which session it is about must be said; whom it lets in is left to the guard around.
-            Mount("/app", app=require_token(optional=True, session_param=None)(anything)),
+            # Which session it is about must be said; whom it lets in elsewhere is left to the guard around.
+            Mount("/app", app=require_token(prefixes=["/rooms/{session_id}"])(anything)),
             Route("/rooms/{session_id}/home", home),
             Mount("/rooms/{session_id}", routes=[Route("/{session_id}/home", home), Route("/welcome", welcome)]),
         ]
@@ -445,19 +445,22 @@ def around_an_app_that_is_guarded_twice(routes, guard, middleware, kit):
     return Starlette(routes=[guard(Mount("/in", app=protect(guard(inner)))), Mount("/video", app=rolecall_app(kit))])
 
 
-REWRITTEN = [
-    in_an_app,
-    in_an_app_below,
-    in_a_router,
-    in_a_mount,
-    in_a_mount_below,
-    around_an_app,
-    around_an_app_that_is_guarded_twice,
-]
+#: Where a guard around looks once more at what the middleware has made of a request.
+SEEN = [in_an_app, around_an_app, around_an_app_that_is_guarded_twice]
+#: Where no guard around can look.
+UNSEEN = [in_an_app_below, in_a_router, in_a_mount, in_a_mount_below]
+
+
+def protect_for_any_session(target):
+    return protect(target, require_token(session_param=None))
 
 
 @pytest.mark.parametrize("middleware", [PURE, BASE], ids=["pure", "base"])
-@pytest.mark.parametrize("make", REWRITTEN, ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    ("make", "guard"),
+    [*((make, protect) for make in SEEN), *((make, protect_for_any_session) for make in [*SEEN, *UNSEEN])],
+    ids=lambda function: function.__name__,
+)
 @pytest.mark.parametrize(
     ("path", "headers"),
     [
@@ -467,8 +470,8 @@ REWRITTEN = [
         ("/in/welcome", [(b"x-path", b"/sub/home/")]),
     ],
 )
-def test_what_is_public_is_decided_at_the_endpoint_that_runs(site, make, middleware, path, headers):
-    app = make(site.routes(), lambda inner: protect(inner, require_token(session_param=None)), middleware, site.kit)
+def test_what_is_public_is_decided_at_the_endpoint_that_runs(site, make, guard, middleware, path, headers):
+    app = make(site.routes(), guard, middleware, site.kit)
     assert send(app, path, headers=headers) == 401
     assert site.runs == []
     token = site.kit.create_session().generate_token()
@@ -483,21 +486,37 @@ def test_what_is_public_stays_so_where_middleware_leaves_it_alone(site, make):
     assert site.runs == []
 
 
-@pytest.mark.parametrize("make", REWRITTEN, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", SEEN, ids=lambda make: make.__name__)
 def test_a_session_that_middleware_puts_into_the_path_is_refused_too(site, make):
     mine, other = site.kit.create_session(), site.kit.create_session()
     app = make(site.routes(), protect, PURE, site.kit)
     path, token = f"/in/rooms/{mine.session_id}/home", mine.generate_token()
     moved = [(b"x-path", f"/rooms/{other.session_id}/home".encode())]
-    if make in (in_an_app, around_an_app, around_an_app_that_is_guarded_twice):
-        assert [send(app, path, token, headers=headers) for headers in ([], moved)] == [200, 403]
-        assert site.runs == [mine.session_id]
-        return
-    # Below middleware of a router or a mount no guard around can look again, so it binds nothing that it cannot hold.
-    for headers in ([], moved):
-        with pytest.raises(ConfigurationError, match="middleware stands between the guard"):
+    assert [send(app, path, token, headers=headers) for headers in ([], moved)] == [200, 403]
+    assert site.runs == [mine.session_id]
+
+
+@pytest.mark.parametrize("middleware", [PURE, BASE], ids=["pure", "base"])
+@pytest.mark.parametrize("make", UNSEEN, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("path", ["/in/rooms/{mine}/home", "/in/rooms/{other}/home", "/in/home", "/in/nowhere"])
+def test_a_guard_that_binds_a_session_lets_nobody_in_where_middleware_hides_it(site, make, middleware, path):
+    mine, other = site.kit.create_session(), site.kit.create_session()
+    app = make(site.routes(), protect, middleware, site.kit)
+    path, token = path.format(mine=mine.session_id, other=other.session_id), mine.generate_token()
+    for headers in ([], [(b"x-path", f"/rooms/{other.session_id}/home".encode())]):
+        with pytest.raises(ConfigurationError, match=r"middleware stands between.*session=….*or session_param=None"):
             send(app, path, token, headers=headers)
     assert site.runs == []
+
+
+@pytest.mark.parametrize("make", UNSEEN, ids=lambda make: make.__name__)
+def test_a_function_may_find_the_session_that_middleware_hides(site, make):
+    mine, other = site.kit.create_session(), site.kit.create_session()
+    guard = require_token(session=lambda connection: mine.session_id)
+    app = make(site.routes(), guard, PURE, site.kit)
+    path = f"/in/rooms/{mine.session_id}/home"
+    assert [send(app, path, one.generate_token()) for one in (mine, other)] == [200, 403]
+    assert site.runs == [mine.session_id]
 
 
 def test_middleware_opens_no_other_websocket_than_it_should(kit):
