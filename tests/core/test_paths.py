@@ -142,7 +142,12 @@ def test_segments_that_some_resolve_make_a_path_crooked(path):
 
 
 @pytest.mark.parametrize(
-    "path", ["/a\n", "/a b", "/%61", "/a\x00", "/\ufffda", "/a\x7f", "/a\x85", "/a;b", "/a?b", "/a#b"]
+    "path",
+    [
+        *("/a\n", "/a b", "/%61", "/a\x00", "/\ufffda", "/a\x7f", "/a\x85", "/a\xa0", "/a\u2028", "/a\u200b"),
+        *("/a;b", "/a?b", "/a#b", "\ufeff/a", "a:/b", "http:/a", ":/a", "a:", "a/b", "a/"),
+    ],
+    ids=ascii,
 )
 def test_characters_that_some_drop_or_decode_make_a_path_odd(path):
     assert (is_plain(path), is_crooked(path)) == (False, False)
@@ -176,6 +181,10 @@ READINGS = {
     "decoded again, without path parameters": lambda path: unquote(without_parameters(path)),
     "as a servlet container does": lambda path: posixpath.normpath(without_parameters(unquote(path))),
     "as urllib.parse.urlparse does": lambda path: urlparse("http://h" + path).path,
+    "as urllib.parse.urlparse does without a host": lambda path: urlparse(path).path,
+    "as urllib.parse.urlparse does where no slash is first": lambda path: (
+        path if path[:1] == "/" else urlparse(path).path
+    ),
     "as urllib.parse.urlsplit does, decoded": lambda path: unquote(urlsplit("http://h" + path).path),
     "as the URL of an upstream": lambda path: posixpath.normpath(unquote(re.split("[?#]", path)[0])),
     "up to a query that came encoded twice": lambda path: re.split("[?#]", unquote(path))[0],
@@ -201,10 +210,12 @@ pieces = st.sampled_from(
         *("a\x00dmin", "x\\..\\admin", "..\\admin", "%2f..%2fadmin", "%5cadmin", "admin%0a"),
         *("admin;", "admin;x=1", ";admin", "..;", "..;x=1", ".;", ";", "..%3B", "admin%3Bx", "%3B", "x;/../admin"),
         *("admin?", "admin?x", "admin#", "admin#x", "admin%3Fx", "admin%23x", "?", "#", "users?", "users;a?b#c"),
+        *("admin\x85", "admin\xa0", "admin\u2028", "\u3000admin", "1\x85", "1\u2028", "a:", "http:"),
         *("1", "2", "1;", "1;x", "1%3B", "1?", "1#x", "1%3Fx", "1%23", "rooms", "rooms;x"),
     ]
 )
-paths = st.lists(pieces, max_size=7).map(lambda found: "/" + "/".join(found))
+beginnings = st.sampled_from(["/", "/", "/", "a:/", "http:/", "\ufeff/", "\xa0/", ""])
+paths = st.builds(lambda first, found: first + "/".join(found), beginnings, st.lists(pieces, max_size=7))
 
 
 def is_let_through(patterns, path):
@@ -225,6 +236,8 @@ def is_below(prefix, path):
 @given(path=paths)
 @example(path="/x//../admin/users")
 @example(path="/x/y/admin\n")
+@example(path="x/admin")
+@example(path="a:x/admin")
 def test_a_path_that_any_app_reads_as_guarded_is_not_let_through(prefix, reading, path):
     patterns = path_patterns([prefix])
     if is_below(prefix, reading(path)):
@@ -238,6 +251,9 @@ def test_a_path_that_any_app_reads_as_guarded_is_not_let_through(prefix, reading
 @example(path="/rooms/1%3B/../2")
 @example(path="/rooms/1?/2")
 @example(path="/rooms;x/1/%2e%2e/2")
+@example(path="x/rooms/1")
+@example(path="rooms/1/rooms/2")
+@example(path="a:/rooms/1")
 def test_a_path_binds_the_session_that_any_app_reads_in_it_or_lets_nobody_in(reading, path):
     """Whatever an app reads as a room, the token must be for that room."""
     read = re.match("/rooms/([^/]+)(?:/|$)", reading(path))
@@ -267,6 +283,37 @@ def test_a_path_that_is_guarded_without_parameters_query_or_fragment_is_refused(
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "a:/admin",
+            "http:/admin",
+            "a:/admin/x",
+            "a:/admin?x",
+            "a:/admin;x",
+            ":/admin",
+            "a%3A/admin",
+            "x/admin",
+            "\ufeffa:/admin",
+        ),
+        *("\ufeff/admin", "\u200b/admin;x", "\xa0/admin", "/admin\x85", "/admin\xa0", "/admin\u2028", "/admin\u3000"),
+        *("/admin%C2%85", "/\u200badmin", "/admin\xa0/x"),
+    ],
+    ids=ascii,
+)
+def test_a_path_that_is_guarded_without_a_scheme_or_white_space_is_refused(path):
+    guarded = GuardedPaths(Guard(ANY_TOKEN), prefixes=["/admin"])
+    with pytest.raises(InvalidRequest, match="can be read in two ways"):
+        guarded.find("GET", path)
+
+
+@pytest.mark.parametrize("path", ["/health;", "/health;x", "a:/health", "/health\xa0", "\ufeff/health"], ids=ascii)
+def test_no_path_that_is_public_in_one_reading_alone_is_public(path):
+    guarded = GuardedPaths(Guard(ANY_TOKEN, session_param=None), public=["/health"])
+    assert guarded.find("GET", path) == {}
+
+
+@pytest.mark.parametrize(
     "path", ["/health;", "/health;x", "/health%3B", "/health?", "/health%3Fx", "/health#", "/%68ealth"]
 )
 def test_a_public_path_with_more_in_it_is_not_public(path):
@@ -274,7 +321,9 @@ def test_a_public_path_with_more_in_it_is_not_public(path):
     assert (guarded.find("GET", "/health"), guarded.find("GET", path)) == (None, {})
 
 
-@pytest.mark.parametrize("path", ["/page;v=1", "/page%3Bv", "/page?x", "/page#x", "/x/..;/page"])
+@pytest.mark.parametrize(
+    "path", ["/page;v=1", "/page%3Bv", "/page?x", "/page#x", "/x/..;/page", "a:/page", "/a:/admin"]
+)
 def test_a_path_with_parameters_that_cannot_be_read_as_guarded_is_let_through(path):
     guarded = GuardedPaths(Guard(ANY_TOKEN), prefixes=["/admin", "/rooms/{session_id}"])
     assert guarded.find("GET", path) is None
@@ -288,3 +337,76 @@ def test_an_odd_path_that_cannot_be_read_as_guarded_is_let_through(path):
 @pytest.mark.parametrize("path", ["/admin/50%", "/admin/x y", "/admin/caf\ufffd"])
 def test_odd_characters_below_a_prefix_leave_no_doubt_that_it_is_guarded(path):
     assert PathPattern("/admin").begins(path) == {}
+
+
+# -- behind a root path ----------------------------------------------------------------------------
+
+
+def after_the_root(path, root):
+    return path[len(root) :] if path.startswith(root) else path
+
+
+#: How frameworks take the root path off.
+ROOTS = {
+    "as Starlette does": lambda path, root: path[len(root) :] if path.startswith((root + "/")) else path,
+    "as Quart does": after_the_root,
+    "as Litestar does": lambda path, root: path.split(root, maxsplit=1)[-1] if root else path,
+    "as Channels does": lambda path, root: after_the_root(path, root).lstrip("/"),
+    "as a server does that leaves it in": lambda path, root: path,
+}
+
+
+@pytest.mark.parametrize("takes_off", ROOTS.values(), ids=ROOTS)
+@given(
+    root=st.sampled_from(["", "/", "/api", "/api/", "/a/b", "/rooms/2", "/rooms"]),
+    path=st.lists(
+        st.sampled_from(["/api", "api", "/", "/x", "/a/b", "/rooms/1", "rooms/1", "/rooms/2", "/rooms", ";x"]),
+        max_size=5,
+    ).map("".join),
+)
+@example(root="/api", path="/api/rooms/1")
+@example(root="/api", path="/apirooms/1")
+@example(root="/api", path="/x/api/rooms/1")
+@example(root="/api/", path="/api/rooms/1")
+@example(root="/rooms/2", path="/rooms/2/rooms/1")
+def test_a_path_is_guarded_however_its_root_is_taken_off(takes_off, root, path):
+    within = "/" + takes_off(path, root).removeprefix("/")
+    read = re.match("/rooms/([^/;]+)(?:[/;]|$)", within)
+    if read is None:
+        return
+    guarded = GuardedPaths(Guard(ANY_TOKEN), prefixes=["/rooms/{session_id}"])
+    try:
+        found = guarded.find_within("GET", path, root)
+    except InvalidRequest:
+        return
+    assert found == {"session_id": read[1]}
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "params"),
+    [
+        ("", "/rooms/1", {"session_id": "1"}),
+        ("", "/api/rooms/1", None),
+        ("/api", "/api/rooms/1/board", {"session_id": "1"}),
+        ("/api", "/rooms/1", {"session_id": "1"}),
+        ("/api", "/apirooms/1", {"session_id": "1"}),
+        ("/api", "/x/api/rooms/1", {"session_id": "1"}),
+        ("/api/", "/api/rooms/1", {"session_id": "1"}),
+        ("/api", "/api/page", None),
+        ("/api", "/api", None),
+        ("/rooms", "/rooms/page", {"session_id": "page"}),
+        ("/elsewhere", "/api/rooms/1", None),
+    ],
+)
+def test_what_is_guarded_stands_behind_the_root_path(root, path, params):
+    guarded = GuardedPaths(Guard(ANY_TOKEN), prefixes=["/rooms/{session_id}"])
+    assert guarded.find_within("GET", path, root) == params
+
+
+@pytest.mark.parametrize(
+    ("root", "path"), [("/rooms/1", "/rooms/1/rooms/2"), ("/x", "/rooms/1/x/rooms/2"), ("/api", "/api/admin;x")]
+)
+def test_a_path_that_names_two_sessions_by_its_root_is_refused(root, path):
+    guarded = GuardedPaths(Guard(ANY_TOKEN), prefixes=["/rooms/{session_id}", "/admin"])
+    with pytest.raises(InvalidRequest, match="can be read in two ways"):
+        guarded.find_within("GET", path, root)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from urllib.parse import urlparse
 
 import pytest
 from starlette.applications import Starlette
@@ -644,10 +645,16 @@ CROOKED = [
     "/rooms/{mine}/..;/{theirs}/kick",
     "/rooms;x/{theirs}",
     "/rooms/{theirs};x",
+    "a:/staff",
+    "http:/rooms/{theirs}",
+    "x/rooms/{theirs}",
+    "\ufeff/staff",
+    "/staff\xa0",
+    "/staff\u2028",
 ]
 
 
-def call(app, path, token=None, kind="http", extensions=None):
+def call(app, path, token=None, kind="http", extensions=None, root=""):
     """What an app sends for a path that no client library, and no server, has tidied up."""
     sent, inbox = [], asyncio.Queue()
     headers = [(b"authorization", f"Bearer {token}".encode())] if token else []
@@ -656,7 +663,7 @@ def call(app, path, token=None, kind="http", extensions=None):
         "method": "GET",
         "path": path,
         "raw_path": path.encode(),
-        "root_path": "",
+        "root_path": root,
         "query_string": b"",
         "headers": headers,
         "subprotocols": [],
@@ -674,8 +681,8 @@ def call(app, path, token=None, kind="http", extensions=None):
     return sent
 
 
-def handshake(app, path, token=None, extensions=None):
-    return call(app, path, token, "websocket", extensions)
+def handshake(app, path, token=None, extensions=None, root=""):
+    return call(app, path, token, "websocket", extensions, root)
 
 
 @pytest.mark.parametrize("path", CROOKED, ids=ascii)
@@ -702,6 +709,51 @@ def test_what_is_odd_elsewhere_is_left_to_the_app(kit):
     guarded = require_token(kit=kit, prefixes=["/staff"])(own)
     for path in ("/files;v=2", "/files?x", "/files/a b"):
         assert call(guarded, path)[0]["status"] == 200
+
+
+class ReadsLikeQuart(Own):
+    """Takes the root path off without looking for a slash, and a scheme before that."""
+
+    def _room(self, scope):
+        path = scope["path"] if scope["path"].startswith("/") else urlparse(scope["path"]).path
+        match = re.fullmatch("/?rooms/([^/]+)", path.removeprefix(scope["root_path"]))
+        return match and match[1]
+
+
+class ReadsLikeLitestar(Own):
+    """Takes off all that is before the root path, too."""
+
+    def _room(self, scope):
+        root = scope["root_path"]
+        path = scope["path"].split(root, maxsplit=1)[-1] if root else scope["path"]
+        match = re.fullmatch("/?rooms/([^/]+)", path)
+        return match and match[1]
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize(
+    ("own", "root", "path"),
+    [
+        (ReadsLikeQuart, "/api", "/api/rooms/{id}"),
+        (ReadsLikeQuart, "/api", "/apirooms/{id}"),
+        (ReadsLikeQuart, "", "a:/rooms/{id}"),
+        (ReadsLikeQuart, "/api", "a:/api/rooms/{id}"),
+        (ReadsLikeLitestar, "/api", "/api/rooms/{id}"),
+        (ReadsLikeLitestar, "/api", "/x/api/rooms/{id}"),
+        (ReadsLikeLitestar, "/api/", "/api/rooms/{id}"),
+    ],
+)
+def test_however_an_app_takes_the_root_path_off_it_serves_no_room_without_its_token(
+    kit, session, other, own, root, path, kind
+):
+    own = own()
+    guarded = require_token(kit=kit, prefixes=["/rooms/{session_id}"])(own)
+    path = path.format(id=session.session_id)
+    for token in (None, other.generate_token("moderator")):
+        assert call(guarded, path, token, kind, root=root)[0]["status"] in (400, 401, 403)
+    assert own.runs == []
+    call(guarded, path, session.generate_token(), kind, root=root)
+    assert set(own.runs) <= {session.session_id}
 
 
 # -- Django Channels -------------------------------------------------------------------------------
@@ -793,3 +845,88 @@ def test_a_route_of_channels_without_parameters_takes_a_token_for_any_session(ch
     app = place(channels, require_token(kit=kit), lambda app: path("lobby/", app))
     answers = [handshake(app, "/lobby/", token)[0] for token in (None, session.generate_token())]
     assert [answer.get("status") for answer in answers] == [401, None]
+
+
+def routes_with_a_nested_router(channels, app):
+    from django.urls import path
+
+    return [path("x/", channels.URLRouter([path("<session_id>/", app)]))]
+
+
+def routes_of_which_the_first_leads_nowhere(channels, app):
+    from django.urls import path, re_path
+
+    return [
+        path("rooms/", channels.URLRouter([path("lobby/", app)])),
+        re_path(r"^rooms/(?P<session_id>[^/]+)/", app),
+    ]
+
+
+def routes_of_which_the_first_names_another_session(channels, app):
+    from django.urls import path
+
+    return [path("<session_id>/", channels.URLRouter([path("lobby/", app)])), path("<who>/<session_id>/", app)]
+
+
+def one_route(channels, app):
+    return [route_of("session_id")(app)]
+
+
+@pytest.mark.parametrize(
+    ("routes", "path", "root"),
+    [
+        (one_route, "/rooms/{mine}/", ""),
+        (one_route, "/api/rooms/{mine}/", "/api"),
+        (one_route, "/apirooms/{mine}/", "/api"),
+        (one_route, "//rooms/{mine}/", ""),
+        (routes_with_a_nested_router, "/x/{mine}/", ""),
+        (routes_with_a_nested_router, "/x//{mine}/", ""),
+        (routes_of_which_the_first_leads_nowhere, "/rooms/{mine}/", ""),
+        (routes_of_which_the_first_names_another_session, "/{other}/{mine}/", ""),
+    ],
+)
+def test_a_connection_is_bound_to_the_session_that_channels_finds(channels, kit, session, other, routes, path, root):
+    guarded = require_token(kit=kit)(channels.URLRouter(routes(channels, channels.Chat.as_asgi())))
+    path = path.format(mine=session.session_id, other=other.session_id)
+    tokens = (None, other.generate_token("moderator"), session.generate_token())
+    answers = [handshake(guarded, path, token, root=root)[0] for token in tokens]
+    assert [answer.get("status") for answer in answers] == [401, 403, None]
+    assert answers[-1]["type"] == "websocket.accept"
+
+
+def test_a_connection_is_bound_to_the_session_that_a_route_of_channels_names_by_itself(channels, kit, session, other):
+    from django.urls import path
+
+    route = path("main/", channels.Chat.as_asgi(), {"session_id": session.session_id})
+    guarded = require_token(kit=kit)(channels.URLRouter([route]))
+    answers = [handshake(guarded, "/main/", one.generate_token())[0] for one in (other, session)]
+    assert [answer.get("status") for answer in answers] == [403, None]
+
+
+def test_a_guard_leaves_the_router_of_channels_that_it_was_put_around_as_it_was(channels, kit, session):
+    router = channels.URLRouter([route_of("session_id")(channels.Chat.as_asgi())])
+    require_token(kit=kit)(router)
+    assert handshake(router, f"/rooms/{session.session_id}/")[0]["type"] == "websocket.accept"
+
+
+# -- apps that are mounted later -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_an_app_of_another_framework_that_is_mounted_later_opens_nothing(kit, session, own, is_late):
+    app = protect(app_of(kit))
+    token = session.generate_token()
+    if is_late:
+        assert ask(app, "/nowhere", token).status_code == 404
+    app.mount("/app", own)
+    with pytest.raises(ConfigurationError, match="does not see its path parameters"):
+        get(app, "/app/rooms/7", token)
+    assert own.runs == []
+
+
+def test_an_app_that_is_mounted_later_with_a_guard_of_its_own_is_bound_by_that(kit, session, other, own):
+    app = protect(app_of(kit))
+    ask(app, "/nowhere", session.generate_token())
+    app.mount("/app", require_token(prefixes=["/rooms/{session_id}"])(own))
+    path = f"/app/rooms/{session.session_id}"
+    assert [ask(app, path, one.generate_token()).status_code for one in (session, other)] == [200, 403]

@@ -433,6 +433,15 @@ SPELLINGS = [
     "/secret%23x",
     "/secret;a?b#c",
     "/se;x/cret/../../secret",
+    "a:/secret",
+    "http:/secret",
+    "a:/secret?x",
+    "x/secret",
+    "\xef\xbb\xbf/secret",
+    "/secret ",
+    "/secret\xc2\x85",
+    "/secret\xc2\xa0",
+    "/secret\xe2\x80\xa8",
 ]
 
 
@@ -1041,6 +1050,14 @@ def reads_as_http_server_apps_do(environ):
     return urlparse("http://h" + environ["PATH_INFO"]).path
 
 
+def reads_the_target_as_a_url(environ):
+    return urlparse(environ["PATH_INFO"]).path
+
+
+def strips_white_space(environ):
+    return environ["PATH_INFO"].encode("latin-1").decode().strip()
+
+
 def hands_on_to_a_servlet_container(environ):
     segments = [segment.partition(";")[0] for segment in environ["PATH_INFO"].split("/")]
     return posixpath.normpath("/".join(segments))
@@ -1050,12 +1067,30 @@ def hands_on_as_a_url(environ):
     return posixpath.normpath(unquote(urlsplit("http://h" + environ["PATH_INFO"]).path))
 
 
-@pytest.mark.parametrize("reads", [reads_as_http_server_apps_do, hands_on_to_a_servlet_container, hands_on_as_a_url])
+@pytest.mark.parametrize(
+    "reads",
+    [
+        reads_as_http_server_apps_do,
+        reads_the_target_as_a_url,
+        strips_white_space,
+        hands_on_to_a_servlet_container,
+        hands_on_as_a_url,
+    ],
+)
 @pytest.mark.parametrize(
     "sent",
     [
         *("/admin;x=1", "/admin%3Bx", "/admin%253Bx", "/admin%3Fx", "/admin%23x", "/admin%253Fx", "/;/admin"),
         *("/x/..;/admin", "/x/..%3B/admin", "/x/..%253B/../admin", "/admin;a/..", "/./admin", "/admin%2e"),
+        *(
+            "a:/admin",
+            "http:/admin",
+            "x/admin",
+            "\xef\xbb\xbf/admin",
+            "/admin ",
+            "/admin\xc2\x85",
+            "/admin\xe2\x80\xa8",
+        ),
     ],
 )
 def test_an_app_that_reads_paths_in_its_own_way_serves_nothing_guarded(kit, reads, sent):
@@ -1066,7 +1101,8 @@ def test_an_app_that_reads_paths_in_its_own_way_serves_nothing_guarded(kit, read
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b""]
 
-    Client(require_role("moderator", kit=kit, prefixes=["/admin"])(app)).get(sent)
+    guarded = require_role("moderator", kit=kit, prefixes=["/admin"])(app)
+    ask(guarded, unquote(sent, "latin-1"))
     assert [path for path in served if path == "/admin" or path.startswith("/admin/")] == []
 
 

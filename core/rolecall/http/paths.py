@@ -12,7 +12,9 @@ from ..errors import ConfigurationError, shown
 # What a prefix never holds as it stands: patterns of other kinds, a query, an encoded character.
 _FOREIGN: Final = re.compile(r"[<>*?#%\\\x00-\x1f\x7f\ufffd]")
 # A scheme in front of a path, as in the target of a request to a proxy (RFC 9112, section 3.2.2).
-_SCHEME: Final = re.compile(r"[^/]*:")
+_SCHEME: Final = re.compile(r"\A[^/]*:")
+# What stands before the first slash; an app that puts a host in front takes it for the end of that.
+_HOST: Final = re.compile(r"\A[^/]+(?=/)")
 _PATH_PARAMETERS: Final = re.compile(r";[^/]*")
 _END: Final = re.compile(r"[?#]")
 # What is read alike everywhere has none of these.
@@ -84,19 +86,21 @@ def is_crooked(path: str) -> bool:
 
 def is_plain(path: str) -> bool:
     """Whether every app reads a path alike: it is not crooked, and nothing in it is dropped or decoded by some."""
-    odd = is_crooked(path) or not _ODD.isdisjoint(path) or not path.isprintable() or _SCHEME.match(path) is not None
-    return not odd
+    if path[:1] not in ("", "/") and (_SCHEME.match(path) or _HOST.match(path)):
+        return False
+    return not is_crooked(path) and _ODD.isdisjoint(path) and path.isprintable()
 
 
 def readings(path: str) -> Iterator[str]:
     """What apps may take a path for, whatever they make of odd characters in it; the path itself comes first."""
     # Bottle leaves out bytes that are no UTF-8, `$` in a regular expression passes over a newline at the end, and who
     # decodes what the server has decoded already finds more in it. Servlet containers, and who parses the path as a
-    # URL, leave out path parameters (RFC 3986, section 3.3), what follows a '?' or '#' that came encoded, and a scheme.
+    # URL, leave out path parameters (RFC 3986, section 3.3), what follows a '?' or '#' that came encoded, and what
+    # stands before the first slash.
     for decoded in dict.fromkeys((path, unquote(path))):
         for cut in dict.fromkeys((decoded, _END.split(decoded, maxsplit=1)[0])):
             for bare in dict.fromkeys((cut, _PATH_PARAMETERS.sub("", cut))):
-                for within in dict.fromkeys((bare, _SCHEME.sub("", bare, count=1))):
+                for within in dict.fromkeys((bare, _SCHEME.sub("", bare), _HOST.sub("", bare))):
                     yield within
                     yield _without_odd(within)
 
