@@ -168,6 +168,108 @@ def test_a_guard_that_binds_a_parameter_lets_no_socket_in(app, socketio, session
     assert "'room', which the route does not have" in caplog.text
 
 
+def find_nothing(request):
+    flask.abort(404)
+
+
+def fail_to_find(request):
+    raise LookupError("room 7")
+
+
+def connects_and_acts(app, io, token):
+    """Whether a client is connected, and what its events have done."""
+    acts = []
+    io.on("act")(lambda *_: acts.append(1))
+    client = io.test_client(app, headers=bearer(token))
+    if client.is_connected():
+        client.emit("act")
+    return client.is_connected(), acts
+
+
+@pytest.mark.parametrize("always_connect", [False, True])
+@pytest.mark.parametrize("on_error", [lambda io: None, swallow_errors, swallow_errors_of_the_namespace])
+@pytest.mark.parametrize("session_of", [find_nothing, fail_to_find])
+def test_a_function_that_finds_no_session_connects_no_client(app, session, session_of, on_error, always_connect):
+    io = SocketIO(app, async_mode="threading", always_connect=always_connect)
+    io.on("connect")(require_token(session=session_of)(lambda *_: None))
+    on_error(io)
+    assert connects_and_acts(app, io, session.generate_token("moderator")) == (False, [])
+
+
+@pytest.mark.parametrize("always_connect", [False, True])
+@pytest.mark.parametrize("on_error", [lambda io: None, swallow_errors, swallow_errors_of_the_namespace])
+def test_a_guard_between_two_kits_connects_no_client(app, make_kit, session, on_error, always_connect):
+    app.register_blueprint(rolecall_blueprint(make_kit(), "other"), url_prefix="/other")
+    io = SocketIO(app, async_mode="threading", always_connect=always_connect)
+    io.on("connect")(require_token(session_param=None)(lambda *_: None))
+    on_error(io)
+    assert connects_and_acts(app, io, session.generate_token("moderator")) == (False, [])
+
+
+@pytest.mark.parametrize("always_connect", [False, True])
+def test_who_may_connect_does_so_whenever_that_is_said(app, session, always_connect):
+    io = SocketIO(app, async_mode="threading", always_connect=always_connect)
+    io.on("connect")(require_token(session_param=None)(lambda *_: None))
+    assert connects_and_acts(app, io, session.generate_token()) == (True, [1])
+    assert connects_and_acts(app, io, None) == (False, [])
+
+
+def test_the_grant_of_one_event_is_not_that_of_the_next(app, kit, socketio, session):
+    seen = []
+
+    @socketio.on("mute")
+    @require_token
+    def mute():
+        seen.append(str(current_grant.role))
+
+    @socketio.on("who")
+    def who():
+        seen.append(find_grant())
+
+    client = socketio.test_client(app, headers=bearer(session.generate_token("moderator")))
+    client.emit("mute")
+    client.emit("who")
+    kit.end_session(session.session_id)
+    client.emit("who")
+    assert seen == ["moderator", None, None]
+
+
+def test_the_grant_of_whoever_connects_is_not_that_of_an_event(app, socketio, session):
+    seen = []
+
+    @socketio.on("connect")
+    @require_token
+    def connect(auth=None):
+        seen.append(str(current_grant.role))
+
+    @socketio.on("who")
+    def who():
+        seen.append(find_grant())
+
+    socketio.test_client(app, headers=bearer(session.generate_token("moderator"))).emit("who")
+    assert seen == ["moderator", None]
+
+
+def test_events_leave_nothing_behind_in_their_connection(app, socketio, session):
+    sizes = []
+
+    @socketio.on("say")
+    @require_token
+    def say():
+        sizes.append(sum(len(value) for value in flask.request.environ.values() if isinstance(value, tuple)))
+
+    @socketio.on("rest")
+    def rest():
+        sizes.append(sum(name.startswith("rolecall") for name in flask.request.environ))
+
+    client = socketio.test_client(app, headers=bearer(session.generate_token()))
+    for _ in range(5):
+        client.emit("say")
+    client.emit("rest")
+    assert sizes[-1] == 0
+    assert len(set(sizes[:-1])) == 1
+
+
 def test_a_function_finds_the_session_of_an_event(app, kit, socketio, session):
     joined = []
 

@@ -183,6 +183,30 @@ def test_a_view_that_one_route_has_without_its_guard_stops_the_app(make_app, bui
     assert [status(app, path, role) for role in (None, "moderator")] == [500, 500]
 
 
+@pytest.mark.parametrize("cache", [functools.cache, functools.lru_cache, functools.lru_cache(maxsize=8)])
+@pytest.mark.parametrize("role", ["moderator", None])
+def test_a_cache_above_a_guard_stops_the_app(make_app, cache, role):
+    """What it keeps for one client it would give to everybody."""
+    app, runs = make_app(), []
+
+    @app.get("/x")
+    @cache
+    @require_role("moderator")
+    def secret():
+        runs.append("secret")
+        return "SECRET"
+
+    app.get("/y", endpoint="y")(require_token(view))
+    assert [status(app, path, role) for path in ("/x", "/y", "/x")] == [500, 500, 500]
+    assert runs == []
+
+
+def test_a_cache_below_a_guard_is_the_apps_own_affair(make_app):
+    app = make_app()
+    app.get("/x", endpoint="x")(require_role("moderator")(functools.cache(view)))
+    assert [status(app, "/x", role) for role in ("moderator", None)] == [200, 401]
+
+
 def test_a_guard_around_all_that_demands_as_much_makes_up_for_it(make_app):
     app = protect(make_app(), require_role("moderator"))
     between_two_routes(app, require_role("moderator"))
