@@ -348,7 +348,7 @@ def after_the_root(path, root):
 
 #: How frameworks take the root path off.
 ROOTS = {
-    "as Starlette does": lambda path, root: path[len(root) :] if path.startswith((root + "/")) else path,
+    "as Starlette does": lambda path, root: path[len(root) :] if path.startswith(root + "/") else path,
     "as Quart does": after_the_root,
     "as Litestar does": lambda path, root: path.split(root, maxsplit=1)[-1] if root else path,
     "as Channels does": lambda path, root: after_the_root(path, root).lstrip("/"),

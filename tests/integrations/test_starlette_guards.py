@@ -1122,6 +1122,15 @@ def test_of_two_apps_each_knows_its_own_sessions_that_have_ended(make_kit):
     assert [ask(app, "/x", token).status_code for app in apps] == [401, 200]
 
 
+def test_a_cache_above_a_guard_stops_the_app(kit, session):
+    """What it keeps for one client it would give to everybody."""
+    cached = functools.lru_cache(maxsize=8)(require_token(role_of_the_grant))
+    app = app_of(kit, Route("/x", cached), Route("/y", require_token(role_of_the_grant)))
+    with pytest.raises(ConfigurationError, match="cache"):
+        TestClient(app).get("/y", headers={"Authorization": f"Bearer {session.generate_token()}"})
+    assert [ask(app, "/x", token).status_code for token in (session.generate_token(), None)] == [500, 500]
+
+
 def test_a_sub_app_with_guards_has_a_kit_of_its_own(kit, session):
     inner = Starlette(routes=[Route("/x", require_token(role_of_the_grant))])
     app = app_of(kit, Mount("/inner", app=inner))
