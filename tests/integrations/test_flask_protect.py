@@ -434,6 +434,27 @@ def test_a_mark_opens_no_guard_of_the_view_itself(app, session):
     assert status(app, "/x", session.generate_token("moderator")) == 200
 
 
+def test_a_method_that_is_changed_before_protect_is_not_public_with_the_one_that_was_sent(app, session):
+    @app.before_request
+    def override():
+        flask.request.method = flask.request.headers.get("X-HTTP-Method-Override", flask.request.method)
+
+    class Notes(MethodView):
+        @public
+        def get(self):
+            return "public"
+
+        def delete(self):
+            return "deleted"
+
+    protect(app)
+    app.add_url_rule("/x", view_func=Notes.as_view("x"))
+    client, delete = app.test_client(), {"X-HTTP-Method-Override": "DELETE"}
+    assert [client.get("/x", headers=headers).status_code for headers in ({}, delete)] == [200, 401]
+    token = {"Authorization": f"Bearer {session.generate_token()}"}
+    assert client.get("/x", headers=delete | token).text == "deleted"
+
+
 def test_a_public_view_looks_at_no_token(app):
     in_an_app(app, None, lambda target: target.add_url_rule("/x", "x", marked))
     assert status(app, "/x", "not-a-token") == 200
