@@ -91,8 +91,8 @@ class Site:
             Route("/welcome", welcome),
             Route("/mixed", Mixed),
             Mount("/sub", app=Starlette(routes=[Route("/home/", home), Route("/welcome", welcome)])),
-            # Which session it is about must be said; whom it lets in elsewhere is left to the guard around.
-            Mount("/app", app=require_token(prefixes=["/rooms/{session_id}"])(anything)),
+            # Which session it is about must be said; whom it lets in is left to the guard around.
+            Mount("/app", app=require_token(optional=True, session_param=None)(anything)),
             Route("/rooms/{session_id}/home", home),
             Mount("/rooms/{session_id}", routes=[Route("/{session_id}/home", home), Route("/welcome", welcome)]),
         ]
