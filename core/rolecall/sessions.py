@@ -308,7 +308,11 @@ class SessionIds:
         return True
 
     def made_at(self, session_id: str) -> float | None:
-        """When an id that :meth:`check` accepts was made, in Unix seconds; None for one without a tag."""
+        """When the kit made an id, in Unix seconds; None for one that it did not make."""
+        try:
+            self.check(session_id)
+        except InvalidSessionId:
+            return None
         text = _decoded(session_id)
         return int(text.split("~", 4)[3]) / 1000 if _TAGGED.search(text) else None
 

@@ -141,8 +141,7 @@ class State:
                 for kind, lasts in self._accept:
                     if kind.recognizes(raw):
                         grant = kind.verify(raw, now)
-                        if self.lone_store is not None and self.store.get_session(grant.session_id) is None:
-                            self.lone_store.lacks(grant.session_id)
+                        self._look_for_others(grant.session_id)
                         if lasts:
                             verified.take_note(raw, end, grant)
                         break
@@ -160,3 +159,9 @@ class State:
                 raise InvalidSessionId(f"session_id is {shown(session_id)}; expected a string: session.session_id")
             raise WrongSession("the token is for another session than the one asked for")
         return grant
+
+    def _look_for_others(self, session_id: str) -> None:
+        """Take note of a token, seen for the first time, of a session that another process must have created."""
+        store = self.store
+        if self.lone_store is not None and store.reads_inline and store.get_session(session_id) is None:
+            self.lone_store.lacks(session_id)

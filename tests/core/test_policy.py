@@ -25,6 +25,7 @@ from rolecall.policy import (
     replaced_data,
 )
 from rolecall.roles import STANDARD_ROLES, RoleTable
+from rolecall.threads import ThreadPools
 from rolecall.voting import vote
 
 NOW = 1_000_000
@@ -80,7 +81,7 @@ def plugin_of(ballot):
 def outcome(cast, role=Role.MODERATOR):
     """What a request for ``role`` comes to under plugins that cast these ballots: the refusal, or what is granted."""
     plugins = Plugins(passed(list(map(plugin_of, cast))))
-    decision = drive(vote(plugins.vote_token, None, None, ROLES, InlineDriver(), deadline=5))
+    decision = drive(vote(plugins.vote_token, None, None, ROLES, InlineDriver(ThreadPools()), deadline=5))
     if refusal := decision.refusal():
         return type(refusal), str(refusal), refusal.status, refusal.retry_after
     limits = decision.limits

@@ -62,17 +62,17 @@ other = Rolecall.from_env(plugins=[ByNumber()])
 app = flask.Flask(__name__)
 
 @app.get("/decide/<int:number>")
-@require_role("publisher", kit=kit)
+@require_role("publisher", kit=kit, session_param=None)
 def decide(number):
     return {"number": number, "role": current_grant.role}
 
 @app.get("/other/<int:number>")
-@require_role("publisher", kit=other)
+@require_role("publisher", kit=other, session_param=None)
 def decide_otherwise(number):
     return {"number": number}
 
 @app.get("/async/<int:number>")
-@require_role("publisher", kit=kit)
+@require_role("publisher", kit=kit, session_param=None)
 async def decide_in_async_view(number):
     await asyncio.sleep(0.001)
     return {"number": number}

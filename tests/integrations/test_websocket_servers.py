@@ -180,7 +180,7 @@ def server(running):
     before = running.left("tasks")
     yield running
     assert running.left_in_the_end("tasks", before) <= before
-    assert running.left("clients") == 0
+    assert running.left_in_the_end("clients", 0) == 0
 
 
 @pytest.fixture
