@@ -8,6 +8,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from threading import Lock, get_ident
 from time import monotonic
@@ -364,6 +365,11 @@ def _begin_unannounced() -> None:
     finally:
         gate.release()
 
+
+# What takes a lock of its own before a fork is to take it after the wait here, and such hooks run in the reverse of the
+# order in which they were registered.
+for _earlier in ("logging", "concurrent.futures.thread"):
+    import_module(_earlier)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
