@@ -32,6 +32,8 @@ from rolecall.stores.memory import MemoryStore
 from rolecall.tokens import MAX_LIFETIME, RESERVED_CLAIMS
 from rolecall_flask import require_role, rolecall_blueprint
 
+from ..ids import as_text
+
 NOW = 1_795_186_800
 HTTP = Request("POST", "/")
 FORMATS = pytest.mark.parametrize("format", ["opentok", "t1"])
@@ -217,7 +219,7 @@ def test_the_kits_own_claims_cannot_be_set(make_kit, format, name):
         7,
         [("a", 1)],
     ],
-    ids=lambda claims: ascii(claims)[:30],
+    ids=lambda claims: ascii(as_text(claims))[:30],
 )
 def test_claims_that_no_token_can_carry_are_the_plugins_fault(make_kit, claims):
     kit = make_kit(plugins=[claiming(claims)])
@@ -671,7 +673,7 @@ def granted(make_kit, *votes, role="moderator", data=None, expire_time=None, **o
         (Allow(latest_expiry=NOW + 100, max_lifetime=50), NOW + 50),
         (Allow(latest_expiry=NOW + 50, max_lifetime=100), NOW + 50),
     ],
-    ids=str,
+    ids=as_text,
 )
 def test_a_limit_cuts_a_tokens_life(make_kit, limit, expires_at):
     assert granted(make_kit, limit).expires_at == expires_at
@@ -692,7 +694,7 @@ def test_a_limit_cuts_a_tokens_life(make_kit, limit, expires_at):
         Allow(max_role="subscriber", capabilities=["publish"]),
         Allow(capabilities=[]),
     ],
-    ids=str,
+    ids=as_text,
 )
 def test_a_limit_that_leaves_nothing_denies(make_kit, limit):
     with pytest.raises(PolicyDenied):

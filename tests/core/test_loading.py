@@ -17,6 +17,8 @@ from rolecall.engine import Call
 from rolecall.errors import ConfigurationError, PluginError
 from rolecall.http.messages import Request
 
+from ..ids import as_text
+
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 ENVIRON = {"ROLECALL_API_KEY": KEY, "ROLECALL_API_SECRET": SECRET}
 HEADER = "from rolecall import Allow, Deny, Role, hookimpl\n"
@@ -206,7 +208,7 @@ def test_a_wanted_plugin_that_is_missing_stops_start_up(make_kit, package):
         make_kit(entry_points=["classroom", "clasroom"])
 
 
-@pytest.mark.parametrize("wanted", ["classroom", None, 1, [1], iter(())], ids=repr)
+@pytest.mark.parametrize("wanted", ["classroom", None, 1, [1], iter(())], ids=as_text)
 def test_an_allow_list_is_a_list(make_kit, wanted):
     with pytest.raises(PluginError, match="expected a list of names, or False"):
         make_kit(entry_points=wanted)

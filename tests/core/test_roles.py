@@ -14,6 +14,8 @@ from rolecall import Capability, Role
 from rolecall.errors import ConfigurationError, InvalidRole, RolecallError
 from rolecall.roles import ANY_TOKEN, STANDARD_ROLES, Requirement, RoleTable
 
+from ..ids import as_text
+
 CAPABILITIES = {
     "subscriber": {"connect", "subscribe"},
     "publisher": {"connect", "subscribe", "publish", "signal"},
@@ -80,13 +82,13 @@ def test_a_name_that_is_not_plain_cannot_be_a_role(name):
         Role(name)
 
 
-@pytest.mark.parametrize("name", [5, b"guest", ["guest"], ["a", "b"], {"a": 1}], ids=repr)
+@pytest.mark.parametrize("name", [5, b"guest", ["guest"], ["a", "b"], {"a": 1}], ids=as_text)
 def test_a_name_that_is_not_text_cannot_be_a_role(name):
     with pytest.raises(ConfigurationError):
         Role(name)
 
 
-@pytest.mark.parametrize("capabilities", [["fly"], "connect", ["Connect"], [None]], ids=repr)
+@pytest.mark.parametrize("capabilities", [["fly"], "connect", ["Connect"], [None]], ids=as_text)
 def test_a_capability_that_does_not_exist_is_refused(capabilities):
     with pytest.raises(ConfigurationError):
         Role("guest", capabilities)
@@ -103,7 +105,7 @@ def test_no_other_name_finds_a_role(name):
         assert RoleTable().find(name) is None
 
 
-@pytest.mark.parametrize("name", [None, 1, True, b"moderator", ["moderator"], {}, object()], ids=repr)
+@pytest.mark.parametrize("name", [None, 1, True, b"moderator", ["moderator"], {}, object()], ids=as_text)
 def test_a_name_that_is_not_text_finds_no_role(name):
     with pytest.raises(InvalidRole, match="subscriber, publisheronly, publisher, moderator"):
         RoleTable().get(name)

@@ -30,6 +30,8 @@ from rolecall.issuers import Issuer
 from rolecall.keys import Key
 from rolecall.stores.memory import MemoryStore
 
+from ..ids import as_text
+
 NOW = 1_795_186_800.0
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 OTHER_KEY, OTHER_SECRET = "654321", "second-secret-of-forty-two-characters-x42"
@@ -432,7 +434,7 @@ async def no(*_):
     return False
 
 
-@pytest.mark.parametrize("answer", [no, lambda *_: "seen before", lambda *_: 1, lambda *_: None], ids=repr)
+@pytest.mark.parametrize("answer", [no, lambda *_: "seen before", lambda *_: 1, lambda *_: None], ids=as_text)
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 def test_only_true_from_a_store_means_that_it_came_for_the_first_time(answer):
     store = MemoryStore()

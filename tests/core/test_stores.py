@@ -33,6 +33,8 @@ from rolecall.stores.memory import MemoryStore
 from rolecall.stores.sqlite import _MIGRATIONS, SQLiteStore
 from rolecall.stores.sqlite_file import LOOK_INTERVAL
 
+from ..ids import as_text
+
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 #: A session of the same project that another service made.
@@ -314,7 +316,7 @@ PASSWORD = "hunter2"
         object(),
         ["memory://"],
     ],
-    ids=repr,
+    ids=as_text,
 )
 def test_what_names_no_store_is_refused_without_quoting_a_password(url, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

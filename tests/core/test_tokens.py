@@ -28,6 +28,8 @@ from rolecall.errors import (
     WrongSession,
 )
 
+from ..ids import as_text
+
 NOW = 1_795_186_800
 DAY = 86_400
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -280,7 +282,7 @@ def test_1001_characters_are_refused(each_session):
         each_session.generate_token(data="a" * 1001)
 
 
-@pytest.mark.parametrize("data", [5, True, b"x", ["x"], {"a": 1}, object(), 1.5], ids=repr)
+@pytest.mark.parametrize("data", [5, True, b"x", ["x"], {"a": 1}, object(), 1.5], ids=as_text)
 def test_data_that_is_not_text_is_refused(data, each_session):
     with pytest.raises(InvalidData, match="expected a string"):
         each_session.generate_token(data=data)
@@ -297,7 +299,9 @@ def test_empty_data_is_no_data(each_session):
 
 
 @pytest.mark.parametrize(
-    "layout", [["focus"], ["focus", "small"], ("a",), {"a"}, iter(["a", "b"]), ["é", "😀"], ["a" * 1000], []], ids=repr
+    "layout",
+    [["focus"], ["focus", "small"], ("a",), {"a"}, iter(["a", "b"]), ["é", "😀"], ["a" * 1000], []],
+    ids=as_text,
 )
 def test_layout_classes_come_back_as_they_were(layout, each_session):
     layout, expected = itertools.tee(layout)

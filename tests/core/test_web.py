@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from rolecall import Web
 from rolecall.errors import ConfigurationError
 
+from ..ids import as_text
+
 
 def test_everything_is_off_unless_it_is_switched_on():
     web = Web()
@@ -129,7 +131,7 @@ def test_whatever_is_listed_is_an_origin_or_one_error(origin):
     assert not set(origin.partition("://")[2]) & set("*@/?# ")
 
 
-@pytest.mark.parametrize("origins", ["https://app.example", b"https://app.example", None, 5, iter(())], ids=repr)
+@pytest.mark.parametrize("origins", ["https://app.example", b"https://app.example", None, 5, iter(())], ids=as_text)
 def test_origins_are_a_list(origins):
     with pytest.raises(ConfigurationError, match="expected a list"):
         Web(origins=origins)
@@ -159,7 +161,7 @@ def test_a_cookies_name_keeps_it_to_the_host(name):
         b"__Host-rolecall",
         True,
     ],
-    ids=repr,
+    ids=as_text,
 )
 def test_another_name_of_a_cookie_is_refused(name):
     with pytest.raises(ConfigurationError, match="__Host-rolecall"):
@@ -187,7 +189,7 @@ def test_seconds_are_within_their_limits(argument, least, most):
             Web(**{argument: value})
 
 
-@pytest.mark.parametrize("value", [None, 0, "yes", []], ids=repr)
+@pytest.mark.parametrize("value", [None, 0, "yes", []], ids=as_text)
 def test_the_description_is_on_or_off(value):
     with pytest.raises(ConfigurationError, match="expected True or False"):
         Web(openapi=value)
@@ -207,7 +209,7 @@ def test_it_does_not_change_once_it_is_made():
         web.cookie = "rolecall"
 
 
-@pytest.mark.parametrize("web", [None, {}, {"origins": []}, Web, "https://app.example"], ids=repr)
+@pytest.mark.parametrize("web", [None, {}, {"origins": []}, Web, "https://app.example"], ids=as_text)
 def test_a_kit_takes_nothing_else_for_it(make_kit, web):
     with pytest.raises(ConfigurationError, match="expected a rolecall"):
         make_kit(web=web)

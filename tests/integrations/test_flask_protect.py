@@ -14,6 +14,8 @@ from rolecall.errors import ConfigurationError
 from rolecall.policies import AllowAnyone
 from rolecall_flask import current_grant, protect, public, require_role, require_token, rolecall_blueprint
 
+from ..ids import as_text
+
 COOKIE = "__Host-rolecall"
 
 
@@ -243,7 +245,7 @@ def test_protecting_hands_back_what_it_was_given(app):
     assert (protect(blueprint), protect(app)) == (blueprint, app)
 
 
-@pytest.mark.parametrize("target", [view, Lessons, None, "app", flask], ids=repr)
+@pytest.mark.parametrize("target", [view, Lessons, None, "app", flask], ids=as_text)
 def test_nothing_but_a_blueprint_or_an_app_is_protected(target):
     with pytest.raises(ConfigurationError, match="a blueprint or an app"):
         protect(target)
@@ -473,7 +475,7 @@ def test_a_public_view_answers_options_itself(app):
     assert ask(app, "/x", method="OPTIONS").text == "own"
 
 
-@pytest.mark.parametrize("target", [None, "view", 5, object(), len, Marked().get], ids=repr)
+@pytest.mark.parametrize("target", [None, "view", 5, object(), len, Marked().get], ids=as_text)
 def test_what_takes_no_mark_is_refused(target):
     with pytest.raises(ConfigurationError):
         public(target)

@@ -12,6 +12,8 @@ from flask.views import MethodView
 from rolecall.errors import ConfigurationError
 from rolecall_flask import current_grant, protect, require_capability, require_role, require_token, rolecall_blueprint
 
+from ..ids import as_text
+
 
 @pytest.fixture
 def app(kit):
@@ -339,7 +341,7 @@ def test_a_function_that_fails_lets_nobody_in(app, mine):
     assert (ask(app, "/rooms/1", moderates(mine)).status_code, ran) == (500, [])
 
 
-@pytest.mark.parametrize("found", [True, 1, b"x", "", ["x"], object()], ids=repr)
+@pytest.mark.parametrize("found", [True, 1, b"x", "", ["x"], object()], ids=as_text)
 def test_what_is_no_session_id_lets_nobody_in(app, mine, found):
     guarded_view(app, require_token(session=lambda request: found), "/rooms/<room_id>")
     assert ask(app, "/rooms/1", moderates(mine)).status_code in (403, 500, 503)
