@@ -87,9 +87,8 @@ class Route:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods that the route serves, HEAD and OPTIONS included; not those that say 501."""
-        served = [method for method, operation in self.operations.items() if operation.status < 400]
-        return (*served, *(("HEAD",) if "GET" in served else ()), "OPTIONS")
+        """The methods that the route answers, HEAD and OPTIONS included."""
+        return (*self.operations, *(("HEAD",) if "GET" in self.operations else ()), "OPTIONS")
 
     def find(self, method: str) -> Operation | None:
         """What answers this method."""
