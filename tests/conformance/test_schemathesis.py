@@ -48,7 +48,7 @@ BY_SERVER = {
     "GET /v2/project/{api_key}/session/{session_id}/stream/{stream_id}",
 }
 #: The seconds after which a run is ended; it takes a third of them.
-PATIENCE = 100
+PATIENCE = 300
 
 
 class Client(NamedTuple):
