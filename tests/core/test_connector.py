@@ -482,9 +482,9 @@ def test_no_two_requests_carry_the_same_credential_not_even_repetitions(make_ser
 
 JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n"
 FAILURES = {
-    "hangs": (hang, ServiceTimeout, "did not answer within 0.25 s"),
-    "drips its headers": (drip(b"HTTP/1.1 200 OK\r\nX-Slow: "), ServiceTimeout, "did not answer within 0.25 s"),
-    "drips its body": (drip(JSON_HEAD), ServiceTimeout, "began to answer, but did not finish within 0.25 s"),
+    "hangs": (hang, ServiceTimeout, "did not answer within 0.75 s"),
+    "drips its headers": (drip(b"HTTP/1.1 200 OK\r\nX-Slow: "), ServiceTimeout, "did not answer within 0.75 s"),
+    "drips its body": (drip(JSON_HEAD), ServiceTimeout, "began to answer, but did not finish within 0.75 s"),
     "resets": (reset, ServiceUnreachable, "broke before it answered"),
     "closes": (close, ServiceUnreachable, "broke before it answered"),
     "resets in the middle": (reset_in_the_middle, ServiceUnreachable, "broke in the middle of its answer"),
@@ -517,7 +517,7 @@ FAILURES = {
 def test_each_failure_is_named_in_time(make_server, connect, call, failure):
     how, error, words = FAILURES[failure]
     server = make_server(how)
-    service = connect(server, timeout=0.25 if error is ServiceTimeout else 5.0)
+    service = connect(server, timeout=0.75 if error is ServiceTimeout else 5.0)
     started = time.monotonic()
     with pytest.raises(error) as raised:
         call(service, "create_session")
@@ -869,7 +869,7 @@ def assert_nothing_leaks(text, server):
 def test_no_failure_shows_the_secret_or_a_credential(make_server, connect, call, logged, failure):
     how = echo(int(failure[-3:])) if failure.startswith("echoes") else FAILURES[failure][0]
     server = make_server(how)
-    service = connect(server, timeout=0.25 if failure in ("hangs", "drips its headers", "drips its body") else 5.0)
+    service = connect(server, timeout=0.75 if failure in ("hangs", "drips its headers", "drips its body") else 5.0)
     with pytest.raises(ServiceFault) as raised:
         call(service, "signal", SESSION, "chat", "hello")
     assert server.requests

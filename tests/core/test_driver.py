@@ -402,8 +402,9 @@ def test_an_outage_holds_up_neither_the_store_nor_other_hooks_nor_other_plugins(
         def force_disconnect(self, session_id, connection_id):
             told.append(connection_id)
 
-    kit = make_kit(plugins=[hanging(gate), Others()], hook_timeout=0.05, store=f"sqlite:///{tmp_path}/sessions.db")
+    kit = make_kit(plugins=[hanging(gate), Others()], hook_timeout=20, store=f"sqlite:///{tmp_path}/sessions.db")
     session_id = kit.create_session().session_id
+    kit._state.deadline = 0.05
     exhaust(ask, kit)
     kit._state.deadline = kit._state.store_timeout = 20
     told.clear()
