@@ -120,13 +120,6 @@ def test_a_class_has_the_guards_of_its_bases(guard, other):
     assert (guards_of(Child), guards_of(Base)) == ([other, guard], [guard])
 
 
-def test_an_attribute_alone_is_a_mark(guard):
-    class Dependency:
-        rolecall_guard = guard
-
-    assert guards_of(Dependency()) == [guard]
-
-
 def test_a_view_that_nobody_guards_misses_none(bare):
     assert missed_guards(bare, ids_of([bare])) == []
 

@@ -16,7 +16,6 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -33,6 +32,7 @@ from rolecall.stores.memory import MemoryStore
 from rolecall.stores.sqlite import _MIGRATIONS, SQLiteStore
 from rolecall.stores.sqlite_file import LOOK_INTERVAL
 
+from ..forking import forked
 from ..ids import as_text
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -987,20 +987,6 @@ def test_parent_and_child_never_share_a_connection(sqlite, path):
     assert sqlite.has_ended(RECORD.session_id)
 
 
-def forked(work) -> int:
-    """The pid of a child that does ``work`` and exits with 0, or with 1 if it fails or takes a minute."""
-    child = os.fork()
-    if child == 0:
-        signal.alarm(60)
-        try:
-            work()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return child
-
-
 def assert_ended_well(*children: int) -> None:
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * len(children)
 
@@ -1141,16 +1127,7 @@ def test_a_child_of_a_fork_within_a_transaction_is_refused_and_does_not_disturb_
 
 def forked_without_python(work) -> int:
     """As :func:`forked`, by a fork that tells Python nothing, as uWSGI's does."""
-    child = ctypes.PyDLL(None).fork()
-    if child == 0:
-        signal.alarm(60)
-        try:
-            work()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return child
+    return forked(work, ctypes.PyDLL(None).fork)
 
 
 @needs_fork

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import threading
 import time
 import weakref
@@ -13,6 +12,8 @@ import pytest
 
 from rolecall import threads
 from rolecall.threads import PoolExhausted, ThreadPools
+
+from ..forking import in_child
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
@@ -224,26 +225,10 @@ def test_an_idle_thread_keeps_nothing_of_a_request(pools):
     assert soon(lambda: gc.collect() >= 0 and kept() is None)
 
 
-def in_child(function):
-    """What ``function()`` returns in a forked child."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(write, repr(function()).encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        answer = pipe.read()
-    os.waitpid(pid, 0)
-    return answer
-
-
 def test_a_forked_child_begins_anew_even_where_the_parents_threads_hang(pools, gate):
     for asked in hold(pools, gate):
         asked.job.give_up()
-    assert in_child(lambda: (Asked(pools, str, 1).result(), len(running()))) == "('1', 1)"
+    assert in_child(lambda: (Asked(pools, str, 1).result(), len(running()))) == ("1", 1)
     with pytest.raises(PoolExhausted):
         Asked(pools, str, 1)
 

@@ -16,6 +16,8 @@ from rolecall.engine import Call
 from rolecall.errors import SessionNotFound
 from rolecall.http.messages import Request
 
+from ..forking import in_child
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
@@ -58,22 +60,6 @@ def made_elsewhere(make_kit, clock, kit):
 def alone(monkeypatch):
     """No kit but those of the test is told of a fork: others live on in the modules of other tests."""
     monkeypatch.setattr(workers, "_ALL", WeakSet())
-
-
-def in_child(function):
-    """What ``function()`` returns in a forked child."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(write, str(function()).encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        answer = pipe.read()
-    os.waitpid(pid, 0)
-    return answer
 
 
 def ask_for_it(kit, session_id):
@@ -152,7 +138,7 @@ def test_a_store_that_workers_share_is_never_told_of(make_kit, clock, tmp_path, 
     kit = make_kit(store=f"sqlite:///{tmp_path}/sessions.db")
     clock.now += 1
     ask_for_it(kit, make_kit(store=f"sqlite:///{tmp_path}/others.db").create_session().session_id)
-    assert in_child(lambda: caplog.messages) == "[]"
+    assert in_child(lambda: caplog.messages) == []
     assert caplog.messages == []
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
 import stat
 import threading
 import time
-import traceback
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +17,8 @@ from rolecall.policies import MaxLiveTokens, OwnedSessions
 from rolecall.policies.database import Database
 from rolecall.stores.sqlite import SQLiteStore
 from rolecall.stores.sqlite_file import LOOK_INTERVAL
+
+from ...forking import in_child
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
@@ -41,20 +41,6 @@ def note(database: Database, *texts: object) -> None:
 def notes(database: Database) -> list[str]:
     with database.transaction() as connection:
         return [text for (text,) in connection.execute("SELECT text FROM notes ORDER BY text")]
-
-
-def in_child(work) -> None:
-    """Run ``work`` in a forked child, which must end well within a minute."""
-    child = os.fork()
-    if child == 0:
-        signal.alarm(60)
-        try:
-            work()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize(
