@@ -147,7 +147,8 @@ class BackgroundLoop:
         with self._lock:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._loop.stop)
-            self._loop = None
+            # The thread's number, too: once it has ended, another thread may get it.
+            self._loop = self._thread = None
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:

@@ -168,7 +168,7 @@ def _guarded(app: Any) -> _Guarded | None:
     if isinstance(app, GuardedApp):
         return _Guarded(app, guards_of(app)[0], app.app, app.routes)
     # A function that is an app gets its guard as endpoints do, and sees the routes of a router whose method it is.
-    if inspect.isfunction(app) and "rolecall_guard" in vars(app) and hasattr(app, "__wrapped__"):
+    if inspect.isfunction(app) and "rolecall_guards" in vars(app) and hasattr(app, "__wrapped__"):
         router = router_within(app.__wrapped__)
         return _Guarded(app, guards_of(app)[0], app.__wrapped__, () if router is None else router.routes)
     return None

@@ -18,7 +18,6 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 _PUBLIC: Final = "rolecall_public"
 _ELSEWHERE: Final = "rolecall_guarded_elsewhere"
-_GUARD: Final = "rolecall_guard"
 _ROUTE: Final = "rolecall_route"
 # Whose view classes answer each method by the handler of its name.
 _DISPATCHERS: Final = ("flask.views", "starlette.endpoints", "flask_restful", "flask_restx.resource")
@@ -158,7 +157,6 @@ def view_guards(view: Any, method: str) -> list[Guard]:
 def mark_guarded(guarded: Any, guard: Guard, bare: Any = None) -> None:
     """Remember on a guarded view which guard it has, and on the bare one which guarded view stands for it."""
     before = getattr(guarded, "__dict__", {}).get(_GUARDS, ())
-    setattr(guarded, _GUARD, guard)
     setattr(guarded, _GUARDS, (guard, *before))
     if bare is None:
         return
@@ -281,13 +279,9 @@ def ids_of(views: Iterable[Any]) -> set[int]:
 
 
 def _guards_on(marked: Any) -> tuple[Guard, ...]:
-    guards: tuple[Guard, ...] | None = (
-        vars(marked).get(_GUARDS) if isinstance(marked, type) else getattr(marked, _GUARDS, None)
-    )
-    if guards is not None:
-        return guards
-    guard: Guard | None = vars(marked).get(_GUARD) if isinstance(marked, type) else getattr(marked, _GUARD, None)
-    return () if guard is None else (guard,)
+    # In its own dictionary: a class does not hand its guards on, which its bases have themselves.
+    found = vars(marked).get(_GUARDS) if isinstance(marked, type) else getattr(marked, _GUARDS, None)
+    return found or ()
 
 
 def unwrapped(view: Any) -> Iterator[Any]:
