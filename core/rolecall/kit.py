@@ -387,14 +387,14 @@ class Rolecall:
 
         return drive(self.engine.moderate(ListStreams(session_id_of(session_id))))
 
-    def list_connections(self, session_id: str) -> Connections:
+    def list_connections(self, session_id: str | SessionRecord) -> Connections:
         """The connections to a session, each a dict as the service describes it, with a text ``connectionId``.
 
         See :meth:`signal` for what is raised.
         """
         from .moderation import ListConnections
 
-        return drive(self.engine.moderate(ListConnections(session_id)))
+        return drive(self.engine.moderate(ListConnections(session_id_of(session_id))))
 
     def explain_token(
         self,
@@ -566,11 +566,11 @@ class AsyncRolecall:
 
         return await self.engine.moderate(ListStreams(session_id_of(session_id)))
 
-    async def list_connections(self, session_id: str) -> Connections:
+    async def list_connections(self, session_id: str | SessionRecord) -> Connections:
         """See :meth:`Rolecall.list_connections`."""
         from .moderation import ListConnections
 
-        return await self.engine.moderate(ListConnections(session_id))
+        return await self.engine.moderate(ListConnections(session_id_of(session_id)))
 
     async def explain_token(
         self,

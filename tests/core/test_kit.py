@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import time
 from datetime import timedelta
@@ -24,6 +25,7 @@ from rolecall.errors import (
     WrongSession,
 )
 from rolecall.inspection import inspect_token
+from rolecall.kit import AsyncRolecall
 from rolecall.stores.memory import MemoryStore
 
 SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -55,6 +57,7 @@ def test_a_session_goes_wherever_its_id_goes(kit):
         lambda: kit.mute_stream(session, "s"),
         lambda: kit.mute_all(session),
         lambda: kit.list_streams(session),
+        lambda: kit.list_connections(session),
     ):
         with pytest.raises(NoMediaService):
             act()
@@ -80,6 +83,7 @@ def test_a_session_goes_wherever_its_id_goes_in_async_code_too(kit):
             kit.aio.mute_stream(session, "s"),
             kit.aio.mute_all(session),
             kit.aio.list_streams(session),
+            kit.aio.list_connections(session),
         ):
             with pytest.raises(NoMediaService):
                 await act
@@ -88,6 +92,17 @@ def test_a_session_goes_wherever_its_id_goes_in_async_code_too(kit):
             await kit.aio.generate_token(session)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("kind", [Rolecall, AsyncRolecall])
+def test_no_method_takes_a_sessions_id_alone(kind):
+    taken = {
+        name: inspect.signature(method).parameters["session_id"].annotation
+        for name, method in inspect.getmembers(kind, inspect.isfunction)
+        if "session_id" in inspect.signature(method).parameters
+    }
+    assert len(taken) > 10
+    assert [name for name, annotation in taken.items() if "SessionRecord" not in annotation] == []
 
 
 def test_a_session_of_another_project_is_none_of_this_kits(kit, make_kit):
