@@ -1,4 +1,4 @@
-"""Make ``core/rolecall/published.bin``: the fingerprints of secrets and keys that are publicly known.
+"""Make ``core/rolecall/keys/published.bin``: the fingerprints of secrets and keys that are publicly known.
 
     pip install --no-deps --target build/badsecrets badsecrets
     python scripts/published_secrets.py build/badsecrets/badsecrets/resources
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
 
 from rolecall.keys import MIN_SECRET_BYTES
-from rolecall.published import FINGERPRINT_BYTES, TABLE, fingerprint, plain
+from rolecall.keys.published import FINGERPRINT_BYTES, TABLE, fingerprint, plain
 
 #: SHA-256 of what stands in no list, but in standards, documentation and tests.
 FURTHER = (

@@ -4,13 +4,14 @@ PYTEST_DONT_REWRITE: its pytest plugin has nothing to rewrite, and an app may ha
 """
 
 from .errors import InvalidRequest, InvalidToken, RolecallError
+from .formats.inspection import Inspection, inspect_token
 from .hookspecs import AccessRequest, Actor, ModerationRequest, SessionRequest, TokenRequest, blocking, hookimpl
 from .http.web import Web
-from .inspection import Inspection, inspect_token
 from .kit import AsyncRolecall, Rolecall
+from .kit.handles import AsyncSession, Session
 from .policy import Allow, Deny, Limit, Vote
 from .roles import Capability, Role
-from .sessions import ArchiveMode, AsyncSession, MediaMode, Session
+from .sessions import ArchiveMode, MediaMode
 from .tokens import Grant
 
 __all__ = [

@@ -22,12 +22,12 @@ from .errors import (
     SessionNotFound,
     UnknownKey,
     WrongSession,
-    printable,
 )
 from .policy import Allow, Ballot, Decision, Deny, Limit
+from .wording import printable
 
 if TYPE_CHECKING:
-    from .http.messages import Request
+    from .request import Request
 
 #: No session id is longer, nor whatever else a path names; every token is.
 _LONGEST_NAME: Final = 255

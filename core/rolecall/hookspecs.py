@@ -14,9 +14,9 @@ import pluggy
 
 from .explain import circumstances
 from .formats import Format
-from .http.messages import Request
 from .pickling import reduced
 from .policy import Vote
+from .request import Request
 from .roles import Requirement, Role
 from .sessions import ArchiveMode, MediaMode, SessionRecord
 from .stores import Store

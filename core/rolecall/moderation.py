@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
-from .errors import InvalidRequest, InvalidSessionId, NotFoundAtService, SignalTooLarge, shown
+from .errors import InvalidRequest, InvalidSessionId, NotFoundAtService, SignalTooLarge
 from .roles import Capability
+from .wording import shown
 
 #: The limits of a signal that OpenTok names, in bytes of UTF-8.
 MAX_SIGNAL_TYPE: Final = 128

@@ -8,9 +8,10 @@ from datetime import timedelta
 from math import ceil
 from typing import Final, NamedTuple, TypeAlias
 
-from .errors import ConfigurationError, PolicyDenied, PolicyFault, RolecallError, shown
+from .errors import ConfigurationError, PolicyDenied, PolicyFault, RolecallError
 from .roles import Capability, Role, RoleTable
 from .tokens import check_data
+from .wording import shown
 
 #: What a policy may answer a request with that it denies: Forbidden, or Too Many Requests (RFC 6585, section 4).
 DENIAL_STATUSES: Final = (403, 429)

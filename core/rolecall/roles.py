@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Set
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
-from .errors import ConfigurationError, InvalidRole, shown
+from .errors import ConfigurationError, InvalidRole
+from .wording import shown
 
 
 class Capability(StrEnum):

@@ -16,8 +16,8 @@ import pytest
 
 if TYPE_CHECKING:
     from .explain import Explanation
-    from .http.messages import Request
     from .kit import Rolecall
+    from .request import Request
     from .sessions import SessionRecord
 
 __all__ = ["AsRole", "Clock", "MakeKit", "TokenFor", "assert_allowed", "assert_refused"]

@@ -7,18 +7,10 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from .errors import (
-    ExpiredToken,
-    InvalidClaim,
-    InvalidData,
-    InvalidExpireTime,
-    TokenNotYetValid,
-    WrongTokenKind,
-    moment,
-    shown,
-)
+from .errors import ExpiredToken, InvalidClaim, InvalidData, InvalidExpireTime, TokenNotYetValid, WrongTokenKind
 from .pickling import reduced
 from .roles import Capability, Role, RoleTable
+from .wording import moment, shown
 
 #: Seconds that a token lives unless told otherwise: 24 hours, as in every SDK.
 DEFAULT_LIFETIME: Final = 86_400

@@ -31,7 +31,7 @@ from rolecall import (
     blocking,
     hookimpl,
 )
-from rolecall.http.messages import Request
+from rolecall.request import Request
 from rolecall_starlette import current_grant, public, require_token, rolecall_app
 from rolecall_starlette.fastapi import CapabilityRequired, Refused, RoleRequired, TokenRequired, problem_handler
 

@@ -21,18 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from rolecall import (
-    AccessRequest,
-    Actor,
-    Allow,
-    Deny,
-    Rolecall,
-    SessionRequest,
-    TokenRequest,
-    Vote,
-    blocking,
-    hookimpl,
-)
+from rolecall import AccessRequest, Actor, Allow, Deny, Rolecall, SessionRequest, TokenRequest, Vote, blocking, hookimpl
 from rolecall.http import messages
 from rolecall_starlette import current_grant, public, require_capability, require_role, require_token, rolecall_app
 

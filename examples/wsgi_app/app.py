@@ -14,7 +14,7 @@ from wsgiref.simple_server import make_server
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from rolecall import Actor, Allow, Deny, Rolecall, SessionRequest, TokenRequest, Vote, hookimpl
-from rolecall.http.messages import Request
+from rolecall.request import Request
 from rolecall_wsgi import RolecallMiddleware, current_grant, protect, require_role, require_token
 
 #: Who comes with which code. A real app asks its database.

@@ -18,7 +18,7 @@ def check_once(app: App) -> None:
     :raises ConfigurationError: names the route, at each request until it is mended.
     """
     if _CHECKED not in app.extensions:
-        from rolecall.http.listing import check_routes
+        from rolecall.http.guards.audit import check_routes
 
         from .listing import routes_in
 

@@ -15,9 +15,12 @@ from werkzeug.local import LocalProxy
 from rolecall import Grant, Rolecall
 from rolecall.driver import drive
 from rolecall.errors import ConfigurationError, RolecallError
-from rolecall.http.guard import UNSAID, SessionParam, SessionResolver, roles_of, split
-from rolecall.http.guard import Guard as BaseGuard
-from rolecall.http.marks import (
+from rolecall.http.gateways.watching import keep_entry
+from rolecall.http.gateways.wsgi import ADMITTED, AUTHORIZATION, GRANT
+from rolecall.http.guards.admission import admit, headers_to_add
+from rolecall.http.guards.guard import UNSAID, SessionParam, SessionResolver, roles_of, split
+from rolecall.http.guards.guard import Guard as BaseGuard
+from rolecall.http.guards.marks import (
     check_guard,
     guards_of,
     is_public,
@@ -26,9 +29,6 @@ from rolecall.http.marks import (
     own_route,
     view_guards,
 )
-from rolecall.http.service import admit, headers_to_add
-from rolecall.http.watching import keep_entry
-from rolecall.http.wsgi import ADMITTED, AUTHORIZATION, GRANT
 from rolecall.roles import ANY_TOKEN, Requirement
 
 from .checks import check_once

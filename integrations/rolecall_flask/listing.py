@@ -10,8 +10,8 @@ import flask
 from werkzeug.routing import Rule
 
 from rolecall.errors import ConfigurationError
-from rolecall.http.listing import Around, Found
-from rolecall.http.marks import guards_of
+from rolecall.http.guards.audit import Around, Found
+from rolecall.http.guards.marks import guards_of
 
 from .kits import kit_of
 

@@ -10,7 +10,8 @@ from werkzeug.exceptions import HTTPException
 
 from rolecall import Rolecall
 from rolecall.errors import RolecallError
-from rolecall.http.service import challenges, guard_answer, headers_to_add, log_fault
+from rolecall.http.guards.admission import challenges, guard_answer, headers_to_add
+from rolecall.http.problems import log_fault
 
 from .translation import flask_response
 

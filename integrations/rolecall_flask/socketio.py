@@ -8,7 +8,7 @@ import flask
 from werkzeug.exceptions import HTTPException
 
 from rolecall.errors import InvalidRequest, RolecallError
-from rolecall.http.service import internal_fault, log_fault
+from rolecall.http.problems import internal_fault, log_fault
 
 from .refusals import Refused
 

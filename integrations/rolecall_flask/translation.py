@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import flask
 
-from rolecall.http import messages
-from rolecall.http.wsgi import WsgiHeaders
+from rolecall.http.gateways.wsgi import WsgiHeaders
+from rolecall.http.messages import Response
+from rolecall.request import Request
 
 
 def current_request() -> flask.Request:
@@ -20,14 +21,14 @@ def current_app() -> flask.Flask:
     return app
 
 
-def neutral_request(request: flask.Request) -> messages.Request:
+def neutral_request(request: flask.Request) -> Request:
     """A request, as the kit sees it."""
     params, rule = request.view_args or {}, request.url_rule
     if rule is not None and not params.keys() >= rule.arguments:
         # A url_value_preprocessor took some away from the view; the route still has them.
         adapter = flask.current_app.create_url_adapter(request)
         params = {**adapter.match()[1], **params} if adapter else params
-    return messages.Request(
+    return Request(
         request.method,
         request.path,
         params,
@@ -38,7 +39,7 @@ def neutral_request(request: flask.Request) -> messages.Request:
     )
 
 
-def flask_response(response: messages.Response) -> flask.Response:
+def flask_response(response: Response) -> flask.Response:
     """A response of the kit, as Flask sends it."""
     translated = flask.Response(response.body, response.status)
     translated.headers.clear()

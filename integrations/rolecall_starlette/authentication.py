@@ -16,10 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rolecall import Grant, Rolecall
 from rolecall.errors import MissingCredential, RolecallError
-from rolecall.http.asgi import neutral_request
-from rolecall.http.service import refused
-from rolecall.http.watching import noted
-from rolecall.http.websockets import BEARER, answered, handshake, refuse
+from rolecall.http.gateways.asgi import neutral_request
+from rolecall.http.gateways.watching import noted
+from rolecall.http.gateways.websockets import BEARER, answered, handshake, refuse
+from rolecall.http.problems import refused
 
 from .translation import FRAMEWORK, starlette_response
 

@@ -13,9 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rolecall import Grant, Rolecall
 from rolecall.errors import ConfigurationError
-from rolecall.http.asgi import GRANT, missing_headers, uncached
-from rolecall.http.guard import UNSAID, SessionParam, SessionResolver
-from rolecall.http.marks import demands_no_less, guards_of, mark_guarded
+from rolecall.http.gateways.asgi import GRANT, missing_headers, uncached
+from rolecall.http.guards.guard import UNSAID, SessionParam, SessionResolver
+from rolecall.http.guards.marks import demands_no_less, guards_of, mark_guarded
 from rolecall.roles import ANY_TOKEN
 
 from .guarded_app import BOUND

@@ -17,11 +17,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rolecall.engine import Call
 from rolecall.errors import ConfigurationError, InvalidRequest
-from rolecall.http.asgi import neutral_request
-from rolecall.http.guard import Guard as BaseGuard
-from rolecall.http.guard import unsettled_app
-from rolecall.http.marks import class_of, guards_of, handler_of, is_public, mark_guarded, own_route, unwrapped
-from rolecall.http.websockets import refuse
+from rolecall.http.gateways.asgi import neutral_request
+from rolecall.http.gateways.websockets import refuse
+from rolecall.http.guards.guard import Guard as BaseGuard
+from rolecall.http.guards.guard import unsettled_app
+from rolecall.http.guards.marks import class_of, guards_of, handler_of, is_public, mark_guarded, own_route, unwrapped
 from rolecall.roles import ANY_TOKEN
 
 from . import channels

@@ -21,9 +21,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from rolecall import Grant, Rolecall
 from rolecall.engine import Engine
-from rolecall.errors import ConfigurationError, RolecallError, shown
+from rolecall.errors import ConfigurationError, RolecallError
 from rolecall.http import messages
-from rolecall.http.asgi import (
+from rolecall.http.gateways.asgi import (
     authorization_of,
     granted,
     keep_grant,
@@ -34,14 +34,15 @@ from rolecall.http.asgi import (
     options_response,
     uncached,
 )
-from rolecall.http.guard import UNSAID, SessionParam, SessionResolver, roles_of, split
-from rolecall.http.guard import Guard as BaseGuard
-from rolecall.http.marks import check_guard, handler_of, is_guarded, mark_class_guarded, mark_guarded
-from rolecall.http.path_guard import GuardedPaths
-from rolecall.http.service import Entered, admit
-from rolecall.http.watching import keep_entry
-from rolecall.http.websockets import serve_websocket
+from rolecall.http.gateways.watching import keep_entry
+from rolecall.http.gateways.websockets import serve_websocket
+from rolecall.http.guards.admission import Entered, admit
+from rolecall.http.guards.guard import UNSAID, SessionParam, SessionResolver, roles_of, split
+from rolecall.http.guards.guard import Guard as BaseGuard
+from rolecall.http.guards.marks import check_guard, handler_of, is_guarded, mark_class_guarded, mark_guarded
+from rolecall.http.guards.path_guard import GuardedPaths
 from rolecall.roles import ANY_TOKEN, Requirement
+from rolecall.wording import shown
 
 from . import channels
 from .classes import guard_class

@@ -16,9 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from rolecall.errors import RolecallError
 from rolecall.http import messages
-from rolecall.http.asgi import guard_refusal, kept_out_of_caches
-from rolecall.http.service import challenges
-from rolecall.http.websockets import CLOSE_CODES
+from rolecall.http.gateways.asgi import guard_refusal, kept_out_of_caches
+from rolecall.http.gateways.websockets import CLOSE_CODES
+from rolecall.http.guards.admission import challenges
 
 from .translation import starlette_response
 

@@ -11,12 +11,14 @@ from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rolecall import Rolecall
-from rolecall.errors import ConfigurationError, RolecallError, shown
-from rolecall.http.asgi import neutral_request, not_found, read_body, send_response
-from rolecall.http.endpoints import ROUTES
-from rolecall.http.marks import mark_own
-from rolecall.http.routing import Route
-from rolecall.http.service import refused, respond
+from rolecall.errors import ConfigurationError, RolecallError
+from rolecall.http.api.rest import ROUTES
+from rolecall.http.api.routing import Route
+from rolecall.http.gateways.asgi import neutral_request, not_found, read_body, send_response
+from rolecall.http.guards.marks import mark_own
+from rolecall.http.problems import refused
+from rolecall.http.respond import respond
+from rolecall.wording import shown
 
 from .kits import check_once
 from .translation import FRAMEWORK, starlette_response

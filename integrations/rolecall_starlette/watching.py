@@ -10,11 +10,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
-from rolecall import Grant, event_loops
-from rolecall.http import streams
-from rolecall.http.asgi import SOCKET, neutral_request
-from rolecall.http.watching import watches_of
-from rolecall.http.websockets import GuardedSocket
+from rolecall import Grant
+from rolecall.driver import event_loops
+from rolecall.http.gateways import streams
+from rolecall.http.gateways.asgi import SOCKET, neutral_request
+from rolecall.http.gateways.watching import watches_of
+from rolecall.http.gateways.websockets import GuardedSocket
 
 from .translation import FRAMEWORK
 

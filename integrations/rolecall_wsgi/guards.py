@@ -10,17 +10,18 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from rolecall import Grant, Rolecall
 from rolecall.driver import drive
 from rolecall.engine import Call
-from rolecall.errors import ConfigurationError, InvalidRequest, RolecallError, shown
-from rolecall.http.guard import UNSAID, SessionParam, SessionResolver, roles_of, several_kits
-from rolecall.http.guard import Guard as BaseGuard
-from rolecall.http.marks import check_guard, mark_guarded
+from rolecall.errors import ConfigurationError, InvalidRequest, RolecallError
+from rolecall.http.gateways.watching import keep_entry
+from rolecall.http.gateways.wsgi import ADMITTED, AUTHORIZATION, GRANT, KIT, path_of
+from rolecall.http.guards.admission import admit, guard_answer, headers_to_add
+from rolecall.http.guards.guard import UNSAID, SessionParam, SessionResolver, roles_of, several_kits
+from rolecall.http.guards.guard import Guard as BaseGuard
+from rolecall.http.guards.marks import check_guard, mark_guarded
+from rolecall.http.guards.path_guard import GuardedPaths
 from rolecall.http.messages import Response
-from rolecall.http.path_guard import GuardedPaths
-from rolecall.http.service import admit, guard_answer, headers_to_add
-from rolecall.http.watching import keep_entry
 from rolecall.http.web import Web
-from rolecall.http.wsgi import ADMITTED, AUTHORIZATION, GRANT, KIT, path_of
 from rolecall.roles import ANY_TOKEN, Requirement
+from rolecall.wording import shown
 
 from .translation import answer, check_app, neutral_request
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from rolecall.http.listing import Around, Found
-from rolecall.http.marks import guards_of
+from rolecall.http.guards.audit import Around, Found
+from rolecall.http.guards.marks import guards_of
 
 from .guards import Guard, GuardedApp
 from .middleware import RolecallMiddleware

@@ -10,11 +10,12 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from rolecall import Grant, Rolecall
 from rolecall.driver import drive
-from rolecall.errors import ConfigurationError, RolecallError, shown
-from rolecall.http.endpoints import ROUTES
-from rolecall.http.routing import Route, find_route
-from rolecall.http.service import respond
-from rolecall.http.wsgi import GRANT, KIT, input_of, path_of, read_body
+from rolecall.errors import ConfigurationError, RolecallError
+from rolecall.http.api.rest import ROUTES
+from rolecall.http.api.routing import Route, find_route
+from rolecall.http.gateways.wsgi import GRANT, KIT, input_of, path_of, read_body
+from rolecall.http.respond import respond
+from rolecall.wording import shown
 
 from .translation import answer, check_app, neutral_request
 

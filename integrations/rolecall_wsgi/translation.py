@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from rolecall.errors import ConfigurationError, shown
-from rolecall.http.messages import Request, Response
-from rolecall.http.wsgi import WsgiHeaders, path_of
+from rolecall.errors import ConfigurationError
+from rolecall.http.gateways.wsgi import WsgiHeaders, path_of
+from rolecall.http.messages import Response
+from rolecall.request import Request
+from rolecall.wording import shown
 
 
 def neutral_request(environ: Mapping[str, Any], path_params: Mapping[str, str]) -> Request:

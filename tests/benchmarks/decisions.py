@@ -16,13 +16,13 @@ from collections.abc import Callable
 
 from rolecall import Allow, hookimpl
 from rolecall.driver import InlineDriver, drive
+from rolecall.driver.threads import ThreadPools
 from rolecall.explain import Trace
-from rolecall.loading import passed
 from rolecall.plugins import Plugins
+from rolecall.plugins.asking import vote
+from rolecall.plugins.sources import passed
 from rolecall.policy import Decision
 from rolecall.roles import RoleTable
-from rolecall.threads import ThreadPools
-from rolecall.voting import vote
 
 POLICIES = (0, 1, 3, 10, 30, 100)
 #: The most µs that a decision may take, by the number of policies.

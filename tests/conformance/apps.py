@@ -31,7 +31,7 @@ import rolecall_wsgi
 from rolecall import Allow, Deny, Grant, Rolecall, Web, hookimpl
 from rolecall.errors import NotFoundAtService, PolicyDenied, Unavailable
 from rolecall.hookspecs import blocking
-from rolecall.http.marks import public
+from rolecall.http.guards.marks import public
 from rolecall.policies import AllowAnyone
 from rolecall.sessions import ArchiveMode, MediaMode, SessionRecord
 from rolecall.stores.memory import MemoryStore

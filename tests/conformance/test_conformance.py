@@ -11,7 +11,7 @@ import pytest
 
 import rolecall_wsgi
 from rolecall import Web
-from rolecall.http.endpoints import ROUTES
+from rolecall.http.api.rest import ROUTES
 
 from . import apps
 from .driving import ADAPTERS, Answer, without_chance

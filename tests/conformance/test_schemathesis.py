@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from rolecall.http.endpoints import ROUTES
+from rolecall.http.api.rest import ROUTES
 
 from .apps import API_KEY, APPLICATION, COOKIE, NOW, OPEN, STREAMS, make_kit
 from .conftest import HERE

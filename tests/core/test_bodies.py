@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from rolecall.driver import drive
 from rolecall.errors import BodyTooLarge, InvalidRequest, RolecallError, UnsupportedMediaType
+from rolecall.http.api.rest import ROUTES
 from rolecall.http.bodies import announced_length, fields, members
-from rolecall.http.endpoints import ROUTES
-from rolecall.http.messages import MAX_BODY, BodyLimit, Request
-from rolecall.http.service import respond
-from rolecall.http.wsgi import input_of, read_body
+from rolecall.http.gateways.wsgi import input_of, read_body
+from rolecall.http.messages import MAX_BODY, BodyLimit
+from rolecall.http.respond import respond
 from rolecall.policies import AllowAnyone
+from rolecall.request import Request
 from rolecall_flask import rolecall_blueprint
 
 KNOWN = ("a", "b")

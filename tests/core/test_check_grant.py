@@ -7,15 +7,8 @@ import asyncio
 import pytest
 
 from rolecall import Allow, Deny, hookimpl
-from rolecall.errors import (
-    ConfigurationError,
-    ExpiredToken,
-    InsufficientRole,
-    PolicyDenied,
-    PolicyFault,
-    RevokedToken,
-)
-from rolecall.http.messages import Request
+from rolecall.errors import ConfigurationError, ExpiredToken, InsufficientRole, PolicyDenied, PolicyFault, RevokedToken
+from rolecall.request import Request
 
 
 class Policy:

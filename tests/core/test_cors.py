@@ -9,11 +9,12 @@ import pytest
 
 from rolecall import Web
 from rolecall.driver import drive
-from rolecall.http.endpoints import ROUTES
-from rolecall.http.messages import MAX_BODY, Request, Response
-from rolecall.http.routing import PUBLIC, Operation, Route, find_route
-from rolecall.http.service import respond
+from rolecall.http.api.rest import ROUTES
+from rolecall.http.api.routing import PUBLIC, Operation, Route, find_route
+from rolecall.http.messages import MAX_BODY, Response
+from rolecall.http.respond import respond
 from rolecall.policies import AllowAnyone
+from rolecall.request import Request
 from rolecall_flask import rolecall_blueprint
 
 COOKIE = "__Host-rolecall"

@@ -15,13 +15,16 @@ from rolecall import Limit, Rolecall, Web, hookimpl
 from rolecall.driver import drive
 from rolecall.errors import CredentialTooLarge, CsrfFailed, MalformedCredential, MissingCredential, RolecallError
 from rolecall.formats.opentok import OpenTokFormat
+from rolecall.http.api.rest import ROUTES
+from rolecall.http.api.routing import find_route
 from rolecall.http.credentials import bearer_token
-from rolecall.http.endpoints import ROUTES
-from rolecall.http.guard import Guard
-from rolecall.http.messages import Request, Response
-from rolecall.http.routing import find_route
-from rolecall.http.service import admit, refused, respond
+from rolecall.http.guards.admission import admit
+from rolecall.http.guards.guard import Guard
+from rolecall.http.messages import Response
+from rolecall.http.problems import refused
+from rolecall.http.respond import respond
 from rolecall.policies import AllowAnyone, MaxLiveTokens
+from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN, Requirement
 from rolecall.tokens import Grant
 

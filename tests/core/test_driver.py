@@ -15,11 +15,11 @@ import flask
 import pytest
 import trio
 
-from rolecall import Allow, blocking, hookimpl, threads
-from rolecall.driver import BackgroundLoop, drive
+from rolecall import Allow, blocking, hookimpl
+from rolecall.driver import BackgroundLoop, drive, threads
 from rolecall.engine import Call
 from rolecall.errors import ConfigurationError, PolicyFault, StoreUnavailable
-from rolecall.http.messages import Request
+from rolecall.request import Request
 from rolecall.stores.memory import MemoryStore
 from rolecall_flask import require_token, rolecall_blueprint
 

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from rolecall import Allow, Rolecall, Web, hookimpl
-from rolecall.environment import read_environment
 from rolecall.errors import ConfigurationError
+from rolecall.kit.environment import read_environment
 from rolecall.stores.memory import MemoryStore
 
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"

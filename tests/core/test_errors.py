@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolecall import Rolecall, errors
-from rolecall.errors import RolecallError, moment, shown
+from rolecall.errors import RolecallError
+from rolecall.wording import moment, shown
 
 #: What clients rely on: the code, the HTTP status, and the challenge's error code.
 TREE = {

@@ -15,12 +15,13 @@ from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
-from rolecall import Actor, Allow, Deny, Rolecall, RolecallError, base64url, hookimpl
+from rolecall import Actor, Allow, Deny, Rolecall, RolecallError, hookimpl
 from rolecall.driver import drive
+from rolecall.encoding import base64url
 from rolecall.engine import Call
 from rolecall.errors import PolicyDenied
 from rolecall.explain import Explanation, Step
-from rolecall.http.messages import Request
+from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN, Requirement
 from rolecall_flask import require_role, rolecall_blueprint
 

@@ -21,10 +21,12 @@ from hypothesis import strategies as st
 from rolecall import Actor, Allow, Capability, Deny, Role, Rolecall, RolecallError, blocking, hookimpl
 from rolecall.driver import drive
 from rolecall.engine import Call
-from rolecall.http.endpoints import ROUTES
-from rolecall.http.guard import Guard
-from rolecall.http.messages import Request
-from rolecall.http.service import admission, refused, respond
+from rolecall.http.api.rest import ROUTES
+from rolecall.http.guards.admission import admission
+from rolecall.http.guards.guard import Guard
+from rolecall.http.problems import refused
+from rolecall.http.respond import respond
+from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN, STANDARD_ROLES
 from rolecall.stores.memory import MemoryStore
 from rolecall_flask import require_token, rolecall_blueprint

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rolecall import base64url
+from rolecall.encoding import base64url
 from rolecall.errors import (
     BadSignature,
     ExpiredToken,

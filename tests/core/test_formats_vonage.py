@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
-from rolecall import Rolecall, base64url, hookimpl, inspect_token
+from rolecall import Rolecall, hookimpl, inspect_token
+from rolecall.encoding import base64url
 from rolecall.errors import (
     BadSignature,
     ExpiredToken,

@@ -26,7 +26,7 @@ from rolecall.errors import (
     PolicyFault,
     RolecallError,
 )
-from rolecall.http.messages import Request
+from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN
 from rolecall.stores.memory import MemoryStore
 from rolecall.tokens import MAX_LIFETIME, RESERVED_CLAIMS

@@ -32,15 +32,17 @@ from rolecall.errors import (
     StoreUnavailable,
     WrongSession,
 )
-from rolecall.http.asgi import AsgiHeaders
-from rolecall.http.endpoints import ROUTES
-from rolecall.http.guard import Guard
-from rolecall.http.messages import MAX_BODY, Request, Response
-from rolecall.http.problems import json_bytes, problem, quotable
-from rolecall.http.routing import PUBLIC, Operation, Route
-from rolecall.http.service import admission, guard_answer, headers_to_add, refused, respond
-from rolecall.http.wsgi import WsgiHeaders
+from rolecall.http.api.rest import ROUTES
+from rolecall.http.api.routing import PUBLIC, Operation, Route
+from rolecall.http.gateways.asgi import AsgiHeaders
+from rolecall.http.gateways.wsgi import WsgiHeaders
+from rolecall.http.guards.admission import admission, guard_answer, headers_to_add
+from rolecall.http.guards.guard import Guard
+from rolecall.http.messages import MAX_BODY, Response
+from rolecall.http.problems import json_bytes, problem, quotable, refused
+from rolecall.http.respond import respond
 from rolecall.policies import AllowAnyone
+from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN, Requirement
 
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"

@@ -12,8 +12,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolecall import base64url, inspect_token
+from rolecall import inspect_token
 from rolecall.cli.commands import rolecall
+from rolecall.encoding import base64url
 from rolecall.errors import MalformedToken
 
 TOKENS = json.loads((Path(__file__).parent.parent / "vectors/opentok_tokens.json").read_text("utf-8"))["tokens"]

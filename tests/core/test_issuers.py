@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from jwt.algorithms import RSAAlgorithm
 
-from rolecall import Rolecall, base64url, hookimpl, inspect_token
+from rolecall import Rolecall, hookimpl, inspect_token
+from rolecall.encoding import base64url
 from rolecall.errors import (
     ConfigurationError,
     InvalidKey,

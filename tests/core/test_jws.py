@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolecall import base64url, jws
+from rolecall.encoding import base64url, jws
+from rolecall.encoding.jws import Codec
 from rolecall.errors import BadSignature, InvalidToken, MalformedToken, UnknownKey, WrongTokenKind
-from rolecall.jws import Codec
 from rolecall.keys import Key, KeyRing
 
 SECRET = b"a secret of the tests, 0123456789"

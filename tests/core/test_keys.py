@@ -25,7 +25,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from rolecall import Rolecall, RolecallError
 from rolecall.errors import ConfigurationError, InvalidKey
 from rolecall.keys import Key, KeyRing
-from rolecall.published import FINGERPRINT_BYTES, TABLE, is_published
+from rolecall.keys.published import FINGERPRINT_BYTES, TABLE, is_published
 
 SECRET = "Xy7!secret-secret-secret-secret-Zq9"
 OTHER = "Ab3!another-another-another-another-Ef5"

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from rolecall.http.endpoints import ROUTES
-from rolecall.http.guard import UNSAID
-from rolecall.http.guard import Guard as BaseGuard
-from rolecall.http.listing import Access, Around, Found, list_routes
-from rolecall.http.marks import guarded_by, mark_guarded, mark_own, public
-from rolecall.http.paths import PathPattern
+from rolecall.http.api.rest import ROUTES
+from rolecall.http.guards.audit import Access, Around, Found, list_routes
+from rolecall.http.guards.guard import UNSAID
+from rolecall.http.guards.guard import Guard as BaseGuard
+from rolecall.http.guards.marks import guarded_by, mark_guarded, mark_own, public
+from rolecall.http.guards.paths import PathPattern
 from rolecall.roles import ANY_TOKEN, Requirement, Role
 
 MODERATOR = Requirement.of_role(Role.MODERATOR)
@@ -411,6 +411,6 @@ def test_a_guard_hidden_by_a_decorator_is_noted(guarded):
 
 
 def test_a_mistake_that_only_an_adapter_sees_is_kept(guarded):
-    from rolecall.http.listing import Mistake
+    from rolecall.http.guards.audit import Mistake
 
     assert codes(Found("/a", ("GET",), "v", guarded, mistakes=(Mistake("odd", "is odd"),))) == ["odd"]

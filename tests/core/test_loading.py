@@ -15,7 +15,7 @@ from rolecall import Allow, Rolecall, hookimpl
 from rolecall.driver import drive
 from rolecall.engine import Call
 from rolecall.errors import ConfigurationError, PluginError
-from rolecall.http.messages import Request
+from rolecall.request import Request
 
 from ..ids import as_text
 

@@ -12,8 +12,9 @@ from starlette.routing import Host, Mount, WebSocketRoute
 from starlette.routing import Route as StarletteRoute
 
 from rolecall.errors import ConfigurationError
-from rolecall.http.guard import Guard as BaseGuard
-from rolecall.http.marks import (
+from rolecall.http.api.routing import Route
+from rolecall.http.guards.guard import Guard as BaseGuard
+from rolecall.http.guards.marks import (
     check_guard,
     class_of,
     guards_of,
@@ -28,7 +29,6 @@ from rolecall.http.marks import (
     own_route,
     public,
 )
-from rolecall.http.routing import Route
 from rolecall.roles import ANY_TOKEN, Requirement
 
 

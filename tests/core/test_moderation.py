@@ -22,12 +22,12 @@ from rolecall.errors import (
     SignalTooLarge,
     Unavailable,
 )
-from rolecall.http.endpoints import ROUTES
-from rolecall.http.messages import Request
-from rolecall.http.routing import find_route
-from rolecall.http.service import respond
+from rolecall.http.api.rest import ROUTES
+from rolecall.http.api.routing import find_route
+from rolecall.http.respond import respond
 from rolecall.moderation import ForceDisconnect, ListConnections, ListStreams, MuteAll, MuteStream, Signal
 from rolecall.policy import Limit
+from rolecall.request import Request
 
 CONNECTIONS = [{"connectionId": "c-1", "createdAt": 1_795_186_800_000}, {"connectionId": "c-2"}]
 STREAMS = [{"id": "s-1", "name": "Ada"}, {"id": "s-2", "name": ""}]

@@ -12,7 +12,7 @@ import flask
 import pytest
 
 from rolecall import Actor, Allow, Deny, Rolecall, RolecallError, blocking, hookimpl
-from rolecall.http.messages import Request
+from rolecall.request import Request
 from rolecall_flask import current_grant, require_role, rolecall_blueprint
 
 KEY = "123456"

@@ -17,14 +17,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from rolecall import Deny, Role, Web, hookimpl
 from rolecall.driver import drive
+from rolecall.encoding.jws import MAX_TOKEN_LENGTH
 from rolecall.errors import NotFoundAtService
-from rolecall.http.endpoints import ROUTES
-from rolecall.http.messages import Request, Response
-from rolecall.http.moderation import MUTE_LIMIT
-from rolecall.http.openapi import description
-from rolecall.http.service import respond
-from rolecall.jws import MAX_TOKEN_LENGTH
+from rolecall.http.api.moderation import MUTE_LIMIT
+from rolecall.http.api.openapi import description
+from rolecall.http.api.rest import ROUTES
+from rolecall.http.messages import Response
+from rolecall.http.respond import respond
 from rolecall.policies import AllowAnyone
+from rolecall.request import Request
 
 API_KEY, API_SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"

@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rolecall.errors import ConfigurationError, InvalidRequest
-from rolecall.http.guard import Guard
-from rolecall.http.path_guard import GuardedPaths
-from rolecall.http.paths import PathPattern, is_crooked, is_plain, path_patterns
+from rolecall.http.guards.guard import Guard
+from rolecall.http.guards.path_guard import GuardedPaths
+from rolecall.http.guards.paths import PathPattern, is_crooked, is_plain, path_patterns
 from rolecall.roles import ANY_TOKEN
 
 

@@ -17,11 +17,11 @@ import rolecall.opentok
 from rolecall import Actor, Allow, Capability, Deny, Role, errors, hookimpl, inspect_token
 from rolecall.errors import ExpiredToken, InsufficientRole, PolicyDenied, RolecallError
 from rolecall.hookspecs import Event
-from rolecall.http.asgi import AsgiHeaders
-from rolecall.http.messages import Request
-from rolecall.http.wsgi import WsgiHeaders
+from rolecall.http.gateways.asgi import AsgiHeaders
+from rolecall.http.gateways.wsgi import WsgiHeaders
 from rolecall.moderation import Signal
 from rolecall.policy import Limit
+from rolecall.request import Request
 from rolecall.roles import Requirement
 from rolecall.sessions import SessionRecord
 from rolecall.tokens import TokenOptions

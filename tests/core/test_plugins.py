@@ -13,8 +13,8 @@ from rolecall import Actor, Allow, Deny, hookimpl
 from rolecall.driver import drive
 from rolecall.engine import Call
 from rolecall.errors import PluginError, PolicyDenied, PolicyFault
-from rolecall.http.messages import Request
-from rolecall.http.service import refused
+from rolecall.http.problems import refused
+from rolecall.request import Request
 
 OUTSIDE = Request("POST", "/sessions")
 

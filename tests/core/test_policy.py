@@ -13,20 +13,13 @@ from hypothesis import strategies as st
 
 from rolecall import Allow, Capability, Deny, Limit, Role, RolecallError, hookimpl
 from rolecall.driver import InlineDriver, drive
+from rolecall.driver.threads import ThreadPools
 from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault
-from rolecall.loading import passed
 from rolecall.plugins import Plugins
-from rolecall.policy import (
-    Ballot,
-    Decision,
-    earliest_expiry,
-    narrowed_capabilities,
-    narrowed_role,
-    replaced_data,
-)
+from rolecall.plugins.asking import vote
+from rolecall.plugins.sources import passed
+from rolecall.policy import Ballot, Decision, earliest_expiry, narrowed_capabilities, narrowed_role, replaced_data
 from rolecall.roles import STANDARD_ROLES, RoleTable
-from rolecall.threads import ThreadPools
-from rolecall.voting import vote
 
 NOW = 1_000_000
 LATER = NOW + 3600

@@ -26,13 +26,13 @@ from rolecall.errors import (
     PolicyFault,
     UnknownKey,
 )
-from rolecall.http.endpoints import ROUTES
-from rolecall.http.messages import Request
-from rolecall.http.routing import find_route
-from rolecall.http.service import respond
-from rolecall.issuers import Issuer
+from rolecall.http.api.rest import ROUTES
+from rolecall.http.api.routing import find_route
+from rolecall.http.respond import respond
 from rolecall.keys import Key
-from rolecall.sessions import SessionIds
+from rolecall.keys.issuers import Issuer
+from rolecall.request import Request
+from rolecall.session_ids import SessionIds
 
 NOW = 1_795_186_800.0
 FIRST, SECOND = (

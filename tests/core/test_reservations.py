@@ -22,9 +22,9 @@ from rolecall.errors import (
     SessionEnded,
     StoreUnavailable,
 )
-from rolecall.http.messages import Request
 from rolecall.moderation import ForceDisconnect
 from rolecall.policy import Limit
+from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN
 
 LAST_PLACE_TAKEN = Deny("somebody took the last place", code="full", status=429, retry_after=5)

@@ -25,10 +25,10 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rolecall.encoding.jws import Codec, raw_token
 from rolecall.errors import InvalidKey, InvalidToken, RolecallError
-from rolecall.jws import Codec, raw_token
 from rolecall.keys import Key, KeyRing, RSAKey, refuse_published_private
-from rolecall.published import is_published
+from rolecall.keys.published import is_published
 
 SECRET = "Xy7!secret-secret-secret-secret-Zq9"
 PKCS8, PKCS1, OPENSSH = PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL, PrivateFormat.OpenSSH

@@ -8,10 +8,10 @@ import jwt
 import pytest
 
 from rolecall.driver import drive
-from rolecall.http.messages import Request
-from rolecall.http.routing import Route, find_route
-from rolecall.http.sdk import SDK_ROUTES
-from rolecall.http.service import respond
+from rolecall.http.api.routing import Route, find_route
+from rolecall.http.api.sdk import SDK_ROUTES
+from rolecall.http.respond import respond
+from rolecall.request import Request
 
 NOW = 1_795_186_800
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"

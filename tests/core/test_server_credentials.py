@@ -22,12 +22,13 @@ from hypothesis import strategies as st
 from rolecall import Rolecall, hookimpl
 from rolecall.driver import drive
 from rolecall.errors import InvalidServerCredential
-from rolecall.http.messages import Request
-from rolecall.http.sdk import SDK_ROUTES
-from rolecall.http.servers import MAX_LIFE, MAX_LIFE_WITHOUT_JTI, Server, ServerCredentials
-from rolecall.http.service import enter_as_server, respond
-from rolecall.issuers import Issuer
+from rolecall.http.api.sdk import SDK_ROUTES
+from rolecall.http.api.sdk_credentials import MAX_LIFE, MAX_LIFE_WITHOUT_JTI, Server, ServerCredentials
+from rolecall.http.guards.admission import enter_as_server
+from rolecall.http.respond import respond
 from rolecall.keys import Key
+from rolecall.keys.issuers import Issuer
+from rolecall.request import Request
 from rolecall.stores.memory import MemoryStore
 
 from ..ids import as_text

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolecall import strict_json
+from rolecall.encoding import strict_json
 
 #: Stands in every refused document that has room for it; no message may quote it.
 MARK = "quoted-from-the-document"

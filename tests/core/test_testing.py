@@ -15,7 +15,7 @@ from werkzeug.test import Client
 
 from rolecall import Actor, Allow, Deny, Role, hookimpl
 from rolecall.errors import ExpiredToken, PolicyDenied
-from rolecall.http.messages import Request
+from rolecall.request import Request
 from rolecall.testing import TokenFor, assert_allowed, assert_refused
 from rolecall_flask import current_grant, require_role, rolecall_blueprint
 

@@ -10,8 +10,8 @@ import weakref
 
 import pytest
 
-from rolecall import threads
-from rolecall.threads import PoolExhausted, ThreadPools
+from rolecall.driver import threads
+from rolecall.driver.threads import PoolExhausted, ThreadPools
 
 from ..forking import in_child
 

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from rolecall.jws import Codec, raw_token
 
 from rolecall import strict_json
 from rolecall.errors import ExpiredToken, InvalidKey, InvalidToken, WrongTokenKind
 from rolecall.formats.opentok import OpenTokFormat
 from rolecall.formats.t1 import T1Format
-from rolecall.jws import Codec, raw_token
 from rolecall.keys import Key, KeyRing
 from rolecall.roles import Role, RoleTable
 from rolecall.tokens import ClaimRules, Grant

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rolecall import hookimpl
+from rolecall.engine.verified import VerifiedTokens
 from rolecall.errors import InvalidToken, RevokedToken, TokenNotYetValid
 from rolecall.formats.opentok import OpenTokFormat
-from rolecall.state import VerifiedTokens
 
 
 def remembered(kit) -> int:

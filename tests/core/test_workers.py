@@ -10,11 +10,11 @@ from weakref import WeakSet
 
 import pytest
 
-from rolecall import Allow, hookimpl, workers
+from rolecall import Allow, hookimpl
 from rolecall.driver import drive
-from rolecall.engine import Call
+from rolecall.engine import Call, workers
 from rolecall.errors import SessionNotFound
-from rolecall.http.messages import Request
+from rolecall.request import Request
 
 from ..forking import in_child
 

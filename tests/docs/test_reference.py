@@ -13,7 +13,7 @@ import rolecall.connector
 import rolecall_flask
 from rolecall import errors, hookspecs, moderation
 from rolecall.cli.commands import rolecall as cli
-from rolecall.http.moderation import MODERATION_ROUTES
+from rolecall.http.api.moderation import MODERATION_ROUTES
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,9 +20,9 @@ import pytest
 
 from rolecall import Rolecall
 from rolecall.errors import RolecallError
-from rolecall.http.guard import Guard
-from rolecall.http.messages import Request
-from rolecall.http.service import admission
+from rolecall.http.guards.admission import admission
+from rolecall.http.guards.guard import Guard
+from rolecall.request import Request
 from rolecall.roles import Requirement
 
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"

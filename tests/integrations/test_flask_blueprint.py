@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rolecall import Allow, Rolecall, base64url, hookimpl
-from rolecall.http.endpoints import ROUTES
+from rolecall import Allow, Rolecall, hookimpl
+from rolecall.encoding import base64url
+from rolecall.http.api.rest import ROUTES
 from rolecall.http.messages import MAX_BODY
 from rolecall.policies import AllowAnyone
 from rolecall_flask import require_token, rolecall_blueprint

@@ -15,7 +15,8 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 from werkzeug.test import Client
 
-from rolecall import Allow, blocking, hookimpl, threads
+from rolecall import Allow, blocking, hookimpl
+from rolecall.driver import threads
 from rolecall_flask import rolecall_blueprint
 from rolecall_starlette import rolecall_app
 from rolecall_wsgi import RolecallMiddleware

@@ -35,9 +35,9 @@ import rolecall_wsgi
 from rolecall.cli import apps
 from rolecall.cli.commands import rolecall
 from rolecall.errors import ConfigurationError
-from rolecall.http.listing import Access, GuardedRoute
-from rolecall.http.marks import public
-from rolecall.http.sdk import SDK_ROUTES
+from rolecall.http.api.sdk import SDK_ROUTES
+from rolecall.http.guards.audit import Access, GuardedRoute
+from rolecall.http.guards.marks import public
 from rolecall_starlette.fastapi import RoleRequired
 
 #: A WSGI guard that lets in with a token of any session.

@@ -18,7 +18,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from rolecall import Allow, RolecallError, hookimpl
 from rolecall.errors import ConfigurationError
-from rolecall.http.endpoints import ROUTES
+from rolecall.http.api.rest import ROUTES
 from rolecall.http.messages import MAX_BODY
 from rolecall.http.web import Web
 from rolecall.policies import AllowAnyone

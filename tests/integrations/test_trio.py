@@ -16,8 +16,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from rolecall import Allow, Deny, Grant, Web, blocking, hookimpl
 from rolecall.errors import InvalidRequest
-from rolecall.http import websockets
-from rolecall.http.asgi import read_body
+from rolecall.http.gateways import websockets
+from rolecall.http.gateways.asgi import read_body
 from rolecall.http.messages import MAX_BODY
 from rolecall.policies import AllowAnyone
 from rolecall_starlette import require_token, rolecall_app, while_granted

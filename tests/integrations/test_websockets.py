@@ -20,7 +20,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from rolecall import Allow, Deny, Grant, Web, hookimpl
 from rolecall.errors import ConfigurationError, RevokedToken, StoreUnavailable
-from rolecall.http import websockets
+from rolecall.http.gateways import websockets
 from rolecall.stores.memory import MemoryStore
 from rolecall_starlette import (
     current_grant,

@@ -22,8 +22,8 @@ from werkzeug.test import Client
 
 from rolecall import Rolecall, Web
 from rolecall.errors import ConfigurationError, StoreUnavailable
+from rolecall.http.gateways.wsgi import WsgiHeaders
 from rolecall.http.messages import MAX_BODY
-from rolecall.http.wsgi import WsgiHeaders
 from rolecall.policies import AllowAnyone
 from rolecall_wsgi import RolecallMiddleware, require_role, require_token
 

@@ -12,8 +12,8 @@ from contextlib import redirect_stdout
 from types import FrameType, ModuleType
 from typing import Any, Final
 
-from ..errors import printable, shown
-from ..http.listing import Adapter, GuardedRoute, list_routes
+from ..http.guards.audit import Adapter, GuardedRoute, list_routes
+from ..wording import printable, shown
 
 #: What an app is called unless the command line says so.
 NAMES: Final = ("app", "application")

@@ -9,7 +9,8 @@ from typing import Final
 
 import click
 
-from ..errors import MalformedToken, shown
+from ..errors import MalformedToken
+from ..wording import shown
 
 #: The most bytes that are read from stdin: a token of the greatest length, and white space around it.
 MAX_STDIN: Final = 32_768

@@ -15,22 +15,15 @@ from .. import __version__
 from ..clock import system_clock
 from ..errors import ConfigurationError, InvalidToken, MalformedToken, RolecallError
 from ..explain import Explanation
-from ..http.listing import Access
-from ..inspection import inspect_token
+from ..formats.inspection import inspect_token
+from ..http.guards.audit import Access
 from ..kit import Rolecall
-from ..loading import offered, origin_of, package_of
+from ..plugins.sources import offered, origin_of, package_of
 from ..sessions import ArchiveMode, MediaMode
 from ..tokens import ExpireTime
 from .apps import AppNotFound, find_app, routes_of
 from .arguments import read_token
-from .console import (
-    abandon_output,
-    prepare_stdout,
-    print_error,
-    print_json,
-    print_report,
-    without_long_arguments,
-)
+from .console import abandon_output, prepare_stdout, print_error, print_json, print_report, without_long_arguments
 from .options import json_option, store_option, token_argument, wanted_token
 from .reports import (
     Verdict,

@@ -11,11 +11,12 @@ from typing import Any, Final
 
 from ..errors import RolecallError
 from ..explain import Explanation
-from ..http.listing import Access, GuardedRoute
-from ..inspection import Inspection
+from ..formats.inspection import Inspection
+from ..http.guards.audit import Access, GuardedRoute
+from ..kit.handles import Session
 from ..plugins import PluginInfo
 from ..roles import Capability, Role, RoleTable
-from ..sessions import Session, record_fields
+from ..sessions import record_fields
 from ..tokens import DEFAULT_LIFETIME, Grant, leeway_used
 
 # The registered claims (RFC 7519, section 4.1), and what two SDKs write beside them.

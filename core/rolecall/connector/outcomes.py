@@ -9,7 +9,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from ..errors import InvalidServerCredential, NoMediaService, NotFoundAtService, RolecallError, shown
+from ..errors import InvalidServerCredential, NoMediaService, NotFoundAtService, RolecallError
+from ..wording import shown
 from .answers import Unreadable, problem_code
 from .calls import Call
 from .faults import (

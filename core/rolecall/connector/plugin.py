@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from ..environment import read_environment
 from ..errors import ConfigurationError
 from ..hookspecs import ModerationRequest, SessionRequest, hookimpl
+from ..kit.environment import read_environment
 from .service import AsyncRemoteService, RemoteService
 
 if TYPE_CHECKING:

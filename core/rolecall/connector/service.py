@@ -7,10 +7,11 @@ from typing import Any, Final, TypeVar
 
 from ..clock import system_clock
 from ..driver import BackgroundLoop
-from ..errors import ConfigurationError, InvalidKey, shown, shown_key
-from ..issuers import credentials_of
+from ..errors import ConfigurationError, InvalidKey
+from ..keys.issuers import credentials_of
 from ..moderation import ForceDisconnect, ListConnections, ListStreams, MuteAll, MuteStream, Signal
 from ..sessions import ArchiveMode, MediaMode
+from ..wording import shown, shown_key
 from . import calls
 from .transport import Transport
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from .. import event_loops, jws
-from ..errors import ConfigurationError, kind, wrapping
-from ..issuers import Issuer
+from ..driver import event_loops
+from ..encoding import jws
+from ..errors import ConfigurationError
 from ..keys import KeyRing
+from ..keys.issuers import Issuer
+from ..wording import kind, wrapping
 from . import answers
 from .answers import Unreadable
 from .calls import Call

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Protocol
 
-from ..errors import ConfigurationError, shown
+from ..errors import ConfigurationError
 from ..keys import KeyRing
 from ..tokens import ClaimRules, Grant, TokenOptions
+from ..wording import shown
 
 
 class Format(Protocol):

@@ -7,10 +7,11 @@ import os
 from json import JSONEncoder
 from typing import Any
 
-from .. import base64url, jws, strict_json
-from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind, shown, shown_key
+from ..encoding import base64url, jws, strict_json
+from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind
 from ..keys import KeyRing
 from ..tokens import SCOPE, ClaimRules, Grant, TokenOptions, wrong_claim
+from ..wording import shown, shown_key
 
 # Not escaped to ASCII: a thousand characters of any script then fit into a token.
 _encoded = JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from ..errors import InvalidClaim, InvalidSessionId
-from ..sessions import SessionIds
+from ..session_ids import SessionIds
 from ..tokens import Grant, TokenOptions
 from . import Format
 

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from ..errors import BadSignature, InvalidClaim, MalformedToken, PolicyFault, UnknownKey, shown
-from ..jws import WRONG_SIGNATURE
+from ..encoding.jws import WRONG_SIGNATURE
+from ..errors import BadSignature, InvalidClaim, MalformedToken, PolicyFault, UnknownKey
 from ..keys import Key, KeyRing
 from ..tokens import ClaimRules, Grant, TokenOptions
+from ..wording import shown
 
 _PREFIX = b"T1=="
 _ENVELOPE = re.compile(rb"partner_id=([0-9A-Za-z-]{1,64})&sig=([0-9a-f]{40}):(.*)", re.DOTALL)

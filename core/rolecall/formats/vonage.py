@@ -9,10 +9,11 @@ from json import JSONEncoder
 from types import MappingProxyType
 from typing import Any, Final
 
-from .. import jws, strict_json
-from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind, shown_key
+from ..encoding import jws, strict_json
+from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind
 from ..keys import KeyRing
 from ..tokens import SCOPE, ClaimRules, Grant, TokenOptions, wrong_claim
+from ..wording import shown_key
 
 _LAYOUT: Final = "initial_layout_class_list"
 _ACL: Final[dict[str, Any]] = {"paths": {"/session/**": {}}}

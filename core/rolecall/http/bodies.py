@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from .. import strict_json
-from ..errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType, shown
-from .messages import USUAL_BODY, BodyLimit, Request
+from ..encoding import strict_json
+from ..errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
+from ..request import Request
+from ..wording import shown
+from .messages import USUAL_BODY, BodyLimit
 
 _FORM: Final = "application/x-www-form-urlencoded"
 # One SDK says so of every body once it has sent JSON, of its forms too.

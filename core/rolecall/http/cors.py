@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .messages import Request
+from ..request import Request
 from .web import Web
 
 #: The seconds for which a browser may remember what a preflight answered.

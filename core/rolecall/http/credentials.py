@@ -7,11 +7,11 @@ from hmac import compare_digest
 from typing import Final
 from urllib.parse import parse_qsl
 
-from .. import base64url
+from ..encoding import base64url
+from ..encoding.jws import MAX_TOKEN_LENGTH
 from ..errors import CredentialTooLarge, CsrfFailed, MalformedCredential, MissingCredential
-from ..jws import MAX_TOKEN_LENGTH
 from ..keys import Key
-from .messages import Request
+from ..request import Request
 from .web import Web
 
 _NEEDED: Final = "this route needs a token: send 'Authorization: Bearer <token>'"
@@ -23,6 +23,8 @@ COOKIE: Final = "the cookie"
 QUERY: Final = "the query"
 #: The header that proves that a page of this site sends the cookie.
 CSRF_HEADER: Final = "x-csrf-token"
+#: Of answers to a URL that holds a token, so that no page there sends it on (RFC 9700, section 4.2.4).
+NO_REFERRER: Final = ("Referrer-Policy", "no-referrer")
 #: The methods that change nothing (RFC 9110, section 9.2.1).
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -133,3 +135,8 @@ def _checked(token: str, place: str) -> str:
     if len(token) > MAX_TOKEN_LENGTH:
         raise CredentialTooLarge(MAX_TOKEN_LENGTH)
     return token
+
+
+def url_headers(web: Web | None, query: str) -> tuple[tuple[str, str], ...]:
+    """The headers of an answer to a URL that may hold a token."""
+    return (NO_REFERRER,) if query and web is not None and holds_token(web, query) else ()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from typing import Final
 
-from ..errors import (
-    InsufficientRole,
-    MethodNotAllowed,
-    MissingCredential,
-    RolecallError,
-)
+from ..driver.threads import PoolExhausted
+from ..errors import InsufficientRole, MethodNotAllowed, MissingCredential, RolecallError
 from .answers import NO_STORE, json_bytes
 from .messages import Response
 
+_log: Final = logging.getLogger("rolecall")
 #: The realm that challenges name.
 REALM: Final = "rolecall"
 
@@ -58,3 +56,24 @@ def quotable(text: str) -> str:
     return "".join(
         character if " " <= character <= "~" and character != "\\" else "?" for character in text.replace('"', "'")
     )
+
+
+def refused(error: RolecallError) -> Response:
+    """The problem that tells a client of ``error``; what is the server's own fault is logged."""
+    log_fault(error)
+    try:
+        return problem(error)
+    except Exception:  # a plugin's error of a status or a code that no answer can have
+        return problem(internal_fault())
+
+
+def log_fault(error: RolecallError) -> None:
+    """Log an error that is the server's own fault. What a full thread pool refuses is logged there, once for many."""
+    if error.status >= 500 and not isinstance(error.__cause__, PoolExhausted):
+        _log.error("%s: %s", error.code, error)
+
+
+def internal_fault() -> RolecallError:
+    """The refusal when the kit itself is at fault: the log has the traceback, the client has none of it."""
+    _log.exception("rolecall could not answer a request")
+    return RolecallError("internal fault")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
-from ..errors import ConfigurationError, kind, shown, wrapping
+from ..errors import ConfigurationError
+from ..wording import kind, shown, wrapping
 
 # What browsers write: ASCII serialisation of an origin (HTML standard, "Origins"), for the schemes that have pages.
 # Compiled when used: most kits have none of them.

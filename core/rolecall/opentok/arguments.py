@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, SupportsInt
 
-from ..errors import InvalidRequest, shown
+from ..errors import InvalidRequest
 from ..sessions import ARCHIVE_RESOLUTIONS, MAX_ARCHIVE_NAME
+from ..wording import shown
 from .constants import ArchiveModes, MediaModes
 from .exceptions import OpenTokException
 from .messages import plain

@@ -18,10 +18,10 @@ from ..errors import (
     RolecallError,
     SessionEnded,
     SessionNotFound,
-    shown,
 )
 from ..kit import Rolecall
 from ..moderation import check_id, find_stream
+from ..wording import shown
 from . import messages
 from .arguments import check_archive, check_modes, expiry_of, layout_of, signal_of
 from .constants import ArchiveModes, MediaModes, Roles

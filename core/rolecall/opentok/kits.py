@@ -8,14 +8,16 @@ from copy import copy
 from typing import Any, Final
 
 from ..engine import Engine
-from ..environment import read_environment
-from ..errors import ConfigurationError, kind, shown
+from ..errors import ConfigurationError
 from ..formats import Format
 from ..formats.t1 import T1Format
-from ..issuers import Issuer
 from ..keys import Key, KeyRing, problem_with
+from ..keys.issuers import Issuer
 from ..kit import Rolecall
-from ..sessions import MediaMode, SessionIds
+from ..kit.environment import read_environment
+from ..session_ids import SessionIds
+from ..sessions import MediaMode
+from ..wording import kind, shown
 
 _HOOK_TIMEOUT: Final = 10.0
 _MAX_HOOK_TIMEOUT: Final = 300.0

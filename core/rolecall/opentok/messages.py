@@ -19,11 +19,10 @@ from ..errors import (
     RolecallError,
     SignalTooLarge,
     Unavailable,
-    printable,
-    shown,
 )
-from ..sessions import MAX_SESSION_ID_LENGTH
+from ..session_ids import MAX_SESSION_ID_LENGTH
 from ..tokens import MAX_DATA_LENGTH, check_data
+from ..wording import printable, shown
 from .exceptions import (
     AuthError,
     CredentialsRefused,

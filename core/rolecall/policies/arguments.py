@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from ..errors import ConfigurationError, PolicyFault, shown
+from ..errors import ConfigurationError, PolicyFault
 from ..hookspecs import Actor
 from ..roles import STANDARD_ROLES, Role, RoleTable
+from ..wording import shown
 
 #: The name of an actor's attribute that holds its groups, or a function that finds them.
 Groups: TypeAlias = str | Callable[[Actor], Iterable[str]]

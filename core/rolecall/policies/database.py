@@ -7,8 +7,9 @@ import sqlite3
 from contextlib import AbstractContextManager
 from typing import TypeAlias
 
-from ..errors import ConfigurationError, StoreUnavailable, shown
+from ..errors import ConfigurationError, StoreUnavailable
 from ..stores.sqlite_file import SharedConnection, SQLiteFile
+from ..wording import shown
 
 #: A path; None stands for memory.
 File: TypeAlias = str | os.PathLike[str] | None

@@ -6,9 +6,10 @@ import sqlite3
 from functools import partial
 from typing import Final
 
-from ..errors import ConfigurationError, shown
+from ..errors import ConfigurationError
 from ..hookspecs import Event, TokenRequest, blocking, hookimpl
 from ..policy import Deny, Limit, Vote
+from ..wording import shown
 from .arguments import checked_name
 from .database import Database, File
 

@@ -8,10 +8,11 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ..errors import ConfigurationError, PolicyFault, shown
+from ..errors import ConfigurationError, PolicyFault
 from ..hookspecs import AccessRequest, TokenRequest, hookimpl
 from ..policy import Deny, Limit, Vote
 from ..sessions import SessionRecord
+from ..wording import shown
 from .arguments import checked_name
 
 #: A moment: Unix seconds, an aware datetime, or None for no bound.

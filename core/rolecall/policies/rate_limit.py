@@ -11,10 +11,11 @@ from ipaddress import ip_address, ip_network
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import ConfigurationError, shown
+from ..errors import ConfigurationError
 from ..hookspecs import SessionRequest, TokenRequest, blocking, hookimpl
-from ..http.messages import Request
 from ..policy import MAX_RETRY_AFTER, Deny, Limit, Vote
+from ..request import Request
+from ..wording import shown
 from .arguments import checked_name
 
 if TYPE_CHECKING:

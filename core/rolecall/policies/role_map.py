@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..errors import ConfigurationError, shown
+from ..errors import ConfigurationError
 from ..hookspecs import SessionRequest, TokenRequest, hookimpl
 from ..policy import Allow, Deny, Vote
 from ..roles import Role
+from ..wording import shown
 from .arguments import Groups, checked_groups, checked_name, checked_names, checked_role, groups_of
 
 

@@ -10,12 +10,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from ..errors import ConfigurationError, RolecallError, shown
+from ..errors import ConfigurationError, RolecallError
 from ..hookspecs import Actor, SessionRequest, TokenRequest, hookimpl
 from ..policy import Allow, Vote
 from ..roles import STANDARD_ROLES, Role, RoleTable
 from ..sessions import ArchiveMode, MediaMode, SessionRecord
 from ..tokens import MAX_LIFETIME
+from ..wording import shown
 from .arguments import Groups, checked_groups, checked_name, groups_of
 
 #: The names and numbers that lead to a value in the file: ``("token", 0, "role")``.

@@ -7,8 +7,9 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
-from ..errors import ConfigurationError, shown, wrapping
+from ..errors import ConfigurationError
 from ..sessions import SessionRecord
+from ..wording import shown, wrapping
 
 
 @runtime_checkable

@@ -8,8 +8,9 @@ import time
 from contextlib import closing
 from typing import Any, Final
 
-from ..errors import ConfigurationError, StoreUnavailable, shown
+from ..errors import ConfigurationError, StoreUnavailable
 from ..sessions import ArchiveMode, MediaMode, SessionRecord
+from ..wording import shown
 from . import sqlite_file
 from .sqlite_file import SharedConnection, SQLiteFile
 

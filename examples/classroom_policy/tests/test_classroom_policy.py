@@ -11,7 +11,7 @@ import pytest
 from classroom_policy import ClassroomPolicy
 
 from rolecall.errors import PluginError
-from rolecall.http.messages import Request
+from rolecall.request import Request
 from rolecall.testing import assert_allowed, assert_refused
 from rolecall_flask import current_grant, require_role, rolecall_blueprint
 

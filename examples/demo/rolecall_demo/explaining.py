@@ -8,7 +8,7 @@ from typing import Any, Final
 import flask
 
 from rolecall import Rolecall
-from rolecall.http.messages import Request
+from rolecall.request import Request
 
 #: What each door of the room requires of a token, as its guard in ``app.py`` says it.
 DOORS: Final = {

@@ -7,7 +7,7 @@ import pytest
 from rolecall import Actor, Allow, hookimpl
 from rolecall.driver import drive
 from rolecall.engine import Call
-from rolecall.http.messages import Request
+from rolecall.request import Request
 
 
 class Login:

@@ -10,15 +10,7 @@ from hypothesis import strategies as st
 
 from rolecall import Allow, Deny, Role, hookimpl
 from rolecall.errors import PolicyDenied, PolicyFault
-from rolecall.policies import (
-    AllowAnyone,
-    MaxLiveTokens,
-    OpeningHours,
-    OwnedSessions,
-    RateLimit,
-    RoleMap,
-    TomlPolicy,
-)
+from rolecall.policies import AllowAnyone, MaxLiveTokens, OpeningHours, OwnedSessions, RateLimit, RoleMap, TomlPolicy
 
 ROLES = {"teachers": "moderator", "pupils": "publisher", "guests": "subscriber", "cameras": "publisheronly"}
 SCHOOL = '[[token]]\nwho = { groups = ["teachers"] }\nrole = "publisher"\nlifetime = "1h"\n'

@@ -9,9 +9,9 @@ import pytest
 
 from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault
 from rolecall.hookspecs import AccessRequest
-from rolecall.http.messages import Request
 from rolecall.policies import OpeningHours
 from rolecall.policy import Allow, Deny
+from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN
 
 BERLIN = "Europe/Berlin"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rolecall import Actor, Allow, Deny, Rolecall, TokenRequest, Vote, hookimpl
-from rolecall.http.messages import Request
+from rolecall.request import Request
 
 from .timetable import Timetable
 

@@ -1,0 +1,1 @@
+"""How tokens are written: compact JWS, strict JSON, canonical base64url."""

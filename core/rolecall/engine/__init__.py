@@ -1,0 +1,746 @@
+"""The logic of a kit, written once: what may wait is ``async``, and a driver says how it waits."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterable
+from contextlib import nullcontext
+from math import inf
+from os import urandom
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from ..driver import Driver
+from ..driver.threads import STORE, PoolExhausted
+from ..encoding.jws import MAX_TOKEN_LENGTH
+from ..errors import (
+    ExpiredToken,
+    InsufficientRole,
+    InvalidData,
+    InvalidServerCredential,
+    InvalidSessionId,
+    InvalidToken,
+    PolicyDenied,
+    PolicyFault,
+    RevokedToken,
+    RolecallError,
+    SessionEnded,
+    SessionNotFound,
+    StoreUnavailable,
+    Unavailable,
+    WrongActor,
+    WrongSession,
+)
+from ..explain import TOKEN_STEPS, Explanation, Trace, circumstances, failed_step, log_explanation
+from ..hookspecs import AccessRequest, Actor, Event, ModerationRequest, SessionRequest, TokenRequest
+from ..plugins import Implementation
+from ..plugins import asking as voting
+from ..policy import Allow, earliest_expiry, narrowed_capabilities, narrowed_role, outlived, replaced_data
+from ..request import Request
+from ..roles import Capability, Requirement
+from ..sessions import SessionRecord, check_archives, check_properties
+from ..tokens import ExpireTime, Grant, TokenOptions, check_options, leeway_used
+from ..wording import moment, shown
+from .state import State
+
+if TYPE_CHECKING:
+    from ..http.api.sdk_credentials import Server
+    from ..moderation import Act, Result
+
+_Answer = TypeVar("_Answer")
+
+_TRUSTED: Final = Allow(reason="the server's own code asks")
+_ALL: Final = frozenset(Capability)
+_ROLE_SUFFICES: Final = Allow(reason="the token's role suffices")
+# Seconds by which what came once is kept beyond its end: for requests that wait, and clocks that are set back.
+_KEPT_LONGER: Final = 3600.0
+_NO_REQUEST: Final = Request("GET", "")
+_NOTHING_RESERVED: Final = nullcontext()
+
+
+class Call:
+    """One call of an engine: who makes it, and whether its steps are to be remembered.
+
+    :param http: the request from outside; None for the server's own code, which is trusted.
+    :param trace: collects the steps, if somebody wants to know.
+    :param dry_run: whether it is only to be explained.
+    """
+
+    __slots__ = ("actor", "dry_run", "http", "id", "trace")
+
+    def __init__(self, http: Request | None = None, trace: Trace | None = None, *, dry_run: bool = False) -> None:
+        self.http = http
+        self.trace = trace
+        self.dry_run = dry_run
+        #: Links what policies are asked with the event that tells how it ended.
+        self.id = urandom(8).hex()
+        #: Who asks, once a plugin has identified somebody.
+        self.actor: Actor | None = None
+
+
+#: The server's own code.
+OWN_CODE: Final = Call()
+
+
+class Engine:
+    """Everything that a kit does, under one driver."""
+
+    __slots__ = ("_driver", "_reads_inline", "_writes_inline", "decides_at_once", "state")
+
+    def __init__(self, state: State, driver: Driver, *, blocks: bool) -> None:
+        self.state = state
+        self._driver = driver
+        # Directly, where blocking is no harm and the store ends each call by itself, or where it does not block.
+        ends_calls = blocks and getattr(state.store, "bounded", False) is True
+        self._reads_inline = ends_calls or state.store.reads_inline
+        self._writes_inline = ends_calls or state.store.writes_inline
+        #: Whether entering a guarded route takes no more than the token in the header, and :meth:`check_token`.
+        self.decides_at_once = not state.plugins.vote_access and not state.trace_log and state.web.header_alone
+
+    async def create_session(
+        self,
+        location: object,
+        media_mode: object,
+        archive_mode: object,
+        e2ee: object,
+        api_key: str | None = None,
+        archive_name: object = None,
+        archive_resolution: object = None,
+        call: Call = OWN_CODE,
+    ) -> SessionRecord:
+        call = self._traced(call)
+        try:
+            place, media, archive, encrypted = check_properties(location, media_mode, archive_mode, e2ee)
+            archives = check_archives(archive, archive_name, archive_resolution)
+            owner = self.state.session_ids.issuer(api_key)
+            request = SessionRequest(place, media, archive, encrypted, None, call.http, owner, *archives)
+            record = await self._create_session(request, call)
+        except RolecallError as error:
+            self._log_trace("session", call, error=error)
+            await self._tell("session_refused", call, code=error.code)
+            raise
+        self._log_trace("session", call, record.session_id)
+        await self._tell("session_created", call, session_id=record.session_id)
+        return record
+
+    async def get_session(self, session_id: str) -> SessionRecord:
+        self.state.session_ids.check(session_id)
+        record = await self._find_session(session_id)
+        if record is None:
+            raise SessionNotFound("the store knows no session of this id")
+        return record
+
+    async def end_session(self, session_id: str, call: Call = OWN_CODE) -> None:
+        state = self.state
+        state.session_ids.check(session_id)
+        if state.lone_store is not None:
+            await self._find_session(session_id)  # so that it is told if another process created it
+        if self._writes_inline:
+            state.store.end_session(session_id, state.clock())
+        else:
+            await self._ask_store(state.store.end_session, session_id, state.clock())
+        await self._tell("session_ended", call, session_id=session_id)
+
+    async def generate_token(
+        self,
+        session_id: str,
+        role: object,
+        expire_time: ExpireTime,
+        data: str | None,
+        layout: Iterable[str],
+        call: Call = OWN_CODE,
+        longest: int = MAX_TOKEN_LENGTH,
+    ) -> tuple[str, TokenOptions]:
+        """The token, and what it says.
+
+        :param longest: the most characters that it may have where it goes.
+        """
+        call = self._traced(call)
+        if call is OWN_CODE and not self.state.plugins.leaves_tokens_alone:
+            call = Call()
+        try:
+            options, reservations = await self._decide_token(session_id, role, expire_time, data, layout, call)
+            token, token_id = self._mint(options, longest)
+            # Last, when nothing else can refuse; but it takes its time, and sessions end.
+            if reservations is not None:
+                async with reservations:
+                    if self.state.store.has_ended(session_id):
+                        raise _ended()
+        except RolecallError as error:
+            self._log_trace("token", call, session_id, error)
+            named = session_id if self.state.session_ids.accepts(session_id) else None
+            known = str(role) if self.state.roles.knows(role) else None
+            await self._tell("token_refused", call, session_id=named, role=known, code=error.code)
+            raise
+        self._log_trace("token", call, session_id)
+        await self._tell(
+            "token_issued",
+            call,
+            session_id=session_id,
+            role=options.role,
+            token_id=token_id,
+            expires_at=options.expires_at,
+        )
+        return token, options
+
+    async def explain_token(
+        self,
+        session_id: str,
+        role: object,
+        expire_time: ExpireTime,
+        data: str | None,
+        layout: Iterable[str],
+        http: Request | None,
+    ) -> Explanation:
+        """What :meth:`generate_token` would come to, and why; nothing is issued."""
+        trace = Trace()
+        try:
+            call = Call(http, trace, dry_run=True)
+            options, _ = await self._decide_token(session_id, role, expire_time, data, layout, call)
+            self._mint(options)
+        except RolecallError as error:
+            return trace.finish("token", error)
+        return trace.finish("token", None)
+
+    def _mint(self, options: TokenOptions, longest: int = MAX_TOKEN_LENGTH) -> tuple[str, str]:
+        token, token_id = self.state.mint.mint(options)
+        if len(token) > longest:
+            raise _too_long(len(token), longest)
+        return token, token_id
+
+    def verify_token(self, token: object, session_id: str | None = None) -> Grant:
+        """Not async: nothing in it waits, whatever the store."""
+        grant = self.state.read_token(token, session_id)
+        if self.state.store.has_ended(grant.session_id):
+            raise _revoked()
+        return grant
+
+    async def verify_and_tell(self, token: object, session_id: str | None) -> Grant:
+        """:meth:`verify_token`, with the plugins told of a refusal."""
+        try:
+            return self.verify_token(token, session_id)
+        except InvalidToken as error:
+            await self.tell_of_refusal(error, session_id, OWN_CODE)
+            raise
+
+    def check_token(self, token: str, requirement: Requirement, session_id: str | None) -> Grant:
+        """The grant of a token that is enough for a guarded route, before any policy is asked.
+
+        :param session_id: the session that the route is about; None where it is about none.
+        :raises RolecallError: if it is not enough.
+        """
+        state = self.state
+        grant = state.read_token(token, session_id)
+        if state.store.has_ended(grant.session_id):
+            raise _revoked()
+        if not requirement.is_met(grant.role, grant.capabilities):
+            raise _insufficient(grant, requirement)
+        return grant
+
+    def check_again(self, grant: Grant, at_least: float = 0.0) -> None:
+        """Look again at a grant that was good: a connection may stay open for longer than it.
+
+        :param at_least: what time it must be by now, in Unix seconds, whatever the clock says.
+        :raises InvalidToken: if it is over.
+        """
+        if max(self.state.clock(), at_least) >= grant.expires_at:
+            raise ExpiredToken(f"the token's life ended at {moment(grant.expires_at)}")
+        if self.state.store.has_ended(grant.session_id):
+            raise _revoked()
+
+    async def look_again(
+        self, grant: Grant, requirement: Requirement, session_id: str | None, call: Call, at_least: float = 0.0
+    ) -> Grant:
+        """What the policies now leave of a grant that was good: :meth:`check_again`, with the policies asked again.
+
+        :param call: with the request that entered; without one the policies are shown an unnamed route.
+        :param at_least: see :meth:`check_again`.
+        :raises RolecallError: if it is over, or no longer enough.
+        """
+        self.check_again(grant, at_least)
+        if not requirement.is_met(grant.role, grant.capabilities):
+            raise _insufficient(grant, requirement)
+        if not self.state.plugins.vote_access:
+            return grant
+        call = self._traced(call)
+        call.dry_run = True  # it has entered, and takes nothing more
+        try:
+            left = await self._ask_access(grant, requirement, session_id, call, again=True)
+        except RolecallError as error:
+            self._log_trace("access", call, grant.session_id, error)
+            raise
+        self._log_trace("access", call, grant.session_id)
+        return left
+
+    async def check_grant(self, grant: Grant, requirement: Requirement, http: Request | None) -> Grant:
+        """:meth:`look_again`, with the plugins told of a refusal."""
+        call = Call(http)
+        try:
+            return await self.look_again(grant, requirement, grant.session_id, call)
+        except RolecallError as error:
+            await self.tell_of_refusal(error, grant.session_id, call)
+            raise
+
+    async def renew(
+        self, token: str, grant: Grant, requirement: Requirement, session_id: str | None, call: Call
+    ) -> Grant:
+        """The grant of a token that takes the place of another one, in what stays open.
+
+        :param grant: the one in whose place it is to come.
+        :param call: see :meth:`look_again`.
+        :raises RolecallError: if the token is not enough, or is for another session or for somebody else.
+        """
+        renewed = self.check_token(token, requirement, grant.session_id)
+        if (renewed.data or None) != (grant.data or None):
+            raise WrongActor("the token is for somebody else: its connection data is not that of the one before")
+        return await self.look_again(renewed, requirement, session_id, call)
+
+    async def authorize(self, requirement: Requirement, session_id: str | None, call: Call) -> Grant:
+        """The grant with which a request enters a guarded route.
+
+        :param call: with the request.
+        :raises RolecallError: if it does not enter.
+        """
+        call = self._traced(call)
+        try:
+            grant = await self._authorize(None, requirement, session_id, call)
+        except RolecallError as error:
+            self._log_trace("access", call, session_id, error)
+            raise
+        self._log_trace("access", call, grant.session_id)
+        return grant
+
+    async def look_at(self, requirement: Requirement, call: Call) -> Grant:
+        """The grant of a request's token, before it is known which session the request is about.
+
+        :raises RolecallError: if it is not enough for any session.
+        """
+        assert call.http is not None
+        token, _ = self.state.credentials.find(call.http)
+        return self.check_token(token, requirement, None)
+
+    async def resolve_session(self, resolver: Implementation, native: object) -> str:
+        """The session that a request is about, as a function of the app's own finds it.
+
+        What the function raises is not caught: the framework may have an answer to it.
+
+        :param native: the framework's own request.
+        :raises WrongSession: if the function finds none.
+        """
+        deadline = self.state.deadline
+        try:
+            found = await voting.answer_of(resolver, native, self._driver, deadline, _session_fault, (Exception,))
+            if inspect.iscoroutine(found):  # of a lambda it does not show before that it is async
+                coroutine = resolver._replace(call=lambda _: found, is_async=True)
+                found = await voting.answer_of(coroutine, native, self._driver, deadline, _session_fault, (Exception,))
+        except TimeoutError:
+            raise _session_fault(resolver, f"it outlived its deadline of {deadline:g} s") from None
+        if found is None:
+            raise WrongSession("the request is about no session, so no token is for it")
+        if type(found) is not str:
+            voting.discard(found)
+            raise _session_fault(resolver, f"it returned {shown(found)}; expected a session id or None")
+        return found
+
+    async def explain_access(
+        self, token: str | None, requirement: Requirement, session_id: str | None, http: Request
+    ) -> Explanation:
+        """What :meth:`authorize` would come to, and why.
+
+        :param token: the token to explain; None for the one that ``http`` carries.
+        """
+        trace = Trace()
+        try:
+            await self._authorize(token, requirement, session_id, Call(http, trace, dry_run=True))
+        except RolecallError as error:
+            return trace.finish("access", error)
+        return trace.finish("access", None)
+
+    async def admit_server(self, request: Request) -> Server:
+        """The server that makes a request with the credential of a project or an application.
+
+        :raises InvalidServerCredential: if it is missing, not good, or came before.
+        """
+        now = self.state.clock()
+        server, name, until = self.state.servers.read(request.headers, now)
+        # Exactly True: a coroutine, or whatever else a plugin's store answers, lets nobody in.
+        if name is not None and await self._use_once(name, until + _KEPT_LONGER, now) is not True:
+            raise InvalidServerCredential(
+                "the request's credential came before, by its jti: make one for each request, and never repeat one"
+            )
+        return server
+
+    async def moderate(self, act: Act[Result], grant: Grant | None = None, call: Call = OWN_CODE) -> Result:
+        """What the session's media service answers to an act, once the policies have been asked.
+
+        :param grant: what the token grants that whoever asks entered with; None for a call that is trusted.
+        """
+        from .acts import carry_out
+
+        state, call = self.state, self._traced(Call() if call is OWN_CODE else call)
+        about: dict[str, str | None] = {"act": act.name}
+        if grant is not None:
+            about |= {"token_id": grant.token_id, "role": str(grant.role)}
+        try:
+            api_key = state.session_ids.check(act.session_id)
+            about["session_id"] = act.session_id
+            act = act.checked()
+            about["target"] = act.target
+            if call.http is not None:
+                _check_act(act, grant)
+            request = ModerationRequest(act, state.clock(), grant, call.http, api_key, call.id)
+            reservations = await self._vote_moderation(request, call) if state.plugins.vote_moderation else None
+            async with reservations or _NOTHING_RESERVED:
+                if grant is not None:
+                    self._check_still_good(grant)  # after the policies, which may have taken their time
+                answer = await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline)
+        except RolecallError as error:
+            self._log_trace("moderation", call, act.session_id, error)
+            await self._tell("moderation_refused", call, code=error.code, **about)
+            raise
+        self._log_trace("moderation", call, act.session_id)
+        if act.changes:
+            await self._tell("moderated", call, **about)
+        return answer
+
+    async def tell_of_refusal(self, error: RolecallError, session_id: str | None, call: Call) -> None:
+        """Tell the plugins that somebody came with a token, and was refused."""
+        await self._tell("access_refused", call, session_id=session_id, code=error.code)
+
+    async def _create_session(self, request: SessionRequest, call: Call) -> SessionRecord:
+        state, reservations = self.state, None
+        if call.http is not None or call.trace is not None or state.plugins.vote_session:
+            await self._identify(call)
+            request = request._replace(actor=call.actor)
+            _, reservations = await self._vote(state.plugins.vote_session, request, call)
+        async with reservations or _NOTHING_RESERVED:
+            return await self._add_session(request)
+
+    async def _add_session(self, request: SessionRequest) -> SessionRecord:
+        state = self.state
+        session_id = await self._provided_session(request)
+        now = state.clock()
+        if session_id is None:
+            session_id = state.session_ids.make(request.media_mode, now, request.api_key)
+        record = SessionRecord(
+            session_id, request.location, request.media_mode, request.archive_mode, request.e2ee, now
+        )
+        if self._writes_inline:
+            state.store.add_session(record)
+        else:
+            await self._ask_store(state.store.add_session, record)
+        return record
+
+    async def _provided_session(self, request: SessionRequest) -> str | None:
+        """The id of a session that a plugin creates elsewhere."""
+        state = self.state
+        if not state.plugins.create_session:
+            return None
+        session_id = await voting.provide_session(state.plugins.create_session, request, self._driver, state.deadline)
+        if session_id is not None:
+            problem = ""
+            try:
+                if state.session_ids.check(session_id) != request.api_key:
+                    problem = "it is of another project"
+            except InvalidSessionId as error:
+                problem = str(error)
+            if problem:
+                raise PolicyFault(f"a plugin created a session that is not of this kit: {problem}").at("session")
+        return session_id
+
+    def _check_still_good(self, grant: Grant) -> None:
+        """As at the door, with the leeway that :meth:`check_again` does not grant to what stays open."""
+        self.state.rules.check_expiry(grant.expires_at, self.state.clock())
+        if self.state.store.has_ended(grant.session_id):
+            raise _revoked()
+
+    async def _vote_moderation(self, request: ModerationRequest, call: Call) -> voting.Reservations | None:
+        state, grant, needed = self.state, request.grant, Requirement.of_capability(request.act.capability)
+        built_in = _TRUSTED if grant is None else _ROLE_SUFFICES
+        limits, reservations = await self._vote(state.plugins.vote_moderation, request, call, built_in)
+        if grant is not None:
+            self._narrowed_grant(grant, needed, limits, request.now)
+        elif earliest_expiry(inf, limits, request.now) <= request.now:
+            raise outlived()
+        elif not needed.capabilities <= narrowed_capabilities(_ALL, limits, state.roles):
+            raise PolicyDenied(f"{needed.scope} is required, and the policies of this service do not leave it")
+        return reservations
+
+    async def _decide_token(
+        self,
+        session_id: str,
+        role: object,
+        expire_time: ExpireTime,
+        data: str | None,
+        layout: Iterable[str],
+        call: Call,
+    ) -> tuple[TokenOptions, voting.Reservations | None]:
+        """What a token may say, once everything has been validated and every policy asked; and what they reserve."""
+        state = self.state
+        state.session_ids.check(session_id)
+        now = state.clock()
+        options = check_options(session_id, state.roles.get(role), expire_time, data, layout, now)
+        if call is OWN_CODE and state.plugins.leaves_tokens_alone:
+            # No plugin to ask: the trusted caller only needs a session that is open.
+            if state.store.has_ended(session_id):
+                raise _ended()
+            return options, None
+        return await self._voted_options(options, now, call)
+
+    async def _voted_options(
+        self, options: TokenOptions, now: float, call: Call
+    ) -> tuple[TokenOptions, voting.Reservations | None]:
+        state, trace = self.state, call.trace
+        session = await self._find_session(options.session_id)
+        if session is None and call.http is not None:
+            # From outside an id is not enough, not even one of ours: a session that is not known cannot be open.
+            raise SessionNotFound("the store knows no session of this id")
+        if state.store.has_ended(options.session_id):
+            raise _ended()
+        if trace is not None:
+            trace.ok("request", f"{options.role} until {moment(options.expires_at)}")
+            trace.ok("session open", "known to the store" if session else "not known to the store")
+        await self._identify(call)
+        request = TokenRequest(
+            options.session_id,
+            session,
+            options.role,
+            options.expires_at,
+            options.data,
+            options.layout,
+            now,
+            call.actor,
+            call.http,
+            call.id,
+            call.dry_run,
+        )
+        limits, reservations = await self._vote(state.plugins.vote_token, request, call)
+        if state.store.has_ended(options.session_id):
+            raise _ended()  # while the policies were asked
+        held = narrowed_capabilities(options.role.capabilities, limits, state.roles)
+        role = narrowed_role(options.role, held, state.roles)
+        earliest = earliest_expiry(options.expires_at, limits, options.issued_at)
+        if earliest < options.issued_at + 1:
+            raise outlived()
+        expires_at = int(earliest)
+        data = replaced_data(options.data, limits)
+        if trace is not None:
+            trace.ok("grant", f"{role} until {moment(expires_at)}")
+        narrowed = None if held == role.capabilities else held
+        options = options._replace(role=role, expires_at=expires_at, data=data, narrowed=narrowed)
+        if state.plugins.token_claims:
+            request = request._replace(role=role, expires_at=expires_at, data=data)
+            options = options._replace(
+                claims=await voting.claims(state.plugins.token_claims, request, self._driver, state.deadline)
+            )
+        return options, reservations
+
+    async def _authorize(
+        self, token: str | None, requirement: Requirement, session_id: str | None, call: Call
+    ) -> Grant:
+        http, trace = call.http, call.trace
+        if token is None:
+            token, place = self.state.credentials.find(_NO_REQUEST if http is None else http)
+            if trace is not None:
+                trace.ok("credential", f"a token in {place}")
+        elif trace is not None:
+            trace.ok("credential", "a token that was passed in")
+        if trace is not None:
+            self._trace_token(token, session_id, trace)
+        grant = self.check_token(token, requirement, session_id)
+        if trace is not None:
+            trace.ok("session open")
+            trace.ok("role", f"{grant.role} is enough for {requirement.scope}")
+        if not self.state.plugins.vote_access or http is None:
+            return grant
+        return await self._ask_access(grant, requirement, session_id, call, again=False)
+
+    async def _ask_access(
+        self, grant: Grant, requirement: Requirement, session_id: str | None, call: Call, *, again: bool
+    ) -> Grant:
+        """What the policies leave of a grant."""
+        state, now = self.state, self.state.clock()
+        http = _NO_REQUEST if call.http is None else call.http
+        request = AccessRequest(grant, requirement, session_id, now, http, again)
+        limits, reservations = await self._vote(state.plugins.vote_access, request, call, _ROLE_SUFFICES)
+        narrowed = self._narrowed_grant(grant, requirement, limits, now)
+        async with reservations or _NOTHING_RESERVED:
+            if state.store.has_ended(grant.session_id):
+                raise _revoked()  # while the policies were asked
+        return narrowed
+
+    def _narrowed_grant(self, grant: Grant, requirement: Requirement, limits: tuple[Allow, ...], now: float) -> Grant:
+        roles = self.state.roles
+        issued_at = now if grant.issued_at is None else grant.issued_at
+        held = narrowed_capabilities(grant.capabilities, limits, roles)
+        expires_at = earliest_expiry(grant.expires_at, limits, issued_at)
+        # What no limit shortened is for the token itself to say, leeway and all.
+        if expires_at < grant.expires_at and expires_at <= now:
+            raise outlived()
+        role = grant.role if held == grant.capabilities else narrowed_role(grant.role, held, roles)
+        narrowed = grant._replace(role=role, capabilities=held, expires_at=expires_at)
+        if not requirement.capabilities <= narrowed.capabilities:
+            raise InsufficientRole(
+                f"{requirement.scope} is required; the policies of this service leave {narrowed.role}",
+                requirement.scope,
+            )
+        return narrowed
+
+    def _trace_token(self, token: str, session_id: str | None, trace: Trace) -> None:
+        """The steps of a token that is good in itself; what is refused has said so before."""
+        try:
+            grant = self.state.read_token(token, session_id)
+        except InvalidToken as error:
+            failed = failed_step(error)
+            for name in TOKEN_STEPS[: TOKEN_STEPS.index(failed) if failed in TOKEN_STEPS else len(TOKEN_STEPS)]:
+                trace.ok(name)
+            raise
+        ids = self.state.session_ids
+        api_key = ids.check(grant.session_id) if ids.accepts(grant.session_id) else self.state.api_key
+        late = leeway_used(grant, self.state.clock())
+        details = (
+            "T1" if token.startswith("T1==") else "JWT",
+            f"application {application}"
+            if (application := grant.claims.get("application_id"))
+            else f"API key {api_key}",
+            "fits the content",
+            f"{grant.role}, until {moment(grant.expires_at)}, token id {grant.token_id}{f', {late}' if late else ''}",
+        )
+        for name, detail in zip(TOKEN_STEPS, details, strict=True):
+            trace.ok(name, detail)
+        if session_id is not None:
+            trace.ok("session", "the one that the route names")
+
+    async def _identify(self, call: Call) -> None:
+        """Find out who makes a call from outside."""
+        plugins = self.state.plugins
+        if call.http is None or not plugins.identify:
+            return
+        call.actor = await voting.identify(plugins.identify, call.http, self._driver, self.state.deadline)
+        if call.trace is not None:
+            call.trace.ok("identify", f"actor {shown(call.actor.id)}" if call.actor else "nobody")
+
+    async def _vote(
+        self,
+        implementations: Collection[Implementation],
+        request: object,
+        call: Call,
+        built_in: Allow | None = None,
+    ) -> tuple[tuple[Allow, ...], voting.Reservations | None]:
+        """The votes for a request, with their limits; and what they reserve, if anything, for the caller to take.
+
+        :raises RolecallError: if it is refused.
+        """
+        state = self.state
+        if built_in is None and call.http is None:
+            built_in = _TRUSTED
+        decision = await voting.vote(implementations, request, built_in, state.roles, self._driver, state.deadline)
+        if call.trace is not None:
+            call.trace.votes(decision)
+        if refusal := decision.refusal():
+            voting.log_refusal(decision, request)
+            nobody = call.http is not None and call.actor is None and state.plugins.identify
+            unsaid = (refusal.code, refusal.status) == (PolicyDenied.code, PolicyDenied.status)
+            if nobody and unsaid and isinstance(request, SessionRequest | TokenRequest):
+                raise PolicyDenied(f"nobody is identified, and {refusal}", "not_identified")
+            raise refusal
+        limits = decision.limits
+        if call.dry_run or all(vote.reserve is None for vote in limits):
+            return limits, None
+        return limits, voting.Reservations(implementations, decision, request, self._driver, state.deadline)
+
+    async def _tell(self, name: str, call: Call, **about: Any) -> None:
+        state = self.state
+        if state.plugins.on_event:
+            # What the server's own code does, and no policy was asked about, is a call of its own each time.
+            call_id = Call().id if call is OWN_CODE else call.id
+            event = Event(name, state.clock(), actor=call.actor, http=call.http, call_id=call_id, **about)
+            await voting.tell(state.plugins.on_event, event, self._driver, state.deadline)
+
+    def _traced(self, call: Call) -> Call:
+        if not self.state.trace_log or call.trace is not None:
+            return call
+        if call is OWN_CODE:
+            return Call(trace=Trace())
+        call.trace = Trace()  # of the call itself, so that the events which tell of it have the same id
+        return call
+
+    def _log_trace(
+        self, subject: str, call: Call, session_id: str | None = None, error: RolecallError | None = None
+    ) -> None:
+        if self.state.trace_log and call.trace is not None:
+            log_explanation(
+                call.trace.finish(subject, error),
+                circumstances(
+                    time=self.state.clock(),
+                    call_id=call.id,
+                    # What is no session id may be anything: a token in the wrong place, for example.
+                    session_id=session_id if self.state.session_ids.accepts(session_id) else None,
+                    http=call.http,
+                    actor_id=call.actor and call.actor.id,
+                ),
+            )
+
+    async def _use_once(self, name: str, until: float, now: float) -> bool:
+        if self._writes_inline:
+            return self.state.store.use_once(name, until, now)
+        return await self._ask_store(self.state.store.use_once, name, until, now)
+
+    async def _find_session(self, session_id: str) -> SessionRecord | None:
+        state = self.state
+        if self._reads_inline:
+            record = state.store.get_session(session_id)
+        else:
+            record = await self._ask_store(state.store.get_session, session_id)
+        if record is None and state.lone_store is not None:
+            state.lone_store.lacks(session_id)
+        return record
+
+    async def _ask_store(self, method: Callable[..., _Answer], *args: Any) -> _Answer:
+        """What a method of the store answers that may block.
+
+        :raises StoreUnavailable: if it does not answer in time.
+        """
+        seconds = self.state.store_timeout
+        try:
+            return await self._driver.run(STORE, seconds, method, *args)
+        except TimeoutError as error:
+            raise StoreUnavailable(
+                f"the store has not answered within {seconds:g} s, and may have done what it was asked to; "
+                "see Rolecall(store_timeout=…)"
+            ) from error
+        except PoolExhausted as error:
+            raise StoreUnavailable(f"the store was not asked: {error}") from error
+
+
+def _check_act(act: Act[Any], grant: Grant | None) -> None:
+    """Whoever asks from outside has entered with a grant for this session, and this act."""
+    needed = Requirement.of_capability(act.capability)
+    if grant is None or grant.session_id != act.session_id or not needed.capabilities <= grant.capabilities:
+        raise InsufficientRole(f"{needed.scope} is required, in this very session", needed.scope)
+
+
+def _session_fault(_: Implementation, fault: str) -> Unavailable:
+    return Unavailable(f"the guard's session function failed: {fault}")
+
+
+def _insufficient(grant: Grant, requirement: Requirement) -> InsufficientRole:
+    exactly = "" if requirement.only is None else " exactly"
+    return InsufficientRole(
+        f"{requirement.scope} is required{exactly}; the token's role is {grant.role}", requirement.scope
+    )
+
+
+def _revoked() -> RevokedToken:
+    return RevokedToken("the token's session has ended")
+
+
+def _ended() -> SessionEnded:
+    return SessionEnded("the session has ended: it issues no tokens")
+
+
+def _too_long(length: int, longest: int) -> InvalidData:
+    return InvalidData(
+        f"data, layout and claims make a token of {length} characters, and at most {longest} are taken; "
+        "control characters, and in T1 all but ASCII, take several each: "
+        "send an identifier, and keep the rest in the app"
+    )

@@ -1,0 +1,99 @@
+"""Having acts carried out by the media service that a plugin names: within a deadline, and never trusted to behave."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import fields
+from typing import Any, cast
+
+from ..driver import Driver
+from ..errors import NoMediaService, PolicyFault, RolecallError
+from ..hookspecs import ModerationRequest
+from ..moderation import Act, Result
+from ..plugins import Implementation
+from ..plugins.asking import answer_of, discard, raised
+
+
+async def carry_out(
+    act: Act[Result],
+    implementations: Collection[Implementation],
+    request: ModerationRequest,
+    driver: Driver,
+    deadline: float,
+) -> Result:
+    """What the media service that a plugin names answers to an act.
+
+    :param request: with this act.
+    :raises NoMediaService: if no plugin names one that can.
+    :raises PolicyFault: if a plugin or the service fails, or two name one.
+    :raises RolecallError: of the kit's own, as the service raised it.
+    """
+    plugin, service = await _service(act, implementations, request, driver, deadline)
+    try:
+        method = getattr(service, act.name, None)
+    except Exception as error:
+        raise _fault(plugin, raised(error, deadline)) from error
+    if not callable(method):
+        raise NoMediaService(f"{act.name}: the media service of the plugin {plugin!r} does not do it")
+    if problem := _misfit(method, act):
+        raise _fault(plugin, problem)
+    calling = Implementation(
+        plugin,
+        lambda _: method(*act.arguments),
+        inspect.iscoroutinefunction(method),
+        True,  # a service is waited for, whatever its methods are marked as
+        f"the media service of {plugin!r}",
+    )
+    answer = await answer_of(calling, request, driver, deadline, _failed, (RolecallError,))
+    if discard(answer):
+        raise _fault(plugin, f"{act.name} returned a coroutine; a method that awaits is an async def")
+    if problem := act.problem_with(answer):
+        raise _fault(plugin, f"{act.name} {problem}")
+    return cast(Result, answer)
+
+
+async def _service(
+    act: Act[Any],
+    implementations: Collection[Implementation],
+    request: ModerationRequest,
+    driver: Driver,
+    deadline: float,
+) -> tuple[str, object]:
+    """The service, and the plugin that names it."""
+    found: tuple[str, object] | None = None
+    for one in implementations:
+        answer = await answer_of(one, request, driver, deadline, _failed, (RolecallError,))
+        if answer is None:
+            continue
+        if discard(answer):
+            raise _fault(one.plugin, "it returned a coroutine; an implementation that awaits is an async def")
+        if found is not None:
+            raise _fault(one.plugin, "another plugin has named the session's media service already")
+        found = one.plugin, answer
+    if found is None:
+        raise NoMediaService(
+            f"{act.name}: no media service carries this session; load a plugin with rolecall_media_service, such as "
+            "rolecall.connector:RemoteSessions, by plugins=[…] or ROLECALL_PLUGINS"
+        )
+    return found
+
+
+def _misfit(method: Callable[..., object], act: Act[Any]) -> str | None:
+    """Why a service's method cannot take what it is given."""
+    try:
+        inspect.signature(method).bind(*act.arguments)
+    except TypeError as error:
+        names = ", ".join(field.name for field in fields(cast(Any, act)))
+        return f"{act.name} takes other arguments than ({names}), by position: {error}"
+    except ValueError:  # what is written in C may have no signature
+        return None
+    return None
+
+
+def _failed(implementation: Implementation, fault: str) -> PolicyFault:
+    return _fault(implementation.plugin, fault)
+
+
+def _fault(plugin: str, fault: str) -> PolicyFault:
+    return PolicyFault(f"the plugin {plugin!r} failed to moderate: {fault}").at("media service")

@@ -1,0 +1,129 @@
+"""What the two engines of a kit share: keys, formats, store, plugins and settings; and tokens that were verified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from ..encoding.jws import raw_token, what_ails
+from ..errors import InvalidSessionId, MalformedToken, WrongSession
+from ..formats import Format
+from ..http.credentials import Credentials
+from ..http.web import Web
+from ..plugins import Plugins
+from ..roles import RoleTable
+from ..session_ids import SessionIds
+from ..stores import Store
+from ..tokens import ClaimRules, Grant
+from ..wording import shown
+from .verified import END, T1_SIGNATURE, VerifiedTokens
+
+if TYPE_CHECKING:
+    from ..http.api.sdk_credentials import ServerCredentials
+    from .workers import LoneStore
+
+_OWN_FORMATS: Final = "rolecall.formats."
+# Seconds by which two threads may look at the clock out of order.
+_CLOCK_JITTER: Final = 1.0
+
+
+class State:
+    """What the two engines of one kit share."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        session_ids: SessionIds,
+        store: Store,
+        roles: RoleTable,
+        rules: ClaimRules,
+        mint: Format,
+        accept: tuple[Format, ...],
+        plugins: Plugins,
+        clock: Callable[[], float],
+        deadline: float,
+        store_timeout: float,
+        trace_log: bool,
+        web: Web,
+        credentials: Credentials,
+        servers: ServerCredentials,
+    ) -> None:
+        self.api_key = api_key
+        self.session_ids = session_ids
+        self.store = store
+        self.roles = roles
+        self.rules = rules
+        self.mint = mint
+        self.accept = accept
+        # What the kit's own formats grant follows from the token alone, and can be remembered; a plugin's may look at
+        # more.
+        self._accept = tuple((one, type(one).__module__.startswith(_OWN_FORMATS)) for one in accept)
+        self.plugins = plugins
+        self.clock = clock
+        self.deadline = deadline
+        self.store_timeout = store_timeout
+        self.trace_log = trace_log
+        self.web = web
+        self.credentials = credentials
+        self.servers = servers
+        #: Watches for other processes, where the store is this one's alone.
+        self.lone_store: LoneStore | None = None
+        if getattr(store, "shared", True) is False:
+            from .workers import LoneStore
+
+            self.lone_store = LoneStore(session_ids, clock())
+        self.verified = VerifiedTokens()
+        self._last_seen = 0.0
+
+    def read_token(self, token: object, session_id: str | None) -> Grant:
+        """The grant of a token that is good in itself; whether its session has ended is for the store to say."""
+        raw = raw_token(token)
+        now = self.clock()
+        if now > self._last_seen:
+            self._last_seen = now
+        elif now < self._last_seen - _CLOCK_JITTER:
+            # Set back: what was valid then may be from the future now.
+            self.verified = VerifiedTokens()
+            self._last_seen = now
+        # Of a JWT the end; a T1 token, which no JWT begins like, ends in what it says, and not in its signature.
+        verified, end = self.verified, raw[T1_SIGNATURE] if raw[:1] == b"T" else raw[END]
+        kept = verified.young.get(end)
+        if kept is None:
+            kept = verified.old.get(end)
+            if kept is not None:
+                verified.keep(end, kept)
+        if kept is not None and kept[0] == sha256(raw).digest():
+            grant = kept[1]
+            if now >= grant.expires_at:
+                self.rules.check_expiry(grant.expires_at, now)
+        else:
+            try:
+                for kind, lasts in self._accept:
+                    if kind.recognizes(raw):
+                        grant = kind.verify(raw, now)
+                        self._look_for_others(grant.session_id)
+                        if lasts:
+                            verified.take_note(raw, end, grant)
+                        break
+                else:
+                    if raw.startswith(b"T1=="):
+                        raise MalformedToken(
+                            "the token is a T1 token, the older form, which this kit does not accept; "
+                            "a kit for SDKs that still make it is told so: accept=['opentok', 't1']"
+                        )
+                    raise MalformedToken("the token has none of the forms that this kit accepts")
+            except MalformedToken as error:
+                raise what_ails(token, error) from None
+        if session_id is not None and grant.session_id != session_id:
+            if not isinstance(session_id, str):
+                raise InvalidSessionId(f"session_id is {shown(session_id)}; expected a string: session.session_id")
+            raise WrongSession("the token is for another session than the one asked for")
+        return grant
+
+    def _look_for_others(self, session_id: str) -> None:
+        """Take note of a token, seen for the first time, of a session that another process must have created."""
+        store = self.store
+        if self.lone_store is not None and store.reads_inline and store.get_session(session_id) is None:
+            self.lone_store.lacks(session_id)

@@ -1,0 +1,1 @@
+"""The kit's own routes, as data: paths, bodies, answers, handlers."""

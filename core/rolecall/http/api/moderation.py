@@ -1,0 +1,184 @@
+"""What a kit's routes do in sessions while they go on, for those whose token allows it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ...engine import Call, Engine
+from ...moderation import (
+    MAX_EXCLUDED,
+    MAX_SIGNAL_DATA,
+    MAX_SIGNAL_TYPE,
+    ForceDisconnect,
+    ListConnections,
+    ListStreams,
+    MuteAll,
+    MuteStream,
+    Signal,
+)
+from ...request import Request
+from ...roles import Requirement
+from ...tokens import Grant
+from ..answers import done, json_answer
+from ..bodies import members
+from ..guards.admission import enter
+from ..messages import BodyLimit, Response
+from .routing import Answer, Operation, Route, Schema
+
+_SIGNAL: Final = Requirement.of_capability(Signal.capability)
+_DISCONNECT: Final = Requirement.of_capability(ForceDisconnect.capability)
+_UNPUBLISH: Final = Requirement.of_capability(MuteStream.capability)
+
+#: The id of a connection or a stream; dots alone are none.
+ID: Final = {"type": "string", "maxLength": 255, "pattern": r"^\.*[0-9A-Za-z_~=+-][0-9A-Za-z_.~=+-]*$"}
+#: What a signal says.
+SIGNAL: Final[dict[str, Schema]] = {
+    "type": {
+        "type": "string",
+        "maxLength": MAX_SIGNAL_TYPE,
+        "default": "",
+        "description": f"what it is about, at most {MAX_SIGNAL_TYPE} bytes of UTF-8",
+    },
+    "data": {
+        "type": "string",
+        "maxLength": MAX_SIGNAL_DATA,
+        "default": "",
+        "description": f"its content, at most {MAX_SIGNAL_DATA:,} bytes of UTF-8",
+    },
+}
+#: The streams that are left out when all others are muted.
+EXCLUDED: Final = {"type": "array", "items": ID, "maxItems": MAX_EXCLUDED, "description": "streams that are not muted"}
+#: Of a signal's body: JSON may take six bytes for one of the signal's own, as for a control character.
+SIGNAL_LIMIT: Final = BodyLimit(length=65_536)
+#: Of a body that mutes all: as many streams as may be left out, each with the longest id.
+MUTE_LIMIT: Final = BodyLimit(length=262_144, elements=MAX_EXCLUDED)
+_SIGNAL_BODY: Final[dict[str, Schema]] = {
+    **SIGNAL,
+    "connection_id": {
+        "anyOf": [ID, {"type": "null"}],
+        "description": "the one connection that gets it; all do unless given",
+    },
+}
+_MUTE_BODY: Final[dict[str, Schema]] = {
+    "active": {"type": "boolean", "default": True, "description": "false to stop: streams to come are not muted"},
+    "excluded_stream_ids": EXCLUDED,
+}
+_MUTE_RULES: Final = (
+    {
+        "if": {"properties": {"active": {"const": False}}, "required": ["active"]},
+        "then": {"properties": {"excluded_stream_ids": {"maxItems": 0}}},
+    },
+)
+_LIST: Final = {
+    "type": "object",
+    "properties": {"items": {"type": "array", "items": {"type": "object"}}},
+    "required": ["items"],
+}
+_STREAMS: Final = Answer("Streams", _LIST)
+_CONNECTIONS: Final = Answer("Connections", _LIST)
+#: The statuses of acts that are not carried out.
+ACT: Final = (404, 501)
+
+
+async def _signal_session(engine: Engine, request: Request) -> Response:
+    session_id, grant = await _enter(engine, request, _SIGNAL)
+    asked = members(request, tuple(_SIGNAL_BODY), SIGNAL_LIMIT)
+    act = Signal(session_id, asked.get("type", ""), asked.get("data", ""), asked.get("connection_id"))
+    await engine.moderate(act, grant, Call(request))
+    return done()
+
+
+async def _disconnect_connection(engine: Engine, request: Request) -> Response:
+    session_id, grant = await _enter(engine, request, _DISCONNECT)
+    act = ForceDisconnect(session_id, request.path_params["connection_id"])
+    await engine.moderate(act, grant, Call(request))
+    return done()
+
+
+async def _mute_stream(engine: Engine, request: Request) -> Response:
+    session_id, grant = await _enter(engine, request, _UNPUBLISH)
+    members(request, ())
+    await engine.moderate(MuteStream(session_id, request.path_params["stream_id"]), grant, Call(request))
+    return done()
+
+
+async def _mute_all(engine: Engine, request: Request) -> Response:
+    session_id, grant = await _enter(engine, request, _UNPUBLISH)
+    asked: dict[str, Any] = members(request, tuple(_MUTE_BODY), MUTE_LIMIT)
+    act = MuteAll(session_id, asked.get("active", True), asked.get("excluded_stream_ids", ()))
+    await engine.moderate(act, grant, Call(request))
+    return done()
+
+
+async def _list_streams(engine: Engine, request: Request) -> Response:
+    session_id, grant = await _enter(engine, request, _UNPUBLISH)
+    return json_answer(200, {"items": await engine.moderate(ListStreams(session_id), grant, Call(request))})
+
+
+async def _list_connections(engine: Engine, request: Request) -> Response:
+    session_id, grant = await _enter(engine, request, _DISCONNECT)
+    return json_answer(200, {"items": await engine.moderate(ListConnections(session_id), grant, Call(request))})
+
+
+async def _enter(engine: Engine, request: Request, requirement: Requirement) -> tuple[str, Grant]:
+    session_id = request.path_params["session_id"]
+    return session_id, await enter(engine, request, requirement, session_id)
+
+
+MODERATION_ROUTES: Final = (
+    Route(
+        "/sessions/{session_id}/signal",
+        "signal",
+        {
+            "POST": Operation(
+                _signal_session,
+                "Send a signal",
+                _SIGNAL.scope,
+                _SIGNAL_BODY,
+                status=204,
+                refusals=ACT,
+                limit=SIGNAL_LIMIT,
+            )
+        },
+    ),
+    Route(
+        "/sessions/{session_id}/connections/{connection_id}",
+        "connection",
+        {"DELETE": Operation(_disconnect_connection, "End a connection", _DISCONNECT.scope, status=204, refusals=ACT)},
+    ),
+    Route(
+        "/sessions/{session_id}/connections",
+        "connections",
+        {
+            "GET": Operation(
+                _list_connections, "List the connections", _DISCONNECT.scope, answer=_CONNECTIONS, refusals=ACT
+            )
+        },
+    ),
+    Route(
+        "/sessions/{session_id}/streams",
+        "streams",
+        {"GET": Operation(_list_streams, "List the streams", _UNPUBLISH.scope, answer=_STREAMS, refusals=ACT)},
+    ),
+    Route(
+        "/sessions/{session_id}/streams/{stream_id}/mute",
+        "stream_mute",
+        {"POST": Operation(_mute_stream, "Mute a stream", _UNPUBLISH.scope, {}, status=204, refusals=ACT)},
+    ),
+    Route(
+        "/sessions/{session_id}/mute",
+        "mute",
+        {
+            "POST": Operation(
+                _mute_all,
+                "Mute all streams, or stop doing so",
+                _UNPUBLISH.scope,
+                _MUTE_BODY,
+                _MUTE_RULES,
+                status=204,
+                refusals=ACT,
+                limit=MUTE_LIMIT,
+            )
+        },
+    ),
+)

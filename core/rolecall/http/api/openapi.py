@@ -1,0 +1,192 @@
+"""The description of a kit's routes (OpenAPI 3.1), made from the routes themselves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from ...engine.state import State
+from ...roles import ANY_TOKEN
+from ...session_ids import MAX_SESSION_ID_LENGTH
+from ..credentials import CSRF_HEADER, SAFE_METHODS
+from ..guards.admission import GUARDED_CACHE_CONTROL
+from ..web import Web
+from .moderation import ID
+from .routing import BY_POLICY, BY_SERVER, PUBLIC, Operation, Route, Schema
+from .sdk_credentials import HEADER
+
+_ABOUT: Final = (
+    "Sessions, and the tokens with which participants join them. A method that a path does not have is refused with "
+    "405 and its `Allow`. Whatever is refused is a problem (RFC 9457); of a token, with a challenge (RFC 6750)."
+)
+_BY_SERVER: Final = "For servers that have the API secret, such as an SDK's: each request has a credential of its own."
+_BY_POLICY: Final = "The policies of this service decide who may, and may grant less than was asked for."
+_PARAMETERS: Final[dict[str, dict[str, Any]]] = {
+    "session_id": {"type": "string", "maxLength": MAX_SESSION_ID_LENGTH, "pattern": "^[12]_[0-9A-Za-z_-]+$"},
+    "connection_id": ID,
+    "stream_id": ID,
+    "api_key": {"type": "string", "maxLength": 64, "pattern": "^[0-9A-Za-z-]+$"},
+}
+_PROBLEM: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what was wrong, for people"},
+        "code": {"type": "string", "description": "what was wrong, for machines; a policy may have its own"},
+    },
+    "required": ["title", "status", "detail", "code"],
+}
+_UNCACHED: Final = {"required": True, "schema": {"const": GUARDED_CACHE_CONTROL}}
+_RETRY_AFTER: Final = {
+    "required": False,
+    "schema": {"type": "integer", "minimum": 0},
+    "description": "seconds after which the request may be repeated, where the policy that denied it says so",
+}
+#: The statuses of refusals that have a challenge, and whether all of them have.
+_CHALLENGES: Final = {400: False, 401: True, 403: False}
+
+
+def description(routes: Iterable[Route], prefix: str, state: State) -> dict[str, Any]:
+    """The OpenAPI document for ``routes`` under ``prefix``."""
+    # What is never granted is an answer to those who expect another service.
+    routes = [route for route in routes if _described(route)]
+    answers = [operation.answer for route in routes for operation in route.operations.values() if operation.answer]
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Rolecall", "version": "1", "description": _ABOUT},
+        "servers": [{"url": prefix or "/"}],
+        "paths": {route.path: _path_item(route, state) for route in routes},
+        "components": {
+            "schemas": {answer.name: _schema(answer.schema, state) for answer in answers} | {"Problem": _PROBLEM},
+            "securitySchemes": _security_schemes(state),
+        },
+    }
+
+
+def _described(route: Route) -> dict[str, Operation]:
+    """The operations of a route that are granted to some, by method."""
+    return {method: operation for method, operation in route.operations.items() if operation.status < 400}
+
+
+def _path_item(route: Route, state: State) -> dict[str, Any]:
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": _PARAMETERS[name]}
+        for name in re.findall(r"\{(\w+)\}", route.path)
+    ]
+    operations = {
+        method.lower(): _operation(method, operation, state) for method, operation in _described(route).items()
+    }
+    return {"parameters": parameters, **operations} if parameters else operations
+
+
+def _operation(method: str, operation: Operation, state: State) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "operationId": operation.handler.__name__.lstrip("_"),
+        "summary": operation.summary,
+    }
+    if operation.requires == BY_POLICY:
+        said["description"] = _BY_POLICY
+    if operation.requires == BY_SERVER:
+        said["description"] = _BY_SERVER
+        said["security"] = [{name: []} for name in _server_schemes(state)]
+    if _needs_token(operation):
+        said["security"] = _security(method, operation, state.web)
+    if operation.body is not None:
+        said["requestBody"] = {
+            "required": False,
+            "content": {operation.media_type: {"schema": _body(operation, state)}},
+        }
+    said["responses"] = {str(operation.status): _granted(operation)} | {
+        str(status): _refused(status, operation) for status in sorted(_refusals(operation))
+    }
+    return said
+
+
+def _needs_token(operation: Operation) -> bool:
+    return operation.requires not in (BY_POLICY, BY_SERVER, PUBLIC)
+
+
+def _body(operation: Operation, state: State) -> dict[str, Any]:
+    members = {name: _schema(schema, state) for name, schema in (operation.body or {}).items()}
+    body: dict[str, Any] = {"type": "object", "properties": members, "additionalProperties": False}
+    return {**body, "allOf": [*operation.rules]} if operation.rules else body
+
+
+def _schema(schema: Schema, state: State) -> Mapping[str, Any]:
+    return schema(state) if callable(schema) else schema
+
+
+def _refusals(operation: Operation) -> set[int]:
+    """The statuses of every answer that refuses; the service's own faults are no part of its description."""
+    statuses = set(operation.refusals)
+    if operation.body is not None:
+        statuses |= {400, 413, 415}
+    if operation.requires in (BY_POLICY, BY_SERVER):
+        statuses |= {403, 429, 503}
+    if _needs_token(operation):
+        statuses |= {400, 401, 403, 429, 431, 503}
+    return statuses
+
+
+def _granted(operation: Operation) -> dict[str, Any]:
+    said = _response(operation.status, operation)
+    if operation.answer is not None:
+        said["content"] = _content("application/json", operation.answer.name)
+        if operation.answer.otherwise is not None:
+            said["content"][operation.answer.otherwise] = {"schema": {"type": "string"}}
+    return said
+
+
+def _refused(status: int, operation: Operation) -> dict[str, Any]:
+    said = _response(status, operation)
+    if status == 429:
+        said["headers"]["Retry-After"] = _RETRY_AFTER
+    if _needs_token(operation) and status in _CHALLENGES:
+        said["headers"]["WWW-Authenticate"] = {"required": _CHALLENGES[status], "schema": {"type": "string"}}
+    said["content"] = _content("application/problem+json", "Problem")
+    return said
+
+
+def _response(status: int, operation: Operation) -> dict[str, Any]:
+    said: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    return said if operation.requires == PUBLIC else {**said, "headers": {"Cache-Control": _UNCACHED}}
+
+
+def _content(media_type: str, name: str) -> dict[str, Any]:
+    return {media_type: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+
+
+def _server_schemes(state: State) -> dict[str, Any]:
+    """The credentials of servers that the kit takes."""
+    schemes: dict[str, Any] = {}
+    if state.servers.takes_header:
+        schemes["server"] = {"type": "apiKey", "in": "header", "name": HEADER}
+    if state.servers.takes_bearers:
+        schemes["application"] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    return schemes
+
+
+def _security_schemes(state: State) -> dict[str, Any]:
+    """The places of tokens that the kit allows."""
+    web = state.web
+    schemes: dict[str, Any] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    if web.cookie is not None:
+        schemes["cookie"] = {"type": "apiKey", "in": "cookie", "name": web.cookie}
+        schemes["csrf"] = {"type": "apiKey", "in": "header", "name": CSRF_HEADER}
+    if web.query is not None:
+        schemes["query"] = {"type": "apiKey", "in": "query", "name": web.query}
+    return schemes | _server_schemes(state)
+
+
+def _security(method: str, operation: Operation, web: Web) -> list[dict[str, list[str]]]:
+    """The ways in, any one of which is enough; with what the token must be good for."""
+    scopes = [] if operation.requires == ANY_TOKEN.scope else [operation.requires]
+    ways = [{"bearer": scopes}]
+    if web.cookie is not None:
+        ways.append({"cookie": scopes} if method in SAFE_METHODS else {"cookie": scopes, "csrf": []})
+    if web.query is not None:
+        ways.append({"query": scopes})
+    return ways

@@ -1,0 +1,299 @@
+"""What a kit's own routes do, and what each takes and answers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+from ...encoding.jws import MAX_TOKEN_LENGTH
+from ...encoding.strict_json import MAX_MEMBERS
+from ...engine import Call, Engine
+from ...engine.state import State
+from ...errors import InvalidExpireTime, InvalidRequest, RouteNotFound
+from ...request import Request
+from ...roles import ANY_TOKEN, Capability, Requirement, Role
+from ...sessions import ArchiveMode, MediaMode, SessionRecord
+from ...tokens import MAX_DATA_LENGTH, MAX_LIFETIME, ExpireTime
+from ...wording import shown
+from ..answers import done, json_answer, json_bytes
+from ..bodies import members
+from ..guards.admission import enter
+from ..messages import Response
+from .moderation import MODERATION_ROUTES
+from .routing import BY_POLICY, PUBLIC, Answer, Operation, Route, Schema
+from .sdk import SDK_ROUTES
+
+_MODERATOR: Final = Requirement.of_role(Role.MODERATOR)
+#: The longest token that a cookie holds: browsers keep 4,096 bytes, name and attributes included.
+_MAX_COOKIE_TOKEN: Final = 3800
+
+_MODES: Final[dict[str, Any]] = {
+    "media_mode": {"enum": [str(mode) for mode in MediaMode]},
+    "archive_mode": {"enum": [str(mode) for mode in ArchiveMode]},
+}
+_UNIX_SECONDS: Final = {"type": "number", "description": "in Unix seconds"}
+_TEXT_OR_NULL: Final = {"type": ["string", "null"]}
+
+
+def _if(member: str, value: dict[str, Any], others: dict[str, Any], required: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The rule that where ``member`` is there and has a value of this schema, ``others`` have of theirs."""
+    return {
+        "if": {"properties": {member: value}, "required": [member]},
+        "then": {"properties": others, "required": [*required]},
+    }
+
+
+def _object(**members: Any) -> dict[str, Any]:
+    """The schema of an object with all of ``members``."""
+    return {"type": "object", "properties": members, "required": [*members]}
+
+
+def _roles(state: State) -> dict[str, Any]:
+    return {"enum": [str(role) for role in state.roles], "default": str(Role.PUBLISHER)}
+
+
+def _cookie(state: State) -> dict[str, Any]:
+    if state.web.cookie is None:
+        return {"const": False, "description": "this service sets no cookies"}
+    return {"type": "boolean", "default": False, "description": "set the token as a cookie, and answer with its proof"}
+
+
+def _token_answer(state: State) -> dict[str, Any]:
+    said = {
+        "session_id": {"type": "string"},
+        "role": {"enum": [str(role) for role in state.roles]},
+        "capabilities": {"type": "array", "items": {"enum": [str(capability) for capability in Capability]}},
+        "issued_at": _UNIX_SECONDS,
+        "expires_at": _UNIX_SECONDS,
+        "data": _TEXT_OR_NULL,
+    }
+    plain = _object(token={"type": "string"}, **said)
+    if state.web.cookie is None:
+        return plain
+    return {"oneOf": [plain, _object(csrf_token={"type": "string"}, **said)]}
+
+
+_SESSION_BODY: Final[dict[str, Schema]] = {
+    "location": {
+        "anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}, {"type": "null"}],
+        "description": "an IP address near the participants, as a hint",
+    },
+    "media_mode": {**_MODES["media_mode"], "default": str(MediaMode.RELAYED)},
+    "archive_mode": {
+        **_MODES["archive_mode"],
+        "default": str(ArchiveMode.MANUAL),
+        "description": "'always' needs media_mode 'routed'",
+    },
+    "e2ee": {
+        "type": "boolean",
+        "default": False,
+        "description": "encrypt media from end to end; needs media_mode 'routed' and archive_mode 'manual'",
+    },
+}
+_ROUTED: Final = {"media_mode": {"const": str(MediaMode.ROUTED)}}
+_SESSION_RULES: Final = (
+    _if("archive_mode", {"const": str(ArchiveMode.ALWAYS)}, _ROUTED, required=("media_mode",)),
+    _if(
+        "e2ee",
+        {"const": True},
+        {**_ROUTED, "archive_mode": {"const": str(ArchiveMode.MANUAL)}},
+        required=("media_mode",),
+    ),
+)
+_SESSION: Final = Answer(
+    "Session",
+    _object(
+        session_id={"type": "string"},
+        location={**_TEXT_OR_NULL, "description": "for whoever creates the session, and for moderators; else null"},
+        **_MODES,
+        e2ee={"type": "boolean"},
+        created_at=_UNIX_SECONDS,
+        ended_at={"type": ["number", "null"], "description": "in Unix seconds; null while it is open"},
+    ),
+)
+
+_TOKEN_BODY: Final[dict[str, Schema]] = {
+    "role": _roles,
+    "expire_time": {
+        "type": ["number", "null"],
+        "description": "the end of its life, in Unix seconds, at most 30 days from now; 24 hours from now unless given",
+    },
+    "expires_in": {
+        "type": ["number", "null"],
+        "minimum": 1,
+        "exclusiveMaximum": MAX_LIFETIME + 1,
+        "description": "the same, in seconds from now; send one of the two",
+    },
+    "data": {**_TEXT_OR_NULL, "maxLength": MAX_DATA_LENGTH, "description": "connection data"},
+    "initial_layout_class_list": {
+        "type": "array",
+        # Beside what JavaScript takes for white space, what Python does.
+        "items": {"type": "string", "pattern": r"^[^\s\x1c-\x1f\x85+]+$"},
+        "maxItems": MAX_MEMBERS,
+        "description": f"at most {MAX_DATA_LENGTH} characters, joined by spaces",
+    },
+    "cookie": _cookie,
+}
+_TOKEN_RULES: Final = (_if("expires_in", {"type": "number"}, {"expire_time": {"type": "null"}}),)
+_TOKEN: Final = Answer("Token", _token_answer)
+
+
+async def _create_session(engine: Engine, request: Request) -> Response:
+    asked = members(request, tuple(_SESSION_BODY))
+    record = await engine.create_session(
+        asked.get("location"),
+        asked.get("media_mode", MediaMode.RELAYED),
+        asked.get("archive_mode", ArchiveMode.MANUAL),
+        asked.get("e2ee", False),
+        call=Call(request),
+    )
+    return json_answer(201, _session_members(record))
+
+
+async def _read_session(engine: Engine, request: Request) -> Response:
+    session_id = request.path_params["session_id"]
+    grant = await enter(engine, request, ANY_TOKEN, session_id)
+    said = _session_members(await engine.get_session(session_id))
+    if not _MODERATOR.capabilities <= grant.capabilities:
+        said["location"] = None  # it may say where another participant is
+    return json_answer(200, said)
+
+
+async def _end_session(engine: Engine, request: Request) -> Response:
+    session_id = request.path_params["session_id"]
+    await enter(engine, request, _MODERATOR, session_id)
+    await engine.end_session(session_id, Call(request))
+    return done()
+
+
+async def _create_token(engine: Engine, request: Request) -> Response:
+    asked = members(request, tuple(_TOKEN_BODY))
+    as_cookie = _as_cookie(engine, asked)
+    token, options = await engine.generate_token(
+        request.path_params["session_id"],
+        asked.get("role", Role.PUBLISHER),
+        _expire_time(asked),
+        asked.get("data"),
+        asked.get("initial_layout_class_list", ()),
+        call=Call(request),
+        longest=_MAX_COOKIE_TOKEN if as_cookie else MAX_TOKEN_LENGTH,
+    )
+    said = {
+        "session_id": options.session_id,
+        "role": str(options.role),
+        "capabilities": sorted(options.capabilities),
+        "issued_at": options.issued_at,
+        "expires_at": options.expires_at,
+        "data": options.data,
+    }
+    if as_cookie:
+        return json_answer(201, {"csrf_token": engine.state.credentials.csrf_token(token), **said}).with_headers(
+            *_cookies(engine, token, options.expires_at - options.issued_at)
+        )
+    return json_answer(201, {"token": token, **said})
+
+
+async def _describe(engine: Engine, request: Request) -> Response:
+    if not engine.state.web.openapi:
+        raise RouteNotFound("there is no such route here")
+    from .openapi import description
+
+    prefix = request.root + request.route.removesuffix("/openapi.json")
+    return Response(
+        200,
+        (("Content-Type", "application/json"), ("Cache-Control", "no-cache")),
+        json_bytes(description(ROUTES, prefix, engine.state)),
+    )
+
+
+#: Every route of a kit.
+ROUTES: Final = (
+    Route(
+        "/sessions",
+        "sessions",
+        {
+            "POST": Operation(
+                _create_session, "Create a session", BY_POLICY, _SESSION_BODY, _SESSION_RULES, 201, _SESSION
+            )
+        },
+    ),
+    Route(
+        "/sessions/{session_id}",
+        "session",
+        {
+            "GET": Operation(_read_session, "Read a session", ANY_TOKEN.scope, answer=_SESSION, refusals=(404,)),
+            "DELETE": Operation(
+                _end_session,
+                "End a session: it issues no more tokens, and those it issued are refused",
+                _MODERATOR.scope,
+                status=204,
+            ),
+        },
+    ),
+    Route(
+        "/sessions/{session_id}/tokens",
+        "tokens",
+        {
+            "POST": Operation(
+                _create_token, "Get a token", BY_POLICY, _TOKEN_BODY, _TOKEN_RULES, 201, _TOKEN, refusals=(404, 410)
+            )
+        },
+    ),
+    *MODERATION_ROUTES,
+    *SDK_ROUTES,
+    Route(
+        "/openapi.json",
+        "openapi",
+        {"GET": Operation(_describe, "This description", PUBLIC, answer=Answer("Description", {"type": "object"}))},
+    ),
+)
+
+
+def _as_cookie(engine: Engine, asked: dict[str, Any]) -> bool:
+    """Whether the client asks for the token as a cookie, out of reach of scripts."""
+    as_cookie = asked.get("cookie", False)
+    if not isinstance(as_cookie, bool):
+        raise InvalidRequest(f"cookie is {shown(as_cookie)}; expected true or false")
+    if as_cookie and engine.state.web.cookie is None:
+        raise InvalidRequest("cookie is true, and this service sets no cookies; leave it out, and keep the token")
+    return as_cookie
+
+
+def _cookies(engine: Engine, token: str, seconds: int) -> list[tuple[str, str]]:
+    """The headers that set a token as a cookie, and its proof beside it.
+
+    :param seconds: the token's life.
+    """
+    name, proof = engine.state.web.cookie, engine.state.credentials.csrf_token(token)
+    # No Domain, as the prefix of the name demands (RFC 6265bis, section 4.1.3.2).
+    attributes = f"; Max-Age={seconds}; Path=/; Secure; SameSite=Lax"
+    return [
+        ("Set-Cookie", f"{name}={token}{attributes}; HttpOnly"),
+        # For pages to read, also after they were loaded anew.
+        ("Set-Cookie", f"{name}-csrf={proof}{attributes}"),
+    ]
+
+
+def _expire_time(asked: dict[str, Any]) -> ExpireTime:
+    """``expire_time`` (Unix seconds) or ``expires_in`` (seconds from now, for clients whose clock may be wrong)."""
+    seconds = asked.get("expires_in")
+    if seconds is None:
+        expire_time: ExpireTime = asked.get("expire_time")
+        return expire_time
+    if asked.get("expire_time") is not None:
+        raise InvalidExpireTime("the body has both expire_time and expires_in; send one of them")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= 1e9:
+        raise InvalidExpireTime(f"expires_in is {shown(seconds)}; expected a number of seconds from 1 on")
+    return timedelta(seconds=seconds)
+
+
+def _session_members(record: SessionRecord) -> dict[str, Any]:
+    return {
+        "session_id": record.session_id,
+        "location": record.location,
+        "media_mode": record.media_mode,
+        "archive_mode": record.archive_mode,
+        "e2ee": record.e2ee,
+        "created_at": record.created_at,
+        "ended_at": record.ended_at,
+    }

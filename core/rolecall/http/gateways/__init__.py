@@ -1,0 +1,1 @@
+"""What the adapters of one kind share: WSGI, ASGI, WebSockets, and answers that stream."""

@@ -1,0 +1,71 @@
+"""Answers that stream under an event loop, for as long as their grant stands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from ...driver import event_loops
+from .watching import Watch, stand
+
+Chunk = TypeVar("Chunk")
+
+_END: Final = object()
+_NOTHING: Final = object()
+
+
+async def while_granted(watches: Sequence[Watch], chunks: AsyncIterable[Chunk]) -> AsyncIterator[Chunk]:
+    """Hand out ``chunks`` for as long as the grants of a request stand; then stop, also between two chunks.
+
+    On trio's event loop it stops when the next chunk comes: there a generator must hold no task of its own.
+    """
+    if event_loops.runs_on_trio():
+        async for chunk in _looked_at(watches, chunks):
+            yield chunk
+        return
+    queue: asyncio.Queue[Any] = asyncio.Queue()
+    # A task of its own: a generator may hold a time-out or a task group open from one chunk to the next.
+    pumping = asyncio.create_task(_pump(chunks, queue))
+    pumping.add_done_callback(lambda _: queue.put_nowait(_END))
+    try:
+        while True:
+            came: Any = _NOTHING
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(watch.due for watch in watches)):
+                    came = await queue.get()
+            if not await stand(watches, Watch.look_in_time):
+                return
+            if came is _END:
+                await pumping  # raises what the chunks ended with
+                return
+            if came is not _NOTHING:
+                yield came
+                queue.task_done()
+    finally:
+        pumping.cancel()
+        await asyncio.gather(pumping, return_exceptions=True)
+
+
+async def _looked_at(watches: Sequence[Watch], chunks: AsyncIterable[Chunk]) -> AsyncIterator[Chunk]:
+    source = aiter(chunks)
+    try:
+        async for chunk in source:
+            if not await stand(watches, Watch.look_in_time):
+                return
+            yield chunk
+    finally:
+        if hasattr(source, "aclose"):
+            await source.aclose()
+
+
+async def _pump(chunks: AsyncIterable[Chunk], queue: asyncio.Queue[Chunk]) -> None:
+    source = aiter(chunks)
+    try:
+        async for chunk in source:
+            queue.put_nowait(chunk)
+            await queue.join()  # no chunk is made before the one before it was sent
+    finally:
+        if hasattr(source, "aclose"):
+            await source.aclose()

@@ -1,0 +1,186 @@
+"""What stays open is looked at again and again, until its grant ends: WebSockets, and answers that stream."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from time import monotonic
+from typing import Any, Final, NamedTuple, TypeVar
+
+from ...driver import drive
+from ...engine import Call, Engine
+from ...errors import RolecallError
+from ...request import Request
+from ...roles import Requirement
+from ...tokens import Grant
+from ..problems import log_fault
+
+_log: Final = logging.getLogger("rolecall")
+
+Chunk = TypeVar("Chunk")
+
+#: Where the entries of a request are, one for each guard that it came through: in its ASGI scope or WSGI environment.
+ENTRIES: Final = "rolecall.entries"
+
+
+class Entry(NamedTuple):
+    """How a request came through a guard.
+
+    :param engine: of the kit that let it in.
+    :param requirement: what the guard requires.
+    :param session_id: the session that the route is about; None where it is about none.
+    :param grant: the grant that it entered with.
+    :param path_params: the variable parts of the path, where only the guard knows them.
+    """
+
+    engine: Engine
+    requirement: Requirement
+    session_id: str | None
+    grant: Grant
+    path_params: Mapping[str, str] | None = None
+
+
+def keep_entry(
+    kept: MutableMapping[str, Any],
+    engine: Engine,
+    requirement: Requirement,
+    session_id: str | None,
+    grant: Grant,
+    path_params: Mapping[str, str] | None = None,
+) -> None:
+    """Put an :class:`Entry` where :func:`watches_of` finds it: in an ASGI scope or a WSGI environment."""
+    # A plain tuple: most requests stream nothing, and never need the entry. Nor does it hold the request, which would
+    # be a cycle for the garbage collector.
+    kept[ENTRIES] = (*kept.get(ENTRIES, ()), (engine, requirement, session_id, grant, path_params))
+
+
+class Watch:
+    """Looks again at the grant of something that stays open: every ``Web.recheck`` seconds, and when it expires.
+
+    A look never widens the grant beyond the one that was entered with, or was renewed.
+    """
+
+    def __init__(self, entry: Entry, request: Request) -> None:
+        self._engine, self._requirement, self._session_id, self._entered, path_params = entry
+        self._request = request if path_params is None else request._replace(path_params=path_params)
+        #: What the last look has left.
+        self.grant = self._entered
+        # By both clocks: one that is set back while it is open makes no grant longer.
+        self._opened = self._engine.state.clock(), monotonic()
+        self._looked = self._opened[1]
+
+    @property
+    def due(self) -> float:
+        """The seconds until the next look."""
+        return max(0.0, min(self._looked + self._engine.state.web.recheck - monotonic(), self._lasts))
+
+    @property
+    def _lasts(self) -> float:
+        """The seconds until the grant expires."""
+        return self.grant.expires_at - max(self._engine.state.clock(), self._time_by_now())
+
+    def _time_by_now(self) -> float:
+        opened, started = self._opened
+        return opened + monotonic() - started
+
+    async def look(self) -> None:
+        """Look now.
+
+        :raises RolecallError: if the grant has ended.
+        """
+        entered = self._entered
+        self._engine.check_again(self.grant, self._time_by_now())
+        try:
+            left = await self._engine.look_again(entered, self._requirement, self._session_id, Call(self._request))
+        except RolecallError:
+            if entered is self._entered:
+                raise
+        else:
+            if entered is self._entered:  # and was not renewed while the policies were asked
+                self.grant = left
+        self._looked = monotonic()
+
+    async def look_in_time(self) -> None:
+        """:meth:`look`, which gives up waiting for the policies when the grant expires."""
+        from ...driver import event_loops
+
+        grant = self.grant
+        try:
+            async with event_loops.running().timeout(max(0.0, self._lasts)):
+                await self.look()
+        except TimeoutError:
+            if grant is self.grant:  # and was not renewed meanwhile
+                self._engine.check_again(grant, grant.expires_at)
+
+    async def ask_to_renew(self, token: str) -> Grant:
+        """The grant of a token, which can take the place of this one; see :meth:`renew`.
+
+        :raises RolecallError: if it cannot; the plugins have been told.
+        """
+        try:
+            return await self._engine.renew(
+                token, self._entered, self._requirement, self._session_id, Call(self._request)
+            )
+        except Exception as caught:
+            error = noted(caught)
+            await self.tell(error)
+            raise error from None
+
+    def renew(self, grant: Grant) -> None:
+        """Put a grant in the place of the one that was entered with."""
+        self._entered = self.grant = grant
+        self._looked = monotonic()
+
+    async def tell(self, error: RolecallError) -> None:
+        """Tell the plugins of a refusal."""
+        await self._engine.tell_of_refusal(error, self._entered.session_id, Call(self._request))
+
+
+def watches_of(kept: Mapping[str, Any], request: Request) -> list[Watch]:
+    """A watch for each guard that a request came through, from the outermost.
+
+    :param kept: its ASGI scope, or WSGI environment.
+    :param request: the request as the policies are shown it.
+    :raises RuntimeError: if it came through none.
+    """
+    watches = [Watch(Entry(*entry), request) for entry in kept.get(ENTRIES, ())]
+    if not watches:
+        raise RuntimeError(
+            "there is no grant here: while_granted needs a route behind require_role, require_capability, "
+            "require_token or protect"
+        )
+    return watches
+
+
+def noted(error: Exception) -> RolecallError:
+    """What a client is told of ``error``; what is the server's own fault is logged."""
+    if not isinstance(error, RolecallError):
+        _log.error("rolecall could not look at a grant", exc_info=error)
+        return RolecallError("internal fault")
+    log_fault(error)
+    return error
+
+
+def while_granted_inline(watches: Sequence[Watch], chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """Hand out ``chunks`` for as long as the grants of a request stand, which are looked at when a chunk comes."""
+    try:
+        for chunk in chunks:
+            if not drive(stand(watches, Watch.look)):
+                return
+            yield chunk
+    finally:
+        if hasattr(chunks, "close"):
+            chunks.close()
+
+
+async def stand(watches: Iterable[Watch], look: Callable[[Watch], Awaitable[None]]) -> bool:
+    """Whether all grants stand; those that are due are looked at. The plugins are told of one that does not."""
+    for watch in watches:
+        if watch.due > 0:
+            continue
+        try:
+            await look(watch)
+        except Exception as caught:
+            await watch.tell(noted(caught))
+            return False
+    return True

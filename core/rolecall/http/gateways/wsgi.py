@@ -1,0 +1,103 @@
+"""What the adapters of WSGI frameworks share: headers and body of a WSGI environment, and where a grant is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from ...request import Headers
+from ..bodies import announced_length, unread
+
+#: Where the grant of a request is, in its WSGI environment: that is a request's own.
+GRANT: Final = "rolecall.grant"
+#: The same, once a guard has let the request in: session, role and policies are looked at.
+ADMITTED: Final = "rolecall.admitted"
+#: Where the header is that holds a token.
+AUTHORIZATION: Final = "HTTP_AUTHORIZATION"
+#: Where the kit is that guards without one of their own ask.
+KIT: Final = "rolecall.kit"
+
+_UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
+# Those that are asked for at every request need not be put together each time.
+_VARIABLES = {**_UNPREFIXED, "authorization": AUTHORIZATION}
+
+
+class WsgiHeaders(Headers):
+    """The headers of a WSGI environment, read when asked for."""
+
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: Mapping[str, Any]) -> None:
+        self._environ = environ
+
+    def __getitem__(self, name: str) -> str:
+        variable = _VARIABLES.get(name.lower()) or "HTTP_" + name.upper().replace("-", "_")
+        value: str = self._environ[variable]
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        # The mixin's way through an exception takes twice as long.
+        variable = _VARIABLES.get(name.lower()) or "HTTP_" + name.upper().replace("-", "_")
+        return self._environ.get(variable, default)
+
+    def __iter__(self) -> Iterator[str]:
+        for variable in self._environ:
+            if variable.startswith("HTTP_") and variable[5:] not in _UNPREFIXED.values():
+                yield variable[5:].replace("_", "-").lower()
+        for name, variable in _UNPREFIXED.items():
+            if self._environ.get(variable):
+                yield name
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def path_of(environ: Mapping[str, Any]) -> str:
+    """The path of a request within the app, decoded (PEP 3333, "Unicode issues")."""
+    path: str = environ.get("PATH_INFO", "")
+    if path.isascii():
+        return path
+    try:
+        return path.encode("latin-1").decode("utf-8", "replace")
+    except UnicodeEncodeError:
+        return path  # a framework around the app has decoded it already
+
+
+def input_of(environ: Mapping[str, Any], longest: int) -> Callable[[int], bytes]:
+    """What reads the body of a request, and does not wait beyond its end.
+
+    :param longest: the most bytes that the operation takes.
+    :raises BodyTooLarge: if more than that is announced.
+    """
+    read: Callable[[int], bytes] = environ["wsgi.input"].read
+    if environ.get("wsgi.input_terminated"):
+        return read
+    remaining = announced_length(WsgiHeaders(environ), longest)
+
+    def read_announced(size: int) -> bytes:
+        nonlocal remaining
+        piece = read(min(size, remaining)) if remaining else b""
+        remaining -= len(piece)
+        return piece
+
+    return read_announced
+
+
+def read_body(headers: Mapping[str, str], read: Callable[[int], bytes], longest: int) -> bytes:
+    """The body behind ``read``, up to one byte beyond what is taken; a stream may hand it out in pieces.
+
+    :param longest: the most bytes that the operation takes.
+    :raises BodyTooLarge: if more than that is announced, before any of it is read.
+    :raises InvalidRequest: if it cannot be read to its end.
+    """
+    announced_length(headers, longest)
+    pieces = []
+    wanted = longest + 1
+    try:
+        while wanted > 0 and (piece := read(wanted)):
+            pieces.append(piece)
+            wanted -= len(piece)
+    except Exception:
+        # A client that goes away, or breaks its own chunks: each server has errors of its own for these.
+        raise unread() from None
+    return b"".join(pieces)

@@ -1,0 +1,188 @@
+"""Answers to requests for a kit's routes, and admission to guarded ones: written once, translated by each adapter."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, TypeAlias
+
+from ...engine import Call, Engine
+from ...errors import MissingCredential, RolecallError
+from ...request import Request
+from ...roles import Requirement
+from ...tokens import Grant
+from ..api.sdk_credentials import Server
+from ..credentials import bearer_of, url_headers
+from ..messages import Response
+from ..problems import internal_fault, problem, refused
+from ..web import Web
+from .guard import Guard
+
+_log: Final = logging.getLogger("rolecall")
+
+#: How a guarded route was entered: with a grant; without one, where the guard's token is optional; or not, and why.
+Entered: TypeAlias = Grant | RolecallError | None
+
+#: The ``Cache-Control`` of the answers of guarded routes that set none themselves (RFC 6750, section 5.3).
+GUARDED_CACHE_CONTROL: Final = "no-store"
+_UNCACHED: Final = (("Cache-Control", GUARDED_CACHE_CONTROL),)
+
+
+def admit(
+    engine: Engine,
+    authorization: str | None,
+    guard: Guard,
+    session_id: str | None,
+    request: Callable[[], Request],
+    native: object,
+) -> Grant | Coroutine[Any, Any, Entered]:
+    """The grant with which a request enters a guarded route, or a coroutine that comes to it or to the refusal.
+
+    Nothing is raised, but what the guard's own ``session`` function raises of the framework's. Where the token alone
+    decides, as it mostly does, nothing has to be awaited.
+
+    :param authorization: what the header of this name says, if it is there.
+    :param session_id: the session that the route names; None where it names none.
+    :param request: makes the request, where somebody asks for it.
+    :param native: the framework's own request, for the guard's ``session`` function.
+    """
+    if guard.resolver is not None or not engine.decides_at_once:
+        return admission(engine, request(), guard, session_id, native)
+    try:
+        if authorization is not None and authorization.startswith("Bearer ") and "," not in authorization:
+            # As nearly every client writes it; whatever else is odd about it shows when it is refused. A comma joins
+            # two headers, and is no plugin's format to allow.
+            return engine.check_token(authorization[7:], guard.requirement, session_id)
+        return engine.check_token(bearer_of(authorization), guard.requirement, session_id)
+    except RolecallError as error:
+        return _second_look(engine, authorization, guard, session_id, request, error)
+    except Exception:
+        return _ready(internal_fault())
+
+
+async def admission(engine: Engine, request: Request, guard: Guard, session_id: str | None, native: object) -> Entered:
+    """:func:`admit` with the policies asked, and the guard's own ``session`` function."""
+    call = Call(request)
+    if guard.resolver is not None:
+        # The token first: who has none learns nothing of which sessions there are.
+        seen = await _judged(engine, guard, call, None, engine.look_at(guard.requirement, call))
+        if not isinstance(seen, Grant):
+            return seen
+        try:
+            session_id = await engine.resolve_session(guard.resolver, native)
+        except RolecallError as error:
+            return await _told(engine, error, None, call)
+    return await _judged(engine, guard, call, session_id, engine.authorize(guard.requirement, session_id, call))
+
+
+async def _judged(
+    engine: Engine, guard: Guard, call: Call, session_id: str | None, entering: Awaitable[Grant]
+) -> Entered:
+    try:
+        return await entering
+    except RolecallError as error:
+        if guard.optional and isinstance(error, MissingCredential):
+            return None
+        return await _told(engine, error, session_id, call)
+    except Exception:
+        return internal_fault()
+
+
+async def _told(engine: Engine, error: RolecallError, session_id: str | None, call: Call) -> RolecallError:
+    """``error``, once the plugins have been told of it."""
+    await engine.tell_of_refusal(error, session_id, call)
+    return error
+
+
+def headers_to_add(present: Iterable[str], web: Web | None, query: str) -> Sequence[tuple[str, str]]:
+    """What the answer of a guarded route is to say beside the app's own headers.
+
+    :param present: the names of the app's own, which win.
+    :param web: what the kit allows to browsers; None where no token may be in the query.
+    :param query: the query string of the request.
+    """
+    if web is None or web.query is None:
+        for name in present:
+            if name.lower() == "cache-control":
+                return ()
+        return _UNCACHED
+    names = {name.lower() for name in present}
+    wanted = (("Cache-Control", GUARDED_CACHE_CONTROL), *url_headers(web, query))
+    return [(name, value) for name, value in wanted if name.lower() not in names]
+
+
+def challenges(error: RolecallError, status: int, present: Iterable[str]) -> list[tuple[str, str]]:
+    """What an answer of the app's own to a refusal is to say beside its own headers: how to come in, and when.
+
+    :param status: of the app's own answer; where it is another one than the error's, nothing is added.
+    :param present: the names of the app's own headers, which win.
+    """
+    if status != error.status:
+        return []
+    names = {name.lower() for name in present}
+    wanted = ("www-authenticate", "retry-after")
+    return [
+        (name, value) for name, value in problem(error).headers if name.lower() in wanted and name.lower() not in names
+    ]
+
+
+def guard_answer(error: RolecallError, web: Web | None, query: str) -> Response:
+    """The answer to a request for a guarded route that was refused with ``error``.
+
+    :param web: what the kit allows to browsers; None where no token may be in the query.
+    :param query: the query string of the request.
+    """
+    return refused(error).with_headers(*url_headers(web, query))
+
+
+async def enter(engine: Engine, request: Request, requirement: Requirement, session_id: str | None) -> Grant:
+    """The grant with which a request enters a guarded route.
+
+    :raises RolecallError: if it does not; the plugins have been told.
+    """
+    call = Call(request)
+    try:
+        return await engine.authorize(requirement, session_id, call)
+    except RolecallError as error:
+        await engine.tell_of_refusal(error, session_id, call)
+        raise
+
+
+async def enter_as_server(engine: Engine, request: Request) -> Server:
+    """The server that makes a request for which a project's secret, or an application's private key, is needed.
+
+    :raises InvalidServerCredential: if the credential is missing, not good, or came before; the plugins have been told.
+    """
+    try:
+        return await engine.admit_server(request)
+    except RolecallError as error:
+        await engine.tell_of_refusal(error, None, Call(request))
+        raise
+
+
+async def _second_look(
+    engine: Engine,
+    authorization: str | None,
+    guard: Guard,
+    session_id: str | None,
+    request: Callable[[], Request],
+    refusal: RolecallError,
+) -> Entered:
+    """:func:`admit` for what was refused at a glance: there may be space around the token, or no single one at all."""
+    try:
+        token = bearer_of(authorization)
+        if authorization is not None and token != authorization[7:]:
+            return engine.check_token(token, guard.requirement, session_id)
+    except MissingCredential as error:
+        if guard.optional:
+            return None
+        refusal = error
+    except RolecallError as error:
+        refusal = error
+    except Exception:
+        return internal_fault()
+    return await _told(engine, refusal, session_id, Call(request()))
+
+
+async def _ready(entered: Entered) -> Entered:
+    return entered

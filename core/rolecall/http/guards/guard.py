@@ -1,0 +1,245 @@
+"""What the guards of all adapters have in common: what they demand, for which session, and the kit that verifies."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from ...errors import ConfigurationError
+from ...plugins import Implementation
+from ...roles import Requirement, RoleTable
+from ...tokens import Grant
+from ...wording import shown
+
+if TYPE_CHECKING:
+    from ...kit import Rolecall
+
+#: The path parameter that names the session, unless a guard is told otherwise.
+SESSION_PARAM: Final = "session_id"
+# Where the apps' own functions run that are marked as blocking.
+_POOL: Final = "session functions of guards"
+
+#: A function of the app's own from the framework's request to the session's id.
+SessionResolver: TypeAlias = Callable[[Any], "str | Awaitable[str | None] | None"]
+
+
+class Unsaid(Enum):
+    """The type of :data:`UNSAID`."""
+
+    UNSAID = "unsaid"
+
+    def __repr__(self) -> str:
+        return "UNSAID"
+
+
+#: The default of ``session_param``: the guard binds ``session_id`` where a route has it, and a route with other path
+#: parameters alone lets nobody in until the app has said which of them names the session, or that none does.
+UNSAID: Final = Unsaid.UNSAID
+#: What a guard's ``session_param`` may be.
+SessionParam: TypeAlias = str | Unsaid | None
+
+
+class Guard:
+    """Lets a request in if its token meets the requirement, and is for the session that the request is about.
+
+    Two guards that demand the same are equal.
+
+    :param requirement: what the token must be enough for.
+    :param kit: the kit that verifies; None for the only one of the app.
+    :param session_param: the path parameter that names the session; None binds the guard to no session.
+    :param session: finds the session's id instead: a function of the framework's request, sync or async. Where it
+        answers None, nobody is let in.
+    :param optional: whether a request without a token is let in, too, with no grant.
+    :raises ConfigurationError: for an argument that cannot be meant.
+    """
+
+    def __init__(
+        self,
+        requirement: Requirement,
+        kit: Rolecall | None = None,
+        session_param: SessionParam = UNSAID,
+        session: SessionResolver | None = None,
+        optional: bool = False,
+    ) -> None:
+        _check_binding(session_param, session)
+        _check_kit(kit)
+        if not isinstance(optional, bool):
+            raise ConfigurationError(f"optional is {shown(optional)}; expected True or False")
+        self.requirement = requirement
+        self.kit = kit
+        #: Whether the app has said which session the guard binds.
+        self.says = session is not None or session_param is not UNSAID
+        #: The path parameter that names the session; None where a resolver finds it, or the guard binds none.
+        self.session_param = SESSION_PARAM if session_param is UNSAID else session_param
+        if session is not None:
+            self.session_param = None
+        #: Finds the session, where the app has a function for that.
+        self.resolver = None if session is None else Implementation.of("session", session, session, _POOL)
+        self.optional = optional
+
+    def _identity(self) -> tuple[object, ...]:
+        resolver = None if self.resolver is None else self.resolver.call
+        return type(self), self.requirement, id(self.kit), self.says, self.session_param, resolver, self.optional
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Guard) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __repr__(self) -> str:
+        return f"<Guard {self.requirement.scope}>"
+
+    @property
+    def binds(self) -> str | None:
+        """The session that the guard demands, in words: ``{room_id}``; None where it binds none."""
+        if self.resolver is not None:
+            return "what session=… finds"
+        return None if self.session_param is None else f"{{{self.session_param}}}"
+
+    def is_settled(self, params: Iterable[str]) -> bool:
+        """Whether it is said which session a route with these path parameters is about."""
+        return self.says or self.binds_in(params)
+
+    def binds_in(self, params: Iterable[str]) -> bool:
+        """Whether it demands a token for one session on a route with these path parameters."""
+        return self.resolver is not None or any(name == self.session_param for name in params)
+
+    def bound_session(
+        self,
+        params: Mapping[str, Any],
+        path: str,
+        others: Callable[[], tuple[Iterable[Guard], Iterable[Guard]]] = lambda: ((), ()),
+    ) -> str | None:
+        """The session that a route names in its path, to which the token must belong; None where it names none.
+
+        :param params: the path parameters of the route, by name.
+        :param path: for the message.
+        :param others: the further guards of the route: those around this one, and those within.
+        :raises ConfigurationError: if the named parameter is not there, or nothing is said and the route has others.
+        """
+        name = self.session_param
+        if name is not None and name in params:
+            return str(params[name])
+        if self.says:
+            if name is None:
+                return None
+            raise ConfigurationError(
+                f"the guard of {shown(path, 80)} binds the session by the path parameter {name!r}, which the route "
+                "does not have"
+            )
+        if not params or is_settled_by(params, *others()):
+            return None
+        raise ConfigurationError(f"the route {shown(path, 80)} {unsettled(params)}")
+
+    def session_entered(self, named: str | None, grant: Grant) -> str | None:
+        """The session that a route turned out to be about, once a request is in: what a resolver found, too.
+
+        :param named: the session that the route names.
+        """
+        return named if self.resolver is None else grant.session_id
+
+
+def is_settled_by(params: Iterable[str], around: Iterable[Guard], within: Iterable[Guard]) -> bool:
+    """Whether other guards of a route settle which session it is about, for one that does not do so itself.
+
+    One that binds the session does. One that is told to bind none speaks for the guards around it, since it is nearer
+    to the route, and not for those within.
+    """
+    params = tuple(params)
+    return any(guard.binds_in(params) for guard in around) or any(guard.is_settled(params) for guard in within)
+
+
+def split(guards: Sequence[Guard], guard: Guard) -> tuple[Sequence[Guard], Sequence[Guard]] | None:
+    """The guards around one, and those within it; None if it is none of them.
+
+    :param guards: of a route, from the outermost.
+    """
+    places = [place for place, one in enumerate(guards) if one is guard]
+    return (guards[: places[0]], guards[places[0] + 1 :]) if places else None
+
+
+def unsettled(params: Iterable[str]) -> str:
+    """What is wrong with a route of which no guard says which session it is about, and what to do."""
+    names = sorted(params)
+    return (
+        f"has the path parameter {', '.join(map(repr, names))}, and its guard is not told whether that names the "
+        f"session; say session_param={names[0]!r} if it does, session=… (a function that finds the session), or "
+        "session_param=None if a token for any session is enough"
+    )
+
+
+def unsettled_app(what: str) -> ConfigurationError:
+    """The refusal to guard an app whose path parameters a guard cannot see, as long as nothing is said of sessions.
+
+    :param what: the app: ``an app of type Quart``.
+    """
+    return ConfigurationError(
+        f"the guard around {what} does not see its path parameters, so it would bind no session: in a guard right "
+        "around it name the paths, prefixes=['/rooms/{session_id}'], or pass session=… (a function that finds the "
+        "session), or session_param=None if a token for any session is enough"
+    )
+
+
+def roles_of(kit: Rolecall | None) -> RoleTable | None:
+    """The roles that the kit of a guard knows; None where no kit is given.
+
+    :raises ConfigurationError: for what is no kit.
+    """
+    _check_kit(kit)
+    return None if kit is None else kit.roles
+
+
+def _check_kit(kit: object) -> None:
+    if kit is not None and not hasattr(kit, "engine"):
+        raise ConfigurationError(f"kit is {shown(kit)}; expected a Rolecall(…)")
+
+
+def only_kit(kits: Sequence[Rolecall], advice: str) -> Rolecall:
+    """The one kit that an app has.
+
+    :param advice: how an app of this framework gets one.
+    :raises ConfigurationError: if there is none, or several to choose from.
+    """
+    if len(kits) == 1:
+        return kits[0]
+    if kits:
+        raise several_kits()
+    raise ConfigurationError(f"this app has no kit; {advice}, or tell the guard: require_role(…, kit=kit)")
+
+
+def several_kits() -> ConfigurationError:
+    """The refusal to choose between kits."""
+    return ConfigurationError(
+        "this app has several kits; tell each guard which one it is for: require_role(…, kit=kit)"
+    )
+
+
+def _check_binding(session_param: object, session: object) -> None:
+    if session is not None and session_param is not UNSAID:
+        raise ConfigurationError("a guard takes session_param or session, not both")
+    if session is not None and not callable(session):
+        raise ConfigurationError(
+            f"session is {shown(session)}; expected a function from the request to the session's id"
+        )
+    if session is not None and not _takes_one(session):
+        raise ConfigurationError("session is a function that does not take one argument, the request")
+    if session_param is None or session_param is UNSAID:
+        return
+    if not isinstance(session_param, str) or not session_param.isidentifier():
+        raise ConfigurationError(
+            f"session_param is {shown(session_param)}; expected the name of a path parameter, such as 'room_id', "
+            "or None"
+        )
+
+
+def _takes_one(function: Any) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # it has no signature; then it shows when it is called
+        return True
+    return True

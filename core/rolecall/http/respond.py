@@ -1,0 +1,53 @@
+"""Answers requests for the kit's own routes, whatever the framework."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from ..engine import Engine
+from ..errors import MethodNotAllowed, RolecallError
+from ..request import Request
+from ..wording import printable, shown
+from .api.routing import BY_SERVER, Route
+from .cors import cors_headers, varies_with
+from .credentials import url_headers
+from .messages import Response
+from .problems import internal_fault, problem, refused
+
+_log: Final = logging.getLogger("rolecall")
+
+#: Reads a body; it is given the most bytes that the operation takes.
+BodyReader = Callable[[int], Awaitable[bytes]]
+
+
+async def respond(engine: Engine, route: Route, request: Request, read_body: BodyReader | None = None) -> Response:
+    """The answer to a request for one of the kit's routes. Nothing is raised, whatever the request holds.
+
+    :param read_body: reads the body of a request that came without it, where one is wanted.
+    """
+    web = engine.state.web
+    answer = await _answer(engine, route, request, read_body)
+    return answer.with_headers(
+        *cors_headers(web, request, route.methods), *varies_with(web), *url_headers(web, request.query)
+    )
+
+
+async def _answer(engine: Engine, route: Route, request: Request, read_body: BodyReader | None) -> Response:
+    operation = route.find(request.method)
+    try:
+        if request.method == "OPTIONS":
+            return Response(204, (("Allow", ", ".join(route.methods)),))
+        if operation is None:
+            raise MethodNotAllowed(f"{shown(request.method)} is not a method of this route", route.methods)
+        if read_body is not None and operation.body is not None:
+            request = request._replace(body=await read_body(operation.limit.length))
+        return await operation.handler(engine, request)
+    except RolecallError as error:
+        if operation is not None and operation.requires == BY_SERVER and error.status < 500:
+            # SDKs show their users next to nothing of what is answered.
+            _log.warning("%s: %s", error.code, printable(str(error)))
+        return refused(error)
+    except Exception:
+        return problem(internal_fault())

@@ -1,0 +1,182 @@
+"""What a kit is put together from: the roles, formats and stores that the kit has, and those of plugins."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, cast
+
+from ..errors import ConfigurationError, PluginError
+from ..formats import FORMATS, Format, find_format
+from ..keys import KeyRing
+from ..keys.issuers import Issuer
+from ..plugins import Plugins, plugin_name
+from ..plugins.sources import checked_names, installed, offered, package_of, passed, seems_to_offer
+from ..roles import STANDARD_ROLES, Role, RoleTable
+from ..session_ids import SessionIds
+from ..tokens import ClaimRules
+from ..wording import nearest, printable, shown
+
+
+def plugins_of(
+    plugins: object, entry_points: object, blocked: object, configured: Iterable[str], *, all_known: bool = True
+) -> Plugins:
+    """The plugins that were passed, and those of installed packages that were named.
+
+    :param plugins: as :class:`Rolecall` takes them, like the next two.
+    :param configured: the names of those that have a configuration.
+    :param all_known: whether what is blocked or configured must be among them.
+    :raises PluginError: for one that cannot be loaded or is not there, and for arguments that are no lists.
+    """
+    blocked = checked_names("blocked_plugins", blocked)
+    if entry_points is True:
+        raise PluginError("entry_points is True; plugins of installed packages load when they are named: ['classroom']")
+    wanted = () if entry_points is False else checked_names("entry_points", entry_points, ", or False")
+    found = [*passed(plugins), *installed(wanted, blocked)]
+    known = {*wanted, *map(plugin_name, found)}
+    if all_known:
+        _check_known(known, blocked, configured)
+    if entry_points is not False and (wanted or seems_to_offer()):
+        _tell_what_is_left(known | set(blocked))
+    return Plugins(found, blocked)
+
+
+def _check_known(known: Collection[str], blocked: Iterable[str], configured: Iterable[str]) -> None:
+    """Stop names of plugins that are not there: what they were to keep out or to limit would go through."""
+    for name in blocked:
+        if name not in known and name not in _offered_names():
+            raise PluginError(
+                f"blocked_plugins names {shown(name, 80)}, and there is no such plugin{_hint(name, known)}"
+            )
+    spelt = {config_name(name) for name in known}
+    for name in configured:
+        if config_name(name) not in spelt:
+            unnamed = [one for one in _offered_names() if config_name(one) == config_name(name)]
+            hint = _hint(name, known)
+            if unnamed:
+                hint = f"; a package offers it: name it with entry_points={unnamed} or ROLECALL_ENTRY_POINTS"
+            raise PluginError(
+                f"the plugin {shown(name, 80)} is configured, by plugin_config or "
+                f"ROLECALL_PLUGIN_{config_name(name).upper()}, and is not loaded{hint}"
+            )
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    close = nearest(name, known)
+    return f"; did you mean {close!r}?" if close else f"; the kit's plugins are {', '.join(sorted(known)) or 'none'}"
+
+
+def _offered_names() -> list[str]:
+    return [entry_point.name for entry_point in offered()]
+
+
+def _tell_what_is_left(known: Collection[str]) -> None:
+    left = [f"{one.name} (of {package_of(one)})" for one in offered() if one.name not in known]
+    if left:
+        logging.getLogger("rolecall").warning(
+            "plugins of installed packages load when they are named, and these are not: %s; name them in entry_points "
+            "or ROLECALL_ENTRY_POINTS, or leave them out with blocked_plugins or ROLECALL_BLOCKED_PLUGINS",
+            printable(", ".join(left)),
+        )
+
+
+def config_name(plugin: str) -> str:
+    """A plugin's name as an environment variable can spell it.
+
+    ``ROLECALL_PLUGIN_CLASSROOM_POLICY`` configures ``classroom-policy``.
+    """
+    return re.sub("[^0-9a-z]", "_", plugin.lower())
+
+
+def roles_of(plugins: Plugins) -> RoleTable:
+    """The standard roles, and those that plugins register.
+
+    :raises PluginError: for roles that cannot be.
+    """
+    own: list[Role] = []
+    for plugin, answer in plugins.registered("rolecall_register_roles"):
+        if isinstance(answer, str) or not isinstance(answer, Iterable):
+            raise PluginError(f"plugin {plugin}: rolecall_register_roles returned {shown(answer)}; expected [Role(…)]")
+        own.extend(answer)
+        try:
+            RoleTable([*STANDARD_ROLES, *own])
+        except ConfigurationError as error:
+            raise PluginError(f"plugin {plugin}: {error}") from None
+    return RoleTable([*STANDARD_ROLES, *own])
+
+
+def formats_of(
+    plugins: Plugins,
+    minted: str | None,
+    accepted: Iterable[str] | None,
+    projects: tuple[Issuer | None, ...],
+    application: Issuer | None,
+    rules: ClaimRules,
+    session_ids: SessionIds,
+) -> tuple[Format, ...]:
+    """The format that is minted, and then all that are accepted, in the order in which they are asked.
+
+    :param minted: the name of the format to mint; None for the first that the credentials allow.
+    :param accepted: the names of those to verify; None for the JWTs that the credentials allow, and for ``minted``.
+    :raises ConfigurationError: for formats that do not exist, or do not go with the credentials.
+    """
+    by_plugins = registered(plugins, "rolecall_register_formats", FORMATS)
+    if minted is None:
+        minted = "opentok" if projects[0] is not None else "vonage"
+    find_format(minted, by_plugins)
+    if accepted is None:
+        # The one that can be told by its header comes first.
+        accepted = [*(["vonage"] if application else []), *(["opentok"] if projects[0] else [])]
+        accepted += [] if minted in accepted else [minted]
+    if isinstance(accepted, str) or not isinstance(accepted, Iterable):
+        raise ConfigurationError(f"accept is {shown(accepted)}; expected a list of formats")
+    formats: dict[str, Format] = {}
+    # An RS256 header tells it apart, where "opentok" takes every JWT to be its own.
+    for name in sorted(accepted, key=lambda name: name != "vonage"):
+        make = find_format(name, by_plugins)
+        issuers = [issuer for issuer in ((application,) if name == "vonage" else projects) if issuer is not None]
+        if not issuers:
+            needed = "an application_id and a private_key" if name == "vonage" else "an api_key and an api_secret"
+            raise ConfigurationError(f"the format {name!r} needs {needed}")
+        made = [make(issuer.id, KeyRing([issuer.key]), rules) for issuer in issuers]
+        formats[name] = made[0] if len(projects) == 1 else _of_projects(name, make, made, projects, session_ids)
+    if minted == "vonage" and len(projects) > 1:
+        raise ConfigurationError("the format 'vonage' mints for one application alone; leave out projects")
+    if minted not in formats:
+        raise ConfigurationError(
+            f"accept is {', '.join(formats) or 'empty'}, without the format {shown(minted)} that the kit mints; "
+            "it could not verify its own tokens"
+        )
+    return formats[minted], *formats.values()
+
+
+def _of_projects(
+    name: str, make: type[Format], made: list[Format], projects: tuple[Issuer | None, ...], session_ids: SessionIds
+) -> Format:
+    """One format for several projects, of ``made`` for each; an application's is for the first alone."""
+    from ..formats.projects import NamesIssuer, ProjectsFormat  # most kits have one project
+
+    if name not in FORMATS:
+        raise ConfigurationError(f"the format {name!r} is a plugin's, which serves one project; leave out projects")
+    by_project = {project.id: one for project, one in zip(projects, made, strict=False) if project is not None}
+    return ProjectsFormat(by_project, session_ids, cast("type[NamesIssuer]", make).issuer_of)
+
+
+def registered(plugins: Plugins, hook: str, taken: Collection[str]) -> dict[str, Any]:
+    """What plugins register by name under ``hook``.
+
+    :param taken: the names of the kit's own.
+    :raises PluginError: for what is no mapping by name, and for a name that is taken.
+    """
+    found: dict[str, Any] = {}
+    for plugin, answer in plugins.registered(hook):
+        if not isinstance(answer, Mapping) or not all(
+            isinstance(name, str) and callable(answer[name]) for name in answer
+        ):
+            raise PluginError(f"plugin {plugin}: {hook} returned {shown(answer)}; expected a mapping by name")
+        for name in answer:
+            if name in found or name in taken:
+                raise PluginError(f"plugin {plugin}: {hook} registers {shown(name)}, which is there already")
+        found.update(answer)
+    return found

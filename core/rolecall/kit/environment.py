@@ -1,0 +1,230 @@
+"""A kit's configuration in environment variables, or in a mapping such as Flask's ``app.config``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+from ..encoding import strict_json
+from ..errors import ConfigurationError
+from ..http.web import Web, problem_with_origin
+from ..wording import nearest, shown, wrapping
+
+_PREFIX: Final = "ROLECALL_"
+_PLUGIN: Final = "ROLECALL_PLUGIN_"
+_FILE: Final = "_FILE"
+#: The most bytes that are read of a file that a variable names.
+_MAX_FILE: Final = 65_536
+# What Kubernetes and Docker set in every container beside a service called "rolecall" or "rolecall-…". None of it is
+# near the name of anything that the kit reads.
+_SERVICE_LINK: Final = (
+    r"ROLECALL_(?:\w+_)?"
+    r"(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:ADDR|PORT|PROTO))?)?)"
+)
+
+
+def read_environment(environ: Mapping[str, object]) -> dict[str, Any]:
+    """The arguments of a kit that the environment gives; a variable that is empty or None counts as not set.
+
+    Text is read as the environment has it. A value of another type, as it may stand in ``app.config``, is passed on as
+    it is; a number may stand for an API key, and 1 or 0 for a switch.
+
+    :raises ConfigurationError: for a variable that is unknown, or says nothing that can be meant, and for a file that
+        cannot be read; a value is not quoted.
+    """
+    try:
+        return _read(environ)
+    except ConfigurationError as error:
+        problem = str(error)
+    finally:
+        del environ
+    raise ConfigurationError(problem)  # from here, so that no frame of its traceback holds a variable
+
+
+def _read(environ: Mapping[str, object]) -> dict[str, Any]:
+    given = {name: value for name, value in environ.items() if _is_set(name, value)}
+    options: dict[str, Any] = {}
+    configs: dict[str, Any] = {}
+    for name, value in given.items():
+        variable = name.removesuffix(_FILE)
+        if variable != name and (variable in _FROM_FILES or variable.startswith(_PLUGIN)):
+            if variable in given:
+                raise ConfigurationError(
+                    f"the environment variables {variable} and {name} are both set; leave one of them out"
+                )
+            place, value = f"the file that the environment variable {name} names", _text_of_file(name, value)
+        else:
+            variable, place = name, f"the environment variable {name}"
+        if variable.startswith(_PLUGIN) and variable != _PLUGIN:
+            configs[variable.removeprefix(_PLUGIN)] = _config(place, value)
+        elif variable in _VARIABLES:
+            argument, read = _VARIABLES[variable]
+            options[argument] = read(place, value)
+        elif not re.fullmatch(_SERVICE_LINK, name):
+            raise ConfigurationError(_unknown(name))
+    web = {argument: options.pop(argument) for argument in _OF_WEB if argument in options}
+    return {**options, **({"web": Web(**web)} if web else {}), **({"plugin_config": configs} if configs else {})}
+
+
+def _is_set(name: object, value: object) -> bool:
+    """Whether this is one of the kit's variables, and says something."""
+    if not isinstance(name, str) or value is None or (isinstance(value, str) and not value):
+        return False
+    # Of other spellings only those of a variable that there is: small letters may be anybody's.
+    return name.startswith(_PREFIX) or name.upper().removesuffix(_FILE) in _VARIABLES
+
+
+def _unknown(name: str) -> str:
+    known = [variable.removeprefix(_PREFIX) for variable in _VARIABLES]
+    if name.upper().endswith(_FILE):
+        known = [variable.removeprefix(_PREFIX) + _FILE for variable in _FROM_FILES]
+    close = nearest(name[len(_PREFIX) :], known)
+    hint = f"did you mean {_PREFIX}{close}?" if close else f"there are {', '.join(_VARIABLES)} and {_PLUGIN}<NAME>"
+    return f"the environment variable {shown(name, 80)} is none that Rolecall reads; {hint}"
+
+
+def _text_of_file(variable: str, path: object) -> str:
+    """What the file holds, without the one line end that editors and mounted secrets put at its end."""
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigurationError(f"the environment variable {variable} is {shown(path)}; expected the path of a file")
+    around = wrapping(path) if isinstance(path, str) else None
+    if around is not None:
+        raise ConfigurationError(f"the environment variable {variable} has {around}; take it off")
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_MAX_FILE + 1)
+        text = content.decode()
+    except UnicodeDecodeError:
+        raise ConfigurationError(
+            f"the file that the environment variable {variable} names is no text in UTF-8"
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no path"
+        raise ConfigurationError(
+            f"the environment variable {variable} names no file that can be read: {reason}; expected a path"
+        ) from None
+    if len(content) > _MAX_FILE:
+        raise ConfigurationError(
+            f"the file that the environment variable {variable} names has more than {_MAX_FILE} bytes"
+        )
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise ConfigurationError(f"the file that the environment variable {variable} names is empty")
+    return text
+
+
+# Each of these reads a value, and says in its errors where it stands.
+
+
+def _bare(place: str, value: object) -> object:
+    around = wrapping(value) if isinstance(value, str) else None
+    if around is not None:
+        raise ConfigurationError(f"{place} has {around}; take it off")
+    return value
+
+
+def _api_key(place: str, value: object) -> object:
+    # As Flask's from_prefixed_env reads a key of digits.
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_number else _bare(place, value)
+
+
+def _pem_or_path(_: str, value: object) -> object:
+    return value  # what may stand around PEM, and what not around a path, is judged where both are told apart
+
+
+def _unquoted(place: str, value: str) -> str:
+    """Text in which white space does no harm."""
+    text = value.strip()
+    around = wrapping(text)
+    if around is not None:
+        raise ConfigurationError(f"{place} has {around}; take it off")
+    return text
+
+
+def _names(place: str, value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return [name.strip() for name in _unquoted(place, value).split(",") if name.strip()]
+
+
+def _entry_points(place: str, value: object) -> object:
+    named = value.strip().lower() if isinstance(value, str) else ""
+    if named == "all":
+        raise ConfigurationError(
+            f"{place} is 'all'; plugins of installed packages load when they are named: "
+            "expected names, separated by commas, or none"
+        )
+    return False if named == "none" else _names(place, value)
+
+
+def _origins(place: str, value: object) -> object:
+    origins = _names(place, value)
+    for number, origin in enumerate(origins if isinstance(origins, Collection) else (), 1):
+        problem = problem_with_origin(origin) if isinstance(origin, str) else None
+        if problem is not None:
+            # What is no URL may be another variable's value, and a user before a host is with a password.
+            quoted = f" ({shown(origin, 80)})" if re.match("(?i)https?://[^@]*$", origin) else ""
+            raise ConfigurationError(f"{place}: origin number {number}{quoted} is none that browsers send: {problem}")
+    return origins
+
+
+def _switch(place: str, value: object) -> object:
+    if isinstance(value, int):
+        return bool(value) if value in (0, 1) else value
+    if not isinstance(value, str):
+        return value
+    switches = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    text = _unquoted(place, value).lower()
+    if text not in switches:
+        raise ConfigurationError(f"{place} is neither 1 nor 0")
+    return switches[text]
+
+
+def _object(place: str, value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = _unquoted(place, value)
+    try:
+        return strict_json.loads(text.encode())
+    except ValueError as error:
+        raise ConfigurationError(f"{place} is not one strict JSON object: {error}") from None
+
+
+def _config(place: str, value: object) -> Mapping[str, Any]:
+    config = _object(place, value)
+    if not isinstance(config, Mapping):
+        raise ConfigurationError(f"{place} is {shown(config)}; expected a JSON object, or a mapping")
+    return config
+
+
+#: What the kit reads: the argument that each gives, and how it is read.
+_VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
+    "ROLECALL_API_KEY": ("api_key", _api_key),
+    "ROLECALL_API_SECRET": ("api_secret", _bare),
+    "ROLECALL_APPLICATION_ID": ("application_id", _bare),
+    "ROLECALL_PRIVATE_KEY": ("private_key", _pem_or_path),
+    "ROLECALL_PROJECTS": ("projects", _object),
+    "ROLECALL_FORMAT": ("format", _bare),
+    "ROLECALL_ACCEPT": ("accept", _names),
+    "ROLECALL_STORE": ("store", _bare),
+    "ROLECALL_PLUGINS": ("plugins", _names),
+    "ROLECALL_ENTRY_POINTS": ("entry_points", _entry_points),
+    "ROLECALL_BLOCKED_PLUGINS": ("blocked_plugins", _names),
+    "ROLECALL_ORIGINS": ("origins", _origins),
+    "ROLECALL_OPENAPI": ("openapi", _switch),
+    "ROLECALL_TRACE": ("trace", _switch),
+}
+# Arguments of Web, and not of the kit itself.
+_OF_WEB: Final = ("origins", "openapi")
+#: Those whose value may stand in a file, which ``…_FILE`` names; so may each plugin's.
+_FROM_FILES: Final = (
+    "ROLECALL_API_KEY",
+    "ROLECALL_API_SECRET",
+    "ROLECALL_APPLICATION_ID",
+    "ROLECALL_PRIVATE_KEY",
+    "ROLECALL_PROJECTS",
+    "ROLECALL_STORE",
+)

@@ -1,0 +1,239 @@
+"""Loading plugins, and checking them at start-up."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import pluggy
+
+from .. import hookspecs
+from ..errors import PluginError
+from ..wording import nearest
+from .sources import Found
+
+if TYPE_CHECKING:
+    from ..kit import Rolecall
+
+_PREFIX: Final = "rolecall_"
+#: Every hook there is.
+HOOKS: Final = tuple(sorted(name for name in vars(hookspecs) if name.startswith(_PREFIX)))
+_ARGUMENTS: Final = frozenset(("request", "event", "kit"))
+_START_UP_HOOKS: Final = frozenset(hook for hook in HOOKS if "_register_" in hook or hook.endswith("_startup"))
+#: The plugin name of the kit's own rule.
+BUILT_IN: Final = "rolecall"
+
+
+class Implementation(NamedTuple):
+    """One plugin's function for one hook, ready to be called.
+
+    :param plugin: the plugin's name.
+    :param call: the function, which takes the request.
+    :param is_async: whether what it returns is to be awaited.
+    :param blocks: whether it asks to be kept off an event loop.
+    :param pool: the thread pool that it runs on then.
+    """
+
+    plugin: str
+    call: Callable[[object], object]
+    is_async: bool
+    blocks: bool
+    pool: str
+
+    @classmethod
+    def of(cls, plugin: str, function: Any, call: Callable[[Any], object], pool: str) -> Implementation:
+        """What ``function`` is marked as, called by ``call``."""
+        blocks = getattr(function, "rolecall_blocks", False) is True
+        return cls(plugin, call, inspect.iscoroutinefunction(function), blocks, pool)
+
+
+class PluginInfo(NamedTuple):
+    """One loaded plugin.
+
+    :param name: the name it goes by in logs and traces.
+    :param origin: where it comes from: an argument, or a package with its version.
+    :param hooks: the hooks that it implements, in alphabetical order.
+    """
+
+    name: str
+    origin: str
+    hooks: tuple[str, ...]
+
+
+class Plugins:
+    """The plugins of one kit. They are fixed once it is made, so requests find them in plain tuples.
+
+    :param blocked: names of plugins to leave out.
+    :raises PluginError: for a plugin that could not do what its author means; the message says what to change.
+    """
+
+    __slots__ = (
+        "_manager",
+        "create_session",
+        "identify",
+        "leaves_tokens_alone",
+        "loaded",
+        "media_service",
+        "on_event",
+        "token_claims",
+        "vote_access",
+        "vote_moderation",
+        "vote_session",
+        "vote_token",
+    )
+
+    def __init__(self, found: Iterable[Found] = (), blocked: Collection[str] = ()) -> None:
+        self._manager = manager = pluggy.PluginManager("rolecall")
+        manager.add_hookspecs(hookspecs)
+        infos = (
+            _register(manager, one) for one in found if plugin_name(one) not in blocked and one.name not in blocked
+        )
+        #: What was loaded, by name.
+        self.loaded = tuple(sorted(infos))
+        self.identify = self._implementations("rolecall_identify")
+        self.create_session = self._implementations("rolecall_create_session")
+        self.vote_session = self._implementations("rolecall_vote_session")
+        self.vote_token = self._implementations("rolecall_vote_token")
+        self.vote_access = self._implementations("rolecall_vote_access")
+        self.vote_moderation = self._implementations("rolecall_vote_moderation")
+        self.media_service = self._implementations("rolecall_media_service")
+        self.token_claims = self._implementations("rolecall_token_claims")
+        self.on_event = self._implementations("rolecall_on_event")
+        #: Whether nothing is to be asked about a token that the server's own code mints.
+        self.leaves_tokens_alone = not (self.vote_token or self.token_claims)
+
+    def registered(self, hook: str) -> Iterator[tuple[str, Any]]:
+        """What each plugin answers to a hook of start-up, with the plugin's name.
+
+        :raises PluginError: if one fails.
+        """
+        for implementation in self._implementations(hook):
+            try:
+                answer = implementation.call(None)
+                if inspect.isgenerator(answer):
+                    answer = list(answer)
+            except (Exception, SystemExit) as error:
+                raise PluginError(
+                    f"plugin {implementation.plugin}: {hook} raised {type(error).__name__}: {error}"
+                ) from error
+            if answer is not None:
+                yield implementation.plugin, answer
+
+    def start(self, kit: Rolecall) -> None:
+        """Tell the plugins that the kit is ready.
+
+        :raises PluginError: if one fails.
+        """
+        for implementation in self._implementations("rolecall_startup"):
+            try:
+                answer = implementation.call(kit)
+            except (Exception, SystemExit) as error:
+                raise PluginError(
+                    f"plugin {implementation.plugin} failed to start: {type(error).__name__}: {error}"
+                ) from error
+            if inspect.iscoroutine(answer):
+                answer.close()
+                raise PluginError(
+                    f"plugin {implementation.plugin}: rolecall_startup returned a coroutine, which nothing awaits"
+                )
+
+    def _implementations(self, hook: str) -> tuple[Implementation, ...]:
+        found = getattr(self._manager.hook, hook).get_hookimpls()
+        return tuple(sorted((_implementation(hook, item) for item in found), key=lambda item: item.plugin))
+
+
+def _register(manager: pluggy.PluginManager, found: Found) -> PluginInfo:
+    name, plugin = plugin_name(found), found.plugin
+    described = f"plugin {name} ({found.origin})"
+    if inspect.isclass(plugin):
+        raise PluginError(f"{described} is a class; pass an instance of it: {name}()")
+    if name == BUILT_IN:
+        raise PluginError(f"{described}: the name is the kit's own; give the plugin a `name` of its own")
+    if manager.has_plugin(name) or manager.is_registered(plugin):
+        raise PluginError(f"{described}: two plugins have this name; give one a `name` attribute of its own")
+    hooks = tuple(_hooks_of(plugin, described))
+    if not hooks:
+        raise PluginError(
+            f"{described} implements no hook; mark its functions with @hookimpl. The hooks are {', '.join(HOOKS)}"
+        )
+    try:
+        manager.register(plugin, name=name)
+        manager.check_pending()
+    except (pluggy.PluginValidationError, ValueError) as error:
+        raise PluginError(f"{described}: {' '.join(str(error).split())}") from None
+    return PluginInfo(name, found.origin, hooks)
+
+
+def _hooks_of(plugin: object, described: str) -> Iterator[str]:
+    for attribute in dir(plugin):
+        function = inspect.getattr_static(plugin, attribute, None)
+        function = getattr(function, "__func__", function)
+        marked = getattr(function, "rolecall_impl", None)
+        if marked is not None or (attribute.startswith(_PREFIX) and callable(function)):
+            _check_hook(described, attribute, marked, function)
+            if not inspect.isroutine(getattr(plugin, attribute)):
+                # pluggy passes over it without a word, and what it would have denied goes through.
+                raise PluginError(f"{described}: {attribute} is no function; write it with def or async def")
+            _check_arguments(described, attribute, getattr(plugin, attribute))
+            yield attribute
+
+
+def _check_hook(plugin: str, hook: str, options: Any, function: Any) -> None:
+    if options is not None and options.get("specname"):
+        raise PluginError(f"{plugin}: {hook} has a specname; call the function after its hook")
+    if hook not in HOOKS:
+        close = nearest(hook, HOOKS)
+        hint = f"; did you mean {close}?" if close else f"; the hooks are {', '.join(HOOKS)}"
+        raise PluginError(f"{plugin}: there is no hook {hook}{hint}")
+    if options is None:
+        raise PluginError(f"{plugin}: {hook} is not marked with @hookimpl, so it would be ignored")
+    if options.get("wrapper") or options.get("hookwrapper"):
+        raise PluginError(f"{plugin}: {hook} is a wrapper, and Rolecall's hooks take none")
+    for place in ("tryfirst", "trylast"):
+        if options.get(place):
+            raise PluginError(f"{plugin}: {hook} is marked {place}, and the order of plugins plays no part")
+    for parameter in list(inspect.signature(function).parameters.values()):
+        has_default = parameter.default is not parameter.empty
+        # pluggy leaves out what has a default, so a hook's own argument would never come.
+        if (has_default and parameter.name in _ARGUMENTS) or parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
+            raise PluginError(
+                f"{plugin}: {hook} has the parameter {parameter.name!r} with a default, as a keyword or with a star; "
+                "a hook takes its argument plainly"
+            )
+    if hook in _START_UP_HOOKS and inspect.iscoroutinefunction(function):
+        raise PluginError(f"{plugin}: {hook} is an async def, and is called at start-up, where nothing awaits it")
+
+
+def _check_arguments(plugin: str, hook: str, function: Callable[..., Any]) -> None:
+    """Stop arguments that the hook does not have: they are passed by name."""
+    known = list(inspect.signature(getattr(hookspecs, hook)).parameters)
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name not in known and parameter.default is parameter.empty:
+            right = f"the argument is called {known[0]!r}" if known else "the hook has none"
+            raise PluginError(f"{plugin}: {hook} has an argument {parameter.name!r}; {right}")
+
+
+def plugin_name(found: Found) -> str:
+    """The name that a plugin goes by."""
+    plugin = found.plugin
+    given = getattr(plugin, "name", None)
+    if isinstance(given, str) and given and not inspect.ismodule(plugin):
+        return given
+    if found.name is not None:
+        return found.name
+    if inspect.ismodule(plugin) or inspect.isclass(plugin):
+        return plugin.__name__
+    return f"{type(plugin).__module__}.{type(plugin).__qualname__}"
+
+
+def _implementation(hook: str, found: pluggy.HookImpl) -> Implementation:
+    # A pool for each, so that what strangers can have called holds up nothing else when the plugin's backend hangs.
+    pool = f"{hook} of the plugin {found.plugin_name!r}"
+    return Implementation.of(found.plugin_name, found.function, _callable(found), pool)
+
+
+def _callable(implementation: pluggy.HookImpl) -> Callable[[object], object]:
+    function = implementation.function
+    # A plugin may leave out the argument that it does not use.
+    return function if implementation.argnames else lambda _: function()

@@ -1,0 +1,152 @@
+"""Session ids in the form that all OpenTok SDKs read, with a keyed tag."""
+
+from __future__ import annotations
+
+import os
+import re
+from base64 import b32encode
+from hmac import compare_digest
+from typing import Final
+
+from .encoding import base64url
+from .errors import InvalidSessionId, InvalidSessionOption
+from .keys import Key
+from .keys.issuers import Issuer
+from .sessions import MediaMode
+from .wording import shown, shown_key, wrapping
+
+#: The most characters of a session id, as the published guides say.
+MAX_SESSION_ID_LENGTH: Final = 255
+# In the place of the random part: a mark, 80 random bits, and a tag of 120 bits.
+_TAGGED = re.compile(r"~rc([a-z2-7]{16})([a-z2-7]{24})")
+_MAX_REMEMBERED: Final = 4096
+
+
+class SessionIds:
+    """Makes session ids, and tells made-up ones from real ones without a look-up.
+
+    An id is ``1_`` (relayed) or ``2_`` (routed) and the base64url of ``1~key~location~milliseconds~random~media~~``.
+    Its random part ends in a tag: HMAC-SHA256 over all the rest of the id, with a key derived from the API secret.
+
+    :param issuers: those whose ids they are; a session is the first one's unless it is said otherwise.
+    """
+
+    __slots__ = ("_first", "_remembered", "_tag_keys")
+
+    def __init__(self, *issuers: Issuer) -> None:
+        self._first = issuers[0].id
+        self._tag_keys = {issuer.id: Key(issuer.key.derive("session ids")) for issuer in issuers}
+        self._remembered: dict[str, str] = {}
+
+    def make(self, media_mode: MediaMode, now: float, api_key: str | None = None) -> str:
+        """A new id for a session created at ``now`` (Unix seconds).
+
+        Its location stays empty, as the service leaves it: every participant can read the id.
+
+        :param api_key: whose it is; the first one's unless given.
+        """
+        owner = self.issuer(api_key)
+        prefix, media = _MEDIA_MARKS[media_mode]
+        head = f"1~{owner}~~{int(now * 1000)}"
+        random, tail = _base32(os.urandom(10)), f"~{media}~~"
+        text = f"{head}~rc{random}{self._tag(owner, prefix + head, random, tail)}{tail}"
+        return prefix + base64url.encode(text.encode("ascii")).decode("ascii")
+
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """Those whose ids they are, the first one first."""
+        return tuple(self._tag_keys)
+
+    def issuer(self, api_key: str | None) -> str:
+        """``api_key`` if sessions can be created for it; the first one's where it is None.
+
+        :raises InvalidSessionOption: for another.
+        """
+        if api_key is None:
+            return self._first
+        if not isinstance(api_key, str) or api_key not in self._tag_keys:
+            raise InvalidSessionOption(f"api_key is {shown_key(api_key)}; expected one of the kit's, see kit.api_keys")
+        return api_key
+
+    def check(self, session_id: object) -> str:
+        """The API key of an id that this kit made, or that another service made for the same key (it has no tag).
+
+        :raises InvalidSessionId: for an id that is malformed, for another API key, or made up.
+        """
+        if not isinstance(session_id, str):
+            raise InvalidSessionId(
+                f"session_id is {shown(session_id)}; expected a string, as create_session(…).session_id gives"
+            )
+        owner = self._remembered.get(session_id)
+        if owner is not None:
+            return owner
+        owner = self._examine(session_id)
+        if len(self._remembered) >= _MAX_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[session_id] = owner
+        return owner
+
+    def accepts(self, session_id: object) -> bool:
+        """Whether :meth:`check` accepts the id."""
+        try:
+            self.check(session_id)
+        except InvalidSessionId:
+            return False
+        return True
+
+    def made_at(self, session_id: str) -> float | None:
+        """When the kit made an id, in Unix seconds; None for one that it did not make."""
+        try:
+            self.check(session_id)
+        except InvalidSessionId:
+            return None
+        text = _decoded(session_id)
+        return int(text.split("~", 4)[3]) / 1000 if _TAGGED.search(text) else None
+
+    def _examine(self, session_id: str) -> str:
+        text = _decoded(session_id)
+        api_key = text.split("~", 2)[1]
+        if api_key not in self._tag_keys:
+            # Whoever asks may be anybody: of several projects the message names none.
+            own = f"this kit's is {self._first!r}" if len(self._tag_keys) == 1 else "it is none of this kit's"
+            raise InvalidSessionId(
+                f"session_id belongs to another API key, {shown_key(api_key)}; "
+                f"{own}: sessions and tokens need the same project's key and secret"
+            )
+        marked = _TAGGED.search(text)
+        if marked is not None:
+            random, tag = marked.groups()
+            head, tail = session_id[:2] + text[: marked.start()], text[marked.end() :]
+            if not compare_digest(tag, self._tag(api_key, head, random, tail)):
+                raise InvalidSessionId(
+                    "session_id was not made by this kit: its tag does not fit; another secret made it, or nobody"
+                )
+        return api_key
+
+    def _tag(self, api_key: str, head: str, random: str, tail: str) -> str:
+        return _base32(self._tag_keys[api_key].sign(f"{head}~{random}~{tail}".encode())[:15])
+
+
+_MEDIA_MARKS: Final = {MediaMode.RELAYED: ("1_", "P"), MediaMode.ROUTED: ("2_", "")}
+
+
+def _decoded(session_id: str) -> str:
+    if not 2 < len(session_id) <= MAX_SESSION_ID_LENGTH or session_id[:2] not in ("1_", "2_"):
+        raise _ill_formed(session_id, f"expected '1_' or '2_', and at most {MAX_SESSION_ID_LENGTH} characters")
+    try:
+        text = base64url.decode(session_id[2:].encode("ascii")).decode()
+    except ValueError:
+        raise _ill_formed(session_id, "what follows its prefix is not base64url") from None
+    if "~" not in text:
+        raise _ill_formed(session_id, "it names no API key")
+    return text
+
+
+def _ill_formed(session_id: str, problem: str) -> InvalidSessionId:
+    around = wrapping(session_id)
+    said = problem if around is None else f"it has {around}; pass the id alone"
+    return InvalidSessionId(f"session_id is not well formed: {said}")
+
+
+def _base32(data: bytes) -> str:
+    return b32encode(data).decode("ascii").lower()
