@@ -7,8 +7,7 @@ from .errors import InvalidRequest, InvalidToken, RolecallError
 from .formats.inspection import Inspection, inspect_token
 from .hookspecs import AccessRequest, Actor, ModerationRequest, SessionRequest, TokenRequest, blocking, hookimpl
 from .http.web import Web
-from .kit import AsyncRolecall, Rolecall
-from .kit.handles import AsyncSession, Session
+from .kit import AsyncRolecall, AsyncSession, Rolecall, Session
 from .policy import Allow, Deny, Limit, Vote
 from .roles import Capability, Role
 from .sessions import ArchiveMode, MediaMode

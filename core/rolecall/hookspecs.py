@@ -8,23 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import pluggy
 
 from .explain import circumstances
 from .formats import Format
+from .moderation import Act, MediaService
 from .pickling import reduced
 from .policy import Vote
 from .request import Request
-from .roles import Requirement, Role
+from .roles import Requirement, Role, RoleTable
 from .sessions import ArchiveMode, MediaMode, SessionRecord
 from .stores import Store
 from .tokens import Grant
-
-if TYPE_CHECKING:
-    from .kit import Rolecall
-    from .moderation import Act, MediaService
 
 hookspec = pluggy.HookspecMarker("rolecall")
 #: Marks a function of a plugin as the implementation of the hook of the same name.
@@ -196,8 +193,18 @@ class Event(NamedTuple):
         return {"event": self.name, "code": self.code, **where, **what, **done}
 
 
+class Kit(Protocol):
+    """What a plugin may rely on of the kit that starts: it is a :class:`~rolecall.Rolecall`."""
+
+    @property
+    def api_key(self) -> str: ...
+    @property
+    def roles(self) -> RoleTable: ...
+    def plugin_config(self, name: str) -> Mapping[str, Any]: ...
+
+
 @hookspec
-def rolecall_startup(kit: Rolecall) -> None:
+def rolecall_startup(kit: Kit) -> None:
     """Get ready: called once, when the kit is made. ``kit.plugin_config(name)`` has the plugin's configuration.
 
     An exception stops start-up.

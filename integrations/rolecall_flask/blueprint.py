@@ -79,6 +79,6 @@ def _view(kit: Rolecall, route: Route) -> Callable[..., flask.Response]:
             # As raw bytes, never through the form parser; and also where the app has read them before.
             return read_body(neutral.headers, request._get_stream_for_parsing().read, longest)
 
-        return flask_response(drive(respond(kit.engine, route, neutral, read)))
+        return flask_response(drive(respond(kit.api, route, neutral, read)))
 
     return mark_own(view, route)

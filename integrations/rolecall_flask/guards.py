@@ -18,7 +18,7 @@ from rolecall.errors import ConfigurationError, RolecallError
 from rolecall.http.gateways.watching import keep_entry
 from rolecall.http.gateways.wsgi import ADMITTED, AUTHORIZATION, GRANT
 from rolecall.http.guards.admission import admit, headers_to_add
-from rolecall.http.guards.guard import UNSAID, SessionParam, SessionResolver, roles_of, split
+from rolecall.http.guards.guard import UNSAID, Kit, SessionParam, SessionResolver, roles_of, split
 from rolecall.http.guards.guard import Guard as BaseGuard
 from rolecall.http.guards.marks import (
     check_guard,
@@ -135,9 +135,9 @@ class Guard(BaseGuard):
             raise Refused(app.make_default_options_response())
         check_once(app)
         kit = kit_of(app) if self.kit is None else self.kit
-        engine, session_id = kit.engine, self._session_id(request)
+        api, session_id = kit.api, self._session_id(request)
         admitted = admit(
-            engine,
+            api,
             request.environ.get(AUTHORIZATION),
             self,
             session_id,
@@ -153,7 +153,7 @@ class Guard(BaseGuard):
             admitted = entered
         # A request's own; Flask may share its `g` between requests.
         request.environ[GRANT] = request.environ[ADMITTED] = admitted
-        keep_entry(request.environ, engine, self.requirement, self.session_entered(session_id, admitted), admitted)
+        keep_entry(request.environ, api, self.requirement, self.session_entered(session_id, admitted), admitted)
         flask.after_this_request(partial(_kept_out_of_caches, kit))
 
     def _session_id(self, request: flask.Request) -> str | None:
@@ -294,9 +294,9 @@ def _current_grant() -> Grant:
     return grant
 
 
-def _kept_out_of_caches(kit: Rolecall, response: flask.Response) -> flask.Response:
+def _kept_out_of_caches(kit: Kit, response: flask.Response) -> flask.Response:
     query = flask.request.environ.get("QUERY_STRING", "")
-    response.headers.extend(headers_to_add((name for name, _ in response.headers), kit.engine.state.web, query))
+    response.headers.extend(headers_to_add((name for name, _ in response.headers), kit.api.web, query))
     return response
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import flask
 from werkzeug.exceptions import HTTPException
 
-from rolecall import Rolecall
 from rolecall.errors import RolecallError
 from rolecall.http.guards.admission import challenges, guard_answer, headers_to_add
+from rolecall.http.guards.guard import Kit
 from rolecall.http.problems import log_fault
 
 from .translation import flask_response
@@ -33,12 +33,12 @@ class Refused(HTTPException):
         return self.description or "the answer to OPTIONS"
 
 
-def refusal(kit: Rolecall, app: flask.Flask, request: flask.Request, error: RolecallError) -> Exception:
+def refusal(kit: Kit, app: flask.Flask, request: flask.Request, error: RolecallError) -> Exception:
     """The exception that keeps the current request out.
 
     :param kit: whose guard it is.
     """
-    web, query = kit.engine.state.web, request.environ.get("QUERY_STRING", "")
+    web, query = kit.api.web, request.environ.get("QUERY_STRING", "")
     handler = _own_handler(app, request, error)
     if handler is None:
         return Refused(flask_response(guard_answer(error, web, query)), error)

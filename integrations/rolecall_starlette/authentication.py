@@ -63,22 +63,21 @@ class RolecallBackend(AuthenticationBackend):
     """
 
     def __init__(self, kit: Rolecall) -> None:
-        self._engine = kit.aio.engine
+        self._api = kit.aio.api
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, RolecallUser] | None:
-        state = self._engine.state
         try:
             if conn.scope["type"] == "websocket":
-                request = handshake(self._engine, conn.scope, FRAMEWORK)
+                request = handshake(self._api, conn.scope, FRAMEWORK)
             else:
                 request = neutral_request(conn.scope, FRAMEWORK)
-            token, _ = state.credentials.find(request)
-            grant = await self._engine.verify_and_tell(token, None)
+            token, _ = self._api.credentials.find(request)
+            grant = await self._api.engine.verify_and_tell(token, None)
         except MissingCredential:
             return None
         except RolecallError as error:
             raise RefusedToken(error) from error
-        roles = [f"role:{role}" for role in state.roles if role.capabilities <= grant.capabilities]
+        roles = [f"role:{role}" for role in self._api.engine.state.roles if role.capabilities <= grant.capabilities]
         return AuthCredentials([*sorted(grant.capabilities), *roles]), RolecallUser(grant)
 
 

@@ -115,11 +115,7 @@ class _Dependency:
         """
         mine = self._guard
         for guard in guards_of(scope["endpoint"]):
-            if (
-                isinstance(guard, Guard)
-                and demands_no_less(guard, mine)
-                and guard.engine_of(scope) is mine.engine_of(scope)
-            ):
+            if isinstance(guard, Guard) and demands_no_less(guard, mine) and guard.api_of(scope) is mine.api_of(scope):
                 return
         raise ConfigurationError(
             f"the dependency on {mine.requirement.scope} cannot guard the WebSocket {scope['path']!r}, because it does "

@@ -138,8 +138,8 @@ class GuardedApp:
         try:
             params = paths.find_within(scope.get("method", "GET"), scope["path"], scope.get("root_path", ""))
         except InvalidRequest as error:
-            engine = guard.engine_of(seen)
-            await engine.tell_of_refusal(error, None, Call(neutral_request(seen, FRAMEWORK)))
+            api = guard.api_of(seen)
+            await api.engine.tell_of_refusal(error, None, Call(neutral_request(seen, FRAMEWORK)))
             if scope["type"] == "websocket":
                 await refuse(error, scope, send)
             else:

@@ -20,9 +20,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from rolecall import Grant, Rolecall
-from rolecall.engine import Engine
 from rolecall.errors import ConfigurationError, RolecallError
 from rolecall.http import messages
+from rolecall.http.api import Api
 from rolecall.http.gateways.asgi import (
     authorization_of,
     granted,
@@ -77,8 +77,8 @@ class Guard(BaseGuard):
         super().__init__(requirement, kit, session_param, session, optional)
         #: The paths that it guards; None where it is for all of them.
         self.paths = GuardedPaths(self, prefixes) if prefixes else None
-        # The app that was last seen, and the engine of its kit.
-        self._seen: tuple[Any, Engine] | None = None
+        # The app that was last seen, and the API of its kit.
+        self._seen: tuple[Any, Api] | None = None
 
     def _identity(self) -> tuple[object, ...]:
         return *super()._identity(), self.paths and repr(self.paths.prefixes)
@@ -231,12 +231,12 @@ class Guard(BaseGuard):
         known = self._seen
         params: Any = seen.get("path_params") or _NO_PARAMS
         session_id = params.get(self.session_param)
-        engine = known[1] if known is not None and known[0] is seen.get("app") else self.engine_of(seen)
-        keep_web(engine.state.web, scope, seen)
+        api = known[1] if known is not None and known[0] is seen.get("app") else self.api_of(seen)
+        keep_web(api.web, scope, seen)
         if type(session_id) is not str:  # nearly always it is there, and text
             session_id = self._session_of(seen, params, seen is not scope)
         admitted = admit(
-            engine,
+            api,
             authorization_of(seen),
             self,
             session_id,
@@ -244,22 +244,22 @@ class Guard(BaseGuard):
             native,
         )
         if not isinstance(admitted, Grant):
-            return self._settle(admitted, scope, engine, session_id)
+            return self._settle(admitted, scope, api, session_id)
         keep_grant(scope, admitted)
-        keep_entry(scope, engine, self.requirement, session_id, admitted)
+        keep_entry(scope, api, self.requirement, session_id, admitted)
         return None
 
     async def _settle(
         self,
         admission: Coroutine[Any, Any, Entered],
         scope: Scope,
-        engine: Engine,
+        api: Api,
         session_id: str | None,
     ) -> RolecallError | None:
         entered = await admission
         if isinstance(entered, Grant):
             keep_grant(scope, entered)
-            keep_entry(scope, engine, self.requirement, self.session_entered(session_id, entered), entered)
+            keep_entry(scope, api, self.requirement, self.session_entered(session_id, entered), entered)
             return None
         return entered
 
@@ -319,7 +319,7 @@ class Guard(BaseGuard):
         try:
             await serve_websocket(
                 enter,
-                self.engine_of(seen),
+                self.api_of(seen),
                 self,
                 self._session_of(seen, seen.get("path_params") or _NO_PARAMS, seen is not scope),
                 HTTPConnection(seen),
@@ -378,8 +378,8 @@ class Guard(BaseGuard):
             with suppress(WebSocketDisconnect, RuntimeError):
                 await websocket.close()
 
-    def engine_of(self, scope: Scope) -> Engine:
-        """The engine of the kit that verifies, for the app of this scope.
+    def api_of(self, scope: Scope) -> Api:
+        """The API of the kit that verifies, for the app of this scope.
 
         :raises ConfigurationError: if there is none, or no telling which.
         """
@@ -389,8 +389,8 @@ class Guard(BaseGuard):
         check_once(app)
         kit = self.kit or kit_of(app)
         if kit is self.kit or stated_kit(app) is None:
-            self._seen = app, kit.aio.engine
-        return kit.aio.engine
+            self._seen = app, kit.aio.api
+        return kit.aio.api
 
 
 def _uncached_headers(headers: Mapping[str, str] | None, scope: Scope) -> dict[str, str]:

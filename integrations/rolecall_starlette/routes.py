@@ -86,10 +86,10 @@ class KitEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if "app" in scope:
             check_once(scope["app"])
-        engine = self.kit.aio.engine
+        api = self.kit.aio.api
 
         async def read(longest: int) -> bytes:
-            return await read_body(scope, receive, engine.state.web.body_timeout, longest)
+            return await read_body(scope, receive, api.web.body_timeout, longest)
 
-        response = await respond(engine, self._route, neutral_request(scope, FRAMEWORK), read)
+        response = await respond(api, self._route, neutral_request(scope, FRAMEWORK), read)
         await send_response(response, scope, send)

@@ -14,7 +14,7 @@ from rolecall.errors import ConfigurationError, InvalidRequest, RolecallError
 from rolecall.http.gateways.watching import keep_entry
 from rolecall.http.gateways.wsgi import ADMITTED, AUTHORIZATION, GRANT, KIT, path_of
 from rolecall.http.guards.admission import admit, guard_answer, headers_to_add
-from rolecall.http.guards.guard import UNSAID, SessionParam, SessionResolver, roles_of, several_kits
+from rolecall.http.guards.guard import UNSAID, Kit, SessionParam, SessionResolver, roles_of, several_kits
 from rolecall.http.guards.guard import Guard as BaseGuard
 from rolecall.http.guards.marks import check_guard, mark_guarded
 from rolecall.http.guards.path_guard import GuardedPaths
@@ -95,18 +95,18 @@ class GuardedApp:
             try:
                 params = guard.paths.find(environ["REQUEST_METHOD"], path_of(environ))
             except InvalidRequest as error:
-                engine = (guard.kit or _kit(guard, environ)).engine
-                drive(engine.tell_of_refusal(error, None, Call(neutral_request(environ, {}))))
-                return self._refuse(error, engine.state.web, environ, start_response)
+                api = (guard.kit or _kit(guard, environ)).api
+                drive(api.engine.tell_of_refusal(error, None, Call(neutral_request(environ, {}))))
+                return self._refuse(error, api.web, environ, start_response)
             if params is None:
                 return self.app(environ, start_response)
         if environ["REQUEST_METHOD"] == "OPTIONS":
             # A browser asks so before it sends the token; the app does not run.
             return answer(Response(204), environ, start_response)
-        engine = (guard.kit or _kit(guard, environ)).engine
+        api = (guard.kit or _kit(guard, environ)).api
         session_id = params.get(guard.session_param) if params and guard.session_param else None
         admitted = admit(
-            engine,
+            api,
             environ.get(AUTHORIZATION),
             guard,
             session_id,
@@ -116,14 +116,14 @@ class GuardedApp:
         if not isinstance(admitted, Grant):
             entered = drive(admitted)
             if isinstance(entered, RolecallError):
-                return self._refuse(entered, engine.state.web, environ, start_response)
+                return self._refuse(entered, api.web, environ, start_response)
             if entered is None:
                 return self.app(environ, start_response)
             admitted = entered
         environ[GRANT] = environ[ADMITTED] = admitted
         session_id = guard.session_entered(session_id, admitted)
-        keep_entry(environ, engine, guard.requirement, session_id, admitted, params)
-        return self.app(environ, _uncached(start_response, engine.state.web, environ))
+        keep_entry(environ, api, guard.requirement, session_id, admitted, params)
+        return self.app(environ, _uncached(start_response, api.web, environ))
 
     def _refuse(
         self, error: RolecallError, web: Web, environ: WSGIEnvironment, start_response: StartResponse
@@ -136,8 +136,8 @@ class GuardedApp:
         return app(environ, _uncached(start_response, web, environ))
 
 
-def _kit(guard: Guard, environ: WSGIEnvironment) -> Rolecall:
-    kit: Rolecall | None = guard.kit or environ.get(KIT)
+def _kit(guard: Guard, environ: WSGIEnvironment) -> Kit:
+    kit: Kit | None = guard.kit or environ.get(KIT)
     if kit is not None:
         return kit
     if KIT in environ:

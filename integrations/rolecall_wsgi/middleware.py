@@ -68,13 +68,13 @@ class RolecallMiddleware:
         async def read(longest: int) -> bytes:
             return read_body(request.headers, input_of(environ, longest), longest)
 
-        return answer(drive(respond(self.kit.engine, route, request, read)), environ, start_response)
+        return answer(drive(respond(self.kit.api, route, request, read)), environ, start_response)
 
     def _grant(self, environ: WSGIEnvironment) -> Grant | None:
-        engine = self.kit.engine
+        api = self.kit.api
         try:
-            token, _ = engine.state.credentials.find(neutral_request(environ, {}))
-            return engine.verify_token(token)
+            token, _ = api.credentials.find(neutral_request(environ, {}))
+            return api.engine.verify_token(token)
         except RolecallError as error:
             if error.status >= 500:
                 _log.error("%s: %s", error.code, error)

@@ -740,7 +740,7 @@ def _bodies() -> Iterator[Case]:
 
 
 def csrf(text: str) -> tuple[str, str]:
-    return "X-CSRF-Token", _KIT.engine.state.credentials.csrf_token(text)
+    return "X-CSRF-Token", _KIT.api.credentials.csrf_token(text)
 
 
 def cookie(text: str, name: str = COOKIE) -> tuple[str, str]:

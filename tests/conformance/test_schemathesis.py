@@ -72,7 +72,7 @@ class Client(NamedTuple):
 
 def clients() -> dict[str, Client]:
     good = token("moderator")
-    proof = make_kit("browser").engine.state.credentials.csrf_token(good)
+    proof = make_kit("browser").api.credentials.csrf_token(good)
     # What is made up where a token belongs is as well formed as can be, and refused.
     made_up = ("--exclude-checks=positive_data_acceptance",)
     own_alone = ("--generation-with-security-parameters=false",)

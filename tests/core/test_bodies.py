@@ -300,7 +300,7 @@ def test_a_body_is_read_only_where_one_is_wanted(kit, route, method):
         return b""
 
     path_params = {"session_id": kit.create_session().session_id}
-    drive(respond(kit.engine, route, Request(method, "/", path_params), read_it))
+    drive(respond(kit.api, route, Request(method, "/", path_params), read_it))
     operation = route.operations.get(method)
     assert bool(read) == (operation is not None and operation.body is not None)
 
@@ -308,7 +308,7 @@ def test_a_body_is_read_only_where_one_is_wanted(kit, route, method):
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "", "get", "\ud800"])
 def test_a_method_that_a_route_does_not_have_is_told_those_that_it_has(kit, route, method):
-    answer = drive(respond(kit.engine, route, Request(method, "/", {"session_id": "x"})))
+    answer = drive(respond(kit.api, route, Request(method, "/", {"session_id": "x"})))
     assert (answer.status == 405) == (method not in route.methods)
     if answer.status == 405:
         assert dict(answer.headers)["Allow"] == ", ".join(route.methods)

@@ -57,7 +57,7 @@ def ask(kit, method: str, path: str, origin: str | None = LISTED, body: bytes = 
     route, params = find_route(ROUTES, path)
     sent = {"content-type": "application/json"} | {name.replace("_", "-"): text for name, text in headers.items()}
     sent |= {} if origin is None else {"origin": origin}
-    return drive(respond(kit.engine, route, Request(method, path, params, sent, body)))
+    return drive(respond(kit.api, route, Request(method, path, params, sent, body)))
 
 
 def preflight(kit, path: str, origin: str | None = LISTED, method: str = "POST") -> Response:
@@ -200,7 +200,7 @@ async def broken(engine, request):
 
 def test_a_fault_of_the_server_can_be_read_by_the_page_too(listing):
     route = Route("/x", "x", {"GET": Operation(broken, "x", PUBLIC)})
-    answer = drive(respond(listing.engine, route, Request("GET", "/x", {}, {"origin": LISTED})))
+    answer = drive(respond(listing.api, route, Request("GET", "/x", {}, {"origin": LISTED})))
     assert (answer.status, json.loads(answer.body)["code"]) == (500, "rolecall_error")
     assert (cors(answer)["Access-Control-Allow-Origin"], vary(answer)) == (LISTED, "Origin")
 

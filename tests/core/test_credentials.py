@@ -121,7 +121,7 @@ def test_a_header_is_one_token_or_one_of_two_errors(value):
 @pytest.fixture
 def credentials(make_kit):
     """Makes what finds tokens, with these places switched on."""
-    return lambda **places: make_kit(web=Web(**places)).engine.state.credentials
+    return lambda **places: make_kit(web=Web(**places)).api.credentials
 
 
 @pytest.fixture
@@ -292,7 +292,7 @@ def test_two_cookies_of_the_name_are_malformed(in_cookie, header):
 def test_a_cookie_header_holds_one_token_or_is_one_of_two_errors(header):
     with Rolecall(KEY, SECRET, web=Web(cookie=COOKIE)) as kit:
         try:
-            token, _ = kit.engine.state.credentials.find(asking(cookie=header))
+            token, _ = kit.api.credentials.find(asking(cookie=header))
         except (MissingCredential, MalformedCredential):
             return
     assert f"{COOKIE}={token}" in header
@@ -346,22 +346,22 @@ def test_the_table_of_wrong_proofs_is_tried_to_its_end(in_cookie):
 
 
 def test_the_proof_of_another_kit_is_refused(in_cookie, make_kit):
-    other = make_kit(api_secret="0f1e2d3c4b5a69788796a5b4c3d2e1f00123456789").engine.state.credentials
+    other = make_kit(api_secret="0f1e2d3c4b5a69788796a5b4c3d2e1f00123456789").api.credentials
     with pytest.raises(CsrfFailed):
         in_cookie.find(asking("POST", **COOKIES, x_csrf_token=other.csrf_token("t")))
 
 
 def test_a_proof_is_good_in_every_worker(make_kit):
-    first, second = (make_kit(web=Web(cookie=COOKIE)).engine.state.credentials for _ in range(2))
+    first, second = (make_kit(web=Web(cookie=COOKIE)).api.credentials for _ in range(2))
     assert first.csrf_token("t") == second.csrf_token("t")
 
 
 @given(st.text(), st.text())
 def test_a_proof_is_of_one_token_and_tells_nothing_of_it(token, other):
     with Rolecall(KEY, SECRET) as kit:
-        proof = kit.engine.state.credentials.csrf_token(token)
+        proof = kit.api.credentials.csrf_token(token)
         assert re.fullmatch(r"[0-9A-Za-z_-]{43}", proof)
-        assert (kit.engine.state.credentials.csrf_token(other) == proof) == (
+        assert (kit.api.credentials.csrf_token(other) == proof) == (
             other.encode("utf-8", "replace") == token.encode("utf-8", "replace")
         )
 
@@ -444,7 +444,7 @@ def test_a_plus_that_was_not_written_as_such_is_a_space_and_said_to_be(in_query)
 def test_a_query_holds_one_token_or_is_one_of_two_errors(query):
     with Rolecall(KEY, SECRET, web=Web(query="a")) as kit:
         try:
-            token, _ = kit.engine.state.credentials.find(asking(query=query))
+            token, _ = kit.api.credentials.find(asking(query=query))
         except (MissingCredential, MalformedCredential):
             return
     assert token.split() == [token]
@@ -455,7 +455,7 @@ def test_a_query_holds_one_token_or_is_one_of_two_errors(query):
 
 def enter(kit, request, requirement=ANY_TOKEN, session_id=None) -> Grant | Response:
     authorization = request.headers.get("authorization")
-    admitted = admit(kit.engine, authorization, Guard(requirement), session_id, lambda: request, request)
+    admitted = admit(kit.api, authorization, Guard(requirement), session_id, lambda: request, request)
     entered = admitted if isinstance(admitted, Grant) else drive(admitted)
     return refused(entered) if isinstance(entered, RolecallError) else entered
 
@@ -465,7 +465,7 @@ TWINS = [Rolecall(KEY, SECRET, clock=lambda: NOW, web=web) for web in (Web(), We
 
 
 def test_a_kit_that_takes_tokens_elsewhere_decides_the_long_way():
-    assert [kit.engine.decides_at_once for kit in TWINS] == [True, False]
+    assert [kit.api.decides_at_once for kit in TWINS] == [True, False]
 
 
 SESSION = TWINS[0].create_session()
@@ -614,7 +614,7 @@ def ask(kit, method: str, path: str, body: object = None, query: str = "", **hea
     sent = {name.replace("_", "-"): text for name, text in headers.items()}
     raw = b"" if body is None else json.dumps(body).encode()
     sent |= {"content-type": "application/json"} if raw else {}
-    return drive(respond(kit.engine, route, Request(method, path, params, sent, raw, query=query)))
+    return drive(respond(kit.api, route, Request(method, path, params, sent, raw, query=query)))
 
 
 @pytest.fixture
@@ -651,7 +651,7 @@ def test_its_proof_is_set_as_a_cookie_that_scripts_can_read(web_kit, path):
     cookies = cookies_of(answer)
     value, attributes = cookies[f"{COOKIE}-csrf"]
     assert value == json.loads(answer.body)["csrf_token"]
-    assert value == web_kit.engine.state.credentials.csrf_token(cookies[COOKIE][0])
+    assert value == web_kit.api.credentials.csrf_token(cookies[COOKIE][0])
     assert sorted(attributes) == ["Max-Age=90", "Path=/", "SameSite=Lax", "Secure"]
 
 
@@ -779,7 +779,7 @@ def test_two_headers_in_one_are_refused_though_a_plugins_format_would_take_them(
     token = kit.create_session().generate_token()
     request = Request("GET", "/")
     entered = [
-        admit(kit.engine, f"Bearer {sent}", Guard(ANY_TOKEN), None, lambda: request, request)
+        admit(kit.api, f"Bearer {sent}", Guard(ANY_TOKEN), None, lambda: request, request)
         for sent in (token, f"{token},{token}")
     ]
     assert isinstance(entered[0], Grant)

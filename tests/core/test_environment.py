@@ -381,7 +381,7 @@ def test_a_kit_is_made_of_a_flask_apps_config(tmp_path):
     with Rolecall.from_env(app.config) as kit:
         assert kit.api_keys == ("123456", "654321")
         assert kit.plugin_config("classroom")["size"] == 30
-        assert kit.engine.state.web == Web(origins=["https://a.example"])
+        assert kit.api.web == Web(origins=["https://a.example"])
         assert kit.engine.state.trace_log is True
 
 
@@ -483,7 +483,7 @@ def test_arguments_win_over_the_environment():
 
 def test_an_argument_takes_the_place_of_the_origins():
     with Rolecall.from_env({**ENVIRON, "ROLECALL_ORIGINS": "https://a.example"}, web=Web(query="token")) as kit:
-        assert kit.engine.state.web == Web(query="token")
+        assert kit.api.web == Web(query="token")
 
 
 def test_the_process_environment_is_the_default(monkeypatch):

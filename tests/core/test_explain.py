@@ -346,15 +346,10 @@ def test_each_decision_is_one_line_in_the_log(make, caplog):
         token = session.generate_token()
         with pytest.raises(RolecallError):
             session.generate_token("nobody")
-        drive(
-            kit.engine.authorize(
-                Requirement.of_role("publisher"),
-                None,
-                Call(HTTP._replace(headers={"authorization": f"Bearer {token}"})),
-            )
-        )
+        good = HTTP._replace(headers={"authorization": f"Bearer {token}"})
+        drive(kit.engine.authorize(kit.api.credential_of(good), Requirement.of_role("publisher"), None, Call(good)))
         with pytest.raises(RolecallError):
-            drive(kit.engine.authorize(Requirement.of_role("publisher"), None, Call(HTTP)))
+            drive(kit.engine.authorize(kit.api.credential_of(HTTP), Requirement.of_role("publisher"), None, Call(HTTP)))
     assert [(trace["subject"], trace["allowed"], trace["code"]) for trace in traces(caplog)] == [
         ("session", True, None),
         ("token", True, None),
@@ -628,5 +623,7 @@ def test_an_explanation_of_access_says_what_happens(tokens, cast, token, require
             kit.end_session(tokens["session"])
         http = HTTP._replace(headers={"authorization": f"Bearer {tokens[token]}"})
         explanation = kit.explain_access(session_id=session_id, http=http, **required)
-        happens = outcome(lambda: drive(kit.engine.authorize(requirement, session_id, Call(http))))
+        happens = outcome(
+            lambda: drive(kit.engine.authorize(kit.api.credential_of(http), requirement, session_id, Call(http)))
+        )
     assert (explanation.allowed, explanation.code) == happens

@@ -231,16 +231,16 @@ def ask_async(scene, hook):
 
 
 async def answer_async(scene, hook):
-    engine, path = scene.kit.aio.engine, {"session_id": scene.session_id}
+    api, path = scene.kit.aio.api, {"session_id": scene.session_id}
     if hook == "vote_access":
         request = Request("GET", "/guarded", path, {"authorization": f"Bearer {scene.token}"})
-        admitted = await admission(engine, request, Guard(ANY_TOKEN), scene.session_id, request)
+        admitted = await admission(api, request, Guard(ANY_TOKEN), scene.session_id, request)
         if not isinstance(admitted, RolecallError):
             return 200, b"in", True
         answer = refused(admitted)
         return answer.status, answer.body, False
     route = ROUTES[0] if hook in ("vote_session", "identify") else ROUTES[2]
-    answer = await respond(engine, route, Request("POST", route.path, path))
+    answer = await respond(api, route, Request("POST", route.path, path))
     return answer.status, answer.body, False
 
 

@@ -436,13 +436,8 @@ def test_a_guard_that_refuses_tells_once(audited, audit, session, plugins, token
 
 def test_admitting_tells_nothing(audited, audit, session):
     kit = audited()
-    drive(
-        kit.engine.authorize(
-            ANY_TOKEN,
-            None,
-            Call(Request("GET", "/", {}, {"authorization": f"Bearer {session.generate_token()}"})),
-        )
-    )
+    request = Request("GET", "/", {}, {"authorization": f"Bearer {session.generate_token()}"})
+    drive(kit.engine.authorize(kit.api.credential_of(request), ANY_TOKEN, None, Call(request)))
     assert audit.events == []
 
 
@@ -727,7 +722,7 @@ def test_a_vote_that_limits_nothing_changes_nothing(make_kit, limit):
 
 def access(kit, token, **options):
     request = Request("GET", "/", {}, {"authorization": f"Bearer {token}"})
-    return drive(kit.engine.authorize(ANY_TOKEN, None, Call(request)))
+    return drive(kit.engine.authorize(kit.api.credential_of(request), ANY_TOKEN, None, Call(request)))
 
 
 def entering(vote):

@@ -318,7 +318,7 @@ def test_every_request_has_an_answer_below_500(open_kit, route, method, path, ta
         "stream_id": target,
         "rest": target,
     }
-    response = drive(respond(open_kit.engine, route, Request(method, "/", params, headers, body)))
+    response = drive(respond(open_kit.api, route, Request(method, "/", params, headers, body)))
     # 501, because nothing carries the media.
     assert 200 <= response.status < 500 or response.status == 501
     if response.body:
@@ -333,7 +333,7 @@ def test_every_request_has_an_answer_below_500(open_kit, route, method, path, ta
 @given(authorization=texts | st.text(max_size=40).map("Bearer {}".format), bound=texts | st.none())
 def test_no_made_up_token_is_admitted(open_kit, authorization, bound):
     request = Request("GET", "/", headers={"authorization": authorization})
-    refusal = drive(admission(open_kit.engine, request, Guard(ANY_TOKEN), bound, request))
+    refusal = drive(admission(open_kit.api, request, Guard(ANY_TOKEN), bound, request))
     assert isinstance(refusal, RolecallError)
     assert refusal.status in (400, 401)
 
@@ -342,13 +342,13 @@ def test_a_good_token_is_admitted(open_kit, session_id):
     token = open_kit.generate_token(session_id, "moderator")
     request = Request("GET", "/", headers={"authorization": f"Bearer {token}"})
     guard = Guard(Requirement.of_role("moderator"))
-    grant = drive(admission(open_kit.engine, request, guard, session_id, request))
+    grant = drive(admission(open_kit.api, request, guard, session_id, request))
     assert (grant.session_id, grant.role) == (session_id, "moderator")
 
 
 def test_options_asks_nothing_of_the_store(open_kit):
     for route in ROUTES:
-        response = drive(respond(open_kit.engine, route, Request("OPTIONS", "/")))
+        response = drive(respond(open_kit.api, route, Request("OPTIONS", "/")))
         assert (response.status, response.headers) == (204, (("Allow", ", ".join(route.methods)),))
 
 
@@ -365,7 +365,7 @@ async def unavailable(engine, request):
 )
 def test_a_fault_is_a_problem_without_its_text_and_is_logged(open_kit, caplog, handler, status, code):
     route = Route("/x", "x", {"GET": Operation(handler, "x", PUBLIC)})
-    response = drive(respond(open_kit.engine, route, Request("GET", "/x")))
+    response = drive(respond(open_kit.api, route, Request("GET", "/x")))
     assert (response.status, json.loads(response.body)["code"]) == (status, code)
     assert b"innermost" not in response.body
     assert "innermost" not in str(response.headers)
@@ -380,7 +380,7 @@ def test_a_fault_while_a_request_is_admitted_lets_nobody_in(open_kit, session_id
     token = open_kit.generate_token(session_id)
     monkeypatch.setattr("rolecall.stores.memory.MemoryStore.has_ended", fail)
     request = Request("GET", "/", headers={"authorization": f"Bearer {token}"})
-    refusal = drive(admission(open_kit.engine, request, Guard(ANY_TOKEN), None, request))
+    refusal = drive(admission(open_kit.api, request, Guard(ANY_TOKEN), None, request))
     assert isinstance(refusal, RolecallError)
     response = refused(refusal)
     assert response.status == 500
@@ -410,7 +410,7 @@ def test_a_plugins_error_that_no_answer_can_have_is_a_fault(attribute, value):
         session = kit.create_session()
         [route] = [route for route in ROUTES if route.name == "mute"]
         headers = {"authorization": f"Bearer {session.generate_token('moderator')}"}
-        answer = drive(respond(kit.engine, route, Request("POST", "/", {"session_id": session.session_id}, headers)))
+        answer = drive(respond(kit.api, route, Request("POST", "/", {"session_id": session.session_id}, headers)))
     assert answer.status == 500
     assert b"odd" not in answer.body
 
@@ -421,7 +421,7 @@ def test_a_plugins_error_that_no_answer_can_have_is_a_fault(attribute, value):
 def read_session(kit, session, role: str) -> dict:
     [route] = [route for route in ROUTES if route.name == "session"]
     headers = {"authorization": f"Bearer {session.generate_token(role)}"}
-    answer = drive(respond(kit.engine, route, Request("GET", "/", {"session_id": session.session_id}, headers)))
+    answer = drive(respond(kit.api, route, Request("GET", "/", {"session_id": session.session_id}, headers)))
     assert answer.status == 200
     return json.loads(answer.body)
 
@@ -461,7 +461,7 @@ def test_a_sessions_location_is_not_in_its_id(open_kit, location):
 def test_the_description_can_be_switched_off(described, status):
     [route] = [route for route in ROUTES if route.name == "openapi"]
     with Rolecall(KEY, SECRET, web=Web(openapi=described), entry_points=False) as kit:
-        answer = drive(respond(kit.engine, route, Request("GET", "/video/openapi.json")))
+        answer = drive(respond(kit.api, route, Request("GET", "/video/openapi.json")))
     assert answer.status == status
     assert described or json.loads(answer.body)["code"] == "route_not_found"
 
@@ -471,7 +471,7 @@ def test_whoever_asks_is_told_of_no_other_project():
     foreign = "1_" + base64.urlsafe_b64encode(b"1~x~~1~0.1~P~~").decode().rstrip("=")
     with Rolecall(KEY, SECRET, projects=projects, plugins=[AllowAnyone()], entry_points=False) as kit:
         [route] = [route for route in ROUTES if route.name == "tokens"]
-        answer = drive(respond(kit.engine, route, Request("POST", "/", {"session_id": foreign}, {})))
+        answer = drive(respond(kit.api, route, Request("POST", "/", {"session_id": foreign}, {})))
         assert (answer.status, json.loads(answer.body)["code"]) == (400, "invalid_session_id")
         assert not any(tenant.encode() in answer.body for tenant in (KEY, *projects))
         with pytest.raises(RolecallError) as refused:
@@ -491,7 +491,7 @@ def test_an_answer_to_a_url_with_a_token_hides_that_url(web, query, held):
         [route] = [route for route in ROUTES if route.name == "session"]
         written = query.format(session.generate_token())[1:]
         answer = drive(
-            respond(kit.engine, route, Request("GET", "/", {"session_id": session.session_id}, {}, query=written))
+            respond(kit.api, route, Request("GET", "/", {"session_id": session.session_id}, {}, query=written))
         )
         refusal = guard_answer(InvalidToken("not good"), web, "access_token=x")
     assert (("Referrer-Policy", "no-referrer") in answer.headers) == (held and web.query is not None)

@@ -498,7 +498,7 @@ def ask(kit, method, room, path, token=None, body=b"", **headers):
     sent = {"content-type": "application/json"} if body else {}
     if token is not None:
         sent["authorization"] = f"Bearer {token}"
-    return drive(respond(kit.engine, route, Request(method, f"/sessions/{room}{path}", params, sent | headers, body)))
+    return drive(respond(kit.api, route, Request(method, f"/sessions/{room}{path}", params, sent | headers, body)))
 
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)

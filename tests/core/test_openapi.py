@@ -143,7 +143,7 @@ def described(make_kit):
     """The description of a kit with these options."""
 
     def described(prefix: str = "/video", **options) -> dict[str, Any]:
-        return description(ROUTES, prefix, make_kit(entry_points=False, **options).engine.state)
+        return description(ROUTES, prefix, make_kit(entry_points=False, **options).api)
 
     return described
 
@@ -272,7 +272,7 @@ IDS = {
 @pytest.mark.parametrize("text", IDS, ids=lambda text: ascii(text)[:20])
 def test_the_parameters_are_exactly_the_ids_that_the_service_takes(make_kit, text):
     kit = make_kit(entry_points=False, plugins=[Studio()])
-    document = description(ROUTES, "", kit.engine.state)
+    document = description(ROUTES, "", kit.api)
     session_id = kit.create_session().session_id
     for operation, name in (("disconnect_connection", "connection_id"), ("mute_stream", "stream_id")):
         parameters = parameters_of(document, operation)
@@ -308,9 +308,9 @@ def test_an_api_key_is_what_its_parameter_says(document, api_key):
 )
 def test_it_is_served_with_the_prefix_that_it_was_asked_under(make_kit, root, route, url):
     kit = make_kit(entry_points=False)
-    response = drive(respond(kit.engine, ROUTES[-1], Request("GET", route, root=root)))
+    response = drive(respond(kit.api, ROUTES[-1], Request("GET", route, root=root)))
     assert json.loads(response.body)["servers"] == [{"url": url}]
-    assert json.loads(response.body) == description(ROUTES, url.rstrip("/"), kit.engine.state)
+    assert json.loads(response.body) == description(ROUTES, url.rstrip("/"), kit.api)
 
 
 def test_two_kits_describe_themselves_in_the_same_bytes(described):
@@ -472,7 +472,7 @@ SESSIONS = [
 
 def test_the_schema_takes_exactly_the_sessions_that_the_service_does(make_kit):
     kit = make_kit(entry_points=False, plugins=[AllowAnyone()])
-    document = description(ROUTES, "", kit.engine.state)
+    document = description(ROUTES, "", kit.api)
     valid = validator(document, body_schema(document, "create_session")).is_valid
     wrong = [body for body in SESSIONS if (posted(kit, "sessions", body).status == 201) != valid(body)]
     assert wrong == []
@@ -544,7 +544,7 @@ TOKENS = [
 @pytest.mark.parametrize("body", TOKENS, ids=lambda body: ascii(body)[:70])
 def test_the_schema_takes_exactly_the_tokens_that_the_service_does(make_kit, web, body):
     kit = make_kit(entry_points=False, plugins=[AllowAnyone("moderator"), Host()], web=WEBS[web])
-    document = description(ROUTES, "", kit.engine.state)
+    document = description(ROUTES, "", kit.api)
     session_id = kit.create_session().session_id
     response = posted(kit, "tokens", body, session_id)
     assert response.status in (201, 400)
@@ -555,7 +555,7 @@ def posted(kit, name: str, body: dict[str, Any], session_id: str = "") -> Respon
     route = next(route for route in ROUTES if route.name == name)
     headers = {"content-type": "application/json"}
     request = Request("POST", "/", {"session_id": session_id}, headers, json.dumps(body).encode())
-    return drive(respond(kit.engine, route, request))
+    return drive(respond(kit.api, route, request))
 
 
 def combined(options: dict[str, list[Any]], most: int) -> list[dict[str, Any]]:
@@ -585,7 +585,7 @@ FORMS = combined(
 
 def test_the_schema_takes_exactly_the_forms_that_the_service_does(make_kit):
     kit = make_kit(entry_points=False)
-    document = description(ROUTES, "", kit.engine.state)
+    document = description(ROUTES, "", kit.api)
     valid = validator(document, body_schema(document, "create_sdk_session", FORM)).is_valid
     wrong = [form for form in FORMS if (acted(kit, "create_sdk_session", form).status == 200) != valid(form)]
     assert wrong == []
@@ -637,7 +637,7 @@ BODIES["signal_all"] = BODIES["signal_connection"] = [
 @pytest.mark.parametrize("operation", BODIES)
 def test_the_schema_takes_exactly_the_acts_that_the_service_does(make_kit, operation):
     kit = make_kit(entry_points=False, plugins=[Studio()])
-    document = description(ROUTES, "", kit.engine.state)
+    document = description(ROUTES, "", kit.api)
     session_id = kit.create_session().session_id
     valid = validator(document, body_schema(document, operation)).is_valid
     done = {
@@ -657,7 +657,7 @@ def acted(kit, operation: str, body: dict[str, Any], session_id: str = "", **par
         headers = {"content-type": media_type, "authorization": f"Bearer {kit.generate_token(session_id, 'moderator')}"}
     text = urlencode(body) if media_type == FORM else json.dumps(body)
     request = Request(method, "/", PARAMS | {"session_id": session_id} | params, headers, text.encode())
-    return drive(respond(kit.engine, route, request))
+    return drive(respond(kit.api, route, request))
 
 
 #: The variable parts of paths, beside the session.
@@ -860,7 +860,7 @@ def answer(make_kit):
             headers = {**headers, "content-type": asked.media_type}
         params = PARAMS | {"session_id": ids[asked.session]}
         request = Request(method, "/", params, headers, asked.body or b"", query=query)
-        return drive(respond(kit.engine, route, request)), description(ROUTES, "", kit.engine.state)
+        return drive(respond(kit.api, route, request)), description(ROUTES, "", kit.api)
 
     return answer
 
@@ -868,7 +868,7 @@ def answer(make_kit):
 def credentials_of(kit, ids: dict[str, str]) -> dict[str, tuple[dict[str, str], str]]:
     """Headers and query that carry a token, or what is none."""
     good = kit.generate_token(ids["open"], "moderator")
-    proof = kit.engine.state.credentials.csrf_token(good)
+    proof = kit.api.credentials.csrf_token(good)
     expired = kit.generate_token(ids["open"], expire_time=NOW + 1)
     kit.engine.state.clock.now += 90
     in_header = {
@@ -953,7 +953,7 @@ def test_a_method_that_is_not_listed_is_refused_with_those_that_are(kit, documen
     listed = set(route.operations)  # with what is never granted, which is not described
     assert {method.upper() for method in document["paths"].get(route.path, ())} - {"PARAMETERS"} <= listed
     for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"} - listed:
-        response = drive(respond(kit.engine, route, Request(method, "/", {"session_id": "x"})))
+        response = drive(respond(kit.api, route, Request(method, "/", {"session_id": "x"})))
         assert response.status == 405
         assert set(dict(response.headers)["Allow"].split(", ")) - {"HEAD", "OPTIONS"} == listed
         validator(document, document["components"]["schemas"]["Problem"]).validate(json.loads(response.body))

@@ -272,7 +272,7 @@ class TestWhatReachesForAnotherProject:
             path, body = f"/v2/project/{key}/session/{session_id}/mute", b""
         witness.told.clear()
         route, params = find_route(ROUTES, path)
-        answer = drive(respond(kit.engine, route, Request("POST", path, params, headers, body)))
+        answer = drive(respond(kit.api, route, Request("POST", path, params, headers, body)))
         assert answer.status == 403
         assert witness.told == [("access_refused", "invalid_server_credential")]
 

@@ -280,11 +280,11 @@ def test_whoever_enters_a_guarded_route_takes_a_place(make_kit, log, session_id)
     token = make_kit().generate_token(session_id)
     enter = Request("GET", "/", headers={"authorization": f"Bearer {token}"})
     answers = iter([None, LAST_PLACE_TAKEN])
-    engine = make_kit(plugins=[Desk(log, answers=lambda: next(answers))]).engine
+    kit = make_kit(plugins=[Desk(log, answers=lambda: next(answers))])
 
-    assert drive(engine.authorize(ANY_TOKEN, session_id, Call(enter)))
+    assert drive(kit.engine.authorize(kit.api.credential_of(enter), ANY_TOKEN, session_id, Call(enter)))
     with pytest.raises(PolicyDenied, match="the last place"):
-        drive(engine.authorize(ANY_TOKEN, session_id, Call(enter)))
+        drive(kit.engine.authorize(kit.api.credential_of(enter), ANY_TOKEN, session_id, Call(enter)))
     assert log == ["desk reserves", "desk reserves"]
 
 

@@ -28,7 +28,7 @@ def ask(kit, method, path, key=KEY, secret=SECRET):
     route, params = find_route(SDK_ROUTES, path)
     claims = {"iss": key, "ist": "project", "iat": NOW, "exp": NOW + 180}
     headers = {"x-opentok-auth": jwt.encode(claims, secret, "HS256")}
-    answer = drive(respond(kit.engine, route, Request(method, path, params, headers)))
+    answer = drive(respond(kit.api, route, Request(method, path, params, headers)))
     return answer.status, json.loads(answer.body)
 
 

@@ -80,7 +80,7 @@ def bearer(token: str) -> Request:
 
 
 def admitted(kit: Rolecall, asked: Request) -> Server:
-    return drive(kit.engine.admit_server(asked))
+    return drive(enter_as_server(kit.api, asked))
 
 
 # -- what is taken ---------------------------------------------------------------------------------
@@ -399,7 +399,7 @@ def test_it_comes_once_for_all_workers_and_after_a_restart(tmp_path):
         with pytest.raises(InvalidServerCredential, match="came before"):
             admitted(second, request(token))
     with Rolecall(KEY, SECRET, **options) as third, pytest.raises(InvalidServerCredential, match="came before"):
-        asyncio.run(third.aio.engine.admit_server(request(token)))
+        asyncio.run(enter_as_server(third.aio.api, request(token)))
 
 
 def test_it_does_not_come_back_while_its_leeway_lasts():
@@ -456,7 +456,7 @@ def test_plugins_are_told_of_a_refusal():
 
     witness = Witness()
     with Rolecall(KEY, SECRET, plugins=[witness], entry_points=False) as kit, pytest.raises(InvalidServerCredential):
-        drive(enter_as_server(kit.engine, request("x")))
+        drive(enter_as_server(kit.api, request("x")))
     assert witness.seen == [("access_refused", "invalid_server_credential")]
 
 
@@ -465,7 +465,7 @@ def test_the_log_says_why_a_server_was_refused_and_holds_no_credential(kit, capl
     payload, header, message = REFUSED[name]
     token = signed(payload, header)
     [route] = [route for route in SDK_ROUTES if route.name == "sdk_create"]
-    assert drive(respond(kit.engine, route, request(token))).status == 403
+    assert drive(respond(kit.api, route, request(token))).status == 403
     [record] = caplog.records
     assert (record.name, record.levelname) == ("rolecall", "WARNING")
     assert re.search(message, record.message)

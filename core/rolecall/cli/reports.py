@@ -13,7 +13,7 @@ from ..errors import RolecallError
 from ..explain import Explanation
 from ..formats.inspection import Inspection
 from ..http.guards.audit import Access, GuardedRoute
-from ..kit.handles import Session
+from ..kit import Session
 from ..plugins import PluginInfo
 from ..roles import Capability, Role, RoleTable
 from ..sessions import record_fields

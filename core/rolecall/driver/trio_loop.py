@@ -8,8 +8,6 @@ from typing import Final
 
 import trio
 
-from .event_loops import Signal, Watched
-
 
 class _Trio:
     def time(self) -> float:
@@ -21,10 +19,10 @@ class _Trio:
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
         return _timeout(seconds)
 
-    def watched(self) -> Watched:
+    def watched(self) -> _TrioWatched:
         return _TrioWatched()
 
-    def signal(self) -> Signal:
+    def signal(self) -> _TrioSignal:
         return _TrioSignal()
 
     def is_cancellation(self, error: BaseException) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
 from math import inf
 from os import urandom
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from ..driver import Driver
 from ..driver.threads import STORE, PoolExhausted
@@ -16,7 +16,6 @@ from ..errors import (
     ExpiredToken,
     InsufficientRole,
     InvalidData,
-    InvalidServerCredential,
     InvalidSessionId,
     InvalidToken,
     PolicyDenied,
@@ -43,10 +42,11 @@ from ..wording import moment, shown
 from .state import State
 
 if TYPE_CHECKING:
-    from ..http.api.sdk_credentials import Server
     from ..moderation import Act, Result
 
 _Answer = TypeVar("_Answer")
+#: Finds the token of a request, and where it was; None for one that was passed in. It raises if there is no token.
+Credential: TypeAlias = Callable[[], tuple[str, str | None]]
 
 _TRUSTED: Final = Allow(reason="the server's own code asks")
 _ALL: Final = frozenset(Capability)
@@ -93,8 +93,8 @@ class Engine:
         ends_calls = blocks and getattr(state.store, "bounded", False) is True
         self._reads_inline = ends_calls or state.store.reads_inline
         self._writes_inline = ends_calls or state.store.writes_inline
-        #: Whether entering a guarded route takes no more than the token in the header, and :meth:`check_token`.
-        self.decides_at_once = not state.plugins.vote_access and not state.trace_log and state.web.header_alone
+        #: Whether :meth:`check_token` alone decides who enters a guarded route.
+        self.decides_at_once = not state.plugins.vote_access and not state.trace_log
 
     async def create_session(
         self,
@@ -294,29 +294,23 @@ class Engine:
             raise WrongActor("the token is for somebody else: its connection data is not that of the one before")
         return await self.look_again(renewed, requirement, session_id, call)
 
-    async def authorize(self, requirement: Requirement, session_id: str | None, call: Call) -> Grant:
+    async def authorize(
+        self, credential: Credential, requirement: Requirement, session_id: str | None, call: Call
+    ) -> Grant:
         """The grant with which a request enters a guarded route.
 
+        :param credential: finds the request's token.
         :param call: with the request.
         :raises RolecallError: if it does not enter.
         """
         call = self._traced(call)
         try:
-            grant = await self._authorize(None, requirement, session_id, call)
+            grant = await self._authorize(credential, requirement, session_id, call)
         except RolecallError as error:
             self._log_trace("access", call, session_id, error)
             raise
         self._log_trace("access", call, grant.session_id)
         return grant
-
-    async def look_at(self, requirement: Requirement, call: Call) -> Grant:
-        """The grant of a request's token, before it is known which session the request is about.
-
-        :raises RolecallError: if it is not enough for any session.
-        """
-        assert call.http is not None
-        token, _ = self.state.credentials.find(call.http)
-        return self.check_token(token, requirement, None)
 
     async def resolve_session(self, resolver: Implementation, native: object) -> str:
         """The session that a request is about, as a function of the app's own finds it.
@@ -342,32 +336,28 @@ class Engine:
         return found
 
     async def explain_access(
-        self, token: str | None, requirement: Requirement, session_id: str | None, http: Request
+        self, credential: Credential, requirement: Requirement, session_id: str | None, http: Request
     ) -> Explanation:
-        """What :meth:`authorize` would come to, and why.
-
-        :param token: the token to explain; None for the one that ``http`` carries.
-        """
+        """What :meth:`authorize` would come to, and why."""
         trace = Trace()
         try:
-            await self._authorize(token, requirement, session_id, Call(http, trace, dry_run=True))
+            await self._authorize(credential, requirement, session_id, Call(http, trace, dry_run=True))
         except RolecallError as error:
             return trace.finish("access", error)
         return trace.finish("access", None)
 
-    async def admit_server(self, request: Request) -> Server:
-        """The server that makes a request with the credential of a project or an application.
+    async def use_once(self, name: str, until: float) -> bool:
+        """Record the single-use id of a credential; of concurrent callers exactly one gets True.
 
-        :raises InvalidServerCredential: if it is missing, not good, or came before.
+        :param until: when the credential ends, in Unix seconds.
         """
-        now = self.state.clock()
-        server, name, until = self.state.servers.read(request.headers, now)
+        state, now = self.state, self.state.clock()
+        if self._writes_inline:
+            first = state.store.use_once(name, until + _KEPT_LONGER, now)
+        else:
+            first = await self._ask_store(state.store.use_once, name, until + _KEPT_LONGER, now)
         # Exactly True: a coroutine, or whatever else a plugin's store answers, lets nobody in.
-        if name is not None and await self._use_once(name, until + _KEPT_LONGER, now) is not True:
-            raise InvalidServerCredential(
-                "the request's credential came before, by its jti: make one for each request, and never repeat one"
-            )
-        return server
+        return first is True
 
     async def moderate(self, act: Act[Result], grant: Grant | None = None, call: Call = OWN_CODE) -> Result:
         """What the session's media service answers to an act, once the policies have been asked.
@@ -535,22 +525,18 @@ class Engine:
         return options, reservations
 
     async def _authorize(
-        self, token: str | None, requirement: Requirement, session_id: str | None, call: Call
+        self, credential: Credential, requirement: Requirement, session_id: str | None, call: Call
     ) -> Grant:
-        http, trace = call.http, call.trace
-        if token is None:
-            token, place = self.state.credentials.find(_NO_REQUEST if http is None else http)
-            if trace is not None:
-                trace.ok("credential", f"a token in {place}")
-        elif trace is not None:
-            trace.ok("credential", "a token that was passed in")
+        trace = call.trace
+        token, place = credential()
         if trace is not None:
+            trace.ok("credential", "a token that was passed in" if place is None else f"a token in {place}")
             self._trace_token(token, session_id, trace)
         grant = self.check_token(token, requirement, session_id)
         if trace is not None:
             trace.ok("session open")
             trace.ok("role", f"{grant.role} is enough for {requirement.scope}")
-        if not self.state.plugins.vote_access or http is None:
+        if not self.state.plugins.vote_access or call.http is None:
             return grant
         return await self._ask_access(grant, requirement, session_id, call, again=False)
 
@@ -679,11 +665,6 @@ class Engine:
                     actor_id=call.actor and call.actor.id,
                 ),
             )
-
-    async def _use_once(self, name: str, until: float, now: float) -> bool:
-        if self._writes_inline:
-            return self.state.store.use_once(name, until, now)
-        return await self._ask_store(self.state.store.use_once, name, until, now)
 
     async def _find_session(self, session_id: str) -> SessionRecord | None:
         state = self.state

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Final
 from ..encoding.jws import raw_token, what_ails
 from ..errors import InvalidSessionId, MalformedToken, WrongSession
 from ..formats import Format
-from ..http.credentials import Credentials
-from ..http.web import Web
 from ..plugins import Plugins
 from ..roles import RoleTable
 from ..session_ids import SessionIds
@@ -20,7 +18,6 @@ from ..wording import shown
 from .verified import END, T1_SIGNATURE, VerifiedTokens
 
 if TYPE_CHECKING:
-    from ..http.api.sdk_credentials import ServerCredentials
     from .workers import LoneStore
 
 _OWN_FORMATS: Final = "rolecall.formats."
@@ -46,9 +43,6 @@ class State:
         deadline: float,
         store_timeout: float,
         trace_log: bool,
-        web: Web,
-        credentials: Credentials,
-        servers: ServerCredentials,
     ) -> None:
         self.api_key = api_key
         self.session_ids = session_ids
@@ -65,9 +59,6 @@ class State:
         self.deadline = deadline
         self.store_timeout = store_timeout
         self.trace_log = trace_log
-        self.web = web
-        self.credentials = credentials
-        self.servers = servers
         #: Watches for other processes, where the store is this one's alone.
         self.lone_store: LoneStore | None = None
         if getattr(store, "shared", True) is False:

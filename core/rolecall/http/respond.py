@@ -6,10 +6,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from ..engine import Engine
 from ..errors import MethodNotAllowed, RolecallError
 from ..request import Request
 from ..wording import printable, shown
+from .api import Api
 from .api.routing import BY_SERVER, Route
 from .cors import cors_headers, varies_with
 from .credentials import url_headers
@@ -22,19 +22,19 @@ _log: Final = logging.getLogger("rolecall")
 BodyReader = Callable[[int], Awaitable[bytes]]
 
 
-async def respond(engine: Engine, route: Route, request: Request, read_body: BodyReader | None = None) -> Response:
+async def respond(api: Api, route: Route, request: Request, read_body: BodyReader | None = None) -> Response:
     """The answer to a request for one of the kit's routes. Nothing is raised, whatever the request holds.
 
     :param read_body: reads the body of a request that came without it, where one is wanted.
     """
-    web = engine.state.web
-    answer = await _answer(engine, route, request, read_body)
+    web = api.web
+    answer = await _answer(api, route, request, read_body)
     return answer.with_headers(
         *cors_headers(web, request, route.methods), *varies_with(web), *url_headers(web, request.query)
     )
 
 
-async def _answer(engine: Engine, route: Route, request: Request, read_body: BodyReader | None) -> Response:
+async def _answer(api: Api, route: Route, request: Request, read_body: BodyReader | None) -> Response:
     operation = route.find(request.method)
     try:
         if request.method == "OPTIONS":
@@ -43,7 +43,7 @@ async def _answer(engine: Engine, route: Route, request: Request, read_body: Bod
             raise MethodNotAllowed(f"{shown(request.method)} is not a method of this route", route.methods)
         if read_body is not None and operation.body is not None:
             request = request._replace(body=await read_body(operation.limit.length))
-        return await operation.handler(engine, request)
+        return await operation.handler(api, request)
     except RolecallError as error:
         if operation is not None and operation.requires == BY_SERVER and error.status < 500:
             # SDKs show their users next to nothing of what is answered.

@@ -5,16 +5,19 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 
 from ..clock import system_clock
 from ..driver import InlineDriver, LoopDriver, drive
 from ..driver.threads import ThreadPools
-from ..engine import Engine
+from ..engine import Credential, Engine
 from ..engine.state import State
 from ..errors import ConfigurationError, PluginError
 from ..explain import Explanation
+from ..http.api import Api
+from ..http.api.sdk_credentials import ServerCredentials
 from ..http.credentials import Credentials
 from ..http.web import Web
 from ..keys.issuers import credentials_of, further_projects
@@ -28,7 +31,6 @@ from ..tokens import MAX_LEEWAY, ClaimRules, ExpireTime, Grant
 from ..wording import nearest, shown, shown_key
 from .assembly import config_name, formats_of, plugins_of, registered, roles_of
 from .environment import read_environment
-from .handles import AsyncSession, Session
 
 if TYPE_CHECKING:
     from ..moderation import Connections, Streams
@@ -100,9 +102,6 @@ class Rolecall:
         trace: bool = False,
         web: Web = Web(),  # noqa: B008 (it does not change)
     ) -> None:
-        from ..http.api.sdk_credentials import (
-            ServerCredentials,  # as all that follows a request: loaded when there is a kit
-        )
 
         try:
             project, application = credentials_of(api_key, api_secret, application_id, private_key)
@@ -127,6 +126,8 @@ class Rolecall:
         roles = roles_of(loaded)
         session_ids, rules = SessionIds(own, *further), ClaimRules(roles, leeway)
         mint, *accepted = formats_of(loaded, format, accept, (project, *further), application, rules, session_ids)
+        credentials = Credentials(web, own.key)
+        servers = ServerCredentials([one for one in (project, *further) if one], application, own.id, leeway)
         self._api_key = own.id
         self._state = State(
             api_key=own.id,
@@ -140,9 +141,6 @@ class Rolecall:
             deadline=hook_timeout,
             store_timeout=store_timeout,
             trace_log=trace,
-            web=web,
-            credentials=Credentials(web, own.key),
-            servers=ServerCredentials([one for one in (project, *further) if one], application, own.id, leeway),
             # Last, so that nothing stays open when another argument is wrong.
             store=open_store(store, registered(loaded, "rolecall_register_stores", SCHEMES)),
         )
@@ -150,6 +148,8 @@ class Rolecall:
         self._inline = InlineDriver(self._pools)
         #: The engine for sync frameworks: an adapter drives it with :func:`rolecall.driver.drive`.
         self.engine = Engine(self._state, self._inline, blocks=True)
+        #: What an adapter for a sync framework holds.
+        self.api = Api(self.engine, web, credentials, servers)
         #: The same methods for async code: ``await kit.aio.create_session()``.
         self.aio = AsyncRolecall(self)
         try:
@@ -431,7 +431,10 @@ class Rolecall:
         """
         return drive(
             self.engine.explain_access(
-                token, _requirement(self.roles, role, capability), session_id_of(session_id), http or _NO_ROUTE
+                _credential(self.api, token, http),
+                _requirement(self.roles, role, capability),
+                session_id_of(session_id),
+                http or _NO_ROUTE,
             )
         )
 
@@ -462,6 +465,8 @@ class AsyncRolecall:
     def __init__(self, kit: Rolecall) -> None:
         #: The engine for async frameworks, whose methods an adapter awaits.
         self.engine = Engine(kit._state, LoopDriver(kit._pools), blocks=False)
+        #: What an adapter for an async framework holds.
+        self.api = Api(self.engine, kit.api.web, kit.api.credentials, kit.api.servers)
         self._repr = f"{kit!r}.aio"
 
     @property
@@ -594,10 +599,82 @@ class AsyncRolecall:
     ) -> Explanation:
         """See :meth:`Rolecall.explain_access`."""
         requirement = _requirement(self.engine.state.roles, role, capability)
-        return await self.engine.explain_access(token, requirement, session_id_of(session_id), http or _NO_ROUTE)
+        return await self.engine.explain_access(
+            _credential(self.api, token, http), requirement, session_id_of(session_id), http or _NO_ROUTE
+        )
 
     def __repr__(self) -> str:
         return self._repr
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Session(SessionRecord):
+    """A session of a kit. What is pickled of it is its :class:`SessionRecord`: its kit holds keys, and stays."""
+
+    kit: Rolecall = field(kw_only=True)
+
+    def __reduce__(self) -> Any:
+        return SessionRecord, tuple(record_fields(self).values())
+
+    def __copy__(self) -> Session:
+        return self  # it does not change
+
+    def __deepcopy__(self, memo: object) -> Session:
+        return self  # nor does its kit belong to a copy
+
+    @property
+    def api_key(self) -> str:
+        """The API key of the project that it is of."""
+        return self.kit.api_key_of(self.session_id)
+
+    def generate_token(
+        self,
+        role: str = Role.PUBLISHER,
+        expire_time: ExpireTime = None,
+        data: str | None = None,
+        initial_layout_class_list: Iterable[str] = (),
+    ) -> str:
+        """A token for this session; see :meth:`Rolecall.generate_token`."""
+        return self.kit.generate_token(self.session_id, role, expire_time, data, initial_layout_class_list)
+
+    def end(self) -> None:
+        """End this session; see :meth:`Rolecall.end_session`."""
+        self.kit.end_session(self.session_id)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AsyncSession(SessionRecord):
+    """A session of a kit, as ``kit.aio`` gives it; see :class:`Session`."""
+
+    kit: AsyncRolecall = field(kw_only=True)
+
+    def __reduce__(self) -> Any:
+        return SessionRecord, tuple(record_fields(self).values())
+
+    def __copy__(self) -> AsyncSession:
+        return self
+
+    def __deepcopy__(self, memo: object) -> AsyncSession:
+        return self
+
+    @property
+    def api_key(self) -> str:
+        """The API key of the project that it is of."""
+        return self.kit.api_key_of(self.session_id)
+
+    async def generate_token(
+        self,
+        role: str = Role.PUBLISHER,
+        expire_time: ExpireTime = None,
+        data: str | None = None,
+        initial_layout_class_list: Iterable[str] = (),
+    ) -> str:
+        """A token for this session; see :meth:`Rolecall.generate_token`."""
+        return await self.kit.generate_token(self.session_id, role, expire_time, data, initial_layout_class_list)
+
+    async def end(self) -> None:
+        """End this session; see :meth:`Rolecall.end_session`."""
+        await self.kit.end_session(self.session_id)
 
 
 def _problem_with_arguments(kit: type[Rolecall], environ: object, options: Iterable[str]) -> str | None:
@@ -622,6 +699,11 @@ def _frozen_config(config: object) -> dict[str, Mapping[str, Any]]:
     if len(frozen) != len(config):
         raise ConfigurationError("plugin_config names one plugin twice, in two spellings")
     return dict(frozen)
+
+
+def _credential(api: Api, token: str | None, http: Request | None) -> Credential:
+    """The token to explain: the one that was passed in, or the request's."""
+    return api.credential_of(http or _NO_ROUTE) if token is None else lambda: (token, None)
 
 
 def _requirement(roles: RoleTable, role: str | None, capability: str | None) -> Requirement:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from .constants import ArchiveModes, MediaModes
 from .exceptions import OpenTokException
 from .messages import plain
 
-if TYPE_CHECKING:
-    from .client import Client
+
+class _MintsTokens(Protocol):
+    @property
+    def generate_token(self) -> Callable[..., str]: ...
 
 
 class Session:
@@ -27,7 +30,7 @@ class Session:
     archive_mode: ArchiveModes
     e2ee: bool
 
-    def __init__(self, sdk: Client, session_id: str, **kwargs: Any) -> None:
+    def __init__(self, sdk: _MintsTokens, session_id: str, **kwargs: Any) -> None:
         if not isinstance(session_id, str) or not session_id:
             raise OpenTokException(f"Cannot instantiate Session, session_id was not valid {plain(session_id)}")
         self.session_id = session_id

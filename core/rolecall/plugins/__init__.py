@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pluggy
 
 from .. import hookspecs
 from ..errors import PluginError
+from ..hookspecs import Kit
 from ..wording import nearest
 from .sources import Found
-
-if TYPE_CHECKING:
-    from ..kit import Rolecall
 
 _PREFIX: Final = "rolecall_"
 #: Every hook there is.
@@ -120,7 +118,7 @@ class Plugins:
             if answer is not None:
                 yield implementation.plugin, answer
 
-    def start(self, kit: Rolecall) -> None:
+    def start(self, kit: Kit) -> None:
         """Tell the plugins that the kit is ready.
 
         :raises PluginError: if one fails.

@@ -1,1 +1,35 @@
-"""The kit's own routes, as data: paths, bodies, answers, handlers."""
+"""The kit's own routes, and what all that answers over HTTP is given of a kit."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ...engine import Credential, Engine
+from ...request import Request
+from ..credentials import Credentials
+from ..web import Web
+from .sdk_credentials import ServerCredentials
+
+
+class Api:
+    """A kit at the edge of HTTP: its engine, and what it was told of browsers and servers. Adapters hold one.
+
+    :param engine: decides.
+    :param web: what browsers may.
+    :param credentials: finds the token of a request.
+    :param servers: reads the credentials of servers.
+    """
+
+    __slots__ = ("credentials", "decides_at_once", "engine", "servers", "web")
+
+    def __init__(self, engine: Engine, web: Web, credentials: Credentials, servers: ServerCredentials) -> None:
+        self.engine = engine
+        self.web = web
+        self.credentials = credentials
+        self.servers = servers
+        #: Whether the token in the header, and the engine's ``check_token``, alone decide who enters a guarded route.
+        self.decides_at_once = engine.decides_at_once and web.header_alone
+
+    def credential_of(self, request: Request) -> Credential:
+        """Finds the token of a request, once it is asked for it."""
+        return partial(self.credentials.find, request)

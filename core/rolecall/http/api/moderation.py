@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ...engine import Call, Engine
+from ...engine import Call
 from ...moderation import (
     MAX_EXCLUDED,
     MAX_SIGNAL_DATA,
@@ -23,6 +23,7 @@ from ..answers import done, json_answer
 from ..bodies import members
 from ..guards.admission import enter
 from ..messages import BodyLimit, Response
+from . import Api
 from .routing import Answer, Operation, Route, Schema
 
 _SIGNAL: Final = Requirement.of_capability(Signal.capability)
@@ -80,49 +81,49 @@ _CONNECTIONS: Final = Answer("Connections", _LIST)
 ACT: Final = (404, 501)
 
 
-async def _signal_session(engine: Engine, request: Request) -> Response:
-    session_id, grant = await _enter(engine, request, _SIGNAL)
+async def _signal_session(api: Api, request: Request) -> Response:
+    session_id, grant = await _enter(api, request, _SIGNAL)
     asked = members(request, tuple(_SIGNAL_BODY), SIGNAL_LIMIT)
     act = Signal(session_id, asked.get("type", ""), asked.get("data", ""), asked.get("connection_id"))
-    await engine.moderate(act, grant, Call(request))
+    await api.engine.moderate(act, grant, Call(request))
     return done()
 
 
-async def _disconnect_connection(engine: Engine, request: Request) -> Response:
-    session_id, grant = await _enter(engine, request, _DISCONNECT)
+async def _disconnect_connection(api: Api, request: Request) -> Response:
+    session_id, grant = await _enter(api, request, _DISCONNECT)
     act = ForceDisconnect(session_id, request.path_params["connection_id"])
-    await engine.moderate(act, grant, Call(request))
+    await api.engine.moderate(act, grant, Call(request))
     return done()
 
 
-async def _mute_stream(engine: Engine, request: Request) -> Response:
-    session_id, grant = await _enter(engine, request, _UNPUBLISH)
+async def _mute_stream(api: Api, request: Request) -> Response:
+    session_id, grant = await _enter(api, request, _UNPUBLISH)
     members(request, ())
-    await engine.moderate(MuteStream(session_id, request.path_params["stream_id"]), grant, Call(request))
+    await api.engine.moderate(MuteStream(session_id, request.path_params["stream_id"]), grant, Call(request))
     return done()
 
 
-async def _mute_all(engine: Engine, request: Request) -> Response:
-    session_id, grant = await _enter(engine, request, _UNPUBLISH)
+async def _mute_all(api: Api, request: Request) -> Response:
+    session_id, grant = await _enter(api, request, _UNPUBLISH)
     asked: dict[str, Any] = members(request, tuple(_MUTE_BODY), MUTE_LIMIT)
     act = MuteAll(session_id, asked.get("active", True), asked.get("excluded_stream_ids", ()))
-    await engine.moderate(act, grant, Call(request))
+    await api.engine.moderate(act, grant, Call(request))
     return done()
 
 
-async def _list_streams(engine: Engine, request: Request) -> Response:
-    session_id, grant = await _enter(engine, request, _UNPUBLISH)
-    return json_answer(200, {"items": await engine.moderate(ListStreams(session_id), grant, Call(request))})
+async def _list_streams(api: Api, request: Request) -> Response:
+    session_id, grant = await _enter(api, request, _UNPUBLISH)
+    return json_answer(200, {"items": await api.engine.moderate(ListStreams(session_id), grant, Call(request))})
 
 
-async def _list_connections(engine: Engine, request: Request) -> Response:
-    session_id, grant = await _enter(engine, request, _DISCONNECT)
-    return json_answer(200, {"items": await engine.moderate(ListConnections(session_id), grant, Call(request))})
+async def _list_connections(api: Api, request: Request) -> Response:
+    session_id, grant = await _enter(api, request, _DISCONNECT)
+    return json_answer(200, {"items": await api.engine.moderate(ListConnections(session_id), grant, Call(request))})
 
 
-async def _enter(engine: Engine, request: Request, requirement: Requirement) -> tuple[str, Grant]:
+async def _enter(api: Api, request: Request, requirement: Requirement) -> tuple[str, Grant]:
     session_id = request.path_params["session_id"]
-    return session_id, await enter(engine, request, requirement, session_id)
+    return session_id, await enter(api, request, requirement, session_id)
 
 
 MODERATION_ROUTES: Final = (

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from ...engine.state import State
 from ...roles import ANY_TOKEN
 from ...session_ids import MAX_SESSION_ID_LENGTH
 from ..credentials import CSRF_HEADER, SAFE_METHODS
 from ..guards.admission import GUARDED_CACHE_CONTROL
 from ..web import Web
+from . import Api
 from .moderation import ID
 from .routing import BY_POLICY, BY_SERVER, PUBLIC, Operation, Route, Schema
 from .sdk_credentials import HEADER
@@ -49,7 +49,7 @@ _RETRY_AFTER: Final = {
 _CHALLENGES: Final = {400: False, 401: True, 403: False}
 
 
-def description(routes: Iterable[Route], prefix: str, state: State) -> dict[str, Any]:
+def description(routes: Iterable[Route], prefix: str, api: Api) -> dict[str, Any]:
     """The OpenAPI document for ``routes`` under ``prefix``."""
     # What is never granted is an answer to those who expect another service.
     routes = [route for route in routes if _described(route)]
@@ -58,10 +58,10 @@ def description(routes: Iterable[Route], prefix: str, state: State) -> dict[str,
         "openapi": "3.1.0",
         "info": {"title": "Rolecall", "version": "1", "description": _ABOUT},
         "servers": [{"url": prefix or "/"}],
-        "paths": {route.path: _path_item(route, state) for route in routes},
+        "paths": {route.path: _path_item(route, api) for route in routes},
         "components": {
-            "schemas": {answer.name: _schema(answer.schema, state) for answer in answers} | {"Problem": _PROBLEM},
-            "securitySchemes": _security_schemes(state),
+            "schemas": {answer.name: _schema(answer.schema, api) for answer in answers} | {"Problem": _PROBLEM},
+            "securitySchemes": _security_schemes(api),
         },
     }
 
@@ -71,18 +71,16 @@ def _described(route: Route) -> dict[str, Operation]:
     return {method: operation for method, operation in route.operations.items() if operation.status < 400}
 
 
-def _path_item(route: Route, state: State) -> dict[str, Any]:
+def _path_item(route: Route, api: Api) -> dict[str, Any]:
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": _PARAMETERS[name]}
         for name in re.findall(r"\{(\w+)\}", route.path)
     ]
-    operations = {
-        method.lower(): _operation(method, operation, state) for method, operation in _described(route).items()
-    }
+    operations = {method.lower(): _operation(method, operation, api) for method, operation in _described(route).items()}
     return {"parameters": parameters, **operations} if parameters else operations
 
 
-def _operation(method: str, operation: Operation, state: State) -> dict[str, Any]:
+def _operation(method: str, operation: Operation, api: Api) -> dict[str, Any]:
     said: dict[str, Any] = {
         "operationId": operation.handler.__name__.lstrip("_"),
         "summary": operation.summary,
@@ -91,13 +89,13 @@ def _operation(method: str, operation: Operation, state: State) -> dict[str, Any
         said["description"] = _BY_POLICY
     if operation.requires == BY_SERVER:
         said["description"] = _BY_SERVER
-        said["security"] = [{name: []} for name in _server_schemes(state)]
+        said["security"] = [{name: []} for name in _server_schemes(api)]
     if _needs_token(operation):
-        said["security"] = _security(method, operation, state.web)
+        said["security"] = _security(method, operation, api.web)
     if operation.body is not None:
         said["requestBody"] = {
             "required": False,
-            "content": {operation.media_type: {"schema": _body(operation, state)}},
+            "content": {operation.media_type: {"schema": _body(operation, api)}},
         }
     said["responses"] = {str(operation.status): _granted(operation)} | {
         str(status): _refused(status, operation) for status in sorted(_refusals(operation))
@@ -109,14 +107,14 @@ def _needs_token(operation: Operation) -> bool:
     return operation.requires not in (BY_POLICY, BY_SERVER, PUBLIC)
 
 
-def _body(operation: Operation, state: State) -> dict[str, Any]:
-    members = {name: _schema(schema, state) for name, schema in (operation.body or {}).items()}
+def _body(operation: Operation, api: Api) -> dict[str, Any]:
+    members = {name: _schema(schema, api) for name, schema in (operation.body or {}).items()}
     body: dict[str, Any] = {"type": "object", "properties": members, "additionalProperties": False}
     return {**body, "allOf": [*operation.rules]} if operation.rules else body
 
 
-def _schema(schema: Schema, state: State) -> Mapping[str, Any]:
-    return schema(state) if callable(schema) else schema
+def _schema(schema: Schema, api: Api) -> Mapping[str, Any]:
+    return schema(api) if callable(schema) else schema
 
 
 def _refusals(operation: Operation) -> set[int]:
@@ -159,26 +157,26 @@ def _content(media_type: str, name: str) -> dict[str, Any]:
     return {media_type: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
 
 
-def _server_schemes(state: State) -> dict[str, Any]:
+def _server_schemes(api: Api) -> dict[str, Any]:
     """The credentials of servers that the kit takes."""
     schemes: dict[str, Any] = {}
-    if state.servers.takes_header:
+    if api.servers.takes_header:
         schemes["server"] = {"type": "apiKey", "in": "header", "name": HEADER}
-    if state.servers.takes_bearers:
+    if api.servers.takes_bearers:
         schemes["application"] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     return schemes
 
 
-def _security_schemes(state: State) -> dict[str, Any]:
+def _security_schemes(api: Api) -> dict[str, Any]:
     """The places of tokens that the kit allows."""
-    web = state.web
+    web = api.web
     schemes: dict[str, Any] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
     if web.cookie is not None:
         schemes["cookie"] = {"type": "apiKey", "in": "cookie", "name": web.cookie}
         schemes["csrf"] = {"type": "apiKey", "in": "header", "name": CSRF_HEADER}
     if web.query is not None:
         schemes["query"] = {"type": "apiKey", "in": "query", "name": web.query}
-    return schemes | _server_schemes(state)
+    return schemes | _server_schemes(api)
 
 
 def _security(method: str, operation: Operation, web: Web) -> list[dict[str, list[str]]]:

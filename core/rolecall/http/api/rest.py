@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from ...encoding.jws import MAX_TOKEN_LENGTH
 from ...encoding.strict_json import MAX_MEMBERS
-from ...engine import Call, Engine
-from ...engine.state import State
+from ...engine import Call
 from ...errors import InvalidExpireTime, InvalidRequest, RouteNotFound
 from ...request import Request
 from ...roles import ANY_TOKEN, Capability, Requirement, Role
@@ -19,6 +18,7 @@ from ..answers import done, json_answer, json_bytes
 from ..bodies import members
 from ..guards.admission import enter
 from ..messages import Response
+from . import Api
 from .moderation import MODERATION_ROUTES
 from .routing import BY_POLICY, PUBLIC, Answer, Operation, Route, Schema
 from .sdk import SDK_ROUTES
@@ -48,27 +48,27 @@ def _object(**members: Any) -> dict[str, Any]:
     return {"type": "object", "properties": members, "required": [*members]}
 
 
-def _roles(state: State) -> dict[str, Any]:
-    return {"enum": [str(role) for role in state.roles], "default": str(Role.PUBLISHER)}
+def _roles(api: Api) -> dict[str, Any]:
+    return {"enum": [str(role) for role in api.engine.state.roles], "default": str(Role.PUBLISHER)}
 
 
-def _cookie(state: State) -> dict[str, Any]:
-    if state.web.cookie is None:
+def _cookie(api: Api) -> dict[str, Any]:
+    if api.web.cookie is None:
         return {"const": False, "description": "this service sets no cookies"}
     return {"type": "boolean", "default": False, "description": "set the token as a cookie, and answer with its proof"}
 
 
-def _token_answer(state: State) -> dict[str, Any]:
+def _token_answer(api: Api) -> dict[str, Any]:
     said = {
         "session_id": {"type": "string"},
-        "role": {"enum": [str(role) for role in state.roles]},
+        "role": {"enum": [str(role) for role in api.engine.state.roles]},
         "capabilities": {"type": "array", "items": {"enum": [str(capability) for capability in Capability]}},
         "issued_at": _UNIX_SECONDS,
         "expires_at": _UNIX_SECONDS,
         "data": _TEXT_OR_NULL,
     }
     plain = _object(token={"type": "string"}, **said)
-    if state.web.cookie is None:
+    if api.web.cookie is None:
         return plain
     return {"oneOf": [plain, _object(csrf_token={"type": "string"}, **said)]}
 
@@ -138,9 +138,9 @@ _TOKEN_RULES: Final = (_if("expires_in", {"type": "number"}, {"expire_time": {"t
 _TOKEN: Final = Answer("Token", _token_answer)
 
 
-async def _create_session(engine: Engine, request: Request) -> Response:
+async def _create_session(api: Api, request: Request) -> Response:
     asked = members(request, tuple(_SESSION_BODY))
-    record = await engine.create_session(
+    record = await api.engine.create_session(
         asked.get("location"),
         asked.get("media_mode", MediaMode.RELAYED),
         asked.get("archive_mode", ArchiveMode.MANUAL),
@@ -150,26 +150,26 @@ async def _create_session(engine: Engine, request: Request) -> Response:
     return json_answer(201, _session_members(record))
 
 
-async def _read_session(engine: Engine, request: Request) -> Response:
+async def _read_session(api: Api, request: Request) -> Response:
     session_id = request.path_params["session_id"]
-    grant = await enter(engine, request, ANY_TOKEN, session_id)
-    said = _session_members(await engine.get_session(session_id))
+    grant = await enter(api, request, ANY_TOKEN, session_id)
+    said = _session_members(await api.engine.get_session(session_id))
     if not _MODERATOR.capabilities <= grant.capabilities:
         said["location"] = None  # it may say where another participant is
     return json_answer(200, said)
 
 
-async def _end_session(engine: Engine, request: Request) -> Response:
+async def _end_session(api: Api, request: Request) -> Response:
     session_id = request.path_params["session_id"]
-    await enter(engine, request, _MODERATOR, session_id)
-    await engine.end_session(session_id, Call(request))
+    await enter(api, request, _MODERATOR, session_id)
+    await api.engine.end_session(session_id, Call(request))
     return done()
 
 
-async def _create_token(engine: Engine, request: Request) -> Response:
+async def _create_token(api: Api, request: Request) -> Response:
     asked = members(request, tuple(_TOKEN_BODY))
-    as_cookie = _as_cookie(engine, asked)
-    token, options = await engine.generate_token(
+    as_cookie = _as_cookie(api, asked)
+    token, options = await api.engine.generate_token(
         request.path_params["session_id"],
         asked.get("role", Role.PUBLISHER),
         _expire_time(asked),
@@ -187,14 +187,14 @@ async def _create_token(engine: Engine, request: Request) -> Response:
         "data": options.data,
     }
     if as_cookie:
-        return json_answer(201, {"csrf_token": engine.state.credentials.csrf_token(token), **said}).with_headers(
-            *_cookies(engine, token, options.expires_at - options.issued_at)
+        return json_answer(201, {"csrf_token": api.credentials.csrf_token(token), **said}).with_headers(
+            *_cookies(api, token, options.expires_at - options.issued_at)
         )
     return json_answer(201, {"token": token, **said})
 
 
-async def _describe(engine: Engine, request: Request) -> Response:
-    if not engine.state.web.openapi:
+async def _describe(api: Api, request: Request) -> Response:
+    if not api.web.openapi:
         raise RouteNotFound("there is no such route here")
     from .openapi import description
 
@@ -202,7 +202,7 @@ async def _describe(engine: Engine, request: Request) -> Response:
     return Response(
         200,
         (("Content-Type", "application/json"), ("Cache-Control", "no-cache")),
-        json_bytes(description(ROUTES, prefix, engine.state)),
+        json_bytes(description(ROUTES, prefix, api)),
     )
 
 
@@ -249,22 +249,22 @@ ROUTES: Final = (
 )
 
 
-def _as_cookie(engine: Engine, asked: dict[str, Any]) -> bool:
+def _as_cookie(api: Api, asked: dict[str, Any]) -> bool:
     """Whether the client asks for the token as a cookie, out of reach of scripts."""
     as_cookie = asked.get("cookie", False)
     if not isinstance(as_cookie, bool):
         raise InvalidRequest(f"cookie is {shown(as_cookie)}; expected true or false")
-    if as_cookie and engine.state.web.cookie is None:
+    if as_cookie and api.web.cookie is None:
         raise InvalidRequest("cookie is true, and this service sets no cookies; leave it out, and keep the token")
     return as_cookie
 
 
-def _cookies(engine: Engine, token: str, seconds: int) -> list[tuple[str, str]]:
+def _cookies(api: Api, token: str, seconds: int) -> list[tuple[str, str]]:
     """The headers that set a token as a cookie, and its proof beside it.
 
     :param seconds: the token's life.
     """
-    name, proof = engine.state.web.cookie, engine.state.credentials.csrf_token(token)
+    name, proof = api.web.cookie, api.credentials.csrf_token(token)
     # No Domain, as the prefix of the name demands (RFC 6265bis, section 4.1.3.2).
     attributes = f"; Max-Age={seconds}; Path=/; Secure; SameSite=Lax"
     return [

@@ -6,14 +6,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from ...engine import Engine
-from ...engine.state import State
 from ...request import Request
 from ..messages import USUAL_BODY, BodyLimit, Response
+from . import Api
 
-Handler = Callable[[Engine, Request], Awaitable[Response]]
+Handler = Callable[[Api, Request], Awaitable[Response]]
 #: A JSON Schema (draft 2020-12); where it depends on the kit, what makes it for one.
-Schema = Mapping[str, Any] | Callable[[State], Mapping[str, Any]]
+Schema = Mapping[str, Any] | Callable[[Api], Mapping[str, Any]]
 
 #: The requirement of operations that a policy decides on, whoever asks.
 BY_POLICY: Final = "policy"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ...engine import Call, Engine
+from ...engine import Call
 from ...errors import InvalidRequest, InvalidServerCredential, InvalidSessionOption, NotServed, RouteNotFound
 from ...moderation import ForceDisconnect, ListConnections, ListStreams, MuteAll, MuteStream, Signal, find_stream
 from ...request import Request
@@ -24,6 +24,7 @@ from ..answers import NO_STORE, done, json_answer
 from ..bodies import fields, members
 from ..guards.admission import enter_as_server
 from ..messages import Response
+from . import Api
 from .moderation import ACT, EXCLUDED, MUTE_LIMIT, SIGNAL, SIGNAL_LIMIT
 from .routing import BY_SERVER, Answer, Operation, Route, Schema
 from .sdk_credentials import Server
@@ -136,11 +137,11 @@ _CONNECTIONS_ANSWER: Final = Answer(
 )
 
 
-async def _create_sdk_session(engine: Engine, request: Request) -> Response:
-    server = await enter_as_server(engine, request)
+async def _create_sdk_session(api: Api, request: Request) -> Response:
+    server = await enter_as_server(api, request)
     asked = fields(request, tuple(_SESSION_FORM))
     if asked.get("api_key", server.id) != server.id:
-        raise await _told(engine, request, "api_key in the body is another than the credential's")
+        raise await _told(api, request, "api_key in the body is another than the credential's")
     location = asked.get("location")
     archive_mode: ArchiveMode = _one_of(_ARCHIVES, "archiveMode", asked.get("archiveMode", ArchiveMode.MANUAL))
     archives = check_archives(
@@ -149,7 +150,7 @@ async def _create_sdk_session(engine: Engine, request: Request) -> Response:
         asked.get("archiveResolution") or None,
         ("archiveName", "archiveResolution"),
     )
-    record = await engine.create_session(
+    record = await api.engine.create_session(
         None if location in _NO_LOCATION else location,
         _media_mode(asked),
         archive_mode,
@@ -163,36 +164,36 @@ async def _create_sdk_session(engine: Engine, request: Request) -> Response:
     return Response(200, (("Content-Type", "application/xml"), NO_STORE), _xml(record, server))
 
 
-async def _signal_all(engine: Engine, request: Request) -> Response:
-    return await _signal(engine, request, None)
+async def _signal_all(api: Api, request: Request) -> Response:
+    return await _signal(api, request, None)
 
 
-async def _signal_connection(engine: Engine, request: Request) -> Response:
-    return await _signal(engine, request, request.path_params["connection_id"])
+async def _signal_connection(api: Api, request: Request) -> Response:
+    return await _signal(api, request, request.path_params["connection_id"])
 
 
-async def _signal(engine: Engine, request: Request, connection_id: str | None) -> Response:
-    session_id = await _enter(engine, request)
+async def _signal(api: Api, request: Request, connection_id: str | None) -> Response:
+    session_id = await _enter(api, request)
     asked = members(request, tuple(SIGNAL), SIGNAL_LIMIT)
-    await engine.moderate(Signal(session_id, asked.get("type", ""), asked.get("data", ""), connection_id))
+    await api.engine.moderate(Signal(session_id, asked.get("type", ""), asked.get("data", ""), connection_id))
     return done()
 
 
-async def _disconnect(engine: Engine, request: Request) -> Response:
-    session_id = await _enter(engine, request)
-    await engine.moderate(ForceDisconnect(session_id, request.path_params["connection_id"]))
+async def _disconnect(api: Api, request: Request) -> Response:
+    session_id = await _enter(api, request)
+    await api.engine.moderate(ForceDisconnect(session_id, request.path_params["connection_id"]))
     return done()
 
 
-async def _mute_one(engine: Engine, request: Request) -> Response:
-    session_id = await _enter(engine, request)
+async def _mute_one(api: Api, request: Request) -> Response:
+    session_id = await _enter(api, request)
     members(request, ())
-    await engine.moderate(MuteStream(session_id, request.path_params["stream_id"]))
+    await api.engine.moderate(MuteStream(session_id, request.path_params["stream_id"]))
     return json_answer(200, {"id": request.path_params["api_key"]})
 
 
-async def _mute_session(engine: Engine, request: Request) -> Response:
-    session_id = await _enter(engine, request)
+async def _mute_session(api: Api, request: Request) -> Response:
+    session_id = await _enter(api, request)
     asked = members(request, tuple(_MUTE_BODY), MUTE_LIMIT)
     if "excludedStreams" in asked and "excludedStreamIds" in asked:
         raise InvalidRequest("the body has excludedStreams and excludedStreamIds, which are the same; send one of them")
@@ -205,13 +206,13 @@ async def _mute_session(engine: Engine, request: Request) -> Response:
         # Two SDKs send a list where muting stops, too, which it does for all.
         act.checked()
         act = MuteAll(session_id, active)
-    await engine.moderate(act)
+    await api.engine.moderate(act)
     return json_answer(200, {"id": request.path_params["api_key"]})
 
 
-async def _list_sdk_connections(engine: Engine, request: Request) -> Response:
-    session_id = await _enter(engine, request)
-    connections = await engine.moderate(ListConnections(session_id))
+async def _list_sdk_connections(api: Api, request: Request) -> Response:
+    session_id = await _enter(api, request)
+    connections = await api.engine.moderate(ListConnections(session_id))
     return json_answer(
         200,
         {
@@ -223,28 +224,28 @@ async def _list_sdk_connections(engine: Engine, request: Request) -> Response:
     )
 
 
-async def _list_sdk_streams(engine: Engine, request: Request) -> Response:
-    streams = await engine.moderate(ListStreams(await _enter(engine, request)))
+async def _list_sdk_streams(api: Api, request: Request) -> Response:
+    streams = await api.engine.moderate(ListStreams(await _enter(api, request)))
     return json_answer(200, {"count": len(streams), "items": streams})
 
 
-async def _find_stream(engine: Engine, request: Request) -> Response:
-    streams = await engine.moderate(ListStreams(await _enter(engine, request)))
+async def _find_stream(api: Api, request: Request) -> Response:
+    streams = await api.engine.moderate(ListStreams(await _enter(api, request)))
     return json_answer(200, find_stream(streams, request.path_params["stream_id"]))
 
 
-async def _list_sdk_streams_again(engine: Engine, request: Request) -> Response:
+async def _list_sdk_streams_again(api: Api, request: Request) -> Response:
     # One SDK has a slash behind the path.
-    return await _list_sdk_streams(engine, request)
+    return await _list_sdk_streams(api, request)
 
 
-async def _set_stream_layouts(engine: Engine, request: Request) -> Response:
-    await _enter(engine, request)
+async def _set_stream_layouts(api: Api, request: Request) -> Response:
+    await _enter(api, request)
     raise NotServed("layouts of streams")
 
 
-async def _refuse_other_calls(engine: Engine, request: Request) -> Response:
-    await _enter_project(engine, request)
+async def _refuse_other_calls(api: Api, request: Request) -> Response:
+    await _enter_project(api, request)
     what = _not_served(request.path_params["rest"])
     if what is None:
         raise RouteNotFound("there is no such route here, and no SDK's call is known by this path")
@@ -380,26 +381,26 @@ SDK_ROUTES: Final = (
 )
 
 
-async def _enter_project(engine: Engine, request: Request) -> Server:
+async def _enter_project(api: Api, request: Request) -> Server:
     """The server that acts in its own project, which the path names."""
-    server = await enter_as_server(engine, request)
+    server = await enter_as_server(api, request)
     if request.path_params["api_key"] != server.id:
-        raise await _told(engine, request, "the path names another project than the credential")
+        raise await _told(api, request, "the path names another project than the credential")
     return server
 
 
-async def _enter(engine: Engine, request: Request) -> str:
+async def _enter(api: Api, request: Request) -> str:
     """The id of the session in which a server acts."""
-    server, params = await _enter_project(engine, request), request.path_params
-    if engine.state.session_ids.check(params["session_id"]) != server.api_key:
-        raise await _told(engine, request, "the session is of another project than the credential")
+    server, params = await _enter_project(api, request), request.path_params
+    if api.engine.state.session_ids.check(params["session_id"]) != server.api_key:
+        raise await _told(api, request, "the session is of another project than the credential")
     return params["session_id"]
 
 
-async def _told(engine: Engine, request: Request, problem: str) -> InvalidServerCredential:
+async def _told(api: Api, request: Request, problem: str) -> InvalidServerCredential:
     """The refusal of a server that reaches for another project, once the plugins have been told of it."""
     error = InvalidServerCredential(problem)
-    await engine.tell_of_refusal(error, None, Call(request))
+    await api.engine.tell_of_refusal(error, None, Call(request))
     return error
 
 

@@ -8,11 +8,12 @@ from time import monotonic
 from typing import Any, Final, NamedTuple, TypeVar
 
 from ...driver import drive
-from ...engine import Call, Engine
+from ...engine import Call
 from ...errors import RolecallError
 from ...request import Request
 from ...roles import Requirement
 from ...tokens import Grant
+from ..api import Api
 from ..problems import log_fault
 
 _log: Final = logging.getLogger("rolecall")
@@ -26,14 +27,14 @@ ENTRIES: Final = "rolecall.entries"
 class Entry(NamedTuple):
     """How a request came through a guard.
 
-    :param engine: of the kit that let it in.
+    :param api: of the kit that let it in.
     :param requirement: what the guard requires.
     :param session_id: the session that the route is about; None where it is about none.
     :param grant: the grant that it entered with.
     :param path_params: the variable parts of the path, where only the guard knows them.
     """
 
-    engine: Engine
+    api: Api
     requirement: Requirement
     session_id: str | None
     grant: Grant
@@ -42,7 +43,7 @@ class Entry(NamedTuple):
 
 def keep_entry(
     kept: MutableMapping[str, Any],
-    engine: Engine,
+    api: Api,
     requirement: Requirement,
     session_id: str | None,
     grant: Grant,
@@ -51,7 +52,7 @@ def keep_entry(
     """Put an :class:`Entry` where :func:`watches_of` finds it: in an ASGI scope or a WSGI environment."""
     # A plain tuple: most requests stream nothing, and never need the entry. Nor does it hold the request, which would
     # be a cycle for the garbage collector.
-    kept[ENTRIES] = (*kept.get(ENTRIES, ()), (engine, requirement, session_id, grant, path_params))
+    kept[ENTRIES] = (*kept.get(ENTRIES, ()), (api, requirement, session_id, grant, path_params))
 
 
 class Watch:
@@ -61,23 +62,23 @@ class Watch:
     """
 
     def __init__(self, entry: Entry, request: Request) -> None:
-        self._engine, self._requirement, self._session_id, self._entered, path_params = entry
+        self._api, self._requirement, self._session_id, self._entered, path_params = entry
         self._request = request if path_params is None else request._replace(path_params=path_params)
         #: What the last look has left.
         self.grant = self._entered
         # By both clocks: one that is set back while it is open makes no grant longer.
-        self._opened = self._engine.state.clock(), monotonic()
+        self._opened = self._api.engine.state.clock(), monotonic()
         self._looked = self._opened[1]
 
     @property
     def due(self) -> float:
         """The seconds until the next look."""
-        return max(0.0, min(self._looked + self._engine.state.web.recheck - monotonic(), self._lasts))
+        return max(0.0, min(self._looked + self._api.web.recheck - monotonic(), self._lasts))
 
     @property
     def _lasts(self) -> float:
         """The seconds until the grant expires."""
-        return self.grant.expires_at - max(self._engine.state.clock(), self._time_by_now())
+        return self.grant.expires_at - max(self._api.engine.state.clock(), self._time_by_now())
 
     def _time_by_now(self) -> float:
         opened, started = self._opened
@@ -89,9 +90,9 @@ class Watch:
         :raises RolecallError: if the grant has ended.
         """
         entered = self._entered
-        self._engine.check_again(self.grant, self._time_by_now())
+        self._api.engine.check_again(self.grant, self._time_by_now())
         try:
-            left = await self._engine.look_again(entered, self._requirement, self._session_id, Call(self._request))
+            left = await self._api.engine.look_again(entered, self._requirement, self._session_id, Call(self._request))
         except RolecallError:
             if entered is self._entered:
                 raise
@@ -110,7 +111,7 @@ class Watch:
                 await self.look()
         except TimeoutError:
             if grant is self.grant:  # and was not renewed meanwhile
-                self._engine.check_again(grant, grant.expires_at)
+                self._api.engine.check_again(grant, grant.expires_at)
 
     async def ask_to_renew(self, token: str) -> Grant:
         """The grant of a token, which can take the place of this one; see :meth:`renew`.
@@ -118,7 +119,7 @@ class Watch:
         :raises RolecallError: if it cannot; the plugins have been told.
         """
         try:
-            return await self._engine.renew(
+            return await self._api.engine.renew(
                 token, self._entered, self._requirement, self._session_id, Call(self._request)
             )
         except Exception as caught:
@@ -133,7 +134,7 @@ class Watch:
 
     async def tell(self, error: RolecallError) -> None:
         """Tell the plugins of a refusal."""
-        await self._engine.tell_of_refusal(error, self._entered.session_id, Call(self._request))
+        await self._api.engine.tell_of_refusal(error, self._entered.session_id, Call(self._request))
 
 
 def watches_of(kept: Mapping[str, Any], request: Request) -> list[Watch]:

@@ -8,11 +8,12 @@ from contextlib import suppress
 from typing import Final
 
 from ...driver import event_loops
-from ...engine import Call, Engine
+from ...engine import Call
 from ...errors import MalformedCredential, MissingCredential, OriginNotAllowed, RolecallError
 from ...request import Request
 from ...tokens import Grant
 from ...wording import shown
+from ..api import Api
 from ..credentials import TOO_MANY
 from ..guards.admission import Entered, admission
 from ..guards.guard import Guard
@@ -46,7 +47,7 @@ class GrantEnded(OSError):
 
 async def serve_websocket(
     app: Application,
-    engine: Engine,
+    api: Api,
     guard: Guard,
     session_id: str | None,
     native: object,
@@ -71,7 +72,7 @@ async def serve_websocket(
         return  # the client has gone
     tokens = _take_tokens(scope)
     request = _handshake(scope if seen is None else seen, tokens, framework)
-    admitted = await _admit(engine, request, tokens, guard, session_id, native)
+    admitted = await _admit(api, request, tokens, guard, session_id, native)
     if isinstance(admitted, RolecallError):
         if on_refusal is not None:
             await on_refusal(admitted)
@@ -81,27 +82,27 @@ async def serve_websocket(
     if admitted is None:
         await app(scope, _beginning_with(connect, receive), send)
         return
-    watch = Watch(Entry(engine, guard.requirement, guard.session_entered(session_id, admitted), admitted), request)
+    watch = Watch(Entry(api, guard.requirement, guard.session_entered(session_id, admitted), admitted), request)
     socket = GuardedSocket(watch, BEARER if tokens else None, connect, scope, receive, send)
     await socket.run(app, (GrantEnded, *gone))
 
 
 async def _admit(
-    engine: Engine, request: Request, tokens: list[str], guard: Guard, session_id: str | None, native: object
+    api: Api, request: Request, tokens: list[str], guard: Guard, session_id: str | None, native: object
 ) -> Entered:
     try:
-        _check_handshake(engine, request, tokens)
+        _check_handshake(api, request, tokens)
     except RolecallError as error:
-        await engine.tell_of_refusal(error, session_id, Call(request))
+        await api.engine.tell_of_refusal(error, session_id, Call(request))
         return error
-    entered = await admission(engine, request, guard, session_id, native)
+    entered = await admission(api, request, guard, session_id, native)
     if isinstance(entered, MissingCredential):
         return MissingCredential(_NEEDED)
     try:
         if isinstance(entered, Grant):
-            engine.check_again(entered)  # what only the leeway let in is over before it begins
+            api.engine.check_again(entered)  # what only the leeway let in is over before it begins
     except RolecallError as error:
-        await engine.tell_of_refusal(error, session_id, Call(request))
+        await api.engine.tell_of_refusal(error, session_id, Call(request))
         return error
     return noted(entered) if isinstance(entered, RolecallError) else entered
 
@@ -143,7 +144,7 @@ def _handshake(scope: Scope, tokens: list[str], framework: str) -> Request:
     return neutral_request(scope, framework)._replace(headers=headers)
 
 
-def handshake(engine: Engine, scope: Scope, framework: str) -> Request:
+def handshake(api: Api, scope: Scope, framework: str) -> Request:
     """The request that opens a WebSocket, for what reads its token without a guard.
 
     The tokens are taken out of the subprotocols that the app is shown.
@@ -152,12 +153,12 @@ def handshake(engine: Engine, scope: Scope, framework: str) -> Request:
     """
     tokens = _take_tokens(scope)
     request = _handshake(scope, tokens, framework)
-    _check_handshake(engine, request, tokens)
+    _check_handshake(api, request, tokens)
     return request
 
 
-def _check_handshake(engine: Engine, request: Request, tokens: list[str]) -> None:
-    _check_origin(engine, request)
+def _check_handshake(api: Api, request: Request, tokens: list[str]) -> None:
+    _check_origin(api, request)
     _check_offered(request, tokens)
 
 
@@ -171,9 +172,9 @@ def _check_offered(request: Request, tokens: list[str]) -> None:
         raise MalformedCredential(f"the subprotocol {BEARER!r} is followed by no token")
 
 
-def _check_origin(engine: Engine, request: Request) -> None:
+def _check_origin(api: Api, request: Request) -> None:
     """Refuse a page that is not on the list. Without a list a token that a script must know is proof enough."""
-    web, origin = engine.state.web, request.headers.get("origin")
+    web, origin = api.web, request.headers.get("origin")
     if origin is not None and (web.origins or web.cookie) and origin not in web.origins:
         refused = f"pages of {shown(origin, 80)} open no WebSocket here"
         _log.info("%s; see Web(origins=…)", refused)  # what to do is for those who run the app

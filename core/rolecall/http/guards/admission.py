@@ -6,11 +6,12 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
-from ...engine import Call, Engine
-from ...errors import MissingCredential, RolecallError
+from ...engine import Call
+from ...errors import InvalidServerCredential, MissingCredential, RolecallError
 from ...request import Request
 from ...roles import Requirement
 from ...tokens import Grant
+from ..api import Api
 from ..api.sdk_credentials import Server
 from ..credentials import bearer_of, url_headers
 from ..messages import Response
@@ -29,7 +30,7 @@ _UNCACHED: Final = (("Cache-Control", GUARDED_CACHE_CONTROL),)
 
 
 def admit(
-    engine: Engine,
+    api: Api,
     authorization: str | None,
     guard: Guard,
     session_id: str | None,
@@ -46,51 +47,56 @@ def admit(
     :param request: makes the request, where somebody asks for it.
     :param native: the framework's own request, for the guard's ``session`` function.
     """
-    if guard.resolver is not None or not engine.decides_at_once:
-        return admission(engine, request(), guard, session_id, native)
+    if guard.resolver is not None or not api.decides_at_once:
+        return admission(api, request(), guard, session_id, native)
     try:
         if authorization is not None and authorization.startswith("Bearer ") and "," not in authorization:
             # As nearly every client writes it; whatever else is odd about it shows when it is refused. A comma joins
             # two headers, and is no plugin's format to allow.
-            return engine.check_token(authorization[7:], guard.requirement, session_id)
-        return engine.check_token(bearer_of(authorization), guard.requirement, session_id)
+            return api.engine.check_token(authorization[7:], guard.requirement, session_id)
+        return api.engine.check_token(bearer_of(authorization), guard.requirement, session_id)
     except RolecallError as error:
-        return _second_look(engine, authorization, guard, session_id, request, error)
+        return _second_look(api, authorization, guard, session_id, request, error)
     except Exception:
         return _ready(internal_fault())
 
 
-async def admission(engine: Engine, request: Request, guard: Guard, session_id: str | None, native: object) -> Entered:
+async def admission(api: Api, request: Request, guard: Guard, session_id: str | None, native: object) -> Entered:
     """:func:`admit` with the policies asked, and the guard's own ``session`` function."""
     call = Call(request)
     if guard.resolver is not None:
         # The token first: who has none learns nothing of which sessions there are.
-        seen = await _judged(engine, guard, call, None, engine.look_at(guard.requirement, call))
+        seen = await _judged(api, guard, call, None, _look(api, guard, request))
         if not isinstance(seen, Grant):
             return seen
         try:
-            session_id = await engine.resolve_session(guard.resolver, native)
+            session_id = await api.engine.resolve_session(guard.resolver, native)
         except RolecallError as error:
-            return await _told(engine, error, None, call)
-    return await _judged(engine, guard, call, session_id, engine.authorize(guard.requirement, session_id, call))
+            return await _told(api, error, None, call)
+    entering = api.engine.authorize(api.credential_of(request), guard.requirement, session_id, call)
+    return await _judged(api, guard, call, session_id, entering)
 
 
-async def _judged(
-    engine: Engine, guard: Guard, call: Call, session_id: str | None, entering: Awaitable[Grant]
-) -> Entered:
+async def _look(api: Api, guard: Guard, request: Request) -> Grant:
+    """The grant of a request's token, before it is known which session the request is about."""
+    token, _ = api.credentials.find(request)
+    return api.engine.check_token(token, guard.requirement, None)
+
+
+async def _judged(api: Api, guard: Guard, call: Call, session_id: str | None, entering: Awaitable[Grant]) -> Entered:
     try:
         return await entering
     except RolecallError as error:
         if guard.optional and isinstance(error, MissingCredential):
             return None
-        return await _told(engine, error, session_id, call)
+        return await _told(api, error, session_id, call)
     except Exception:
         return internal_fault()
 
 
-async def _told(engine: Engine, error: RolecallError, session_id: str | None, call: Call) -> RolecallError:
+async def _told(api: Api, error: RolecallError, session_id: str | None, call: Call) -> RolecallError:
     """``error``, once the plugins have been told of it."""
-    await engine.tell_of_refusal(error, session_id, call)
+    await api.engine.tell_of_refusal(error, session_id, call)
     return error
 
 
@@ -135,33 +141,38 @@ def guard_answer(error: RolecallError, web: Web | None, query: str) -> Response:
     return refused(error).with_headers(*url_headers(web, query))
 
 
-async def enter(engine: Engine, request: Request, requirement: Requirement, session_id: str | None) -> Grant:
+async def enter(api: Api, request: Request, requirement: Requirement, session_id: str | None) -> Grant:
     """The grant with which a request enters a guarded route.
 
     :raises RolecallError: if it does not; the plugins have been told.
     """
     call = Call(request)
     try:
-        return await engine.authorize(requirement, session_id, call)
+        return await api.engine.authorize(api.credential_of(request), requirement, session_id, call)
     except RolecallError as error:
-        await engine.tell_of_refusal(error, session_id, call)
+        await api.engine.tell_of_refusal(error, session_id, call)
         raise
 
 
-async def enter_as_server(engine: Engine, request: Request) -> Server:
+async def enter_as_server(api: Api, request: Request) -> Server:
     """The server that makes a request for which a project's secret, or an application's private key, is needed.
 
     :raises InvalidServerCredential: if the credential is missing, not good, or came before; the plugins have been told.
     """
     try:
-        return await engine.admit_server(request)
+        server, name, until = api.servers.read(request.headers, api.engine.state.clock())
+        if name is not None and not await api.engine.use_once(name, until):
+            raise InvalidServerCredential(
+                "the request's credential came before, by its jti: make one for each request, and never repeat one"
+            )
+        return server
     except RolecallError as error:
-        await engine.tell_of_refusal(error, None, Call(request))
+        await api.engine.tell_of_refusal(error, None, Call(request))
         raise
 
 
 async def _second_look(
-    engine: Engine,
+    api: Api,
     authorization: str | None,
     guard: Guard,
     session_id: str | None,
@@ -172,7 +183,7 @@ async def _second_look(
     try:
         token = bearer_of(authorization)
         if authorization is not None and token != authorization[7:]:
-            return engine.check_token(token, guard.requirement, session_id)
+            return api.engine.check_token(token, guard.requirement, session_id)
     except MissingCredential as error:
         if guard.optional:
             return None
@@ -181,7 +192,7 @@ async def _second_look(
         refusal = error
     except Exception:
         return internal_fault()
-    return await _told(engine, refusal, session_id, Call(request()))
+    return await _told(api, refusal, session_id, Call(request()))
 
 
 async def _ready(entered: Entered) -> Entered:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from ...errors import ConfigurationError
 from ...plugins import Implementation
 from ...roles import Requirement, RoleTable
 from ...tokens import Grant
 from ...wording import shown
-
-if TYPE_CHECKING:
-    from ...kit import Rolecall
+from ..api import Api
 
 #: The path parameter that names the session, unless a guard is told otherwise.
 SESSION_PARAM: Final = "session_id"
@@ -23,6 +21,25 @@ _POOL: Final = "session functions of guards"
 
 #: A function of the app's own from the framework's request to the session's id.
 SessionResolver: TypeAlias = Callable[[Any], "str | Awaitable[str | None] | None"]
+
+
+class HasApi(Protocol):
+    """A kit's side for sync code, or for async code."""
+
+    @property
+    def api(self) -> Api: ...
+
+
+class Kit(HasApi, Protocol):
+    """What guards use of a kit: a :class:`~rolecall.Rolecall`."""
+
+    @property
+    def roles(self) -> RoleTable: ...
+    @property
+    def aio(self) -> HasApi: ...
+
+
+SomeKit = TypeVar("SomeKit", bound=Kit)
 
 
 class Unsaid(Enum):
@@ -58,7 +75,7 @@ class Guard:
     def __init__(
         self,
         requirement: Requirement,
-        kit: Rolecall | None = None,
+        kit: Kit | None = None,
         session_param: SessionParam = UNSAID,
         session: SessionResolver | None = None,
         optional: bool = False,
@@ -183,7 +200,7 @@ def unsettled_app(what: str) -> ConfigurationError:
     )
 
 
-def roles_of(kit: Rolecall | None) -> RoleTable | None:
+def roles_of(kit: Kit | None) -> RoleTable | None:
     """The roles that the kit of a guard knows; None where no kit is given.
 
     :raises ConfigurationError: for what is no kit.
@@ -197,7 +214,7 @@ def _check_kit(kit: object) -> None:
         raise ConfigurationError(f"kit is {shown(kit)}; expected a Rolecall(…)")
 
 
-def only_kit(kits: Sequence[Rolecall], advice: str) -> Rolecall:
+def only_kit(kits: Sequence[SomeKit], advice: str) -> SomeKit:
     """The one kit that an app has.
 
     :param advice: how an app of this framework gets one.
