@@ -550,7 +550,8 @@ from gevent import monkey
 monkey.patch_all()
 import secrets, threading, time
 import gevent
-from rolecall import Allow, Rolecall, blocking, hookimpl, threads
+from rolecall import Allow, Rolecall, blocking, hookimpl
+from rolecall.driver import threads
 from rolecall.errors import PolicyFault
 
 class Directory:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rolecall import Rolecall, errors
 from rolecall.errors import RolecallError
-from rolecall.wording import moment, shown
+from rolecall.wording import moment, shown, shown_key
 
 #: What clients rely on: the code, the HTTP status, and the challenge's error code.
 TREE = {
@@ -156,7 +156,7 @@ def test_every_float_has_a_moment(seconds):
     ],
 )
 def test_an_api_key_is_shown_unless_it_may_be_the_secret(key, text):
-    assert errors.shown_key(key) == text
+    assert shown_key(key) == text
 
 
 def test_a_kit_whose_key_may_be_the_secret_does_not_show_it():
