@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from rolecall.encoding.jws import Codec, raw_token
 
 from rolecall.encoding import strict_json
+from rolecall.encoding.jws import Codec, raw_token
 from rolecall.errors import ExpiredToken, InvalidKey, InvalidToken, WrongTokenKind
 from rolecall.formats.opentok import OpenTokFormat
 from rolecall.formats.t1 import T1Format
