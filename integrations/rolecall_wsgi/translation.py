@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from http import HTTPStatus
 from typing import Any
 
 from rolecall.errors import ConfigurationError
 from rolecall.http.gateways.wsgi import WsgiHeaders, path_of
 from rolecall.http.messages import Response
+from rolecall.http.problems import phrase
 from rolecall.request import Request
 from rolecall.wording import shown
 
@@ -29,8 +29,7 @@ def neutral_request(environ: Mapping[str, Any], path_params: Mapping[str, str]) 
 
 def answer(response: Response, environ: Mapping[str, Any], start_response: Any) -> Iterable[bytes]:
     """Send an answer of the kit; for HEAD without its body."""
-    status = HTTPStatus(response.status)
-    start_response(f"{status.value} {status.phrase}", list(response.framed_headers))
+    start_response(f"{response.status} {phrase(response.status)}", list(response.framed_headers))
     return [] if environ["REQUEST_METHOD"] == "HEAD" or not response.body else [response.body]
 
 

@@ -14,6 +14,18 @@ from .messages import Response
 _log: Final = logging.getLogger("rolecall")
 #: The realm that challenges name.
 REALM: Final = "rolecall"
+#: Phrases of RFC 9110 that Python has only from 3.13 on; the answers are the same on each version.
+_PHRASES: Final = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+
+
+def phrase(status: int) -> str:
+    """The reason phrase of ``status`` (RFC 9110, section 15), the same on each version of Python."""
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
 
 
 def problem(error: RolecallError) -> Response:
@@ -35,7 +47,7 @@ def problem(error: RolecallError) -> Response:
     if error.retry_after is not None:
         headers.append(("Retry-After", str(error.retry_after)))
     body = {
-        "title": HTTPStatus(error.status).phrase,
+        "title": phrase(error.status),
         "status": error.status,
         "detail": error.public_message,
         "code": error.code,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from http import HTTPStatus
 from typing import Any, Final
 
 from ...roles import ANY_TOKEN
 from ...session_ids import MAX_SESSION_ID_LENGTH
 from ..credentials import CSRF_HEADER, SAFE_METHODS
 from ..guards.admission import GUARDED_CACHE_CONTROL
+from ..problems import phrase
 from ..web import Web
 from . import Api
 from .moderation import ID
@@ -149,7 +149,7 @@ def _refused(status: int, operation: Operation) -> dict[str, Any]:
 
 
 def _response(status: int, operation: Operation) -> dict[str, Any]:
-    said: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    said: dict[str, Any] = {"description": phrase(status)}
     return said if operation.requires == PUBLIC else {**said, "headers": {"Cache-Control": _UNCACHED}}
 
 
