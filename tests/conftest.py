@@ -2,21 +2,57 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from rolecall import Rolecall
 
+from .budgets import REQUIRE_ALL
 from .sdk_tokens import API_KEY, API_SECRET
 
 NOW = 1_795_186_800.0
 
-#: With this variable set, a test that lacks what it needs fails instead of being skipped. Its name has not the prefix
-#: of the kits' own variables, because kits refuse those of their prefix that they do not know.
-REQUIRE_ALL = bool(os.environ.get("REQUIRE_ALL_TESTS", ""))
+hypothesis.settings.load_profile("rolecall")
+
+#: The tier of each test that asks for a fixture, by the fixture's name.
+TIER_OF_FIXTURE = {
+    "servers": "server",
+    "sites": "server",
+    "node": "sdk",
+    "chromium": "browser",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put each test into its tier, before pytest leaves out those that ``-m`` does not name."""
+    tables = defaultdict(list)
+    for item in items:
+        for fixture in TIER_OF_FIXTURE.keys() & item.fixturenames:
+            item.add_marker(TIER_OF_FIXTURE[fixture])
+        if item.get_closest_marker("each_choice"):
+            tables[item.nodeid.partition("[")[0]].append(item)
+    for rows in tables.values():
+        for item in _beyond_each_choice(rows):
+            item.add_marker("exhaustive")
+
+
+def _beyond_each_choice(rows: list[pytest.Item]) -> Iterable[pytest.Item]:
+    """The rows of a table that are left once each value of each parameter has come."""
+    choices = [set(row.callspec.indices.items()) for row in rows]
+    unseen = set().union(*choices)
+    kept = set()
+    while unseen:
+        news = [len(choice & unseen) for choice in choices]
+        best = news.index(max(news))
+        kept.add(best)
+        unseen -= choices[best]
+    return (row for number, row in enumerate(rows) if number not in kept)
 
 
 class Clock:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
+from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
@@ -14,6 +16,7 @@ from rolecall import Web
 from rolecall.http.api.rest import ROUTES
 
 from . import apps
+from .classes import SHORT_TABLE, framing
 from .driving import ADAPTERS, Answer, without_chance
 from .requests_table import (
     AUTH,
@@ -42,7 +45,13 @@ def unmounted(answer: Answer, case: Case, adapter: str) -> Answer:
     return Answer(answer.status, headers, body)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+#: The whole table, of which the newcomer's tier has one row of each class.
+TABLE = [
+    pytest.param(case, id=case.name, marks=() if case in SHORT_TABLE else pytest.mark.exhaustive) for case in CASES
+]
+
+
+@pytest.mark.parametrize("case", TABLE)
 def test_every_adapter_gives_the_same_answer_and_it_is_the_right_one(ask, case):
     raw = {adapter: ask(adapter, case) for adapter in ADAPTERS}
     answers = {adapter: without_chance(unmounted(answer, case, adapter)) for adapter, answer in raw.items()}
@@ -138,6 +147,14 @@ def test_every_operation_of_the_kit_is_granted_and_refused_by_some_row():
             assert status in {case.status for case in rows}, (method, route.path)
             # The description is open to all.
             assert route.name == "openapi" or any(case.status >= 400 for case in rows), (method, route.path)
+
+
+def test_the_short_table_has_each_kind_of_answer_of_each_kit_and_of_each_framing():
+    def kinds(cases: Iterable[Case]) -> set[Any]:
+        return {(case.kit, case.method, case.status, case.code, framing(case)) for case in cases}
+
+    assert kinds(SHORT_TABLE) == kinds(CASES)
+    assert 300 < len(SHORT_TABLE) < len(CASES) / 10
 
 
 def test_the_table_is_as_long_as_is_said(record_testsuite_property):

@@ -13,6 +13,8 @@ from .apps import COOKIE, OPEN, QUERY
 from .conftest import COMMANDS, Server
 from .requests_table import ACTS, SERVER, token
 
+pytestmark = pytest.mark.server
+
 GOOD = token().encode()
 ROOM = f"/rooms/{OPEN}/moderate".encode()
 CREATE = b"/video/sessions"

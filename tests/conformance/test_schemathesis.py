@@ -17,6 +17,8 @@ from .apps import API_KEY, APPLICATION, COOKIE, NOW, OPEN, STREAMS, make_kit
 from .conftest import HERE
 from .requests_table import AUTH, SERVER, application_jwt, token
 
+pytestmark = pytest.mark.server
+
 #: A live server for each of the adapters.
 SERVERS = ("flask gunicorn", "wsgi waitress", "starlette uvicorn")
 #: The operations that anybody may ask for, those that need a token, and those that need a server's credential.

@@ -906,6 +906,7 @@ def test_a_plugin_with_a_misspelt_hook_is_named(run, load):
     assert "did you mean rolecall_vote_token?" in result.stderr
 
 
+@pytest.mark.process
 def test_the_program_finds_plugins_in_the_folder_that_one_is_in(tmp_path):
     source = "from rolecall import hookimpl\n\n\n@hookimpl\ndef rolecall_vote_token(request): ...\n"
     (tmp_path / "own_policy.py").write_text(source)
@@ -984,18 +985,21 @@ def test_the_module_runs_as_a_program():
     assert (result.returncode, result.stdout.strip()) == (0, f"rolecall {package.__version__}".encode())
 
 
+@pytest.mark.process
 def test_without_click_there_is_a_hint():
     result = start(code="import sys; sys.modules['click'] = None; from rolecall.cli import main; main()")
     assert result.returncode == 2
     assert result.stderr == b'error: the command line needs click; install it with: pip install "rolecall[cli]"\n'
 
 
+@pytest.mark.process
 def test_an_exception_that_nobody_expected_is_no_refusal():
     result = start("routes", "app", code="from rolecall.cli import commands, main; commands.find_app = None; main()")
     assert result.returncode == 2
     assert b"Traceback" in result.stderr
 
 
+@pytest.mark.process
 def test_commands_go_together_in_a_pipe():
     session = start("session", "create")
     token = start("token", "generate", session.stdout.decode().strip())
@@ -1012,6 +1016,7 @@ def unread():
     os.close(writing)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("environment", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize(
     "arguments",
@@ -1034,12 +1039,14 @@ def test_a_reader_that_has_gone_is_neither_a_refusal_nor_a_traceback(fresh_token
     assert (result.returncode, result.stderr) == (141, b"")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", [("token",), ("no-such-command",), ("session", "create", "--store", "x")])
 def test_a_reader_of_the_errors_that_has_gone_is_no_refusal(unread, arguments):
     result = start(*arguments, capture_output=False, stdout=subprocess.PIPE, stderr=unread)
     assert (result.returncode, result.stdout) == (141, b"")
 
 
+@pytest.mark.process
 def test_a_pipe_that_is_read_to_the_end_changes_no_exit_code(fresh_token):
     command = '"$0" -m rolecall token verify - --session-id 1_other | cat; exit "${PIPESTATUS[0]}"'
     result = subprocess.run(["bash", "-c", command, sys.executable], input=fresh_token.encode(), capture_output=True)
@@ -1047,6 +1054,7 @@ def test_a_pipe_that_is_read_to_the_end_changes_no_exit_code(fresh_token):
     assert b"wrong_session" in result.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", [["--help"], ["session", "create"], ["session", "create", "--json"]])
 def test_a_full_disk_is_an_error_without_a_traceback(arguments):
     if not os.path.exists("/dev/full"):
@@ -1056,6 +1064,7 @@ def test_a_full_disk_is_an_error_without_a_traceback(arguments):
     assert (result.returncode, result.stderr) == (2, b"error: No space left on device\n")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("redirection", "code", "message"),
     [(">&-", 2, "error: stdout is closed\n"), ("<&-", 1, "stdin is closed"), ("2>&-", 1, ""), (">&- 2>&-", 2, "")],
@@ -1073,17 +1082,20 @@ def test_closed_streams_are_no_traceback(redirection, code, message):
     assert b"Traceback" not in result.stderr
 
 
+@pytest.mark.process
 def test_an_endless_stdin_is_not_read_to_its_end():
     with open("/dev/zero", "rb") as zero:
         assert start("token", "verify", "-", stdin=zero).returncode == 1
 
 
+@pytest.mark.process
 def test_arguments_that_are_not_utf_8_are_no_traceback():
     result = start("token", "verify", b"\xff\x9b")
     assert result.returncode == 1
     assert b"a character outside ASCII" in result.stderr
 
 
+@pytest.mark.process
 def test_a_stdout_in_ascii_gets_escapes_and_other_marks():
     with Rolecall(API_KEY, API_SECRET) as kit:
         token = kit.generate_token(SESSION_ID, "subscriber", data="Jöhn ✓")
@@ -1121,10 +1133,12 @@ def _read_all(descriptor: int) -> str:
         chunks.append(chunk)
 
 
+@pytest.mark.process
 def test_answers_have_colours_on_a_terminal(fresh_token):
     assert "\x1b[32m\x1b[1myes\x1b[0m" in on_terminal("token", "inspect", fresh_token)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_colours_can_be_turned_off(fresh_token, environment):
     text = on_terminal("token", "inspect", fresh_token, **environment)
@@ -1132,9 +1146,11 @@ def test_colours_can_be_turned_off(fresh_token, environment):
     assert "\x1b" not in text
 
 
+@pytest.mark.process
 def test_json_has_no_colours_on_a_terminal(fresh_token):
     assert json.loads(on_terminal("token", "inspect", fresh_token, "--json"))["accepted"] is True
 
 
+@pytest.mark.process
 def test_there_are_no_colours_in_a_pipe(fresh_token):
     assert b"\x1b" not in start("token", "inspect", fresh_token).stdout

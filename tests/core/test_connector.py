@@ -513,6 +513,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("failure", FAILURES)
 def test_each_failure_is_named_in_time(make_server, connect, call, failure):
     how, error, words = FAILURES[failure]
@@ -638,6 +639,7 @@ def test_names_that_are_not_resolved_in_time_do_not_hold_a_call_up(connect, monk
     over.set()
 
 
+@pytest.mark.server
 def test_a_connection_that_is_not_accepted_is_given_up_after_half_of_the_time(connect, call):
     with full_queue() as url:
         service = connect(url, timeout=0.6)
@@ -647,6 +649,7 @@ def test_a_connection_that_is_not_accepted_is_given_up_after_half_of_the_time(co
     assert 0.25 < time.monotonic() - started < 2
 
 
+@pytest.mark.server
 def test_the_time_is_for_the_call_and_not_for_each_attempt(make_server, connect, call):
     server = make_server(answer(503), answer(503), hang)
     started = time.monotonic()
@@ -718,6 +721,7 @@ def test_clocks_that_differ_do_no_harm_where_the_service_accepts(make_server, co
 # -- repetition ------------------------------------------------------------------------------------
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("first", "name"),
     [
@@ -768,6 +772,7 @@ def test_of_a_session_that_may_have_been_created_nothing_is_said(make_server, co
     assert "carried out" not in str(raised.value)
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("name", CALLS)
 def test_every_call_is_repeated_while_no_connection_is_made(make_server, connect, name):
     server, port = make_server(GOOD[name]), unused_port()
@@ -801,6 +806,7 @@ def test_pauses_grow(make_server, connect):
     assert 0.25 <= second < 0.5 + 0.2
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("status", "fields"),
     [
@@ -826,6 +832,7 @@ def test_longer_patience_than_there_is_time_for_is_told_at_once(make_server, con
     assert len(server.requests) == 1
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("patience", ["", "soon", "-1", "1.5", "٣"])
 def test_patience_that_is_none_leaves_the_usual_pause(make_server, connect, patience):
     server = make_server(answer(503, Retry_After=patience), GOOD["create_session"])
@@ -865,6 +872,7 @@ def assert_nothing_leaks(text, server):
     assert [secret for secret in secrets if secret in text] == []
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("failure", [*FAILURES, *(f"echoes {status}" for status in (200, 302, 401, 500))])
 def test_no_failure_shows_the_secret_or_a_credential(make_server, connect, call, logged, failure):
     how = echo(int(failure[-3:])) if failure.startswith("echoes") else FAILURES[failure][0]

@@ -28,6 +28,8 @@ from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN, Requirement
 from rolecall.tokens import Grant
 
+from ..budgets import examples
+
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 NOW = 1_795_186_800.0
 
@@ -479,7 +481,7 @@ AUTHORIZATION = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     authorization=AUTHORIZATION,
     method=st.sampled_from(["GET", "HEAD", "POST", "DELETE"]),

@@ -582,6 +582,7 @@ print(at_once(200))
 """
 
 
+@pytest.mark.process
 def test_blocking_hooks_wait_and_are_given_up_under_gevent():
     command = [sys.executable, "-c", UNDER_GEVENT]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
@@ -701,6 +702,7 @@ def forking_kit(make_kit):
     return kit
 
 
+@pytest.mark.process
 def test_async_hooks_work_after_a_fork_in_parent_and_child(make_kit):
     kit = forking_kit(make_kit)
     children = [

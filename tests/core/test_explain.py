@@ -25,6 +25,8 @@ from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN, Requirement
 from rolecall_flask import require_role, rolecall_blueprint
 
+from ..budgets import examples
+
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 OTHER_SECRET = "another secret, of another project, 9876543210"
 NOW = 1_795_186_800
@@ -573,7 +575,7 @@ def outcome(call):
     return True, None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     cast=st.lists(votes, max_size=3),
     claims=claims,
@@ -602,7 +604,7 @@ def test_an_explanation_of_a_token_says_what_happens(
     assert (explanation.allowed, explanation.code) == happens
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     cast=st.lists(votes, max_size=3),
     token=st.sampled_from(["good", "subscriber", "forged", "cut", "empty", "other key", "expired", "early", "RS256"]),

@@ -31,6 +31,8 @@ from rolecall.roles import ANY_TOKEN, STANDARD_ROLES
 from rolecall.stores.memory import MemoryStore
 from rolecall_flask import require_token, rolecall_blueprint
 
+from ..budgets import examples
+
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 NOW = 1_795_186_800.0
 #: What an exception of a plugin says, which nobody is to read.
@@ -244,6 +246,7 @@ async def answer_async(scene, hook):
     return answer.status, answer.body, False
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("ask", [ask_flask, ask_async], ids=["flask", "async"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("hook", "wrong", "answer"), CASES)
@@ -301,6 +304,7 @@ def test_none_adds_no_claim_and_leaves_access_to_the_role(hook, status, kind, as
         assert ask(stage, hook)[0] == status
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("hook", "status"), [(hook, 200 if hook == "vote_access" else 201) for hook in HOOKS])
 @pytest.mark.parametrize("ask", [ask_flask, ask_async], ids=["flask", "async"])
@@ -310,6 +314,7 @@ def test_a_proper_answer_is_let_in(hook, status, kind, ask):
         assert ask(stage, hook)[0] == status
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("hook", VOTES)
 @pytest.mark.parametrize("ask", [ask_flask, ask_async], ids=["flask", "async"])
@@ -329,6 +334,7 @@ def test_a_deny_is_told_to_the_client_without_its_plugin_or_detail(hook, kind, a
     assert stage.got_nothing()
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("hook", HOOKS)
 @pytest.mark.parametrize("ask", [ask_flask, ask_async], ids=["flask", "async"])
@@ -496,13 +502,13 @@ def granted(result):
     return not isinstance(result, RolecallError)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(lists_of_votes)
 def test_every_order_of_plugins_comes_to_the_same(cast):
     assert len({comparable(outcome(order)) for order in permutations(cast)}) == 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(lists_of_votes, votes, st.sampled_from(STANDARD_ROLES))
 @example(
     [Allow(capabilities=["connect", "subscribe", "publish"])], Allow(capabilities=["connect", "publish"]), "publisher"
@@ -519,7 +525,7 @@ def test_one_plugin_more_never_widens_what_the_others_allow(cast, one_more, role
         assert "no policy" in str(before)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(lists_of_votes, st.sampled_from(STANDARD_ROLES))
 def test_no_token_exceeds_what_was_asked_for_or_any_limit(cast, role):
     grant = outcome(cast, role, http=None)

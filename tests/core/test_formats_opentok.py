@@ -26,6 +26,8 @@ from rolecall.errors import (
     WrongTokenKind,
 )
 
+from ..budgets import examples
+
 API_KEY = "123456"
 SECRET = b"2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 SESSION = "1_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"
@@ -524,7 +526,7 @@ JSON = st.recursive(
 NAMES = st.sampled_from([*json.loads(claims()), "nbf", "connection_data", "initial_layout_class_list", "kid"])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=500)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(500))
 @given(st.dictionaries(NAMES, JSON, max_size=3))
 def test_signed_claims_of_any_kind_make_a_sound_grant_or_an_invalid_token(kit, changes):
     try:

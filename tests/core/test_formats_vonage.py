@@ -32,6 +32,8 @@ from rolecall.errors import (
     WrongTokenKind,
 )
 
+from ..budgets import examples
+
 APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
 ANOTHER = "00000000-96f1-4f52-8b0e-0c8a1f7e5d34"
 API_KEY = "123456"
@@ -645,7 +647,7 @@ JSON = st.recursive(
 NAMES = st.sampled_from([*json.loads(claims()), "subject", "nbf", "connection_data", LAYOUT])
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(changes=st.dictionaries(NAMES, JSON, max_size=3))
 def test_signed_claims_of_any_kind_make_a_sound_grant_or_an_invalid_token(sole, changes):
     try:
@@ -658,7 +660,7 @@ def test_signed_claims_of_any_kind_make_a_sound_grant_or_an_invalid_token(sole, 
     assert all(isinstance(name, str) for name in (*grant.layout, grant.token_id))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(header=st.binary(max_size=60), payload=st.binary(max_size=60))
 def test_signed_bytes_of_any_kind_are_refused_by_an_error_of_the_kit(sole, header, payload):
     for token in (forge(payload), forge(claims(), header), forge(payload, header)):

@@ -45,6 +45,8 @@ from rolecall.policies import AllowAnyone
 from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN, Requirement
 
+from ..budgets import examples
+
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 NOW = 1_795_186_800.0
 
@@ -293,7 +295,7 @@ headers = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(
     route=st.sampled_from(ROUTES),
     method=st.sampled_from(["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT"]) | texts,
@@ -329,7 +331,7 @@ def test_every_request_has_an_answer_below_500(open_kit, route, method, path, ta
         assert not re.search(r"[^\x20-\x7e]", value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(authorization=texts | st.text(max_size=40).map("Bearer {}".format), bound=texts | st.none())
 def test_no_made_up_token_is_admitted(open_kit, authorization, bound):
     request = Request("GET", "/", headers={"authorization": authorization})

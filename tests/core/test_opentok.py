@@ -1286,6 +1286,7 @@ def test_a_client_that_was_never_made_has_a_repr():
     assert repr(Client.__new__(Client)) == "<Client api_key=None>"
 
 
+@pytest.mark.process
 def test_the_module_needs_no_http_client():
     code = "import sys; import rolecall.opentok; print('httpx' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)

@@ -84,6 +84,7 @@ def refuse(grant):
     raise InsufficientRole("role:moderator is required", "role:moderator")
 
 
+@pytest.mark.process
 def test_a_grant_goes_to_another_process_and_a_refusal_comes_back(grant):
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         assert pool.submit(data_of, grant).result(60) == ("Ada", True)

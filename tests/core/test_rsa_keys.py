@@ -30,6 +30,8 @@ from rolecall.errors import InvalidKey, InvalidToken, RolecallError
 from rolecall.keys import Key, KeyRing, RSAKey, refuse_published_private
 from rolecall.keys.published import is_published
 
+from ..budgets import examples
+
 SECRET = "Xy7!secret-secret-secret-secret-Zq9"
 PKCS8, PKCS1, OPENSSH = PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL, PrivateFormat.OpenSSH
 
@@ -142,7 +144,7 @@ def test_a_kid_is_1_to_128_ascii_characters(kid):
         RSAKey(pem(), kid)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.binary(max_size=200), st.sampled_from([b"", b"RSA ", b"EC ", b"ENCRYPTED ", b"OPENSSH ", b"X"]))
 def test_any_body_in_a_pem_is_an_invalid_key_and_nothing_else_escapes(body, label):
     armoured = b"-----BEGIN %bPRIVATE KEY-----\n%b\n-----END %bPRIVATE KEY-----" % (label, b64encode(body), label)
@@ -151,7 +153,7 @@ def test_any_body_in_a_pem_is_an_invalid_key_and_nothing_else_escapes(body, labe
             RSAKey(text)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.integers(28, 1670), st.binary(min_size=1, max_size=3))
 def test_a_pem_with_any_change_is_the_same_key_or_an_invalid_key(position, change):
     text = pem()[:position] + change + pem()[position + len(change) :]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rolecall import ArchiveMode, MediaMode, Rolecall, RolecallError
 from rolecall.errors import InvalidSessionId, InvalidSessionOption, SessionNotFound
 
+from ..budgets import examples
 from ..ids import as_text
 
 API_KEY = "123456"
@@ -75,7 +76,7 @@ READINGS = [python_reads, node_reads, ruby_reads, php_reads, dotnet_reads]
 
 
 @pytest.mark.parametrize("reading", READINGS)
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(API_KEYS, LOCATIONS, MODES)
 def test_every_sdk_reads_the_api_key_in_an_id(reading, api_key, location, media_mode):
     session = Rolecall(api_key, SECRET).create_session(location, media_mode)

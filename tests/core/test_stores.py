@@ -877,6 +877,7 @@ print(max(opened))
 """
 
 
+@pytest.mark.process
 @needs_proc
 def test_open_requests_under_gevent_share_two_connections(path):
     """Beside them greenlets' native threads, which wait for the same locks."""
@@ -925,6 +926,7 @@ def test_a_file_that_cannot_be_written_stops_start_up():
         in_processes(1, open_as_nobody)
 
 
+@pytest.mark.process
 @needs_fork
 def test_a_race_for_the_schema_has_no_loser(tmp_path):
     def open_and_write(number: int, path: Path, at: float) -> None:
@@ -940,6 +942,7 @@ def test_a_race_for_the_schema_has_no_loser(tmp_path):
             assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,), (2,)]
 
 
+@pytest.mark.process
 @needs_fork
 def test_many_processes_of_many_threads_write_at_once(sqlite, path):
     """Never "database is locked"."""
@@ -1019,6 +1022,7 @@ def test_what_a_child_writes_is_kept_when_its_parent_closes_the_store(path):
         assert other.has_ended("1_a")
 
 
+@pytest.mark.process
 @needs_fork
 def test_no_fork_falls_into_what_another_thread_does(sqlite):
     """Else the child could never write, or would wait for ever."""
@@ -1080,6 +1084,7 @@ def test_a_fork_that_waits_for_a_write_holds_no_read_up(sqlite):
     assert sqlite.has_ended("1_a")
 
 
+@pytest.mark.process
 @needs_fork
 def test_threads_that_fork_at_once_do_not_wait_for_each_other_for_ever(path):
     stores = [SQLiteStore(path.with_name(f"{number}.db")) for number in range(4)]
@@ -1100,6 +1105,7 @@ def test_threads_that_fork_at_once_do_not_wait_for_each_other_for_ever(path):
         store.close()
 
 
+@pytest.mark.process
 @needs_fork
 def test_a_child_of_a_fork_within_a_transaction_is_refused_and_does_not_disturb_its_parent(sqlite, path, monkeypatch):
     monkeypatch.setattr("rolecall.stores.sqlite_file.BUSY_TIMEOUT", 0.05)
@@ -1147,6 +1153,7 @@ def test_a_fork_that_python_is_not_told_of_is_noticed(sqlite):
     end("1_parent")
 
 
+@pytest.mark.process
 @needs_fork
 def test_a_grandchild_has_a_connection_of_its_own(sqlite):
     sqlite.add_session(RECORD)
@@ -1212,6 +1219,7 @@ def test_files_that_become_read_only_are_unavailable_to_writes():
             in_processes(1, write_as_nobody)
 
 
+@pytest.mark.process
 @needs_fork
 def test_a_kit_made_before_a_fork_works_in_all_processes(make_kit, path):
     """As under a server that loads the app before it forks its workers."""
@@ -1240,6 +1248,7 @@ class AsyncVoter:
         return Allow()
 
 
+@pytest.mark.process
 def test_a_process_that_dies_in_a_transaction_leaves_the_file_sound(sqlite, path):
     if not hasattr(os, "fork"):
         pytest.skip("needs fork")

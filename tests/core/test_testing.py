@@ -268,6 +268,7 @@ DJANGO = """
 """
 
 
+@pytest.mark.process
 def test_the_clients_of_django_send_the_token(pytester):
     pytester.makepyfile(DJANGO)
     run(pytester, "-p", "no:cacheprovider").assert_outcomes(passed=4)
@@ -381,18 +382,21 @@ SUITE = """
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("mode", ["prepend", "append", "importlib"])
 def test_the_fixtures_are_there_in_every_import_mode_and_raise_no_warning(pytester, mode):
     pytester.makepyfile(SUITE)
     run(pytester, "-p", "no:cacheprovider", f"--import-mode={mode}").assert_outcomes(passed=1)
 
 
+@pytest.mark.process
 def test_the_fixtures_can_be_loaded_by_name_where_autoloading_is_off(pytester, monkeypatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(SUITE)
     run(pytester, "-p", "rolecall.testing").assert_outcomes(passed=1)
 
 
+@pytest.mark.process
 def test_without_the_plugin_the_assertions_are_still_there(pytester):
     pytester.makepyfile("""
         import pytest
@@ -405,6 +409,7 @@ def test_without_the_plugin_the_assertions_are_still_there(pytester):
     run(pytester, "-p", "no:rolecall").assert_outcomes(passed=1)
 
 
+@pytest.mark.process
 def test_a_suite_that_does_not_use_it_is_run_as_without_it(pytester):
     pytester.makepyfile("""
         import pytest
@@ -428,6 +433,7 @@ def test_it_adds_no_option_and_hooks_into_nothing():
     assert [name for name in vars(rolecall.testing) if name.startswith("pytest_")] == []
 
 
+@pytest.mark.process
 def test_loading_it_brings_no_framework_and_no_tls():
     unwanted = {"flask", "starlette", "werkzeug", "asyncio", "ssl", "http.client"}
     code = f"import sys, rolecall.testing; print(sorted({unwanted} & set(sys.modules)))"
@@ -435,6 +441,7 @@ def test_loading_it_brings_no_framework_and_no_tls():
     assert loaded.stdout == "[]\n"
 
 
+@pytest.mark.process
 def test_gevent_patches_in_a_conftest_without_a_warning(pytester, monkeypatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # of other plugins nothing is known here
     pytester.makeconftest("from gevent import monkey; monkey.patch_all()")
@@ -442,6 +449,7 @@ def test_gevent_patches_in_a_conftest_without_a_warning(pytester, monkeypatch):
     run(pytester, "-p", "rolecall.testing").assert_outcomes(passed=1)
 
 
+@pytest.mark.process
 def test_every_fixture_carries_the_prefix(pytester):
     listed = run(pytester, "--fixtures", "-p", "no:cacheprovider").stdout.str()
     ours = listed.partition("fixtures defined from rolecall.testing")[2].partition("fixtures defined from")[0]
@@ -456,6 +464,7 @@ def test_every_fixture_carries_the_prefix(pytester):
     assert all(f"| `{name}" in (ROOT / "docs/testing.md").read_text(encoding="utf-8") for name in names)
 
 
+@pytest.mark.process
 def test_a_failure_points_at_the_line_of_the_test(pytester):
     pytester.makepyfile("""
         from rolecall.testing import assert_allowed, assert_refused
@@ -472,6 +481,7 @@ def test_a_failure_points_at_the_line_of_the_test(pytester):
     result.stdout.fnmatch_lines(["E *access: allowed", "E *signature *ok*", "E *token: refused (invalid_session_id)"])
 
 
+@pytest.mark.process
 def test_the_tests_in_the_docs_pass(pytester):
     """The page's blocks are run as they stand by ``tests/docs``; this runs the tests that they define."""
     page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")

@@ -151,6 +151,7 @@ def test_a_fork_is_told_in_the_child_and_once(kit, caplog):
     assert caplog.messages == []
 
 
+@pytest.mark.process
 def test_of_a_kit_that_has_gone_a_fork_tells_nothing(caplog):
     script = (
         "import os, secrets, rolecall; rolecall.Rolecall('123456', secrets.token_hex(32)).close(); "
@@ -160,6 +161,7 @@ def test_of_a_kit_that_has_gone_a_fork_tells_nothing(caplog):
     assert ran.stderr == ""
 
 
+@pytest.mark.process
 def test_a_fork_is_told_without_a_log_that_is_set_up():
     script = (
         "import os, secrets, rolecall; kit = rolecall.Rolecall('123456', secrets.token_hex(32)); "

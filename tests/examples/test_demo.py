@@ -395,6 +395,7 @@ def create_over_http(url: str) -> int:
         return json.load(answer)["created_at"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_starts_answers_and_ends_without_a_trace(serve, tmp_path, number):
     demo = serve()
@@ -406,6 +407,7 @@ def test_it_starts_answers_and_ends_without_a_trace(serve, tmp_path, number):
         pass  # The port is free again.
 
 
+@pytest.mark.process
 def test_it_ends_while_a_client_holds_a_connection(serve, tmp_path):
     demo = serve()
     with socket.create_connection(("127.0.0.1", int(demo.url.rpartition(":")[2]))) as connection:
@@ -415,6 +417,7 @@ def test_it_ends_while_a_client_holds_a_connection(serve, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_a_port_in_use_is_named_and_another_one_taken(serve):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -424,6 +427,7 @@ def test_a_port_in_use_is_named_and_another_one_taken(serve):
     assert create_over_http(demo.url)
 
 
+@pytest.mark.process
 def test_a_store_of_ones_own_is_kept(serve, tmp_path):
     demo = serve(store=f"sqlite:///{tmp_path}/own.db")
     assert create_over_http(demo.url)
@@ -431,6 +435,7 @@ def test_a_store_of_ones_own_is_kept(serve, tmp_path):
     assert (tmp_path / "own.db").exists()
 
 
+@pytest.mark.process
 def test_the_served_demo_refuses_a_foreign_host_name(demo):
     request = urllib.request.Request(demo.url, headers={"Host": "rebound.example"})
     with pytest.raises(urllib.error.HTTPError) as refused:
@@ -439,6 +444,7 @@ def test_the_served_demo_refuses_a_foreign_host_name(demo):
     assert refused.value.code == 400
 
 
+@pytest.mark.process
 def test_listening_to_the_network_is_called_what_it_is(serve):
     demo = serve(host="0.0.0.0")
     assert demo.said[0].startswith("Others on the network can reach this demo")

@@ -25,6 +25,8 @@ from rolecall.http.guards.guard import Guard
 from rolecall.request import Request
 from rolecall.roles import Requirement
 
+pytestmark = pytest.mark.server
+
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 CLIENTS = 8
 #: How many decisions each server takes, and the event loop all the rest of 10,000.

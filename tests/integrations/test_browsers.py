@@ -15,6 +15,8 @@ from rolecall import Rolecall, Web
 from rolecall.policies import AllowAnyone
 from rolecall_flask import current_grant, require_token, rolecall_blueprint
 
+pytestmark = pytest.mark.browser
+
 COOKIE = "__Host-rolecall"
 FLAGS = (
     "--no-sandbox",

@@ -21,6 +21,8 @@ from rolecall.http.messages import MAX_BODY
 from rolecall.policies import AllowAnyone
 from rolecall_flask import require_token, rolecall_blueprint
 
+from ..budgets import examples
+
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 OTHER_KEY, OTHER_SECRET = "654321", "0f1e2d3c4b5a69788796a5b4c3d2e1f00123456789"
 NOW = 1_795_186_800
@@ -559,7 +561,7 @@ def test_a_token_in_the_query_string_or_in_a_form_is_no_credential(api, session)
     assert_problem(api("DELETE", path, data={"access_token": token}), 401, "missing_token")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(text=st.text(min_size=1), member=st.sampled_from(["iss", "ist", "scope", "role", "session_id", "jti"]))
 def test_no_challenge_is_broken_by_what_a_token_says(text, member):
     with Rolecall(KEY, SECRET, clock=lambda: NOW) as kit:

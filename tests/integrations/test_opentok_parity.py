@@ -29,6 +29,8 @@ import pytest
 
 from rolecall import opentok as own_package
 
+pytestmark = pytest.mark.sdk
+
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 #: The session of the SDKs' own tests.
 SESSION = "1_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"

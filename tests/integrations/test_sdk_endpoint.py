@@ -16,6 +16,8 @@ from .conftest import private_pem
 from .sdk_clients import SDKS, OpenTokPython, VonageNode, VonagePython
 from .sdk_site import API_KEY, API_SECRET, GONE, OTHER_KEY, STREAMS, make_kit
 
+pytestmark = pytest.mark.sdk
+
 ADAPTERS = ["flask", "starlette", "wsgi"]
 ANOTHER_SECRET = API_SECRET[::-1]
 STREAM, OTHER_STREAM = (stream["id"] for stream in STREAMS)

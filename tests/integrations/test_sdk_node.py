@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.sdk
+
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 ROLES = ["subscriber", "publisher", "publisheronly", "moderator"]
 

@@ -12,6 +12,8 @@ from opentok import Client, OpenTokException, Roles
 
 from rolecall import InvalidToken
 
+pytestmark = pytest.mark.sdk
+
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 ROLES = [role.value for role in Roles]
 

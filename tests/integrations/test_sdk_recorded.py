@@ -18,6 +18,8 @@ import pytest
 
 from .sdk_site import API_KEY, API_SECRET, CONNECTIONS, FROZEN, FROZEN_HOST, GONE, STREAMS, make_kit
 
+pytestmark = pytest.mark.sdk
+
 ADAPTERS = ["flask", "starlette", "wsgi"]
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 #: The session, the connection and a stream of the recorded requests.

@@ -15,6 +15,8 @@ from vonage_video import TokenOptions, Video
 
 from rolecall import InvalidToken, Rolecall
 
+pytestmark = pytest.mark.sdk
+
 APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
 API_KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 ROLES = ["subscriber", "publisher", "publisheronly", "moderator"]

@@ -21,6 +21,8 @@ from rolecall import Rolecall, hookimpl
 from rolecall.errors import ConfigurationError
 from rolecall_starlette import protect, public, require_token, rolecall_app
 
+from ..budgets import examples
+
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 NOW = 1_795_186_800
 
@@ -205,7 +207,7 @@ def a_site():
     return Site(kit), kit.create_session(), kit.create_session()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(segments=st.lists(SEGMENTS, max_size=7), whole=st.booleans(), root=st.sampled_from(["", "/tree", "/behind"]))
 def test_no_path_at_all_reaches_an_endpoint_without_a_token(segments, whole, root):
     site, mine, other = a_site()
@@ -216,7 +218,7 @@ def test_no_path_at_all_reaches_an_endpoint_without_a_token(segments, whole, roo
     assert site.runs == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(segments=st.lists(SEGMENTS, max_size=7), whole=st.booleans(), root=st.sampled_from(["", "/tree", "/behind"]))
 def test_no_path_at_all_reaches_an_endpoint_with_a_token_for_another_session(segments, whole, root):
     site, mine, other = a_site()

@@ -19,6 +19,8 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from rolecall import Rolecall, Web
 from rolecall_starlette import RolecallAuthentication, current_grant, require_token
 
+pytestmark = pytest.mark.browser
+
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 FLAGS = ("--no-sandbox", "--headless=new", "--disable-background-networking", "--no-first-run")
 

@@ -301,6 +301,7 @@ def issue(file, session_id, gate, counts):
     kit.close()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_processes_never_get_one_too_many(tmp_path, method):
     if method not in multiprocessing.get_all_start_methods():

@@ -12,6 +12,8 @@ from rolecall import Allow, Deny, Role, hookimpl
 from rolecall.errors import PolicyDenied, PolicyFault
 from rolecall.policies import AllowAnyone, MaxLiveTokens, OpeningHours, OwnedSessions, RateLimit, RoleMap, TomlPolicy
 
+from ...budgets import examples
+
 ROLES = {"teachers": "moderator", "pupils": "publisher", "guests": "subscriber", "cameras": "publisheronly"}
 SCHOOL = '[[token]]\nwho = { groups = ["teachers"] }\nrole = "publisher"\nlifetime = "1h"\n'
 STANDARD = [Role.SUBSCRIBER, Role.PUBLISHER_ONLY, Role.PUBLISHER, Role.MODERATOR]
@@ -75,7 +77,7 @@ def _rights(grant):
     return grant.capabilities, grant.expires_at
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_ready_policy_never_widens_what_the_others_allow_and_order_never_matters(asker, outside, shared, data):
     others = [Other(answer) for answer in data.draw(OTHERS)]
@@ -106,7 +108,7 @@ def test_a_ready_policy_never_widens_what_the_others_allow_and_order_never_matte
 
 @pytest.mark.parametrize("restriction", ["OpeningHours", "OwnHours", "MaxLiveTokens", "RateLimit"])
 @given(data=st.data())
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_restriction_opens_no_door(asker, outside, shared, restriction, data):
     policy = data.draw(READY[restriction])(shared)
     role, lifetime = data.draw(st.sampled_from(STANDARD)), data.draw(st.integers(1, 100_000))

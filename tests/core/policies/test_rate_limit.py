@@ -287,6 +287,7 @@ def test_a_storage_that_cannot_be_opened_is_not_quoted():
     assert "hunter2" not in str(refusal.value)
 
 
+@pytest.mark.process
 def test_nothing_is_imported_before_it_is_needed():
     code = (
         "import sys, rolecall.policies as p; p.AllowAnyone, p.RoleMap; "
