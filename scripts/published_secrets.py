@@ -81,9 +81,9 @@ def main(folders: Iterable[Path]) -> None:
         materials = moduli(path) if "rsakeys" in path.name else secrets(path)
         before = len(found)
         found.update(map(fingerprint, materials))
-        print(f"{path.name}: {len(found) - before}")  # noqa: T201
+        print(f"{path.name}: {len(found) - before}")
     Path(TABLE).write_bytes(b"".join(sorted(found)))
-    print(f"{len(found)} fingerprints")  # noqa: T201
+    print(f"{len(found)} fingerprints")
 
 
 def secrets(path: Path) -> Iterator[bytes]:
