@@ -69,7 +69,8 @@ def _public_names(module: ModuleType) -> list[str]:
 
 
 def _lines_of_class(name: str, cls: type, public: list[object]) -> Iterator[str]:
-    bases = ", ".join(base.__name__ for base in cls.__bases__ if base is not object)
+    hidden = [object, *(base for base in cls.__bases__ if _is_private_base(base, public))]
+    bases = ", ".join(base.__name__ for base in cls.__bases__ if base not in hidden)
     yield f"class {name}{f'({bases})' if bases else ''}{_first_line(cls)}"
     if issubclass(cls, Enum):
         yield f"    = {', '.join(cls.__members__)}"

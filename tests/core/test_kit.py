@@ -10,18 +10,18 @@ from datetime import timedelta
 
 import pytest
 
-from rolecall import Rolecall
+from rolecall import AsyncSession, Rolecall, Session, hookimpl
 from rolecall.errors import (
     ConfigurationError,
     ExpiredToken,
     InvalidKey,
     InvalidSessionId,
     MalformedToken,
-    NoMediaService,
     RevokedToken,
     RolecallError,
     SessionEnded,
     SessionNotFound,
+    StoreUnavailable,
     WrongSession,
 )
 from rolecall.formats.inspection import inspect_token
@@ -40,58 +40,37 @@ def test_a_session_issues_a_token_that_verifies(kit):
     assert (grant.role, grant.data, grant.expires_at - grant.issued_at) == ("moderator", "name=Ada", 300)
 
 
-def test_a_session_goes_wherever_its_id_goes(kit):
-    session, other = kit.create_session(), kit.create_session()
-    token = kit.generate_token(session, "moderator")
-
-    assert kit.verify_token(token, session).session_id == session.session_id
-    assert kit.get_session(session).created_at == session.created_at
-    assert kit.api_key_of(session) == kit.api_key
-    assert kit.explain_token(session).allowed
-    assert kit.explain_access(token, session_id=session).allowed
-    with pytest.raises(WrongSession):
-        kit.verify_token(token, other)
-    for act in (
-        lambda: kit.signal(session, "a", "b"),
-        lambda: kit.force_disconnect(session, "c"),
-        lambda: kit.mute_stream(session, "s"),
-        lambda: kit.mute_all(session),
-        lambda: kit.list_streams(session),
-        lambda: kit.list_connections(session),
-    ):
-        with pytest.raises(NoMediaService):
-            act()
-    kit.end_session(session)
-    with pytest.raises(SessionEnded):
-        kit.generate_token(session)
+def methods_about_a_session(kind: type) -> list[str]:
+    methods = inspect.getmembers(kind, inspect.isfunction)
+    return [name for name, method in methods if "session_id" in inspect.signature(method).parameters]
 
 
-def test_a_session_goes_wherever_its_id_goes_in_async_code_too(kit):
-    async def scenario():
-        session, other = await kit.aio.create_session(), kit.create_session()
-        token = await kit.aio.generate_token(session, "moderator")
-        assert (await kit.aio.verify_token(token, session)).session_id == session.session_id
-        assert (await kit.aio.get_session(session)).created_at == session.created_at
-        assert kit.aio.api_key_of(session) == kit.api_key
-        assert (await kit.aio.explain_token(session)).allowed
-        assert (await kit.aio.explain_access(token, session_id=session)).allowed
-        with pytest.raises(WrongSession):
-            await kit.aio.verify_token(token, other)
-        for act in (
-            kit.aio.signal(session, "a", "b"),
-            kit.aio.force_disconnect(session, "c"),
-            kit.aio.mute_stream(session, "s"),
-            kit.aio.mute_all(session),
-            kit.aio.list_streams(session),
-            kit.aio.list_connections(session),
-        ):
-            with pytest.raises(NoMediaService):
-                await act
-        await kit.aio.end_session(session)
-        with pytest.raises(SessionEnded):
-            await kit.aio.generate_token(session)
+def outcome(method, session, other: dict[str, object]) -> object:
+    """What comes of a call, as far as it is the same each time."""
+    taken = inspect.signature(method).parameters
+    arguments = {name: value for name, value in other.items() if name in taken}
+    try:
+        result = method(session_id=session, **arguments)
+        return type(asyncio.run(result) if inspect.iscoroutine(result) else result)
+    except RolecallError as error:
+        return repr(error)
 
-    asyncio.run(scenario())
+
+@pytest.mark.parametrize("view", ["kit", "kit.aio"])
+@pytest.mark.parametrize("name", methods_about_a_session(Rolecall))
+def test_a_session_goes_wherever_its_id_goes(kit, view, name):
+    session, elsewhere = kit.create_session(), kit.create_session()
+    method = getattr(kit if view == "kit" else kit.aio, name)
+    other = {"token": kit.generate_token(session), "connection_id": "c", "stream_id": "s"}
+
+    assert outcome(method, session, other) == outcome(method, session.session_id, other)
+    if name == "verify_token":
+        assert "WrongSession" in str(outcome(method, elsewhere, other))
+
+
+def test_both_views_have_the_same_methods_about_a_session():
+    assert methods_about_a_session(Rolecall) == methods_about_a_session(AsyncRolecall)
+    assert len(methods_about_a_session(Rolecall)) > 10
 
 
 @pytest.mark.parametrize("kind", [Rolecall, AsyncRolecall])
@@ -319,3 +298,67 @@ def test_repr_shows_no_secret(make_kit, tmp_path):
     kit = make_kit(api_secret=SECRET, store=f"sqlite:///{tmp_path}/kit.db")
     session = kit.create_session()
     assert SECRET not in repr([kit, kit.aio, session, kit.engine, vars(kit), vars(kit._state)])
+
+
+def test_the_views_of_a_kit_differ_in_what_waits_alone():
+    public = {name for name in dir(AsyncRolecall) if not name.startswith("_")}
+    assert public ^ {name for name in dir(Rolecall) if not name.startswith("_")} == {"from_env"}
+    for name in public:
+        method, awaited = getattr(Rolecall, name), getattr(AsyncRolecall, name)
+        assert method.__doc__ == awaited.__doc__ or name == "close"
+        if inspect.isroutine(method):
+            assert inspect.signature(method).parameters == inspect.signature(awaited).parameters
+            assert not inspect.iscoroutinefunction(method)
+
+
+@pytest.mark.parametrize("handle", [Session, AsyncSession])
+def test_a_sessions_own_methods_take_what_the_kits_take_but_the_session(handle):
+    for own, name in {"generate_token": "generate_token", "end": "end_session"}.items():
+        theirs = inspect.signature(getattr(Rolecall, name))
+        mine = inspect.signature(getattr(handle, own))
+        assert [*mine.parameters.values()] == [one for one in theirs.parameters.values() if one.name != "session_id"]
+        assert getattr(handle, own).__name__ == own
+        assert ":param session_id:" not in getattr(handle, own).__doc__
+
+
+def test_a_wrong_argument_of_a_derived_method_is_named(kit):
+    with pytest.raises(TypeError, match=r"generate_token.* unexpected keyword argument 'rol'"):
+        kit.generate_token(kit.create_session(), rol="publisher")
+
+
+def test_async_code_sees_what_the_kit_is_made_of(make_kit):
+    class Quiet:
+        name = "quiet"
+
+        @hookimpl
+        def rolecall_on_event(self, event): ...
+
+    kit = make_kit(plugins=[Quiet()], plugin_config={"quiet": {"volume": 0}}, hook_timeout=7)
+    assert [plugin.name for plugin in kit.aio.plugins] == ["quiet"]
+    assert kit.aio.plugin_config("quiet") == {"volume": 0}
+    assert (kit.aio.hook_timeout, kit.aio.roles) == (7, kit.roles)
+
+
+def test_async_code_closes_the_kit_off_its_event_loop():
+    class Store(MemoryStore):
+        def close(self) -> None:
+            self.closed_by = threading.get_ident()
+
+    async def scenario(store):
+        async with Rolecall("123456", SECRET, store=store).aio as kit:
+            assert (await kit.create_session()).session_id
+        return store.closed_by
+
+    assert asyncio.run(scenario(Store())) != threading.get_ident()
+
+
+def test_a_store_that_does_not_close_holds_no_event_loop_up():
+    class Store(MemoryStore):
+        def close(self) -> None:
+            released.wait(30)
+
+    released = threading.Event()
+    kit = Rolecall("123456", SECRET, store=Store(), store_timeout=0.05)
+    with pytest.raises(StoreUnavailable, match="has not closed in time"):
+        asyncio.run(kit.aio.close())
+    released.set()

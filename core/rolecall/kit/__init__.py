@@ -4,44 +4,142 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
+from typing import Any, ClassVar, Concatenate, Final, Literal, TypeVar
 
 from ..clock import system_clock
 from ..driver import InlineDriver, LoopDriver, drive
-from ..driver.threads import ThreadPools
-from ..engine import Credential, Engine
+from ..driver.threads import STORE, PoolExhausted, ThreadPools
+from ..engine import Engine
 from ..engine.state import State
-from ..errors import ConfigurationError, PluginError
-from ..explain import Explanation
+from ..errors import ConfigurationError, PluginError, StoreUnavailable
 from ..http.api import Api
 from ..http.api.sdk_credentials import ServerCredentials
 from ..http.credentials import Credentials
 from ..http.web import Web
 from ..keys.issuers import credentials_of, further_projects
-from ..plugins import PluginInfo
-from ..request import Request
-from ..roles import ANY_TOKEN, Requirement, Role, RoleTable
 from ..session_ids import SessionIds
-from ..sessions import ArchiveMode, MediaMode, SessionRecord, record_fields, session_id_of
+from ..sessions import SessionRecord, record_fields, session_id_of
 from ..stores import SCHEMES, Store, open_store
-from ..tokens import MAX_LEEWAY, ClaimRules, ExpireTime, Grant
+from ..tokens import MAX_LEEWAY, ClaimRules, Grant
 from ..wording import nearest, shown, shown_key
 from .assembly import config_name, formats_of, plugins_of, registered, roles_of
+from .calls import Calls, Settings
 from .environment import read_environment
-
-if TYPE_CHECKING:
-    from ..moderation import Connections, Streams
+from .facade import P, Result, derived, written_out
 
 _REQUIRED: Final = {"api_key": "ROLECALL_API_KEY", "api_secret": "ROLECALL_API_SECRET"}
-_NO_ROUTE: Final = Request("GET", "")
 
 _Kit = TypeVar("_Kit", bound="Rolecall")
+_AsyncKit = TypeVar("_AsyncKit", bound="AsyncRolecall")
 
 
-class Rolecall:
+def _of_session(
+    method: Callable[Concatenate[Calls, str | SessionRecord, P], Coroutine[Any, Any, Result]], name: str
+) -> Callable[Concatenate[Session, P], Result]:
+    """The sync form of a call for the session at hand."""
+
+    def call(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        return drive(method(self.kit._calls, self.session_id, *args, **kwargs))
+
+    return derived(call, method, name=name, without="session_id")
+
+
+def _of_async_session(
+    method: Callable[Concatenate[Calls, str | SessionRecord, P], Coroutine[Any, Any, Result]], name: str
+) -> Callable[Concatenate[AsyncSession, P], Coroutine[Any, Any, Result]]:
+    """A call for the session at hand."""
+
+    async def call(self: AsyncSession, /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        return await method(self.kit, self.session_id, *args, **kwargs)
+
+    return derived(call, method, name=name, without="session_id")
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Session(SessionRecord):
+    """A session of a kit. What is pickled of it is its :class:`SessionRecord`: its kit holds keys, and stays."""
+
+    kit: Rolecall = field(kw_only=True)
+
+    def __reduce__(self) -> Any:
+        return SessionRecord, tuple(record_fields(self).values())
+
+    def __copy__(self) -> Session:
+        return self  # it does not change
+
+    def __deepcopy__(self, memo: object) -> Session:
+        return self  # nor does its kit belong to a copy
+
+    @property
+    def api_key(self) -> str:
+        """The API key of the project that it is of."""
+        return self.kit.api_key_of(self.session_id)
+
+    generate_token = _of_session(Calls.generate_token, "generate_token")
+    end = _of_session(Calls.end_session, "end")
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AsyncSession(SessionRecord):
+    """A session of a kit, as ``kit.aio`` gives it; see :class:`Session`."""
+
+    kit: AsyncRolecall = field(kw_only=True)
+
+    def __reduce__(self) -> Any:
+        return SessionRecord, tuple(record_fields(self).values())
+
+    def __copy__(self) -> AsyncSession:
+        return self
+
+    def __deepcopy__(self, memo: object) -> AsyncSession:
+        return self
+
+    @property
+    def api_key(self) -> str:
+        """The API key of the project that it is of."""
+        return self.kit.api_key_of(self.session_id)
+
+    generate_token = _of_async_session(Calls.generate_token, "generate_token")
+    end = _of_async_session(Calls.end_session, "end")
+
+
+def _driven(
+    method: Callable[Concatenate[Calls, P], Coroutine[Any, Any, Result]],
+) -> Callable[Concatenate[Rolecall, P], Result]:
+    """The sync form of a call."""
+
+    def call(self: Rolecall, /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        return drive(method(self._calls, *args, **kwargs))
+
+    return derived(call, method)
+
+
+def _driven_to_session(
+    method: Callable[Concatenate[Calls, P], Coroutine[Any, Any, SessionRecord]],
+) -> Callable[Concatenate[Rolecall, P], Session]:
+    """The sync form of a call that gives a session."""
+
+    def call(self: Rolecall, /, *args: P.args, **kwargs: P.kwargs) -> Session:
+        return Session(**record_fields(drive(method(self._calls, *args, **kwargs))), kit=self)
+
+    return derived(call, method, returned=Session)
+
+
+def _awaited_to_session(
+    method: Callable[Concatenate[Calls, P], Coroutine[Any, Any, SessionRecord]],
+) -> Callable[Concatenate[AsyncRolecall, P], Coroutine[Any, Any, AsyncSession]]:
+    """A call that gives a session, with the session's methods for async code."""
+
+    async def call(self: AsyncRolecall, /, *args: P.args, **kwargs: P.kwargs) -> AsyncSession:
+        return AsyncSession(**record_fields(await method(self, *args, **kwargs)), kit=self)
+
+    return derived(call, method, returned=AsyncSession)
+
+
+class Rolecall(Settings):
     """Creates sessions, mints and verifies tokens, and asks the app's policies who may get what.
 
     Calls made on it are the server's own, and trusted: policies still vote, and the built-in rule allows. What comes
@@ -128,7 +226,6 @@ class Rolecall:
         mint, *accepted = formats_of(loaded, format, accept, (project, *further), application, rules, session_ids)
         credentials = Credentials(web, own.key)
         servers = ServerCredentials([one for one in (project, *further) if one], application, own.id, leeway)
-        self._api_key = own.id
         self._state = State(
             api_key=own.id,
             session_ids=session_ids,
@@ -150,6 +247,7 @@ class Rolecall:
         self.engine = Engine(self._state, self._inline, blocks=True)
         #: What an adapter for a sync framework holds.
         self.api = Api(self.engine, web, credentials, servers)
+        self._calls = Calls(self.engine, self.api)
         #: The same methods for async code: ``await kit.aio.create_session()``.
         self.aio = AsyncRolecall(self)
         try:
@@ -193,250 +291,26 @@ class Rolecall:
         finally:
             del options, environ  # whatever is raised, no frame of its traceback holds the credentials
 
-    @property
-    def api_key(self) -> str:
-        """The API key of the project; of several, of the first."""
-        return self._api_key
+    create_session = _driven_to_session(Calls.create_session)
+    get_session = _driven_to_session(Calls.get_session)
+    end_session = _driven(Calls.end_session)
+    generate_token = _driven(Calls.generate_token)
 
-    @property
-    def api_keys(self) -> tuple[str, ...]:
-        """The API keys of all its projects."""
-        return self._state.session_ids.issuers
-
-    def api_key_of(self, session_id: str | SessionRecord) -> str:
-        """The API key of the project that a session is of.
-
-        :raises InvalidSessionId: for an id that is malformed, made up, or of no project of this kit.
-        """
-        return self._state.session_ids.check(session_id_of(session_id))
-
-    @property
-    def hook_timeout(self) -> float:
-        """The seconds that each policy has for its answer."""
-        return self._state.deadline
-
-    @property
-    def roles(self) -> RoleTable:
-        """The roles that exist."""
-        return self._state.roles
-
-    @property
-    def plugins(self) -> tuple[PluginInfo, ...]:
-        """The loaded plugins, by name: each with its origin and its hooks."""
-        return self._state.plugins.loaded
-
-    def plugin_config(self, name: str) -> Mapping[str, Any]:
-        """The configuration of the plugin of this name, read-only; empty if it was given none."""
-        return self._plugin_config.get(config_name(name), MappingProxyType({}))
-
-    def create_session(
-        self,
-        location: str | None = None,
-        media_mode: str = MediaMode.RELAYED,
-        archive_mode: str = ArchiveMode.MANUAL,
-        e2ee: bool = False,
-        *,
-        api_key: str | None = None,
-        archive_name: str | None = None,
-        archive_resolution: str | None = None,
-    ) -> Session:
-        """Create a session. It is durable when this returns.
-
-        :param location: an IP address near its participants, as a hint.
-        :param media_mode: ``"relayed"`` or ``"routed"``.
-        :param archive_mode: ``"manual"``, or ``"always"`` (needs ``"routed"``).
-        :param e2ee: encrypt media from end to end (needs ``"routed"``).
-        :param api_key: the project that it is for; the kit's first one unless given.
-        :param archive_name: what its archives are called, 1 to 80 characters (needs ``archive_mode="always"``). This
-            and the next are shown to policies, and passed on where a plugin creates the session at a service; the kit
-            does not keep them.
-        :param archive_resolution: in which size they are recorded, such as ``"1280x720"``.
-        :raises InvalidSessionOption: for a property that does not exist, or does not go with the others.
-        :raises PolicyDenied: if a policy denies.
-        """
-        record = drive(
-            self.engine.create_session(
-                location, media_mode, archive_mode, e2ee, api_key, archive_name, archive_resolution
-            )
-        )
-        return Session(**record_fields(record), kit=self)
-
-    def get_session(self, session_id: str | SessionRecord) -> Session:
-        """A session, open or ended.
-
-        :raises InvalidSessionId: for an id that is malformed, made up, or another API key's.
-        :raises SessionNotFound: if the store does not know it.
-        """
-        return Session(**record_fields(drive(self.engine.get_session(session_id_of(session_id)))), kit=self)
-
-    def end_session(self, session_id: str | SessionRecord) -> None:
-        """End a session: it issues no more tokens, and those it issued are refused. Ending it again changes nothing.
-
-        :raises InvalidSessionId: for an id that is malformed, made up, or another API key's.
-        """
-        drive(self.engine.end_session(session_id_of(session_id)))
-
-    def generate_token(
-        self,
-        session_id: str | SessionRecord,
-        role: str = Role.PUBLISHER,
-        expire_time: ExpireTime = None,
-        data: str | None = None,
-        initial_layout_class_list: Iterable[str] = (),
-    ) -> str:
-        """Mint a token for a session. The order of the arguments is that of the published SDK guides.
-
-        :param session_id: the session, or its id; so in all methods of a kit. An id of the same API key that another
-            service made is taken, too.
-        :param role: the name of a role, or a :class:`Role`.
-        :param expire_time: Unix seconds, an aware ``datetime``, or a ``timedelta`` from now; fractions of a second are
-            cut off. 24 hours from now unless set, and at most 30 days.
-        :param data: at most 1,000 characters that describe the connection, for example a user's name.
-        :param initial_layout_class_list: layout classes of the streams that the bearer publishes.
-        :raises InvalidRequest: a subclass that says which value, what was expected, and what "now" is.
-        :raises SessionEnded: if the session has ended.
-        :raises PolicyDenied: if a policy denies.
-        """
-        token, _ = drive(
-            self.engine.generate_token(session_id_of(session_id), role, expire_time, data, initial_layout_class_list)
-        )
-        return token
-
+    @written_out(Calls.verify_token)
     def verify_token(self, token: str, session_id: str | SessionRecord | None = None) -> Grant:
-        """What a token grants.
-
-        :param session_id: demand that the token is for this session.
-        :raises InvalidToken: a subclass that says why the token is refused.
-        """
         if self._state.plugins.on_event:
             return drive(self.engine.verify_and_tell(token, session_id_of(session_id)))
         return self.engine.verify_token(token, session_id_of(session_id))
 
-    def check_grant(
-        self, grant: Grant, *, role: str | None = None, capability: str | None = None, http: Request | None = None
-    ) -> Grant:
-        """What the policies now leave of a grant that was good: for what stays open, such as a stream.
-
-        The policies vote as they do at the door (:func:`~rolecall.hookspecs.rolecall_vote_access`), and are shown
-        that it is a look again. No leeway is granted.
-
-        :param grant: the grant that somebody entered with.
-        :param role: the role that is required.
-        :param capability: or the capability.
-        :param http: the request that entered; an unnamed one unless given.
-        :raises InvalidToken: if the grant has expired, or its session has ended.
-        :raises Forbidden: if a policy denies, or what the policies leave is less than is required.
-        :raises Unavailable: if a policy fails, or the store does not answer.
-        """
-        return drive(self.engine.check_grant(grant, _requirement(self.roles, role, capability), http))
-
-    def signal(
-        self, session_id: str | SessionRecord, type: str = "", data: str = "", connection_id: str | None = None
-    ) -> None:
-        """Send a signal to the connections of a session.
-
-        This and what follows is carried out by the service that carries the session's media, which a plugin names; see
-        :func:`~rolecall.hookspecs.rolecall_media_service`. It is done when it returns.
-
-        :param type: what the signal is about, at most 128 bytes of UTF-8.
-        :param data: its content, at most 8,192 bytes of UTF-8.
-        :param connection_id: the one connection that gets it; all do unless given.
-        :raises InvalidRequest: for an argument that is wrong.
-        :raises PolicyDenied: if a policy denies.
-        :raises NoMediaService: if no plugin names a service.
-        :raises NotFoundAtService: if the service knows nobody who could get it.
-        :raises Unavailable: if the service is out of order.
-        """
-        from ..moderation import Signal
-
-        drive(self.engine.moderate(Signal(session_id_of(session_id), type, data, connection_id)))
-
-    def force_disconnect(self, session_id: str | SessionRecord, connection_id: str) -> None:
-        """End a connection to a session; see :meth:`signal` for how, and for what is raised."""
-        from ..moderation import ForceDisconnect
-
-        drive(self.engine.moderate(ForceDisconnect(session_id_of(session_id), connection_id)))
-
-    def mute_stream(self, session_id: str | SessionRecord, stream_id: str) -> None:
-        """Mute the audio of a stream; see :meth:`signal` for how, and for what is raised."""
-        from ..moderation import MuteStream
-
-        drive(self.engine.moderate(MuteStream(session_id_of(session_id), stream_id)))
-
-    def mute_all(
-        self, session_id: str | SessionRecord, active: bool = True, excluded_stream_ids: Iterable[str] = ()
-    ) -> None:
-        """Mute the audio of all streams of a session, those to come included; or stop doing so.
-
-        See :meth:`signal` for how, and for what is raised.
-
-        :param active: False to stop: streams to come are not muted.
-        :param excluded_stream_ids: streams that are not muted.
-        """
-        from ..moderation import MuteAll
-
-        drive(self.engine.moderate(MuteAll(session_id_of(session_id), active, excluded_stream_ids)))
-
-    def list_streams(self, session_id: str | SessionRecord) -> Streams:
-        """The streams of a session, each a dict as the service describes it; see :meth:`signal` for what is raised."""
-        from ..moderation import ListStreams
-
-        return drive(self.engine.moderate(ListStreams(session_id_of(session_id))))
-
-    def list_connections(self, session_id: str | SessionRecord) -> Connections:
-        """The connections to a session, each a dict as the service describes it, with a text ``connectionId``.
-
-        See :meth:`signal` for what is raised.
-        """
-        from ..moderation import ListConnections
-
-        return drive(self.engine.moderate(ListConnections(session_id_of(session_id))))
-
-    def explain_token(
-        self,
-        session_id: str | SessionRecord,
-        role: str = Role.PUBLISHER,
-        expire_time: ExpireTime = None,
-        data: str | None = None,
-        initial_layout_class_list: Iterable[str] = (),
-        *,
-        http: Request | None = None,
-    ) -> Explanation:
-        """What :meth:`generate_token` would come to, and why, step by step. Nothing is issued.
-
-        :param http: the request from outside that is to be explained; a call of the server's own unless given.
-        """
-        return drive(
-            self.engine.explain_token(
-                session_id_of(session_id), role, expire_time, data, initial_layout_class_list, http
-            )
-        )
-
-    def explain_access(
-        self,
-        token: str | None = None,
-        *,
-        role: str | None = None,
-        capability: str | None = None,
-        session_id: str | SessionRecord | None = None,
-        http: Request | None = None,
-    ) -> Explanation:
-        """What entering a guarded route would come to, and why, step by step.
-
-        :param token: the token; None for the one that ``http`` carries.
-        :param role: the role that the route requires.
-        :param capability: or the capability.
-        :param session_id: the session that the route is about.
-        :param http: the request that the policies are shown; one for an unnamed route unless given.
-        """
-        return drive(
-            self.engine.explain_access(
-                _credential(self.api, token, http),
-                _requirement(self.roles, role, capability),
-                session_id_of(session_id),
-                http or _NO_ROUTE,
-            )
-        )
+    check_grant = _driven(Calls.check_grant)
+    signal = _driven(Calls.signal)
+    force_disconnect = _driven(Calls.force_disconnect)
+    mute_stream = _driven(Calls.mute_stream)
+    mute_all = _driven(Calls.mute_all)
+    list_streams = _driven(Calls.list_streams)
+    list_connections = _driven(Calls.list_connections)
+    explain_token = _driven(Calls.explain_token)
+    explain_access = _driven(Calls.explain_access)
 
     def close(self) -> None:
         """Release the store and what runs in the background. The kit is not used afterwards."""
@@ -454,227 +328,50 @@ class Rolecall:
         if not hasattr(self, "_state"):
             return "<Rolecall, not made yet>"
         return (
-            f"<Rolecall api_key={shown_key(self._api_key)} store={type(self._state.store).__name__} "
+            f"<Rolecall api_key={shown_key(self.api_key)} store={type(self._state.store).__name__} "
             f"plugins={[plugin.name for plugin in self.plugins]}>"
         )
 
 
-class AsyncRolecall:
+class AsyncRolecall(Calls, Settings):
     """The methods of a kit for async code, found as ``kit.aio``. Nothing in it blocks the event loop."""
 
     def __init__(self, kit: Rolecall) -> None:
-        #: The engine for async frameworks, whose methods an adapter awaits.
-        self.engine = Engine(kit._state, LoopDriver(kit._pools), blocks=False)
-        #: What an adapter for an async framework holds.
-        self.api = Api(self.engine, kit.api.web, kit.api.credentials, kit.api.servers)
+        self._state, self._plugin_config, self._inline, self._pools = (
+            kit._state,
+            kit._plugin_config,
+            kit._inline,
+            kit._pools,
+        )
+        self._driver = LoopDriver(self._pools)
+        engine = Engine(self._state, self._driver, blocks=False)
+        super().__init__(engine, Api(engine, kit.api.web, kit.api.credentials, kit.api.servers))
         self._repr = f"{kit!r}.aio"
 
-    @property
-    def api_key(self) -> str:
-        """See :attr:`Rolecall.api_key`."""
-        return self.engine.state.api_key
+    create_session = _awaited_to_session(Calls.create_session)
+    get_session = _awaited_to_session(Calls.get_session)
 
-    @property
-    def api_keys(self) -> tuple[str, ...]:
-        """See :attr:`Rolecall.api_keys`."""
-        return self.engine.state.session_ids.issuers
+    async def close(self) -> None:
+        """Release the store and what runs in the background. The kit is not used afterwards, here or in sync code.
 
-    def api_key_of(self, session_id: str | SessionRecord) -> str:
-        """See :meth:`Rolecall.api_key_of`. Not async: nothing in it waits."""
-        return self.engine.state.session_ids.check(session_id_of(session_id))
+        :raises StoreUnavailable: if the store does not close in time.
+        """
+        try:
+            await self._driver.run(STORE, self._state.store_timeout, self._state.store.close)
+        except (TimeoutError, PoolExhausted) as error:
+            raise StoreUnavailable("the store has not closed in time, and may still hold what it held") from error
+        finally:
+            self._inline.close()
+            self._pools.close()
 
-    async def create_session(
-        self,
-        location: str | None = None,
-        media_mode: str = MediaMode.RELAYED,
-        archive_mode: str = ArchiveMode.MANUAL,
-        e2ee: bool = False,
-        *,
-        api_key: str | None = None,
-        archive_name: str | None = None,
-        archive_resolution: str | None = None,
-    ) -> AsyncSession:
-        """See :meth:`Rolecall.create_session`."""
-        record = await self.engine.create_session(
-            location, media_mode, archive_mode, e2ee, api_key, archive_name, archive_resolution
-        )
-        return AsyncSession(**record_fields(record), kit=self)
+    async def __aenter__(self: _AsyncKit) -> _AsyncKit:
+        return self
 
-    async def get_session(self, session_id: str | SessionRecord) -> AsyncSession:
-        """See :meth:`Rolecall.get_session`."""
-        return AsyncSession(**record_fields(await self.engine.get_session(session_id_of(session_id))), kit=self)
-
-    async def end_session(self, session_id: str | SessionRecord) -> None:
-        """See :meth:`Rolecall.end_session`."""
-        await self.engine.end_session(session_id_of(session_id))
-
-    async def generate_token(
-        self,
-        session_id: str | SessionRecord,
-        role: str = Role.PUBLISHER,
-        expire_time: ExpireTime = None,
-        data: str | None = None,
-        initial_layout_class_list: Iterable[str] = (),
-    ) -> str:
-        """See :meth:`Rolecall.generate_token`."""
-        token, _ = await self.engine.generate_token(
-            session_id_of(session_id), role, expire_time, data, initial_layout_class_list
-        )
-        return token
-
-    async def verify_token(self, token: str, session_id: str | SessionRecord | None = None) -> Grant:
-        """See :meth:`Rolecall.verify_token`."""
-        return await self.engine.verify_and_tell(token, session_id_of(session_id))
-
-    async def check_grant(
-        self, grant: Grant, *, role: str | None = None, capability: str | None = None, http: Request | None = None
-    ) -> Grant:
-        """See :meth:`Rolecall.check_grant`."""
-        requirement = _requirement(self.engine.state.roles, role, capability)
-        return await self.engine.check_grant(grant, requirement, http)
-
-    async def signal(
-        self, session_id: str | SessionRecord, type: str = "", data: str = "", connection_id: str | None = None
-    ) -> None:
-        """See :meth:`Rolecall.signal`."""
-        from ..moderation import Signal
-
-        await self.engine.moderate(Signal(session_id_of(session_id), type, data, connection_id))
-
-    async def force_disconnect(self, session_id: str | SessionRecord, connection_id: str) -> None:
-        """See :meth:`Rolecall.force_disconnect`."""
-        from ..moderation import ForceDisconnect
-
-        await self.engine.moderate(ForceDisconnect(session_id_of(session_id), connection_id))
-
-    async def mute_stream(self, session_id: str | SessionRecord, stream_id: str) -> None:
-        """See :meth:`Rolecall.mute_stream`."""
-        from ..moderation import MuteStream
-
-        await self.engine.moderate(MuteStream(session_id_of(session_id), stream_id))
-
-    async def mute_all(
-        self, session_id: str | SessionRecord, active: bool = True, excluded_stream_ids: Iterable[str] = ()
-    ) -> None:
-        """See :meth:`Rolecall.mute_all`."""
-        from ..moderation import MuteAll
-
-        await self.engine.moderate(MuteAll(session_id_of(session_id), active, excluded_stream_ids))
-
-    async def list_streams(self, session_id: str | SessionRecord) -> Streams:
-        """See :meth:`Rolecall.list_streams`."""
-        from ..moderation import ListStreams
-
-        return await self.engine.moderate(ListStreams(session_id_of(session_id)))
-
-    async def list_connections(self, session_id: str | SessionRecord) -> Connections:
-        """See :meth:`Rolecall.list_connections`."""
-        from ..moderation import ListConnections
-
-        return await self.engine.moderate(ListConnections(session_id_of(session_id)))
-
-    async def explain_token(
-        self,
-        session_id: str | SessionRecord,
-        role: str = Role.PUBLISHER,
-        expire_time: ExpireTime = None,
-        data: str | None = None,
-        initial_layout_class_list: Iterable[str] = (),
-        *,
-        http: Request | None = None,
-    ) -> Explanation:
-        """See :meth:`Rolecall.explain_token`."""
-        return await self.engine.explain_token(
-            session_id_of(session_id), role, expire_time, data, initial_layout_class_list, http
-        )
-
-    async def explain_access(
-        self,
-        token: str | None = None,
-        *,
-        role: str | None = None,
-        capability: str | None = None,
-        session_id: str | SessionRecord | None = None,
-        http: Request | None = None,
-    ) -> Explanation:
-        """See :meth:`Rolecall.explain_access`."""
-        requirement = _requirement(self.engine.state.roles, role, capability)
-        return await self.engine.explain_access(
-            _credential(self.api, token, http), requirement, session_id_of(session_id), http or _NO_ROUTE
-        )
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     def __repr__(self) -> str:
         return self._repr
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Session(SessionRecord):
-    """A session of a kit. What is pickled of it is its :class:`SessionRecord`: its kit holds keys, and stays."""
-
-    kit: Rolecall = field(kw_only=True)
-
-    def __reduce__(self) -> Any:
-        return SessionRecord, tuple(record_fields(self).values())
-
-    def __copy__(self) -> Session:
-        return self  # it does not change
-
-    def __deepcopy__(self, memo: object) -> Session:
-        return self  # nor does its kit belong to a copy
-
-    @property
-    def api_key(self) -> str:
-        """The API key of the project that it is of."""
-        return self.kit.api_key_of(self.session_id)
-
-    def generate_token(
-        self,
-        role: str = Role.PUBLISHER,
-        expire_time: ExpireTime = None,
-        data: str | None = None,
-        initial_layout_class_list: Iterable[str] = (),
-    ) -> str:
-        """A token for this session; see :meth:`Rolecall.generate_token`."""
-        return self.kit.generate_token(self.session_id, role, expire_time, data, initial_layout_class_list)
-
-    def end(self) -> None:
-        """End this session; see :meth:`Rolecall.end_session`."""
-        self.kit.end_session(self.session_id)
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class AsyncSession(SessionRecord):
-    """A session of a kit, as ``kit.aio`` gives it; see :class:`Session`."""
-
-    kit: AsyncRolecall = field(kw_only=True)
-
-    def __reduce__(self) -> Any:
-        return SessionRecord, tuple(record_fields(self).values())
-
-    def __copy__(self) -> AsyncSession:
-        return self
-
-    def __deepcopy__(self, memo: object) -> AsyncSession:
-        return self
-
-    @property
-    def api_key(self) -> str:
-        """The API key of the project that it is of."""
-        return self.kit.api_key_of(self.session_id)
-
-    async def generate_token(
-        self,
-        role: str = Role.PUBLISHER,
-        expire_time: ExpireTime = None,
-        data: str | None = None,
-        initial_layout_class_list: Iterable[str] = (),
-    ) -> str:
-        """A token for this session; see :meth:`Rolecall.generate_token`."""
-        return await self.kit.generate_token(self.session_id, role, expire_time, data, initial_layout_class_list)
-
-    async def end(self) -> None:
-        """End this session; see :meth:`Rolecall.end_session`."""
-        await self.kit.end_session(self.session_id)
 
 
 def _problem_with_arguments(kit: type[Rolecall], environ: object, options: Iterable[str]) -> str | None:
@@ -699,19 +396,6 @@ def _frozen_config(config: object) -> dict[str, Mapping[str, Any]]:
     if len(frozen) != len(config):
         raise ConfigurationError("plugin_config names one plugin twice, in two spellings")
     return dict(frozen)
-
-
-def _credential(api: Api, token: str | None, http: Request | None) -> Credential:
-    """The token to explain: the one that was passed in, or the request's."""
-    return api.credential_of(http or _NO_ROUTE) if token is None else lambda: (token, None)
-
-
-def _requirement(roles: RoleTable, role: str | None, capability: str | None) -> Requirement:
-    if role is not None and capability is not None:
-        raise ConfigurationError("a route requires a role or a capability, not both")
-    if capability is not None:
-        return Requirement.of_capability(capability)
-    return ANY_TOKEN if role is None else Requirement.of_role(role, roles)
 
 
 def _check_timeout(name: str, seconds: object) -> None:

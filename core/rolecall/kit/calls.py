@@ -1,0 +1,285 @@
+"""What a kit does when it is called: each method is written once, and made sync by :mod:`rolecall.kit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from ..engine import Credential, Engine
+from ..engine.state import State
+from ..errors import ConfigurationError
+from ..explain import Explanation
+from ..http.api import Api
+from ..moderation import (
+    Connections,
+    ForceDisconnect,
+    ListConnections,
+    ListStreams,
+    MuteAll,
+    MuteStream,
+    Signal,
+    Streams,
+)
+from ..plugins import PluginInfo
+from ..request import Request
+from ..roles import ANY_TOKEN, Requirement, Role, RoleTable
+from ..sessions import ArchiveMode, MediaMode, SessionRecord, session_id_of
+from ..tokens import ExpireTime, Grant
+from .assembly import config_name
+
+_NO_ROUTE: Final = Request("GET", "")
+
+
+class Settings:
+    """What a kit says of itself. Nothing of it waits."""
+
+    _state: State
+    _plugin_config: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def api_key(self) -> str:
+        """The API key of the project; of several, of the first."""
+        return self._state.api_key
+
+    @property
+    def api_keys(self) -> tuple[str, ...]:
+        """The API keys of all its projects."""
+        return self._state.session_ids.issuers
+
+    def api_key_of(self, session_id: str | SessionRecord) -> str:
+        """The API key of the project that a session is of.
+
+        :raises InvalidSessionId: for an id that is malformed, made up, or of no project of this kit.
+        """
+        return self._state.session_ids.check(session_id_of(session_id))
+
+    @property
+    def hook_timeout(self) -> float:
+        """The seconds that each policy has for its answer."""
+        return self._state.deadline
+
+    @property
+    def roles(self) -> RoleTable:
+        """The roles that exist."""
+        return self._state.roles
+
+    @property
+    def plugins(self) -> tuple[PluginInfo, ...]:
+        """The loaded plugins, by name: each with its origin and its hooks."""
+        return self._state.plugins.loaded
+
+    def plugin_config(self, name: str) -> Mapping[str, Any]:
+        """The configuration of the plugin of this name, read-only; empty if it was given none."""
+        return self._plugin_config.get(config_name(name), MappingProxyType({}))
+
+
+class Calls:
+    """The calls of a kit by the server's own code, for one of its engines."""
+
+    def __init__(self, engine: Engine, api: Api) -> None:
+        #: The engine, whose methods an adapter awaits or drives.
+        self.engine = engine
+        #: What an adapter holds.
+        self.api = api
+
+    async def create_session(
+        self,
+        location: str | None = None,
+        media_mode: str = MediaMode.RELAYED,
+        archive_mode: str = ArchiveMode.MANUAL,
+        e2ee: bool = False,
+        *,
+        api_key: str | None = None,
+        archive_name: str | None = None,
+        archive_resolution: str | None = None,
+    ) -> SessionRecord:
+        """Create a session. It is durable when this returns.
+
+        :param location: an IP address near its participants, as a hint.
+        :param media_mode: ``"relayed"`` or ``"routed"``.
+        :param archive_mode: ``"manual"``, or ``"always"`` (needs ``"routed"``).
+        :param e2ee: encrypt media from end to end (needs ``"routed"``).
+        :param api_key: the project that it is for; the kit's first one unless given.
+        :param archive_name: what its archives are called, 1 to 80 characters (needs ``archive_mode="always"``). This
+            and the next are shown to policies, and passed on where a plugin creates the session at a service; the kit
+            does not keep them.
+        :param archive_resolution: in which size they are recorded, such as ``"1280x720"``.
+        :raises InvalidSessionOption: for a property that does not exist, or does not go with the others.
+        :raises PolicyDenied: if a policy denies.
+        """
+        return await self.engine.create_session(
+            location, media_mode, archive_mode, e2ee, api_key, archive_name, archive_resolution
+        )
+
+    async def get_session(self, session_id: str | SessionRecord) -> SessionRecord:
+        """A session, open or ended.
+
+        :raises InvalidSessionId: for an id that is malformed, made up, or another API key's.
+        :raises SessionNotFound: if the store does not know it.
+        """
+        return await self.engine.get_session(session_id_of(session_id))
+
+    async def end_session(self, session_id: str | SessionRecord) -> None:
+        """End a session: it issues no more tokens, and those it issued are refused. Ending it again changes nothing.
+
+        :raises InvalidSessionId: for an id that is malformed, made up, or another API key's.
+        """
+        await self.engine.end_session(session_id_of(session_id))
+
+    async def generate_token(
+        self,
+        session_id: str | SessionRecord,
+        role: str = Role.PUBLISHER,
+        expire_time: ExpireTime = None,
+        data: str | None = None,
+        initial_layout_class_list: Iterable[str] = (),
+    ) -> str:
+        """Mint a token for a session. The order of the arguments is that of the published SDK guides.
+
+        :param session_id: the session, or its id; so in all methods of a kit. An id of the same API key that another
+            service made is taken, too.
+        :param role: the name of a role, or a :class:`Role`.
+        :param expire_time: Unix seconds, an aware ``datetime``, or a ``timedelta`` from now; fractions of a second are
+            cut off. 24 hours from now unless set, and at most 30 days.
+        :param data: at most 1,000 characters that describe the connection, for example a user's name.
+        :param initial_layout_class_list: layout classes of the streams that the bearer publishes.
+        :raises InvalidRequest: a subclass that says which value, what was expected, and what "now" is.
+        :raises SessionEnded: if the session has ended.
+        :raises PolicyDenied: if a policy denies.
+        """
+        token, _ = await self.engine.generate_token(
+            session_id_of(session_id), role, expire_time, data, initial_layout_class_list
+        )
+        return token
+
+    async def verify_token(self, token: str, session_id: str | SessionRecord | None = None) -> Grant:
+        """What a token grants.
+
+        :param session_id: demand that the token is for this session.
+        :raises InvalidToken: a subclass that says why the token is refused.
+        """
+        return await self.engine.verify_and_tell(token, session_id_of(session_id))
+
+    async def check_grant(
+        self, grant: Grant, *, role: str | None = None, capability: str | None = None, http: Request | None = None
+    ) -> Grant:
+        """What the policies now leave of a grant that was good: for what stays open, such as a stream.
+
+        The policies vote as they do at the door (:func:`~rolecall.hookspecs.rolecall_vote_access`), and are shown
+        that it is a look again. No leeway is granted.
+
+        :param grant: the grant that somebody entered with.
+        :param role: the role that is required.
+        :param capability: or the capability.
+        :param http: the request that entered; an unnamed one unless given.
+        :raises InvalidToken: if the grant has expired, or its session has ended.
+        :raises Forbidden: if a policy denies, or what the policies leave is less than is required.
+        :raises Unavailable: if a policy fails, or the store does not answer.
+        """
+        return await self.engine.check_grant(grant, _requirement(self.engine.state.roles, role, capability), http)
+
+    async def signal(
+        self, session_id: str | SessionRecord, type: str = "", data: str = "", connection_id: str | None = None
+    ) -> None:
+        """Send a signal to the connections of a session.
+
+        This and what follows is carried out by the service that carries the session's media, which a plugin names; see
+        :func:`~rolecall.hookspecs.rolecall_media_service`. It is done when it returns.
+
+        :param type: what the signal is about, at most 128 bytes of UTF-8.
+        :param data: its content, at most 8,192 bytes of UTF-8.
+        :param connection_id: the one connection that gets it; all do unless given.
+        :raises InvalidRequest: for an argument that is wrong.
+        :raises PolicyDenied: if a policy denies.
+        :raises NoMediaService: if no plugin names a service.
+        :raises NotFoundAtService: if the service knows nobody who could get it.
+        :raises Unavailable: if the service is out of order.
+        """
+        await self.engine.moderate(Signal(session_id_of(session_id), type, data, connection_id))
+
+    async def force_disconnect(self, session_id: str | SessionRecord, connection_id: str) -> None:
+        """End a connection to a session; see :meth:`signal` for how, and for what is raised."""
+        await self.engine.moderate(ForceDisconnect(session_id_of(session_id), connection_id))
+
+    async def mute_stream(self, session_id: str | SessionRecord, stream_id: str) -> None:
+        """Mute the audio of a stream; see :meth:`signal` for how, and for what is raised."""
+        await self.engine.moderate(MuteStream(session_id_of(session_id), stream_id))
+
+    async def mute_all(
+        self, session_id: str | SessionRecord, active: bool = True, excluded_stream_ids: Iterable[str] = ()
+    ) -> None:
+        """Mute the audio of all streams of a session, those to come included; or stop doing so.
+
+        See :meth:`signal` for how, and for what is raised.
+
+        :param active: False to stop: streams to come are not muted.
+        :param excluded_stream_ids: streams that are not muted.
+        """
+        await self.engine.moderate(MuteAll(session_id_of(session_id), active, excluded_stream_ids))
+
+    async def list_streams(self, session_id: str | SessionRecord) -> Streams:
+        """The streams of a session, each a dict as the service describes it; see :meth:`signal` for what is raised."""
+        return await self.engine.moderate(ListStreams(session_id_of(session_id)))
+
+    async def list_connections(self, session_id: str | SessionRecord) -> Connections:
+        """The connections to a session, each a dict as the service describes it, with a text ``connectionId``.
+
+        See :meth:`signal` for what is raised.
+        """
+        return await self.engine.moderate(ListConnections(session_id_of(session_id)))
+
+    async def explain_token(
+        self,
+        session_id: str | SessionRecord,
+        role: str = Role.PUBLISHER,
+        expire_time: ExpireTime = None,
+        data: str | None = None,
+        initial_layout_class_list: Iterable[str] = (),
+        *,
+        http: Request | None = None,
+    ) -> Explanation:
+        """What :meth:`generate_token` would come to, and why, step by step. Nothing is issued.
+
+        :param http: the request from outside that is to be explained; a call of the server's own unless given.
+        """
+        return await self.engine.explain_token(
+            session_id_of(session_id), role, expire_time, data, initial_layout_class_list, http
+        )
+
+    async def explain_access(
+        self,
+        token: str | None = None,
+        *,
+        role: str | None = None,
+        capability: str | None = None,
+        session_id: str | SessionRecord | None = None,
+        http: Request | None = None,
+    ) -> Explanation:
+        """What entering a guarded route would come to, and why, step by step.
+
+        :param token: the token; None for the one that ``http`` carries.
+        :param role: the role that the route requires.
+        :param capability: or the capability.
+        :param session_id: the session that the route is about.
+        :param http: the request that the policies are shown; one for an unnamed route unless given.
+        """
+        return await self.engine.explain_access(
+            _credential(self.api, token, http),
+            _requirement(self.engine.state.roles, role, capability),
+            session_id_of(session_id),
+            http or _NO_ROUTE,
+        )
+
+
+def _credential(api: Api, token: str | None, http: Request | None) -> Credential:
+    """The token to explain: the one that was passed in, or the request's."""
+    return api.credential_of(http or _NO_ROUTE) if token is None else lambda: (token, None)
+
+
+def _requirement(roles: RoleTable, role: str | None, capability: str | None) -> Requirement:
+    if role is not None and capability is not None:
+        raise ConfigurationError("a route requires a role or a capability, not both")
+    if capability is not None:
+        return Requirement.of_capability(capability)
+    return ANY_TOKEN if role is None else Requirement.of_role(role, roles)

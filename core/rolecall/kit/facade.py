@@ -1,0 +1,59 @@
+"""Methods derived from others, so that a signature and a docstring are stated once."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+Facade = TypeVar("Facade")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def derived(
+    function: _Function,
+    method: Callable[..., Any],
+    *,
+    name: str | None = None,
+    returned: type | None = None,
+    without: str | None = None,
+) -> _Function:
+    """Give ``function`` the name, the signature and the docstring of the method that it calls.
+
+    :param name: the name, where it is another one.
+    :param returned: the class of the result, where it is another one.
+    :param without: an argument of ``method`` that ``function`` does not have.
+    """
+    made: Any = function
+    made.__name__ = made.__qualname__ = name or method.__name__
+    made.__doc__ = method.__doc__ if without is None else _without(without, method.__doc__ or "")
+    # Not __wrapped__, which would have a sync function pass for the async one that it calls.
+    signature = inspect.signature(method)
+    parameters = [parameter for parameter in signature.parameters.values() if parameter.name != without]
+    made.__signature__ = signature.replace(parameters=parameters)
+    # As objects: the names that the method's annotations use need not be known where the function stands.
+    made.__annotations__ = inspect.get_annotations(method, eval_str=True)
+    made.__annotations__.pop(without, None)
+    if returned is not None:
+        made.__signature__ = made.__signature__.replace(return_annotation=returned.__name__)
+        made.__annotations__["return"] = returned
+    return function
+
+
+def written_out(
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, Result]],
+) -> Callable[[Callable[Concatenate[Facade, P], Result]], Callable[Concatenate[Facade, P], Result]]:
+    """Give a method, written out for speed, the docstring of the async one; type checkers compare the signatures."""
+
+    def document(function: Callable[Concatenate[Facade, P], Result]) -> Callable[Concatenate[Facade, P], Result]:
+        function.__doc__ = method.__doc__
+        return function
+
+    return document
+
+
+def _without(argument: str, doc: str) -> str:
+    return re.sub(rf"\n *:param {argument}:.*?(?=\n *:|\n *\Z)", "", doc, flags=re.DOTALL)
