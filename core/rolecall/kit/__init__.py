@@ -20,10 +20,11 @@ from ..http.api.sdk_credentials import ServerCredentials
 from ..http.credentials import Credentials
 from ..http.web import Web
 from ..keys.issuers import credentials_of, further_projects
+from ..roles import Role
 from ..session_ids import SessionIds
 from ..sessions import SessionRecord, record_fields, session_id_of
 from ..stores import SCHEMES, Store, open_store
-from ..tokens import MAX_LEEWAY, ClaimRules, Grant
+from ..tokens import MAX_LEEWAY, ClaimRules, ExpireTime, Grant
 from ..wording import nearest, shown, shown_key
 from .assembly import config_name, formats_of, plugins_of, registered, roles_of
 from .calls import Calls, Settings
@@ -34,76 +35,6 @@ _REQUIRED: Final = {"api_key": "ROLECALL_API_KEY", "api_secret": "ROLECALL_API_S
 
 _Kit = TypeVar("_Kit", bound="Rolecall")
 _AsyncKit = TypeVar("_AsyncKit", bound="AsyncRolecall")
-
-
-def _of_session(
-    method: Callable[Concatenate[Calls, str | SessionRecord, P], Coroutine[Any, Any, Result]], name: str
-) -> Callable[Concatenate[Session, P], Result]:
-    """The sync form of a call for the session at hand."""
-
-    def call(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> Result:
-        return drive(method(self.kit._calls, self.session_id, *args, **kwargs))
-
-    return derived(call, method, name=name, without="session_id")
-
-
-def _of_async_session(
-    method: Callable[Concatenate[Calls, str | SessionRecord, P], Coroutine[Any, Any, Result]], name: str
-) -> Callable[Concatenate[AsyncSession, P], Coroutine[Any, Any, Result]]:
-    """A call for the session at hand."""
-
-    async def call(self: AsyncSession, /, *args: P.args, **kwargs: P.kwargs) -> Result:
-        return await method(self.kit, self.session_id, *args, **kwargs)
-
-    return derived(call, method, name=name, without="session_id")
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Session(SessionRecord):
-    """A session of a kit. What is pickled of it is its :class:`SessionRecord`: its kit holds keys, and stays."""
-
-    kit: Rolecall = field(kw_only=True)
-
-    def __reduce__(self) -> Any:
-        return SessionRecord, tuple(record_fields(self).values())
-
-    def __copy__(self) -> Session:
-        return self  # it does not change
-
-    def __deepcopy__(self, memo: object) -> Session:
-        return self  # nor does its kit belong to a copy
-
-    @property
-    def api_key(self) -> str:
-        """The API key of the project that it is of."""
-        return self.kit.api_key_of(self.session_id)
-
-    generate_token = _of_session(Calls.generate_token, "generate_token")
-    end = _of_session(Calls.end_session, "end")
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class AsyncSession(SessionRecord):
-    """A session of a kit, as ``kit.aio`` gives it; see :class:`Session`."""
-
-    kit: AsyncRolecall = field(kw_only=True)
-
-    def __reduce__(self) -> Any:
-        return SessionRecord, tuple(record_fields(self).values())
-
-    def __copy__(self) -> AsyncSession:
-        return self
-
-    def __deepcopy__(self, memo: object) -> AsyncSession:
-        return self
-
-    @property
-    def api_key(self) -> str:
-        """The API key of the project that it is of."""
-        return self.kit.api_key_of(self.session_id)
-
-    generate_token = _of_async_session(Calls.generate_token, "generate_token")
-    end = _of_async_session(Calls.end_session, "end")
 
 
 def _driven(
@@ -125,7 +56,7 @@ def _driven_to_session(
     def call(self: Rolecall, /, *args: P.args, **kwargs: P.kwargs) -> Session:
         return Session(**record_fields(drive(method(self._calls, *args, **kwargs))), kit=self)
 
-    return derived(call, method, returned=Session)
+    return derived(call, method, returned="Session")
 
 
 def _awaited_to_session(
@@ -136,7 +67,7 @@ def _awaited_to_session(
     async def call(self: AsyncRolecall, /, *args: P.args, **kwargs: P.kwargs) -> AsyncSession:
         return AsyncSession(**record_fields(await method(self, *args, **kwargs)), kit=self)
 
-    return derived(call, method, returned=AsyncSession)
+    return derived(call, method, returned="AsyncSession")
 
 
 class Rolecall(Settings):
@@ -294,7 +225,21 @@ class Rolecall(Settings):
     create_session = _driven_to_session(Calls.create_session)
     get_session = _driven_to_session(Calls.get_session)
     end_session = _driven(Calls.end_session)
-    generate_token = _driven(Calls.generate_token)
+
+    # These two are the ones that apps call most, and deriving them would cost more than it saves.
+    @written_out(Calls.generate_token)
+    def generate_token(
+        self,
+        session_id: str | SessionRecord,
+        role: str = Role.PUBLISHER,
+        expire_time: ExpireTime = None,
+        data: str | None = None,
+        initial_layout_class_list: Iterable[str] = (),
+    ) -> str:
+        token, _ = drive(
+            self.engine.generate_token(session_id_of(session_id), role, expire_time, data, initial_layout_class_list)
+        )
+        return token
 
     @written_out(Calls.verify_token)
     def verify_token(self, token: str, session_id: str | SessionRecord | None = None) -> Grant:
@@ -372,6 +317,76 @@ class AsyncRolecall(Calls, Settings):
 
     def __repr__(self) -> str:
         return self._repr
+
+
+def _of_session(
+    method: Callable[Concatenate[Rolecall, str | SessionRecord, P], Result], name: str
+) -> Callable[Concatenate[Session, P], Result]:
+    """A method of the kit, for the session at hand."""
+
+    def call(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        return method(self.kit, self.session_id, *args, **kwargs)
+
+    return derived(call, method, name=name, without="session_id")
+
+
+def _of_async_session(
+    method: Callable[Concatenate[AsyncRolecall, str | SessionRecord, P], Coroutine[Any, Any, Result]], name: str
+) -> Callable[Concatenate[AsyncSession, P], Coroutine[Any, Any, Result]]:
+    """A method of ``kit.aio``, for the session at hand."""
+
+    async def call(self: AsyncSession, /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        return await method(self.kit, self.session_id, *args, **kwargs)
+
+    return derived(call, method, name=name, without="session_id")
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Session(SessionRecord):
+    """A session of a kit. What is pickled of it is its :class:`SessionRecord`: its kit holds keys, and stays."""
+
+    kit: Rolecall = field(kw_only=True)
+
+    def __reduce__(self) -> Any:
+        return SessionRecord, tuple(record_fields(self).values())
+
+    def __copy__(self) -> Session:
+        return self  # it does not change
+
+    def __deepcopy__(self, memo: object) -> Session:
+        return self  # nor does its kit belong to a copy
+
+    @property
+    def api_key(self) -> str:
+        """The API key of the project that it is of."""
+        return self.kit.api_key_of(self.session_id)
+
+    generate_token = _of_session(Rolecall.generate_token, "generate_token")
+    end = _of_session(Rolecall.end_session, "end")
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AsyncSession(SessionRecord):
+    """A session of a kit, as ``kit.aio`` gives it; see :class:`Session`."""
+
+    kit: AsyncRolecall = field(kw_only=True)
+
+    def __reduce__(self) -> Any:
+        return SessionRecord, tuple(record_fields(self).values())
+
+    def __copy__(self) -> AsyncSession:
+        return self
+
+    def __deepcopy__(self, memo: object) -> AsyncSession:
+        return self
+
+    @property
+    def api_key(self) -> str:
+        """The API key of the project that it is of."""
+        return self.kit.api_key_of(self.session_id)
+
+    generate_token = _of_async_session(AsyncRolecall.generate_token, "generate_token")
+    end = _of_async_session(AsyncRolecall.end_session, "end")
 
 
 def _problem_with_arguments(kit: type[Rolecall], environ: object, options: Iterable[str]) -> str | None:

@@ -18,7 +18,7 @@ def derived(
     method: Callable[..., Any],
     *,
     name: str | None = None,
-    returned: type | None = None,
+    returned: str | None = None,
     without: str | None = None,
 ) -> _Function:
     """Give ``function`` the name, the signature and the docstring of the method that it calls.
@@ -38,7 +38,7 @@ def derived(
     made.__annotations__ = inspect.get_annotations(method, eval_str=True)
     made.__annotations__.pop(without, None)
     if returned is not None:
-        made.__signature__ = made.__signature__.replace(return_annotation=returned.__name__)
+        made.__signature__ = made.__signature__.replace(return_annotation=returned)
         made.__annotations__["return"] = returned
     return function
 
