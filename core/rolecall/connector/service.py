@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final, TypeVar
+from typing import Any, Concatenate, Final, TypeVar
 
 from ..clock import system_clock
 from ..driver import BackgroundLoop
 from ..errors import ConfigurationError, InvalidKey
 from ..keys.issuers import credentials_of
+from ..kit.facade import P, Result, derived
 from ..moderation import ForceDisconnect, ListConnections, ListStreams, MuteAll, MuteStream, Signal
 from ..sessions import ArchiveMode, MediaMode
 from ..wording import shown, shown_key
 from . import calls
 from .transport import Transport
 
-Result = TypeVar("Result")
 _Service = TypeVar("_Service", bound="RemoteService")
 
 #: The service of the published SDKs.
@@ -24,6 +24,116 @@ _MAX_TIMEOUT: Final = 300
 _MAX_RETRIES: Final = 10
 # Beyond the time-out of a call, which ends it first.
 _GRACE: Final = 5.0
+
+
+class AsyncRemoteService:
+    """The methods of a :class:`RemoteService` for async code, found as its ``aio``."""
+
+    def __init__(self, api_key: str, transport: Transport) -> None:
+        #: The project's API key.
+        self.api_key = api_key
+        self._transport = transport
+
+    @property
+    def api_url(self) -> str:
+        """Where the service is."""
+        return self._transport.api_url
+
+    async def create_session(
+        self,
+        location: str | None = None,
+        media_mode: str = MediaMode.RELAYED,
+        archive_mode: str = ArchiveMode.MANUAL,
+        e2ee: bool = False,
+        *,
+        archive_name: str | None = None,
+        archive_resolution: str | None = None,
+    ) -> str:
+        """Create a session, and return its id.
+
+        :param location: an IP address near its participants, as a hint.
+        :param media_mode: ``"relayed"`` or ``"routed"``.
+        :param archive_mode: ``"manual"``, or ``"always"`` (needs ``"routed"``).
+        :param e2ee: encrypt media from end to end (needs ``"routed"``).
+        :param archive_name: what its archives are called, 1 to 80 characters (needs ``archive_mode="always"``).
+        :param archive_resolution: in which size they are recorded, such as ``"1280x720"``.
+        :raises InvalidSessionOption: for a property that does not exist, or does not go with the others.
+        :raises ServiceFault: a subclass that says why the service did not do it.
+        """
+        call = calls.create_session(location, media_mode, archive_mode, e2ee, archive_name, archive_resolution)
+        return await self._transport.send(call)
+
+    async def signal(self, session_id: str, type: str = "", data: str = "", connection_id: str | None = None) -> None:
+        """Send a signal to the connections of a session.
+
+        :param type: what the signal is about, at most 128 bytes of UTF-8.
+        :param data: its content, at most 8,192 bytes of UTF-8.
+        :param connection_id: the one connection that gets it; all do unless given.
+        :raises InvalidRequest: for an argument that is wrong.
+        :raises NotFoundAtService: if nobody is there to get it.
+        :raises ServiceFault: a subclass that says why the service did not do it.
+        """
+        await self._transport.send(calls.signal(self.api_key, Signal(session_id, type, data, connection_id)))
+
+    async def force_disconnect(self, session_id: str, connection_id: str) -> None:
+        """End a connection to a session.
+
+        :raises InvalidRequest: for an argument that is wrong.
+        :raises NotFoundAtService: if there is no such connection.
+        :raises ServiceFault: a subclass that says why the service did not do it.
+        """
+        await self._transport.send(calls.force_disconnect(self.api_key, ForceDisconnect(session_id, connection_id)))
+
+    async def mute_stream(self, session_id: str, stream_id: str) -> None:
+        """Mute the audio of a stream.
+
+        :raises InvalidRequest: for an argument that is wrong.
+        :raises NotFoundAtService: if there is no such stream.
+        :raises ServiceFault: a subclass that says why the service did not do it.
+        """
+        await self._transport.send(calls.mute_stream(self.api_key, MuteStream(session_id, stream_id)))
+
+    async def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> None:
+        """Mute the audio of all streams of a session, those to come included; or stop doing so.
+
+        :param active: False to stop: streams to come are not muted.
+        :param excluded_stream_ids: streams that are not muted.
+        :raises InvalidRequest: for an argument that is wrong.
+        :raises NotFoundAtService: if there is no such session.
+        :raises ServiceFault: a subclass that says why the service did not do it.
+        """
+        await self._transport.send(calls.mute_all(self.api_key, MuteAll(session_id, active, excluded_stream_ids)))
+
+    async def list_streams(self, session_id: str) -> list[dict[str, Any]]:
+        """The streams of a session, each as the service describes it; an empty list if it knows no such session.
+
+        :raises InvalidRequest: for an argument that is wrong.
+        :raises ServiceFault: a subclass that says why the service did not do it.
+        """
+        return await self._transport.send(calls.list_streams(self.api_key, ListStreams(session_id)))
+
+    async def list_connections(self, session_id: str) -> list[dict[str, Any]]:
+        """The connections to a session, each as the service describes it.
+
+        :raises InvalidRequest: for an argument that is wrong.
+        :raises NotFoundAtService: if the service knows no such session, or does not list connections.
+        :raises ServiceFault: a subclass that says why the service did not do it.
+        """
+        return await self._transport.send(calls.list_connections(self.api_key, ListConnections(session_id)))
+
+    def __repr__(self) -> str:
+        return f"<RemoteService {self.api_url!r} api_key={shown_key(self.api_key)}>.aio"
+
+
+def _in_the_background(
+    method: Callable[Concatenate[AsyncRemoteService, P], Coroutine[Any, Any, Result]],
+) -> Callable[Concatenate[RemoteService, P], Result]:
+    """The sync form of a call."""
+
+    def call(self: RemoteService, /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        return self._run(method(self.aio, *args, **kwargs))
+
+    return derived(call, method)
 
 
 class RemoteService:
@@ -84,94 +194,13 @@ class RemoteService:
         """Where the service is."""
         return self.aio.api_url
 
-    def create_session(
-        self,
-        location: str | None = None,
-        media_mode: str = MediaMode.RELAYED,
-        archive_mode: str = ArchiveMode.MANUAL,
-        e2ee: bool = False,
-        *,
-        archive_name: str | None = None,
-        archive_resolution: str | None = None,
-    ) -> str:
-        """Create a session, and return its id.
-
-        :param location: an IP address near its participants, as a hint.
-        :param media_mode: ``"relayed"`` or ``"routed"``.
-        :param archive_mode: ``"manual"``, or ``"always"`` (needs ``"routed"``).
-        :param e2ee: encrypt media from end to end (needs ``"routed"``).
-        :param archive_name: what its archives are called, 1 to 80 characters (needs ``archive_mode="always"``).
-        :param archive_resolution: in which size they are recorded, such as ``"1280x720"``.
-        :raises InvalidSessionOption: for a property that does not exist, or does not go with the others.
-        :raises ServiceFault: a subclass that says why the service did not do it.
-        """
-        call = self.aio.create_session(
-            location,
-            media_mode,
-            archive_mode,
-            e2ee,
-            archive_name=archive_name,
-            archive_resolution=archive_resolution,
-        )
-        return self._run(call)
-
-    def signal(self, session_id: str, type: str = "", data: str = "", connection_id: str | None = None) -> None:
-        """Send a signal to the connections of a session.
-
-        :param type: what the signal is about, at most 128 bytes of UTF-8.
-        :param data: its content, at most 8,192 bytes of UTF-8.
-        :param connection_id: the one connection that gets it; all do unless given.
-        :raises InvalidRequest: for an argument that is wrong.
-        :raises NotFoundAtService: if nobody is there to get it.
-        :raises ServiceFault: a subclass that says why the service did not do it.
-        """
-        self._run(self.aio.signal(session_id, type, data, connection_id))
-
-    def force_disconnect(self, session_id: str, connection_id: str) -> None:
-        """End a connection to a session.
-
-        :raises InvalidRequest: for an argument that is wrong.
-        :raises NotFoundAtService: if there is no such connection.
-        :raises ServiceFault: a subclass that says why the service did not do it.
-        """
-        self._run(self.aio.force_disconnect(session_id, connection_id))
-
-    def mute_stream(self, session_id: str, stream_id: str) -> None:
-        """Mute the audio of a stream.
-
-        :raises InvalidRequest: for an argument that is wrong.
-        :raises NotFoundAtService: if there is no such stream.
-        :raises ServiceFault: a subclass that says why the service did not do it.
-        """
-        self._run(self.aio.mute_stream(session_id, stream_id))
-
-    def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> None:
-        """Mute the audio of all streams of a session, those to come included; or stop doing so.
-
-        :param active: False to stop: streams to come are not muted.
-        :param excluded_stream_ids: streams that are not muted.
-        :raises InvalidRequest: for an argument that is wrong.
-        :raises NotFoundAtService: if there is no such session.
-        :raises ServiceFault: a subclass that says why the service did not do it.
-        """
-        self._run(self.aio.mute_all(session_id, active, excluded_stream_ids))
-
-    def list_streams(self, session_id: str) -> list[dict[str, Any]]:
-        """The streams of a session, each as the service describes it; an empty list if it knows no such session.
-
-        :raises InvalidRequest: for an argument that is wrong.
-        :raises ServiceFault: a subclass that says why the service did not do it.
-        """
-        return self._run(self.aio.list_streams(session_id))
-
-    def list_connections(self, session_id: str) -> list[dict[str, Any]]:
-        """The connections to a session, each as the service describes it.
-
-        :raises InvalidRequest: for an argument that is wrong.
-        :raises NotFoundAtService: if the service knows no such session, or does not list connections.
-        :raises ServiceFault: a subclass that says why the service did not do it.
-        """
-        return self._run(self.aio.list_connections(session_id))
+    create_session = _in_the_background(AsyncRemoteService.create_session)
+    signal = _in_the_background(AsyncRemoteService.signal)
+    force_disconnect = _in_the_background(AsyncRemoteService.force_disconnect)
+    mute_stream = _in_the_background(AsyncRemoteService.mute_stream)
+    mute_all = _in_the_background(AsyncRemoteService.mute_all)
+    list_streams = _in_the_background(AsyncRemoteService.list_streams)
+    list_connections = _in_the_background(AsyncRemoteService.list_connections)
 
     def close(self) -> None:
         """Stop what runs in the background. The next call starts it again."""
@@ -189,61 +218,6 @@ class RemoteService:
 
     def _run(self, call: Coroutine[Any, Any, Result]) -> Result:
         return self._background.run(call, self.timeout + _GRACE)
-
-
-class AsyncRemoteService:
-    """The methods of a :class:`RemoteService` for async code, found as its ``aio``."""
-
-    def __init__(self, api_key: str, transport: Transport) -> None:
-        #: The project's API key.
-        self.api_key = api_key
-        self._transport = transport
-
-    @property
-    def api_url(self) -> str:
-        """Where the service is."""
-        return self._transport.api_url
-
-    async def create_session(
-        self,
-        location: str | None = None,
-        media_mode: str = MediaMode.RELAYED,
-        archive_mode: str = ArchiveMode.MANUAL,
-        e2ee: bool = False,
-        *,
-        archive_name: str | None = None,
-        archive_resolution: str | None = None,
-    ) -> str:
-        """See :meth:`RemoteService.create_session`."""
-        call = calls.create_session(location, media_mode, archive_mode, e2ee, archive_name, archive_resolution)
-        return await self._transport.send(call)
-
-    async def signal(self, session_id: str, type: str = "", data: str = "", connection_id: str | None = None) -> None:
-        """See :meth:`RemoteService.signal`."""
-        await self._transport.send(calls.signal(self.api_key, Signal(session_id, type, data, connection_id)))
-
-    async def force_disconnect(self, session_id: str, connection_id: str) -> None:
-        """See :meth:`RemoteService.force_disconnect`."""
-        await self._transport.send(calls.force_disconnect(self.api_key, ForceDisconnect(session_id, connection_id)))
-
-    async def mute_stream(self, session_id: str, stream_id: str) -> None:
-        """See :meth:`RemoteService.mute_stream`."""
-        await self._transport.send(calls.mute_stream(self.api_key, MuteStream(session_id, stream_id)))
-
-    async def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> None:
-        """See :meth:`RemoteService.mute_all`."""
-        await self._transport.send(calls.mute_all(self.api_key, MuteAll(session_id, active, excluded_stream_ids)))
-
-    async def list_streams(self, session_id: str) -> list[dict[str, Any]]:
-        """See :meth:`RemoteService.list_streams`."""
-        return await self._transport.send(calls.list_streams(self.api_key, ListStreams(session_id)))
-
-    async def list_connections(self, session_id: str) -> list[dict[str, Any]]:
-        """See :meth:`RemoteService.list_connections`."""
-        return await self._transport.send(calls.list_connections(self.api_key, ListConnections(session_id)))
-
-    def __repr__(self) -> str:
-        return f"<RemoteService {self.api_url!r} api_key={shown_key(self.api_key)}>.aio"
 
 
 def _check_numbers(timeout: object, retries: object) -> None:
