@@ -10,7 +10,7 @@ from typing import Final
 
 from .encoding import base64url
 from .errors import InvalidSessionId, InvalidSessionOption
-from .keys import Key
+from .keys import HMACKey, KeyRing
 from .keys.issuers import Issuer
 from .sessions import MediaMode
 from .wording import shown, shown_key, wrapping
@@ -20,23 +20,27 @@ MAX_SESSION_ID_LENGTH: Final = 255
 # In the place of the random part: a mark, 80 random bits, and a tag of 120 bits.
 _TAGGED = re.compile(r"~rc([a-z2-7]{16})([a-z2-7]{24})")
 _MAX_REMEMBERED: Final = 4096
+#: What the keys of the tags are derived for.
+_PURPOSE: Final = "session ids"
 
 
 class SessionIds:
     """Makes session ids, and tells made-up ones from real ones without a look-up.
 
     An id is ``1_`` (relayed) or ``2_`` (routed) and the base64url of ``1~key~location~milliseconds~random~media~~``.
-    Its random part ends in a tag: HMAC-SHA256 over all the rest of the id, with a key derived from the API secret.
+    Its random part ends in a tag: HMAC-SHA256 over all the rest of the id, with a key derived from the API secret that
+    signs. An id with the tag of any key of the issuer's ring is real.
 
     :param issuers: those whose ids they are; a session is the first one's unless it is said otherwise.
     """
 
-    __slots__ = ("_first", "_remembered", "_tag_keys")
+    __slots__ = ("_first", "_issuers", "_remembered")
 
     def __init__(self, *issuers: Issuer) -> None:
         self._first = issuers[0].id
-        self._tag_keys = {issuer.id: Key(issuer.key.derive("session ids")) for issuer in issuers}
-        self._remembered: dict[str, str] = {}
+        self._issuers = {issuer.id: issuer for issuer in issuers}
+        # Whose an id is, and the ring that said so: with another ring it is examined again.
+        self._remembered: dict[str, tuple[Issuer, KeyRing]] = {}
 
     def make(self, media_mode: MediaMode, now: float, api_key: str | None = None) -> str:
         """A new id for a session created at ``now`` (Unix seconds).
@@ -49,13 +53,14 @@ class SessionIds:
         prefix, media = _MEDIA_MARKS[media_mode]
         head = f"1~{owner}~~{int(now * 1000)}"
         random, tail = _base32(os.urandom(10)), f"~{media}~~"
-        text = f"{head}~rc{random}{self._tag(owner, prefix + head, random, tail)}{tail}"
+        key = self._issuers[owner].ring.derived(_PURPOSE)[0]
+        text = f"{head}~rc{random}{_tag(key, prefix + head, random, tail)}{tail}"
         return prefix + base64url.encode(text.encode("ascii")).decode("ascii")
 
     @property
     def issuers(self) -> tuple[str, ...]:
         """Those whose ids they are, the first one first."""
-        return tuple(self._tag_keys)
+        return tuple(self._issuers)
 
     def issuer(self, api_key: str | None) -> str:
         """``api_key`` if sessions can be created for it; the first one's where it is None.
@@ -64,7 +69,7 @@ class SessionIds:
         """
         if api_key is None:
             return self._first
-        if not isinstance(api_key, str) or api_key not in self._tag_keys:
+        if not isinstance(api_key, str) or api_key not in self._issuers:
             raise InvalidSessionOption(f"api_key is {shown_key(api_key)}; expected one of the kit's, see kit.api_keys")
         return api_key
 
@@ -77,14 +82,14 @@ class SessionIds:
             raise InvalidSessionId(
                 f"session_id is {shown(session_id)}; expected a string, as create_session(…).session_id gives"
             )
-        owner = self._remembered.get(session_id)
-        if owner is not None:
-            return owner
-        owner = self._examine(session_id)
+        remembered = self._remembered.get(session_id)
+        if remembered is not None and remembered[0].ring is remembered[1]:
+            return remembered[0].id
+        issuer, ring = self._examine(session_id)
         if len(self._remembered) >= _MAX_REMEMBERED:
             self._remembered.clear()
-        self._remembered[session_id] = owner
-        return owner
+        self._remembered[session_id] = issuer, ring
+        return issuer.id
 
     def accepts(self, session_id: object) -> bool:
         """Whether :meth:`check` accepts the id."""
@@ -103,28 +108,32 @@ class SessionIds:
         text = _decoded(session_id)
         return int(text.split("~", 4)[3]) / 1000 if _TAGGED.search(text) else None
 
-    def _examine(self, session_id: str) -> str:
+    def _examine(self, session_id: str) -> tuple[Issuer, KeyRing]:
         text = _decoded(session_id)
         api_key = text.split("~", 2)[1]
-        if api_key not in self._tag_keys:
+        issuer = self._issuers.get(api_key)
+        if issuer is None:
             # Whoever asks may be anybody: of several projects the message names none.
-            own = f"this kit's is {self._first!r}" if len(self._tag_keys) == 1 else "it is none of this kit's"
+            own = f"this kit's is {self._first!r}" if len(self._issuers) == 1 else "it is none of this kit's"
             raise InvalidSessionId(
                 f"session_id belongs to another API key, {shown_key(api_key)}; "
                 f"{own}: sessions and tokens need the same project's key and secret"
             )
+        ring = issuer.ring
         marked = _TAGGED.search(text)
         if marked is not None:
             random, tag = marked.groups()
             head, tail = session_id[:2] + text[: marked.start()], text[marked.end() :]
-            if not compare_digest(tag, self._tag(api_key, head, random, tail)):
+            tags = (_tag(key, head, random, tail) for key in ring.derived(_PURPOSE))
+            if not any(compare_digest(tag, fitting) for fitting in tags):
                 raise InvalidSessionId(
                     "session_id was not made by this kit: its tag does not fit; another secret made it, or nobody"
                 )
-        return api_key
+        return issuer, ring
 
-    def _tag(self, api_key: str, head: str, random: str, tail: str) -> str:
-        return _base32(self._tag_keys[api_key].sign(f"{head}~{random}~{tail}".encode())[:15])
+
+def _tag(key: HMACKey, head: str, random: str, tail: str) -> str:
+    return _base32(key.sign(f"{head}~{random}~{tail}".encode())[:15])
 
 
 _MEDIA_MARKS: Final = {MediaMode.RELAYED: ("1_", "P"), MediaMode.ROUTED: ("2_", "")}

@@ -11,7 +11,7 @@ import pytest
 
 from rolecall import Deny, Rolecall, hookimpl
 from rolecall.errors import InvalidToken, PluginError, PolicyFault, RolecallError, SessionEnded
-from rolecall.keys import Key
+from rolecall.keys import HMACKey
 
 SECRET = "S3cr3tS3cr3t-do-not-leak-0123456789abcdef"
 
@@ -139,7 +139,7 @@ def test_a_clock_that_is_set_back_is_noticed_for_a_token_that_was_verified_befor
         lambda: Rolecall("123456", SECRET, store="nowhere"),
         lambda: Rolecall("123456", SECRET, plugins=[object()]),
         lambda: Rolecall("123456", SECRET[:20]),
-        lambda: Key(SECRET[:20]),
+        lambda: HMACKey(SECRET[:20]),
     ],
 )
 def test_no_frame_of_the_kits_own_holds_the_secret(fail):

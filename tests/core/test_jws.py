@@ -15,11 +15,18 @@ from hypothesis import strategies as st
 from rolecall.encoding import base64url, jws
 from rolecall.encoding.jws import Codec
 from rolecall.errors import BadSignature, InvalidToken, MalformedToken, UnknownKey, WrongTokenKind
-from rolecall.keys import Key, KeyRing
+from rolecall.keys import HMACKey, Key, KeyRing
+from rolecall.keys.issuers import Issuer
 
 SECRET = b"a secret of the tests, 0123456789"
 OTHER = b"another secret of the tests, 9876543210"
-CODEC = Codec(KeyRing([Key(SECRET)]))
+
+
+def codec_of(*keys: Key, typ: str | None = "JWT") -> Codec:
+    return Codec(Issuer("an issuer", KeyRing(keys)), typ)
+
+
+CODEC = codec_of(HMACKey(SECRET))
 
 
 def forge(header: object = None, payload: bytes = b"{}", secret: bytes = SECRET, **members) -> bytes:
@@ -47,52 +54,52 @@ def test_another_library_reads_the_token():
 
 
 def test_the_header_names_the_signing_keys_kid():
-    token = Codec(KeyRing([Key(SECRET, "a"), Key(OTHER, "b")])).sign(b"{}")
-    assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT", "kid": "b"}
+    token = codec_of(HMACKey(SECRET, "a"), HMACKey(OTHER, "b")).sign(b"{}")
+    assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT", "kid": "a"}
 
 
 @pytest.mark.parametrize(("secret", "kid"), [(SECRET, "a"), (OTHER, "b")])
 def test_every_key_of_a_ring_verifies_under_its_kid(secret, kid):
-    ring = Codec(KeyRing([Key(SECRET, "a"), Key(OTHER, "b")]))
+    ring = codec_of(HMACKey(SECRET, "a"), HMACKey(OTHER, "b"))
     assert ring.verify(forge(secret=secret, kid=kid)) == b"{}"
 
 
 @pytest.mark.parametrize(("secret", "kid"), [(SECRET, "b"), (OTHER, "a")])
 def test_no_key_is_tried_but_the_one_that_the_header_names(secret, kid):
     with pytest.raises(BadSignature):
-        Codec(KeyRing([Key(SECRET, "a"), Key(OTHER, "b")])).verify(forge(secret=secret, kid=kid))
+        codec_of(HMACKey(SECRET, "a"), HMACKey(OTHER, "b")).verify(forge(secret=secret, kid=kid))
 
 
 @pytest.mark.parametrize("secret", [SECRET, OTHER])
 def test_in_a_ring_of_named_keys_a_token_without_a_kid_is_refused(secret):
     with pytest.raises(UnknownKey):
-        Codec(KeyRing([Key(SECRET, "a"), Key(OTHER, "b")])).verify(forge(secret=secret))
+        codec_of(HMACKey(SECRET, "a"), HMACKey(OTHER, "b")).verify(forge(secret=secret))
 
 
 def test_a_key_that_left_the_ring_verifies_no_more():
     with pytest.raises(UnknownKey):
-        Codec(KeyRing([Key(OTHER, "b")])).verify(forge(kid="a"))
+        codec_of(HMACKey(OTHER, "b")).verify(forge(kid="a"))
 
 
 def test_a_header_that_was_good_once_does_not_make_a_signature_good():
-    codec = Codec(KeyRing([Key(SECRET)]))
+    codec = codec_of(HMACKey(SECRET))
     codec.verify(forge(payload=b"{}"))
     with pytest.raises(BadSignature):
         codec.verify(forge(payload=b"{}", secret=OTHER))
 
 
 def test_after_a_hundred_different_headers_tokens_still_verify():
-    codec = Codec(KeyRing([Key(SECRET)]))
+    codec = codec_of(HMACKey(SECRET))
     assert {codec.verify(forge(other=i)) for i in range(100)} == {b"{}"}
 
 
 def test_a_codec_without_a_type_refuses_tokens_that_have_one():
     with pytest.raises(WrongTokenKind):
-        Codec(KeyRing([Key(SECRET)]), typ=None).verify(forge())
+        codec_of(HMACKey(SECRET), typ=None).verify(forge())
 
 
 def test_a_codec_without_a_type_reads_tokens_that_have_none():
-    assert Codec(KeyRing([Key(SECRET)]), typ=None).verify(forge({"alg": "HS256"})) == b"{}"
+    assert codec_of(HMACKey(SECRET), typ=None).verify(forge({"alg": "HS256"})) == b"{}"
 
 
 ATTACKERS_JWK = {"kty": "oct", "alg": "HS256", "k": urlsafe_b64encode(OTHER).decode().rstrip("=")}

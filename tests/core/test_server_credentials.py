@@ -26,7 +26,7 @@ from rolecall.http.api.sdk import SDK_ROUTES
 from rolecall.http.api.sdk_credentials import MAX_LIFE, MAX_LIFE_WITHOUT_JTI, Server, ServerCredentials
 from rolecall.http.guards.admission import enter_as_server
 from rolecall.http.respond import respond
-from rolecall.keys import Key
+from rolecall.keys import HMACKey, KeyRing
 from rolecall.keys.issuers import Issuer
 from rolecall.request import Request
 from rolecall.stores.memory import MemoryStore
@@ -135,7 +135,7 @@ def test_the_real_credential_of_the_ruby_sdk_is_taken(vectors):
     [ruby] = [one for one in tokens if one["sdk"].startswith("Ruby cassettes REST")]
     payload = jwt.decode(ruby["token"], options={"verify_signature": False})
     # Below the kit, which takes no secret that everybody knows.
-    project = Issuer(payload["iss"], Key(ruby["secret"]))
+    project = Issuer(payload["iss"], KeyRing([HMACKey(ruby["secret"])]))
     credentials = ServerCredentials([project], None, project.id, leeway=0)
     read = credentials.read(request(ruby["token"]).headers, payload["iat"] + 1)
     assert read.server == Server(project.id, project.id)

@@ -12,7 +12,8 @@ from rolecall.encoding.jws import Codec, raw_token
 from rolecall.errors import ExpiredToken, InvalidKey, InvalidToken, WrongTokenKind
 from rolecall.formats.opentok import OpenTokFormat
 from rolecall.formats.t1 import T1Format
-from rolecall.keys import Key, KeyRing
+from rolecall.keys import HMACKey, Key, KeyRing
+from rolecall.keys.issuers import Issuer
 from rolecall.roles import Role, RoleTable
 from rolecall.tokens import ClaimRules, Grant
 
@@ -22,6 +23,10 @@ VECTORS = Path(__file__).parent.parent / "vectors"
 
 def load(path: str) -> dict:
     return json.loads((VECTORS / path).read_text("utf-8"))
+
+
+def codec_of(*keys: Key, typ: str | None = None) -> Codec:
+    return Codec(Issuer("an issuer", KeyRing(keys)), typ)
 
 
 def accepts(codec: Codec, token: str) -> bool:
@@ -52,7 +57,7 @@ def case_id(value: dict) -> str | None:
 
 def confused(group: dict) -> list[Codec]:
     """Codecs whose HS256 keys answer to the name of the group's key."""
-    return [Codec(KeyRing([Key(b"the secret of another key, 32 bytes", kid)]), typ=None) for kid in names(group)]
+    return [codec_of(HMACKey(b"the secret of another key, 32 bytes", kid)) for kid in names(group)]
 
 
 def names(group: dict) -> list[str | None]:
@@ -70,7 +75,7 @@ def test_the_overrides_that_concern_hs256_change_a_verdict():
 
 @pytest.mark.parametrize(("group", "case"), HMAC_CASES, ids=case_id)
 def test_an_hs256_signature_is_accepted_exactly_if_it_is_valid(group, case):
-    codec = Codec(KeyRing([Key.from_jwk(group["private"])]), typ=None)
+    codec = codec_of(HMACKey.from_jwk(group["private"]))
     assert accepts(codec, case["jws"]) is OVERRIDES.get(case["tcId"], case["result"] == "valid")
 
 
@@ -78,13 +83,13 @@ def test_an_hs256_signature_is_accepted_exactly_if_it_is_valid(group, case):
 @pytest.mark.parametrize("part", ["private", "public"])
 def test_a_key_for_another_algorithm_is_refused(group, part):
     with pytest.raises(InvalidKey):
-        Key.from_jwk(group[part])
+        HMACKey.from_jwk(group[part])
 
 
 @pytest.mark.parametrize("group", OTHER_GROUPS, ids=case_id)
 def test_a_key_for_another_algorithm_is_no_secret_either(group):
     with pytest.raises(InvalidKey, match="public key"):
-        Key(json.dumps(group["public"]))
+        HMACKey(json.dumps(group["public"]))
 
 
 @pytest.mark.parametrize(("group", "case"), OTHER_CASES, ids=case_id)
@@ -111,7 +116,7 @@ def test_a_key_set_verifies_exactly_if_it_is_valid_and_for_hs256(group, case):
     except InvalidKey:
         accepted = False
     else:
-        accepted = accepts(Codec(ring, typ=None), case["jws"])
+        accepted = accepts(codec_of(*ring), case["jws"])
     assert accepted is (case["result"] == "valid" and case["tcId"] not in UNSUPPORTED)
 
 
@@ -131,7 +136,7 @@ A1 = ANSWERS["rfc7515_A1_rfc7519_3_1"]
 
 
 def codec_for(jwk: dict, typ: str | None) -> Codec:
-    return Codec(KeyRing([Key.from_jwk(jwk)]), typ)
+    return codec_of(HMACKey.from_jwk(jwk), typ=typ)
 
 
 def test_rfc_7515_a1_verifies():
@@ -163,7 +168,7 @@ def test_rfc_8037_ed25519_is_refused_by_hs256_keys():
 @pytest.mark.parametrize("name", ["rfc7638_3_1", "rfc8037_A3", "rfc8037_A4_EdDSA"])
 def test_public_keys_of_the_rfcs_are_no_hs256_keys(name):
     with pytest.raises(InvalidKey):
-        Key.from_jwk(ANSWERS[name]["jwk"])
+        HMACKey.from_jwk(ANSWERS[name]["jwk"])
 
 
 COOKBOOK = load("ietf-cookbook/jws/4_4.hmac-sha2_integrity_protection.json")
@@ -195,10 +200,10 @@ def test_no_other_compact_example_of_the_cookbook_passes_the_hmac_key(path):
 def test_only_the_cookbooks_mac_key_is_a_key(path):
     jwk = json.loads(path.read_text("utf-8"))
     if path.stem == "3_5.symmetric_key_mac_computation":
-        assert Key.from_jwk(jwk).kid == jwk["kid"]
+        assert HMACKey.from_jwk(jwk).kid == jwk["kid"]
     else:
         with pytest.raises(InvalidKey):
-            Key.from_jwk(jwk)
+            HMACKey.from_jwk(jwk)
 
 
 # -- tokens of the SDKs ----------------------------------------------------------------------------
@@ -231,7 +236,7 @@ def verified(token: dict, now: float, text: str | None = None) -> Grant:
     """The grant of a token, or of ``text`` in its place: below the kit, which takes no secret that everybody knows."""
     raw = raw_token(token["token"] if text is None else text)
     form = T1Format if T1Format.recognizes(raw) else OpenTokFormat
-    return form(API_KEY, KeyRing([Key(token["secret"])]), ClaimRules(RoleTable(), 10)).verify(raw, now)
+    return form(API_KEY, KeyRing([HMACKey(token["secret"])]), ClaimRules(RoleTable(), 10)).verify(raw, now)
 
 
 def test_the_tokens_are_ten_of_clients_and_one_of_a_server():

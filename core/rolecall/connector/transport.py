@@ -14,7 +14,6 @@ from urllib.request import getproxies
 from ..driver import event_loops
 from ..encoding import jws
 from ..errors import ConfigurationError
-from ..keys import KeyRing
 from ..keys.issuers import Issuer
 from ..wording import kind, wrapping
 from . import answers
@@ -50,7 +49,7 @@ class Transport:
         clock: Callable[[], float],
     ) -> None:
         self._api_key = project.id
-        self._codec = jws.Codec(KeyRing([project.key]))
+        self._codec = jws.Codec(project)
         self._timeout = timeout
         self._retries = retries
         self._clock = clock

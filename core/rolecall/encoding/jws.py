@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ..errors import BadSignature, MalformedToken, UnknownKey, WrongTokenKind
 from ..keys import MAX_KID_LENGTH, Key, KeyRing
+from ..keys.issuers import Issuer
 from ..wording import shown, wrapping
 from . import base64url, strict_json
 
@@ -83,25 +84,26 @@ def read_payload(segment: bytes) -> bytes:
 
 
 class Codec:
-    """Signs and verifies compact JWS of one kind.
+    """Signs and verifies compact JWS of one kind for one issuer, with the ring that the issuer has at the time.
 
-    :param ring: the keys.
+    :param issuer: who has the keys.
     :param typ: the ``typ`` that tokens of this kind carry (RFC 8725, section 3.11); None: they carry none.
     """
 
-    __slots__ = ("_header", "_keys_by_header", "_ring", "_signer", "_typ")
+    __slots__ = ("_issuer", "_prepared", "_typ")
 
-    def __init__(self, ring: KeyRing, typ: str | None = "JWT") -> None:
-        self._ring = ring
+    def __init__(self, issuer: Issuer, typ: str | None = "JWT") -> None:
+        self._issuer = issuer
         self._typ = typ
-        self._signer = ring.current
-        self._header = base64url.encode(_header_json(ring.current, typ)) + b"."
-        self._keys_by_header: dict[bytes, Key] = {}
+        self._prepared = _Prepared(issuer.ring, typ)
 
     def sign(self, payload: bytes) -> str:
-        """The token for ``payload``, signed by the ring's newest key."""
-        signing_input = self._header + base64url.encode(payload)
-        signature = self._signer.sign(signing_input)
+        """The token for ``payload``, signed by the ring's signing key."""
+        prepared = self._prepared
+        if prepared.ring is not self._issuer.ring:
+            prepared = self._renewed()
+        signing_input = prepared.header + base64url.encode(payload)
+        signature = prepared.signer.sign(signing_input)
         return (signing_input + b"." + base64url.encode(signature)).decode("ascii")
 
     def verify(self, token: bytes) -> bytes:
@@ -109,25 +111,37 @@ class Codec:
 
         :raises InvalidToken: a subclass that says what was wrong.
         """
+        prepared = self._prepared
+        if prepared.ring is not self._issuer.ring:
+            prepared = self._renewed()
         signing_input, _, signature = token.rpartition(b".")
         header, dot, payload = signing_input.partition(b".")
         if not dot:
             raise _no_compact_jws()
-        known = self._keys_by_header.get(header)
+        known = prepared.keys_by_header.get(header)
         try:
-            key = known or self._key_for(read_header(header))
-            if not key.verify(signing_input, base64url.decode(signature)):
+            keys = known or self._keys_for(read_header(header), prepared.ring)
+            signed = base64url.decode(signature)
+            for key in keys:
+                if key.verify(signing_input, signed):
+                    break
+            else:
                 # A fourth part is no base64url, so the payload would not decode either: here it is only named.
                 if b"." in payload:
                     raise _no_compact_jws()
                 raise BadSignature(WRONG_SIGNATURE)
-            if known is None and len(self._keys_by_header) < _MAX_HEADERS:
-                self._keys_by_header[header] = key
+            if known is None and len(prepared.keys_by_header) < _MAX_HEADERS:
+                prepared.keys_by_header[header] = keys
             return base64url.decode(payload)
         except ValueError as error:
             raise MalformedToken(f"the token's payload or signature is malformed: {error}") from None
 
-    def _key_for(self, header: dict[str, Any]) -> Key:
+    def _renewed(self) -> _Prepared:
+        self._prepared = prepared = _Prepared(self._issuer.ring, self._typ)
+        return prepared
+
+    def _keys_for(self, header: dict[str, Any], ring: KeyRing) -> tuple[Key, ...]:
+        """The keys that may have signed a token with this header, in the order in which they are tried."""
         for name in _REFUSED_HEADERS:
             if name in header:
                 raise MalformedToken(f"the token's header asks for {name!r}, which is not supported")
@@ -141,14 +155,31 @@ class Codec:
         kid = header.get("kid")
         if "kid" in header and not (isinstance(kid, str) and len(kid) <= MAX_KID_LENGTH and kid.isascii()):
             raise MalformedToken(f"the token's kid is not a string of at most {MAX_KID_LENGTH} ASCII characters")
-        key = self._ring.find(kid)
-        if key is None:
-            raise UnknownKey("the token names a key that this kit does not have")
-        if algorithm != key.algorithm:
-            raise WrongTokenKind(f"the token's algorithm is {shown(algorithm)}; its key is for {key.algorithm}").at(
-                "key"
+        named = ring.find(kid)
+        if not named:
+            raise UnknownKey(
+                "the token names no key, and each of this kit's has a kid"
+                if kid is None
+                else "the token names a key that this kit does not have"
             )
-        return key
+        keys = tuple(key for key in named if key.algorithm == algorithm)
+        if not keys:
+            raise WrongTokenKind(
+                f"the token's algorithm is {shown(algorithm)}; its key is for {named[0].algorithm}"
+            ).at("key")
+        return keys
+
+
+class _Prepared:
+    """What a codec makes of one ring, and forgets with it."""
+
+    __slots__ = ("header", "keys_by_header", "ring", "signer")
+
+    def __init__(self, ring: KeyRing, typ: str | None) -> None:
+        self.ring = ring
+        self.signer = ring.current
+        self.header = base64url.encode(_header_json(ring.current, typ)) + b"."
+        self.keys_by_header: dict[bytes, tuple[Key, ...]] = {}
 
 
 def _header_json(key: Key, typ: str | None) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 from ..encoding import base64url, jws, strict_json
 from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind
 from ..keys import KeyRing
+from ..keys.issuers import Issuer
 from ..tokens import SCOPE, ClaimRules, Grant, TokenOptions, wrong_claim
 from ..wording import shown, shown_key
 
@@ -24,7 +25,7 @@ class OpenTokFormat:
 
     def __init__(self, api_key: str, keys: KeyRing, rules: ClaimRules) -> None:
         self._api_key = api_key
-        self._codec = jws.Codec(keys)
+        self._codec = jws.Codec(Issuer(api_key, keys))
         self._rules = rules
 
     @staticmethod

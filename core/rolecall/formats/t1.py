@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from ..encoding.jws import WRONG_SIGNATURE
 from ..errors import BadSignature, InvalidClaim, MalformedToken, PolicyFault, UnknownKey
-from ..keys import Key, KeyRing
+from ..keys import HMACKey, KeyRing
 from ..tokens import ClaimRules, Grant, TokenOptions
 from ..wording import shown
 
@@ -54,12 +54,12 @@ class T1Format:
     A token with claims that no SDK writes ends in a field ``rolecall_tag``: HMAC-SHA256 of all that is before it.
     """
 
-    __slots__ = ("_api_key", "_key", "_rules", "_tag_key")
+    __slots__ = ("_api_key", "_keys", "_rules", "_tag_keys")
 
     def __init__(self, api_key: str, keys: KeyRing, rules: ClaimRules) -> None:
         self._api_key = api_key
-        self._key = keys.current
-        self._tag_key = Key(self._key.derive("t1 claims"))
+        self._keys = keys.secrets
+        self._tag_keys = keys.derived("t1 claims")
         self._rules = rules
 
     @staticmethod
@@ -90,15 +90,15 @@ class T1Format:
         fields.extend(_own_fields(own))
         data = urlencode(fields).encode("ascii")
         if own:
-            data += f"&{_TAG}={self._tag(data)}".encode("ascii")
-        envelope = f"partner_id={self._api_key}&sig={self._sign(data)}:".encode("ascii") + data
+            data += f"&{_TAG}={_tag(self._tag_keys[0], data)}".encode("ascii")
+        envelope = f"partner_id={self._api_key}&sig={_signature(self._keys[0], data)}:".encode("ascii") + data
         token = (_PREFIX + binascii.b2a_base64(envelope, newline=False)).decode("ascii")
         return token, hashlib.sha256(data).hexdigest()
 
     def verify(self, token: bytes, now: float) -> Grant:
         partner_id, signature, data = open_envelope(token)
         # The HMAC is computed in every case, so that an unknown API key takes as long as a bad signature.
-        genuine = hmac.compare_digest(self._sign(data).encode(), signature)
+        genuine = any(hmac.compare_digest(_signature(key, data).encode(), signature) for key in self._keys)
         if partner_id != self._api_key.encode():
             raise UnknownKey("the token's partner_id is not this kit's API key")
         if not genuine:
@@ -109,20 +109,24 @@ class T1Format:
             del claims[_TAG]
         return self._rules.grant(claims, now, hashlib.sha256(data).hexdigest())
 
-    def _sign(self, data: bytes) -> str:
-        return self._key.digest(data, "sha1").hex()
-
-    def _tag(self, data: bytes) -> str:
-        return self._tag_key.sign(data).hex()
-
     def _check_tag(self, data: bytes, claims: Mapping[str, Any]) -> None:
         match = _TAGGED.fullmatch(data)
-        if match is None or not hmac.compare_digest(self._tag(match[1]).encode(), match[2]):
+        if match is None or not any(
+            hmac.compare_digest(_tag(key, match[1]).encode(), match[2]) for key in self._tag_keys
+        ):
             added = next((name for name in claims if name not in _WIRE_FIELDS and name != _TAG), _TAG)
             raise InvalidClaim(
                 f"the token has a field {added!r}, which no SDK writes, without the tag of the kit that does: "
                 "it may have been smuggled in by way of another field"
             )
+
+
+def _signature(key: HMACKey, data: bytes) -> str:
+    return key.digest(data, "sha1").hex()
+
+
+def _tag(key: HMACKey, data: bytes) -> str:
+    return key.sign(data).hex()
 
 
 def _own_fields(claims: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from ..encoding import jws, strict_json
 from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind
 from ..keys import KeyRing
+from ..keys.issuers import Issuer
 from ..tokens import SCOPE, ClaimRules, Grant, TokenOptions, wrong_claim
 from ..wording import shown_key
 
@@ -29,7 +30,7 @@ class VonageFormat:
 
     def __init__(self, application_id: str, keys: KeyRing, rules: ClaimRules) -> None:
         self._application_id = application_id
-        self._codec = jws.Codec(keys)
+        self._codec = jws.Codec(Issuer(application_id, keys))
         self._rules = rules
 
     @staticmethod

@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl
 from ..encoding import base64url
 from ..encoding.jws import MAX_TOKEN_LENGTH
 from ..errors import CredentialTooLarge, CsrfFailed, MalformedCredential, MissingCredential
-from ..keys import Key
+from ..keys import HMACKey
+from ..keys.issuers import Issuer
 from ..request import Request
 from .web import Web
 
@@ -25,6 +26,8 @@ QUERY: Final = "the query"
 CSRF_HEADER: Final = "x-csrf-token"
 #: Of answers to a URL that holds a token, so that no page there sends it on (RFC 9700, section 4.2.4).
 NO_REFERRER: Final = ("Referrer-Policy", "no-referrer")
+#: What the keys of such proofs are derived for.
+_PURPOSE: Final = "csrf"
 #: The methods that change nothing (RFC 9110, section 9.2.1).
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -56,14 +59,14 @@ class Credentials:
     """Finds the token of a request in one of the places that a kit allows.
 
     :param web: says which places these are.
-    :param key: the kit's key, from which proofs against forged requests are derived.
+    :param issuer: the kit's first one, from whose keys proofs against forged requests are derived.
     """
 
-    __slots__ = ("_csrf_key", "_web")
+    __slots__ = ("_issuer", "_web")
 
-    def __init__(self, web: Web, key: Key) -> None:
+    def __init__(self, web: Web, issuer: Issuer) -> None:
         self._web = web
-        self._csrf_key = Key(key.derive("csrf"))
+        self._issuer = issuer
 
     def find(self, request: Request) -> tuple[str, str]:
         """The token of ``request``, and where it was.
@@ -89,11 +92,12 @@ class Credentials:
 
     def csrf_token(self, token: str) -> str:
         """The proof that goes with ``token`` in a cookie: who can read it is a page of this site."""
-        return base64url.encode(self._csrf_key.sign(token.encode("utf-8", "replace"))).decode()
+        return _proof(self._issuer.ring.derived(_PURPOSE)[0], token).decode()
 
     def _check_csrf(self, token: str, request: Request) -> None:
-        proof = request.headers.get(CSRF_HEADER) or ""
-        if not compare_digest(proof.encode("utf-8", "replace"), self.csrf_token(token).encode()):
+        proof = (request.headers.get(CSRF_HEADER) or "").encode("utf-8", "replace")
+        # One of a key that signed before is as good: its page was loaded then.
+        if not any(compare_digest(proof, _proof(key, token)) for key in self._issuer.ring.derived(_PURPOSE)):
             raise CsrfFailed(
                 "a token in a cookie changes nothing without its proof: send the csrf_token that came with it in the "
                 "header X-CSRF-Token"
@@ -112,6 +116,10 @@ class Credentials:
             return []
         pairs = parse_qsl(request.query, keep_blank_values=True, errors="replace")
         return [(value, QUERY) for name, value in pairs if name == self._web.query]
+
+
+def _proof(key: HMACKey, token: str) -> bytes:
+    return base64url.encode(key.sign(token.encode("utf-8", "replace")))
 
 
 def holds_token(web: Web, query: str) -> bool:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from ..errors import ConfigurationError, InvalidKey
 from ..wording import kind, wrapping
-from . import Key, RSAKey, other_key_form, problem_with, refuse_published, refuse_published_private
+from .hmac import HMACKey, problem_with
+from .pem import other_key_form
+from .ring import KeyRing
+from .rsa import RSAKey
 
 #: The most bytes that are read of a key's file; a key of 16,384 bits has 12,500.
 _MAX_FILE: Final = 65_536
@@ -18,15 +21,29 @@ _API_KEY: Final = r"[0-9A-Za-z-]{1,64}"
 _UUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
-class Issuer(NamedTuple):
+class Issuer:
     """One that tokens and session ids are issued for.
 
+    Whoever signs or verifies for it asks for its ring each time, and keeps nothing of a ring that is not there any
+    more: to change its keys, assign another ring.
+
     :param id: the API key, or the application's id.
-    :param key: what signs for it.
+    :param ring: its keys.
     """
 
-    id: str
-    key: Key
+    __slots__ = ("_id", "ring")
+
+    def __init__(self, id: str, ring: KeyRing) -> None:
+        self._id = id
+        self.ring = ring
+
+    @property
+    def id(self) -> str:
+        """The API key, or the application's id."""
+        return self._id
+
+    def __repr__(self) -> str:
+        return f"<Issuer {self._id!r} {self.ring!r}>"
 
 
 def credentials_of(
@@ -73,7 +90,7 @@ def further_projects(projects: object, first: Issuer | None) -> tuple[Issuer, ..
 def _project(api_key: object, api_secret: object, whose: str = "") -> Issuer:
     problem = "the project's api_secret is missing" if api_secret is None else None
     problem = problem or _path_problem(api_secret) or problem_with(api_secret)
-    key = None if problem else Key(api_secret)  # type: ignore[arg-type]
+    key = None if problem else HMACKey(api_secret)  # type: ignore[arg-type]
     del api_secret  # whatever is raised below, no frame of its traceback holds it
     if key is None:
         del api_key  # it may be the secret, where the two were swapped
@@ -83,8 +100,8 @@ def _project(api_key: object, api_secret: object, whose: str = "") -> Issuer:
             f"{whose}api_key is {_described(api_key)}; expected a string of 1 to 64 letters, digits and '-', "
             'even where the key is a number: api_key="123456"'
         )
-    refuse_published(key)
-    return Issuer(api_key, key)
+    key.refuse_published()
+    return Issuer(api_key, KeyRing([key]))
 
 
 def _described(value: object) -> str:
@@ -134,8 +151,8 @@ def _application(application_id: object, private_key: object) -> Issuer:
             f"application_id is {'missing' if application_id is None else _described(application_id)}; "
             "expected a UUID in small letters, as the service's dashboard shows it"
         )
-    refuse_published_private(key)
-    return Issuer(application_id, key)
+    key.refuse_published()
+    return Issuer(application_id, KeyRing([key]))
 
 
 def _pem(private_key: object) -> bytes | str:

@@ -9,6 +9,8 @@ from bisect import bisect_left
 from contextlib import suppress
 from typing import Final
 
+from ..errors import InvalidKey
+
 #: Sorted fingerprints without anything between them, made by ``scripts/published_secrets.py``.
 TABLE: Final = os.path.join(os.path.dirname(__file__), "published.bin")
 #: The bytes of a fingerprint. A random secret has one of the table's with a probability of about 10^-15.
@@ -20,11 +22,22 @@ _TO_BASE64: Final = bytes.maketrans(b"-_", b"+/")
 def is_published(material: bytes) -> bool:
     """Whether this stands in a public list, a standard, a tutorial or an SDK's tests.
 
-    :param material: an HMAC secret, or the modulus of an RSA key as big-endian bytes.
+    :param material: an HMAC secret; or of a private key its public half: an RSA key's modulus as big-endian bytes, the
+        two coordinates of a point on P-256, 32 bytes each, or the 32 bytes of an Ed25519 key.
     """
     with open(TABLE, "rb", buffering=0) as file:
         table = file.readall()
     return _holds(table, fingerprint(material)) or _holds(table, fingerprint(plain(material)))
+
+
+def refuse_published_private(public: bytes) -> None:
+    """Stop start-up on a private key that is publicly known.
+
+    :param public: its public half, as :func:`is_published` takes it.
+    :raises InvalidKey: for such a key.
+    """
+    if is_published(public):
+        raise InvalidKey("the private key is publicly known; make one of your own, or let the service make it")
 
 
 def fingerprint(material: bytes) -> bytes:

@@ -155,7 +155,7 @@ class Rolecall(Settings):
         roles = roles_of(loaded)
         session_ids, rules = SessionIds(own, *further), ClaimRules(roles, leeway)
         mint, *accepted = formats_of(loaded, format, accept, (project, *further), application, rules, session_ids)
-        credentials = Credentials(web, own.key)
+        credentials = Credentials(web, own)
         servers = ServerCredentials([one for one in (project, *further) if one], application, own.id, leeway)
         self._state = State(
             api_key=own.id,

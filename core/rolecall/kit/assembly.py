@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from ..errors import ConfigurationError, PluginError
 from ..formats import FORMATS, Format, find_format
-from ..keys import KeyRing
 from ..keys.issuers import Issuer
 from ..plugins import Plugins, plugin_name
 from ..plugins.sources import checked_names, installed, offered, package_of, passed, seems_to_offer
@@ -139,7 +138,7 @@ def formats_of(
         if not issuers:
             needed = "an application_id and a private_key" if name == "vonage" else "an api_key and an api_secret"
             raise ConfigurationError(f"the format {name!r} needs {needed}")
-        made = [make(issuer.id, KeyRing([issuer.key]), rules) for issuer in issuers]
+        made = [make(issuer.id, issuer.ring, rules) for issuer in issuers]
         formats[name] = made[0] if len(projects) == 1 else _of_projects(name, make, made, projects, session_ids)
     if minted == "vonage" and len(projects) > 1:
         raise ConfigurationError("the format 'vonage' mints for one application alone; leave out projects")

@@ -11,7 +11,7 @@ from ..engine import Engine
 from ..errors import ConfigurationError
 from ..formats import Format
 from ..formats.t1 import T1Format
-from ..keys import Key, KeyRing, problem_with
+from ..keys import HMACKey, KeyRing, problem_with
 from ..keys.issuers import Issuer
 from ..kit import Rolecall
 from ..kit.environment import read_environment
@@ -84,9 +84,9 @@ def _is_secret_of(kit: Rolecall, api_key: str, api_secret: object) -> bool:
     state = kit.engine.state
     if problem_with(api_secret):
         return False
-    key = Key(api_secret)  # type: ignore[arg-type]
+    key = HMACKey(api_secret)  # type: ignore[arg-type]
     made = state.session_ids.make(MediaMode.RELAYED, state.clock(), api_key)
-    return SessionIds(Issuer(api_key, key)).accepts(made)
+    return SessionIds(Issuer(api_key, KeyRing([key]))).accepts(made)
 
 
 def engine_minting(kit: Rolecall, *, jwt: bool) -> Engine | None:
@@ -100,7 +100,7 @@ def engine_minting(kit: Rolecall, *, jwt: bool) -> Engine | None:
 def engine_minting_t1(kit: Rolecall, api_secret: str | bytes) -> Engine:
     """The engine of a client's own kit, minting T1, which the kit need not accept: the token is for who asks for it."""
     try:
-        key = Key(api_secret)
+        key = HMACKey(api_secret)
     finally:
         del api_secret
     return _minting(kit, T1Format(kit.api_key, KeyRing([key]), kit.engine.state.rules))

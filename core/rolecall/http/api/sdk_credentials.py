@@ -9,7 +9,6 @@ from typing import Any, Final, NamedTuple
 from ...encoding import jws, strict_json
 from ...errors import InvalidServerCredential, InvalidToken, MissingCredential, RolecallError
 from ...formats.opentok import OpenTokFormat
-from ...keys import KeyRing
 from ...keys.issuers import Issuer
 from ...wording import moment, shown_key
 from ..credentials import bearer_of
@@ -166,9 +165,8 @@ class _Codecs:
     __slots__ = ("typed", "untyped")
 
     def __init__(self, issuer: Issuer) -> None:
-        ring = KeyRing([issuer.key])
-        self.typed = jws.Codec(ring)
-        self.untyped = jws.Codec(ring, typ=None)
+        self.typed = jws.Codec(issuer)
+        self.untyped = jws.Codec(issuer, typ=None)
 
     def open(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """The header and the claims of a credential whose signature is good.

@@ -1,0 +1,90 @@
+"""Private keys on the curve P-256 for ES256 (RFC 7518, section 3.4)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from ..errors import InvalidKey
+from .jwk import number, public_jwk
+from .key import Concealed, check_kid, derived
+from .pem import private_key
+from .published import refuse_published_private
+
+#: The bytes of each of the two numbers of a signature, and of each coordinate of a point.
+_SIZE: Final = 32
+_ECDSA: Final = ECDSA(SHA256())
+
+
+class ECKey(Concealed):
+    """A private key on the curve P-256, for ES256: it signs, and verifies what it signed."""
+
+    __slots__ = ("_private", "_public")
+
+    def __init__(self, pem: str | bytes, kid: str | None = None) -> None:
+        """Load the key once.
+
+        :param pem: the private key as PEM text (PKCS #8 or SEC 1), unencrypted, on the curve P-256.
+        :param kid: at most 128 ASCII characters.
+        :raises InvalidKey: for anything else.
+        """
+        loaded = _private_ec_key(pem)
+        del pem  # whatever is raised below, no frame of its traceback holds it
+        if isinstance(loaded, str):
+            raise InvalidKey(loaded)
+        check_kid(kid)
+        self._private = loaded
+        self._public = loaded.public_key()
+        self.algorithm = "ES256"
+        self.kid = kid
+
+    def sign(self, message: bytes) -> bytes:
+        """See :class:`Key`."""
+        r, s = decode_dss_signature(self._private.sign(message, _ECDSA))
+        return r.to_bytes(_SIZE) + s.to_bytes(_SIZE)
+
+    def verify(self, message: bytes, signature: bytes) -> bool:
+        """See :class:`Key`. A JWS holds the two numbers side by side, and never DER."""
+        if len(signature) != 2 * _SIZE:
+            return False
+        r, s = int.from_bytes(signature[:_SIZE]), int.from_bytes(signature[_SIZE:])
+        try:
+            self._public.verify(encode_dss_signature(r, s), message, _ECDSA)
+        except InvalidSignature:
+            return False
+        return True
+
+    def derive(self, purpose: str) -> bytes:
+        """See :class:`Key`."""
+        # Of the key itself and not of its PEM text, which has several spellings.
+        return derived(self._private.private_numbers().private_value.to_bytes(_SIZE), purpose)
+
+    def public_jwk(self) -> dict[str, str]:
+        """See :class:`Key`."""
+        point = self._public.public_numbers()
+        numbers = {"x": number(point.x, _SIZE), "y": number(point.y, _SIZE)}
+        return public_jwk(self, {"kty": "EC", "crv": "P-256", **numbers})
+
+    def refuse_published(self) -> None:
+        """Stop start-up on a private key that is publicly known.
+
+        :raises InvalidKey: for such a key.
+        """
+        point = self._public.public_numbers()
+        refuse_published_private(point.x.to_bytes(_SIZE) + point.y.to_bytes(_SIZE))
+
+
+def _private_ec_key(pem: object) -> EllipticCurvePrivateKey | str:
+    """The key in ``pem``, or what is wrong with it: returned, so that no frame of a traceback holds the key."""
+    key = private_key(pem, "an EC key", "PRIVATE KEY", "EC PRIVATE KEY")
+    if isinstance(key, str):
+        return key
+    if not isinstance(key, EllipticCurvePrivateKey):
+        return "the private key is of another kind; ES256 needs an EC key"
+    if not isinstance(key.curve, SECP256R1):
+        return f"the EC key is on the curve {key.curve.name}; ES256 needs P-256, which OpenSSL calls prime256v1"
+    return key

@@ -1,0 +1,74 @@
+"""Private keys as PEM text, and what to do about the forms that are not PEM."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+
+def private_key(pem: object, name: str, *labels: str) -> PrivateKeyTypes | str:
+    """The private key in ``pem``, or what is wrong with it: returned, so that no frame of a traceback holds the key.
+
+    :param pem: unencrypted PEM text.
+    :param name: the kind of key that is needed, for messages.
+    :param labels: what the first line of such PEM text may say, the usual label first.
+    """
+    if not isinstance(pem, str | bytes):
+        return f"a private key is PEM text, not {type(pem).__name__}"
+    try:
+        text = pem.encode() if isinstance(pem, str) else pem
+        return load_pem_private_key(text, password=None)
+    except TypeError:
+        return "the private key is encrypted; decrypt it with: openssl pkey -in encrypted.pem -out private.pem"
+    except (ValueError, UnsupportedAlgorithm):
+        return _unreadable(pem, name, labels)
+
+
+def _unreadable(pem: str | bytes, name: str, labels: tuple[str, ...]) -> str:
+    text = pem if isinstance(pem, str) else pem.decode("latin-1")
+    if "PRIVATE KEY-----" not in text and re.search("-----BEGIN [A-Z0-9 ]*(PUBLIC KEY|CERTIFICATE)-----", text):
+        return "this is a public key or a certificate; to sign tokens the private key is needed"
+    begins = " or ".join(f"'-----BEGIN {label}-----'" for label in labels)
+    return other_key_form(text.encode("latin-1", "replace")) or (
+        f"the private key cannot be read; expected PEM of {name}, which begins with {begins}"
+    )
+
+
+def other_key_form(material: bytes) -> str | None:
+    """What to do about a private key that is not PEM but another form of one; None if it is none of these."""
+    if b"-----BEGIN OPENSSH PRIVATE KEY-----" in material:
+        return (
+            "the private key is in OpenSSH's form; turn a copy of its file into PEM with: "
+            "ssh-keygen -p -N '' -m PKCS8 -f private.pem"
+        )
+    if _DER.match(material):
+        return (
+            "the private key is DER; turn it into PEM with: openssl pkey -inform DER -in private.der -out private.pem"
+        )
+    decoded = from_base64(material) or b""
+    if b"-----BEGIN" in decoded:
+        return "the private key is PEM in base64; decode it first, for example with: base64 -d"
+    if _DER.match(decoded):
+        return (
+            "the private key is PEM without its first and last line; put them back: '-----BEGIN PRIVATE KEY-----' and "
+            "'-----END PRIVATE KEY-----'"
+        )
+    return None
+
+
+#: A sequence of 256 bytes and more, as any RSA key is one; or a shorter one that begins with a version.
+_DER: Final = re.compile(rb"\x30(?:\x82|\x81.\x02\x01[\x00\x01]|[\x20-\x7f]\x02\x01[\x00\x01])", re.DOTALL)
+
+
+def from_base64(material: bytes) -> bytes | None:
+    """What ``material`` is in base64 or base64url, with or without padding and white space."""
+    compact = b"".join(material.split()).rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
+    try:
+        return b64decode(compact + b"=" * (-len(compact) % 4), validate=True)
+    except ValueError:
+        return None

@@ -1,0 +1,97 @@
+"""Private RSA keys for RS256 (RFC 7518, section 3.3)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from ..errors import InvalidKey
+from .jwk import number, public_jwk
+from .key import Concealed, check_kid, derived
+from .pem import private_key
+from .published import refuse_published_private
+
+#: NIST SP 800-131A.
+MIN_RSA_BITS: Final = 2048
+_PADDING: Final = PKCS1v15()
+_HASH: Final = SHA256()
+
+
+class RSAKey(Concealed):
+    """A private RSA key, for RS256: it signs, and verifies what it signed."""
+
+    __slots__ = ("_private", "_public")
+
+    def __init__(self, pem: str | bytes, kid: str | None = None) -> None:
+        """Load the key once: that takes far longer than to sign.
+
+        :param pem: the private key as PEM text (PKCS #8 or PKCS #1), unencrypted, of at least 2,048 bits.
+        :param kid: at most 128 ASCII characters.
+        :raises InvalidKey: for anything else.
+        """
+        loaded = _private_rsa_key(pem)
+        del pem  # whatever is raised below, no frame of its traceback holds it
+        if isinstance(loaded, str):
+            raise InvalidKey(loaded)
+        check_kid(kid)
+        self._private = loaded
+        self._public = loaded.public_key()
+        self.algorithm = "RS256"
+        self.kid = kid
+
+    def sign(self, message: bytes) -> bytes:
+        """See :class:`Key`."""
+        return self._private.sign(message, _PADDING, _HASH)
+
+    def verify(self, message: bytes, signature: bytes) -> bool:
+        """See :class:`Key`."""
+        try:
+            self._public.verify(signature, message, _PADDING, _HASH)
+        except InvalidSignature:
+            return False
+        return True
+
+    def derive(self, purpose: str) -> bytes:
+        """See :class:`Key`."""
+        # Of the key itself and not of its PEM text, which has several spellings.
+        return derived(self._private.private_numbers().d.to_bytes((self._private.key_size + 7) // 8), purpose)
+
+    def public_jwk(self) -> dict[str, str]:
+        """See :class:`Key`."""
+        numbers = self._public.public_numbers()
+        return public_jwk(self, {"kty": "RSA", "n": number(numbers.n), "e": number(numbers.e)})
+
+    def refuse_published(self) -> None:
+        """Stop start-up on a private key that is publicly known.
+
+        :raises InvalidKey: for such a key.
+        """
+        modulus = self._public.public_numbers().n
+        refuse_published_private(modulus.to_bytes((modulus.bit_length() + 7) // 8))
+
+
+def _private_rsa_key(pem: object) -> RSAPrivateKey | str:
+    """The key in ``pem``, or what is wrong with it: returned, so that no frame of a traceback holds the key."""
+    key = private_key(pem, "an RSA key", "PRIVATE KEY", "RSA PRIVATE KEY")
+    if isinstance(key, str):
+        return key
+    if not isinstance(key, RSAPrivateKey):
+        return "the private key is of another kind; RS256 needs an RSA key"
+    if key.key_size < MIN_RSA_BITS:
+        return f"the RSA key has {key.key_size} bits; at least {MIN_RSA_BITS} are needed"
+    if _has_weak_primes(key.public_key().public_numbers().n):
+        return "the RSA key was made by a faulty generator (ROCA, CVE-2017-15361) and can be worked out; make a new one"
+    return key
+
+
+def _has_weak_primes(modulus: int) -> bool:
+    # Each prime of such a key, and so their product, is a power of 65537 modulo each of the first 39 primes
+    # (Nemec et al., The Return of Coppersmith's Attack, 2017). Of other keys hardly one in 10^8 is.
+    return all(modulus % prime in {pow(65537, n, prime) for n in range(prime)} for prime in _SMALL_PRIMES)
+
+
+_SMALL_PRIMES: Final = [prime for prime in range(2, 168) if all(prime % n for n in range(2, prime))]
