@@ -72,6 +72,32 @@ FURTHER = (
     "2da8a492573f9cd453d9a68d7a24c62b4c2c8bd0c3497283ff438b606f65e0d3",
     # the tests of Vonage's SDK for Node.js
     "f592e45219dc5b953a3096fcf9b3689888497d2f91a1ad3efdc3db20a769ec3c",
+    # -- points of keys on P-256, x and y
+    # RFC 7515, appendix A.3, and RFC 7517, appendix A.2
+    "a510fba1ddb99100a60c2ebed0702108b3feb3da90b4073e3930e4a9a0b0218b",
+    "3258aa2cb08890c8f48708be416496324d2a26ebaa95355686bc5b4cb53df015",
+    # the Wycheproof test vectors
+    "e3b92cf0e83ef17f5b55bab29fc1a274f6c2a9a0ac6cbe423984bc8735a22993",
+    # the examples of jwt.io
+    "1e2fe4b5f140447c4e14c9820cd083024e6ea56e52fb95f39689f1de2e8be8eb",
+    # Rolecall's own test vectors
+    "abf31493a75132196989a66f4c8db362d5af5c07f77218a7c8c419bcfdc438f8",
+    "8060f81d795f972ea35e0dcdd64ab9ddcbc72d69c25e4806c81ac430392d41a5",
+    "b519707f2e8425e063ffee6ed164f0720bc4b980e2669fbb877336c387416454",
+    "534c47969a4f2e6338c555a52d7a5bad2297a71f806dcec43d06dc454e396ab3",
+    "135be3f3d092bc84d54f95be93eb9e7810715f6e5251373aae759fd17ab0873f",
+    # -- Ed25519 keys
+    # RFC 8032, section 7.1; the first is that of RFC 8037, appendix A
+    "21fe31dfa154a261626bf854046fd2271b7bed4b6abe45aa58877ef47f9721b9",
+    "39f713d0a644253f04529421b9f51b9b08979d08295959c4f3990ee617f5139f",
+    "dac073e0123bdea59dd9b3bda9cf6037f63aca82627d7abcd5c4ac29dd74003e",
+    "5f9b247e2a654719f198e4f241d6b0df9a1a937a13ef5ef899f64d9285fce224",
+    # Rolecall's own test vectors
+    "627afd92ba11be21e6f4c76d39dc42f2b2cf4155e6a882b4d6adb04c47e2af0e",
+    "6eb530cf880d2e6d87a268c5f771e047555ccfd03607ba0ba3297e5ee9448043",
+    "31da0779751f47e043812c6a835a8437549077f4d40d33c42fcbe5b2b1cd9298",
+    "cfaa91923044b7e18714d9ffcd867203df17fbb99c34c1a4e504b6a0f8e45443",
+    "0597acc8f29fc2c17326b204e76a1f2c196ce36bb9de78771c9b468aa2b8be4d",
 )
 
 
