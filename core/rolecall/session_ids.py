@@ -39,8 +39,8 @@ class SessionIds:
     def __init__(self, *issuers: Issuer) -> None:
         self._first = issuers[0].id
         self._issuers = {issuer.id: issuer for issuer in issuers}
-        # Whose an id is, and the ring that said so: with another ring it is examined again.
-        self._remembered: dict[str, tuple[Issuer, KeyRing]] = {}
+        # Whose an id is, and the ring that it was examined with: with another ring it is examined again.
+        self._remembered: dict[str, tuple[str, Issuer, KeyRing]] = {}
 
     def make(self, media_mode: MediaMode, now: float, api_key: str | None = None) -> str:
         """A new id for a session created at ``now`` (Unix seconds).
@@ -83,12 +83,14 @@ class SessionIds:
                 f"session_id is {shown(session_id)}; expected a string, as create_session(…).session_id gives"
             )
         remembered = self._remembered.get(session_id)
-        if remembered is not None and remembered[0].ring is remembered[1]:
-            return remembered[0].id
+        if remembered is not None:
+            owner, issuer, ring = remembered
+            if issuer.ring is ring:
+                return owner
         issuer, ring = self._examine(session_id)
         if len(self._remembered) >= _MAX_REMEMBERED:
             self._remembered.clear()
-        self._remembered[session_id] = issuer, ring
+        self._remembered[session_id] = issuer.id, issuer, ring
         return issuer.id
 
     def accepts(self, session_id: object) -> bool:

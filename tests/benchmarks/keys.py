@@ -1,4 +1,4 @@
-"""How fast each kind of key signs and verifies tokens beside ``cryptography`` alone: ``python tests/benchmarks/keys.py``.
+"""How fast each kind of key is beside ``cryptography`` alone: ``python tests/benchmarks/keys.py``.
 
 The floor of a verification is the raw one and the JSON and base64 that no reader can leave out, without one check. The
 last table has rings of three secrets, without ``kid``: what a token costs by the place of its key.
@@ -44,7 +44,7 @@ PAYLOAD = json.dumps(
 
 
 def keys() -> dict[str, tuple[type[Any], Any, tuple[Any, ...], float]]:
-    """By algorithm: the kit's class, a private key, what ``cryptography`` is told with each call, the target of mint."""
+    """By algorithm: the kit's class, a private key, what ``cryptography`` is told at each call, the target of mint."""
     return {
         "RS256": (RSAKey, rsa.generate_private_key(65537, 2048), (padding.PKCS1v15(), SHA256()), 1.1),
         "ES256": (ECKey, ec.generate_private_key(ec.SECP256R1()), (ec.ECDSA(SHA256()),), 1.3),

@@ -1,4 +1,4 @@
-"""Private keys on curves, for ES256 and EdDSA: what is one, what signs and verifies with it, and that it never shows."""
+"""Private keys for ES256 and EdDSA: what is one, what signs and verifies with it, and that it never shows."""
 
 from __future__ import annotations
 
