@@ -409,6 +409,18 @@ def test_a_kit_of_two_releases_takes_what_either_signs(kit_with, format):
         assert one.verify_token(other.generate_token(session.session_id), session.session_id).role == "publisher"
 
 
+def test_a_token_that_is_remembered_is_verified_again_once_its_ring_is_replaced(kit_with):
+    kit, issuer = kit_with(OLD), issuer_of(OLD)
+    token = kit.create_session().generate_token()
+    for _ in range(3):  # a token is remembered from the second time on
+        kit.verify_token(token)
+    remembered = kit.engine.state.verified
+    assert len(remembered.young) == 1
+    kit.engine.state.replace_ring(issuer, KeyRing([NEW]))
+    assert issuer.ring.current is NEW
+    assert (kit.engine.state.verified.young, kit.engine.state.verified.old) == ({}, {})
+
+
 # -- a key of one's own ----------------------------------------------------------------------------
 
 

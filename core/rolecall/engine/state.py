@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from ..encoding.jws import raw_token, what_ails
 from ..errors import InvalidSessionId, MalformedToken, WrongSession
 from ..formats import Format
+from ..keys import KeyRing
+from ..keys.issuers import Issuer
 from ..plugins import Plugins
 from ..roles import RoleTable
 from ..session_ids import SessionIds
@@ -67,6 +69,15 @@ class State:
             self.lone_store = LoneStore(session_ids, clock())
         self.verified = VerifiedTokens()
         self._last_seen = 0.0
+
+    def replace_ring(self, issuer: Issuer, ring: KeyRing) -> None:
+        """Give one of the kit's issuers other keys, at once and for all that signs or verifies for it.
+
+        Tokens that were verified before are verified again: the key that signed them may be gone.
+        """
+        issuer.ring = ring
+        # In this order: whoever still has the old grants in hand puts theirs where nobody looks any more.
+        self.verified = VerifiedTokens()
 
     def read_token(self, token: object, session_id: str | None) -> Grant:
         """The grant of a token that is good in itself; whether its session has ended is for the store to say."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 
 def private_key(pem: object, name: str, *labels: str) -> PrivateKeyTypes | str:
