@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from .explain import Explanation
-    from .kit import Rolecall
-    from .request import Request
-    from .sessions import SessionRecord
+    from ..explain import Explanation
+    from ..kit import Rolecall
+    from ..request import Request
+    from ..sessions import SessionRecord
 
 __all__ = ["AsRole", "Clock", "MakeKit", "TokenFor", "assert_allowed", "assert_refused"]
 
@@ -73,7 +73,7 @@ class MakeKit:
 
         :param options: arguments of :class:`~rolecall.Rolecall`, which win over all that.
         """
-        from .kit import Rolecall
+        from ..kit import Rolecall
 
         defaults = {"api_key": _API_KEY, "api_secret": _API_SECRET, "clock": self._clock, "entry_points": False}
         kit = Rolecall(plugins=plugins, **{**defaults, **options})
