@@ -436,7 +436,6 @@ async def no(*_):
 
 
 @pytest.mark.parametrize("answer", [no, lambda *_: "seen before", lambda *_: 1, lambda *_: None], ids=as_text)
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 def test_only_true_from_a_store_means_that_it_came_for_the_first_time(answer):
     store = MemoryStore()
     store.use_once = answer

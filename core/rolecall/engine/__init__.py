@@ -7,10 +7,9 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
 from math import inf
 from os import urandom
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..driver import Driver
-from ..driver.threads import STORE, PoolExhausted
 from ..encoding.jws import MAX_TOKEN_LENGTH
 from ..errors import (
     ExpiredToken,
@@ -24,7 +23,6 @@ from ..errors import (
     RolecallError,
     SessionEnded,
     SessionNotFound,
-    StoreUnavailable,
     Unavailable,
     WrongActor,
     WrongSession,
@@ -37,6 +35,7 @@ from ..policy import Allow, earliest_expiry, narrowed_capabilities, narrowed_rol
 from ..request import Request
 from ..roles import Capability, Requirement
 from ..sessions import SessionRecord, check_archives, check_properties
+from ..stores.calling import Calls
 from ..tokens import ExpireTime, Grant, TokenOptions, check_options, leeway_used
 from ..wording import moment, shown
 from .state import State
@@ -44,7 +43,6 @@ from .state import State
 if TYPE_CHECKING:
     from ..moderation import Act, Result
 
-_Answer = TypeVar("_Answer")
 #: Finds the token of a request, and where it was; None for one that was passed in. It raises if there is no token.
 Credential: TypeAlias = Callable[[], tuple[str, str | None]]
 
@@ -84,15 +82,12 @@ OWN_CODE: Final = Call()
 class Engine:
     """Everything that a kit does, under one driver."""
 
-    __slots__ = ("_driver", "_reads_inline", "_writes_inline", "decides_at_once", "state")
+    __slots__ = ("_driver", "_store", "decides_at_once", "state")
 
     def __init__(self, state: State, driver: Driver, *, blocks: bool) -> None:
         self.state = state
         self._driver = driver
-        # Directly, where blocking is no harm and the store ends each call by itself, or where it does not block.
-        ends_calls = blocks and getattr(state.store, "bounded", False) is True
-        self._reads_inline = ends_calls or state.store.reads_inline
-        self._writes_inline = ends_calls or state.store.writes_inline
+        self._store = Calls(state.store, driver, lambda: state.store_timeout, blocks=blocks)
         #: Whether :meth:`check_token` alone decides who enters a guarded route.
         self.decides_at_once = not state.plugins.vote_access and not state.trace_log
 
@@ -134,10 +129,7 @@ class Engine:
         state.session_ids.check(session_id)
         if state.lone_store is not None:
             await self._find_session(session_id)  # so that it is told if another process created it
-        if self._writes_inline:
-            state.store.end_session(session_id, state.clock())
-        else:
-            await self._ask_store(state.store.end_session, session_id, state.clock())
+        await self._store.end_session(session_id, state.clock())
         await self._tell("session_ended", call, session_id=session_id)
 
     async def generate_token(
@@ -351,13 +343,8 @@ class Engine:
 
         :param until: when the credential ends, in Unix seconds.
         """
-        state, now = self.state, self.state.clock()
-        if self._writes_inline:
-            first = state.store.use_once(name, until + _KEPT_LONGER, now)
-        else:
-            first = await self._ask_store(state.store.use_once, name, until + _KEPT_LONGER, now)
-        # Exactly True: a coroutine, or whatever else a plugin's store answers, lets nobody in.
-        return first is True
+        # Exactly True: whatever else a store answers lets nobody in.
+        return await self._store.use_once(name, until + _KEPT_LONGER, self.state.clock()) is True
 
     async def moderate(self, act: Act[Result], grant: Grant | None = None, call: Call = OWN_CODE) -> Result:
         """What the session's media service answers to an act, once the policies have been asked.
@@ -414,10 +401,7 @@ class Engine:
         record = SessionRecord(
             session_id, request.location, request.media_mode, request.archive_mode, request.e2ee, now
         )
-        if self._writes_inline:
-            state.store.add_session(record)
-        else:
-            await self._ask_store(state.store.add_session, record)
+        await self._store.add_session(record)
         return record
 
     async def _provided_session(self, request: SessionRequest) -> str | None:
@@ -667,30 +651,14 @@ class Engine:
             )
 
     async def _find_session(self, session_id: str) -> SessionRecord | None:
-        state = self.state
-        if self._reads_inline:
-            record = state.store.get_session(session_id)
-        else:
-            record = await self._ask_store(state.store.get_session, session_id)
-        if record is None and state.lone_store is not None:
-            state.lone_store.lacks(session_id)
+        record = await self._store.get_session(session_id)
+        if record is None and self.state.lone_store is not None:
+            self.state.lone_store.lacks(session_id)
         return record
 
-    async def _ask_store(self, method: Callable[..., _Answer], *args: Any) -> _Answer:
-        """What a method of the store answers that may block.
-
-        :raises StoreUnavailable: if it does not answer in time.
-        """
-        seconds = self.state.store_timeout
-        try:
-            return await self._driver.run(STORE, seconds, method, *args)
-        except TimeoutError as error:
-            raise StoreUnavailable(
-                f"the store has not answered within {seconds:g} s, and may have done what it was asked to; "
-                "see Rolecall(store_timeout=…)"
-            ) from error
-        except PoolExhausted as error:
-            raise StoreUnavailable(f"the store was not asked: {error}") from error
+    async def close(self) -> None:
+        """Release the store."""
+        await self._store.close()
 
 
 def _check_act(act: Act[Any], grant: Grant | None) -> None:

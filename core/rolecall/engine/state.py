@@ -15,6 +15,7 @@ from ..plugins import Plugins
 from ..roles import RoleTable
 from ..session_ids import SessionIds
 from ..stores import Store
+from ..stores.checking import is_async
 from ..tokens import ClaimRules, Grant
 from ..wording import shown
 from .verified import END, T1_SIGNATURE, VerifiedTokens
@@ -67,6 +68,10 @@ class State:
             from .workers import LoneStore
 
             self.lone_store = LoneStore(session_ids, clock())
+        # Only where it answers at once, because tokens are read where nothing can wait.
+        self._looks_for_others = (
+            self.lone_store is not None and getattr(store, "reads_inline", False) and not is_async(store.get_session)
+        )
         self.verified = VerifiedTokens()
         self._last_seen = 0.0
 
@@ -126,6 +131,5 @@ class State:
 
     def _look_for_others(self, session_id: str) -> None:
         """Take note of a token, seen for the first time, of a session that another process must have created."""
-        store = self.store
-        if self.lone_store is not None and store.reads_inline and store.get_session(session_id) is None:
+        if self.lone_store is not None and self._looks_for_others and self.store.get_session(session_id) is None:
             self.lone_store.lacks(session_id)

@@ -259,9 +259,11 @@ class Rolecall(Settings):
 
     def close(self) -> None:
         """Release the store and what runs in the background. The kit is not used afterwards."""
-        self._inline.close()
-        self._pools.close()
-        self._state.store.close()
+        try:
+            drive(self.engine.close())
+        finally:
+            self._inline.close()
+            self._pools.close()
 
     def __enter__(self: _Kit) -> _Kit:
         return self

@@ -1,0 +1,115 @@
+"""How an engine calls a store: at once, on a thread or on an event loop, as is chosen when the kit is made."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine
+from time import monotonic
+from typing import Any, Final, TypeAlias, TypeVar
+
+from ..driver import Driver
+from ..driver.threads import STORE, PoolExhausted
+from ..errors import StoreUnavailable
+from ..sessions import SessionRecord
+from ..wording import shown
+from . import Store
+from .checking import is_async
+
+_Answer = TypeVar("_Answer")
+_Call: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
+#: The types of the usual answers, which are returned without a further look.
+_USUAL: Final = {
+    "add_session": (type(None),),
+    "get_session": (SessionRecord, type(None)),
+    "end_session": (type(None),),
+    "use_once": (bool,),
+    "close": (type(None),),
+}
+
+
+class Calls:
+    """The methods of a store that may wait, each an ``async`` function whatever the store has.
+
+    :param driver: how the engine waits.
+    :param blocks: whether the engine's caller is sync code, whose thread may be blocked.
+    :param seconds: how long a call may take; read at each one.
+    """
+
+    __slots__ = ("add_session", "close", "end_session", "get_session", "use_once")
+
+    def __init__(self, store: Store, driver: Driver, seconds: Callable[[], float], *, blocks: bool) -> None:
+        ends_calls = blocks and getattr(store, "bounded", False)
+        reads_inline = ends_calls or getattr(store, "reads_inline", False)
+        writes_inline = ends_calls or getattr(store, "writes_inline", False)
+
+        def chosen(method: str, inline: bool) -> _Call:
+            if is_async(getattr(store, method)):
+                return _awaited(store, method, driver, seconds)
+            return (_inline if inline else _threaded)(store, method, driver, seconds)
+
+        self.add_session: Callable[[SessionRecord], Coroutine[Any, Any, None]] = chosen("add_session", writes_inline)
+        self.get_session: Callable[[str], Coroutine[Any, Any, SessionRecord | None]] = chosen(
+            "get_session", reads_inline
+        )
+        self.end_session: Callable[[str, float], Coroutine[Any, Any, None]] = chosen("end_session", writes_inline)
+        self.use_once: Callable[[str, float, float], Coroutine[Any, Any, bool]] = chosen("use_once", writes_inline)
+        # On the caller's thread where that may block, because at the end of a process no thread starts any more.
+        self.close: Callable[[], Coroutine[Any, Any, None]] = chosen("close", blocks or writes_inline)
+
+
+def _inline(store: Store, method: str, driver: Driver, seconds: Callable[[], float]) -> _Call:
+    """Call a plain function that returns at once, or that may block its caller."""
+    usual = _USUAL[method]
+
+    async def call(*args: Any) -> Any:
+        answer = getattr(store, method)(*args)
+        return answer if type(answer) in usual else await _unusual(answer, method, driver, seconds())
+
+    return call
+
+
+def _threaded(store: Store, method: str, driver: Driver, seconds: Callable[[], float]) -> _Call:
+    """Call a plain function on a thread of the store's pool."""
+    usual = _USUAL[method]
+
+    async def call(*args: Any) -> Any:
+        deadline, started = seconds(), monotonic()
+        try:
+            answer = await driver.run(STORE, deadline, getattr(store, method), *args)
+        except TimeoutError as error:
+            raise _late(deadline) from error
+        except PoolExhausted as error:
+            raise StoreUnavailable(f"the store was not asked: {error}") from error
+        if type(answer) in usual:
+            return answer
+        return await _unusual(answer, method, driver, deadline, monotonic() - started)
+
+    return call
+
+
+def _awaited(store: Store, method: str, driver: Driver, seconds: Callable[[], float]) -> _Call:
+    """Await an ``async def``: on the event loop, or for sync code on the kit's own."""
+
+    async def call(*args: Any) -> Any:
+        return await _unusual(getattr(store, method)(*args), method, driver, seconds())
+
+    return call
+
+
+async def _unusual(answer: Any, method: str, driver: Driver, deadline: float, spent: float = 0.0) -> Any:
+    """An answer that must be awaited, perhaps of a plain function that returned a coroutine, or that is no answer."""
+    if inspect.isawaitable(answer):
+        try:
+            answer = await driver.wait(answer, deadline - spent)
+        except TimeoutError as error:
+            raise _late(deadline) from error
+    if method == "get_session" and not isinstance(answer, SessionRecord | None):
+        raise StoreUnavailable(f"the store's get_session returned {shown(answer)}; expected a SessionRecord or None")
+    return answer
+
+
+def _late(seconds: float) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the store has not answered within {seconds:g} s, and may have done what it was asked to; "
+        "see Rolecall(store_timeout=…)"
+    )

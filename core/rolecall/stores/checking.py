@@ -1,0 +1,86 @@
+"""Checks at start whether an object is a store: one that cannot work may else keep nothing, and not say so."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..wording import kind, nearest
+
+#: The arguments of each method.
+METHODS: Final = {
+    "add_session": ("record",),
+    "get_session": ("session_id",),
+    "end_session": ("session_id", "ended_at"),
+    "has_ended": ("session_id",),
+    "use_once": ("name", "until", "now"),
+    "close": (),
+}
+_ATTRIBUTES: Final = ("reads_inline", "writes_inline", "bounded", "shared")
+_HELP: Final = "see rolecall.stores.Store"
+
+
+def problem_with(store: Any) -> str | None:
+    """What keeps an object from being a store, and what to do; None if nothing does."""
+    if isinstance(store, type):
+        return f"it is the class {store.__name__}; pass an instance of it: {store.__name__}(…)"
+    if inspect.iscoroutine(store):
+        store.close()
+        return "a function that makes a store is a plain def; open connections in its methods, when they are first used"
+    missing = [method for method in METHODS if not hasattr(store, method)]
+    if len(missing) == len(METHODS):
+        return "it has none of the methods of rolecall.stores.Store"
+    if missing:
+        return _without(store, missing[0])
+    problems = (_problem_with_method(method, getattr(store, method)) for method in METHODS)
+    return next(filter(None, problems), None) or _problem_with_attributes(store)
+
+
+def is_async(function: Callable[..., object]) -> bool:
+    """Whether calling ``function`` makes a coroutine, as far as its definition shows."""
+    return _is(inspect.iscoroutinefunction, function)
+
+
+def _without(store: object, method: str) -> str:
+    close = nearest(method, (name for name in dir(store) if not name.startswith("_") and name not in METHODS))
+    return f"it has no method {_signature(method)}{f'; did you mean that by {close}?' if close else ''}; {_HELP}"
+
+
+def _problem_with_method(name: str, method: Any) -> str | None:
+    if not callable(method):
+        return f"its {name} is {kind(method)}; expected a method {_signature(name)}; {_HELP}"
+    if _is(inspect.isgeneratorfunction, method) or _is(inspect.isasyncgenfunction, method):
+        return f"its {name} is a generator, of which nothing would run; take the yield out"
+    if name == "has_ended" and is_async(method):
+        return (
+            "its has_ended is an async def; expected a plain def that answers from memory, because it is asked for "
+            f"every token, also where nothing can be awaited: keep the ids of ended sessions in the process; {_HELP}"
+        )
+    try:
+        inspect.signature(method).bind(*METHODS[name])
+    except TypeError:
+        return f"its {name} cannot be called with the arguments {_signature(name)}; {_HELP}"
+    except ValueError:  # of what is written in C the signature may be unknown
+        pass
+    return None
+
+
+def _problem_with_attributes(store: object) -> str | None:
+    for name in _ATTRIBUTES:
+        value = getattr(store, name, False)
+        if type(value) is not bool:
+            return f"its {name} is {kind(value)}; expected True or False"
+    return None
+
+
+def _is(test: Callable[[object], bool], function: Any) -> bool:
+    """Whether ``test`` holds for a function, for the function of a partial, or for an object's ``__call__``."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return test(function) or test(getattr(type(function), "__call__", None))  # noqa: B004 (whether it is async)
+
+
+def _signature(method: str) -> str:
+    return f"{method}({', '.join(METHODS[method])})"
