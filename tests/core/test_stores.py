@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -25,12 +26,14 @@ from pathlib import Path
 import pytest
 
 from rolecall import Allow, ArchiveMode, InvalidToken, MediaMode, hookimpl
+from rolecall.driver import drive
 from rolecall.errors import ConfigurationError, SessionEnded, SessionNotFound, StoreUnavailable
 from rolecall.sessions import SessionRecord
-from rolecall.stores import Store, open_store
+from rolecall.stores import open_store
 from rolecall.stores.memory import MemoryStore
 from rolecall.stores.sqlite import _MIGRATIONS, SQLiteStore
 from rolecall.stores.sqlite_file import LOOK_INTERVAL
+from rolecall.testing.stores import StoreContract
 
 from ..forking import forked
 from ..ids import as_text
@@ -71,86 +74,222 @@ def record(number: object) -> SessionRecord:
 # -- every store -----------------------------------------------------------------------------------
 
 
-def test_it_is_a_store(store):
-    assert isinstance(store, Store)
+class TestMemoryStore(StoreContract):
+    @pytest.fixture
+    def store(self):
+        return MemoryStore()
+
+
+class TestSQLiteStore(StoreContract):
+    @pytest.fixture
+    def store(self, path):
+        return SQLiteStore(path)
+
+    @pytest.fixture
+    def other_store(self, path):
+        with closing(SQLiteStore(path)) as other:
+            yield other
+
+    @pytest.fixture
+    def broken_store(self, tmp_path):
+        with closing(SQLiteStore(tmp_path / "broken.db")) as broken:
+            with closing(sqlite3.connect(tmp_path / "broken.db")) as raw:
+                tables = ("sessions", "ended_sessions", "used_once")
+                raw.executescript("".join(f"DROP TABLE rolecall_{table};" for table in tables))
+            yield broken
+
+
+class Service:
+    """A database behind a network, and its async client: values by key, and a channel."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, object] = {}
+        self.channel: list[Callable[[str], None]] = []
+        self.answers = True
+
+    async def get(self, key: str) -> object:
+        await self._answer()
+        return self.values.get(key)
+
+    async def put_new(self, key: str, value: object) -> bool:
+        """Whether the key is new; only then the value is kept."""
+        await self._answer()
+        is_new = self.values.setdefault(key, value) is value
+        await self._answer()
+        return is_new
+
+    async def publish(self, message: str) -> None:
+        await self._answer()
+        for listener in self.channel:
+            listener(message)
+
+    async def _answer(self) -> None:
+        await asyncio.sleep(0)
+        if not self.answers:
+            raise ConnectionError("the service is out of order")
+
+
+class ServiceStore:
+    """An async store. Ended sessions come in by the service's channel."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._ended = {key.removeprefix("ended ") for key in service.values if key.startswith("ended ")}
+        service.channel.append(self._ended.add)
+
+    async def add_session(self, record: SessionRecord) -> None:
+        await self._asked(self._service.put_new(f"session {record.session_id}", record))
+
+    async def get_session(self, session_id: str) -> SessionRecord | None:
+        record = await self._asked(self._service.get(f"session {session_id}"))
+        ended_at = await self._asked(self._service.get(f"ended {session_id}"))
+        return None if record is None else replace(record, ended_at=ended_at)
+
+    async def end_session(self, session_id: str, ended_at: float) -> None:
+        await self._asked(self._service.put_new(f"ended {session_id}", ended_at))
+        await self._asked(self._service.publish(session_id))
+
+    def has_ended(self, session_id: str) -> bool:
+        if not self._service.answers:
+            raise StoreUnavailable("the service's channel is lost")
+        return session_id in self._ended
+
+    async def use_once(self, name: str, until: float, now: float) -> bool:
+        return await self._asked(self._service.put_new(f"used {name}", [until]))
+
+    async def close(self) -> None:
+        with suppress(ValueError):
+            self._service.channel.remove(self._ended.add)
+
+    async def _asked(self, question):
+        try:
+            return await question
+        except ConnectionError as error:
+            raise StoreUnavailable(str(error)) from error
+
+
+class TestAsyncStore(StoreContract):
+    @pytest.fixture
+    def service(self):
+        return Service()
+
+    @pytest.fixture
+    def store(self, service):
+        store = ServiceStore(service)
+        store.shared = False  # a forked child has a copy
+        return store
+
+    @pytest.fixture
+    def other_store(self, service):
+        return ServiceStore(service)
+
+    @pytest.fixture
+    def broken_store(self):
+        service = Service()
+        service.answers = False
+        return ServiceStore(service)
+
+
+class Asked:
+    """Asks a store directly."""
+
+    def __call__(self, store, method, *args):
+        return getattr(store, method)(*args)
+
+    def together(self, store, questions):
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(lambda question: self(store, *question), questions))
+
+
+class ForgetsEnds(MemoryStore):
+    def end_session(self, session_id, ended_at):
+        pass
+
+
+class LastEndStays(MemoryStore):
+    def end_session(self, session_id, ended_at):
+        self._ended[session_id] = ended_at
+
+
+class LastRecordStays(MemoryStore):
+    def add_session(self, record):
+        self._sessions[record.session_id] = record
+
+
+class EndsOnlyWhatItKnows(MemoryStore):
+    def end_session(self, session_id, ended_at):
+        if session_id in self._sessions:
+            super().end_session(session_id, ended_at)
+
+
+class FoldsCase(MemoryStore):
+    def get_session(self, session_id):
+        return super().get_session(session_id.replace("ABC", "abc"))
+
+
+class SaysNothingOfEnds(MemoryStore):
+    def has_ended(self, session_id):
+        return session_id in self._ended or None
+
+
+class WaitsForTheNetwork(MemoryStore):
+    def has_ended(self, session_id):
+        time.sleep(0.0002)
+        return super().has_ended(session_id)
+
+
+class LooksBeforeItUses(MemoryStore):
+    def use_once(self, name, until, now):
+        if name in self._used:
+            return False
+        time.sleep(0.01)
+        self._used[name] = (until, object())
+        return True
+
+
+class LosesFractions(MemoryStore):
+    def add_session(self, record):
+        super().add_session(replace(record, created_at=float(int(record.created_at))))
+
+
+class Raises(MemoryStore):
+    def get_session(self, session_id):
+        return super().get_session(session_id.encode().decode())
+
+
+class OneTable(MemoryStore):
+    def use_once(self, name, until, now):
+        if name in self._ended:
+            return False
+        return super().use_once(name, until, now)
+
+
+class ClosesOnce(MemoryStore):
+    def close(self):
+        del self._sessions
 
 
 @pytest.mark.parametrize(
-    "kept",
+    ("faulty", "test", "args"),
     [
-        RECORD,
-        replace(RECORD, location=None, media_mode=MediaMode.RELAYED, archive_mode=ArchiveMode.MANUAL),
-        replace(RECORD, archive_mode=ArchiveMode.MANUAL, e2ee=True, location="2001:db8::7"),
-        replace(RECORD, created_at=0.1 + 0.2),
-        replace(RECORD, session_id="1_" + "x" * 253),
-        replace(RECORD, session_id="1_'; DROP TABLE rolecall_sessions; --"),
+        (ForgetsEnds, "test_a_session_is_open_until_it_is_ended", ()),
+        (LastEndStays, "test_the_first_end_stays", ()),
+        (LastRecordStays, "test_the_first_record_of_an_id_stays", ()),
+        (EndsOnlyWhatItKnows, "test_a_session_that_was_never_added_can_end", ()),
+        (EndsOnlyWhatItKnows, "test_an_end_before_its_session_stays", ()),
+        (FoldsCase, "test_an_id_is_found_exactly_or_not_at_all", ("1_ABC",)),
+        (SaysNothingOfEnds, "test_the_end_of_one_session_is_not_that_of_another", ()),
+        (WaitsForTheNetwork, "test_whether_a_session_has_ended_is_known_at_once", ()),
+        (LooksBeforeItUses, "test_of_concurrent_uses_one_is_the_first", ()),
+        (LosesFractions, "test_a_session_comes_back_as_it_went_in", (RECORD,)),
+        (Raises, "test_what_it_cannot_hold_is_unavailable", (("get_session", "1_\ud800"),)),
+        (OneTable, "test_a_single_use_id_is_no_session", ()),
+        (ClosesOnce, "test_it_can_be_closed_twice", ()),
     ],
 )
-def test_a_session_comes_back_as_it_went_in(store, kept):
-    store.add_session(kept)
-    found = store.get_session(kept.session_id)
-    assert found == kept
-    assert [type(value) for value in (found.media_mode, found.archive_mode, found.e2ee)] == [
-        MediaMode,
-        ArchiveMode,
-        bool,
-    ]
-
-
-@pytest.mark.parametrize("session_id", ["1_unknown", "1_ABC", "1_ab", "1_abc ", "", "%", "1_ab_", "*"])
-def test_an_id_is_found_exactly_or_not_at_all(store, session_id):
-    store.add_session(RECORD)
-    store.end_session(RECORD.session_id, 5.0)
-    assert store.get_session(session_id) is None
-    assert store.has_ended(session_id) is False
-
-
-def test_a_session_is_open_until_it_is_ended(store):
-    store.add_session(RECORD)
-    assert store.has_ended(RECORD.session_id) is False
-    store.end_session(RECORD.session_id, 7.5)
-    assert store.has_ended(RECORD.session_id) is True
-    assert store.get_session(RECORD.session_id) == replace(RECORD, ended_at=7.5)
-
-
-def test_the_first_end_stays(store):
-    store.add_session(RECORD)
-    for moment in (7.5, 8.5, 6.5):
-        store.end_session(RECORD.session_id, moment)
-    assert store.get_session(RECORD.session_id).ended_at == 7.5
-
-
-def test_a_session_that_was_never_added_can_end(store):
-    store.end_session("1_foreign", 7.5)
-    assert store.has_ended("1_foreign") is True
-    assert store.get_session("1_foreign") is None
-
-
-def test_an_end_that_comes_before_its_session_stays(store):
-    store.end_session(RECORD.session_id, 7.5)
-    store.add_session(RECORD)
-    assert store.get_session(RECORD.session_id).ended_at == 7.5
-
-
-def test_the_end_of_one_session_is_not_that_of_another(store):
-    for number in range(3):
-        store.add_session(record(number))
-    store.end_session("1_1", 7.5)
-    assert [store.has_ended(f"1_{number}") for number in range(3)] == [False, True, False]
-
-
-def test_what_may_come_once_comes_once(store):
-    assert store.use_once("a", until=10.0, now=5.0) is True
-    assert store.use_once("b", until=10.0, now=5.0) is True
-    assert store.use_once("a", until=20.0, now=9.9) is False
-    assert store.use_once("a", until=20.0, now=10.0) is False
-
-
-def test_of_threads_that_use_something_once_one_is_the_first(store):
-    with ThreadPoolExecutor(8) as pool:
-        for number in range(20):
-            firsts = pool.map(lambda _, name=str(number): store.use_once(name, 10.0, 5.0), range(8))
-            assert sum(firsts) == 1
+def test_the_contract_finds_a_store_that_breaks_it(faulty, test, args):
+    with pytest.raises((AssertionError, AttributeError, UnicodeError)):
+        getattr(StoreContract(), test)(faulty(), Asked(), *args)
 
 
 def test_what_has_come_once_is_forgotten_when_it_is_over(store):
@@ -167,33 +306,6 @@ def test_what_has_come_once_is_forgotten_when_it_is_over(store):
 def used_once(store: SQLiteStore) -> set[str]:
     with closing(store._file.connect()) as raw:
         return {name for (name,) in raw.execute("SELECT name FROM rolecall_used_once")}
-
-
-def test_it_can_be_closed_twice(store):
-    store.close()
-    store.close()
-
-
-def test_threads_may_use_it_at_once(store):
-    failures = []
-
-    def use(thread: int) -> None:
-        try:
-            for number in range(50):
-                one = record(f"{thread}-{number}")
-                store.add_session(one)
-                store.end_session(one.session_id, 7.5)
-                assert store.get_session(one.session_id) == replace(one, ended_at=7.5)
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=use, args=(thread,)) for thread in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    assert all(store.has_ended(f"1_{thread}-49") for thread in range(8))
 
 
 # -- a kit on every store --------------------------------------------------------------------------
@@ -256,6 +368,221 @@ def test_two_kits_in_memory_share_nothing(make_kit):
     session = make_kit().create_session()
     with pytest.raises(SessionNotFound):
         make_kit().get_session(session.session_id)
+
+
+# -- a store that is async, or none -----------------------------------------------------------------
+
+
+@pytest.fixture
+def service():
+    return Service()
+
+
+def test_a_plain_function_that_returns_a_coroutine_is_awaited(make_kit, service):
+    """As a decorator, a lambda or a partial leaves it: that it is async does not show."""
+    behind, store = ServiceStore(service), MemoryStore()
+    store.add_session = lambda record: behind.add_session(record)
+    store.get_session = partial(lambda method, session_id: method(session_id), behind.get_session)
+    for inline in (True, False):
+        store.reads_inline = store.writes_inline = inline
+        kit = make_kit(store=store)
+        session = kit.create_session()
+        assert kit.get_session(session.session_id) == session
+
+        async def use(kit=kit):
+            session = await kit.aio.create_session()
+            assert await kit.aio.get_session(session.session_id) == session
+
+        asyncio.run(use())
+
+
+def test_each_method_is_called_in_its_own_manner(make_kit, service):
+    """Sessions behind the network, single-use ids in memory."""
+
+    class Mixed(ServiceStore):
+        def use_once(self, name, until, now):
+            used_by.append(threading.current_thread())
+            return True
+
+    used_by = []
+    kit = make_kit(store=Mixed(service))
+    assert kit.get_session(kit.create_session().session_id)
+    assert drive(kit.engine.use_once("a", 5.0)) is True
+    assert used_by[0] is not threading.current_thread()
+
+
+class Hanging(ServiceStore):
+    cancelled = 0
+
+    async def add_session(self, record):
+        try:
+            await asyncio.sleep(20)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+
+def create(kit):
+    return kit.create_session()
+
+
+def create_on_a_loop(kit):
+    async def create():
+        return await kit.aio.create_session()
+
+    return asyncio.run(create())
+
+
+@pytest.mark.parametrize("create", [create, create_on_a_loop])
+def test_an_async_store_that_hangs_is_cancelled_at_its_deadline(make_kit, service, create):
+    store = Hanging(service)
+    kit = make_kit(store=store, store_timeout=0.05)
+    with pytest.raises(StoreUnavailable, match=r"has not answered within 0\.05 s"):
+        create(kit)
+    assert store.cancelled == 1
+
+
+@pytest.mark.parametrize("create", [create, create_on_a_loop])
+def test_an_async_store_raises_its_own_error(make_kit, service, create):
+    kit = make_kit(store=ServiceStore(service))
+    service.answers = False
+    with pytest.raises(StoreUnavailable, match="out of order"):
+        create(kit)
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_what_is_no_session_is_unavailable(make_kit, bounded):
+    store = MemoryStore()
+    store.get_session = lambda session_id: {"session_id": session_id}
+    store.reads_inline, store.bounded = False, bounded
+    with pytest.raises(StoreUnavailable, match=r"get_session returned a value of type dict; expected a SessionRecord"):
+        make_kit(store=store).get_session(FOREIGN)
+
+
+def test_a_kit_closes_an_async_store_and_then_its_loop(make_kit, service):
+    kit = make_kit(store=ServiceStore(service))
+    assert len(service.channel) == 1
+    kit.create_session()
+    kit.close()
+    assert service.channel == []
+    assert_no_loop_is_left()
+
+
+def test_a_kit_ends_its_threads_though_its_store_does_not_close(make_kit, service):
+    class Stuck(ServiceStore):
+        async def close(self):
+            if self._service.channel:
+                await super().close()
+                raise StoreUnavailable("it cannot be closed")
+
+    kit = make_kit(store=Stuck(service))
+    kit.create_session()
+    with pytest.raises(StoreUnavailable, match="cannot be closed"):
+        kit.close()
+    assert_no_loop_is_left()
+
+
+def assert_no_loop_is_left() -> None:
+    loops = [thread for thread in threading.enumerate() if thread.name == "rolecall-background"]
+    for thread in loops:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in loops)
+
+
+class AsyncCallable:
+    async def __call__(self, session_id):
+        return False
+
+
+async def opened():
+    return MemoryStore()
+
+
+def with_(**attributes):
+    store = MemoryStore()
+    for name, value in attributes.items():
+        setattr(store, name, value)
+    return store
+
+
+class Misspelt:
+    add_session = get_session = has_ended = use_once = close = lambda self, *args: None
+
+    def endSession(self, session_id, ended_at):  # noqa: N802
+        pass
+
+
+class AsyncEnds(MemoryStore):
+    async def has_ended(self, session_id):
+        return False
+
+
+class Yields(MemoryStore):
+    async def add_session(self, record):
+        yield record
+
+
+class TakesLess(MemoryStore):
+    def use_once(self, name, until):
+        return True
+
+
+class TakesMore(MemoryStore):
+    def add_session(self, record, region):
+        pass
+
+
+class TakesByName(MemoryStore):
+    def get_session(self, *, session_id):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("none", "words"),
+    [
+        (lambda: MemoryStore, ["class MemoryStore", "pass an instance of it: MemoryStore(…)"]),
+        (opened, ["plain def"]),
+        (Misspelt, ["no method end_session(session_id, ended_at)", "endSession"]),
+        (object, ["none of the methods of rolecall.stores.Store"]),
+        (lambda: with_(close=None), ["its close is of type NoneType", "close()"]),
+        (AsyncEnds, ["has_ended is an async def", "answers from memory"]),
+        (lambda: with_(has_ended=partial(AsyncEnds().has_ended)), ["has_ended is an async def"]),
+        (lambda: with_(has_ended=AsyncCallable()), ["has_ended is an async def"]),
+        (Yields, ["add_session is a generator"]),
+        (TakesLess, ["use_once(name, until, now)"]),
+        (TakesMore, ["add_session(record)"]),
+        (TakesByName, ["get_session(session_id)"]),
+        (lambda: with_(shared="no"), ["its shared is a text of 2 characters", "True or False"]),
+        (lambda: with_(reads_inline=1), ["its reads_inline is of type int"]),
+        (lambda: with_(writes_inline=None), ["its writes_inline is of type NoneType"]),
+        (lambda: with_(bounded=10.0), ["its bounded is of type float"]),
+    ],
+)
+def test_what_cannot_work_as_a_store_stops_start_up_and_says_what_to_do(make_kit, none, words):
+    with pytest.raises(ConfigurationError) as stopped:
+        make_kit(store=none())
+    assert [word for word in words if word not in str(stopped.value)] == []
+
+    class Stores:
+        @hookimpl
+        def rolecall_register_stores(self):
+            return {"own": lambda url: none()}
+
+    with pytest.raises(ConfigurationError, match="registered for own://") as stopped:
+        make_kit(plugins=[Stores()], store="own://host")
+    assert [word for word in words if word not in str(stopped.value)] == []
+
+
+def test_a_store_needs_its_methods_and_nothing_else(make_kit):
+    class Bare:
+        def __init__(self):
+            store = MemoryStore()
+            for method in ("add_session", "get_session", "end_session", "has_ended", "use_once", "close"):
+                setattr(self, method, getattr(store, method))
+
+    kit = make_kit(store=Bare())
+    session = kit.create_session()
+    assert kit.get_session(session.session_id) == session
 
 
 # -- URLs ------------------------------------------------------------------------------------------

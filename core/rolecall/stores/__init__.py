@@ -21,8 +21,7 @@ class Store(Protocol):
     """Keeps sessions and single-use ids.
 
     Each method but :meth:`has_ended` is a plain function or an ``async def``, as suits the store, and returns once the
-    change is durable. Arguments come by position. A method that was given up may be called again with the same
-    arguments: all but :meth:`use_once` are idempotent.
+    change is durable. Arguments come by position.
 
     - Plain functions are safe in every thread. The kit calls them on threads of its own.
     - An ``async def`` is awaited on the caller's event loop, and under a sync framework on the kit's own. One store
@@ -45,7 +44,7 @@ class Store(Protocol):
     """
 
     def add_session(self, record: SessionRecord, /) -> MaybeAwaitable[None]:
-        """Keep a new session."""
+        """Keep a new session. The first record of an id stays."""
 
     def get_session(self, session_id: str, /) -> MaybeAwaitable[SessionRecord | None]:
         """The session, open or ended; None if it was never added."""

@@ -31,7 +31,7 @@ class MemoryStore:
         return cls()
 
     def add_session(self, record: SessionRecord) -> None:
-        self._sessions[record.session_id] = record
+        self._sessions.setdefault(record.session_id, record)
 
     def get_session(self, session_id: str) -> SessionRecord | None:
         record = self._sessions.get(session_id)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AsRole", "Clock", "MakeKit", "TokenFor", "assert_allowed", "assert_refused"]
 
+# The suites are no plugins, whose assertions pytest would explain by itself.
+pytest.register_assert_rewrite("rolecall.testing.stores")
+
 SessionOrId: TypeAlias = "SessionRecord | str"
 Seconds: TypeAlias = "float | timedelta"
 Client = TypeVar("Client")
