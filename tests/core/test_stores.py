@@ -462,10 +462,11 @@ def test_what_is_no_session_is_unavailable(make_kit, bounded):
 def test_a_kit_closes_an_async_store_and_then_its_loop(make_kit, service):
     kit = make_kit(store=ServiceStore(service))
     assert len(service.channel) == 1
+    before = background_threads()
     kit.create_session()
     kit.close()
     assert service.channel == []
-    assert_no_loop_is_left()
+    assert_no_loop_is_left(before)
 
 
 def test_a_kit_ends_its_threads_though_its_store_does_not_close(make_kit, service):
@@ -476,17 +477,21 @@ def test_a_kit_ends_its_threads_though_its_store_does_not_close(make_kit, servic
                 raise StoreUnavailable("it cannot be closed")
 
     kit = make_kit(store=Stuck(service))
+    before = background_threads()
     kit.create_session()
     with pytest.raises(StoreUnavailable, match="cannot be closed"):
         kit.close()
-    assert_no_loop_is_left()
+    assert_no_loop_is_left(before)
 
 
-def assert_no_loop_is_left() -> None:
-    loops = [thread for thread in threading.enumerate() if thread.name == "rolecall-background"]
-    for thread in loops:
+def background_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "rolecall-background"}
+
+
+def assert_no_loop_is_left(before: set[threading.Thread]) -> None:
+    for thread in background_threads() - before:
         thread.join(10)
-    assert not any(thread.is_alive() for thread in loops)
+    assert background_threads() <= before
 
 
 class AsyncCallable:

@@ -33,21 +33,33 @@ __all__ = ["Ask", "StoreContract"]
 
 Question: TypeAlias = tuple[Any, ...]
 _SECRET: Final = "the secret of rolecall.testing, for tests and nothing else"  # noqa: S105
-_KEPT: Final = SessionRecord("1_abc", "203.0.113.7", MediaMode.ROUTED, ArchiveMode.ALWAYS, False, 1_795_186_800.125)
+_ROUTED: Final[dict[str, Any]] = {
+    "location": "203.0.113.7",
+    "media_mode": MediaMode.ROUTED,
+    "archive_mode": ArchiveMode.ALWAYS,
+    "e2ee": False,
+}
+
+
+def _record(session_id: str = "1_abc", created_at: float = 1_795_186_800.125, **properties: Any) -> SessionRecord:
+    return SessionRecord(session_id, **{**_ROUTED, **properties}, created_at=created_at)
+
+
+_KEPT: Final = _record()
 _RECORDS: Final = {
-    "a record": _KEPT,
-    "all defaults": replace(_KEPT, location=None, media_mode=MediaMode.RELAYED, archive_mode=ArchiveMode.MANUAL),
-    "encrypted": replace(_KEPT, archive_mode=ArchiveMode.MANUAL, e2ee=True, location="2001:db8::7"),
-    "a fraction": replace(_KEPT, created_at=0.1 + 0.2),
-    "a long id": replace(_KEPT, session_id="1_" + "x" * 253),
-    "an id of SQL": replace(_KEPT, session_id="1_'; DROP TABLE rolecall_sessions; --"),
+    "archived": _KEPT,
+    "relayed": _record(location=None, media_mode=MediaMode.RELAYED, archive_mode=ArchiveMode.MANUAL),
+    "encrypted": _record(location="2001:db8::7", archive_mode=ArchiveMode.MANUAL, e2ee=True),
+    "a fraction of a second": _record(created_at=0.1 + 0.2),
+    "a long id": _record("1_" + "x" * 253),
+    "an id of SQL": _record("1_'; DROP TABLE rolecall_sessions; --"),
 }
 _OTHER_IDS: Final = ("1_unknown", "1_ABC", "1_ab", "1_abc ", "", "%", "1_ab_", "*", "1_abc*")
 _AWKWARD: Final[dict[str, Question]] = {
-    "a location that is no Unicode": ("add_session", replace(_KEPT, location="\ud800")),
-    "an id that is no Unicode": ("add_session", replace(_KEPT, session_id="1_\ud800")),
-    "a moment that is no number": ("add_session", replace(_KEPT, created_at=math.nan)),
-    "a huge moment": ("add_session", replace(_KEPT, created_at=2**70)),
+    "a location that is no Unicode": ("add_session", _record(location="\ud800")),
+    "an id that is no Unicode": ("add_session", _record("1_\ud800")),
+    "a moment that is no number": ("add_session", _record(created_at=math.nan)),
+    "a huge moment": ("add_session", _record(created_at=2**70)),
     "looking for what is no Unicode": ("get_session", "1_\ud800"),
     "looking for a zero byte": ("get_session", "1_\0"),
     "ending what is no Unicode": ("end_session", "1_\ud800", 7.5),
@@ -57,7 +69,7 @@ _AWKWARD: Final[dict[str, Question]] = {
     "using until a huge moment": ("use_once", "a", 2**70, 5.0),
 }
 _EACH_METHOD: Final[tuple[Question, ...]] = (
-    ("add_session", replace(_KEPT, session_id="1_new")),
+    ("add_session", _record("1_new")),
     ("get_session", "1_abc"),
     ("end_session", "1_abc", 7.5),
     ("has_ended", "1_abc"),
@@ -199,7 +211,7 @@ class StoreContract:
     def test_the_first_record_of_an_id_stays(self, store: Store, ask: Ask) -> None:
         ask(store, "add_session", _KEPT)
         with suppress(StoreUnavailable):
-            ask(store, "add_session", replace(_KEPT, location="198.51.100.1"))
+            ask(store, "add_session", _record(location="198.51.100.1"))
         assert ask(store, "get_session", _KEPT.session_id) == _KEPT
 
     def test_a_session_is_open_until_it_is_ended(self, store: Store, ask: Ask) -> None:
@@ -228,7 +240,7 @@ class StoreContract:
 
     def test_the_end_of_one_session_is_not_that_of_another(self, store: Store, ask: Ask) -> None:
         for number in range(3):
-            ask(store, "add_session", replace(_KEPT, session_id=f"1_{number}"))
+            ask(store, "add_session", _record(f"1_{number}"))
         ask(store, "end_session", "1_1", 7.5)
         assert [ask(store, "has_ended", f"1_{number}") for number in range(3)] == [False, True, False]
 
@@ -268,7 +280,7 @@ class StoreContract:
             assert sorted(firsts) == [False] * (_TOGETHER - 1) + [True]
 
     def test_concurrent_changes_are_all_kept(self, store: Store, ask: Ask) -> None:
-        records = [replace(_KEPT, session_id=f"1_{number}") for number in range(3 * _TOGETHER)]
+        records = [_record(f"1_{number}") for number in range(3 * _TOGETHER)]
         ask.together(store, [("add_session", record) for record in records])
         ask.together(store, [("end_session", record.session_id, 7.5) for record in records])
         found = ask.together(store, [("get_session", record.session_id) for record in records])
@@ -289,12 +301,12 @@ class StoreContract:
 
     @pytest.mark.parametrize("question", _AWKWARD.values(), ids=_AWKWARD)
     def test_what_it_cannot_hold_is_unavailable(self, store: Store, ask: Ask, question: Question) -> None:
-        before = replace(_KEPT, session_id="1_before")
+        before = _record("1_before")
         ask(store, "add_session", before)
         with suppress(StoreUnavailable):
             ask(store, *question)
         assert ask(store, "get_session", "1_before") == before
-        ask(store, "add_session", replace(_KEPT, session_id="1_after"))
+        ask(store, "add_session", _record("1_after"))
 
     def test_it_can_be_closed_twice(self, store: Store, ask: Ask) -> None:
         ask(store, "add_session", _KEPT)
