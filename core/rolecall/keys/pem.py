@@ -7,7 +7,6 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -20,6 +19,9 @@ def private_key(pem: object, name: str, *labels: str) -> PrivateKeyTypes | str:
     :param name: the kind of key that is needed, for messages.
     :param labels: what the first line of such PEM text may say, the usual label first.
     """
+    # Not at the top: it loads what reads OpenSSH's keys, too, which takes longer than all other modules about keys.
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     if not isinstance(pem, str | bytes):
         return f"a private key is PEM text, not {type(pem).__name__}"
     try:
