@@ -36,6 +36,8 @@ from rolecall.keys import ECKey, Ed25519Key, HMACKey, Key, KeyRing, RSAKey
 from rolecall.keys.issuers import Issuer
 from rolecall.keys.published import is_published
 
+from ..budgets import examples
+
 SECRET = "Xy7!secret-secret-secret-secret-Zq9"
 PKCS8, TRADITIONAL, OPENSSH = PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL, PrivateFormat.OpenSSH
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -180,7 +182,7 @@ def test_a_kid_is_1_to_128_ascii_characters(name, kind, kid):
 
 
 @kinds
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.binary(max_size=200), st.sampled_from([b"", b"EC ", b"ENCRYPTED ", b"OPENSSH ", b"X"]))
 def test_any_body_in_a_pem_is_an_invalid_key_and_nothing_else_escapes(name, kind, body, label):
     armoured = b"-----BEGIN %bPRIVATE KEY-----\n%b\n-----END %bPRIVATE KEY-----" % (label, b64encode(body), label)
@@ -267,13 +269,11 @@ def test_a_changed_signature_does_not_fit(name, kind, change):
 
 
 @kinds
-@settings(max_examples=200)
-@given(bit=st.integers(0, 511))
-def test_a_signature_with_any_bit_changed_does_not_fit(name, kind, bit):
+def test_a_signature_with_any_bit_changed_does_not_fit(name, kind):
     key = kind(pem(name))
-    signature = bytearray(key.sign(b"message"))
-    signature[bit // 8] ^= 1 << bit % 8
-    assert key.verify(b"message", bytes(signature)) is False
+    signature = int.from_bytes(key.sign(b"message"))
+    fitting = [bit for bit in range(512) if key.verify(b"message", (signature ^ 1 << bit).to_bytes(64))]
+    assert fitting == []
 
 
 @kinds
