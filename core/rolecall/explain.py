@@ -23,7 +23,7 @@ from .errors import (
     UnknownKey,
     WrongSession,
 )
-from .policy import Allow, Ballot, Decision, Deny, Limit
+from .policy import Allow, Ballot, Decision, Deny, Limit, Limits
 from .wording import printable
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def _vote_step(ballot: Ballot) -> Step:
     return Step(name, "abstain", "", ballot.seconds)
 
 
-def _limits(vote: Allow) -> str:
+def _limits(vote: Limits) -> str:
     limits = [
         f"{name}={value if isinstance(value, int | float) else str(value)}"
         for name, value in (

@@ -20,21 +20,8 @@ MAX_RETRY_AFTER: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Allow:
-    """A vote for, which may carry limits. What several allow is the intersection of their limits.
-
-    :param max_role: the highest role: no capability beyond that role's is granted.
-    :param latest_expiry: the latest end of a token's life, in Unix seconds.
-    :param capabilities: no capability beyond these is granted.
-    :param reason: why, for the trace.
-    :param max_lifetime: the most seconds from a token's issue to the end of its life.
-    :param data: connection data that replaces what was asked for. Two policies that set two different ones deny.
-    :param reserve: takes what the vote reserves, such as a place or a count. Called without arguments once all votes
-        are in and allow, just before the request is granted; never for an explanation. It may be async, and returns
-        None, or a :class:`Deny` if somebody else has taken the last place meanwhile.
-    :param release: gives back what ``reserve`` has taken, where the request is refused after all. It may be async, and
-        must do no harm where nothing was taken: it is also called where ``reserve`` failed or came too late.
-    """
+class Limits:
+    """The limits of a vote. It is no vote itself: an :class:`Allow` is, and a :class:`Limit`."""
 
     max_role: Role | str | None = None
     latest_expiry: float | None = None
@@ -65,7 +52,26 @@ class Allow:
             _check_reservation(self.reserve, self.release)
 
 
-class Limit(Allow):
+class Allow(Limits):
+    """A vote for, which may carry limits. What several allow is the intersection of their limits.
+
+    :param max_role: the highest role: no capability beyond that role's is granted.
+    :param latest_expiry: the latest end of a token's life, in Unix seconds.
+    :param capabilities: no capability beyond these is granted.
+    :param reason: why, for the trace.
+    :param max_lifetime: the most seconds from a token's issue to the end of its life.
+    :param data: connection data that replaces what was asked for. Two policies that set two different ones deny.
+    :param reserve: takes what the vote reserves, such as a place or a count. Called without arguments once all votes
+        are in and allow, just before the request is granted; never for an explanation. It may be async, and returns
+        None, or a :class:`Deny` if somebody else has taken the last place meanwhile.
+    :param release: gives back what ``reserve`` has taken, where the request is refused after all. It may be async, and
+        must do no harm where nothing was taken: it is also called where ``reserve`` failed or came too late.
+    """
+
+    __slots__ = ()
+
+
+class Limit(Limits):
     """Limits alone: they narrow what others allow, and allow nothing themselves. It takes what an :class:`Allow` takes.
 
     For a policy that only restricts (opening hours, a highest role) and must not open a door by doing so.
@@ -174,7 +180,7 @@ class Decision(NamedTuple):
 
     def _disagreement(self) -> PolicyFault | None:
         replacing = [
-            ballot for ballot in self.ballots if isinstance(ballot.vote, Allow) and ballot.vote.data is not None
+            ballot for ballot in self.ballots if isinstance(ballot.vote, Limits) and ballot.vote.data is not None
         ]
         if len({ballot.vote.data for ballot in replacing}) < 2:  # type: ignore[union-attr]
             return None
@@ -189,9 +195,9 @@ class Decision(NamedTuple):
         return fault
 
     @property
-    def limits(self) -> tuple[Allow, ...]:
+    def limits(self) -> tuple[Limits, ...]:
         """The votes that set limits: each :class:`Allow` and each :class:`Limit`."""
-        return tuple(ballot.vote for ballot in self.ballots if isinstance(ballot.vote, Allow))
+        return tuple(ballot.vote for ballot in self.ballots if isinstance(ballot.vote, Limits))
 
 
 def _lasts(denial: Deny) -> tuple[bool, float]:
@@ -200,7 +206,7 @@ def _lasts(denial: Deny) -> tuple[bool, float]:
 
 
 def narrowed_capabilities(
-    held: frozenset[Capability], limits: Iterable[Allow], roles: RoleTable
+    held: frozenset[Capability], limits: Iterable[Limits], roles: RoleTable
 ) -> frozenset[Capability]:
     """The capabilities of ``held`` that every one of ``limits`` leaves.
 
@@ -227,7 +233,7 @@ def narrowed_role(role: Role, held: frozenset[Capability], roles: RoleTable) -> 
     return lesser
 
 
-def earliest_expiry(expires_at: float, limits: Iterable[Allow], issued_at: float) -> float:
+def earliest_expiry(expires_at: float, limits: Iterable[Limits], issued_at: float) -> float:
     """The earliest of ``expires_at`` and the limits, in Unix seconds."""
     earliest = expires_at
     for limit in limits:
@@ -243,7 +249,7 @@ def outlived() -> PolicyDenied:
     return PolicyDenied("the policies of this service allow no token that lives on from now")
 
 
-def replaced_data(data: str | None, limits: Iterable[Allow]) -> str | None:
+def replaced_data(data: str | None, limits: Iterable[Limits]) -> str | None:
     """``data``, or what the policies put in its place; a :class:`Decision` is a fault if they do not agree on one."""
     return next((limit.data for limit in limits if limit.data is not None), data)
 

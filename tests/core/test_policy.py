@@ -18,7 +18,15 @@ from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault
 from rolecall.plugins import Plugins
 from rolecall.plugins.asking import vote
 from rolecall.plugins.sources import passed
-from rolecall.policy import Ballot, Decision, earliest_expiry, narrowed_capabilities, narrowed_role, replaced_data
+from rolecall.policy import (
+    Ballot,
+    Decision,
+    Limits,
+    earliest_expiry,
+    narrowed_capabilities,
+    narrowed_role,
+    replaced_data,
+)
 from rolecall.roles import STANDARD_ROLES, RoleTable
 
 NOW = 1_000_000
@@ -262,3 +270,18 @@ def test_a_limit_narrows_and_opens_nothing():
 
 def test_policies_that_agree_replace_the_data():
     assert replaced_data("asked for", [Allow(data="a"), Allow(), Allow(data="a")]) == "a"
+
+
+def test_limits_alone_are_no_vote_for():
+    assert not isinstance(Limit(max_role="subscriber"), Allow)
+    assert Limit() != Allow()
+
+
+def test_the_bare_limits_of_a_vote_are_no_vote(make_kit):
+    class Voter:
+        @hookimpl
+        def rolecall_vote_session(self):
+            return Limits()
+
+    with pytest.raises(PolicyFault, match="a vote is None, Allow"):
+        make_kit(plugins=[Voter()]).create_session()

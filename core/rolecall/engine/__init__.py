@@ -31,7 +31,7 @@ from ..explain import TOKEN_STEPS, Explanation, Trace, circumstances, failed_ste
 from ..hookspecs import AccessRequest, Actor, Event, ModerationRequest, SessionRequest, TokenRequest
 from ..plugins import Implementation
 from ..plugins import asking as voting
-from ..policy import Allow, earliest_expiry, narrowed_capabilities, narrowed_role, outlived, replaced_data
+from ..policy import Allow, Limits, earliest_expiry, narrowed_capabilities, narrowed_role, outlived, replaced_data
 from ..request import Request
 from ..roles import Capability, Requirement
 from ..sessions import SessionRecord, check_archives, check_properties
@@ -538,7 +538,7 @@ class Engine:
                 raise _revoked()  # while the policies were asked
         return narrowed
 
-    def _narrowed_grant(self, grant: Grant, requirement: Requirement, limits: tuple[Allow, ...], now: float) -> Grant:
+    def _narrowed_grant(self, grant: Grant, requirement: Requirement, limits: tuple[Limits, ...], now: float) -> Grant:
         roles = self.state.roles
         issued_at = now if grant.issued_at is None else grant.issued_at
         held = narrowed_capabilities(grant.capabilities, limits, roles)
@@ -595,7 +595,7 @@ class Engine:
         request: object,
         call: Call,
         built_in: Allow | None = None,
-    ) -> tuple[tuple[Allow, ...], voting.Reservations | None]:
+    ) -> tuple[tuple[Limits, ...], voting.Reservations | None]:
         """The votes for a request, with their limits; and what they reserve, if anything, for the caller to take.
 
         :raises RolecallError: if it is refused.

@@ -14,7 +14,7 @@ from ..driver.threads import PoolExhausted
 from ..encoding import strict_json
 from ..errors import PluginError, PolicyFault, RolecallError
 from ..hookspecs import Actor, Event, SessionRequest, TokenRequest
-from ..policy import Allow, Ballot, Decision, Deny, Limit
+from ..policy import Allow, Ballot, Decision, Deny, Limit, Limits
 from ..request import Request
 from ..roles import RoleTable
 from ..tokens import RESERVED_CLAIMS
@@ -149,7 +149,7 @@ class Reservations:
         self._votes = [
             (ballot.plugin, ballot.vote, ballot.plugin in blocking)
             for ballot in decision.ballots
-            if isinstance(ballot.vote, Allow) and ballot.vote.reserve is not None
+            if isinstance(ballot.vote, Limits) and ballot.vote.reserve is not None
         ]
         self._votes.sort(key=lambda reserving: reserving[1].release is None)
         self._asked = type(request).__name__
@@ -300,7 +300,7 @@ def _is_vote(answer: object, roles: RoleTable) -> bool:
 
 
 def _no_vote(answer: object, roles: RoleTable) -> str:
-    if isinstance(answer, Allow):
+    if type(answer) is Allow or type(answer) is Limit:
         return f"it set max_role to {shown(answer.max_role)}; the roles are {', '.join(roles)}"
     if inspect.iscoroutine(answer):
         discard(answer)

@@ -10,7 +10,7 @@ import pytest
 from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault
 from rolecall.hookspecs import AccessRequest
 from rolecall.policies import OpeningHours
-from rolecall.policy import Allow, Deny
+from rolecall.policy import Deny, Limit
 from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN
 
@@ -26,8 +26,8 @@ def at(text, zone=BERLIN, fold=0):
 def closing_time(policy, now):
     """When a guarded route closes; None while it is closed."""
     vote = policy.rolecall_vote_access(AccessRequest(None, ANY_TOKEN, None, now, Request("GET", "/")))
-    assert isinstance(vote, Allow | Deny)
-    return vote.latest_expiry if isinstance(vote, Allow) else None
+    assert isinstance(vote, Limit | Deny)
+    return vote.latest_expiry if isinstance(vote, Limit) else None
 
 
 @pytest.mark.parametrize(
