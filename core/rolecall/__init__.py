@@ -5,10 +5,11 @@ PYTEST_DONT_REWRITE: its pytest plugin has nothing to rewrite, and an app may ha
 
 from .errors import InvalidRequest, InvalidToken, RolecallError
 from .formats.inspection import Inspection, inspect_token
-from .hookspecs import AccessRequest, Actor, ModerationRequest, SessionRequest, TokenRequest, blocking, hookimpl
+from .hookspecs import AccessRequest, ModerationRequest, SessionRequest, TokenRequest, blocking, hookimpl
 from .http.web import Web
 from .kit import AsyncRolecall, AsyncSession, Rolecall, Session
 from .policy import Allow, Deny, Limit, Vote
+from .request import Actor
 from .roles import Capability, Role
 from .sessions import ArchiveMode, MediaMode
 from .tokens import Grant

@@ -7,17 +7,15 @@ A plugin is an object or a module with functions of these names, marked with ``@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import pluggy
 
-from .explain import circumstances
+from .events import Event
 from .formats import Format
 from .moderation import Act, MediaService
-from .pickling import reduced
 from .policy import Vote
-from .request import Request
+from .request import Actor, Request
 from .roles import Requirement, Role, RoleTable
 from .sessions import ArchiveMode, MediaMode, SessionRecord
 from .stores import Store
@@ -34,26 +32,6 @@ def blocking(function: _Function) -> _Function:
     """Mark an implementation that waits for something without ``await``: it runs on a thread of the kit's own."""
     function.rolecall_blocks = True  # type: ignore[attr-defined]
     return function
-
-
-_NO_ATTRIBUTES: Final[Mapping[str, Any]] = MappingProxyType({})
-
-
-class Actor(NamedTuple):
-    """Who makes a request, as one of the app's plugins says.
-
-    :param id: the app's own identifier of the user or service.
-    :param attributes: whatever the app's policies want to know of it: groups, tenant, name.
-    """
-
-    id: str
-    attributes: Mapping[str, Any] = _NO_ATTRIBUTES
-
-    def __reduce__(self) -> Any:
-        return reduced(self)
-
-    def __repr__(self) -> str:
-        return f"Actor({self.id!r})"
 
 
 class SessionRequest(NamedTuple):
@@ -144,53 +122,6 @@ class ModerationRequest(NamedTuple):
     http: Request | None = None
     api_key: str = ""
     call_id: str = ""
-
-
-class Event(NamedTuple):
-    """Something that has happened.
-
-    :param name: ``"session_created"``, ``"session_refused"``, ``"session_ended"``, ``"token_issued"``,
-        ``"token_refused"`` (somebody asked for one), ``"access_refused"`` (somebody came with one), ``"moderated"`` or
-        ``"moderation_refused"``.
-    :param at: when, in Unix seconds, by the kit's clock.
-    :param session_id: the session that it is about, if there is one yet.
-    :param token_id: the token that was issued, by its :attr:`~rolecall.Grant.token_id`.
-    :param role: the role that was given, or asked for.
-    :param actor: who asked, where a plugin identified somebody.
-    :param code: why it was refused: the error's ``code``.
-    :param http: the request from outside; None for a call in the server's own code.
-    :param expires_at: the end of life of the token that was issued, in Unix seconds.
-    :param call_id: of the call that it tells of; what policies were shown of the same call has the same.
-    :param act: what was done in the session, or was not: ``"signal"``, ``"force_disconnect"``, ``"mute_stream"``,
-        ``"mute_all"``, ``"list_streams"`` or ``"list_connections"``.
-    :param target: the connection or the stream that it was done to, if it was one.
-    """
-
-    name: str
-    at: float
-    session_id: str | None = None
-    token_id: str | None = None
-    role: str | None = None
-    actor: Actor | None = None
-    code: str | None = None
-    http: Request | None = None
-    expires_at: float | None = None
-    call_id: str = ""
-    act: str | None = None
-    target: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The event as JSON has it, for a log: the request's method and route, the actor's id, and no header."""
-        where = circumstances(
-            time=self.at,
-            call_id=self.call_id,
-            session_id=self.session_id,
-            http=self.http,
-            actor_id=self.actor and self.actor.id,
-        )
-        what = {"role": self.role, "token_id": self.token_id, "expires_at": self.expires_at}
-        done = {"act": self.act, "target": self.target}
-        return {"event": self.name, "code": self.code, **where, **what, **done}
 
 
 class Kit(Protocol):

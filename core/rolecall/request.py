@@ -1,4 +1,4 @@
-"""A request from outside as the kit sees it, whatever the framework."""
+"""A request from outside as the kit sees it, whatever the framework; and who makes it."""
 
 from __future__ import annotations
 
@@ -107,3 +107,23 @@ class Request(_Fields):
     def __repr__(self) -> str:
         # Neither headers nor body nor query, which hold tokens.
         return f"<Request {self.method} {self.route!r} by {self.framework or 'nobody'}>"
+
+
+_NO_ATTRIBUTES: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Actor(NamedTuple):
+    """Who makes a request, as one of the app's plugins says.
+
+    :param id: the app's own identifier of the user or service.
+    :param attributes: whatever the app's policies want to know of it: groups, tenant, name.
+    """
+
+    id: str
+    attributes: Mapping[str, Any] = _NO_ATTRIBUTES
+
+    def __reduce__(self) -> Any:
+        return reduced(self)
+
+    def __repr__(self) -> str:
+        return f"Actor({self.id!r})"

@@ -730,7 +730,7 @@ class Audit:
 
     @hookimpl
     def rolecall_on_event(self, event):
-        self.events.append((event.name, event.code))
+        self.events.append((event.name, getattr(event, "code", None)))
 
 
 def test_a_token_that_no_cookie_holds_is_refused(web_kit, path):

@@ -7,6 +7,7 @@ import base64
 import json
 import logging
 import time
+from dataclasses import fields
 from datetime import timedelta
 from hashlib import sha256
 
@@ -289,7 +290,8 @@ class Audit:
         self.events.append(event)
 
     def last(self):
-        told = self.events[-1]._asdict().items()
+        event = self.events[-1]
+        told = [("name", event.name), *((field.name, getattr(event, field.name)) for field in fields(event))]
         return {name: value for name, value in told if value is not None and name != "call_id"}
 
 

@@ -16,7 +16,7 @@ import rolecall.connector
 import rolecall.opentok
 from rolecall import Actor, Allow, Capability, Deny, Role, errors, hookimpl, inspect_token
 from rolecall.errors import ExpiredToken, InsufficientRole, PolicyDenied, RolecallError
-from rolecall.hookspecs import Event
+from rolecall.events import TokenIssued
 from rolecall.http.gateways.asgi import AsgiHeaders
 from rolecall.http.gateways.wsgi import WsgiHeaders
 from rolecall.moderation import Signal
@@ -108,7 +108,15 @@ def test_a_grant_goes_to_another_process_and_a_refusal_comes_back(grant):
         Limit(max_lifetime=60),
         Deny("no", "closed", "by Ada"),
         TokenOptions("1_a", Role.PUBLISHER, 1, 2),
-        Event("token_issued", 1.0, "1_a", actor=Actor("ada"), http=REQUEST),
+        TokenIssued(
+            at=1.0,
+            session_id="1_a",
+            role="publisher",
+            token_id="t",
+            expires_at=2.0,
+            actor=Actor("ada"),
+            http=REQUEST,
+        ),
         Signal("1_a", "chat", "hello"),
         SessionRecord("1_a", None, rolecall.MediaMode.ROUTED, rolecall.ArchiveMode.MANUAL, False, 1.0),
     ],

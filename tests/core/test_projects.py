@@ -246,7 +246,7 @@ class TestWhatReachesForAnotherProject:
 
             @hookimpl
             def rolecall_on_event(self, event):
-                self.told.append((event.name, event.code))
+                self.told.append((event.name, getattr(event, "code", None)))
 
             @hookimpl
             def rolecall_media_service(self, request):

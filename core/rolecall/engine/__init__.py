@@ -9,6 +9,7 @@ from math import inf
 from os import urandom
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from .. import events
 from ..driver import Driver
 from ..encoding.jws import MAX_TOKEN_LENGTH
 from ..errors import (
@@ -28,11 +29,11 @@ from ..errors import (
     WrongSession,
 )
 from ..explain import TOKEN_STEPS, Explanation, Trace, circumstances, failed_step, log_explanation
-from ..hookspecs import AccessRequest, Actor, Event, ModerationRequest, SessionRequest, TokenRequest
+from ..hookspecs import AccessRequest, ModerationRequest, SessionRequest, TokenRequest
 from ..plugins import Implementation
 from ..plugins import asking as voting
 from ..policy import Allow, Limits, earliest_expiry, narrowed_capabilities, narrowed_role, outlived, replaced_data
-from ..request import Request
+from ..request import Actor, Request
 from ..roles import Capability, Requirement
 from ..sessions import SessionRecord, check_archives, check_properties
 from ..stores.calling import Calls
@@ -111,10 +112,10 @@ class Engine:
             record = await self._create_session(request, call)
         except RolecallError as error:
             self._log_trace("session", call, error=error)
-            await self._tell("session_refused", call, code=error.code)
+            await self._tell(events.SessionRefused, call, code=error.code)
             raise
         self._log_trace("session", call, record.session_id)
-        await self._tell("session_created", call, session_id=record.session_id)
+        await self._tell(events.SessionCreated, call, session_id=record.session_id)
         return record
 
     async def get_session(self, session_id: str) -> SessionRecord:
@@ -130,7 +131,7 @@ class Engine:
         if state.lone_store is not None:
             await self._find_session(session_id)  # so that it is told if another process created it
         await self._store.end_session(session_id, state.clock())
-        await self._tell("session_ended", call, session_id=session_id)
+        await self._tell(events.SessionClosed, call, session_id=session_id)
 
     async def generate_token(
         self,
@@ -161,11 +162,11 @@ class Engine:
             self._log_trace("token", call, session_id, error)
             named = session_id if self.state.session_ids.accepts(session_id) else None
             known = str(role) if self.state.roles.knows(role) else None
-            await self._tell("token_refused", call, session_id=named, role=known, code=error.code)
+            await self._tell(events.TokenRefused, call, session_id=named, role=known, code=error.code)
             raise
         self._log_trace("token", call, session_id)
         await self._tell(
-            "token_issued",
+            events.TokenIssued,
             call,
             session_id=session_id,
             role=options.role,
@@ -372,16 +373,16 @@ class Engine:
                 answer = await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline)
         except RolecallError as error:
             self._log_trace("moderation", call, act.session_id, error)
-            await self._tell("moderation_refused", call, code=error.code, **about)
+            await self._tell(events.ModerationRefused, call, code=error.code, **about)
             raise
         self._log_trace("moderation", call, act.session_id)
         if act.changes:
-            await self._tell("moderated", call, **about)
+            await self._tell(events.Moderated, call, **about)
         return answer
 
     async def tell_of_refusal(self, error: RolecallError, session_id: str | None, call: Call) -> None:
         """Tell the plugins that somebody came with a token, and was refused."""
-        await self._tell("access_refused", call, session_id=session_id, code=error.code)
+        await self._tell(events.AccessRefused, call, session_id=session_id, code=error.code)
 
     async def _create_session(self, request: SessionRequest, call: Call) -> SessionRecord:
         state, reservations = self.state, None
@@ -618,12 +619,12 @@ class Engine:
             return limits, None
         return limits, voting.Reservations(implementations, decision, request, self._driver, state.deadline)
 
-    async def _tell(self, name: str, call: Call, **about: Any) -> None:
+    async def _tell(self, kind: type[events.Event], call: Call, **about: Any) -> None:
         state = self.state
         if state.plugins.on_event:
             # What the server's own code does, and no policy was asked about, is a call of its own each time.
             call_id = Call().id if call is OWN_CODE else call.id
-            event = Event(name, state.clock(), actor=call.actor, http=call.http, call_id=call_id, **about)
+            event = kind(at=state.clock(), actor=call.actor, http=call.http, call_id=call_id, **about)
             await voting.tell(state.plugins.on_event, event, self._driver, state.deadline)
 
     def _traced(self, call: Call) -> Call:

@@ -13,9 +13,10 @@ from ..driver import Driver
 from ..driver.threads import PoolExhausted
 from ..encoding import strict_json
 from ..errors import PluginError, PolicyFault, RolecallError
-from ..hookspecs import Actor, Event, SessionRequest, TokenRequest
+from ..events import Event
+from ..hookspecs import SessionRequest, TokenRequest
 from ..policy import Allow, Ballot, Decision, Deny, Limit, Limits
-from ..request import Request
+from ..request import Actor, Request
 from ..roles import RoleTable
 from ..tokens import RESERVED_CLAIMS
 from ..wording import printable, shown

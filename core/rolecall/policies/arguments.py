@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from ..errors import ConfigurationError, PolicyFault
-from ..hookspecs import Actor
+from ..request import Actor
 from ..roles import STANDARD_ROLES, Role, RoleTable
 from ..wording import shown
 

@@ -6,8 +6,9 @@ import sqlite3
 from functools import partial
 from typing import Final
 
+from .. import events
 from ..errors import ConfigurationError
-from ..hookspecs import Event, TokenRequest, blocking, hookimpl
+from ..hookspecs import TokenRequest, blocking, hookimpl
 from ..policy import Deny, Limit, Vote
 from ..wording import shown
 from .arguments import checked_name
@@ -131,15 +132,15 @@ class MaxLiveTokens:
 
     @hookimpl
     @blocking
-    def rolecall_on_event(self, event: Event) -> None:
-        if event.name == "token_issued":
+    def rolecall_on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.TokenIssued):
             # Also one whose reservation has lapsed: the token is there, so it counts.
             self._write(
                 "UPDATE rolecall_live_tokens SET reserved_until = NULL, expires_at = ? WHERE id = ?",
                 event.expires_at,
                 self._place(event.call_id),
             )
-        elif event.name == "session_ended":
+        elif isinstance(event, events.SessionClosed):
             self._write(
                 "DELETE FROM rolecall_live_tokens WHERE policy = ? AND session_id = ?", self.name, event.session_id
             )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..hookspecs import Event, TokenRequest, blocking, hookimpl
+from .. import events
+from ..hookspecs import TokenRequest, blocking, hookimpl
 from ..policy import Allow, Deny, Limit, Vote
 from ..roles import Role
 from .arguments import checked_name, checked_role
@@ -51,14 +52,14 @@ class OwnedSessions:
 
     @hookimpl
     @blocking
-    def rolecall_on_event(self, event: Event) -> None:
-        if event.name == "session_created" and event.actor is not None:
+    def rolecall_on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.SessionCreated) and event.actor is not None:
             with self._database.transaction() as connection:
                 connection.execute(
                     "INSERT INTO rolecall_session_owners VALUES (?, ?) ON CONFLICT DO NOTHING",
                     (event.session_id, event.actor.id),
                 )
-        elif event.name == "session_ended":
+        elif isinstance(event, events.SessionClosed):
             with self._database.transaction() as connection:
                 connection.execute("DELETE FROM rolecall_session_owners WHERE session_id = ?", (event.session_id,))
 

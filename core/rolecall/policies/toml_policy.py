@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..errors import ConfigurationError, RolecallError
-from ..hookspecs import Actor, SessionRequest, TokenRequest, hookimpl
+from ..hookspecs import SessionRequest, TokenRequest, hookimpl
 from ..policy import Allow, Vote
+from ..request import Actor
 from ..roles import STANDARD_ROLES, Role, RoleTable
 from ..sessions import ArchiveMode, MediaMode, SessionRecord
 from ..tokens import MAX_LIFETIME
