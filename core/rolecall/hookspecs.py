@@ -17,7 +17,7 @@ from .moderation import Act, MediaService
 from .policy import Vote
 from .request import Actor, Request
 from .roles import Requirement, Role, RoleTable
-from .sessions import ArchiveMode, MediaMode, SessionRecord
+from .sessions import SessionProperties, SessionRecord
 from .stores import Store
 from .tokens import Grant
 
@@ -37,29 +37,23 @@ def blocking(function: _Function) -> _Function:
 class SessionRequest(NamedTuple):
     """Someone asks for a new session.
 
+    :param properties: what it is to be created with.
+    :param api_key: the project, or the application, that it is for.
     :param actor: who asks, from :func:`rolecall_identify`; None if nobody was identified.
     :param http: the request from outside; None for a call in the server's own code, which is trusted.
-    :param api_key: the project, or the application, that it is for.
-    :param archive_name: what its archives are to be called; the kit does not keep it.
-    :param archive_resolution: in which size they are to be recorded, such as ``"1280x720"``; it is not kept either.
     """
 
-    location: str | None
-    media_mode: MediaMode
-    archive_mode: ArchiveMode
-    e2ee: bool
+    properties: SessionProperties
+    api_key: str = ""
     actor: Actor | None = None
     http: Request | None = None
-    api_key: str = ""
-    archive_name: str | None = None
-    archive_resolution: str | None = None
 
 
 class TokenRequest(NamedTuple):
     """Someone asks for a token.
 
     :param session_id: the session it is for.
-    :param session: that session's properties; None where the store does not know it.
+    :param session: that session; None where the store does not know it.
     :param role: the role asked for.
     :param expires_at: the end of life asked for, in Unix seconds.
     :param data: the connection data asked for, or None.

@@ -1,11 +1,14 @@
-"""Sessions, and session ids in the form that all OpenTok SDKs read."""
+"""Sessions: what they are created with, and what is kept of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import json
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, TypeVar, overload
 
+from .encoding import strict_json
 from .errors import InvalidSessionOption
 from .wording import shown
 
@@ -28,26 +31,148 @@ class ArchiveMode(StrEnum):
     ALWAYS = "always"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRecord:
-    """The properties of a session, as stores keep them.
+#: The sizes in which a session's archives may be recorded, in pixels.
+ARCHIVE_RESOLUTIONS: Final = ("640x480", "480x640", "1280x720", "720x1280", "1920x1080", "1080x1920")
+MAX_ARCHIVE_NAME: Final = 80
 
-    :param session_id: its id, at most 255 characters.
+
+@dataclass(frozen=True, slots=True)
+class SessionProperties:
+    """What a session is created with.
+
     :param location: the IP address that hints where its participants are, or None.
     :param media_mode: relayed or routed.
     :param archive_mode: manual or always.
     :param e2ee: whether its media is encrypted from end to end.
+    :param archive_name: what its archives are called, 1 to 80 characters, or None.
+    :param archive_resolution: in which size they are recorded, such as ``"1280x720"``, or None.
+    """
+
+    location: str | None = None
+    media_mode: MediaMode = MediaMode.RELAYED
+    archive_mode: ArchiveMode = ArchiveMode.MANUAL
+    e2ee: bool = False
+    archive_name: str | None = None
+    archive_resolution: str | None = None
+
+    def checked(self) -> SessionProperties:
+        """These properties, validated each and together, whatever was passed for them.
+
+        :raises InvalidSessionOption: says which property, and what was expected.
+        """
+        media = _choice(MediaMode, "media_mode", self.media_mode)
+        archive = _choice(ArchiveMode, "archive_mode", self.archive_mode)
+        if not isinstance(self.e2ee, bool):
+            raise InvalidSessionOption(f"e2ee is {shown(self.e2ee)}; expected true or false")
+        # What follows is what the service itself answers (the SDKs' documentation of e2ee and of archives).
+        if archive is ArchiveMode.ALWAYS and media is not MediaMode.ROUTED:
+            raise InvalidSessionOption(
+                "archive_mode 'always' needs media_mode 'routed': relayed media passes no server that could record it"
+            )
+        if self.e2ee and media is not MediaMode.ROUTED:
+            raise InvalidSessionOption("e2ee needs media_mode 'routed'")
+        if self.e2ee and archive is ArchiveMode.ALWAYS:
+            raise InvalidSessionOption("e2ee does not go with archive_mode 'always'")
+        location = _location(self.location)
+        self.check_archives()
+        return replace(self, location=location, media_mode=media, archive_mode=archive)
+
+    def check_archives(self, called: tuple[str, str] = ("archive_name", "archive_resolution")) -> None:
+        """Refuse what archives cannot be called, and in which size they cannot be recorded.
+
+        :param called: the caller's own names for the two properties, for messages.
+        :raises InvalidSessionOption: says which of the two, and what was expected.
+        """
+        name, resolution = self.archive_name, self.archive_resolution
+        for option, value in zip(called, (name, resolution), strict=True):
+            if value is not None and self.archive_mode != ArchiveMode.ALWAYS:
+                raise InvalidSessionOption(f"{option} is for sessions that are archived from their start (always)")
+        if name is not None and not (_is_text(name) and 1 <= len(name) <= MAX_ARCHIVE_NAME):
+            raise InvalidSessionOption(f"{called[0]} is {shown(name)}; expected 1 to {MAX_ARCHIVE_NAME} characters")
+        if resolution is not None and resolution not in ARCHIVE_RESOLUTIONS:
+            raise InvalidSessionOption(
+                f"{called[1]} is {shown(resolution)}; expected one of {', '.join(ARCHIVE_RESOLUTIONS)}"
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The properties by name."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    def as_json(self) -> str:
+        """The properties as one JSON object, for a store to keep."""
+        return json.dumps(self.as_dict(), ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: object) -> SessionProperties:
+        """The properties that :meth:`as_json` wrote, in this version or another.
+
+        What an earlier version did not write has its default, and what only a later one knows is left out.
+
+        :raises ValueError: for anything else.
+        """
+        if not isinstance(text, str):
+            raise ValueError("not text")
+        return _from_json(text)
+
+    def as_form(self) -> dict[str, str]:
+        """The properties as the fields of the OpenTok service's ``POST /session/create``."""
+        form = {
+            "p2p.preference": P2P_PREFERENCES[self.media_mode],
+            "archiveMode": str(self.archive_mode),
+            "e2ee": "true" if self.e2ee else "false",
+            "location": self.location,
+            "archiveName": self.archive_name,
+            "archiveResolution": self.archive_resolution,
+        }
+        return {name: value for name, value in form.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A session, as stores keep it. The properties that the SDKs' sessions have are its own, too.
+
+    :param session_id: its id, at most 255 characters.
+    :param properties: what it was created with.
     :param created_at: when it was created, in Unix seconds.
     :param ended_at: when it was ended, in Unix seconds; None while it is open.
     """
 
     session_id: str
-    location: str | None
-    media_mode: MediaMode
-    archive_mode: ArchiveMode
-    e2ee: bool
+    properties: SessionProperties
     created_at: float
     ended_at: float | None = None
+
+    @property
+    def location(self) -> str | None:
+        """The IP address that hints where its participants are, or None."""
+        return self.properties.location
+
+    @property
+    def media_mode(self) -> MediaMode:
+        """Relayed or routed."""
+        return self.properties.media_mode
+
+    @property
+    def archive_mode(self) -> ArchiveMode:
+        """Manual or always."""
+        return self.properties.archive_mode
+
+    @property
+    def e2ee(self) -> bool:
+        """Whether its media is encrypted from end to end."""
+        return self.properties.e2ee
+
+    def as_dict(self) -> dict[str, Any]:
+        """The session as JSON has it, for whoever asks for a session."""
+        return {
+            "session_id": self.session_id,
+            "location": self.location,
+            "media_mode": self.media_mode,
+            "archive_mode": self.archive_mode,
+            "e2ee": self.e2ee,
+            "created_at": self.created_at,
+            "ended_at": self.ended_at,
+        }
 
 
 @overload
@@ -64,59 +189,19 @@ def session_id_of(session: str | SessionRecord | None) -> str | None:
 
 
 def record_fields(record: SessionRecord) -> dict[str, Any]:
-    """The properties of a record by name, without the kit of a subclass."""
+    """The fields of a record by name, without the kit of a subclass."""
     return {item.name: getattr(record, item.name) for item in fields(SessionRecord)}
 
 
-def check_properties(
-    location: object, media_mode: object, archive_mode: object, e2ee: object
-) -> tuple[str | None, MediaMode, ArchiveMode, bool]:
-    """The properties of a session to be created, validated each and together.
-
-    :raises InvalidSessionOption: says which property, and what was expected.
-    """
-    media = _choice(MediaMode, "media_mode", media_mode)
-    archive = _choice(ArchiveMode, "archive_mode", archive_mode)
-    if not isinstance(e2ee, bool):
-        raise InvalidSessionOption(f"e2ee is {shown(e2ee)}; expected true or false")
-    # What follows is what the service itself answers (the SDKs' documentation of e2ee and of archives).
-    if archive is ArchiveMode.ALWAYS and media is not MediaMode.ROUTED:
-        raise InvalidSessionOption(
-            "archive_mode 'always' needs media_mode 'routed': relayed media passes no server that could record it"
-        )
-    if e2ee and media is not MediaMode.ROUTED:
-        raise InvalidSessionOption("e2ee needs media_mode 'routed'")
-    if e2ee and archive is ArchiveMode.ALWAYS:
-        raise InvalidSessionOption("e2ee does not go with archive_mode 'always'")
-    return _location(location), media, archive, e2ee
-
-
-#: The sizes in which a session's archives may be recorded, in pixels.
-ARCHIVE_RESOLUTIONS: Final = ("640x480", "480x640", "1280x720", "720x1280", "1920x1080", "1080x1920")
-MAX_ARCHIVE_NAME: Final = 80
-
-
-def check_archives(
-    mode: ArchiveMode,
-    name: object,
-    resolution: object,
-    called: tuple[str, str] = ("archive_name", "archive_resolution"),
-) -> tuple[str | None, str | None]:
-    """What the archives of a session are to be called, and in which size recorded, validated.
-
-    :param called: what whoever asks calls the two.
-    :raises InvalidSessionOption: says which of the two, and what was expected.
-    """
-    for option, value in zip(called, (name, resolution), strict=True):
-        if value is not None and mode is not ArchiveMode.ALWAYS:
-            raise InvalidSessionOption(f"{option} is for sessions that are archived from their start (always)")
-    if name is not None and not (isinstance(name, str) and 1 <= len(name) <= MAX_ARCHIVE_NAME):
-        raise InvalidSessionOption(f"{called[0]} is {shown(name)}; expected 1 to {MAX_ARCHIVE_NAME} characters")
-    if resolution is not None and resolution not in ARCHIVE_RESOLUTIONS:
-        raise InvalidSessionOption(
-            f"{called[1]} is {shown(resolution)}; expected one of {', '.join(ARCHIVE_RESOLUTIONS)}"
-        )
-    return name, resolution
+@lru_cache(maxsize=256)
+def _from_json(text: str) -> SessionProperties:
+    # Remembered, for most sessions of an app are created with the same properties.
+    found = strict_json.loads(text.encode())
+    known = {item.name: found[item.name] for item in fields(SessionProperties) if item.name in found}
+    try:
+        return SessionProperties(**known).checked()
+    except InvalidSessionOption as error:
+        raise ValueError("properties that this version does not know") from error
 
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
@@ -127,6 +212,13 @@ def _choice(kind: type[_Choice], name: str, value: object) -> _Choice:
         return kind(value)  # type: ignore[arg-type]
     except ValueError:
         raise InvalidSessionOption(f"{name} is {shown(value)}; expected one of {', '.join(kind)}") from None
+
+
+def _is_text(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(value.encode())
+    except UnicodeEncodeError:  # a lone surrogate, which no JSON can hold
+        return False
 
 
 def _location(value: object) -> str | None:

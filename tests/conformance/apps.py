@@ -33,7 +33,7 @@ from rolecall.errors import NotFoundAtService, PolicyDenied, Unavailable
 from rolecall.hookspecs import blocking
 from rolecall.http.guards.marks import public
 from rolecall.policies import AllowAnyone
-from rolecall.sessions import ArchiveMode, MediaMode, SessionRecord
+from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores.memory import MemoryStore
 
 API_KEY, API_SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
@@ -239,7 +239,7 @@ class Sessions(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         for session_id in (OPEN, OTHER, ENDED):
-            self.add_session(SessionRecord(session_id, None, MediaMode.RELAYED, ArchiveMode.MANUAL, False, NOW))
+            self.add_session(SessionRecord(session_id, SessionProperties(), NOW))
         self.end_session(ENDED, NOW)
 
     reset = __init__

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from rolecall import Deny, blocking, hookimpl
+from rolecall import ArchiveMode, Deny, MediaMode, blocking, hookimpl
 from rolecall.errors import PolicyDenied, PolicyFault, Unavailable
+from rolecall.sessions import SessionProperties
 
 #: Ids that another service made for the tests' API key, and for another one.
 OURS = "2_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"
@@ -68,7 +69,9 @@ def test_without_an_answer_the_kit_makes_the_id(make_kit):
 def test_the_plugin_sees_what_was_asked_for(make_kit):
     plugin = Elsewhere()
     make_kit(plugins=[plugin]).create_session("10.0.0.1", "routed", "always", False)
-    assert [tuple(request)[:4] for request in plugin.asked] == [("10.0.0.1", "routed", "always", False)]
+    assert [request.properties for request in plugin.asked] == [
+        SessionProperties("10.0.0.1", MediaMode.ROUTED, ArchiveMode.ALWAYS)
+    ]
 
 
 def test_what_was_denied_is_created_nowhere(make_kit):

@@ -20,6 +20,7 @@ from rolecall.driver import BackgroundLoop, drive, threads
 from rolecall.engine import Call
 from rolecall.errors import ConfigurationError, PolicyFault, StoreUnavailable
 from rolecall.request import Request
+from rolecall.sessions import SessionProperties
 from rolecall.stores.memory import MemoryStore
 from rolecall_flask import require_token, rolecall_blueprint
 
@@ -36,11 +37,11 @@ def voting(function, hook="vote_session"):
 
 
 def ask(kit):
-    return drive(kit.engine.create_session(None, "relayed", "manual", False, call=Call(OUTSIDE)))
+    return drive(kit.engine.create_session(SessionProperties(), call=Call(OUTSIDE)))
 
 
 async def ask_async(kit):
-    return await kit.aio.engine.create_session(None, "relayed", "manual", False, call=Call(OUTSIDE))
+    return await kit.aio.engine.create_session(SessionProperties(), call=Call(OUTSIDE))
 
 
 #: Every way of waiting: a function that asks for a session from outside.
@@ -553,6 +554,7 @@ import gevent
 from rolecall import Allow, Rolecall, blocking, hookimpl
 from rolecall.driver import threads
 from rolecall.errors import PolicyFault
+from rolecall.sessions import SessionProperties
 
 class Directory:
     answers = threading.Event()

@@ -29,6 +29,7 @@ from rolecall.errors import (
 )
 from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN
+from rolecall.sessions import SessionProperties
 from rolecall.stores.memory import MemoryStore
 from rolecall.tokens import MAX_LIFETIME, RESERVED_CLAIMS
 from rolecall_flask import require_role, rolecall_blueprint
@@ -338,7 +339,7 @@ def test_a_session_that_was_ended_is_told(audited, audit, session):
 def test_a_session_that_was_refused_is_told_with_who_asked_and_why(audited, audit):
     kit = audited(ADA, CLOSED)
     with pytest.raises(PolicyDenied):
-        drive(kit.engine.create_session(None, "relayed", "manual", False, call=Call(HTTP)))
+        drive(kit.engine.create_session(SessionProperties(), call=Call(HTTP)))
     assert audit.last() == {
         "name": "session_refused",
         "at": NOW,

@@ -16,6 +16,7 @@ from rolecall.driver import drive
 from rolecall.engine import Call
 from rolecall.errors import ConfigurationError, PluginError
 from rolecall.request import Request
+from rolecall.sessions import SessionProperties
 
 from ..ids import as_text
 
@@ -73,7 +74,7 @@ def loaded(kit):
 
 
 def lets_in(kit):
-    return drive(kit.engine.create_session(None, "relayed", "manual", False, call=Call(Request("POST", "/sessions"))))
+    return drive(kit.engine.create_session(SessionProperties(), call=Call(Request("POST", "/sessions"))))
 
 
 # -- as passed in, and by name ---------------------------------------------------------------------

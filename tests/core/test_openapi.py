@@ -73,7 +73,7 @@ class Wavering:
 
     @hookimpl
     def rolecall_vote_session(self, request):
-        return True if request.location else None
+        return True if request.properties.location else None
 
     @hookimpl
     def rolecall_vote_moderation(self, request):
@@ -115,7 +115,7 @@ class Busy:
 
     @hookimpl
     def rolecall_vote_session(self, request):
-        return self.denial if request.http or request.location else None
+        return self.denial if request.http or request.properties.location else None
 
     @hookimpl
     def rolecall_vote_token(self, request):

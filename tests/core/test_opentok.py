@@ -355,7 +355,7 @@ class Lessons:
 
     @hookimpl
     def rolecall_vote_session(self, request):
-        return Deny("no routed sessions here", "not_routed") if request.media_mode == "routed" else Allow()
+        return Deny("no routed sessions here", "not_routed") if request.properties.media_mode == "routed" else Allow()
 
     @hookimpl
     def rolecall_vote_token(self, request):
@@ -401,7 +401,7 @@ def test_what_names_the_archives_is_shown_to_the_plugins(make_kit):
     class Recorder:
         @hookimpl
         def rolecall_vote_session(self, request):
-            asked.append((request.archive_name, request.archive_resolution))
+            asked.append((request.properties.archive_name, request.properties.archive_resolution))
             return Allow()
 
     client = Client(KEY, SECRET, kit=make_kit(plugins=[Recorder()]))

@@ -23,7 +23,7 @@ from rolecall.moderation import Signal
 from rolecall.policy import Limit
 from rolecall.request import Request
 from rolecall.roles import Requirement
-from rolecall.sessions import SessionRecord
+from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.tokens import TokenOptions
 
 NESTED = {"school": {"classes": [{"name": "7b", "pupils": [1, 2]}], "open": True}}
@@ -118,7 +118,7 @@ def test_a_grant_goes_to_another_process_and_a_refusal_comes_back(grant):
             http=REQUEST,
         ),
         Signal("1_a", "chat", "hello"),
-        SessionRecord("1_a", None, rolecall.MediaMode.ROUTED, rolecall.ArchiveMode.MANUAL, False, 1.0),
+        SessionRecord("1_a", SessionProperties(media_mode=rolecall.MediaMode.ROUTED), 1.0),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -15,6 +15,7 @@ from rolecall.engine import Call
 from rolecall.errors import PluginError, PolicyDenied, PolicyFault
 from rolecall.http.problems import refused
 from rolecall.request import Request
+from rolecall.sessions import SessionProperties
 
 OUTSIDE = Request("POST", "/sessions")
 
@@ -50,11 +51,11 @@ def voting(answer, name="the policy", asynchronous=False):
 
 
 def ask(kit, http=OUTSIDE):
-    return drive(kit.engine.create_session(None, "relayed", "manual", False, call=Call(http)))
+    return drive(kit.engine.create_session(SessionProperties(), call=Call(http)))
 
 
 def ask_async(kit, http=OUTSIDE):
-    return asyncio.run(kit.aio.engine.create_session(None, "relayed", "manual", False, call=Call(http)))
+    return asyncio.run(kit.aio.engine.create_session(SessionProperties(), call=Call(http)))
 
 
 # -- who may get what ------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from rolecall.moderation import ForceDisconnect
 from rolecall.policy import Limit
 from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN
+from rolecall.sessions import SessionProperties
 
 LAST_PLACE_TAKEN = Deny("somebody took the last place", code="full", status=429, retry_after=5)
 
@@ -146,7 +147,7 @@ def test_a_request_that_nobody_allows_reserves_nothing(make_kit, log):
     kit = make_kit(plugins=[Desk(log)])
     http = Request("POST", "/sessions")
     with pytest.raises(PolicyDenied, match="no policy"):
-        drive(kit.engine.create_session(None, "relayed", "manual", False, call=Call(http)))
+        drive(kit.engine.create_session(SessionProperties(), call=Call(http)))
     assert log == []
 
 

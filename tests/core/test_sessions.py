@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hmac
+import inspect
 from base64 import b32encode, b64decode, urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rolecall import ArchiveMode, MediaMode, Rolecall, RolecallError
+from rolecall import ArchiveMode, AsyncRolecall, MediaMode, Rolecall, RolecallError, hookimpl
+from rolecall.connector import AsyncRemoteService, RemoteService
 from rolecall.errors import InvalidSessionId, InvalidSessionOption, SessionNotFound
+from rolecall.http.api.sdk import SDK_ROUTES
+from rolecall.sessions import SessionProperties
 
 from ..budgets import examples
 from ..ids import as_text
@@ -400,3 +404,67 @@ def test_a_session_does_not_show_its_kit(kit):
 def test_a_session_cannot_be_changed(kit):
     with pytest.raises(AttributeError):
         kit.create_session().session_id = FOREIGN
+
+
+# -- properties: each is written once --------------------------------------------------------------
+
+#: Two sessions in which each property has another value than the default.
+ASKED = [
+    SessionProperties("203.0.113.7", MediaMode.ROUTED, ArchiveMode.ALWAYS, False, "Chemistry", "1280x720"),
+    SessionProperties(media_mode=MediaMode.ROUTED, e2ee=True),
+]
+
+
+def test_each_property_is_among_those_that_are_asked_for():
+    default = SessionProperties().as_dict()
+    assert all(any(asked.as_dict()[name] != default[name] for asked in ASKED) for name in default)
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("url", ["memory://", "sqlite:///{}/sessions.db"])
+def test_each_property_reaches_the_policies_and_comes_back_from_the_store(asked, url, tmp_path):
+    shown = []
+
+    class Policy:
+        @hookimpl
+        def rolecall_vote_session(self, request):
+            shown.append(request.properties)
+
+        @hookimpl
+        def rolecall_vote_token(self, request):
+            shown.append(request.session.properties)
+
+    with Rolecall(API_KEY, SECRET, store=url.format(tmp_path), plugins=[Policy()]) as kit:
+        session = kit.create_session(**asked.as_dict())
+        session.generate_token()
+        found = kit.get_session(session)
+    assert [*shown, session.properties, found.properties] == [asked] * 4
+
+
+@pytest.mark.parametrize("kit", [Rolecall, AsyncRolecall, RemoteService, AsyncRemoteService])
+def test_each_property_can_be_asked_for_by_name_and_has_one_default(kit):
+    default = SessionProperties().as_dict()
+    parameters = inspect.signature(kit.create_session).parameters
+    assert {name: parameters[name].default for name in default} == default
+
+
+def test_each_property_has_a_field_in_the_form_that_a_service_is_sent_and_the_kit_takes():
+    form = ASKED[0].as_form()
+    assert len(form) == len(ASKED[0].as_dict())
+    [route] = [route for route in SDK_ROUTES if route.name == "sdk_create"]
+    assert form.keys() <= route.operations["POST"].body.keys()
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_properties_come_back_from_json(asked):
+    assert SessionProperties.from_json(asked.as_json()) == asked
+
+
+def test_a_session_has_what_the_sdks_sessions_have(make_kit):
+    session = make_kit().create_session("203.0.113.7", "routed", "always")
+    assert (session.location, session.media_mode, session.archive_mode, session.e2ee) == (
+        "203.0.113.7",
+        "routed",
+        "always",
+        False,
+    )

@@ -28,7 +28,7 @@ import pytest
 from rolecall import Allow, ArchiveMode, InvalidToken, MediaMode, hookimpl
 from rolecall.driver import drive
 from rolecall.errors import ConfigurationError, SessionEnded, SessionNotFound, StoreUnavailable
-from rolecall.sessions import SessionRecord
+from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores import open_store
 from rolecall.stores.memory import MemoryStore
 from rolecall.stores.sqlite import _MIGRATIONS, SQLiteStore
@@ -42,7 +42,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:Deprecati
 
 #: A session of the same project that another service made.
 FOREIGN = "1_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"
-RECORD = SessionRecord("1_abc", "203.0.113.7", MediaMode.ROUTED, ArchiveMode.ALWAYS, False, 1_795_186_800.125)
+RECORDED = SessionProperties("203.0.113.7", MediaMode.ROUTED, ArchiveMode.ALWAYS)
+RECORD = SessionRecord("1_abc", RECORDED, 1_795_186_800.125)
 
 
 @pytest.fixture
@@ -696,13 +697,13 @@ def test_a_file_of_the_first_version_is_brought_up_to_date_and_its_workers_go_on
     with closing(sqlite3.connect(path)) as raw:
         raw.executescript(_MIGRATIONS[0] + "CREATE TABLE rolecall_schema (version INTEGER NOT NULL);")
         raw.execute("INSERT INTO rolecall_schema VALUES (1)")
-        raw.execute("INSERT INTO rolecall_sessions VALUES ('1_old', NULL, 'relayed', 'manual', 0, 1.0)")
+        raw.execute("INSERT INTO rolecall_sessions VALUES ('1_old', '{}', 1.0)")
         raw.commit()
         with closing(SQLiteStore(path)) as store:
             assert store.get_session("1_old").created_at == 1.0
             assert store.use_once("a", 10.0, 5.0)
             # As a worker of the version before writes.
-            raw.execute("INSERT INTO rolecall_sessions VALUES ('1_older', NULL, 'relayed', 'manual', 0, 2.0)")
+            raw.execute("INSERT INTO rolecall_sessions VALUES ('1_older', '{}', 2.0)")
             raw.commit()
             assert store.get_session("1_older").created_at == 2.0
 
@@ -818,7 +819,7 @@ def test_tables_that_are_gone_are_unavailable(sqlite, path):
 @pytest.mark.parametrize(
     "method",
     [
-        lambda store: store.add_session(replace(RECORD, location="\ud800")),
+        lambda store: store.add_session(replace(RECORD, properties=SessionProperties("\ud800"))),
         lambda store: store.add_session(replace(RECORD, created_at=2**70)),
         lambda store: store.add_session(replace(RECORD, created_at=float("nan"))),
         lambda store: store.get_session("1_\ud800"),
@@ -840,14 +841,19 @@ def test_what_it_cannot_hold_is_unavailable_and_leaves_nothing_behind(sqlite, me
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE rolecall_sessions SET media_mode = 'hybrid'",
-        "UPDATE rolecall_sessions SET media_mode = x'ff'",
-        "UPDATE rolecall_sessions SET archive_mode = 'sometimes'",
-        "UPDATE rolecall_sessions SET e2ee = 2",
-        "UPDATE rolecall_sessions SET e2ee = 'yes'",
+        """UPDATE rolecall_sessions SET properties = '{"media_mode":"hybrid"}'""",
+        """UPDATE rolecall_sessions SET properties = '{"media_mode":null}'""",
+        """UPDATE rolecall_sessions SET properties = '{"archive_mode":"sometimes"}'""",
+        """UPDATE rolecall_sessions SET properties = '{"archive_mode":"always"}'""",
+        """UPDATE rolecall_sessions SET properties = '{"e2ee":1}'""",
+        """UPDATE rolecall_sessions SET properties = '{"location":"Zurich"}'""",
+        """UPDATE rolecall_sessions SET properties = '{"location":null,"location":null}'""",
+        "UPDATE rolecall_sessions SET properties = '{'",
+        "UPDATE rolecall_sessions SET properties = '[]'",
+        "UPDATE rolecall_sessions SET properties = ''",
+        "UPDATE rolecall_sessions SET properties = x'7b7d'",
+        "UPDATE rolecall_sessions SET properties = CAST(x'ff' AS TEXT)",
         "UPDATE rolecall_sessions SET created_at = 'today'",
-        "UPDATE rolecall_sessions SET location = x'00'",
-        "UPDATE rolecall_sessions SET location = CAST(x'ff' AS TEXT)",
         "UPDATE rolecall_ended_sessions SET ended_at = 'now'",
     ],
 )
@@ -862,11 +868,20 @@ def test_a_row_that_is_damaged_or_of_a_later_version_is_unavailable(sqlite, path
     assert sqlite.has_ended(RECORD.session_id)
 
 
+@pytest.mark.parametrize("written", ["{}", '{"e2ee":false,"of a later version":{"a":[1]}}'])
+def test_a_property_that_another_version_has_more_or_less_is_no_damage(sqlite, path, written):
+    sqlite.add_session(RECORD)
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("UPDATE rolecall_sessions SET properties = ?", (written,))
+        raw.commit()
+    assert sqlite.get_session(RECORD.session_id).properties == SessionProperties()
+
+
 def test_a_row_of_a_later_version_is_a_503_of_a_kit(make_kit, path):
     kit = make_kit(store=f"sqlite:///{path}", plugins=[Voter()])
     session = kit.create_session()
     with closing(sqlite3.connect(path)) as raw:
-        raw.execute("UPDATE rolecall_sessions SET media_mode = 'hybrid'")
+        raw.execute("""UPDATE rolecall_sessions SET properties = '{"media_mode":"hybrid"}'""")
         raw.commit()
     for ask in (kit.get_session, kit.generate_token):
         with pytest.raises(StoreUnavailable, match="later version"):
@@ -911,7 +926,7 @@ def test_a_write_that_waits_too_long_is_unavailable(path, monkeypatch):
 def test_a_write_that_fails_leaves_nothing_behind(sqlite):
     sqlite.add_session(RECORD)
     with pytest.raises(StoreUnavailable):
-        sqlite.add_session(replace(RECORD, location="198.51.100.1"))
+        sqlite.add_session(replace(RECORD, properties=SessionProperties("198.51.100.1")))
     assert sqlite.get_session(RECORD.session_id) == RECORD
     sqlite.add_session(record("next"))
 
@@ -1170,13 +1185,13 @@ monkey.patch_all()
 import os, sys
 import gevent
 from gevent import get_hub
-from rolecall.sessions import ArchiveMode, MediaMode, SessionRecord
+from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores.sqlite import SQLiteStore
 
 store = SQLiteStore(sys.argv[1])
 
 def record(number):
-    return SessionRecord(f"1_{number}", None, MediaMode.RELAYED, ArchiveMode.MANUAL, False, 1.0)
+    return SessionRecord(f"1_{number}", SessionProperties(), 1.0)
 
 def descriptors():
     return sum(os.path.realpath(f"/proc/self/fd/{fd}").startswith(store._file.path.as_posix())

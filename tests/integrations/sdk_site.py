@@ -51,8 +51,7 @@ class Listener:
 
     @hookimpl
     def rolecall_vote_session(self, request):
-        archives = [request.archive_name, request.archive_resolution]
-        heard.append(["session", request.location, request.media_mode, request.archive_mode, request.e2ee, *archives])
+        heard.append(["session", *request.properties.as_dict().values()])
 
 
 class Media:

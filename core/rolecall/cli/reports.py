@@ -16,7 +16,6 @@ from ..http.guards.audit import Access, GuardedRoute
 from ..kit import Session
 from ..plugins import PluginInfo
 from ..roles import Capability, Role, RoleTable
-from ..sessions import record_fields
 from ..tokens import DEFAULT_LIFETIME, Grant, leeway_used
 
 # The registered claims (RFC 7519, section 4.1), and what two SDKs write beside them.
@@ -104,7 +103,7 @@ class Instant:
 
 def session_report(session: Session) -> Report:
     """A session that was created: its id for people and pipes, all its properties for machines."""
-    return Report(((Line("", session.session_id),),), record_fields(session))
+    return Report(((Line("", session.session_id),),), session.as_dict())
 
 
 def token_report(token: str, claims: Mapping[str, Any]) -> Report:

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from ..errors import InvalidRequest
 from ..moderation import ForceDisconnect, ListConnections, ListStreams, MuteAll, MuteStream, Signal, check_id
-from ..sessions import P2P_PREFERENCES, ArchiveMode, check_archives, check_properties
+from ..sessions import SessionProperties
 from . import answers
 from .answers import Unreadable
 
@@ -46,34 +46,18 @@ class Call(Generic[Result]):
     longest: int = answers.MAX_ANSWER
 
 
-def create_session(
-    location: str | None,
-    media_mode: str,
-    archive_mode: str,
-    e2ee: bool,
-    archive_name: str | None,
-    archive_resolution: str | None,
-) -> Call[str]:
+def create_session(properties: SessionProperties) -> Call[str]:
     """``POST /session/create``. It is repeatable: nobody knows the id of a session whose answer got lost.
 
     :raises InvalidSessionOption: for a property that does not exist, or does not go with the others.
     """
-    checked_location, media, archive, encrypted = check_properties(location, media_mode, archive_mode, e2ee)
-    name, resolution = check_archives(archive, archive_name, archive_resolution)
-    form = {
-        "p2p.preference": P2P_PREFERENCES[media],
-        "archiveMode": "always" if archive is ArchiveMode.ALWAYS else "manual",
-        "e2ee": "true" if encrypted else "false",
-    }
-    further = {"location": checked_location, "archiveName": name, "archiveResolution": resolution}
-    form |= {field: value for field, value in further.items() if value is not None}
     return Call(
         "POST",
         "/session/create",
         _read_session_id,
         repeatable=True,
         content_type="application/x-www-form-urlencoded",
-        body=urlencode(form).encode(),
+        body=urlencode(properties.checked().as_form()).encode(),
         is_about_existing=False,
     )
 

@@ -85,11 +85,4 @@ class RemoteSessions:
 
 async def create_at(service: AsyncRemoteService, request: SessionRequest) -> str:
     """The id of a session that is created at ``service`` as it was asked for."""
-    return await service.create_session(
-        request.location,
-        request.media_mode,
-        request.archive_mode,
-        request.e2ee,
-        archive_name=request.archive_name,
-        archive_resolution=request.archive_resolution,
-    )
+    return await service.create_session(**request.properties.as_dict())

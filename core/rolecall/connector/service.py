@@ -11,7 +11,7 @@ from ..errors import ConfigurationError, InvalidKey
 from ..keys.issuers import credentials_of
 from ..kit.facade import P, Result, derived
 from ..moderation import ForceDisconnect, ListConnections, ListStreams, MuteAll, MuteStream, Signal
-from ..sessions import ArchiveMode, MediaMode
+from ..sessions import ArchiveMode, MediaMode, SessionProperties
 from ..wording import shown, shown_key
 from . import calls
 from .transport import Transport
@@ -60,8 +60,8 @@ class AsyncRemoteService:
         :raises InvalidSessionOption: for a property that does not exist, or does not go with the others.
         :raises ServiceFault: a subclass that says why the service did not do it.
         """
-        call = calls.create_session(location, media_mode, archive_mode, e2ee, archive_name, archive_resolution)
-        return await self._transport.send(call)
+        properties = SessionProperties(location, media_mode, archive_mode, e2ee, archive_name, archive_resolution)  # type: ignore[arg-type]
+        return await self._transport.send(calls.create_session(properties))
 
     async def signal(self, session_id: str, type: str = "", data: str = "", connection_id: str | None = None) -> None:
         """Send a signal to the connections of a session.

@@ -35,7 +35,7 @@ from ..plugins import asking as voting
 from ..policy import Allow, Limits, earliest_expiry, narrowed_capabilities, narrowed_role, outlived, replaced_data
 from ..request import Actor, Request
 from ..roles import Capability, Requirement
-from ..sessions import SessionRecord, check_archives, check_properties
+from ..sessions import SessionProperties, SessionRecord
 from ..stores.calling import Calls
 from ..tokens import ExpireTime, Grant, TokenOptions, check_options, leeway_used
 from ..wording import moment, shown
@@ -93,22 +93,17 @@ class Engine:
         self.decides_at_once = not state.plugins.vote_access and not state.trace_log
 
     async def create_session(
-        self,
-        location: object,
-        media_mode: object,
-        archive_mode: object,
-        e2ee: object,
-        api_key: str | None = None,
-        archive_name: object = None,
-        archive_resolution: object = None,
-        call: Call = OWN_CODE,
+        self, properties: SessionProperties, api_key: str | None = None, call: Call = OWN_CODE
     ) -> SessionRecord:
+        """Create a session.
+
+        :param properties: as they were asked for; they are checked here.
+        :param api_key: the project that it is for; the first one unless given.
+        """
         call = self._traced(call)
         try:
-            place, media, archive, encrypted = check_properties(location, media_mode, archive_mode, e2ee)
-            archives = check_archives(archive, archive_name, archive_resolution)
-            owner = self.state.session_ids.issuer(api_key)
-            request = SessionRequest(place, media, archive, encrypted, None, call.http, owner, *archives)
+            checked, owner = properties.checked(), self.state.session_ids.issuer(api_key)
+            request = SessionRequest(checked, owner, None, call.http)
             record = await self._create_session(request, call)
         except RolecallError as error:
             self._log_trace("session", call, error=error)
@@ -398,10 +393,8 @@ class Engine:
         session_id = await self._provided_session(request)
         now = state.clock()
         if session_id is None:
-            session_id = state.session_ids.make(request.media_mode, now, request.api_key)
-        record = SessionRecord(
-            session_id, request.location, request.media_mode, request.archive_mode, request.e2ee, now
-        )
+            session_id = state.session_ids.make(request.properties.media_mode, now, request.api_key)
+        record = SessionRecord(session_id, request.properties, now)
         await self._store.add_session(record)
         return record
 

@@ -24,7 +24,7 @@ from ..moderation import (
 from ..plugins import PluginInfo
 from ..request import Request
 from ..roles import ANY_TOKEN, Requirement, Role, RoleTable
-from ..sessions import ArchiveMode, MediaMode, SessionRecord, session_id_of
+from ..sessions import ArchiveMode, MediaMode, SessionProperties, SessionRecord, session_id_of
 from ..tokens import ExpireTime, Grant
 from .assembly import config_name
 
@@ -102,15 +102,14 @@ class Calls:
         :param e2ee: encrypt media from end to end (needs ``"routed"``).
         :param api_key: the project that it is for; the kit's first one unless given.
         :param archive_name: what its archives are called, 1 to 80 characters (needs ``archive_mode="always"``). This
-            and the next are shown to policies, and passed on where a plugin creates the session at a service; the kit
-            does not keep them.
+            and the next are for the service that records them: shown to policies, and passed on where a plugin creates
+            the session at a service.
         :param archive_resolution: in which size they are recorded, such as ``"1280x720"``.
         :raises InvalidSessionOption: for a property that does not exist, or does not go with the others.
         :raises PolicyDenied: if a policy denies.
         """
-        return await self.engine.create_session(
-            location, media_mode, archive_mode, e2ee, api_key, archive_name, archive_resolution
-        )
+        properties = SessionProperties(location, media_mode, archive_mode, e2ee, archive_name, archive_resolution)  # type: ignore[arg-type]
+        return await self.engine.create_session(properties, api_key)
 
     async def get_session(self, session_id: str | SessionRecord) -> SessionRecord:
         """A session, open or ended.

@@ -171,7 +171,7 @@ class Client:
         :param media_mode: relayed or routed.
         :param archive_mode: manual, or always (needs routed).
         :param archive_name: the name of its archives, 1 to 80 characters; only where ``archive_mode`` is always. This
-            and the next are for the service that records them: the kit passes them on, and does not keep them.
+            and the next are for the service that records them: the kit passes them on.
         :param archive_resolution: of its archives, for example ``"1280x720"``; only where ``archive_mode`` is always.
         :param e2ee: encrypt media from end to end (needs routed).
         :raises OpenTokException: says which value was not valid, and what was expected.

@@ -110,7 +110,7 @@ class _Rule(NamedTuple):
 
 
 def _fits(session: SessionRecord | None, name: str, pattern: str | bool) -> bool:
-    value = getattr(session, name, None)
+    value = None if session is None else getattr(session.properties, name)
     if isinstance(pattern, bool) or value is None:
         return value is pattern
     return fnmatchcase(value, pattern)

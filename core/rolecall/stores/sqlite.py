@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any, Final
 
 from ..errors import ConfigurationError, StoreUnavailable
-from ..sessions import ArchiveMode, MediaMode, SessionRecord
+from ..sessions import SessionProperties, SessionRecord
 from ..wording import shown
 from . import sqlite_file
 from .sqlite_file import SharedConnection, SQLiteFile
@@ -22,10 +22,7 @@ _MIGRATIONS: Final = (
     """
     CREATE TABLE rolecall_sessions (
         session_id TEXT PRIMARY KEY,
-        location TEXT,
-        media_mode TEXT NOT NULL,
-        archive_mode TEXT NOT NULL,
-        e2ee INTEGER NOT NULL,
+        properties TEXT NOT NULL,
         created_at REAL NOT NULL
     ) WITHOUT ROWID;
     CREATE TABLE rolecall_ended_sessions (
@@ -82,21 +79,13 @@ class SQLiteStore:
     def add_session(self, record: SessionRecord) -> None:
         with self._writer.transaction() as connection:
             connection.execute(
-                "INSERT INTO rolecall_sessions (session_id, location, media_mode, archive_mode, e2ee, created_at) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    record.session_id,
-                    record.location,
-                    record.media_mode,
-                    record.archive_mode,
-                    record.e2ee,
-                    record.created_at,
-                ),
+                "INSERT INTO rolecall_sessions (session_id, properties, created_at) VALUES (?, ?, ?)",
+                (record.session_id, record.properties.as_json(), record.created_at),
             )
 
     def get_session(self, session_id: str) -> SessionRecord | None:
         row = self._reader.read(
-            "SELECT session_id, location, media_mode, archive_mode, e2ee, created_at, ended_at "
+            "SELECT session_id, properties, created_at, ended_at "
             "FROM rolecall_sessions LEFT JOIN rolecall_ended_sessions USING (session_id) WHERE session_id = ?",
             session_id,
         )
@@ -129,23 +118,11 @@ class SQLiteStore:
         return f"<SQLiteStore {self._file.path.name!r}>"
 
 
-def _record(
-    session_id: str, location: Any, media_mode: Any, archive_mode: Any, e2ee: Any, created_at: Any, ended_at: Any
-) -> SessionRecord:
+def _record(session_id: str, properties: Any, created_at: Any, ended_at: Any) -> SessionRecord:
     try:
-        if e2ee not in (0, 1) or not isinstance(created_at, float):
+        if not isinstance(created_at, float) or not isinstance(ended_at, float | None):
             raise ValueError
-        if not isinstance(location, str | None) or not isinstance(ended_at, float | None):
-            raise ValueError
-        return SessionRecord(
-            session_id=session_id,
-            location=location,
-            media_mode=MediaMode(media_mode),
-            archive_mode=ArchiveMode(archive_mode),
-            e2ee=bool(e2ee),
-            created_at=created_at,
-            ended_at=ended_at,
-        )
+        return SessionRecord(session_id, SessionProperties.from_json(properties), created_at, ended_at)
     except ValueError:
         raise StoreUnavailable(
             f"the SQLite store's row of the session {shown(session_id)} cannot be read: "

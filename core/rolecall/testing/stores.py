@@ -25,7 +25,7 @@ from ..driver import InlineDriver, LoopDriver, drive
 from ..driver.threads import ThreadPools
 from ..errors import InvalidToken, SessionEnded, SessionNotFound, StoreUnavailable
 from ..kit import Rolecall
-from ..sessions import ArchiveMode, MediaMode, SessionRecord
+from ..sessions import ArchiveMode, MediaMode, SessionProperties, SessionRecord
 from ..stores import Store, open_store
 from ..stores.calling import Calls
 
@@ -33,30 +33,29 @@ __all__ = ["Ask", "StoreContract"]
 
 Question: TypeAlias = tuple[Any, ...]
 _SECRET: Final = "the secret of rolecall.testing, for tests and nothing else"  # noqa: S105
-_ROUTED: Final[dict[str, Any]] = {
-    "location": "203.0.113.7",
-    "media_mode": MediaMode.ROUTED,
-    "archive_mode": ArchiveMode.ALWAYS,
-    "e2ee": False,
-}
+_ARCHIVED: Final = SessionProperties(
+    "203.0.113.7", MediaMode.ROUTED, ArchiveMode.ALWAYS, archive_name="Größe", archive_resolution="1280x720"
+)
 
 
-def _record(session_id: str = "1_abc", created_at: float = 1_795_186_800.125, **properties: Any) -> SessionRecord:
-    return SessionRecord(session_id, **{**_ROUTED, **properties}, created_at=created_at)
+def _record(
+    session_id: str = "1_abc", properties: SessionProperties = _ARCHIVED, created_at: float = 1_795_186_800.125
+) -> SessionRecord:
+    return SessionRecord(session_id, properties, created_at)
 
 
 _KEPT: Final = _record()
 _RECORDS: Final = {
     "archived": _KEPT,
-    "relayed": _record(location=None, media_mode=MediaMode.RELAYED, archive_mode=ArchiveMode.MANUAL),
-    "encrypted": _record(location="2001:db8::7", archive_mode=ArchiveMode.MANUAL, e2ee=True),
+    "relayed": _record(properties=SessionProperties()),
+    "encrypted": _record(properties=SessionProperties("2001:db8::7", MediaMode.ROUTED, e2ee=True)),
     "a fraction of a second": _record(created_at=0.1 + 0.2),
     "a long id": _record("1_" + "x" * 253),
     "an id of SQL": _record("1_'; DROP TABLE rolecall_sessions; --"),
 }
 _OTHER_IDS: Final = ("1_unknown", "1_ABC", "1_ab", "1_abc ", "", "%", "1_ab_", "*", "1_abc*")
 _AWKWARD: Final[dict[str, Question]] = {
-    "a location that is no Unicode": ("add_session", _record(location="\ud800")),
+    "a location that is no Unicode": ("add_session", _record(properties=SessionProperties("\ud800"))),
     "an id that is no Unicode": ("add_session", _record("1_\ud800")),
     "a moment that is no number": ("add_session", _record(created_at=math.nan)),
     "a huge moment": ("add_session", _record(created_at=2**70)),

@@ -8,6 +8,7 @@ from rolecall import Actor, Allow, hookimpl
 from rolecall.driver import drive
 from rolecall.engine import Call
 from rolecall.request import Request
+from rolecall.sessions import SessionProperties
 
 
 class Login:
@@ -45,8 +46,7 @@ class Asker:
         self.kit = kit
 
     def session(self, http=None, **properties):
-        asked = {"location": None, "media_mode": "relayed", "archive_mode": "manual", "e2ee": False, **properties}
-        return drive(self.kit.engine.create_session(**asked, call=Call(http))).session_id
+        return drive(self.kit.engine.create_session(SessionProperties(**properties), call=Call(http))).session_id
 
     def token(self, session_id, role="publisher", http=None, expire_time=None):
         """What the token grants."""

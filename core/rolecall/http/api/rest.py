@@ -11,7 +11,7 @@ from ...engine import Call
 from ...errors import InvalidExpireTime, InvalidRequest, RouteNotFound
 from ...request import Request
 from ...roles import ANY_TOKEN, Capability, Requirement, Role
-from ...sessions import ArchiveMode, MediaMode, SessionRecord
+from ...sessions import ArchiveMode, MediaMode, SessionProperties
 from ...tokens import MAX_DATA_LENGTH, MAX_LIFETIME, ExpireTime
 from ...wording import shown
 from ..answers import done, json_answer, json_bytes
@@ -139,21 +139,15 @@ _TOKEN: Final = Answer("Token", _token_answer)
 
 
 async def _create_session(api: Api, request: Request) -> Response:
-    asked = members(request, tuple(_SESSION_BODY))
-    record = await api.engine.create_session(
-        asked.get("location"),
-        asked.get("media_mode", MediaMode.RELAYED),
-        asked.get("archive_mode", ArchiveMode.MANUAL),
-        asked.get("e2ee", False),
-        call=Call(request),
-    )
-    return json_answer(201, _session_members(record))
+    properties = SessionProperties(**members(request, tuple(_SESSION_BODY)))
+    record = await api.engine.create_session(properties, call=Call(request))
+    return json_answer(201, record.as_dict())
 
 
 async def _read_session(api: Api, request: Request) -> Response:
     session_id = request.path_params["session_id"]
     grant = await enter(api, request, ANY_TOKEN, session_id)
-    said = _session_members(await api.engine.get_session(session_id))
+    said = (await api.engine.get_session(session_id)).as_dict()
     if not _MODERATOR.capabilities <= grant.capabilities:
         said["location"] = None  # it may say where another participant is
     return json_answer(200, said)
@@ -285,15 +279,3 @@ def _expire_time(asked: dict[str, Any]) -> ExpireTime:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= 1e9:
         raise InvalidExpireTime(f"expires_in is {shown(seconds)}; expected a number of seconds from 1 on")
     return timedelta(seconds=seconds)
-
-
-def _session_members(record: SessionRecord) -> dict[str, Any]:
-    return {
-        "session_id": record.session_id,
-        "location": record.location,
-        "media_mode": record.media_mode,
-        "archive_mode": record.archive_mode,
-        "e2ee": record.e2ee,
-        "created_at": record.created_at,
-        "ended_at": record.ended_at,
-    }

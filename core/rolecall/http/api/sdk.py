@@ -16,8 +16,8 @@ from ...sessions import (
     P2P_PREFERENCES,
     ArchiveMode,
     MediaMode,
+    SessionProperties,
     SessionRecord,
-    check_archives,
 )
 from ...wording import shown
 from ..answers import NO_STORE, done, json_answer
@@ -142,22 +142,7 @@ async def _create_sdk_session(api: Api, request: Request) -> Response:
     asked = fields(request, tuple(_SESSION_FORM))
     if asked.get("api_key", server.id) != server.id:
         raise await _told(api, request, "api_key in the body is another than the credential's")
-    location = asked.get("location")
-    archive_mode: ArchiveMode = _one_of(_ARCHIVES, "archiveMode", asked.get("archiveMode", ArchiveMode.MANUAL))
-    archives = check_archives(
-        archive_mode,
-        asked.get("archiveName") or None,
-        asked.get("archiveResolution") or None,
-        ("archiveName", "archiveResolution"),
-    )
-    record = await api.engine.create_session(
-        None if location in _NO_LOCATION else location,
-        _media_mode(asked),
-        archive_mode,
-        _one_of(_BOOLEANS, "e2ee", asked.get("e2ee", "")),
-        server.api_key,
-        *archives,
-    )
+    record = await api.engine.create_session(_properties(asked), server.api_key)
     # As the service does: JSON for those that ask for it, and else XML.
     if "application/json" in request.headers.get("accept", "").lower():
         return json_answer(200, [_created(record, server)])
@@ -412,6 +397,20 @@ def _not_served(rest: str) -> str | None:
         return "DTMF tones"
     what = _NOT_SERVED.get(first)
     return f"layouts of {what}" if what and last == "layout" else what
+
+
+def _properties(asked: Mapping[str, str]) -> SessionProperties:
+    location = asked.get("location")
+    properties = SessionProperties(
+        None if location in _NO_LOCATION else location,
+        _media_mode(asked),
+        _one_of(_ARCHIVES, "archiveMode", asked.get("archiveMode", ArchiveMode.MANUAL)),
+        _one_of(_BOOLEANS, "e2ee", asked.get("e2ee", "")),
+        asked.get("archiveName") or None,
+        asked.get("archiveResolution") or None,
+    )
+    properties.check_archives(("archiveName", "archiveResolution"))
+    return properties
 
 
 def _media_mode(asked: Mapping[str, str]) -> MediaMode:
