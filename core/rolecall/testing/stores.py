@@ -210,7 +210,7 @@ class StoreContract:
     def test_the_first_record_of_an_id_stays(self, store: Store, ask: Ask) -> None:
         ask(store, "add_session", _KEPT)
         with suppress(StoreUnavailable):
-            ask(store, "add_session", _record(location="198.51.100.1"))
+            ask(store, "add_session", _record(properties=SessionProperties()))
         assert ask(store, "get_session", _KEPT.session_id) == _KEPT
 
     def test_a_session_is_open_until_it_is_ended(self, store: Store, ask: Ask) -> None:
