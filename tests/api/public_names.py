@@ -19,6 +19,7 @@ MODULES: Final = (
     "rolecall",
     "rolecall.connector",
     "rolecall.errors",
+    "rolecall.events",
     "rolecall.hookspecs",
     "rolecall.moderation",
     "rolecall.opentok",

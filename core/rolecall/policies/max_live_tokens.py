@@ -6,8 +6,8 @@ import sqlite3
 from functools import partial
 from typing import Final
 
-from .. import events
 from ..errors import ConfigurationError
+from ..events import Event, SessionClosed, TokenIssued
 from ..hookspecs import TokenRequest, blocking, hookimpl
 from ..policy import Deny, Limit, Vote
 from ..wording import shown
@@ -132,15 +132,15 @@ class MaxLiveTokens:
 
     @hookimpl
     @blocking
-    def rolecall_on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.TokenIssued):
+    def rolecall_on_event(self, event: Event) -> None:
+        if isinstance(event, TokenIssued):
             # Also one whose reservation has lapsed: the token is there, so it counts.
             self._write(
                 "UPDATE rolecall_live_tokens SET reserved_until = NULL, expires_at = ? WHERE id = ?",
                 event.expires_at,
                 self._place(event.call_id),
             )
-        elif isinstance(event, events.SessionClosed):
+        elif isinstance(event, SessionClosed):
             self._write(
                 "DELETE FROM rolecall_live_tokens WHERE policy = ? AND session_id = ?", self.name, event.session_id
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .. import events
+from ..events import Event, SessionClosed, SessionCreated
 from ..hookspecs import TokenRequest, blocking, hookimpl
 from ..policy import Allow, Deny, Limit, Vote
 from ..roles import Role
@@ -52,14 +52,14 @@ class OwnedSessions:
 
     @hookimpl
     @blocking
-    def rolecall_on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.SessionCreated) and event.actor is not None:
+    def rolecall_on_event(self, event: Event) -> None:
+        if isinstance(event, SessionCreated) and event.actor is not None:
             with self._database.transaction() as connection:
                 connection.execute(
                     "INSERT INTO rolecall_session_owners VALUES (?, ?) ON CONFLICT DO NOTHING",
                     (event.session_id, event.actor.id),
                 )
-        elif isinstance(event, events.SessionClosed):
+        elif isinstance(event, SessionClosed):
             with self._database.transaction() as connection:
                 connection.execute("DELETE FROM rolecall_session_owners WHERE session_id = ?", (event.session_id,))
 
