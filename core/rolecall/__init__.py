@@ -4,7 +4,8 @@ PYTEST_DONT_REWRITE: its pytest plugin has nothing to rewrite, and an app may ha
 """
 
 from .errors import InvalidRequest, InvalidToken, RolecallError
-from .formats.inspection import Inspection, inspect_token
+from .formats import inspect_token
+from .formats.inspection import Inspection
 from .hookspecs import AccessRequest, ModerationRequest, SessionRequest, TokenRequest, blocking, hookimpl
 from .http.web import Web
 from .kit import AsyncRolecall, AsyncSession, Rolecall, Session

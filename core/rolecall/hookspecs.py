@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import pluggy
 
 from .events import Event
-from .formats import Format
+from .formats import TokenFormat
 from .moderation import Act, MediaService
 from .policy import Vote
 from .request import Actor, Request
@@ -145,10 +145,10 @@ def rolecall_register_roles() -> Iterable[Role] | None:
 
 
 @hookspec
-def rolecall_register_formats() -> Mapping[str, type[Format]] | None:
+def rolecall_register_formats() -> Mapping[str, type[TokenFormat]] | None:
     """Add token formats, by the name that ``Rolecall(format=…, accept=…)`` knows them by.
 
-    Called once, at start-up. See :class:`rolecall.formats.Format`.
+    Called once, at start-up. See :class:`rolecall.formats.TokenFormat`.
     """
 
 

@@ -1,15 +1,16 @@
-"""Session ids in the form that all OpenTok SDKs read, with a keyed tag."""
+"""Session ids: those that all OpenTok SDKs read, with a keyed tag; and plain names of rooms."""
 
 from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from base64 import b32encode
 from hmac import compare_digest
-from typing import Final
+from typing import Final, Protocol
 
 from .encoding import base64url
-from .errors import InvalidSessionId, InvalidSessionOption
+from .errors import ConfigurationError, InvalidSessionId, InvalidSessionOption
 from .keys import HMACKey, KeyRing
 from .keys.issuers import Issuer
 from .sessions import MediaMode
@@ -24,7 +25,44 @@ _MAX_REMEMBERED: Final = 4096
 _PURPOSE: Final = "session ids"
 
 
-class SessionIds:
+class SessionNames(Protocol):
+    """Makes the ids of sessions, and says of an id whose it is.
+
+    :param issuers: those whose sessions they are; a session is the first one's unless it is said otherwise.
+    """
+
+    def __init__(self, *issuers: Issuer) -> None: ...
+
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """The ids of those whose sessions they are, the first one first."""
+
+    def issuer(self, api_key: str | None) -> str:
+        """``api_key`` if sessions can be created for it; the first one's where it is None.
+
+        :raises InvalidSessionOption: for another.
+        """
+
+    def make(self, media_mode: MediaMode, now: float, api_key: str | None = None) -> str:
+        """A new id, which nobody can guess, for a session created at ``now`` (Unix seconds).
+
+        :param api_key: whose it is; the first one's unless given.
+        """
+
+    def check(self, session_id: object) -> str:
+        """The id of the issuer that a session is of.
+
+        :raises InvalidSessionId: for what cannot be the id of a session of theirs.
+        """
+
+    def accepts(self, session_id: object) -> bool:
+        """Whether :meth:`check` accepts the id."""
+
+    def made_at(self, session_id: str) -> float | None:
+        """When the kit made an id, in Unix seconds; None if that does not show."""
+
+
+class OpenTokIds:
     """Makes session ids, and tells made-up ones from real ones without a look-up.
 
     An id is ``1_`` (relayed) or ``2_`` (routed) and the base64url of ``1~key~location~milliseconds~random~media~~``.
@@ -70,7 +108,7 @@ class SessionIds:
         if api_key is None:
             return self._first
         if not isinstance(api_key, str) or api_key not in self._issuers:
-            raise InvalidSessionOption(f"api_key is {shown_key(api_key)}; expected one of the kit's, see kit.api_keys")
+            raise _unknown_issuer(api_key)
         return api_key
 
     def check(self, session_id: object) -> str:
@@ -151,6 +189,88 @@ def _decoded(session_id: str) -> str:
     if "~" not in text:
         raise _ill_formed(session_id, "it names no API key")
     return text
+
+
+class PlainNames:
+    """Session ids that are plain names of rooms, as LiveKit and Jitsi have them: ``physics-1``, ``Salle d'étude``.
+
+    A name that the kit makes has 128 random bits. Any other well-formed name is one, too: only the store knows which
+    rooms there are. Names are compared exactly; some services fold their case, so give such a service small letters.
+
+    :param issuer: the one whose sessions they are: a name does not say whose it is.
+    """
+
+    __slots__ = ("_issuer",)
+
+    def __init__(self, issuer: Issuer, *further: Issuer) -> None:
+        if further:
+            raise ConfigurationError("plain names of sessions do not say of which project they are; leave out projects")
+        self._issuer = issuer.id
+
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """The one whose sessions they are."""
+        return (self._issuer,)
+
+    def issuer(self, api_key: str | None) -> str:
+        """The issuer.
+
+        :raises InvalidSessionOption: if ``api_key`` is another.
+        """
+        if api_key is not None and api_key != self._issuer:
+            raise _unknown_issuer(api_key)
+        return self._issuer
+
+    def make(self, media_mode: MediaMode, now: float, api_key: str | None = None) -> str:
+        """A new name of 32 hexadecimal digits."""
+        self.issuer(api_key)
+        return os.urandom(16).hex()
+
+    def check(self, session_id: object) -> str:
+        """The issuer, for a well-formed name: 1 to 255 bytes of UTF-8 in its normal form (NFC).
+
+        :raises InvalidSessionId: for a name with ``/`` or ``\\``, with control or invisible characters, or with white
+            space other than single spaces between its words; and for one that begins with a dot.
+        """
+        problem = _problem_with_name(session_id)
+        if problem is not None:
+            raise InvalidSessionId(f"session_id {problem}")
+        return self._issuer
+
+    def accepts(self, session_id: object) -> bool:
+        """Whether :meth:`check` accepts the name."""
+        return _problem_with_name(session_id) is None
+
+    def made_at(self, session_id: str) -> float | None:
+        """None: a name does not say when it was made."""
+        return None
+
+
+def _problem_with_name(name: object) -> str | None:
+    if not isinstance(name, str):
+        return f"is {shown(name)}; expected a string, as create_session(…).session_id gives"
+    around = wrapping(name)
+    if around is not None:
+        return f"is not well formed: it has {around}; pass the name alone"
+    if not name.isprintable() or not _BLANK.isdisjoint(name):
+        return f"is {shown(name)}, with a character that does not show"
+    if not 0 < len(name.encode()) <= MAX_SESSION_ID_LENGTH:
+        return f"is not well formed: expected 1 to {MAX_SESSION_ID_LENGTH} bytes of UTF-8"
+    if not unicodedata.is_normalized("NFC", name):
+        return f"is {shown(name)}, which is not in its normal form; pass unicodedata.normalize('NFC', name)"
+    if name.startswith(".") or "/" in name or "\\" in name:
+        return f"is {shown(name)}, which would mean something in a path: it begins with '.', or holds '/' or '\\'"
+    if "  " in name or name != name.strip():
+        return f"is {shown(name)}; expected no spaces but single ones between words"
+    return None
+
+
+#: Letters and a symbol that have no ink.
+_BLANK: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+
+
+def _unknown_issuer(api_key: object) -> InvalidSessionOption:
+    return InvalidSessionOption(f"api_key is {shown_key(api_key)}; expected one of the kit's, see kit.api_keys")
 
 
 def _ill_formed(session_id: str, problem: str) -> InvalidSessionId:

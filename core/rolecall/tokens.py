@@ -7,18 +7,15 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from .errors import ExpiredToken, InvalidClaim, InvalidData, InvalidExpireTime, TokenNotYetValid, WrongTokenKind
+from .errors import InvalidData, InvalidExpireTime
 from .pickling import reduced
-from .roles import Capability, Role, RoleTable
+from .roles import Capability, Role
 from .wording import moment, shown
 
 #: Seconds that a token lives unless told otherwise: 24 hours, as in every SDK.
 DEFAULT_LIFETIME: Final = 86_400
 #: The most seconds that a token may live: 30 days, as in every SDK.
 MAX_LIFETIME: Final = 30 * 86_400
-#: The most seconds that a verified token may live: an hour more, because SDKs round, and where clocks change 30 days of
-#: the calendar are an hour longer.
-MAX_VERIFIED_LIFETIME: Final = MAX_LIFETIME + 3600
 #: The most characters of connection data, and of layout classes joined by spaces.
 MAX_DATA_LENGTH: Final = 1000
 #: The most seconds by which clocks may differ.
@@ -27,43 +24,12 @@ MAX_LEEWAY: Final = 60
 ROLE_CLAIM: Final = "rolecall_role"
 #: The claim that holds what a bearer may do, where policies left more than a role and less than the next.
 CAPABILITIES_CLAIM: Final = "rolecall_capabilities"
-#: The claims that have a meaning in one format or another, so that no plugin may set them.
-RESERVED_CLAIMS: Final = frozenset(
-    {
-        CAPABILITIES_CLAIM,
-        ROLE_CLAIM,
-        "iss",
-        "sub",
-        "aud",
-        "exp",
-        "nbf",
-        "iat",
-        "jti",
-        "ist",
-        "scope",
-        "nonce",
-        "session_id",
-        "role",
-        "connection_data",
-        "initial_layout_class_list",
-        "create_time",
-        "expire_time",
-        "expireTime",
-        "data",
-        "acl",
-        "application_id",
-        "subject",
-        "partner_id",
-        "sig",
-    }
-)
-#: What a client's token is for.
-SCOPE: Final = "session.connect"
 
 ExpireTime = float | datetime | timedelta | None
 
-_END_OF_TIME: Final = 253_402_300_800  # the year 10000
-_MAX_ID_LENGTH: Final = 255
+#: The year 10000, in Unix seconds: what is later is no time.
+END_OF_TIME: Final = 253_402_300_800
+_NO_CLAIMS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class TokenOptions(NamedTuple):
@@ -77,6 +43,10 @@ class TokenOptions(NamedTuple):
     :param layout: the initial layout classes of the streams that its bearer publishes.
     :param claims: what plugins add; none of the kit's own.
     :param narrowed: what its bearer may do, where policies left more than ``role`` and less than the next.
+    :param issuer: the id of the issuer that the session is of: its project's API key; None: the format's first issuer.
+    :param subject: the id of the actor that it is for; None where nobody is identified. Of the kit's own formats none
+        carries it yet; services with an identity of participants need one.
+    :param name: the actor's name for others to read, if its attributes have a text ``name``.
     """
 
     session_id: str
@@ -85,8 +55,11 @@ class TokenOptions(NamedTuple):
     expires_at: int
     data: str | None = None
     layout: tuple[str, ...] = ()
-    claims: Mapping[str, Any] = MappingProxyType({})
+    claims: Mapping[str, Any] = _NO_CLAIMS
     narrowed: frozenset[Capability] | None = None
+    issuer: str | None = None
+    subject: str | None = None
+    name: str | None = None
 
     def __reduce__(self) -> Any:
         return reduced(self)
@@ -180,9 +153,15 @@ def check_options(
     data: str | None,
     layout: Iterable[str],
     now: float,
+    issuer: str | None = None,
+    shortest: int = 1,
+    longest: int = MAX_LIFETIME,
 ) -> TokenOptions:
     """The options of a token to be minted, every one validated against ``now`` (Unix seconds).
 
+    :param issuer: the id of the issuer that the session is of.
+    :param shortest: the fewest seconds that a token of its format may live.
+    :param longest: the most seconds.
     :raises InvalidRequest: a subclass that says which value, what was expected, and what "now" is.
     """
     issued_at = int(now)
@@ -190,13 +169,18 @@ def check_options(
         session_id,
         role,
         issued_at,
-        issued_at + DEFAULT_LIFETIME if expire_time is None else _expiry(expire_time, now),
+        _expiry(expire_time, now, shortest, longest)
+        if expire_time is not None
+        else issued_at + max(shortest, min(DEFAULT_LIFETIME, longest)),
         None if data is None else check_data(data),
         () if layout == () else _checked_layout(layout),
+        _NO_CLAIMS,
+        None,
+        issuer,
     )
 
 
-def _expiry(value: object, now: float) -> int:
+def _expiry(value: object, now: float, shortest: int, longest: int) -> int:
     clock = f"now is {moment(now)} by this server's clock"
     if isinstance(value, timedelta):
         seconds = now + value.total_seconds()
@@ -209,7 +193,7 @@ def _expiry(value: object, now: float) -> int:
         seconds = value.timestamp()
     elif isinstance(value, int | float) and not isinstance(value, bool):
         # Compared, not converted: an int may be too large for a float.
-        if not -_END_OF_TIME * 10**9 < value < _END_OF_TIME * 10**9:
+        if not -END_OF_TIME * 10**9 < value < END_OF_TIME * 10**9:
             raise InvalidExpireTime(f"expire_time is {shown(value)}, not a time; {clock}")
         seconds = float(value)
     else:
@@ -220,7 +204,7 @@ def _expiry(value: object, now: float) -> int:
     issued_at = int(now)
     if expires_at <= issued_at:
         raise InvalidExpireTime(f"expire_time is in the past, or this very second: {moment(seconds)}; {clock}")
-    if expires_at > issued_at + MAX_LIFETIME:
+    if expires_at > issued_at + longest:
         for unit, factor in (("milliseconds", 10**3), ("microseconds", 10**6), ("nanoseconds", 10**9)):
             if abs(seconds / factor - now) <= 366 * 86_400:
                 raise InvalidExpireTime(
@@ -228,10 +212,23 @@ def _expiry(value: object, now: float) -> int:
                     f"expected Unix seconds, so divide by {factor:,}; {clock}"
                 )
         raise InvalidExpireTime(
-            f"expire_time is more than 30 days away: {moment(seconds)}; "
-            f"at most {moment(issued_at + MAX_LIFETIME)} is allowed; {clock}"
+            f"expire_time is more than {_duration(longest)} away: {moment(seconds)}; "
+            f"at most {moment(issued_at + longest)} is allowed; {clock}"
+        )
+    if expires_at < issued_at + shortest:
+        raise InvalidExpireTime(
+            f"expire_time is less than {_duration(shortest)} away: {moment(seconds)}; "
+            f"{moment(issued_at + shortest)} or later is expected, as tokens of this kit's format live so long; {clock}"
         )
     return expires_at
+
+
+def _duration(seconds: int) -> str:
+    """The largest unit that fits: ``30 days``, ``36 hours``, ``90 seconds``."""
+    for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds % size == 0 and seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} seconds"
 
 
 def check_data(data: object) -> str:
@@ -269,113 +266,3 @@ def _refuse_surrogates(name: str, text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise InvalidData(f"{name} holds a lone surrogate, which has no form in UTF-8") from None
-
-
-class ClaimRules:
-    """What the claims of a client's token must say, whatever the format that carried them.
-
-    :param roles: the roles that exist.
-    :param leeway: by how many seconds clocks may differ, at most 60.
-    """
-
-    __slots__ = ("_on_the_wire", "leeway", "roles")
-
-    def __init__(self, roles: RoleTable, leeway: float) -> None:
-        self.roles = roles
-        self.leeway = leeway
-        # A role of the app's own never stands in a token's role: its wire name does.
-        self._on_the_wire = {str(role): role for role in roles if role == role.wire_name}
-
-    def grant(self, claims: dict[str, Any], now: float, token_id: str) -> Grant:
-        """The grant that these claims make at ``now`` (Unix seconds).
-
-        :raises InvalidToken: a subclass that names the claim, what was expected, and what "now" is.
-        """
-        get = claims.get
-        scope = get("scope", SCOPE)
-        if scope != SCOPE:
-            raise WrongTokenKind(f"the token's scope is {shown(scope)}; a client's token has {SCOPE!r}")
-        session_id = get("session_id")
-        if type(session_id) is not str or not 0 < len(session_id) <= _MAX_ID_LENGTH:
-            raise wrong_claim("session_id", f"a string of 1 to {_MAX_ID_LENGTH} characters")
-        name = get("role")
-        role = self._on_the_wire.get(name) if type(name) is str else None
-        if role is None:
-            raise wrong_claim("role", "one of the standard roles")
-        if ROLE_CLAIM in claims:
-            role = self._own_role(claims[ROLE_CLAIM], role)
-        data = get("connection_data", "")
-        if type(data) is not str or len(data) > MAX_DATA_LENGTH:
-            raise wrong_claim("connection_data", f"a string of at most {MAX_DATA_LENGTH} characters")
-        layout = get("initial_layout_class_list", "")
-        if type(layout) is not str or len(layout) > MAX_DATA_LENGTH:
-            raise wrong_claim("initial_layout_class_list", f"a string of at most {MAX_DATA_LENGTH} characters")
-        issued_at, expires_at = get("iat"), get("exp")
-        # What nearly every token says, seen at a glance; the rest, and every refusal, takes the careful way.
-        if not (
-            type(issued_at) is int
-            and type(expires_at) is int
-            and 0 <= issued_at <= now < expires_at <= issued_at + MAX_VERIFIED_LIFETIME
-            and "nbf" not in claims
-        ):
-            expires_at = self._check_times(claims, now)
-        capabilities = role.capabilities
-        if CAPABILITIES_CLAIM in claims:
-            capabilities = _capabilities_claim(claims[CAPABILITIES_CLAIM])
-        # As the class itself makes one, in half of the time.
-        return tuple.__new__(Grant, (session_id, role, capabilities, expires_at, token_id, MappingProxyType(claims)))
-
-    def _own_role(self, name: object, standard: Role) -> Role:
-        role = self.roles.find(name) if type(name) is str else None
-        if role is None or role.wire_name != standard or role == standard:
-            raise wrong_claim(ROLE_CLAIM, f"a role of this service that {standard} stands for")
-        return role
-
-    def check_expiry(self, expires_at: float, now: float) -> None:
-        """:raises ExpiredToken: from the moment ``expires_at`` on, leeway granted (RFC 7519, section 4.1.4)."""
-        if now >= expires_at + self.leeway:
-            raise ExpiredToken(
-                f"the token expired at {moment(expires_at)}; now is {moment(now)} by this server's clock"
-            )
-
-    def _check_times(self, claims: dict[str, Any], now: float) -> float:
-        """The end of the token's life, once all its times have been found good."""
-        times = {name: _checked_time(name, claims[name]) for name in ("iat", "exp", "nbf") if name in claims}
-        latest = now + self.leeway
-        issued_at = times.get("iat", latest)
-        if issued_at > latest:
-            raise TokenNotYetValid(
-                f"the token says it was issued at {moment(issued_at)}, which is in the future; "
-                f"now is {moment(now)} by this server's clock: compare the two servers' clocks"
-            )
-        if "exp" not in times and "iat" not in times:
-            raise wrong_claim("exp", "a time, in a token that has no iat either")
-        expires_at = times.get("exp", issued_at + DEFAULT_LIFETIME)
-        self.check_expiry(expires_at, now)
-        if expires_at - issued_at > MAX_VERIFIED_LIFETIME:
-            raise wrong_claim("exp", "a time at most 30 days, and an hour, after iat")
-        if times.get("nbf", 0) > latest:
-            raise TokenNotYetValid(
-                f"the token is valid from {moment(times['nbf'])} on; now is {moment(now)} by this server's clock"
-            )
-        return expires_at
-
-
-def _checked_time(name: str, value: Any) -> float:
-    # The type itself, because a bool is an int.
-    if type(value) not in (int, float) or not 0 <= value < _END_OF_TIME:
-        raise wrong_claim(name, "a number of Unix seconds")
-    return value  # type: ignore[no-any-return]
-
-
-def _capabilities_claim(text: object) -> frozenset[Capability]:
-    try:
-        if type(text) is not str:
-            raise ValueError
-        return frozenset(map(Capability, text.split(" ")))
-    except ValueError:
-        raise wrong_claim(CAPABILITIES_CLAIM, "capabilities, separated by spaces") from None
-
-
-def wrong_claim(claim: str, expected: str) -> InvalidClaim:
-    return InvalidClaim(f"the token's {claim} is missing or wrong; expected {expected}")

@@ -27,11 +27,13 @@ from rolecall.errors import (
     PolicyFault,
     RolecallError,
 )
+from rolecall.formats import TokenFormat
+from rolecall.formats.claims import OPENTOK_CLAIMS, RESERVED
 from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN
 from rolecall.sessions import SessionProperties
 from rolecall.stores.memory import MemoryStore
-from rolecall.tokens import MAX_LIFETIME, RESERVED_CLAIMS
+from rolecall.tokens import MAX_LIFETIME
 from rolecall_flask import require_role, rolecall_blueprint
 
 from ..ids import as_text
@@ -196,7 +198,7 @@ def test_claims_come_back_as_they_were_or_are_refused_before_they_are_signed(mak
 
 
 @FORMATS
-@pytest.mark.parametrize("name", sorted(RESERVED_CLAIMS))
+@pytest.mark.parametrize("name", sorted(RESERVED | OPENTOK_CLAIMS))
 def test_the_kits_own_claims_cannot_be_set(make_kit, format, name):
     kit = make_kit(plugins=[claiming({name: "moderator"})], format=format)
     with pytest.raises(PolicyFault, match=f"claims.*{name[:24]}"):
@@ -502,18 +504,18 @@ def test_an_audit_that_is_never_awaited_is_logged(make_kit, caplog):
 # -- formats and stores ----------------------------------------------------------------------------
 
 
-class PlainFormat:
+class PlainFormat(TokenFormat):
     """``plain.<fields>.<digest>``: small, and safe enough for a test."""
 
-    def __init__(self, api_key, keys, rules):
-        self._keys, self._rules = keys, rules
+    def __init__(self, issuers, rules):
+        self._key, self._rules = issuers[0].ring.current, rules
 
     @staticmethod
     def recognizes(token):
         return token.startswith(b"plain.")
 
     def _digest(self, body):
-        return self._keys.current.digest(body, "sha256").hex().encode()
+        return self._key.digest(body, "sha256").hex().encode()
 
     def mint(self, options):
         claims = {

@@ -557,7 +557,16 @@ def test_nothing_that_a_kit_shows_holds_the_key(make, caplog):
     kit = make(**both(), format="vonage", trace=True)
     session = kit.create_session()
     grant = kit.verify_token(session.generate_token(data="Ada"))
-    parts = [kit, kit.aio, kit.engine, session, grant, grant.claims, *vars(kit._state).values(), *kit._state.accept]
+    parts = [
+        kit,
+        kit.aio,
+        kit.engine,
+        session,
+        grant,
+        grant.claims,
+        *vars(kit._state).values(),
+        *kit._state.formats.values(),
+    ]
     assert shown_in("\n".join(map(repr, parts)) + repr(vars(kit)) + caplog.text) == []
     assert len(caplog.text) > 100
 

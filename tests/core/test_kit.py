@@ -24,7 +24,7 @@ from rolecall.errors import (
     StoreUnavailable,
     WrongSession,
 )
-from rolecall.formats.inspection import inspect_token
+from rolecall.formats import inspect_token
 from rolecall.kit import AsyncRolecall
 from rolecall.stores.memory import MemoryStore
 

@@ -32,7 +32,7 @@ from rolecall.http.respond import respond
 from rolecall.keys import HMACKey, KeyRing
 from rolecall.keys.issuers import Issuer
 from rolecall.request import Request
-from rolecall.session_ids import SessionIds
+from rolecall.session_ids import OpenTokIds
 
 NOW = 1_795_186_800.0
 FIRST, SECOND = (
@@ -97,7 +97,7 @@ def test_a_project_signs_for_no_session_of_another(kit, form):
     if forged is None:
         # T1 does not sign whose it is: a kit of the other key, with the first one's secret, mints what it would.
         forged = kit_of((SECOND[0], FIRST[1]), format="t1").generate_token(
-            SessionIds(Issuer(SECOND[0], KeyRing([HMACKey(FIRST[1])]))).make("relayed", NOW)
+            OpenTokIds(Issuer(SECOND[0], KeyRing([HMACKey(FIRST[1])]))).make("relayed", NOW)
         )
     with pytest.raises((InvalidClaim, BadSignature)):
         kit.verify_token(forged)
@@ -126,7 +126,7 @@ def test_an_unknown_project_is_refused(kit, form):
 
 
 def test_an_id_of_one_project_has_no_tag_of_another(kit):
-    made_up = SessionIds(Issuer(SECOND[0], KeyRing([HMACKey(FIRST[1])]))).make("relayed", NOW)
+    made_up = OpenTokIds(Issuer(SECOND[0], KeyRing([HMACKey(FIRST[1])]))).make("relayed", NOW)
     with pytest.raises(InvalidSessionId, match="its tag does not fit"):
         kit.generate_token(made_up)
 

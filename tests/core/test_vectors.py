@@ -10,12 +10,13 @@ import pytest
 from rolecall.encoding import strict_json
 from rolecall.encoding.jws import Codec, raw_token
 from rolecall.errors import ExpiredToken, InvalidKey, InvalidToken, WrongTokenKind
+from rolecall.formats.claims import ClaimRules
 from rolecall.formats.opentok import OpenTokFormat
 from rolecall.formats.t1 import T1Format
 from rolecall.keys import HMACKey, Key, KeyRing
 from rolecall.keys.issuers import Issuer
 from rolecall.roles import Role, RoleTable
-from rolecall.tokens import ClaimRules, Grant
+from rolecall.tokens import Grant
 
 API_KEY = "123456"
 VECTORS = Path(__file__).parent.parent / "vectors"
@@ -236,7 +237,8 @@ def verified(token: dict, now: float, text: str | None = None) -> Grant:
     """The grant of a token, or of ``text`` in its place: below the kit, which takes no secret that everybody knows."""
     raw = raw_token(token["token"] if text is None else text)
     form = T1Format if T1Format.recognizes(raw) else OpenTokFormat
-    return form(API_KEY, KeyRing([HMACKey(token["secret"])]), ClaimRules(RoleTable(), 10)).verify(raw, now)
+    issuer = Issuer(API_KEY, KeyRing([HMACKey(token["secret"])]))
+    return form([issuer], ClaimRules(RoleTable(), 10)).verify(raw, now)
 
 
 def test_the_tokens_are_ten_of_clients_and_one_of_a_server():

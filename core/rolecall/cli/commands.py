@@ -15,7 +15,7 @@ from .. import __version__
 from ..clock import system_clock
 from ..errors import ConfigurationError, InvalidToken, MalformedToken, RolecallError
 from ..explain import Explanation
-from ..formats.inspection import inspect_token
+from ..formats import inspect_token
 from ..http.guards.audit import Access
 from ..kit import Rolecall
 from ..plugins.sources import offered, origin_of, package_of

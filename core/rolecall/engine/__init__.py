@@ -16,6 +16,7 @@ from ..errors import (
     ExpiredToken,
     InsufficientRole,
     InvalidData,
+    InvalidRole,
     InvalidSessionId,
     InvalidToken,
     PolicyDenied,
@@ -29,12 +30,13 @@ from ..errors import (
     WrongSession,
 )
 from ..explain import TOKEN_STEPS, Explanation, Trace, circumstances, failed_step, log_explanation
+from ..formats import TokenFormat
 from ..hookspecs import AccessRequest, ModerationRequest, SessionRequest, TokenRequest
 from ..plugins import Implementation
 from ..plugins import asking as voting
 from ..policy import Allow, Limits, earliest_expiry, narrowed_capabilities, narrowed_role, outlived, replaced_data
 from ..request import Actor, Request
-from ..roles import Capability, Requirement
+from ..roles import Capability, Requirement, Role, RoleTable
 from ..sessions import SessionProperties, SessionRecord
 from ..stores.calling import Calls
 from ..tokens import ExpireTime, Grant, TokenOptions, check_options, leeway_used
@@ -137,17 +139,20 @@ class Engine:
         layout: Iterable[str],
         call: Call = OWN_CODE,
         longest: int = MAX_TOKEN_LENGTH,
+        form: TokenFormat | None = None,
     ) -> tuple[str, TokenOptions]:
         """The token, and what it says.
 
         :param longest: the most characters that it may have where it goes.
+        :param form: the format that it is minted in; the kit's unless given.
         """
         call = self._traced(call)
         if call is OWN_CODE and not self.state.plugins.leaves_tokens_alone:
             call = Call()
         try:
-            options, reservations = await self._decide_token(session_id, role, expire_time, data, layout, call)
-            token, token_id = self._mint(options, longest)
+            form = form or self.state.mint
+            options, reservations = await self._decide_token(session_id, role, expire_time, data, layout, form, call)
+            token, token_id = _mint(form, options, longest)
             # Last, when nothing else can refuse; but it takes its time, and sessions end.
             if reservations is not None:
                 async with reservations:
@@ -183,17 +188,12 @@ class Engine:
         trace = Trace()
         try:
             call = Call(http, trace, dry_run=True)
-            options, _ = await self._decide_token(session_id, role, expire_time, data, layout, call)
-            self._mint(options)
+            form = self.state.mint
+            options, _ = await self._decide_token(session_id, role, expire_time, data, layout, form, call)
+            _mint(form, options)
         except RolecallError as error:
             return trace.finish("token", error)
         return trace.finish("token", None)
-
-    def _mint(self, options: TokenOptions, longest: int = MAX_TOKEN_LENGTH) -> tuple[str, str]:
-        token, token_id = self.state.mint.mint(options)
-        if len(token) > longest:
-            raise _too_long(len(token), longest)
-        return token, token_id
 
     def verify_token(self, token: object, session_id: str | None = None) -> Grant:
         """Not async: nothing in it waits, whatever the store."""
@@ -440,22 +440,27 @@ class Engine:
         expire_time: ExpireTime,
         data: str | None,
         layout: Iterable[str],
+        form: TokenFormat,
         call: Call,
     ) -> tuple[TokenOptions, voting.Reservations | None]:
         """What a token may say, once everything has been validated and every policy asked; and what they reserve."""
         state = self.state
-        state.session_ids.check(session_id)
-        now = state.clock()
-        options = check_options(session_id, state.roles.get(role), expire_time, data, layout, now)
+        issuer = state.session_ids.check(session_id)
+        known, now = state.roles.get(role), state.clock()
+        if not form.carries(known, known.capabilities):
+            raise _not_carried(known, form, state.roles)
+        options = check_options(
+            session_id, known, expire_time, data, layout, now, issuer, form.shortest_life, form.longest_life
+        )
         if call is OWN_CODE and state.plugins.leaves_tokens_alone:
             # No plugin to ask: the trusted caller only needs a session that is open.
             if state.store.has_ended(session_id):
                 raise _ended()
             return options, None
-        return await self._voted_options(options, now, call)
+        return await self._voted_options(options, form, now, call)
 
     async def _voted_options(
-        self, options: TokenOptions, now: float, call: Call
+        self, options: TokenOptions, form: TokenFormat, now: float, call: Call
     ) -> tuple[TokenOptions, voting.Reservations | None]:
         state, trace = self.state, call.trace
         session = await self._find_session(options.session_id)
@@ -487,18 +492,25 @@ class Engine:
         held = narrowed_capabilities(options.role.capabilities, limits, state.roles)
         role = narrowed_role(options.role, held, state.roles)
         earliest = earliest_expiry(options.expires_at, limits, options.issued_at)
-        if earliest < options.issued_at + 1:
+        if earliest < options.issued_at + form.shortest_life:
             raise outlived()
+        if not form.carries(role, held):
+            raise PolicyDenied(f"no token of this kit's format can hold what its policies leave of {options.role}")
         expires_at = int(earliest)
         data = replaced_data(options.data, limits)
         if trace is not None:
             trace.ok("grant", f"{role} until {moment(expires_at)}")
         narrowed = None if held == role.capabilities else held
         options = options._replace(role=role, expires_at=expires_at, data=data, narrowed=narrowed)
+        if call.actor is not None:
+            name = call.actor.attributes.get("name")
+            options = options._replace(subject=call.actor.id, name=name if isinstance(name, str) else None)
         if state.plugins.token_claims:
             request = request._replace(role=role, expires_at=expires_at, data=data)
             options = options._replace(
-                claims=await voting.claims(state.plugins.token_claims, request, self._driver, state.deadline)
+                claims=await voting.claims(
+                    state.plugins.token_claims, request, state.reserved_claims, self._driver, state.deadline
+                )
             )
         return options, reservations
 
@@ -558,14 +570,13 @@ class Engine:
             for name in TOKEN_STEPS[: TOKEN_STEPS.index(failed) if failed in TOKEN_STEPS else len(TOKEN_STEPS)]:
                 trace.ok(name)
             raise
-        ids = self.state.session_ids
-        api_key = ids.check(grant.session_id) if ids.accepts(grant.session_id) else self.state.api_key
+        raw = token.encode()
+        form = self.state.format_of(raw)
+        signer = "API key" if form.needs == "secret" else "application"
         late = leeway_used(grant, self.state.clock())
         details = (
-            "T1" if token.startswith("T1==") else "JWT",
-            f"application {application}"
-            if (application := grant.claims.get("application_id"))
-            else f"API key {api_key}",
+            form.inspect(raw).format.upper(),
+            f"{signer} {form.issuer_of(raw) or self.state.api_key}",
             "fits the content",
             f"{grant.role}, until {moment(grant.expires_at)}, token id {grant.token_id}{f', {late}' if late else ''}",
         )
@@ -662,6 +673,13 @@ def _check_act(act: Act[Any], grant: Grant | None) -> None:
         raise InsufficientRole(f"{needed.scope} is required, in this very session", needed.scope)
 
 
+def _mint(form: TokenFormat, options: TokenOptions, longest: int = MAX_TOKEN_LENGTH) -> tuple[str, str]:
+    token, token_id = form.mint(options)
+    if len(token) > longest:
+        raise _too_long(len(token), longest)
+    return token, token_id
+
+
 def _session_fault(_: Implementation, fault: str) -> Unavailable:
     return Unavailable(f"the guard's session function failed: {fault}")
 
@@ -679,6 +697,14 @@ def _revoked() -> RevokedToken:
 
 def _ended() -> SessionEnded:
     return SessionEnded("the session has ended: it issues no tokens")
+
+
+def _not_carried(role: Role, form: TokenFormat, roles: RoleTable) -> InvalidRole:
+    carried = [str(one) for one in roles if form.carries(one, one.capabilities)]
+    return InvalidRole(
+        f"no token of this kit's format can hold the role {str(role)!r}; "
+        f"the roles that it can hold are {', '.join(carried) or 'none'}"
+    )
 
 
 def _too_long(length: int, longest: int) -> InvalidData:

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from ..encoding.jws import raw_token, what_ails
 from ..errors import InvalidSessionId, MalformedToken, WrongSession
-from ..formats import Format
+from ..formats import TokenFormat, is_own, unaccepted
+from ..formats.claims import RESERVED, ClaimRules
 from ..keys import KeyRing
 from ..keys.issuers import Issuer
 from ..plugins import Plugins
 from ..roles import RoleTable
-from ..session_ids import SessionIds
+from ..session_ids import SessionNames
 from ..stores import Store
 from ..stores.checking import is_async
-from ..tokens import ClaimRules, Grant
+from ..tokens import Grant
 from ..wording import shown
-from .verified import END, T1_SIGNATURE, VerifiedTokens
+from .verified import END, VerifiedTokens
 
 if TYPE_CHECKING:
     from .workers import LoneStore
 
-_OWN_FORMATS: Final = "rolecall.formats."
 # Seconds by which two threads may look at the clock out of order.
 _CLOCK_JITTER: Final = 1.0
 
@@ -35,12 +35,12 @@ class State:
         self,
         *,
         api_key: str,
-        session_ids: SessionIds,
+        session_ids: SessionNames,
         store: Store,
         roles: RoleTable,
         rules: ClaimRules,
-        mint: Format,
-        accept: tuple[Format, ...],
+        mint: TokenFormat,
+        formats: Mapping[str, TokenFormat],
         plugins: Plugins,
         clock: Callable[[], float],
         deadline: float,
@@ -53,10 +53,17 @@ class State:
         self.roles = roles
         self.rules = rules
         self.mint = mint
-        self.accept = accept
+        #: The formats that are accepted, by name.
+        self.formats = formats
+        own = [form for form in formats.values() if is_own(form)]
+        self._reads_rest = next((form for form in own if form._reads_rest), None)
+        self._asked = tuple(form for form in formats.values() if form is not self._reads_rest)
         # What the kit's own formats grant follows from the token alone, and can be remembered; a plugin's may look at
         # more.
-        self._accept = tuple((one, type(one).__module__.startswith(_OWN_FORMATS)) for one in accept)
+        self._remembered = frozenset(own)
+        self._fingerprinted = tuple(form for form in own if type(form).fingerprint is not TokenFormat.fingerprint)
+        #: The claims that no plugin may set: a token of one format must not pass for one of another.
+        self.reserved_claims = RESERVED.union(mint.reserved_claims, *(one.reserved_claims for one in formats.values()))
         self.plugins = plugins
         self.clock = clock
         self.deadline = deadline
@@ -94,40 +101,45 @@ class State:
             # Set back: what was valid then may be from the future now.
             self.verified = VerifiedTokens()
             self._last_seen = now
-        # Of a JWT the end; a T1 token, which no JWT begins like, ends in what it says, and not in its signature.
-        verified, end = self.verified, raw[T1_SIGNATURE] if raw[:1] == b"T" else raw[END]
-        kept = verified.young.get(end)
+        verified, fingerprint = self.verified, raw[END]
+        for form in self._fingerprinted:
+            if form.recognizes(raw):
+                fingerprint = form.fingerprint(raw)
+        kept = verified.young.get(fingerprint)
         if kept is None:
-            kept = verified.old.get(end)
+            kept = verified.old.get(fingerprint)
             if kept is not None:
-                verified.keep(end, kept)
+                verified.keep(fingerprint, kept)
         if kept is not None and kept[0] == sha256(raw).digest():
             grant = kept[1]
             if now >= grant.expires_at:
                 self.rules.check_expiry(grant.expires_at, now)
         else:
             try:
-                for kind, lasts in self._accept:
-                    if kind.recognizes(raw):
-                        grant = kind.verify(raw, now)
-                        self._look_for_others(grant.session_id)
-                        if lasts:
-                            verified.take_note(raw, end, grant)
-                        break
-                else:
-                    if raw.startswith(b"T1=="):
-                        raise MalformedToken(
-                            "the token is a T1 token, the older form, which this kit does not accept; "
-                            "a kit for SDKs that still make it is told so: accept=['opentok', 't1']"
-                        )
-                    raise MalformedToken("the token has none of the forms that this kit accepts")
+                form = self.format_of(raw)
+                grant = form.verify(raw, now)
             except MalformedToken as error:
-                raise what_ails(token, error) from None
+                raise what_ails(token, unaccepted(raw, self.formats) or error) from None
+            self._look_for_others(grant.session_id)
+            if form in self._remembered:
+                verified.take_note(raw, fingerprint, grant)
         if session_id is not None and grant.session_id != session_id:
             if not isinstance(session_id, str):
                 raise InvalidSessionId(f"session_id is {shown(session_id)}; expected a string: session.session_id")
             raise WrongSession("the token is for another session than the one asked for")
         return grant
+
+    def format_of(self, token: bytes) -> TokenFormat:
+        """The accepted format that a token is of, by what it holds.
+
+        :raises MalformedToken: if it is of none.
+        """
+        for form in self._asked:
+            if form.recognizes(token):
+                return form
+        if self._reads_rest is None:
+            raise MalformedToken("the token has none of the forms that this kit accepts")
+        return self._reads_rest
 
     def _look_for_others(self, session_id: str) -> None:
         """Take note of a token, seen for the first time, of a session that another process must have created."""

@@ -9,14 +9,12 @@ from ..tokens import Grant
 
 _MAX_VERIFIED: Final = 4096
 _MAX_CAME: Final = 4 * _MAX_VERIFIED
-#: The end of a token is a piece of its signature: enough to tell at once that it never came, and no proof that it did.
+#: The fingerprint of a token whose format has no other way.
 END: Final = slice(-32, None)
-#: Its partner id and signature are at a T1 token's beginning.
-T1_SIGNATURE: Final = slice(4, 160)
 
 
 class VerifiedTokens:
-    """Grants of tokens that were verified before. It holds no token: of each the SHA-256, and the last characters.
+    """Grants of tokens that were verified before. It holds no token: of each the SHA-256, and its fingerprint.
 
     A grant is kept when its token comes for the second time: many tokens come once, to join, and would push out those
     that come with every request. Two generations: when the young one is full it becomes the old one, and what was not
@@ -27,23 +25,23 @@ class VerifiedTokens:
 
     def __init__(self, size: int = _MAX_VERIFIED) -> None:
         self._size = size // 2
-        #: Where a hit is found: the SHA-256 and the grant, by the token's end.
+        #: Where a hit is found: the SHA-256 and the grant, by the token's fingerprint.
         self.young: dict[bytes, tuple[bytes, Grant]] = {}
         #: What was last asked for a generation ago.
         self.old: dict[bytes, tuple[bytes, Grant]] = {}
         self._came: set[bytes] = set()
 
-    def take_note(self, token: bytes, end: bytes, grant: Grant) -> None:
+    def take_note(self, token: bytes, fingerprint: bytes, grant: Grant) -> None:
         """Keep the grant of a token that was verified, unless it comes for the first time."""
-        if end in self._came:
-            self.keep(end, (sha256(token).digest(), grant))
+        if fingerprint in self._came:
+            self.keep(fingerprint, (sha256(token).digest(), grant))
             return
         if len(self._came) >= _MAX_CAME:
             self._came = set()
-        self._came.add(end)
+        self._came.add(fingerprint)
 
-    def keep(self, end: bytes, kept: tuple[bytes, Grant]) -> None:
+    def keep(self, fingerprint: bytes, kept: tuple[bytes, Grant]) -> None:
         """Put what is kept among the young."""
         if len(self.young) >= self._size:
             self.old, self.young = self.young, {}
-        self.young[end] = kept
+        self.young[fingerprint] = kept

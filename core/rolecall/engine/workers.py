@@ -7,7 +7,7 @@ import os
 from typing import Final
 from weakref import WeakSet
 
-from ..session_ids import SessionIds
+from ..session_ids import SessionNames
 
 #: The variable in which servers are told how many workers they are to have.
 WEB_CONCURRENCY: Final = "WEB_CONCURRENCY"
@@ -24,7 +24,7 @@ class LoneStore:
     :param since: when the store was empty, in Unix seconds by the kit's clock.
     """
 
-    def __init__(self, session_ids: SessionIds, since: float) -> None:
+    def __init__(self, session_ids: SessionNames, since: float) -> None:
         self._session_ids = session_ids
         self._since = since
         self._told: set[str] = set()

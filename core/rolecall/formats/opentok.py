@@ -4,52 +4,57 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping, Sequence
 from json import JSONEncoder
-from typing import Any
+from json.encoder import encode_basestring
+from typing import Any, ClassVar
 
-from ..encoding import base64url, jws, strict_json
+from ..encoding import jws, strict_json
 from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind
-from ..keys import KeyRing
 from ..keys.issuers import Issuer
-from ..tokens import SCOPE, ClaimRules, Grant, TokenOptions, wrong_claim
+from ..tokens import Grant, TokenOptions
 from ..wording import shown, shown_key
+from . import TokenFormat
+from .claims import OPENTOK_CLAIMS, SCOPE, ClaimRules, wrong_claim
+from .inspection import claims_in
 
 # Not escaped to ASCII: a thousand characters of any script then fit into a token.
 _encoded = JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
 
 
-class OpenTokFormat:
-    """Mints and verifies project JWTs of one API key."""
+class OpenTokFormat(TokenFormat):
+    """Mints and verifies project JWTs, each signed with the secret of the project that it names."""
 
-    __slots__ = ("_api_key", "_codec", "_rules")
+    __slots__ = ("_codecs", "_first", "_only", "_rules")
 
-    def __init__(self, api_key: str, keys: KeyRing, rules: ClaimRules) -> None:
-        self._api_key = api_key
-        self._codec = jws.Codec(Issuer(api_key, keys))
+    reserved_claims: ClassVar[frozenset[str]] = OPENTOK_CLAIMS
+    _reads_rest: ClassVar[bool] = True
+
+    def __init__(self, issuers: Sequence[Issuer], rules: ClaimRules) -> None:
+        self._codecs = {issuer.id: jws.Codec(issuer) for issuer in issuers}
+        self._first = issuers[0].id
+        self._only = self._codecs[self._first] if len(issuers) == 1 else None
         self._rules = rules
 
     @staticmethod
     def recognizes(token: bytes) -> bool:
-        return not token.startswith(b"T1==")
+        return "ist" in _claims_of(token)
 
     @staticmethod
     def issuer_of(token: bytes) -> str | None:
         """The API key that ``token`` names, which nothing proves yet; None if it names none."""
-        try:
-            issuer = strict_json.loads(base64url.decode(jws.split(token)[2])).get("iss")
-        except (ValueError, InvalidToken):
-            return None
-        return _as_key(issuer)
+        return _as_key(_claims_of(token).get("iss"))
 
     def mint(self, options: TokenOptions) -> tuple[str, str]:
+        api_key = options.issuer or self._first
         random = os.urandom(20)
         role, token_id = options.role, random[:16].hex()
-        # Written out, because a JSON encoder takes longer than the signature. Only data and layout hold anything that
-        # JSON must escape; the rest was validated to letters, digits, "-" and "_".
+        # Written out, because a JSON encoder takes longer than the signature. What JSON may have to escape is encoded;
+        # the rest was validated to letters, digits, "-" and "_".
         payload = (
-            f'{{"session_id":"{options.session_id}","role":"{role.wire_name}",'
+            f'{{"session_id":{encode_basestring(options.session_id)},"role":"{role.wire_name}",'
             f'"iat":{options.issued_at},"exp":{options.expires_at},"scope":"{SCOPE}",'
-            f'"iss":"{self._api_key}","ist":"project",'
+            f'"iss":"{api_key}","ist":"project",'
             f'"nonce":{int.from_bytes(random[16:])},"jti":"{token_id}"'
         )
         # The SDKs leave out what is empty.
@@ -60,36 +65,52 @@ class OpenTokFormat:
         if options.claims or options.narrowed or role != role.wire_name:
             for name, value in options.own_claims.items():
                 payload += f",{_encoded(name)}:{_encoded(value)}"
-        return self._codec.sign(f"{payload}}}".encode()), token_id
+        return self._codecs[api_key].sign(f"{payload}}}".encode()), token_id
 
     def verify(self, token: bytes, now: float) -> Grant:
+        api_key, codec = self._first, self._only
+        if codec is None:
+            # Where a token names none of the projects the first one's key is asked, so that this takes as long as a bad
+            # signature.
+            named = self.issuer_of(token)
+            api_key = named if named is not None and named in self._codecs else api_key
+            codec = self._codecs[api_key]
         try:
-            claims = strict_json.loads(self._codec.verify(token))
+            claims = strict_json.loads(codec.verify(token))
         except ValueError as error:
             raise MalformedToken(f"the token's payload is malformed: {error}") from None
         # A REST credential has the same key, the same typ and the same issuer, but no scope and no session_id.
         get = claims.get
         issuer = get("iss")
         if not (
-            (issuer == self._api_key or _as_key(issuer) == self._api_key)
+            (issuer == api_key or _as_key(issuer) == api_key)
             and get("ist") == "project"
             and "scope" in claims
             and "session_id" in claims
         ):
-            raise self._wrong_kind(claims)
+            raise _wrong_kind(claims, api_key)
         token_id = get("jti")
         if type(token_id) is not str or not 0 < len(token_id) <= 255:
             if "jti" in claims:
                 raise wrong_claim("jti", "a string of 1 to 255 characters")
             token_id = hashlib.sha256(jws.split(token)[0]).hexdigest()
-        return self._rules.grant(claims, now, token_id)
+        return self._rules.grant(claims, now, token_id, api_key)
 
-    def _wrong_kind(self, claims: dict[str, Any]) -> InvalidToken:
-        if _as_key(claims.get("iss")) != self._api_key:
-            return UnknownKey(f"the token's iss is {shown_key(claims.get('iss'))}, not this kit's API key")
-        if claims.get("ist") != "project":
-            return WrongTokenKind(f"the token's ist is {shown(claims.get('ist'))}; a client's token has 'project'")
-        return WrongTokenKind("the token is not for a client: it has no scope or no session_id")
+
+def _wrong_kind(claims: Mapping[str, Any], api_key: str) -> InvalidToken:
+    if _as_key(claims.get("iss")) != api_key:
+        return UnknownKey(f"the token's iss is {shown_key(claims.get('iss'))}, not this kit's API key")
+    if claims.get("ist") != "project":
+        return WrongTokenKind(f"the token's ist is {shown(claims.get('ist'))}; a client's token has 'project'")
+    return WrongTokenKind("the token is not for a client: it has no scope or no session_id")
+
+
+def _claims_of(token: bytes) -> dict[str, Any]:
+    """The claims of a JWT, of which nothing is checked; none if it cannot be read."""
+    try:
+        return claims_in(jws.split(token)[2])
+    except MalformedToken:
+        return {}
 
 
 def _as_key(issuer: object) -> str | None:

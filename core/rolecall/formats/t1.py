@@ -7,15 +7,19 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from ..encoding.jws import WRONG_SIGNATURE
 from ..errors import BadSignature, InvalidClaim, MalformedToken, PolicyFault, UnknownKey
-from ..keys import HMACKey, KeyRing
-from ..tokens import ClaimRules, Grant, TokenOptions
+from ..keys import HMACKey
+from ..keys.issuers import Issuer
+from ..tokens import Grant, TokenOptions
 from ..wording import shown
+from . import TokenFormat
+from .claims import OPENTOK_CLAIMS, ClaimRules
+from .inspection import Inspection
 
 _PREFIX = b"T1=="
 _ENVELOPE = re.compile(rb"partner_id=([0-9A-Za-z-]{1,64})&sig=([0-9a-f]{40}):(.*)", re.DOTALL)
@@ -48,18 +52,20 @@ _FOREIGN = frozenset({"iss", "ist", "sub", "subject", "aud", "jti", "acl", "appl
 _CLAIM_NAMES = {"create_time": "iat", "expire_time": "exp"}
 
 
-class T1Format:
-    """Mints and verifies T1 tokens of one API key.
+class T1Format(TokenFormat):
+    """Mints and verifies T1 tokens, each signed with the secret of the project that it names.
 
     A token with claims that no SDK writes ends in a field ``rolecall_tag``: HMAC-SHA256 of all that is before it.
     """
 
-    __slots__ = ("_api_key", "_keys", "_rules", "_tag_keys")
+    __slots__ = ("_first", "_issuers", "_rules")
 
-    def __init__(self, api_key: str, keys: KeyRing, rules: ClaimRules) -> None:
-        self._api_key = api_key
-        self._keys = keys.secrets
-        self._tag_keys = keys.derived("t1 claims")
+    reserved_claims: ClassVar[frozenset[str]] = OPENTOK_CLAIMS
+    _known_as: ClassVar[str | None] = "a T1 token, the older form"
+
+    def __init__(self, issuers: Sequence[Issuer], rules: ClaimRules) -> None:
+        self._issuers = {issuer.id: issuer for issuer in issuers}
+        self._first = issuers[0]
         self._rules = rules
 
     @staticmethod
@@ -74,7 +80,21 @@ class T1Format:
         except MalformedToken:
             return None
 
+    @staticmethod
+    def inspect(token: bytes) -> Inspection:
+        """What ``token`` says, with nothing checked."""
+        partner_id, signature, data = open_envelope(token)
+        named = {"partner_id": partner_id.decode("ascii")}
+        claims = {**named, **read_fields(data), **named}  # first in order, and not to be replaced by a field
+        return Inspection("t1", {}, claims, signature.decode("ascii"))
+
+    @staticmethod
+    def fingerprint(token: bytes) -> bytes:
+        """The partner id and the signature, at the beginning: a T1 token ends in what it says."""
+        return token[4:160]
+
     def mint(self, options: TokenOptions) -> tuple[str, str]:
+        issuer = self._first if options.issuer is None else self._issuers[options.issuer]
         fields: list[tuple[str, str | int]] = [
             ("session_id", options.session_id),
             ("create_time", options.issued_at),
@@ -90,35 +110,42 @@ class T1Format:
         fields.extend(_own_fields(own))
         data = urlencode(fields).encode("ascii")
         if own:
-            data += f"&{_TAG}={_tag(self._tag_keys[0], data)}".encode("ascii")
-        envelope = f"partner_id={self._api_key}&sig={_signature(self._keys[0], data)}:".encode("ascii") + data
+            data += f"&{_TAG}={_tag(_tag_keys(issuer)[0], data)}".encode("ascii")
+        signature = _signature(issuer.ring.secrets[0], data)
+        envelope = f"partner_id={issuer.id}&sig={signature}:".encode("ascii") + data
         token = (_PREFIX + binascii.b2a_base64(envelope, newline=False)).decode("ascii")
         return token, hashlib.sha256(data).hexdigest()
 
     def verify(self, token: bytes, now: float) -> Grant:
         partner_id, signature, data = open_envelope(token)
         # The HMAC is computed in every case, so that an unknown API key takes as long as a bad signature.
-        genuine = any(hmac.compare_digest(_signature(key, data).encode(), signature) for key in self._keys)
-        if partner_id != self._api_key.encode():
+        issuer = self._issuers.get(partner_id.decode("ascii"), self._first)
+        genuine = any(hmac.compare_digest(_signature(key, data).encode(), signature) for key in issuer.ring.secrets)
+        if partner_id != issuer.id.encode():
             raise UnknownKey("the token's partner_id is not this kit's API key")
         if not genuine:
             raise BadSignature(WRONG_SIGNATURE)
         claims = read_fields(data)
         if not _WIRE_FIELDS.issuperset(claims):
-            self._check_tag(data, claims)
+            _check_tag(data, claims, issuer)
             del claims[_TAG]
-        return self._rules.grant(claims, now, hashlib.sha256(data).hexdigest())
+        return self._rules.grant(claims, now, hashlib.sha256(data).hexdigest(), issuer.id)
 
-    def _check_tag(self, data: bytes, claims: Mapping[str, Any]) -> None:
-        match = _TAGGED.fullmatch(data)
-        if match is None or not any(
-            hmac.compare_digest(_tag(key, match[1]).encode(), match[2]) for key in self._tag_keys
-        ):
-            added = next((name for name in claims if name not in _WIRE_FIELDS and name != _TAG), _TAG)
-            raise InvalidClaim(
-                f"the token has a field {added!r}, which no SDK writes, without the tag of the kit that does: "
-                "it may have been smuggled in by way of another field"
-            )
+
+def _check_tag(data: bytes, claims: Mapping[str, Any], issuer: Issuer) -> None:
+    match = _TAGGED.fullmatch(data)
+    if match is None or not any(
+        hmac.compare_digest(_tag(key, match[1]).encode(), match[2]) for key in _tag_keys(issuer)
+    ):
+        added = next((name for name in claims if name not in _WIRE_FIELDS and name != _TAG), _TAG)
+        raise InvalidClaim(
+            f"the token has a field {added!r}, which no SDK writes, without the tag of the kit that does: "
+            "it may have been smuggled in by way of another field"
+        )
+
+
+def _tag_keys(issuer: Issuer) -> tuple[HMACKey, ...]:
+    return issuer.ring.derived("t1 claims")
 
 
 def _signature(key: HMACKey, data: bytes) -> str:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 from json import JSONEncoder
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from ..encoding import jws, strict_json
 from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind
-from ..keys import KeyRing
 from ..keys.issuers import Issuer
-from ..tokens import SCOPE, ClaimRules, Grant, TokenOptions, wrong_claim
+from ..tokens import Grant, TokenOptions
 from ..wording import shown_key
+from . import Need, TokenFormat
+from .claims import OPENTOK_CLAIMS, SCOPE, ClaimRules, wrong_claim
+from .inspection import claims_in
 
 _LAYOUT: Final = "initial_layout_class_list"
 _ACL: Final[dict[str, Any]] = {"paths": {"/session/**": {}}}
@@ -23,14 +26,18 @@ _SUBJECT: Final = "video"
 _encoded = JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
 
 
-class VonageFormat:
-    """Mints and verifies application JWTs of one application."""
+class VonageFormat(TokenFormat):
+    """Mints and verifies application JWTs of one application, for sessions of the kit's first project."""
 
     __slots__ = ("_application_id", "_codec", "_rules")
 
-    def __init__(self, application_id: str, keys: KeyRing, rules: ClaimRules) -> None:
-        self._application_id = application_id
-        self._codec = jws.Codec(Issuer(application_id, keys))
+    needs: ClassVar[Need] = "private_key"
+    reserved_claims: ClassVar[frozenset[str]] = OPENTOK_CLAIMS
+
+    def __init__(self, issuers: Sequence[Issuer], rules: ClaimRules) -> None:
+        (application,) = issuers
+        self._application_id = application.id
+        self._codec = jws.Codec(application)
         self._rules = rules
 
     @staticmethod
@@ -38,9 +45,13 @@ class VonageFormat:
         return _algorithm(token.partition(b".")[0]) == "RS256"
 
     @staticmethod
-    def issuer_of(_: bytes) -> str | None:
-        """None: a kit has one application, for its first project."""
-        return None
+    def issuer_of(token: bytes) -> str | None:
+        """The application's id that ``token`` names, which nothing proves yet; None if it names none."""
+        try:
+            named = claims_in(jws.split(token)[2]).get("application_id")
+        except MalformedToken:
+            return None
+        return named if isinstance(named, str) else None
 
     def mint(self, options: TokenOptions) -> tuple[str, str]:
         token_id = os.urandom(16).hex()

@@ -15,18 +15,19 @@ from ..driver.threads import STORE, PoolExhausted, ThreadPools
 from ..engine import Engine
 from ..engine.state import State
 from ..errors import ConfigurationError, PluginError, StoreUnavailable
+from ..formats.claims import ClaimRules
 from ..http.api import Api
 from ..http.api.sdk_credentials import ServerCredentials
 from ..http.credentials import Credentials
 from ..http.web import Web
 from ..keys.issuers import credentials_of, further_projects
 from ..roles import Role
-from ..session_ids import SessionIds
+from ..session_ids import OpenTokIds, SessionNames
 from ..sessions import SessionRecord, record_fields, session_id_of
 from ..stores import SCHEMES, Store, open_store
-from ..tokens import MAX_LEEWAY, ClaimRules, ExpireTime, Grant
+from ..tokens import MAX_LEEWAY, ExpireTime, Grant
 from ..wording import nearest, shown, shown_key
-from .assembly import config_name, formats_of, plugins_of, registered, roles_of
+from .assembly import config_name, formats_of, issuers_by_need, plugins_of, registered, roles_of
 from .calls import Calls, Settings
 from .environment import read_environment
 from .facade import P, Result, derived, written_out
@@ -108,6 +109,8 @@ class Rolecall(Settings):
     #: Whether a plugin that is blocked or configured must be there; not where the app's own code, which may pass
     #: further ones, does not run.
     _knows_all_plugins: ClassVar[bool] = True
+    #: How its sessions are named.
+    _session_names: ClassVar[type[SessionNames]] = OpenTokIds
 
     def __init__(
         self,
@@ -153,17 +156,19 @@ class Rolecall(Settings):
         del plugin_config  # it may hold passwords
         loaded = plugins_of(plugins, entry_points, blocked_plugins, configured, all_known=self._knows_all_plugins)
         roles = roles_of(loaded)
-        session_ids, rules = SessionIds(own, *further), ClaimRules(roles, leeway)
-        mint, *accepted = formats_of(loaded, format, accept, (project, *further), application, rules, session_ids)
+        session_ids = self._session_names(own, *further)
+        rules = ClaimRules(roles, leeway, session_ids)
+        issuers = issuers_by_need(project, further, application)
+        mint, formats = formats_of(loaded, format, accept, issuers, rules)
         credentials = Credentials(web, own)
-        servers = ServerCredentials([one for one in (project, *further) if one], application, own.id, leeway)
+        servers = ServerCredentials(issuers["secret"], application, own.id, leeway)
         self._state = State(
             api_key=own.id,
             session_ids=session_ids,
             roles=roles,
             rules=rules,
             mint=mint,
-            accept=tuple(accepted),
+            formats=formats,
             plugins=loaded,
             clock=clock,
             deadline=hook_timeout,

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from ..errors import ConfigurationError, PluginError
-from ..formats import FORMATS, Format, find_format
+from ..formats import FORMATS, USUAL_FORMATS, Need, TokenFormat, find_format
+from ..formats.claims import ClaimRules
 from ..keys.issuers import Issuer
 from ..plugins import Plugins, plugin_name
 from ..plugins.sources import checked_names, installed, offered, package_of, passed, seems_to_offer
 from ..roles import STANDARD_ROLES, Role, RoleTable
-from ..session_ids import SessionIds
-from ..tokens import ClaimRules
+from ..tokens import MAX_LIFETIME
 from ..wording import nearest, printable, shown
 
 
@@ -105,61 +105,88 @@ def roles_of(plugins: Plugins) -> RoleTable:
     return RoleTable([*STANDARD_ROLES, *own])
 
 
+_NEEDED: dict[Need, str] = {
+    "secret": "an api_key and an api_secret",
+    "private_key": "an application_id and a private_key",
+}
+
+
+def issuers_by_need(
+    project: Issuer | None, further: tuple[Issuer, ...], application: Issuer | None
+) -> Mapping[Need, tuple[Issuer, ...]]:
+    """The issuers with the credentials that a format may need."""
+    return {
+        "secret": () if project is None else (project, *further),
+        "private_key": () if application is None else (application,),
+    }
+
+
 def formats_of(
     plugins: Plugins,
     minted: str | None,
     accepted: Iterable[str] | None,
-    projects: tuple[Issuer | None, ...],
-    application: Issuer | None,
+    issuers: Mapping[Need, tuple[Issuer, ...]],
     rules: ClaimRules,
-    session_ids: SessionIds,
-) -> tuple[Format, ...]:
-    """The format that is minted, and then all that are accepted, in the order in which they are asked.
+) -> tuple[TokenFormat, dict[str, TokenFormat]]:
+    """The format that is minted; and by name all that are accepted, in the order in which they are asked.
 
     :param minted: the name of the format to mint; None for the first that the credentials allow.
     :param accepted: the names of those to verify; None for the JWTs that the credentials allow, and for ``minted``.
+    :param issuers: those with the credentials that a format may need.
     :raises ConfigurationError: for formats that do not exist, or do not go with the credentials.
     """
-    by_plugins = registered(plugins, "rolecall_register_formats", FORMATS)
+    by_plugins = _registered_formats(plugins)
+    usual = [name for need, name in USUAL_FORMATS.items() if issuers[need]]
     if minted is None:
-        minted = "opentok" if projects[0] is not None else "vonage"
-    find_format(minted, by_plugins)
+        minted = usual[0]
+    needs = find_format(minted, by_plugins).needs
     if accepted is None:
-        # The one that can be told by its header comes first.
-        accepted = [*(["vonage"] if application else []), *(["opentok"] if projects[0] else [])]
-        accepted += [] if minted in accepted else [minted]
+        accepted = [*usual, *([] if minted in usual else [minted])]
     if isinstance(accepted, str) or not isinstance(accepted, Iterable):
         raise ConfigurationError(f"accept is {shown(accepted)}; expected a list of formats")
-    formats: dict[str, Format] = {}
-    # An RS256 header tells it apart, where "opentok" takes every JWT to be its own.
-    for name in sorted(accepted, key=lambda name: name != "vonage"):
+    formats: dict[str, TokenFormat] = {}
+    for name in accepted:
         make = find_format(name, by_plugins)
-        issuers = [issuer for issuer in ((application,) if name == "vonage" else projects) if issuer is not None]
-        if not issuers:
-            needed = "an application_id and a private_key" if name == "vonage" else "an api_key and an api_secret"
-            raise ConfigurationError(f"the format {name!r} needs {needed}")
-        made = [make(issuer.id, issuer.ring, rules) for issuer in issuers]
-        formats[name] = made[0] if len(projects) == 1 else _of_projects(name, make, made, projects, session_ids)
-    if minted == "vonage" and len(projects) > 1:
-        raise ConfigurationError("the format 'vonage' mints for one application alone; leave out projects")
+        if not issuers[make.needs]:
+            raise ConfigurationError(f"the format {name!r} needs {_NEEDED[make.needs]}")
+        formats[name] = make(issuers[make.needs], rules)
+    if len(issuers[needs]) < len(issuers["secret"]):
+        raise ConfigurationError(f"the format {minted!r} mints for one application alone; leave out projects")
     if minted not in formats:
         raise ConfigurationError(
             f"accept is {', '.join(formats) or 'empty'}, without the format {shown(minted)} that the kit mints; "
             "it could not verify its own tokens"
         )
-    return formats[minted], *formats.values()
+    return formats[minted], formats
 
 
-def _of_projects(
-    name: str, make: type[Format], made: list[Format], projects: tuple[Issuer | None, ...], session_ids: SessionIds
-) -> Format:
-    """One format for several projects, of ``made`` for each; an application's is for the first alone."""
-    from ..formats.projects import NamesIssuer, ProjectsFormat  # most kits have one project
+def _registered_formats(plugins: Plugins) -> dict[str, type[TokenFormat]]:
+    found = registered(plugins, "rolecall_register_formats", FORMATS)
+    for name, form in found.items():
+        problem = _problem_with_format(form)
+        if problem is not None:
+            raise PluginError(f"rolecall_register_formats: the format {shown(name)} {problem}")
+    return found
 
-    if name not in FORMATS:
-        raise ConfigurationError(f"the format {name!r} is a plugin's, which serves one project; leave out projects")
-    by_project = {project.id: one for project, one in zip(projects, made, strict=False) if project is not None}
-    return ProjectsFormat(by_project, session_ids, cast("type[NamesIssuer]", make).issuer_of)
+
+def _problem_with_format(form: object) -> str | None:
+    """Why a class cannot be a format; None if it can."""
+    if not isinstance(form, type) or not issubclass(form, TokenFormat):
+        return f"is {shown(form)}; expected a class derived from rolecall.formats.TokenFormat"
+    missing = sorted(form.__abstractmethods__)
+    if missing:
+        return f"has no {', '.join(missing)}"
+    if form.needs not in USUAL_FORMATS:
+        return f"needs {shown(form.needs)}; expected {' or '.join(map(repr, USUAL_FORMATS))}"
+    if not isinstance(form.reserved_claims, frozenset) or not all(isinstance(one, str) for one in form.reserved_claims):
+        return f"has reserved_claims {shown(form.reserved_claims)}; expected a frozenset of names"
+    lives = (form.shortest_life, form.longest_life)
+    if not all(type(life) is int for life in lives) or not 1 <= lives[0] <= lives[1] <= MAX_LIFETIME:
+        return (
+            f"has tokens that live {shown(lives[0])} to {shown(lives[1])} seconds; expected whole numbers, "
+            f"the shortest first, from 1 to {MAX_LIFETIME}"
+        )
+    return None
 
 
 def registered(plugins: Plugins, hook: str, taken: Collection[str]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from .arguments import check_archive, check_modes, expiry_of, layout_of, signal_
 from .constants import ArchiveModes, MediaModes, Roles
 from .done import Done
 from .exceptions import NotFoundError, OpenTokException
-from .kits import check_kit, engine_minting, engine_minting_t1, is_private_key, own_kit
+from .kits import check_kit, format_of, is_private_key, own_kit, own_t1
 from .messages import plain, raise_refusal
 from .missing import ELSEWHERE
 from .remote import Remote
@@ -78,10 +78,10 @@ class Client:
                 if api_url is not None:
                     self._remote = Remote(own_key, api_secret, api_url, timeout)
                 kit = own_kit(own_key, api_secret, self._remote, timeout)
-            self._jwt = engine_minting(kit, jwt=True)
-            self._t1 = engine_minting(kit, jwt=False)
+            self._jwt = format_of(kit, jwt=True)
+            self._t1 = format_of(kit, jwt=False)
             if self._owns_kit and self._t1 is None and not is_private_key(own_key, api_secret):
-                self._t1 = engine_minting_t1(kit, api_secret)  # type: ignore[arg-type]
+                self._t1 = own_t1(kit, api_secret)  # type: ignore[arg-type]
         finally:
             del api_secret  # whatever is raised, no frame of its traceback holds it
         #: The kit that does the work, with everything that the SDK has not: ``client.kit.verify_token(token)``.
@@ -127,18 +127,18 @@ class Client:
             with ``accept=["opentok", "t1"]`` or the variable ``ROLECALL_ACCEPT``.
         :raises OpenTokException: says which value was not valid, and what was expected.
         """
-        engine = self._jwt if use_jwt else self._t1
-        if engine is None:
-            form = "a project's JWT" if use_jwt else "the older form, T1"
+        form = self._jwt if use_jwt else self._t1
+        if form is None:
+            wanted = "a project's JWT" if use_jwt else "the older form, T1"
             raise OpenTokException(
-                f"Cannot generate token, use_jwt is {use_jwt}: the kit neither mints nor accepts {form}; see its "
+                f"Cannot generate token, use_jwt is {use_jwt}: the kit neither mints nor accepts {wanted}; see its "
                 "arguments format= and accept="
             )
         name = role.value if isinstance(role, Roles) else role
         expiry, layout = expiry_of(expire_time), layout_of(initial_layout_class_list)
         try:
             self._check_project(session_id)
-            token, _ = drive(engine.generate_token(session_id, name, expiry, data, layout))
+            token, _ = drive(self.kit.engine.generate_token(session_id, name, expiry, data, layout, form=form))
         except InvalidSessionId as error:
             raise OpenTokException(f"{messages.session_problem(session_id, self.api_key)}: {error}") from error
         except InvalidRole as error:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from copy import copy
 from typing import Any, Final
 
-from ..engine import Engine
 from ..errors import ConfigurationError
-from ..formats import Format
+from ..formats import TokenFormat
 from ..formats.t1 import T1Format
 from ..keys import HMACKey, KeyRing, problem_with
 from ..keys.issuers import Issuer
 from ..kit import Rolecall
 from ..kit.environment import read_environment
-from ..session_ids import SessionIds
+from ..session_ids import OpenTokIds
 from ..sessions import MediaMode
 from ..wording import kind, shown
 
@@ -86,33 +84,22 @@ def _is_secret_of(kit: Rolecall, api_key: str, api_secret: object) -> bool:
         return False
     key = HMACKey(api_secret)  # type: ignore[arg-type]
     made = state.session_ids.make(MediaMode.RELAYED, state.clock(), api_key)
-    return SessionIds(Issuer(api_key, KeyRing([key]))).accepts(made)
+    return OpenTokIds(Issuer(api_key, KeyRing([key]))).accepts(made)
 
 
-def engine_minting(kit: Rolecall, *, jwt: bool) -> Engine | None:
-    """The kit's engine, minting JWTs or T1; None if the kit is not for them."""
-    if _is_t1(kit.engine.state.mint) is not jwt:
-        return kit.engine
-    form = next((candidate for candidate in kit.engine.state.accept if _is_t1(candidate) is not jwt), None)
-    return None if form is None else _minting(kit, form)
+def format_of(kit: Rolecall, *, jwt: bool) -> TokenFormat | None:
+    """The format in which the kit mints JWTs, or T1; None if the kit is not for them."""
+    state = kit.engine.state
+    t1 = state.formats.get("t1")
+    if not jwt:
+        return t1
+    return state.mint if state.mint is not t1 else next((one for one in state.formats.values() if one is not t1), None)
 
 
-def engine_minting_t1(kit: Rolecall, api_secret: str | bytes) -> Engine:
-    """The engine of a client's own kit, minting T1, which the kit need not accept: the token is for who asks for it."""
+def own_t1(kit: Rolecall, api_secret: str | bytes) -> TokenFormat:
+    """T1 for a client's own kit, which need not accept it: the token is for who asks for it."""
     try:
         key = HMACKey(api_secret)
     finally:
         del api_secret
-    return _minting(kit, T1Format(kit.api_key, KeyRing([key]), kit.engine.state.rules))
-
-
-def _minting(kit: Rolecall, form: Format) -> Engine:
-    engine = copy(kit.engine)
-    engine.state = copy(kit.engine.state)
-    engine.state.mint = form
-    return engine
-
-
-def _is_t1(form: Format) -> bool:
-    # Asked in this way, it may also be one of several projects.
-    return form.recognizes(b"T1==")
+    return T1Format([Issuer(kit.api_key, KeyRing([key]))], kit.engine.state.rules)

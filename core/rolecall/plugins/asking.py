@@ -18,7 +18,6 @@ from ..hookspecs import SessionRequest, TokenRequest
 from ..policy import Allow, Ballot, Decision, Deny, Limit, Limits
 from ..request import Actor, Request
 from ..roles import RoleTable
-from ..tokens import RESERVED_CLAIMS
 from ..wording import printable, shown
 from . import BUILT_IN, Implementation
 
@@ -109,16 +108,21 @@ async def provide_session(
 
 
 async def claims(
-    implementations: Collection[Implementation], request: TokenRequest, driver: Driver, deadline: float
+    implementations: Collection[Implementation],
+    request: TokenRequest,
+    reserved: Collection[str],
+    driver: Driver,
+    deadline: float,
 ) -> dict[str, Any]:
     """The further claims of a token.
 
+    :param reserved: the claims that no plugin may set.
     :raises PolicyFault: if a plugin fails, answers something that no token can carry, or two disagree.
     """
     collected: dict[str, Any] = {}
     for implementation in implementations:
         answer = await answer_of(implementation, request, driver, deadline, _claims_fault)
-        for name, value in _checked_claims(implementation, answer).items():
+        for name, value in _checked_claims(implementation, answer, reserved).items():
             if _json(collected.setdefault(name, value)) != _json(value):
                 raise _claims_fault(implementation, f"it sets {shown(name)} to another value than a plugin before it")
         if len(collected) > MAX_OWN_CLAIMS:
@@ -258,7 +262,7 @@ async def answer_of(
     return answer
 
 
-def _checked_claims(implementation: Implementation, answer: object) -> Mapping[str, Any]:
+def _checked_claims(implementation: Implementation, answer: object, reserved: Collection[str]) -> Mapping[str, Any]:
     if answer is None:
         return {}
     if not isinstance(answer, Mapping):
@@ -269,7 +273,7 @@ def _checked_claims(implementation: Implementation, answer: object) -> Mapping[s
     except Exception:  # also whatever a mapping of the plugin's own raises
         raise _claims_fault(implementation, "it returned claims that strict JSON cannot hold") from None
     for name in parsed:
-        if name in RESERVED_CLAIMS or not 0 < len(name) <= _MAX_CLAIM_NAME:
+        if name in reserved or not 0 < len(name) <= _MAX_CLAIM_NAME:
             raise _claims_fault(implementation, f"it sets the claim {shown(name)}, which is not for plugins to set")
     return parsed
 

@@ -1,0 +1,183 @@
+"""The claims of a client's token: what they must say, whatever the format that carries them."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any, Final
+
+from ..errors import ExpiredToken, InvalidClaim, InvalidSessionId, TokenNotYetValid, WrongTokenKind
+from ..roles import Capability, Role, RoleTable
+from ..session_ids import SessionNames
+from ..tokens import (
+    CAPABILITIES_CLAIM,
+    DEFAULT_LIFETIME,
+    END_OF_TIME,
+    MAX_DATA_LENGTH,
+    MAX_LIFETIME,
+    ROLE_CLAIM,
+    Grant,
+)
+from ..wording import moment, shown
+
+#: The most seconds that a verified token may live: an hour more, because SDKs round, and where clocks change 30 days of
+#: the calendar are an hour longer.
+MAX_VERIFIED_LIFETIME: Final = MAX_LIFETIME + 3600
+#: The claims that no plugin may set in any format: those of RFC 7519, and the kit's own.
+RESERVED: Final = frozenset({CAPABILITIES_CLAIM, ROLE_CLAIM, "iss", "sub", "aud", "exp", "nbf", "iat", "jti"})
+#: The claims that have a meaning to OpenTok's service, in one of its formats or another.
+OPENTOK_CLAIMS: Final = frozenset(
+    {
+        "ist",
+        "scope",
+        "nonce",
+        "session_id",
+        "role",
+        "connection_data",
+        "initial_layout_class_list",
+        "create_time",
+        "expire_time",
+        "expireTime",
+        "data",
+        "acl",
+        "application_id",
+        "subject",
+        "partner_id",
+        "sig",
+    }
+)
+#: What a client's token is for.
+SCOPE: Final = "session.connect"
+
+_MAX_ID_LENGTH: Final = 255
+
+
+class ClaimRules:
+    """What the claims of a client's token must say, whatever the format that carried them.
+
+    A format hands it the claims by the names that OpenTok's tokens have: ``session_id``, ``role`` (a standard one),
+    ``iat``, ``exp``, ``nbf``, ``scope``, ``connection_data``, ``initial_layout_class_list``; and the kit's own,
+    ``rolecall_role`` and ``rolecall_capabilities``, as :attr:`~rolecall.tokens.TokenOptions.own_claims` has them.
+    Others may be among them.
+
+    :param roles: the roles that exist.
+    :param leeway: by how many seconds clocks may differ, at most 60.
+    :param session_names: say of which issuer a session is, where there are several issuers.
+    """
+
+    __slots__ = ("_on_the_wire", "_session_names", "leeway", "roles")
+
+    def __init__(self, roles: RoleTable, leeway: float, session_names: SessionNames | None = None) -> None:
+        self.roles = roles
+        self.leeway = leeway
+        several = session_names is not None and len(session_names.issuers) > 1
+        self._session_names = session_names if several else None
+        # A role of the app's own never stands in a token's role: its wire name does.
+        self._on_the_wire = {str(role): role for role in roles if role == role.wire_name}
+
+    def grant(self, claims: dict[str, Any], now: float, token_id: str, issuer: str | None = None) -> Grant:
+        """The grant that these claims make at ``now`` (Unix seconds).
+
+        :param token_id: names the token: its ``jti``, or the SHA-256 of what was signed.
+        :param issuer: the id of the issuer whose key has signed the token, in a kit of several; None: its first one.
+        :raises InvalidToken: a subclass that names the claim, what was expected, and what "now" is.
+        """
+        get = claims.get
+        scope = get("scope", SCOPE)
+        if scope != SCOPE:
+            raise WrongTokenKind(f"the token's scope is {shown(scope)}; a client's token has {SCOPE!r}")
+        session_id = get("session_id")
+        if type(session_id) is not str or not 0 < len(session_id) <= _MAX_ID_LENGTH:
+            raise wrong_claim("session_id", f"a string of 1 to {_MAX_ID_LENGTH} characters")
+        name = get("role")
+        role = self._on_the_wire.get(name) if type(name) is str else None
+        if role is None:
+            raise wrong_claim("role", "one of the standard roles")
+        if ROLE_CLAIM in claims:
+            role = self._own_role(claims[ROLE_CLAIM], role)
+        data = get("connection_data", "")
+        if type(data) is not str or len(data) > MAX_DATA_LENGTH:
+            raise wrong_claim("connection_data", f"a string of at most {MAX_DATA_LENGTH} characters")
+        layout = get("initial_layout_class_list", "")
+        if type(layout) is not str or len(layout) > MAX_DATA_LENGTH:
+            raise wrong_claim("initial_layout_class_list", f"a string of at most {MAX_DATA_LENGTH} characters")
+        issued_at, expires_at = get("iat"), get("exp")
+        # What nearly every token says, seen at a glance; the rest, and every refusal, takes the careful way.
+        if not (
+            type(issued_at) is int
+            and type(expires_at) is int
+            and 0 <= issued_at <= now < expires_at <= issued_at + MAX_VERIFIED_LIFETIME
+            and "nbf" not in claims
+        ):
+            expires_at = self._check_times(claims, now)
+        capabilities = role.capabilities
+        if CAPABILITIES_CLAIM in claims:
+            capabilities = _capabilities_claim(claims[CAPABILITIES_CLAIM])
+        if self._session_names is not None:
+            _check_owner(session_id, issuer, self._session_names)
+        # As the class itself makes one, in half of the time.
+        return tuple.__new__(Grant, (session_id, role, capabilities, expires_at, token_id, MappingProxyType(claims)))
+
+    def _own_role(self, name: object, standard: Role) -> Role:
+        role = self.roles.find(name) if type(name) is str else None
+        if role is None or role.wire_name != standard or role == standard:
+            raise wrong_claim(ROLE_CLAIM, f"a role of this service that {standard} stands for")
+        return role
+
+    def check_expiry(self, expires_at: float, now: float) -> None:
+        """:raises ExpiredToken: from the moment ``expires_at`` on, leeway granted (RFC 7519, section 4.1.4)."""
+        if now >= expires_at + self.leeway:
+            raise ExpiredToken(
+                f"the token expired at {moment(expires_at)}; now is {moment(now)} by this server's clock"
+            )
+
+    def _check_times(self, claims: dict[str, Any], now: float) -> float:
+        """The end of the token's life, once all its times have been found good."""
+        times = {name: _checked_time(name, claims[name]) for name in ("iat", "exp", "nbf") if name in claims}
+        latest = now + self.leeway
+        issued_at = times.get("iat", latest)
+        if issued_at > latest:
+            raise TokenNotYetValid(
+                f"the token says it was issued at {moment(issued_at)}, which is in the future; "
+                f"now is {moment(now)} by this server's clock: compare the two servers' clocks"
+            )
+        if "exp" not in times and "iat" not in times:
+            raise wrong_claim("exp", "a time, in a token that has no iat either")
+        expires_at = times.get("exp", issued_at + DEFAULT_LIFETIME)
+        self.check_expiry(expires_at, now)
+        if expires_at - issued_at > MAX_VERIFIED_LIFETIME:
+            raise wrong_claim("exp", "a time at most 30 days, and an hour, after iat")
+        if times.get("nbf", 0) > latest:
+            raise TokenNotYetValid(
+                f"the token is valid from {moment(times['nbf'])} on; now is {moment(now)} by this server's clock"
+            )
+        return expires_at
+
+
+def _check_owner(session_id: str, issuer: str | None, names: SessionNames) -> None:
+    """Refuse a good token of one issuer that is for a session of another."""
+    try:
+        owner = names.check(session_id)
+    except InvalidSessionId:
+        owner = None
+    if owner != (issuer or names.issuers[0]):
+        raise InvalidClaim("the token's session_id is not one of the project that the token is of")
+
+
+def _checked_time(name: str, value: Any) -> float:
+    # The type itself, because a bool is an int.
+    if type(value) not in (int, float) or not 0 <= value < END_OF_TIME:
+        raise wrong_claim(name, "a number of Unix seconds")
+    return value  # type: ignore[no-any-return]
+
+
+def _capabilities_claim(text: object) -> frozenset[Capability]:
+    try:
+        if type(text) is not str:
+            raise ValueError
+        return frozenset(map(Capability, text.split(" ")))
+    except ValueError:
+        raise wrong_claim(CAPABILITIES_CLAIM, "capabilities, separated by spaces") from None
+
+
+def wrong_claim(claim: str, expected: str) -> InvalidClaim:
+    return InvalidClaim(f"the token's {claim} is missing or wrong; expected {expected}")
