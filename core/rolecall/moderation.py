@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from .errors import InvalidRequest, InvalidSessionId, NotFoundAtService, SignalTooLarge
 from .roles import Capability
+from .session_ids import ID_EXPECTED, is_plain_id
 from .wording import shown
 
 #: The limits of a signal that OpenTok names, in bytes of UTF-8.
@@ -25,9 +25,6 @@ Connections = list[dict[str, Any]]
 
 Result = TypeVar("Result")
 _Self = TypeVar("_Self", bound="Act[Any]")
-
-# Nothing that would mean something in a path: sessions, connections and streams are named by base64url or UUIDs.
-_ID: Final = re.compile(r"(?!\.+\Z)[0-9A-Za-z_.~=+-]{1,255}")
 
 
 class Act(Generic[Result]):
@@ -300,9 +297,9 @@ def check_id(name: str, value: object) -> None:
     :raises InvalidSessionId: if ``name`` is ``"session_id"``.
     :raises InvalidRequest: otherwise.
     """
-    if not isinstance(value, str) or not _ID.fullmatch(value):
+    if not isinstance(value, str) or not is_plain_id(value):
         error = InvalidSessionId if name == "session_id" else InvalidRequest
-        raise error(f"{name} is {shown(value)}; expected 1 to 255 letters, digits and '-', '_', '.', '~', '=', '+'")
+        raise error(f"{name} is {shown(value)}; {ID_EXPECTED}")
 
 
 def _problem_with_list(value: object, item: str, name: str) -> str | None:

@@ -24,6 +24,30 @@ _MAX_REMEMBERED: Final = 4096
 #: What the keys of the tags are derived for.
 _PURPOSE: Final = "session ids"
 
+# No character of a plain id: what would mean something in a URL, white space and controls, and what does not show.
+_BARRED: Final = (
+    r"/\\?#%;<>\x22\x00-\x20\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
+    r"\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ue000-\uf8ff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff"
+    "\U000e0000-\U0010ffff"
+)
+_PLAIN: Final = re.compile(rf"(?!\.+\Z)[^{_BARRED}\ud800-\udfff]{{1,{MAX_SESSION_ID_LENGTH}}}")
+#: The plain ids of :func:`is_plain_id`, their length apart, as JSON Schema has it.
+ID_PATTERN: Final = rf"^\.*[^.{_BARRED}][^{_BARRED}]*$"
+#: What is said of an id that is none.
+ID_EXPECTED: Final = (
+    f"expected 1 to {MAX_SESSION_ID_LENGTH} characters that show, not dots alone, without white space and any of "
+    '/ \\ ? # % ; < > "'
+)
+
+
+def is_plain_id(text: str) -> bool:
+    """Whether ``text`` can be the id of a connection or a stream, or the name of a room, at a media service.
+
+    A service's own ids are UUIDs and the like, and many take the app's: ``bob@example.org``, ``auth0|123``, ``Zoë``. An
+    id is at most 255 characters, and no part of it means something in a URL.
+    """
+    return _PLAIN.fullmatch(text) is not None
+
 
 class SessionNames(Protocol):
     """Makes the ids of sessions, and says of an id whose it is.
@@ -192,10 +216,10 @@ def _decoded(session_id: str) -> str:
 
 
 class PlainNames:
-    """Session ids that are plain names of rooms, as LiveKit and Jitsi have them: ``physics-1``, ``Salle d'étude``.
+    """Session ids that are plain names of rooms, as LiveKit and Jitsi have them: ``physics-1``, ``école``.
 
     A name that the kit makes has 128 random bits. Any other well-formed name is one, too: only the store knows which
-    rooms there are. Names are compared exactly; some services fold their case, so give such a service small letters.
+    rooms there are. Names are compared exactly; for a service that folds their case give small letters alone.
 
     :param issuer: the one whose sessions they are: a name does not say whose it is.
     """
@@ -227,10 +251,9 @@ class PlainNames:
         return os.urandom(16).hex()
 
     def check(self, session_id: object) -> str:
-        """The issuer, for a well-formed name: 1 to 255 bytes of UTF-8 in its normal form (NFC).
+        """The issuer, for a well-formed name: as :func:`is_plain_id` says, and 1 to 255 bytes of UTF-8, in NFC.
 
-        :raises InvalidSessionId: for a name with ``/`` or ``\\``, with control or invisible characters, or with white
-            space other than single spaces between its words; and for one that begins with a dot.
+        :raises InvalidSessionId: for any other.
         """
         problem = _problem_with_name(session_id)
         if problem is not None:
@@ -252,21 +275,13 @@ def _problem_with_name(name: object) -> str | None:
     around = wrapping(name)
     if around is not None:
         return f"is not well formed: it has {around}; pass the name alone"
-    if not name.isprintable() or not _BLANK.isdisjoint(name):
-        return f"is {shown(name)}, with a character that does not show"
-    if not 0 < len(name.encode()) <= MAX_SESSION_ID_LENGTH:
-        return f"is not well formed: expected 1 to {MAX_SESSION_ID_LENGTH} bytes of UTF-8"
+    if not is_plain_id(name):
+        return f"is {shown(name)}; {ID_EXPECTED}"
+    if len(name.encode()) > MAX_SESSION_ID_LENGTH:
+        return f"has {len(name.encode())} bytes of UTF-8; at most {MAX_SESSION_ID_LENGTH} are taken"
     if not unicodedata.is_normalized("NFC", name):
-        return f"is {shown(name)}, which is not in its normal form; pass unicodedata.normalize('NFC', name)"
-    if name.startswith(".") or "/" in name or "\\" in name:
-        return f"is {shown(name)}, which would mean something in a path: it begins with '.', or holds '/' or '\\'"
-    if "  " in name or name != name.strip():
-        return f"is {shown(name)}; expected no spaces but single ones between words"
+        return f"is {shown(name)}, which is not in its normal form: pass unicodedata.normalize('NFC', name)"
     return None
-
-
-#: Letters and a symbol that have no ink.
-_BLANK: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 def _unknown_issuer(api_key: object) -> InvalidSessionOption:

@@ -18,6 +18,7 @@ from ...moderation import (
 )
 from ...request import Request
 from ...roles import Requirement
+from ...session_ids import ID_PATTERN
 from ...tokens import Grant
 from ..answers import done, json_answer
 from ..bodies import members
@@ -30,8 +31,8 @@ _SIGNAL: Final = Requirement.of_capability(Signal.capability)
 _DISCONNECT: Final = Requirement.of_capability(ForceDisconnect.capability)
 _UNPUBLISH: Final = Requirement.of_capability(MuteStream.capability)
 
-#: The id of a connection or a stream; dots alone are none.
-ID: Final = {"type": "string", "maxLength": 255, "pattern": r"^\.*[0-9A-Za-z_~=+-][0-9A-Za-z_.~=+-]*$"}
+#: The id of a connection or a stream.
+ID: Final = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": ID_PATTERN}
 #: What a signal says.
 SIGNAL: Final[dict[str, Schema]] = {
     "type": {
