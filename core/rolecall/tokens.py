@@ -165,18 +165,18 @@ def check_options(
     :raises InvalidRequest: a subclass that says which value, what was expected, and what "now" is.
     """
     issued_at = int(now)
-    return TokenOptions(
-        session_id,
-        role,
-        issued_at,
-        _expiry(expire_time, now, shortest, longest)
-        if expire_time is not None
-        else issued_at + max(shortest, min(DEFAULT_LIFETIME, longest)),
-        None if data is None else check_data(data),
-        () if layout == () else _checked_layout(layout),
-        _NO_CLAIMS,
-        None,
-        issuer,
+    if expire_time is not None:
+        expires_at = _expiry(expire_time, now, shortest, longest)
+    elif shortest <= DEFAULT_LIFETIME <= longest:
+        expires_at = issued_at + DEFAULT_LIFETIME
+    else:
+        expires_at = issued_at + max(shortest, min(DEFAULT_LIFETIME, longest))
+    checked = None if data is None else check_data(data)
+    classes = () if layout == () else _checked_layout(layout)
+    # As the class itself makes one, in half of the time.
+    return tuple.__new__(
+        TokenOptions,
+        (session_id, role, issued_at, expires_at, checked, classes, _NO_CLAIMS, None, issuer, None, None),
     )
 
 

@@ -150,7 +150,7 @@ class Engine:
         if call is OWN_CODE and not self.state.plugins.leaves_tokens_alone:
             call = Call()
         try:
-            form = form or self.state.mint
+            form = self.state.mint if form is None else form
             options, reservations = await self._decide_token(session_id, role, expire_time, data, layout, form, call)
             token, token_id = _mint(form, options, longest)
             # Last, when nothing else can refuse; but it takes its time, and sessions end.

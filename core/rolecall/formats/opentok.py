@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from json import JSONEncoder
 from json.encoder import encode_basestring
 from typing import Any, ClassVar
@@ -20,6 +21,8 @@ from .inspection import claims_in
 
 # Not escaped to ASCII: a thousand characters of any script then fit into a token.
 _encoded = JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
+# Of session ids, of which few come again and again.
+_quoted = lru_cache(1024)(encode_basestring)
 
 
 class OpenTokFormat(TokenFormat):
@@ -52,16 +55,16 @@ class OpenTokFormat(TokenFormat):
         # Written out, because a JSON encoder takes longer than the signature. What JSON may have to escape is encoded;
         # the rest was validated to letters, digits, "-" and "_".
         payload = (
-            f'{{"session_id":{encode_basestring(options.session_id)},"role":"{role.wire_name}",'
+            f'{{"session_id":{_quoted(options.session_id)},"role":"{role.wire_name}",'
             f'"iat":{options.issued_at},"exp":{options.expires_at},"scope":"{SCOPE}",'
             f'"iss":"{api_key}","ist":"project",'
             f'"nonce":{int.from_bytes(random[16:])},"jti":"{token_id}"'
         )
         # The SDKs leave out what is empty.
         if options.layout:
-            payload += f',"initial_layout_class_list":{_encoded(" ".join(options.layout))}'
+            payload += f',"initial_layout_class_list":{encode_basestring(" ".join(options.layout))}'
         if options.data:
-            payload += f',"connection_data":{_encoded(options.data)}'
+            payload += f',"connection_data":{encode_basestring(options.data)}'
         if options.claims or options.narrowed or role != role.wire_name:
             for name, value in options.own_claims.items():
                 payload += f",{_encoded(name)}:{_encoded(value)}"
