@@ -22,6 +22,7 @@ from rolecall.errors import (
     UnknownKey,
     WrongTokenKind,
 )
+from rolecall.formats.claims import ClaimRules
 from rolecall.formats.opentok import OpenTokFormat
 from rolecall.formats.t1 import T1Format
 from rolecall.formats.vonage import VonageFormat
@@ -31,8 +32,8 @@ from rolecall.keys import MAX_NAMELESS, ECKey, Ed25519Key, HMACKey, Key, KeyRing
 from rolecall.keys.issuers import Issuer
 from rolecall.request import Request
 from rolecall.roles import Role, RoleTable
-from rolecall.session_ids import SessionIds
-from rolecall.tokens import ClaimRules, TokenOptions
+from rolecall.session_ids import OpenTokIds
+from rolecall.tokens import TokenOptions
 
 NOW = 1_795_186_800.0
 ID = "123456"
@@ -256,8 +257,8 @@ FORMATS = {
 def test_each_format_verifies_with_every_key_and_mints_with_the_first(form, owner, keys, options):
     rules = ClaimRules(RoleTable(), 10)
     new, old, retired = keys()
-    ours = form(owner, KeyRing([new, old]), rules)
-    alone = {key: form(owner, KeyRing([key]), rules) for key in (new, old, retired)}
+    ours = form([Issuer(owner, KeyRing([new, old]))], rules)
+    alone = {key: form([Issuer(owner, KeyRing([key]))], rules) for key in (new, old, retired)}
     for key in (new, old):
         token, token_id = alone[key].mint(options)
         assert ours.verify(token.encode(), NOW).token_id == token_id
@@ -270,27 +271,27 @@ def test_each_format_verifies_with_every_key_and_mints_with_the_first(form, owne
 
 
 def test_the_id_of_every_key_of_the_ring_is_real():
-    ids = SessionIds(issuer_of(NEW, OLD, NEXT))
-    made = [SessionIds(issuer_of(key)).make("relayed", NOW) for key in (NEW, OLD, NEXT)]
+    ids = OpenTokIds(issuer_of(NEW, OLD, NEXT))
+    made = [OpenTokIds(issuer_of(key)).make("relayed", NOW) for key in (NEW, OLD, NEXT)]
     assert [ids.check(session_id) for session_id in made] == [ID] * 3
 
 
 def test_the_id_of_another_key_is_made_up():
     with pytest.raises(InvalidSessionId, match="tag"):
-        SessionIds(issuer_of(NEW, OLD)).check(SessionIds(issuer_of(STRANGE)).make("relayed", NOW))
+        OpenTokIds(issuer_of(NEW, OLD)).check(OpenTokIds(issuer_of(STRANGE)).make("relayed", NOW))
 
 
 def test_the_key_that_signs_makes_the_tag():
     issuer = issuer_of(OLD)
-    ids = SessionIds(issuer)
+    ids = OpenTokIds(issuer)
     issuer.ring = KeyRing([NEW, OLD])
-    assert SessionIds(issuer_of(NEW)).accepts(ids.make("relayed", NOW))
+    assert OpenTokIds(issuer_of(NEW)).accepts(ids.make("relayed", NOW))
 
 
 def test_an_id_that_was_checked_before_is_made_up_once_its_key_is_retired():
     issuer = issuer_of(NEW, OLD)
-    ids = SessionIds(issuer)
-    made = SessionIds(issuer_of(OLD)).make("relayed", NOW)
+    ids = OpenTokIds(issuer)
+    made = OpenTokIds(issuer_of(OLD)).make("relayed", NOW)
     assert (ids.check(made), ids.made_at(made)) == (ID, NOW)
     issuer.ring = KeyRing([NEW])
     assert (ids.accepts(made), ids.made_at(made)) == (False, None)
@@ -298,8 +299,8 @@ def test_an_id_that_was_checked_before_is_made_up_once_its_key_is_retired():
 
 def test_an_id_that_is_made_up_is_real_once_its_key_is_on_the_ring():
     issuer = issuer_of(OLD)
-    ids = SessionIds(issuer)
-    made = SessionIds(issuer_of(NEXT)).make("relayed", NOW)
+    ids = OpenTokIds(issuer)
+    made = OpenTokIds(issuer_of(NEXT)).make("relayed", NOW)
     assert not ids.accepts(made)
     issuer.ring = KeyRing([OLD, NEXT])
     assert ids.accepts(made)
