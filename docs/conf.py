@@ -20,9 +20,10 @@ autodoc_typehints_format = "short"
 nitpick_ignore_regex = [
     (r"py:.*", r"(collections|datetime|enum|fastapi|flask|os|starlette|typing|wsgiref|_typeshed)\..*"),
     (r"py:class", r"rolecall.*\.(Function|Result|Guarded|Subtree|View|Chunk)"),
-    (r"py:class", r"(rolecall\.http\.guard\.)?(Unsaid|SessionParam|SessionResolver)|OnRefusal"),
+    (r"py:class", r"(rolecall\.http\.guards\.guard\.)?(Unsaid|SessionParam|SessionResolver)|OnRefusal"),
     (r"py:func", r"rolecall\.driver\.drive"),
-    (r"py:class", r"rolecall\.(connector\.transport\.Transport|http\.routing\.Route)"),
+    (r"py:class", r"rolecall\.(connector\.transport\.Transport|http\.api\.routing\.Route)"),
+    (r"py:class", r"rolecall\.(opentok\.session\._MintsTokens|hookspecs\.Kit)"),
 ]
 
 
@@ -34,7 +35,7 @@ PLAIN = {
     r"frozenset\(\{\}\)": "()",
     r"Web\(origins=frozenset\(\)[^)]*\)": "Web()",
     r"<function system_clock[^>]*>": "time.time",
-    r"\bSessionParam\b|str \| (rolecall\.http\.guard\.)?Unsaid \| None": "str | None",
+    r"\bSessionParam\b|str \| (rolecall\.http\.guards\.guard\.)?Unsaid \| None": "str | None",
     r"\bUNSAID\b": "…",
     r"\bSessionResolver\b": "Callable",
     r"\bOnRefusal\b": "Callable",

@@ -3,16 +3,46 @@
 PYTEST_DONT_REWRITE: its pytest plugin has nothing to rewrite, and an app may have imported it before pytest starts.
 """
 
-from .errors import InvalidRequest, InvalidToken, RolecallError
+from .errors import (
+    ConfigurationError,
+    ExpiredToken,
+    Forbidden,
+    InsufficientRole,
+    InvalidData,
+    InvalidExpireTime,
+    InvalidKey,
+    InvalidRequest,
+    InvalidRole,
+    InvalidSessionId,
+    InvalidSessionOption,
+    InvalidToken,
+    MissingCredential,
+    NoMediaService,
+    NotFoundAtService,
+    PluginError,
+    PolicyDenied,
+    PolicyFault,
+    RevokedToken,
+    RolecallError,
+    SessionEnded,
+    SessionNotFound,
+    StoreUnavailable,
+    Unavailable,
+    WrongSession,
+)
+from .events import Event
+from .explain import Explanation
 from .formats import inspect_token
 from .formats.inspection import Inspection
 from .hookspecs import AccessRequest, ModerationRequest, SessionRequest, TokenRequest, blocking, hookimpl
 from .http.web import Web
 from .kit import AsyncRolecall, AsyncSession, Rolecall, Session
+from .moderation import ForceDisconnect, ListConnections, ListStreams, MediaService, MuteAll, MuteStream, Signal
 from .policy import Allow, Deny, Limit, Vote
-from .request import Actor
-from .roles import Capability, Role
-from .sessions import ArchiveMode, MediaMode
+from .request import Actor, Request
+from .roles import Capability, Requirement, Role, RoleTable
+from .sessions import ArchiveMode, MediaMode, SessionProperties, SessionRecord
+from .stores import Store
 from .tokens import Grant
 
 __all__ = [
@@ -23,22 +53,59 @@ __all__ = [
     "AsyncRolecall",
     "AsyncSession",
     "Capability",
+    "ConfigurationError",
     "Deny",
+    "Event",
+    "ExpiredToken",
+    "Explanation",
+    "Forbidden",
+    "ForceDisconnect",
     "Grant",
     "Inspection",
+    "InsufficientRole",
+    "InvalidData",
+    "InvalidExpireTime",
+    "InvalidKey",
     "InvalidRequest",
+    "InvalidRole",
+    "InvalidSessionId",
+    "InvalidSessionOption",
     "InvalidToken",
     "Limit",
+    "ListConnections",
+    "ListStreams",
     "MediaMode",
+    "MediaService",
+    "MissingCredential",
     "ModerationRequest",
+    "MuteAll",
+    "MuteStream",
+    "NoMediaService",
+    "NotFoundAtService",
+    "PluginError",
+    "PolicyDenied",
+    "PolicyFault",
+    "Request",
+    "Requirement",
+    "RevokedToken",
     "Role",
+    "RoleTable",
     "Rolecall",
     "RolecallError",
     "Session",
+    "SessionEnded",
+    "SessionNotFound",
+    "SessionProperties",
+    "SessionRecord",
     "SessionRequest",
+    "Signal",
+    "Store",
+    "StoreUnavailable",
     "TokenRequest",
+    "Unavailable",
     "Vote",
     "Web",
+    "WrongSession",
     "blocking",
     "hookimpl",
     "inspect_token",

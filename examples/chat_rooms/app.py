@@ -19,8 +19,7 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from rolecall import ModerationRequest, Rolecall, RolecallError, hookimpl
-from rolecall.errors import InsufficientRole, NotFoundAtService
+from rolecall import InsufficientRole, ModerationRequest, NotFoundAtService, Rolecall, RolecallError, hookimpl
 from rolecall_starlette import current_grant, require_token, rolecall_routes
 
 

@@ -24,6 +24,7 @@ from rolecall import (
     Allow,
     Deny,
     Grant,
+    Request,
     Rolecall,
     SessionRequest,
     TokenRequest,
@@ -31,7 +32,6 @@ from rolecall import (
     blocking,
     hookimpl,
 )
-from rolecall.request import Request
 from rolecall_starlette import current_grant, public, require_token, rolecall_app
 from rolecall_starlette.fastapi import CapabilityRequired, Refused, RoleRequired, TokenRequired, problem_handler
 

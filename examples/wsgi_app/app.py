@@ -13,8 +13,7 @@ from typing import Any
 from wsgiref.simple_server import make_server
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from rolecall import Actor, Allow, Deny, Rolecall, SessionRequest, TokenRequest, Vote, hookimpl
-from rolecall.request import Request
+from rolecall import Actor, Allow, Deny, Request, Rolecall, SessionRequest, TokenRequest, Vote, hookimpl
 from rolecall_wsgi import RolecallMiddleware, current_grant, protect, require_role, require_token
 
 #: Who comes with which code. A real app asks its database.

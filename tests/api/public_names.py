@@ -45,8 +45,11 @@ def lines_of(module: str) -> Iterator[str]:
     """The public names of a module, one a line; what belongs to a class is indented below it."""
     loaded = import_module(module)
     public = {name: getattr(loaded, name) for name in sorted(_public_names(loaded))}
+    short = vars(import_module("rolecall"))
     for name, value in public.items():
-        if inspect.isclass(value):
+        if module.startswith("rolecall.") and short.get(name) is value:
+            yield f"{name} = rolecall.{name}"
+        elif inspect.isclass(value):
             yield from _lines_of_class(name, value, [*public.values()])
         elif _is_function_like(value):
             yield f"{_kind(value)} {name}{_signature(value)}{_first_line(value)}"

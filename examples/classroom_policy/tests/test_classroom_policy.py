@@ -10,8 +10,7 @@ import flask
 import pytest
 from classroom_policy import ClassroomPolicy
 
-from rolecall.errors import PluginError
-from rolecall.request import Request
+from rolecall import PluginError, Request
 from rolecall.testing import assert_allowed, assert_refused
 from rolecall_flask import current_grant, require_role, rolecall_blueprint
 

@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import flask
 
-from rolecall import Rolecall
-from rolecall.request import Request
+from rolecall import Request, Rolecall
 
 #: What each door of the room requires of a token, as its guard in ``app.py`` says it.
 DOORS: Final = {

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from rolecall import Actor, Allow, Deny, Rolecall, TokenRequest, Vote, hookimpl
-from rolecall.request import Request
+from rolecall import Actor, Allow, Deny, Request, Rolecall, TokenRequest, Vote, hookimpl
 
 from .timetable import Timetable
 
