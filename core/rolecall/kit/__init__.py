@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Concatenate, Final, Literal, TypeVar
 
 from ..clock import system_clock
 from ..driver import InlineDriver, LoopDriver, drive
-from ..driver.threads import STORE, PoolExhausted, ThreadPools
+from ..driver.threads import ThreadPools
 from ..engine import Engine
 from ..engine.state import State
-from ..errors import ConfigurationError, PluginError, StoreUnavailable
+from ..errors import ConfigurationError, PluginError
 from ..formats.claims import ClaimRules
 from ..http.api import Api
 from ..http.api.sdk_credentials import ServerCredentials
@@ -295,8 +295,7 @@ class AsyncRolecall(Calls, Settings):
             kit._inline,
             kit._pools,
         )
-        self._driver = LoopDriver(self._pools)
-        engine = Engine(self._state, self._driver, blocks=False)
+        engine = Engine(self._state, LoopDriver(self._pools), blocks=False)
         super().__init__(engine, Api(engine, kit.api.web, kit.api.credentials, kit.api.servers))
         self._repr = f"{kit!r}.aio"
 
@@ -309,9 +308,7 @@ class AsyncRolecall(Calls, Settings):
         :raises StoreUnavailable: if the store does not close in time.
         """
         try:
-            await self._driver.run(STORE, self._state.store_timeout, self._state.store.close)
-        except (TimeoutError, PoolExhausted) as error:
-            raise StoreUnavailable("the store has not closed in time, and may still hold what it held") from error
+            await self.engine.close()
         finally:
             self._inline.close()
             self._pools.close()
