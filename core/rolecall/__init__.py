@@ -40,8 +40,8 @@ from .kit import AsyncRolecall, AsyncSession, Rolecall, Session
 from .moderation import ForceDisconnect, ListConnections, ListStreams, MediaService, MuteAll, MuteStream, Signal
 from .policy import Allow, Deny, Limit, Vote
 from .request import Actor, Request
-from .roles import Capability, Requirement, Role, RoleTable
-from .sessions import ArchiveMode, MediaMode, SessionProperties, SessionRecord
+from .roles import Capability, CapabilityName, Requirement, Role, RoleName, RoleTable
+from .sessions import ArchiveMode, ArchiveModeName, MediaMode, MediaModeName, SessionProperties, SessionRecord
 from .stores import Store
 from .tokens import Grant
 
@@ -50,9 +50,11 @@ __all__ = [
     "Actor",
     "Allow",
     "ArchiveMode",
+    "ArchiveModeName",
     "AsyncRolecall",
     "AsyncSession",
     "Capability",
+    "CapabilityName",
     "ConfigurationError",
     "Deny",
     "Event",
@@ -75,6 +77,7 @@ __all__ = [
     "ListConnections",
     "ListStreams",
     "MediaMode",
+    "MediaModeName",
     "MediaService",
     "MissingCredential",
     "ModerationRequest",
@@ -89,6 +92,7 @@ __all__ = [
     "Requirement",
     "RevokedToken",
     "Role",
+    "RoleName",
     "RoleTable",
     "Rolecall",
     "RolecallError",

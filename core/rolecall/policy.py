@@ -9,7 +9,7 @@ from math import ceil
 from typing import Final, NamedTuple, TypeAlias
 
 from .errors import ConfigurationError, PolicyDenied, PolicyFault, RolecallError
-from .roles import Capability, Role, RoleTable
+from .roles import Capability, CapabilityName, Role, RoleName, RoleTable
 from .tokens import check_data
 from .wording import shown
 
@@ -23,9 +23,9 @@ MAX_RETRY_AFTER: Final = 2**31 - 1
 class Limits:
     """The limits of a vote. It is no vote itself: an :class:`Allow` is, and a :class:`Limit`."""
 
-    max_role: Role | str | None = None
+    max_role: Role | RoleName | None = None
     latest_expiry: float | None = None
-    capabilities: Iterable[str] | None = None
+    capabilities: Iterable[Capability | CapabilityName] | None = None
     reason: str = ""
     max_lifetime: float | timedelta | None = None
     data: str | None = None

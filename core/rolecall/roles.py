@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
 from enum import StrEnum
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 from .errors import ConfigurationError, InvalidRole
 from .wording import shown
+
+#: The names of the standard roles. A role of the app's own is passed as the :class:`Role` itself: a constant of the
+#: app, or what ``kit.roles.get(name)`` has for a name that is known only when the app runs.
+RoleName: TypeAlias = Literal["subscriber", "publisheronly", "publisher", "moderator"]
+#: The names of the capabilities. One that is known only when the app runs is ``Capability(name)``.
+CapabilityName: TypeAlias = Literal["connect", "subscribe", "publish", "signal", "force_disconnect", "force_unpublish"]
 
 
 class Capability(StrEnum):
@@ -39,7 +45,12 @@ class Role(str):
     PUBLISHER_ONLY: ClassVar[Role]
     MODERATOR: ClassVar[Role]
 
-    def __new__(cls, name: str, capabilities: Iterable[str] = (), wire_name: str | None = None) -> Role:
+    def __new__(
+        cls,
+        name: str,
+        capabilities: Iterable[Capability | CapabilityName] = (),
+        wire_name: Role | RoleName | None = None,
+    ) -> Role:
         for text in (name, name if wire_name is None else wire_name):
             if not isinstance(text, str) or not 0 < len(text) <= 64 or not set(text) <= _NAME_CHARACTERS:
                 raise ConfigurationError(
@@ -168,7 +179,7 @@ class Requirement(NamedTuple):
         return self.capabilities <= capabilities and (self.only is None or self.only == role)
 
     @classmethod
-    def of_role(cls, role: str, roles: RoleTable | None = None, exact: bool = False) -> Requirement:
+    def of_role(cls, role: Role | RoleName, roles: RoleTable | None = None, exact: bool = False) -> Requirement:
         """All that ``role`` may do.
 
         :param role: a :class:`Role`, or the name of one in ``roles``.
@@ -189,7 +200,7 @@ class Requirement(NamedTuple):
         return cls(role.capabilities, f"role:{role}", str(role) if exact else None)
 
     @classmethod
-    def of_capability(cls, name: str) -> Requirement:
+    def of_capability(cls, name: Capability | CapabilityName) -> Requirement:
         """One act.
 
         :raises ConfigurationError: for a capability that does not exist.

@@ -6,11 +6,15 @@ import json
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
 from .encoding import strict_json
 from .errors import InvalidSessionOption
 from .wording import shown
+
+#: The names of the modes, as arguments.
+MediaModeName: TypeAlias = Literal["relayed", "routed"]
+ArchiveModeName: TypeAlias = Literal["manual", "always"]
 
 
 class MediaMode(StrEnum):

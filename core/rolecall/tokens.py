@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from .errors import InvalidData, InvalidExpireTime
 from .pickling import reduced
-from .roles import Capability, Role
+from .roles import Capability, CapabilityName, Role
 from .wording import moment, shown
 
 #: Seconds that a token lives unless told otherwise: 24 hours, as in every SDK.
@@ -121,7 +121,7 @@ class Grant(NamedTuple):
     def __repr__(self) -> str:
         return f"<Grant {self.role} in {self.session_id!r} until {moment(self.expires_at)} token_id={self.token_id!r}>"
 
-    def allows(self, capability: str) -> bool:
+    def allows(self, capability: Capability | CapabilityName) -> bool:
         """Whether the bearer may do this: ``grant.allows("publish")``.
 
         :raises ValueError: for a capability that does not exist, so that a misspelling never reads as "no".

@@ -29,7 +29,7 @@ from rolecall.http.guards.marks import (
     own_route,
     view_guards,
 )
-from rolecall.roles import ANY_TOKEN, Requirement
+from rolecall.roles import ANY_TOKEN, Capability, CapabilityName, Requirement, Role, RoleName
 
 from .checks import check_once
 from .kits import kit_of
@@ -192,7 +192,7 @@ def _guards_of_route(request: flask.Request) -> list[BaseGuard]:
 
 
 def require_role(
-    role: str,
+    role: Role | RoleName,
     *,
     exact: bool = False,
     kit: Rolecall | None = None,
@@ -215,7 +215,7 @@ def require_role(
 
 
 def require_capability(
-    capability: str,
+    capability: Capability | CapabilityName,
     *,
     kit: Rolecall | None = None,
     session_param: SessionParam = UNSAID,

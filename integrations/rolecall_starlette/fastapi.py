@@ -16,7 +16,7 @@ from rolecall.errors import ConfigurationError
 from rolecall.http.gateways.asgi import GRANT, missing_headers, uncached
 from rolecall.http.guards.guard import UNSAID, SessionParam, SessionResolver
 from rolecall.http.guards.marks import demands_no_less, guards_of, mark_guarded
-from rolecall.roles import ANY_TOKEN
+from rolecall.roles import ANY_TOKEN, Capability, CapabilityName, Role, RoleName
 
 from .guarded_app import BOUND
 from .guards import Guard, require_capability, require_role, require_token
@@ -132,7 +132,7 @@ class RoleRequired(_Dependency):
 
     def __init__(
         self,
-        role: str,
+        role: Role | RoleName,
         *,
         exact: bool = False,
         kit: Rolecall | None = None,
@@ -147,7 +147,7 @@ class CapabilityRequired(_Dependency):
 
     def __init__(
         self,
-        capability: str,
+        capability: Capability | CapabilityName,
         *,
         kit: Rolecall | None = None,
         session_param: SessionParam = UNSAID,

@@ -41,7 +41,7 @@ from rolecall.http.guards.guard import UNSAID, SessionParam, SessionResolver, ro
 from rolecall.http.guards.guard import Guard as BaseGuard
 from rolecall.http.guards.marks import check_guard, handler_of, is_guarded, mark_class_guarded, mark_guarded
 from rolecall.http.guards.path_guard import GuardedPaths
-from rolecall.roles import ANY_TOKEN, Requirement
+from rolecall.roles import ANY_TOKEN, Capability, CapabilityName, Requirement, Role, RoleName
 from rolecall.wording import shown
 
 from . import channels
@@ -471,7 +471,7 @@ def _innermost(endpoint: Any) -> Any:
 
 
 def require_role(
-    role: str,
+    role: Role | RoleName,
     *,
     exact: bool = False,
     kit: Rolecall | None = None,
@@ -499,7 +499,7 @@ def require_role(
 
 
 def require_capability(
-    capability: str,
+    capability: Capability | CapabilityName,
     *,
     kit: Rolecall | None = None,
     session_param: SessionParam = UNSAID,

@@ -20,7 +20,7 @@ from rolecall.http.guards.marks import check_guard, mark_guarded
 from rolecall.http.guards.path_guard import GuardedPaths
 from rolecall.http.messages import Response
 from rolecall.http.web import Web
-from rolecall.roles import ANY_TOKEN, Requirement
+from rolecall.roles import ANY_TOKEN, Capability, CapabilityName, Requirement, Role, RoleName
 from rolecall.wording import shown
 
 from .translation import answer, check_app, neutral_request
@@ -157,7 +157,7 @@ def _uncached(start_response: StartResponse, web: Web, environ: WSGIEnvironment)
 
 
 def require_role(
-    role: str,
+    role: Role | RoleName,
     *,
     exact: bool = False,
     kit: Rolecall | None = None,
@@ -196,7 +196,7 @@ def require_role(
 
 
 def require_capability(
-    capability: str,
+    capability: Capability | CapabilityName,
     *,
     kit: Rolecall | None = None,
     session_param: SessionParam = UNSAID,

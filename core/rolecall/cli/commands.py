@@ -19,7 +19,7 @@ from ..formats import inspect_token
 from ..http.guards.audit import Access
 from ..kit import Rolecall
 from ..plugins.sources import offered, origin_of, package_of
-from ..sessions import ArchiveMode, MediaMode
+from ..sessions import ArchiveMode, ArchiveModeName, MediaMode, MediaModeName
 from ..tokens import ExpireTime
 from .apps import AppNotFound, find_app, routes_of
 from .arguments import read_token
@@ -247,8 +247,8 @@ def session() -> None:
 def create_session(
     clock: Clock,
     location: str | None,
-    media_mode: str,
-    archive_mode: str,
+    media_mode: MediaModeName,
+    archive_mode: ArchiveModeName,
     e2ee: bool,
     store: str | None,
     as_json: bool,
@@ -283,7 +283,7 @@ def token() -> None:
 def generate_token(
     clock: Clock,
     session_id: str,
-    role: str,
+    role: Any,
     expires_in: timedelta | None,
     expire_time: float | datetime | None,
     data: str | None,
@@ -385,7 +385,7 @@ def explain() -> None:
 def explain_token(
     clock: Clock,
     session_id: str,
-    role: str,
+    role: Any,
     expires_in: timedelta | None,
     expire_time: float | datetime | None,
     data: str | None,
@@ -419,8 +419,8 @@ def explain_token(
 def explain_access(
     clock: Clock,
     token: str,
-    role: str | None,
-    capability: str | None,
+    role: Any,
+    capability: Any,
     session_id: str | None,
     store: str | None,
     as_json: bool,

@@ -11,7 +11,7 @@ from ..errors import ConfigurationError, InvalidKey
 from ..keys.issuers import credentials_of
 from ..kit.facade import P, Result, derived
 from ..moderation import ForceDisconnect, ListConnections, ListStreams, MuteAll, MuteStream, Signal
-from ..sessions import ArchiveMode, MediaMode, SessionProperties
+from ..sessions import ArchiveMode, ArchiveModeName, MediaMode, MediaModeName, SessionProperties
 from ..wording import shown, shown_key
 from . import calls
 from .transport import Transport
@@ -42,8 +42,8 @@ class AsyncRemoteService:
     async def create_session(
         self,
         location: str | None = None,
-        media_mode: str = MediaMode.RELAYED,
-        archive_mode: str = ArchiveMode.MANUAL,
+        media_mode: MediaMode | MediaModeName = MediaMode.RELAYED,
+        archive_mode: ArchiveMode | ArchiveModeName = ArchiveMode.MANUAL,
         e2ee: bool = False,
         *,
         archive_name: str | None = None,

@@ -21,7 +21,7 @@ from ..http.api.sdk_credentials import ServerCredentials
 from ..http.credentials import Credentials
 from ..http.web import Web
 from ..keys.issuers import credentials_of, further_projects
-from ..roles import Role
+from ..roles import Role, RoleName
 from ..session_ids import OpenTokIds, SessionNames
 from ..sessions import SessionRecord, record_fields, session_id_of
 from ..stores import SCHEMES, Store, open_store
@@ -236,7 +236,7 @@ class Rolecall(Settings):
     def generate_token(
         self,
         session_id: str | SessionRecord,
-        role: str = Role.PUBLISHER,
+        role: Role | RoleName = Role.PUBLISHER,
         expire_time: ExpireTime = None,
         data: str | None = None,
         initial_layout_class_list: Iterable[str] = (),

@@ -23,8 +23,16 @@ from ..moderation import (
 )
 from ..plugins import PluginInfo
 from ..request import Request
-from ..roles import ANY_TOKEN, Requirement, Role, RoleTable
-from ..sessions import ArchiveMode, MediaMode, SessionProperties, SessionRecord, session_id_of
+from ..roles import ANY_TOKEN, Capability, CapabilityName, Requirement, Role, RoleName, RoleTable
+from ..sessions import (
+    ArchiveMode,
+    ArchiveModeName,
+    MediaMode,
+    MediaModeName,
+    SessionProperties,
+    SessionRecord,
+    session_id_of,
+)
 from ..tokens import ExpireTime, Grant
 from .assembly import config_name
 
@@ -86,8 +94,8 @@ class Calls:
     async def create_session(
         self,
         location: str | None = None,
-        media_mode: str = MediaMode.RELAYED,
-        archive_mode: str = ArchiveMode.MANUAL,
+        media_mode: MediaMode | MediaModeName = MediaMode.RELAYED,
+        archive_mode: ArchiveMode | ArchiveModeName = ArchiveMode.MANUAL,
         e2ee: bool = False,
         *,
         api_key: str | None = None,
@@ -129,7 +137,7 @@ class Calls:
     async def generate_token(
         self,
         session_id: str | SessionRecord,
-        role: str = Role.PUBLISHER,
+        role: Role | RoleName = Role.PUBLISHER,
         expire_time: ExpireTime = None,
         data: str | None = None,
         initial_layout_class_list: Iterable[str] = (),
@@ -161,7 +169,12 @@ class Calls:
         return await self.engine.verify_and_tell(token, session_id_of(session_id))
 
     async def check_grant(
-        self, grant: Grant, *, role: str | None = None, capability: str | None = None, http: Request | None = None
+        self,
+        grant: Grant,
+        *,
+        role: Role | RoleName | None = None,
+        capability: Capability | CapabilityName | None = None,
+        http: Request | None = None,
     ) -> Grant:
         """What the policies now leave of a grant that was good: for what stays open, such as a stream.
 
@@ -231,7 +244,7 @@ class Calls:
     async def explain_token(
         self,
         session_id: str | SessionRecord,
-        role: str = Role.PUBLISHER,
+        role: Role | RoleName = Role.PUBLISHER,
         expire_time: ExpireTime = None,
         data: str | None = None,
         initial_layout_class_list: Iterable[str] = (),
@@ -250,8 +263,8 @@ class Calls:
         self,
         token: str | None = None,
         *,
-        role: str | None = None,
-        capability: str | None = None,
+        role: Role | RoleName | None = None,
+        capability: Capability | CapabilityName | None = None,
         session_id: str | SessionRecord | None = None,
         http: Request | None = None,
     ) -> Explanation:
@@ -276,7 +289,9 @@ def _credential(api: Api, token: str | None, http: Request | None) -> Credential
     return api.credential_of(http or _NO_ROUTE) if token is None else lambda: (token, None)
 
 
-def _requirement(roles: RoleTable, role: str | None, capability: str | None) -> Requirement:
+def _requirement(
+    roles: RoleTable, role: Role | RoleName | None, capability: Capability | CapabilityName | None
+) -> Requirement:
     if role is not None and capability is not None:
         raise ConfigurationError("a route requires a role or a capability, not both")
     if capability is not None:

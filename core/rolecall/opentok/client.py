@@ -21,6 +21,7 @@ from ..errors import (
 )
 from ..kit import Rolecall
 from ..moderation import check_id, find_stream
+from ..sessions import ArchiveMode, MediaMode
 from ..wording import shown
 from . import messages
 from .arguments import check_archive, check_modes, expiry_of, layout_of, signal_of
@@ -183,8 +184,8 @@ class Client:
         try:
             session = self.kit.create_session(
                 location or None,
-                media_mode.name,
-                archive_mode.value,
+                MediaMode(media_mode.name),
+                ArchiveMode(archive_mode.value),
                 e2ee,
                 api_key=self.api_key,
                 archive_name=archive_name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..hookspecs import SessionRequest, TokenRequest, hookimpl
 from ..policy import Allow, Vote
-from ..roles import Role
+from ..roles import Role, RoleName
 from .arguments import checked_role
 
 
@@ -18,7 +18,7 @@ class AllowAnyone:
     :raises ConfigurationError: for a role that does not exist.
     """
 
-    def __init__(self, max_role: str = Role.PUBLISHER) -> None:
+    def __init__(self, max_role: Role | RoleName = Role.PUBLISHER) -> None:
         self._allow = Allow(max_role=checked_role("max_role", max_role), reason="anyone may")
 
     @hookimpl

@@ -7,7 +7,7 @@ from typing import Final
 from ..events import Event, SessionClosed, SessionCreated
 from ..hookspecs import TokenRequest, blocking, hookimpl
 from ..policy import Allow, Deny, Limit, Vote
-from ..roles import Role
+from ..roles import Role, RoleName
 from .arguments import checked_name, checked_role
 from .database import Database, File
 
@@ -34,7 +34,9 @@ class OwnedSessions:
     :raises ConfigurationError: for a role that does not exist, or a file that cannot be opened.
     """
 
-    def __init__(self, *, others: str | None = Role.PUBLISHER, file: File = None, name: str = "owned_sessions") -> None:
+    def __init__(
+        self, *, others: Role | RoleName | None = Role.PUBLISHER, file: File = None, name: str = "owned_sessions"
+    ) -> None:
         self._others = None if others is None else checked_role("others", others)
         self.name = checked_name(name)
         self._database = Database(file, _SCHEMA)

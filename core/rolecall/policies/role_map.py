@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from ..errors import ConfigurationError
 from ..hookspecs import SessionRequest, TokenRequest, hookimpl
 from ..policy import Allow, Deny, Vote
-from ..roles import Role
+from ..roles import Role, RoleName
 from ..wording import shown
 from .arguments import Groups, checked_groups, checked_name, checked_names, checked_role, groups_of
 
@@ -31,9 +31,9 @@ class RoleMap:
 
     def __init__(
         self,
-        roles: Mapping[str, str],
+        roles: Mapping[str, Role | RoleName],
         *,
-        default: str | None = None,
+        default: Role | RoleName | None = None,
         groups: Groups = "groups",
         may_create: Iterable[str] = (),
         name: str = "role_map",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..explain import Explanation
     from ..kit import Rolecall
     from ..request import Request
+    from ..roles import Capability, CapabilityName, Role, RoleName
     from ..sessions import SessionRecord
 
 __all__ = ["AsRole", "Clock", "MakeKit", "TokenFor", "assert_allowed", "assert_refused"]
@@ -97,7 +98,7 @@ class TokenFor:
 
     def __call__(
         self,
-        role: str = "publisher",
+        role: Role | RoleName = "publisher",
         *,
         session: SessionOrId | None = None,
         data: str | None = None,
@@ -131,7 +132,7 @@ class AsRole:
     def __call__(
         self,
         client: Client,
-        role: str = "publisher",
+        role: Role | RoleName = "publisher",
         *,
         session: SessionOrId | None = None,
         data: str | None = None,
@@ -185,10 +186,10 @@ def rolecall_as_role(rolecall_token_for: TokenFor) -> AsRole:
 def assert_allowed(
     kit: Rolecall,
     session: SessionOrId | None = None,
-    role: str | None = None,
+    role: Role | RoleName | None = None,
     *,
     token: str | None = None,
-    capability: str | None = None,
+    capability: Capability | CapabilityName | None = None,
     data: str | None = None,
     expires_in: Seconds | None = None,
     http: Request | None = None,
@@ -222,11 +223,11 @@ def assert_allowed(
 def assert_refused(
     kit: Rolecall,
     session: SessionOrId | None = None,
-    role: str | None = None,
+    role: Role | RoleName | None = None,
     *,
     code: str,
     token: str | None = None,
-    capability: str | None = None,
+    capability: Capability | CapabilityName | None = None,
     data: str | None = None,
     expires_in: Seconds | None = None,
     http: Request | None = None,
@@ -247,9 +248,9 @@ def assert_refused(
 def _explain(
     kit: Rolecall,
     session: SessionOrId | None,
-    role: str | None,
+    role: Role | RoleName | None,
     token: str | None,
-    capability: str | None,
+    capability: Capability | CapabilityName | None,
     data: str | None,
     expires_in: Seconds | None,
     http: Request | None,

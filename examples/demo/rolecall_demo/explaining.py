@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import flask
 
-from rolecall import Request, Rolecall
+from rolecall import CapabilityName, Request, Rolecall, RoleName
+
+
+class Demand(TypedDict, total=False):
+    role: RoleName
+    capability: CapabilityName
+
 
 #: What each door of the room requires of a token, as its guard in ``app.py`` says it.
-DOORS: Final = {
+DOORS: Final[dict[str, Demand]] = {
     "connect": {"capability": "connect"},
     "publish": {"capability": "publish"},
     "signal": {"capability": "signal"},
