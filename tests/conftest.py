@@ -44,7 +44,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _beyond_each_choice(rows: list[pytest.Item]) -> Iterable[pytest.Item]:
     """The rows of a table that are left once each value of each parameter has come."""
-    choices = [set(row.callspec.indices.items()) for row in rows]
+    # By identity: values need not be hashable, and one that comes in several rows is the same object there.
+    choices = [{(name, id(value)) for name, value in row.callspec.params.items()} for row in rows]
     unseen = set().union(*choices)
     kept = set()
     while unseen:

@@ -249,6 +249,9 @@ _BAD_TOKENS: dict[str, tuple[str, tuple[int, str]]] = {
     "alg-hs512": (jwt.encode({"session_id": OPEN}, API_SECRET * 2, "HS512"), WRONG_KIND),
     "other-typ": (forged({"typ": "at+jwt"}), WRONG_KIND),
     "unknown-kid": (forged({"kid": "k1"}), UNKNOWN_KEY),
+    "kid-with-a-line-break": (forged({"kid": '"\r\nX-Evil: 1\\'}), UNKNOWN_KEY),
+    "alg-with-a-line-break": (signed(b'{"alg":"\\"\\r\\nX-Evil: 1","typ":"JWT"}', b"{}"), WRONG_KIND),
+    "iss-with-a-line-break": (forged(iss='"\r\nX-Evil: \u2028\x7f'), UNKNOWN_KEY),
     "crit": (forged({"crit": ["b64"]}), NO_TOKEN),
     "zip": (forged({"zip": "DEF"}), NO_TOKEN),
     "expired": (forged(iat=int(NOW) - 7200, exp=int(NOW) - 3600), EXPIRED),
@@ -552,6 +555,10 @@ def _ids() -> Iterator[Case]:
         "quote": ("1_%22%3E", (400, "invalid_session_id"), (400, "invalid_session_id")),
         "space": ("1_%20x", (400, "invalid_session_id"), (400, "invalid_session_id")),
         "semicolon": (OPEN + ";a=b", (400, "invalid_session_id"), (403, "wrong_session")),
+        "cut": (OPEN[:-1], (400, "invalid_session_id"), (400, "invalid_session_id")),
+        "padded": (OPEN + "=", (400, "invalid_session_id"), (400, "invalid_session_id")),
+        "of-no-version": ("3_" + OPEN[2:], (400, "invalid_session_id"), (400, "invalid_session_id")),
+        "in-capitals": (OPEN.upper(), (400, "invalid_session_id"), (400, "invalid_session_id")),
         "long": ("1_" + "x" * 300, (400, "invalid_session_id"), (400, "invalid_session_id")),
     }
     for name, (text, issued, read) in ids.items():
@@ -623,6 +630,15 @@ def _bodies_of_any_route(most: int = MAX_BODY) -> dict[str, tuple[Headers, bytes
         "utf-16": (JSON, "{}".encode("utf-16"), INVALID),
         "latin-1": (JSON, b'{"data":"\xe9"}', INVALID),
         "nan": (JSON, b'{"data":NaN}', INVALID),
+        "infinity": (JSON, b'{"expires_in":Infinity}', INVALID),
+        "minus-infinity": (JSON, b'{"expires_in":-Infinity}', INVALID),
+        "beyond-a-float": (JSON, b'{"expires_in":1e999}', INVALID),
+        "beyond-a-safe-integer": (JSON, b'{"expires_in":9007199254740993}', INVALID),
+        "not-utf-8": (JSON, b'{"data":"\xff"}', INVALID),
+        "many-members": (JSON, json.dumps({f"m{number}": 1 for number in range(65)}).encode(), INVALID),
+        "nine-deep": (JSON, b'{"data":[[[[[[[[[]]]]]]]]]}', INVALID),
+        "opened-16000-deep": (JSON, b'{"data":' + b"[" * 16_000, INVALID),
+        "member-with-a-line-break": (JSON, b'{"\\"\\r\\nX-Evil: 1":1}', INVALID),
         "deep": (JSON, b'{"data":' + b"[" * 2000 + b"]" * 2000 + b"}", INVALID),
         "huge-number": (JSON, b'{"data":' + b"9" * 5000 + b"}", INVALID),
         "nul": (JSON, b"\x00", INVALID),
@@ -639,6 +655,7 @@ def _bodies_of_any_route(most: int = MAX_BODY) -> dict[str, tuple[Headers, bytes
         ("json-in-parameter", "text/plain; x=application/json", UNSUPPORTED),
         ("two-in-one", "application/json, text/plain", UNSUPPORTED),
         ("longer", "application/jsonp", UNSUPPORTED),
+        ("quote-and-backslash", 'text/"\\plain', UNSUPPORTED),
     ):
         rows[f"type-{name}"] = ((("Content-Type", media_type),), b"{}", answer)
     rows["no-type"] = ((), b"{}", UNSUPPORTED)
@@ -663,10 +680,25 @@ _SESSION_BODIES: dict[str, tuple[Any, tuple[int, str | None]]] = {
     "location-name": ({"location": "Berlin"}, _OPTION),
     "location-number": ({"location": 1}, _OPTION),
     "location-zone": ({"location": "fe80::1%eth0"}, _OPTION),
+    **{
+        f"location-{place!a}": ({"location": place}, _OPTION)
+        for place in ("", "203.0.113.7/24", "203.0.113.007", "::1~x", 0, True, False, [], {}, [1])
+    },
+    **{
+        f"location-zone-{ascii(zone)[:9]}": ({"location": f"fe80::1%{zone}"}, _OPTION)
+        for zone in ("é", "x" * 300, "a~b", "\r\n", "\x00")
+    },
     "mode-unknown": ({"media_mode": "disabled"}, _OPTION),
     "mode-null": ({"media_mode": None}, _OPTION),
     "mode-list": ({"media_mode": ["routed"]}, _OPTION),
     "mode-capitals": ({"media_mode": "Routed"}, _OPTION),
+    **{f"mode-{mode!a}": ({"media_mode": mode}, _OPTION) for mode in ("", 1, True, [], {})},
+    **{
+        f"archive-{mode!a}": ({"archive_mode": mode, "media_mode": "routed"}, _OPTION)
+        for mode in ("", "ALWAYS", None, 1, True, [], {})
+    },
+    **{f"e2ee-{e2ee!a}": ({"e2ee": e2ee, "media_mode": "routed"}, _OPTION) for e2ee in ("", None, 0, 1, [], {})},
+    "e2ee-always": ({"e2ee": True, "media_mode": "routed", "archive_mode": "always"}, _OPTION),
     "always-relayed": ({"archive_mode": "always"}, _OPTION),
     "e2ee-relayed": ({"e2ee": True}, _OPTION),
     "e2ee-text": ({"e2ee": "true"}, _OPTION),
@@ -684,16 +716,25 @@ _TOKEN_BODIES: dict[str, tuple[Any, tuple[int, str | None]]] = {
     "data-too-long": ({"data": "x" * 1001}, _DATA),
     "data-number": ({"data": 1}, _DATA),
     "data-object": ({"data": {"name": "Ann"}}, _DATA),
+    **{f"data-{data!a}": ({"data": data}, _DATA) for data in (True, [], {}, ["x"])},
     "role-unknown": ({"role": "admin"}, _ROLE),
     "role-capitals": ({"role": "Moderator"}, _ROLE),
     "role-null": ({"role": None}, _ROLE),
     "role-list": ({"role": ["moderator"]}, _ROLE),
     "role-look-alike": ({"role": "ｍoderator"}, _ROLE),
+    **{f"role-{role!a}": ({"role": role}, _ROLE) for role in ("moderator ", "mod\x00", "", 1, True, [], {})},
     "expire-time": ({"expire_time": NOW + 60}, (201, None)),
     "expire-time-past": ({"expire_time": NOW - 1}, _TIME),
     "expire-time-milliseconds": ({"expire_time": NOW * 1000}, _TIME),
     "expire-time-text": ({"expire_time": "tomorrow"}, _TIME),
     "expire-time-bool": ({"expire_time": True}, _TIME),
+    **{
+        f"expire-time-{time!a}": ({"expire_time": time}, _TIME)
+        for time in (0, -1, NOW, NOW + 0.5, NOW + 30 * 86_400 + 1, 1e300, -1e300, str(NOW + 60), "", [], {}, [NOW + 60])
+    },
+    "expire-time-longest": ({"expire_time": NOW + 30 * 86_400}, (201, None)),
+    "no-times": ({"expires_in": None, "expire_time": None}, (201, None)),
+    **{f"expires-in-{seconds!a}": ({"expires_in": seconds}, _TIME) for seconds in (-1, 0.5, 1e10, 1e300, True, [], {})},
     "expires-in-zero": ({"expires_in": 0}, _TIME),
     "expires-in-negative": ({"expires_in": -60}, _TIME),
     "expires-in-text": ({"expires_in": "60"}, _TIME),
@@ -702,6 +743,11 @@ _TOKEN_BODIES: dict[str, tuple[Any, tuple[int, str | None]]] = {
     "layout-text": ({"initial_layout_class_list": "focus"}, _DATA),
     "layout-numbers": ({"initial_layout_class_list": [1]}, _DATA),
     "layout-null": ({"initial_layout_class_list": None}, _DATA),
+    **{
+        f"layout-{layout!a}": ({"initial_layout_class_list": layout}, _DATA)
+        for layout in (1, True, {}, {"focus": 1}, [None], [""], [" "], ["a b"], ["a+b"], ["a\n"])
+    },
+    "layout-too-long": ({"initial_layout_class_list": ["x" * 501, "y" * 500]}, _DATA),
     "cookie-off": ({"cookie": True}, INVALID),
     "cookie-false": ({"cookie": False}, (201, None)),
     "cookie-text": ({"cookie": "true"}, INVALID),
@@ -729,6 +775,10 @@ def _bodies() -> Iterator[Case]:
         for name, headers in (("origin", (("Origin", ORIGIN),)), ("sec-fetch", (("Sec-Fetch-Site", "cross-site"),))):
             yield Case(f"{route}-{name}-without-body", "POST", target, *UNSUPPORTED, headers)
             yield Case(f"{route}-{name}-with-type", "POST", target, 201, None, (*headers, *JSON))
+    form = (("Content-Type", "application/x-www-form-urlencoded"),)
+    yield Case("end-by-a-form", "DELETE", f"/video/sessions/{OPEN}", *MISSING, form, f"access_token={GOOD}".encode())
+    overridden = (*bearer(GOOD), ("X-HTTP-Method-Override", "DELETE"))
+    yield Case("read-overridden", "GET", f"/video/sessions/{OPEN}", 200, None, overridden)
     for method, name in (("GET", "read"), ("DELETE", "end")):
         done = 200 if method == "GET" else 204
         for kind, body in (("json", b"{}"), ("junk", b"\x00\xff"), ("long", b"x" * 20_000)):

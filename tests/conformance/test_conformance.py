@@ -119,7 +119,7 @@ def challenge(case: Case, problem: dict) -> str | None:
         raise AssertionError(
             "the table asks with HEAD only where the answer challenges nobody, or has no detail to tell"
         )
-    detail = re.sub(r"[^ -~]|\\\\", "?", problem["detail"].replace('"', "'"))
+    detail = re.sub(r"[^ -~]|\\", "?", problem["detail"].replace('"', "'"))
     said = f'Bearer realm="rolecall", error="{CHALLENGES[case.code]}", error_description="{detail}"'
     if case.code != "insufficient_role":
         return said

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 from functools import partial
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -194,7 +194,7 @@ def _address(header: str, trusted_proxies: int) -> str | None:
         address = ip_address(_without_port(entries[-trusted_proxies].strip()))
     except ValueError:
         return None
-    if address.version == 4:
+    if isinstance(address, IPv4Address):
         return str(address)
     # The zone of a scoped address means nothing outside its own machine, and can hold any text.
     mapped = address.ipv4_mapped
