@@ -921,6 +921,7 @@ def credentials_of(kit, ids: dict[str, str]) -> dict[str, tuple[dict[str, str], 
     }
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("asked", ASKED, ids=lambda asked: "-".join(map(str, asked[:4])) + f"-{asked.kit}")
 def test_an_answer_is_what_the_description_says(answer, asked):
     response, document = answer(asked)

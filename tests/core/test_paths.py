@@ -231,6 +231,7 @@ def is_below(prefix, path):
     return all(want == segment or (want[0] == "{" and segment) for want, segment in zip(wanted, segments, strict=False))
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("prefix", ["/admin", "/admin/users", "/x/{name}/admin"])
 @pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
 @given(path=paths)

@@ -74,6 +74,7 @@ def a_subclass(app, guard):
 FACTORIES = [a_view, a_class_view, a_blueprint, a_decorated_view, a_subclass]
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("guards", [(0, 1, 0), (1, 0, 1), (1, 1, 0, 0)])
 @pytest.mark.parametrize("factory", FACTORIES, ids=[factory.__name__ for factory in FACTORIES])
 def test_a_factory_may_leave_the_guard_out_in_one_app_and_not_in_the_next(make_app, factory, guards):

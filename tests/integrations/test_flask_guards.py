@@ -261,6 +261,7 @@ def test_the_role_gets_in(app, runs, session):
     assert response.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_nobody_gets_in_without_a_token(app, runs, session, method):
     response = ask(app, f"/rooms/{session.session_id}", method=method)
@@ -269,6 +270,7 @@ def test_nobody_gets_in_without_a_token(app, runs, session, method):
     assert response.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 @pytest.mark.parametrize("role", ["subscriber", "publisher", "publisheronly"])
 def test_a_lesser_role_does_not_get_in(app, runs, session, role, method):
@@ -277,6 +279,7 @@ def test_a_lesser_role_does_not_get_in(app, runs, session, role, method):
     assert response.headers["WWW-Authenticate"].endswith('scope="role:moderator"')
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_a_token_of_another_session_does_not_get_in(app, kit, runs, session, method):
     token = kit.create_session().generate_token("moderator")
@@ -284,6 +287,7 @@ def test_a_token_of_another_session_does_not_get_in(app, kit, runs, session, met
     assert (response.status_code, runs) == (403, [])
 
 
+@pytest.mark.each_choice
 def test_a_bad_token_does_not_get_in(app, runs, session):
     token = session.generate_token("moderator")
     response = ask(app, f"/rooms/{session.session_id}", token[:-6] + "AAAAAA")
@@ -298,6 +302,7 @@ def test_a_token_of_an_ended_session_does_not_get_in(app, kit, runs, session):
     assert (response.status_code, response.json["code"], len(runs)) == (401, "revoked_token", 1)
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("role", [None, "subscriber", "moderator"])
 def test_options_does_not_run_the_view(app, runs, session, role):
     token = session.generate_token(role) if role else None
@@ -751,6 +756,7 @@ AUTHORIZATIONS = [
 ]
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize(("value", "status"), AUTHORIZATIONS, ids=lambda value: ascii(value)[:40])
 def test_the_authorization_header_is_one_bearer_token(app, session, value, status):
     on_a_view(app, require_token, role_of_the_grant)
@@ -939,6 +945,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("policy", [voting, voting_async])
 @pytest.mark.parametrize("answer", [answer for _, answer in FAULTS], ids=[name for name, _ in FAULTS])
 def test_a_policy_that_fails_to_vote_lets_nobody_in(make_kit, caplog, policy, answer):

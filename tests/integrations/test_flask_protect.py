@@ -173,6 +173,7 @@ PLACES = [
 ]
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("add", WAYS)
 def test_everything_within_needs_a_token(app, session, place, add):
@@ -377,6 +378,7 @@ async def marked_coroutine():
     return "in"
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(
     ("open_view", "methods"),

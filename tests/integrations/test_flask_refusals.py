@@ -193,6 +193,7 @@ def wiped(request, app):
     return wiped
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_nothing_is_done_without_a_token_and_the_client_hears_why(app, wiped, method):
     response = ask(app, method=method)
@@ -211,6 +212,7 @@ def test_what_is_asked_for_is_done_with_the_role(app, wiped, session):
     assert (response.status_code, wiped) == (200, [1])
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("role", [None, "publisher", "moderator"])
 def test_options_does_nothing(app, wiped, session, role):
     response = ask(app, token=session.generate_token(role) if role else None, method="OPTIONS")

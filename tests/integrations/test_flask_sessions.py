@@ -105,6 +105,7 @@ PLACES = [
 places = pytest.mark.parametrize("place", PLACES, ids=[place.__name__ for place in PLACES])
 
 
+@pytest.mark.each_choice
 @places
 @pytest.mark.parametrize("rule", RULES)
 def test_a_parameter_of_which_nothing_is_said_lets_nobody_in(app, mine, theirs, caplog, place, rule):
@@ -295,6 +296,7 @@ FINDERS = [
 finders = pytest.mark.parametrize("finder", FINDERS, ids=[finder.__name__ for finder in FINDERS])
 
 
+@pytest.mark.each_choice
 @places
 @finders
 def test_a_function_binds_the_session_that_it_finds(app, mine, rooms, place, finder):

@@ -414,6 +414,7 @@ def test_the_role_gets_in(room, session):
     assert response.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_nobody_gets_in_without_a_token(room, session, method):
     response = room.ask(session, method=method)
@@ -422,6 +423,7 @@ def test_nobody_gets_in_without_a_token(room, session, method):
     assert response.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("role", ["subscriber", "publisher", "publisheronly"])
 def test_a_lesser_role_does_not_get_in(room, session, role):
     response = room.ask(session, session.generate_token(role))
@@ -429,6 +431,7 @@ def test_a_lesser_role_does_not_get_in(room, session, role):
     assert response.headers["WWW-Authenticate"].endswith('scope="role:moderator"')
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_a_token_of_another_session_does_not_get_in(room, kit, session, method):
     response = room.ask(session, kit.create_session().generate_token("moderator"), method)
@@ -1356,6 +1359,7 @@ def protected(request, kit, tree):
     return request.param(kit, tree)
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize(("path", "method", "is_open"), TREE)
 def test_everything_needs_a_token_but_what_is_marked(protected, path, method, is_open):
     app, prefix = protected

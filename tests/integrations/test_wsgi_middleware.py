@@ -636,6 +636,7 @@ def django():
     process.communicate(timeout=20)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("expression", "value"),
     [
