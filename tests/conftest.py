@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable
@@ -26,6 +27,19 @@ TIER_OF_FIXTURE = {
     "node": "sdk",
     "chromium": "browser",
 }
+
+
+#: The expression of pyproject.toml by which the newcomer's tier is chosen.
+NEWCOMERS = "not (server or process or sdk or browser or exhaustive)"
+#: A line by which a whole file belongs to one tier.
+WHOLE_FILE = re.compile(r"^pytestmark = pytest\.mark\.(?:server|process|sdk|browser)$", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Spare the newcomer's tier the time to read the files of the others."""
+    if config.option.markexpr != NEWCOMERS or collection_path.suffix != ".py":
+        return None
+    return True if WHOLE_FILE.search(collection_path.read_text(encoding="utf-8")) else None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -39,7 +39,7 @@ from rolecall.http.gateways.wsgi import WsgiHeaders
 from rolecall.http.guards.admission import admission, guard_answer, headers_to_add
 from rolecall.http.guards.guard import Guard
 from rolecall.http.messages import MAX_BODY, Response
-from rolecall.http.problems import json_bytes, problem, quotable, refused
+from rolecall.http.problems import json_bytes, phrase, problem, quotable, refused
 from rolecall.http.respond import respond
 from rolecall.policies import AllowAnyone
 from rolecall.request import Request
@@ -92,6 +92,20 @@ def test_every_error_is_a_problem(error):
     assert (members["status"], members["code"]) == (response.status, error.code) == (error.status, error.code)
     assert members["title"]
     assert all(value.isprintable() and value.isascii() for value in headers.values())
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (404, "Not Found"),
+        (413, "Content Too Large"),
+        (414, "URI Too Long"),
+        (416, "Range Not Satisfiable"),
+        (422, "Unprocessable Content"),
+    ],
+)
+def test_a_title_has_the_phrase_of_rfc_9110_on_each_version_of_python(status, words):
+    assert phrase(status) == words
 
 
 @pytest.mark.parametrize("error", every_error(), ids=lambda error: type(error).__name__)
