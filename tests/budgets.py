@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 #: With this variable set, a test that lacks what it needs fails instead of being skipped. Its name has not the prefix
 #: of the kits' own variables, because kits refuse those of their prefix that they do not know.
@@ -16,4 +16,11 @@ def examples(number: int) -> int:
     return number if REQUIRE_ALL else max(number // 10, 10)
 
 
-settings.register_profile("rolecall", settings.default, max_examples=examples(100))
+# A busy machine is no fault of a test.
+settings.register_profile(
+    "rolecall",
+    settings.default,
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
