@@ -526,7 +526,7 @@ JSON = st.recursive(
 NAMES = st.sampled_from([*json.loads(claims()), "nbf", "connection_data", "initial_layout_class_list", "kid"])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(500))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=examples(500))
 @given(st.dictionaries(NAMES, JSON, max_size=3))
 def test_signed_claims_of_any_kind_make_a_sound_grant_or_an_invalid_token(kit, changes):
     try:
@@ -540,7 +540,7 @@ def test_signed_claims_of_any_kind_make_a_sound_grant_or_an_invalid_token(kit, c
     assert all(isinstance(name, str) for name in (*grant.layout, grant.token_id))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=60), st.binary(max_size=60))
 def test_signed_bytes_of_any_kind_are_refused_by_an_error_of_the_kit(kit, header, payload):
     for token in (forge(payload), forge(claims(), header), forge(payload, header)):

@@ -31,7 +31,7 @@ SECRET = b"2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 SESSION = "1_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"
 NOW = 1_795_186_800
 DAY = 86_400
-SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 ABSENT = object()
 

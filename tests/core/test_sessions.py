@@ -285,7 +285,7 @@ def test_an_id_that_is_not_text_is_refused(call, session_id, kit):
         getattr(kit, call)(session_id)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.text(max_size=40)
     | st.binary(max_size=80).map(lambda raw: "1_" + urlsafe_b64encode(raw).decode().rstrip("="))
@@ -381,7 +381,7 @@ def test_e2ee_is_true_or_false_and_nothing_like_it(value, kit):
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.lists(st.text())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.ip_addresses().map(str) | st.text(max_size=5).map("fe80::1%{}".format) | ANYTHING,
     MODES | ANYTHING,

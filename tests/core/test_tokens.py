@@ -32,7 +32,7 @@ from ..ids import as_text
 
 NOW = 1_795_186_800
 DAY = 86_400
-SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @pytest.fixture

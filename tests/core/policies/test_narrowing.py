@@ -77,7 +77,11 @@ def _rights(grant):
     return grant.capabilities, grant.expires_at
 
 
-@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(200),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(data=st.data())
 def test_a_ready_policy_never_widens_what_the_others_allow_and_order_never_matters(asker, outside, shared, data):
     others = [Other(answer) for answer in data.draw(OTHERS)]
@@ -108,7 +112,11 @@ def test_a_ready_policy_never_widens_what_the_others_allow_and_order_never_matte
 
 @pytest.mark.parametrize("restriction", ["OpeningHours", "OwnHours", "MaxLiveTokens", "RateLimit"])
 @given(data=st.data())
-@settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(20),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_a_restriction_opens_no_door(asker, outside, shared, restriction, data):
     policy = data.draw(READY[restriction])(shared)
     role, lifetime = data.draw(st.sampled_from(STANDARD)), data.draw(st.integers(1, 100_000))
