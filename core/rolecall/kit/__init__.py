@@ -99,7 +99,7 @@ class Rolecall(Settings):
     :param leeway: by how many seconds the clocks of two servers may differ, 0 to 60.
     :param hook_timeout: the seconds that each policy, and each call of a media service, has for its answer; a later one
         counts as a failure.
-    :param store_timeout: the seconds that a call of the store has that may block; a later answer counts as none (503).
+    :param store_timeout: the seconds that a call of the store has that may wait; a later answer counts as none (503).
     :param clock: returns now, in Unix seconds.
     :param trace: log every decision with its steps, as a line of JSON, to the logger ``rolecall.trace``.
     :param web: what browsers may: the origins of their pages, tokens in a cookie or the query; nothing unless given.
