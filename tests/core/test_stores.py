@@ -29,7 +29,7 @@ from rolecall import Allow, ArchiveMode, InvalidToken, MediaMode, hookimpl
 from rolecall.driver import drive
 from rolecall.errors import ConfigurationError, SessionEnded, SessionNotFound, StoreUnavailable
 from rolecall.sessions import SessionProperties, SessionRecord
-from rolecall.stores import open_store
+from rolecall.stores import Store, open_store
 from rolecall.stores.memory import MemoryStore
 from rolecall.stores.sqlite import _MIGRATIONS, SQLiteStore
 from rolecall.stores.sqlite_file import LOOK_INTERVAL
@@ -577,6 +577,15 @@ def test_what_cannot_work_as_a_store_stops_start_up_and_says_what_to_do(make_kit
     with pytest.raises(ConfigurationError, match="registered for own://") as stopped:
         make_kit(plugins=[Stores()], store="own://host")
     assert [word for word in words if word not in str(stopped.value)] == []
+
+
+def test_a_subclass_of_the_protocol_inherits_no_method_that_does_nothing():
+    class Half(Store):
+        def add_session(self, record):
+            pass
+
+    with pytest.raises(TypeError, match="has_ended"):
+        Half()
 
 
 def test_a_store_needs_its_methods_and_nothing_else(make_kit):

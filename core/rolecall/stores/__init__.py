@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
 from types import MappingProxyType
@@ -43,18 +44,27 @@ class Store(Protocol):
       other processes.
     """
 
+    @abstractmethod
     def add_session(self, record: SessionRecord, /) -> MaybeAwaitable[None]:
-        """Keep a new session. The first record of an id stays."""
+        """Keep a new session.
 
+        The first record of an id stays: for a second one raise StoreUnavailable, or change nothing.
+        """
+
+    @abstractmethod
     def get_session(self, session_id: str, /) -> MaybeAwaitable[SessionRecord | None]:
         """The session, open or ended; None if it was never added."""
 
+    @abstractmethod
     def end_session(self, session_id: str, ended_at: float, /) -> MaybeAwaitable[None]:
-        """Mark a session as ended, whether or not it was added. The first moment stays.
+        """Mark a session as ended, whether or not it was added.
+
+        The first moment stays.
 
         :param ended_at: in Unix seconds.
         """
 
+    @abstractmethod
     def has_ended(self, session_id: str, /) -> bool:
         """Whether the session was ended.
 
@@ -64,16 +74,23 @@ class Store(Protocol):
         been out of touch for longer than it promises.
         """
 
+    @abstractmethod
     def use_once(self, name: str, until: float, now: float, /) -> MaybeAwaitable[bool]:
-        """Record a single-use id, such as the ``jti`` of a credential. Of concurrent callers exactly one gets True.
+        """Record a single-use id, such as the ``jti`` of a credential.
+
+        Of concurrent callers exactly one gets True.
 
         :param until: when the id may be forgotten, in Unix seconds.
         :param now: this moment, in Unix seconds.
         :returns: whether this is its first use.
         """
 
+    @abstractmethod
     def close(self) -> MaybeAwaitable[None]:
-        """Release what the store holds; it is not used afterwards. Closing it again changes nothing."""
+        """Release what the store holds; it is not used afterwards.
+
+        Closing it again changes nothing.
+        """
 
 
 _STORES = {"memory": "memory:MemoryStore", "sqlite": "sqlite:SQLiteStore"}

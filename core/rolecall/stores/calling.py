@@ -53,8 +53,8 @@ class Calls:
         )
         self.end_session: Callable[[str, float], Coroutine[Any, Any, None]] = chosen("end_session", writes_inline)
         self.use_once: Callable[[str, float, float], Coroutine[Any, Any, bool]] = chosen("use_once", writes_inline)
-        # On the caller's thread where that may block, because at the end of a process no thread starts any more.
-        self.close: Callable[[], Coroutine[Any, Any, None]] = chosen("close", blocks or writes_inline)
+        # Sync code closes on its own thread, because at the end of a process no further one starts.
+        self.close: Callable[[], Coroutine[Any, Any, None]] = chosen("close", blocks)
 
 
 def _inline(store: Store, method: str, driver: Driver, seconds: Callable[[], float]) -> _Call:
@@ -77,7 +77,7 @@ def _threaded(store: Store, method: str, driver: Driver, seconds: Callable[[], f
         try:
             answer = await driver.run(STORE, deadline, getattr(store, method), *args)
         except TimeoutError as error:
-            raise _late(deadline) from error
+            raise _late(method, deadline) from error
         except PoolExhausted as error:
             raise StoreUnavailable(f"the store was not asked: {error}") from error
         if type(answer) in usual:
@@ -102,13 +102,15 @@ async def _unusual(answer: Any, method: str, driver: Driver, deadline: float, sp
         try:
             answer = await driver.wait(answer, deadline - spent)
         except TimeoutError as error:
-            raise _late(deadline) from error
+            raise _late(method, deadline) from error
     if method == "get_session" and not isinstance(answer, SessionRecord | None):
         raise StoreUnavailable(f"the store's get_session returned {shown(answer)}; expected a SessionRecord or None")
     return answer
 
 
-def _late(seconds: float) -> StoreUnavailable:
+def _late(method: str, seconds: float) -> StoreUnavailable:
+    if method == "close":
+        return StoreUnavailable("the store has not closed in time, and may still hold what it held")
     return StoreUnavailable(
         f"the store has not answered within {seconds:g} s, and may have done what it was asked to; "
         "see Rolecall(store_timeout=…)"
