@@ -443,6 +443,31 @@ def test_an_async_store_that_hangs_is_cancelled_at_its_deadline(make_kit, servic
     assert store.cancelled == 1
 
 
+def test_a_hook_that_holds_its_loop_up_holds_up_no_async_store(make_kit, service):
+    class Policy:
+        @hookimpl
+        async def rolecall_vote_token(self, request):
+            held_up.set()
+            goes_on.wait(20)
+            return Allow()
+
+    held_up, goes_on = threading.Event(), threading.Event()
+    kit = make_kit(store=ServiceStore(service), plugins=[Policy()], hook_timeout=20, store_timeout=5)
+    session = kit.create_session()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(session.generate_token)
+        assert held_up.wait(20)
+        kit.end_session(session.session_id)
+        goes_on.set()
+        with pytest.raises(SessionEnded):
+            asked.result()
+
+
+def test_a_single_use_id_of_an_async_store_is_used_once(make_kit, service):
+    kit = make_kit(store=ServiceStore(service))
+    assert [drive(kit.engine.use_once("a", 5.0)) for _ in range(3)] == [True, False, False]
+
+
 @pytest.mark.parametrize("create", [create, create_on_a_loop])
 def test_an_async_store_raises_its_own_error(make_kit, service, create):
     kit = make_kit(store=ServiceStore(service))
@@ -486,7 +511,7 @@ def test_a_kit_ends_its_threads_though_its_store_does_not_close(make_kit, servic
 
 
 def background_threads() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name == "rolecall-background"}
+    return {thread for thread in threading.enumerate() if thread.name == "rolecall-store"}
 
 
 def assert_no_loop_is_left(before: set[threading.Thread]) -> None:

@@ -10,7 +10,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakSet
 
-from .threads import ThreadPools
+from .threads import STORE, ThreadPools
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,9 +34,10 @@ class Driver(Protocol):
         :raises PoolExhausted: at once, if the pool has no thread that would get to it.
         """
 
-    async def wait(self, awaitable: Awaitable[Result], deadline: float) -> Result:
+    async def wait(self, awaitable: Awaitable[Result], deadline: float, purpose: str | None = None) -> Result:
         """The result of an awaitable, which is cancelled after ``deadline`` seconds.
 
+        :param purpose: as of :meth:`run`; the store is kept apart from the hooks.
         :raises TimeoutError: if it was.
         """
 
@@ -53,11 +54,15 @@ def drive(coroutine: Coroutine[Any, Any, Result]) -> Result:
 
 
 class InlineDriver:
-    """Blocks the calling thread. What can only be awaited runs on one event loop in the background."""
+    """Blocks the calling thread. What can only be awaited runs on event loops in the background.
+
+    The store has one of its own, so that a hook which holds its loop up keeps nobody from ending a session.
+    """
 
     def __init__(self, pools: ThreadPools) -> None:
         self._pools = pools
         self._background = BackgroundLoop()
+        self._store = BackgroundLoop("rolecall-store")
 
     def pass_through(self, error: BaseException) -> None:
         if isinstance(error, KeyboardInterrupt):
@@ -73,11 +78,12 @@ class InlineDriver:
             job.give_up()
         return job.result()
 
-    async def wait(self, awaitable: Awaitable[Result], deadline: float) -> Result:
-        return self._background.run(awaitable, deadline)
+    async def wait(self, awaitable: Awaitable[Result], deadline: float, purpose: str | None = None) -> Result:
+        return (self._store if purpose == STORE else self._background).run(awaitable, deadline)
 
     def close(self) -> None:
         self._background.close()
+        self._store.close()
 
 
 class LoopDriver:
@@ -105,7 +111,7 @@ class LoopDriver:
             job.give_up()
         return job.result()
 
-    async def wait(self, awaitable: Awaitable[Result], deadline: float) -> Result:
+    async def wait(self, awaitable: Awaitable[Result], deadline: float, purpose: str | None = None) -> Result:
         from . import event_loops
 
         async with event_loops.running().timeout(deadline):
@@ -113,9 +119,13 @@ class LoopDriver:
 
 
 class BackgroundLoop:
-    """An event loop on a daemon thread, started when first needed, and again after a fork."""
+    """An event loop on a daemon thread, started when first needed, and again after a fork.
 
-    def __init__(self) -> None:
+    :param name: the thread's name.
+    """
+
+    def __init__(self, name: str = "rolecall-background") -> None:
+        self._name = name
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: int | None = None
@@ -131,7 +141,7 @@ class BackgroundLoop:
         if threading.get_ident() == self._thread:
             if hasattr(awaitable, "close"):
                 awaitable.close()
-            raise RuntimeError("an async hook called the kit and waits for itself; use await kit.aio.… in it")
+            raise RuntimeError("an async hook or store called the kit and waits for itself; use await kit.aio.… in it")
         if _gevent_has_patched_threads():
             return _run_in_native_thread(awaitable, deadline)
         done: Future[Result] = Future()
@@ -156,7 +166,7 @@ class BackgroundLoop:
                 import asyncio
 
                 self._loop = asyncio.new_event_loop()
-                thread = threading.Thread(target=_serve, args=(self._loop,), name="rolecall-background", daemon=True)
+                thread = threading.Thread(target=_serve, args=(self._loop,), name=self._name, daemon=True)
                 thread.start()
                 self._thread = thread.ident
             return self._loop

@@ -25,8 +25,8 @@ class Store(Protocol):
     change is durable. Arguments come by position.
 
     - Plain functions are safe in every thread. The kit calls them on threads of its own.
-    - An ``async def`` is awaited on the caller's event loop, and under a sync framework on the kit's own. One store
-      serves several loops, in turn and at once: connections that belong to a loop are kept by loop.
+    - An ``async def`` is awaited on the caller's event loop, and under a sync framework on one in the background.
+      One store serves several loops, in turn and at once: connections that belong to a loop are kept by loop.
 
     Either way the kit gives up after ``Rolecall(store_timeout=…)``. Every method raises
     :class:`~rolecall.errors.StoreUnavailable`, and nothing else, when the store does not answer, when it holds what

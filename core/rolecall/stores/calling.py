@@ -88,7 +88,7 @@ def _threaded(store: Store, method: str, driver: Driver, seconds: Callable[[], f
 
 
 def _awaited(store: Store, method: str, driver: Driver, seconds: Callable[[], float]) -> _Call:
-    """Await an ``async def``: on the event loop, or for sync code on the kit's own."""
+    """Await an ``async def``: on the caller's event loop, or for sync code on the store's own."""
 
     async def call(*args: Any) -> Any:
         return await _unusual(getattr(store, method)(*args), method, driver, seconds())
@@ -100,7 +100,7 @@ async def _unusual(answer: Any, method: str, driver: Driver, deadline: float, sp
     """An answer that must be awaited, perhaps of a plain function that returned a coroutine, or that is no answer."""
     if inspect.isawaitable(answer):
         try:
-            answer = await driver.wait(answer, deadline - spent)
+            answer = await driver.wait(answer, deadline - spent, STORE)
         except TimeoutError as error:
             raise _late(method, deadline) from error
     if method == "get_session" and not isinstance(answer, SessionRecord | None):
