@@ -55,7 +55,8 @@ RUN_ELSEWHERE = {
 #: Where the pages say that their app listens: Flask's port, and uvicorn's.
 SERVED = re.compile(r"http://127\.0\.0\.1:(?:5000|8000)\b")
 
-DIRECTIVES = {"{toctree}", "{eval-rst}"}
+#: What is shown and not run: Sphinx's own, and drawings.
+NOT_RUN = {"{toctree}", "{eval-rst}", "text"}
 #: An integer or fraction from here on is a moment in Unix seconds.
 FIRST_MOMENT = 1_000_000_000
 
@@ -125,7 +126,7 @@ class Reader:
     def read(self) -> None:
         for block in blocks_of(self.page):
             do = getattr(self, f"do_{block.language}", None)
-            if block.language in DIRECTIVES:
+            if block.language in NOT_RUN:
                 continue
             assert do is not None, f"{self.page.name}:{block.line}: nothing is known of {block.language!r} blocks"
             try:
