@@ -442,6 +442,13 @@ def test_loading_it_brings_no_framework_and_no_tls():
 
 
 @pytest.mark.process
+@pytest.mark.process
+def test_loading_the_kit_or_its_stores_brings_no_pytest():
+    code = "import sys, rolecall, rolecall.stores.calling, rolecall.stores.sqlite; print('pytest' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "False\n"
+
+
 def test_gevent_patches_in_a_conftest_without_a_warning(pytester, monkeypatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # of other plugins nothing is known here
     pytester.makeconftest("from gevent import monkey; monkey.patch_all()")
