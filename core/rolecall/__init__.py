@@ -38,6 +38,7 @@ from .hookspecs import AccessRequest, ModerationRequest, SessionRequest, TokenRe
 from .http.web import Web
 from .kit import AsyncRolecall, AsyncSession, Rolecall, Session
 from .moderation import ForceDisconnect, ListConnections, ListStreams, MediaService, MuteAll, MuteStream, Signal
+from .plugins.protocols import Plugin
 from .policy import Allow, Deny, Limit, Vote
 from .request import Actor, Request
 from .roles import Capability, CapabilityName, Requirement, Role, RoleName, RoleTable
@@ -85,6 +86,7 @@ __all__ = [
     "MuteStream",
     "NoMediaService",
     "NotFoundAtService",
+    "Plugin",
     "PluginError",
     "PolicyDenied",
     "PolicyFault",

@@ -6,8 +6,8 @@ A plugin is an object or a module with functions of these names, marked with ``@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, overload
 
 import pluggy
 
@@ -23,7 +23,7 @@ from .tokens import Grant
 
 hookspec = pluggy.HookspecMarker("rolecall")
 #: Marks a function of a plugin as the implementation of the hook of the same name.
-hookimpl = pluggy.HookimplMarker("rolecall")
+hookimpl: HookMarker = pluggy.HookimplMarker("rolecall")
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -237,3 +237,80 @@ def rolecall_on_event(event: Event) -> None:
 
     Called after it, and waited for. A failure is logged, and changes nothing.
     """
+
+
+# What follows is for type checkers: which functions ``hookimpl`` marks. A hook's name is for start-up to check.
+
+_Asked = TypeVar("_Asked", contravariant=True)
+_Answer = TypeVar("_Answer", covariant=True)
+
+
+class _Method(Protocol[_Asked, _Answer]):
+    def __call__(self, plugin: Any, /, request: _Asked) -> _Answer | Awaitable[_Answer]: ...
+
+
+class _ModuleFunction(Protocol[_Asked, _Answer]):
+    def __call__(self, request: _Asked) -> _Answer | Awaitable[_Answer]: ...
+
+
+class _EventMethod(Protocol):
+    def __call__(self, plugin: Any, /, event: Event) -> Awaitable[None] | None: ...
+
+
+class _EventFunction(Protocol):
+    def __call__(self, event: Event) -> Awaitable[None] | None: ...
+
+
+class _StartMethod(Protocol):
+    def __call__(self, plugin: Any, /, kit: Any) -> None: ...
+
+
+class _StartFunction(Protocol):
+    def __call__(self, kit: Any) -> None: ...
+
+
+class _CollectedMethod(Protocol[_Answer]):
+    def __call__(self, plugin: Any, /) -> _Answer | Awaitable[_Answer]: ...
+
+
+class _CollectedFunction(Protocol[_Answer]):
+    def __call__(self) -> _Answer | Awaitable[_Answer]: ...
+
+
+# What a hook without an argument answers; a plugin may leave out an argument that it does not use.
+_Any: TypeAlias = Vote | Actor | str | Iterable[Role] | Mapping[str, Any] | MediaService
+_Implementation = TypeVar(
+    "_Implementation",
+    bound=_Method[SessionRequest, Vote]
+    | _Method[SessionRequest, str | None]
+    | _Method[TokenRequest, Vote]
+    | _Method[TokenRequest, Mapping[str, Any] | None]
+    | _Method[AccessRequest, Vote]
+    | _Method[ModerationRequest, Vote]
+    | _Method[ModerationRequest, MediaService | None]
+    | _Method[Request, Actor | None]
+    | _ModuleFunction[SessionRequest, Vote]
+    | _ModuleFunction[SessionRequest, str | None]
+    | _ModuleFunction[TokenRequest, Vote]
+    | _ModuleFunction[TokenRequest, Mapping[str, Any] | None]
+    | _ModuleFunction[AccessRequest, Vote]
+    | _ModuleFunction[ModerationRequest, Vote]
+    | _ModuleFunction[ModerationRequest, MediaService | None]
+    | _ModuleFunction[Request, Actor | None]
+    | _EventMethod
+    | _EventFunction
+    | _StartMethod
+    | _StartFunction
+    | _CollectedMethod[_Any]
+    | _CollectedFunction[_Any],
+)
+
+
+class HookMarker(Protocol):
+    """What :data:`hookimpl` is: it takes functions that fit a hook, and returns them as they are."""
+
+    @overload
+    def __call__(self, function: _Implementation, /) -> _Implementation: ...
+
+    @overload
+    def __call__(self, *, optionalhook: bool = ...) -> Callable[[_Implementation], _Implementation]: ...

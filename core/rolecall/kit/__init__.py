@@ -21,6 +21,7 @@ from ..http.api.sdk_credentials import ServerCredentials
 from ..http.credentials import Credentials
 from ..http.web import Web
 from ..keys.issuers import credentials_of, further_projects
+from ..plugins.protocols import Plugin
 from ..roles import Role, RoleName
 from ..session_ids import OpenTokIds, SessionNames
 from ..sessions import SessionRecord, record_fields, session_id_of
@@ -28,7 +29,7 @@ from ..stores import SCHEMES, Store, open_store
 from ..tokens import MAX_LEEWAY, ExpireTime, Grant
 from ..wording import nearest, shown, shown_key
 from .assembly import config_name, formats_of, issuers_by_need, plugins_of, registered, roles_of
-from .calls import Calls, Settings
+from .calls import Calls, Records, Settings
 from .environment import read_environment
 from .facade import P, Result, derived, written_out
 
@@ -50,23 +51,23 @@ def _driven(
 
 
 def _driven_to_session(
-    method: Callable[Concatenate[Calls, P], Coroutine[Any, Any, SessionRecord]],
+    method: Callable[Concatenate[Records, P], Coroutine[Any, Any, SessionRecord]],
 ) -> Callable[Concatenate[Rolecall, P], Session]:
     """The sync form of a call that gives a session."""
 
     def call(self: Rolecall, /, *args: P.args, **kwargs: P.kwargs) -> Session:
-        return Session(**record_fields(drive(method(self._calls, *args, **kwargs))), kit=self)
+        return Session(**record_fields(drive(method(self._records, *args, **kwargs))), kit=self)
 
     return derived(call, method, returned="Session")
 
 
 def _awaited_to_session(
-    method: Callable[Concatenate[Calls, P], Coroutine[Any, Any, SessionRecord]],
+    method: Callable[Concatenate[Records, P], Coroutine[Any, Any, SessionRecord]],
 ) -> Callable[Concatenate[AsyncRolecall, P], Coroutine[Any, Any, AsyncSession]]:
     """A call that gives a session, with the session's methods for async code."""
 
     async def call(self: AsyncRolecall, /, *args: P.args, **kwargs: P.kwargs) -> AsyncSession:
-        return AsyncSession(**record_fields(await method(self, *args, **kwargs)), kit=self)
+        return AsyncSession(**record_fields(await method(self._records, *args, **kwargs)), kit=self)
 
     return derived(call, method, returned="AsyncSession")
 
@@ -121,7 +122,7 @@ class Rolecall(Settings):
         private_key: str | bytes | os.PathLike[str] | None = None,
         projects: Mapping[str, str | bytes] = MappingProxyType({}),
         store: str | Store = "memory://",
-        plugins: Iterable[object] = (),
+        plugins: Iterable[Plugin] = (),
         entry_points: Collection[str] | Literal[False] = (),
         blocked_plugins: Collection[str] = (),
         plugin_config: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
@@ -183,7 +184,7 @@ class Rolecall(Settings):
         self.engine = Engine(self._state, self._inline, blocks=True)
         #: What an adapter for a sync framework holds.
         self.api = Api(self.engine, web, credentials, servers)
-        self._calls = Calls(self.engine, self.api)
+        self._calls, self._records = Calls(self.engine, self.api), Records(self.engine)
         #: The same methods for async code: ``await kit.aio.create_session()``.
         self.aio = AsyncRolecall(self)
         try:
@@ -227,8 +228,8 @@ class Rolecall(Settings):
         finally:
             del options, environ  # whatever is raised, no frame of its traceback holds the credentials
 
-    create_session = _driven_to_session(Calls.create_session)
-    get_session = _driven_to_session(Calls.get_session)
+    create_session = _driven_to_session(Records.create_session)
+    get_session = _driven_to_session(Records.get_session)
     end_session = _driven(Calls.end_session)
 
     # These two are the ones that apps call most, and deriving them would cost more than it saves.
@@ -296,11 +297,12 @@ class AsyncRolecall(Calls, Settings):
             kit._pools,
         )
         engine = Engine(self._state, LoopDriver(self._pools), blocks=False)
+        self._records = Records(engine)
         super().__init__(engine, Api(engine, kit.api.web, kit.api.credentials, kit.api.servers))
         self._repr = f"{kit!r}.aio"
 
-    create_session = _awaited_to_session(Calls.create_session)
-    get_session = _awaited_to_session(Calls.get_session)
+    create_session = _awaited_to_session(Records.create_session)
+    get_session = _awaited_to_session(Records.get_session)
 
     async def close(self) -> None:
         """Release the store and what runs in the background. The kit is not used afterwards, here or in sync code.

@@ -82,14 +82,11 @@ class Settings:
         return self._plugin_config.get(config_name(name), MappingProxyType({}))
 
 
-class Calls:
-    """The calls of a kit by the server's own code, for one of its engines."""
+class Records:
+    """The calls that give a session, here as its record; each view of the kit makes a session of its own of it."""
 
-    def __init__(self, engine: Engine, api: Api) -> None:
-        #: The engine, whose methods an adapter awaits or drives.
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        #: What an adapter holds.
-        self.api = api
 
     async def create_session(
         self,
@@ -126,6 +123,16 @@ class Calls:
         :raises SessionNotFound: if the store does not know it.
         """
         return await self.engine.get_session(session_id_of(session_id))
+
+
+class Calls:
+    """The calls of a kit by the server's own code, for one of its engines."""
+
+    def __init__(self, engine: Engine, api: Api) -> None:
+        #: The engine, whose methods an adapter awaits or drives.
+        self.engine = engine
+        #: What an adapter holds.
+        self.api = api
 
     async def end_session(self, session_id: str | SessionRecord) -> None:
         """End a session: it issues no more tokens, and those it issued are refused. Ending it again changes nothing.

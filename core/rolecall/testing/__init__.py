@@ -17,6 +17,7 @@ import pytest
 if TYPE_CHECKING:
     from ..explain import Explanation
     from ..kit import Rolecall
+    from ..plugins.protocols import Plugin
     from ..request import Request
     from ..roles import Capability, CapabilityName, Role, RoleName
     from ..sessions import SessionRecord
@@ -70,7 +71,7 @@ class MakeKit:
         self._clock = clock
         self._kits: list[Rolecall] = []
 
-    def __call__(self, plugins: Iterable[object] = (), **options: Any) -> Rolecall:
+    def __call__(self, plugins: Iterable[Plugin] = (), **options: Any) -> Rolecall:
         """A kit with these plugins, a key for tests, a store in memory, and the clock that stands still.
 
         Plugins of installed packages are left out, so that a test does not depend on what else is installed.

@@ -1,0 +1,154 @@
+"""What apps write. No type checker finds anything to say about it."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, assert_type
+
+import flask
+from fastapi import Depends, FastAPI
+
+import rolecall_flask
+import rolecall_starlette
+from rolecall import (
+    AccessRequest,
+    Actor,
+    Allow,
+    AsyncSession,
+    Capability,
+    Deny,
+    Event,
+    Explanation,
+    Grant,
+    Limit,
+    MediaMode,
+    MediaService,
+    ModerationRequest,
+    Request,
+    Role,
+    Rolecall,
+    Session,
+    SessionRequest,
+    TokenRequest,
+    Vote,
+    blocking,
+    hookimpl,
+)
+from rolecall.connector import RemoteService, RemoteSessions
+from rolecall.policies import AllowAnyone, RoleMap
+from rolecall_starlette.fastapi import RoleRequired
+
+ASSISTANT = Role("assistant", ["connect", "publish", Capability.SUBSCRIBE], wire_name="publisheronly")
+
+
+class Policy:
+    @hookimpl
+    def rolecall_startup(self, kit: Rolecall) -> None: ...
+
+    @hookimpl
+    def rolecall_register_roles(self) -> Iterable[Role]:
+        yield ASSISTANT
+
+    @hookimpl
+    def rolecall_identify(self, request: Request) -> Actor | None:
+        return Actor(request.headers.get("x-user", "")) if "x-user" in request.headers else None
+
+    @hookimpl
+    def rolecall_vote_session(self) -> Vote:
+        return Allow()
+
+    @hookimpl
+    async def rolecall_vote_token(self, request: TokenRequest) -> Vote:
+        return Limit(max_role="publisher") if request.actor else Deny("who are you?")
+
+    @hookimpl
+    @blocking
+    def rolecall_vote_access(self, request: AccessRequest) -> Allow | None:
+        return Allow(capabilities=["connect", Capability.PUBLISH], max_role=ASSISTANT)
+
+    @hookimpl
+    def rolecall_vote_moderation(self, request: ModerationRequest) -> Deny | None:
+        return None
+
+    @hookimpl
+    def rolecall_create_session(self, request: SessionRequest) -> str | None:
+        return None
+
+    @hookimpl
+    def rolecall_media_service(self, request: ModerationRequest) -> MediaService | None:
+        return None
+
+    @hookimpl
+    def rolecall_token_claims(self, request: TokenRequest) -> Mapping[str, Any]:
+        return {"tenant": "acme"}
+
+    @hookimpl
+    async def rolecall_on_event(self, event: Event) -> None: ...
+
+
+class Untyped:
+    @hookimpl  # type: ignore[untyped-decorator,unused-ignore]
+    def rolecall_vote_token(self, request):  # type: ignore[no-untyped-def]
+        return Allow()
+
+
+@hookimpl
+def rolecall_vote_token(request: TokenRequest) -> Vote:
+    return None
+
+
+module = types.ModuleType("policies")
+kit = Rolecall(
+    plugins=[
+        Policy(),
+        Untyped(),
+        AllowAnyone("moderator"),
+        RoleMap({"staff": "moderator"}),
+        RemoteSessions(),
+        module,
+        "a:b",
+    ]
+)
+session = kit.create_session(media_mode="routed", archive_mode="always", archive_name="lesson")
+assert_type(session, Session)
+assert_type(kit.create_session("203.0.113.7", MediaMode.ROUTED), Session)
+assert_type(kit.get_session(session), Session)
+assert_type(kit.generate_token(session, "moderator"), str)
+assert_type(kit.generate_token(session.session_id, role=Role.MODERATOR, data="Ada"), str)
+assert_type(session.generate_token("subscriber", expire_time=None), str)
+assert_type(kit.generate_token(session, kit.roles.get("assistant")), str)
+assert_type(kit.verify_token("token", session_id=session), Grant)
+assert_type(kit.verify_token("token").allows("publish"), bool)
+assert_type(kit.explain_token(session, role="publisher"), Explanation)
+assert_type(kit.list_streams(session), list[dict[str, Any]])
+assert_type(RemoteService("key", "secret").create_session(media_mode="routed"), str)
+with kit as entered:
+    assert_type(entered, Rolecall)
+
+
+async def in_async_code() -> None:
+    async with kit.aio as aio:
+        made = await aio.create_session(media_mode="relayed")
+        assert_type(made, AsyncSession)
+        assert_type(await made.generate_token("moderator"), str)
+        assert_type(await aio.verify_token("token", made), Grant)
+        await made.end()
+    await RemoteService("key", "secret").aio.signal("session", data="hello")
+
+
+app = FastAPI()
+
+
+@app.get("/rooms/{session_id}")
+def room(session_id: str, grant: Annotated[Grant, Depends(RoleRequired("moderator"))]) -> str:
+    return grant.role
+
+
+@rolecall_flask.require_role("publisher", exact=True)
+def view(session_id: str) -> flask.Response:
+    return flask.Response()
+
+
+@rolecall_starlette.require_capability(Capability.SIGNAL)
+async def endpoint(request: Any) -> Any: ...
