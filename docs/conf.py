@@ -21,6 +21,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(collections|datetime|enum|fastapi|flask|os|starlette|typing|wsgiref|_typeshed)\..*"),
     (r"py:class", r"rolecall.*\.(Function|Result|Guarded|Subtree|View|Chunk)"),
     (r"py:class", r"(rolecall\.http\.guards\.guard\.)?(Unsaid|SessionParam|SessionResolver)|OnRefusal"),
+    (r"py:class", r"(Role|Capability|MediaMode|ArchiveMode)Name"),
     (r"py:func", r"rolecall\.driver\.drive"),
     (r"py:class", r"rolecall\.(connector\.transport\.Transport|http\.api\.routing\.Route)"),
     (r"py:class", r"rolecall\.(opentok\.session\._MintsTokens|hookspecs\.Kit)"),
