@@ -363,6 +363,6 @@ def test_a_store_that_does_not_close_holds_no_event_loop_up():
 
     released = threading.Event()
     kit = Rolecall("123456", SECRET, store=Store(), store_timeout=0.05)
-    with pytest.raises(StoreUnavailable, match="has not answered within"):
+    with pytest.raises(StoreUnavailable, match="has not closed in time"):
         asyncio.run(kit.aio.close())
     released.set()
