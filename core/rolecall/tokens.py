@@ -170,7 +170,7 @@ def check_options(
     elif shortest <= DEFAULT_LIFETIME <= longest:
         expires_at = issued_at + DEFAULT_LIFETIME
     else:
-        expires_at = issued_at + max(shortest, min(DEFAULT_LIFETIME, longest))
+        expires_at = issued_at + usual_life(shortest, longest)
     checked = None if data is None else check_data(data)
     classes = () if layout == () else _checked_layout(layout)
     # As the class itself makes one, in half of the time.
@@ -212,19 +212,24 @@ def _expiry(value: object, now: float, shortest: int, longest: int) -> int:
                     f"expected Unix seconds, so divide by {factor:,}; {clock}"
                 )
         raise InvalidExpireTime(
-            f"expire_time is more than {_duration(longest)} away: {moment(seconds)}; "
+            f"expire_time is more than {duration(longest)} away: {moment(seconds)}; "
             f"at most {moment(issued_at + longest)} is allowed; {clock}"
         )
     if expires_at < issued_at + shortest:
         raise InvalidExpireTime(
-            f"expire_time is less than {_duration(shortest)} away: {moment(seconds)}; "
+            f"expire_time is less than {duration(shortest)} away: {moment(seconds)}; "
             f"{moment(issued_at + shortest)} or later is expected, as tokens of this kit's format live so long; {clock}"
         )
     return expires_at
 
 
-def _duration(seconds: int) -> str:
-    """The largest unit that fits: ``30 days``, ``36 hours``, ``90 seconds``."""
+def usual_life(shortest: int, longest: int) -> int:
+    """The seconds that a token lives unless told otherwise: 24 hours, or as near to that as the bounds allow."""
+    return max(shortest, min(DEFAULT_LIFETIME, longest))
+
+
+def duration(seconds: int) -> str:
+    """Seconds in the largest unit of which they are two and more: ``30 days``, ``24 hours``, ``90 seconds``."""
     for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
         if seconds % size == 0 and seconds >= 2 * size:
             return f"{seconds // size} {unit}"

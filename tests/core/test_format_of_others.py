@@ -30,6 +30,7 @@ from rolecall.errors import (
     UnknownKey,
 )
 from rolecall.formats import TokenFormat
+from rolecall.http.api.openapi import description
 from rolecall.http.api.rest import ROUTES
 from rolecall.http.api.routing import find_route
 from rolecall.http.respond import respond
@@ -266,6 +267,15 @@ def test_a_token_that_says_something_else_is_refused(kit, change, error):
         kit.verify_token(jwt.encode(claims | change, FIRST[1], "HS256"))
     with pytest.raises(BadSignature):
         kit.verify_token(jwt.encode(claims, SECOND[1], "HS256"))
+
+
+def test_the_description_of_the_routes_says_what_it_can_hold(kit):
+    document = description(ROUTES, "", kit.api)
+    path = next(path for path in document["paths"] if path.endswith("/tokens"))
+    body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    assert body["role"]["enum"] == ["subscriber", "publisheronly", "publisher", "moderator", "greeter"]
+    assert (body["expires_in"]["minimum"], body["expires_in"]["exclusiveMaximum"]) == (60, 86_401)
+    assert "at most 24 hours from now" in body["expire_time"]["description"]
 
 
 # -- the bounds of its life ------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from ...errors import InvalidExpireTime, InvalidRequest, RouteNotFound
 from ...request import Request
 from ...roles import ANY_TOKEN, Capability, Requirement, Role
 from ...sessions import ArchiveMode, MediaMode, SessionProperties
-from ...tokens import MAX_DATA_LENGTH, MAX_LIFETIME, ExpireTime
+from ...tokens import MAX_DATA_LENGTH, ExpireTime, duration, usual_life
 from ...wording import shown
 from ..answers import done, json_answer, json_bytes
 from ..bodies import members
@@ -49,7 +49,27 @@ def _object(**members: Any) -> dict[str, Any]:
 
 
 def _roles(api: Api) -> dict[str, Any]:
-    return {"enum": [str(role) for role in api.engine.state.roles], "default": str(Role.PUBLISHER)}
+    state = api.engine.state
+    carried = [str(role) for role in state.roles if state.mint.carries(role, role.capabilities)]
+    return {"enum": carried, **({"default": str(Role.PUBLISHER)} if Role.PUBLISHER in carried else {})}
+
+
+def _end_of_life(api: Api) -> dict[str, Any]:
+    shortest, longest = api.engine.state.mint.shortest_life, api.engine.state.mint.longest_life
+    return {
+        "type": ["number", "null"],
+        "description": f"the end of its life, in Unix seconds, at most {duration(longest)} from now; "
+        f"{duration(usual_life(shortest, longest))} from now unless given",
+    }
+
+
+def _expires_in(api: Api) -> dict[str, Any]:
+    return {
+        "type": ["number", "null"],
+        "minimum": api.engine.state.mint.shortest_life,
+        "exclusiveMaximum": api.engine.state.mint.longest_life + 1,
+        "description": "the same, in seconds from now; send one of the two",
+    }
 
 
 def _cookie(api: Api) -> dict[str, Any]:
@@ -114,16 +134,8 @@ _SESSION: Final = Answer(
 
 _TOKEN_BODY: Final[dict[str, Schema]] = {
     "role": _roles,
-    "expire_time": {
-        "type": ["number", "null"],
-        "description": "the end of its life, in Unix seconds, at most 30 days from now; 24 hours from now unless given",
-    },
-    "expires_in": {
-        "type": ["number", "null"],
-        "minimum": 1,
-        "exclusiveMaximum": MAX_LIFETIME + 1,
-        "description": "the same, in seconds from now; send one of the two",
-    },
+    "expire_time": _end_of_life,
+    "expires_in": _expires_in,
     "data": {**_TEXT_OR_NULL, "maxLength": MAX_DATA_LENGTH, "description": "connection data"},
     "initial_layout_class_list": {
         "type": "array",
