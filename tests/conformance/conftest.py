@@ -119,7 +119,7 @@ class Server:
     def control(self, name: str) -> dict[str, int]:
         """What the process holds: threads, sockets, and asyncio's tasks."""
         request = f"GET /-/{name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        answer = self.send(request.encode(), patience=20)
+        answer = self.send(request.encode(), patience=120)
         return json.loads(answer.partition(b"\r\n\r\n")[2])
 
     def logged(self, since: int = 0) -> str:
