@@ -7,7 +7,7 @@ A plugin is an object or a module with functions of these names, marked with ``@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar, overload
 
 import pluggy
 
@@ -34,19 +34,61 @@ def blocking(function: _Function) -> _Function:
     return function
 
 
+_UNNAMED: Final = Request("GET", "")
+
+
+class Asked(Protocol):
+    """What each request that plugins are shown has, whatever it asks for.
+
+    The requests are named tuples, for they are made while somebody waits: a frozen dataclass, which could derive from
+    this, takes twice as long to make.
+    """
+
+    @property
+    def now(self) -> float:
+        """This moment, in Unix seconds, by the kit's clock."""
+        ...
+
+    @property
+    def actor(self) -> Actor | None:
+        """Who asks, from :func:`rolecall_identify`; None where nobody was identified."""
+        ...
+
+    @property
+    def http(self) -> Request | None:
+        """The request from outside; None for a call in the server's own code, which is trusted."""
+        ...
+
+    @property
+    def call_id(self) -> str:
+        """Names the call; the event that tells how it ended has the same."""
+        ...
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing is to come of it but an answer: what the votes reserve is not taken then."""
+        ...
+
+
 class SessionRequest(NamedTuple):
     """Someone asks for a new session.
 
     :param properties: what it is to be created with.
     :param api_key: the project, or the application, that it is for.
+    :param now: this moment, in Unix seconds, by the kit's clock.
     :param actor: who asks, from :func:`rolecall_identify`; None if nobody was identified.
     :param http: the request from outside; None for a call in the server's own code, which is trusted.
+    :param call_id: names this call; the event that tells how it ended has the same.
+    :param dry_run: whether it is only to be explained; never so far.
     """
 
     properties: SessionProperties
-    api_key: str = ""
+    api_key: str
+    now: float
     actor: Actor | None = None
     http: Request | None = None
+    call_id: str = ""
+    dry_run: bool = False
 
 
 class TokenRequest(NamedTuple):
@@ -85,7 +127,10 @@ class AccessRequest(NamedTuple):
     :param requirement: what the route requires.
     :param session_id: the session that the route is about; None where it names none.
     :param now: this moment, in Unix seconds, by the kit's clock.
+    :param actor: None: guards ask for a token, and for nobody's identity.
     :param http: the request; at a look again, the one that entered.
+    :param call_id: names this call; the event that tells of a refusal has the same.
+    :param dry_run: whether it is only to be explained, or a look again: what the votes reserve is not taken then.
     :param again: False where a request enters, True at each later look at what it left open (a WebSocket, a stream):
         a policy that counts does not count it.
     """
@@ -94,7 +139,10 @@ class AccessRequest(NamedTuple):
     requirement: Requirement
     session_id: str | None
     now: float
-    http: Request
+    actor: Actor | None = None
+    http: Request = _UNNAMED
+    call_id: str = ""
+    dry_run: bool = False
     again: bool = False
 
 
@@ -103,19 +151,23 @@ class ModerationRequest(NamedTuple):
 
     :param act: what is to be done: a :class:`~rolecall.moderation.Signal`, ``ForceDisconnect``, ``MuteStream``,
         ``MuteAll``, ``ListStreams`` or ``ListConnections``, with the session and whom it is about.
-    :param now: this moment, in Unix seconds, by the kit's clock.
     :param grant: what the token of the one who asks grants; None for a call in the server's own code.
-    :param http: the request from outside; None for a call in the server's own code, which is trusted.
     :param api_key: the project, or the application, that the session is of.
+    :param now: this moment, in Unix seconds, by the kit's clock.
+    :param actor: None: who acts has a token, and is not asked for an identity.
+    :param http: the request from outside; None for a call in the server's own code, which is trusted.
     :param call_id: names this call; the event that tells how it ended has the same.
+    :param dry_run: whether it is only to be explained; never so far.
     """
 
     act: Act[Any]
+    grant: Grant | None
+    api_key: str
     now: float
-    grant: Grant | None = None
+    actor: Actor | None = None
     http: Request | None = None
-    api_key: str = ""
     call_id: str = ""
+    dry_run: bool = False
 
 
 class Kit(Protocol):

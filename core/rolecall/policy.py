@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from math import ceil
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from .errors import ConfigurationError, PolicyDenied, PolicyFault, RolecallError
 from .roles import Capability, CapabilityName, Role, RoleName, RoleTable
@@ -205,6 +205,47 @@ def _lasts(denial: Deny) -> tuple[bool, float]:
     return denial.status != 429, -1 if denial.retry_after is None else denial.retry_after  # type: ignore[return-value]
 
 
+_Role = TypeVar("_Role", Role, None)
+
+
+class Scope(NamedTuple, Generic[_Role]):
+    """What somebody asks for or holds, so far as limits can narrow it.
+
+    :param role: None where it is no role: the server's own code holds all capabilities.
+    :param capabilities: what it allows.
+    :param expires_at: when it ends, in Unix seconds.
+    :param data: the connection data.
+    """
+
+    role: _Role
+    capabilities: frozenset[Capability]
+    expires_at: float
+    data: str | None = None
+
+
+def narrow(
+    scope: Scope[_Role], limits: Collection[Limits], roles: RoleTable, *, issued_at: float, now: float
+) -> Scope[_Role]:
+    """What limits leave of a scope: the scope itself, if that is all of it.
+
+    :param issued_at: from when a lifetime counts, in Unix seconds.
+    :param now: this moment, in Unix seconds.
+    :raises PolicyDenied: if they leave none of the role, or nothing that lives on from now.
+    """
+    role, held, ends, data = scope
+    held = narrowed_capabilities(held, limits, roles)
+    expires_at = earliest_expiry(ends, limits, issued_at)
+    # What no limit shortened is for the token itself to say, leeway and all.
+    if expires_at < ends and expires_at <= now:
+        raise outlived()
+    for limit in limits:
+        if limit.data is not None:
+            data = limit.data  # a decision is a fault if the policies do not agree on one
+    if held == scope.capabilities:
+        return scope if (expires_at, data) == (ends, scope.data) else Scope(role, held, expires_at, data)
+    return Scope(None if role is None else narrowed_role(role, held, roles), held, expires_at, data)
+
+
 def narrowed_capabilities(
     held: frozenset[Capability], limits: Iterable[Limits], roles: RoleTable
 ) -> frozenset[Capability]:
@@ -247,11 +288,6 @@ def earliest_expiry(expires_at: float, limits: Iterable[Limits], issued_at: floa
 def outlived() -> PolicyDenied:
     """What refuses a request that comes after the end of a limit."""
     return PolicyDenied("the policies of this service allow no token that lives on from now")
-
-
-def replaced_data(data: str | None, limits: Iterable[Limits]) -> str | None:
-    """``data``, or what the policies put in its place; a :class:`Decision` is a fault if they do not agree on one."""
-    return next((limit.data for limit in limits if limit.data is not None), data)
 
 
 def _check_reservation(reserve: object, release: object) -> None:

@@ -29,6 +29,7 @@ from rolecall.errors import (
 )
 from rolecall.formats import TokenFormat
 from rolecall.formats.claims import OPENTOK_CLAIMS, RESERVED
+from rolecall.hookspecs import AccessRequest, ModerationRequest, SessionRequest, TokenRequest
 from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN
 from rolecall.sessions import SessionProperties
@@ -781,3 +782,74 @@ def test_logs_of_denials_name_what_was_asked_for(make_kit, caplog):
     with pytest.raises(PolicyDenied):
         granted(make_kit, Deny("not today", detail="Ada owes us"))
     assert "'p0' denied a TokenRequest: not today Ada owes us" in caplog.text
+
+
+# -- what each request has -------------------------------------------------------------------------
+
+
+class Asked:
+    """Allows everything, and remembers what it was shown."""
+
+    def __init__(self):
+        self.seen = []
+        self.told = []
+
+    def _allow(self, request):
+        self.seen.append(request)
+        return Allow()
+
+    @hookimpl
+    def rolecall_vote_session(self, request):
+        return self._allow(request)
+
+    @hookimpl
+    def rolecall_vote_token(self, request):
+        return self._allow(request)
+
+    @hookimpl
+    def rolecall_vote_access(self, request):
+        return self._allow(request)
+
+    @hookimpl
+    def rolecall_vote_moderation(self, request):
+        return self._allow(request)
+
+    @hookimpl
+    def rolecall_media_service(self):
+        return type("Service", (), {"signal": lambda *_: None})()
+
+    @hookimpl
+    def rolecall_on_event(self, event):
+        self.told.append(event)
+
+
+def test_each_request_that_plugins_are_shown_has_the_same_head(make_kit):
+    asked = Asked()
+    client = flask.Flask(__name__)
+    kit = make_kit(plugins=[ADA, asked], clock=lambda: NOW)
+    client.register_blueprint(rolecall_blueprint(kit))
+    client = client.test_client()
+    session_id = client.post("/sessions", json={}).json["session_id"]
+    token = client.post(f"/sessions/{session_id}/tokens", json={"role": "moderator"}).json["token"]
+    client.post(f"/sessions/{session_id}/signal", json={}, headers={"Authorization": f"Bearer {token}"})
+
+    kinds = [SessionRequest, TokenRequest, AccessRequest, ModerationRequest]
+    assert [type(request) for request in asked.seen] == kinds
+    assert [request.now for request in asked.seen] == [NOW] * 4
+    assert [request.dry_run for request in asked.seen] == [False] * 4
+    assert [request.http.method for request in asked.seen] == ["POST"] * 4
+    assert [request.actor for request in asked.seen] == [Actor("ada"), Actor("ada"), None, None]
+    entered = asked.seen.pop(2)  # of which no event tells, because it was let in
+    assert entered.call_id
+    assert [request.call_id for request in asked.seen] == [event.call_id for event in asked.told]
+
+
+def test_what_is_explained_and_what_is_looked_at_again_takes_nothing(make_kit):
+    asked = Asked()
+    kit = make_kit(plugins=[asked])
+    session = kit.create_session()
+    grant = kit.verify_token(session.generate_token())
+    asked.seen.clear()
+    kit.explain_token(session)
+    kit.check_grant(grant)
+    assert [request.dry_run for request in asked.seen] == [True, True]

@@ -22,16 +22,18 @@ from rolecall.policy import (
     Ballot,
     Decision,
     Limits,
+    Scope,
     earliest_expiry,
+    narrow,
     narrowed_capabilities,
     narrowed_role,
-    replaced_data,
 )
 from rolecall.roles import STANDARD_ROLES, RoleTable
 
 NOW = 1_000_000
 LATER = NOW + 3600
 ROLES = RoleTable()
+ASKED = Scope(Role.MODERATOR, Role.MODERATOR.capabilities, LATER, "asked for")
 
 allows = st.builds(
     Allow,
@@ -87,9 +89,7 @@ def outcome(cast, role=Role.MODERATOR):
         return type(refusal), str(refusal), refusal.status, refusal.retry_after
     limits = decision.limits
     try:
-        held = narrowed_capabilities(role.capabilities, limits, ROLES)
-        granted = narrowed_role(role, held, ROLES)
-        return granted, held, earliest_expiry(LATER, limits, NOW), replaced_data("asked for", limits)
+        return tuple(narrow(Scope(role, role.capabilities, LATER, "asked for"), limits, ROLES, issued_at=NOW, now=NOW))
     except RolecallError as refusal:
         return type(refusal), str(refusal)
 
@@ -269,7 +269,45 @@ def test_a_limit_narrows_and_opens_nothing():
 
 
 def test_policies_that_agree_replace_the_data():
-    assert replaced_data("asked for", [Allow(data="a"), Allow(), Allow(data="a")]) == "a"
+    limits = [Allow(data="a"), Allow(), Allow(data="a")]
+    assert narrow(ASKED, limits, ROLES, issued_at=NOW, now=NOW) == ASKED._replace(data="a")
+
+
+@pytest.mark.parametrize(
+    "limits", [[], [Allow()], [Limit(max_role="moderator", latest_expiry=LATER, data="asked for")]]
+)
+def test_limits_that_narrow_nothing_leave_the_scope_itself(limits):
+    assert narrow(ASKED, limits, ROLES, issued_at=NOW, now=NOW) is ASKED
+
+
+@pytest.mark.parametrize(
+    ("limit", "left"),
+    [
+        (Limit(max_role="publisher"), {"role": "publisher", "capabilities": Role.PUBLISHER.capabilities}),
+        (Limit(capabilities=["connect"]), {"capabilities": {"connect"}, "role": None}),
+        (Limit(latest_expiry=LATER - 1), {"expires_at": LATER - 1}),
+        (Limit(max_lifetime=60), {"expires_at": NOW + 60}),
+        (Limit(data="b"), {"data": "b"}),
+    ],
+)
+def test_each_limit_narrows_what_it_is_about_alone(limit, left):
+    scope = ASKED._replace(role=None) if "role" in left and left["role"] is None else ASKED
+    assert narrow(scope, [limit], ROLES, issued_at=NOW, now=NOW) == scope._replace(**left)
+
+
+def test_a_limit_that_is_over_leaves_nothing():
+    with pytest.raises(PolicyDenied, match="lives on from now"):
+        narrow(ASKED, [Limit(latest_expiry=NOW)], ROLES, issued_at=NOW, now=NOW)
+
+
+def test_what_is_over_by_itself_is_not_for_the_limits_to_refuse():
+    over = ASKED._replace(expires_at=NOW - 1)
+    assert narrow(over, [Limit(latest_expiry=LATER)], ROLES, issued_at=NOW, now=NOW) is over
+
+
+def test_a_scope_of_which_no_role_is_left_is_denied():
+    with pytest.raises(PolicyDenied, match="leave nothing of the role 'moderator'"):
+        narrow(ASKED, [Limit(capabilities=[])], ROLES, issued_at=NOW, now=NOW)
 
 
 def test_limits_alone_are_no_vote_for():

@@ -21,9 +21,7 @@ from ..errors import (
     InvalidToken,
     PolicyDenied,
     PolicyFault,
-    RevokedToken,
     RolecallError,
-    SessionEnded,
     SessionNotFound,
     Unavailable,
     WrongActor,
@@ -31,10 +29,10 @@ from ..errors import (
 )
 from ..explain import TOKEN_STEPS, Explanation, Trace, circumstances, failed_step, log_explanation
 from ..formats import TokenFormat
-from ..hookspecs import AccessRequest, ModerationRequest, SessionRequest, TokenRequest
+from ..hookspecs import AccessRequest, Asked, ModerationRequest, SessionRequest, TokenRequest
 from ..plugins import Implementation
 from ..plugins import asking as voting
-from ..policy import Allow, Limits, earliest_expiry, narrowed_capabilities, narrowed_role, outlived, replaced_data
+from ..policy import Allow, Limits, Scope, narrow, outlived
 from ..request import Actor, Request
 from ..roles import Capability, Requirement, Role, RoleTable
 from ..sessions import SessionProperties, SessionRecord
@@ -50,7 +48,7 @@ if TYPE_CHECKING:
 Credential: TypeAlias = Callable[[], tuple[str, str | None]]
 
 _TRUSTED: Final = Allow(reason="the server's own code asks")
-_ALL: Final = frozenset(Capability)
+_EVERYTHING: Final = Scope(None, frozenset(Capability), inf)
 _ROLE_SUFFICES: Final = Allow(reason="the token's role suffices")
 # Seconds by which what came once is kept beyond its end: for requests that wait, and clocks that are set back.
 _KEPT_LONGER: Final = 3600.0
@@ -59,60 +57,122 @@ _NOTHING_RESERVED: Final = nullcontext()
 
 
 class Call:
-    """One call of an engine: who makes it, and whether its steps are to be remembered.
+    """One call of an engine: who makes it, and how it ends.
+
+    While it goes on it is an async context manager, which :meth:`Engine._calling` begins: at its end the trace is
+    logged and the event told, each once.
 
     :param http: the request from outside; None for the server's own code, which is trusted.
     :param trace: collects the steps, if somebody wants to know.
     :param dry_run: whether it is only to be explained.
     """
 
-    __slots__ = ("actor", "dry_run", "http", "id", "trace")
+    __slots__ = (
+        "_about",
+        "_engine",
+        "_event",
+        "_id",
+        "_refused",
+        "_subject",
+        "actor",
+        "dry_run",
+        "http",
+        "nobody",
+        "session_id",
+        "trace",
+    )
 
     def __init__(self, http: Request | None = None, trace: Trace | None = None, *, dry_run: bool = False) -> None:
         self.http = http
         self.trace = trace
         self.dry_run = dry_run
-        #: Links what policies are asked with the event that tells how it ended.
-        self.id = urandom(8).hex()
         #: Who asks, once a plugin has identified somebody.
         self.actor: Actor | None = None
+        #: Whether plugins were asked who it is, and named nobody.
+        self.nobody = False
+        self._id: str | None = None
 
+    @property
+    def id(self) -> str:
+        """Links what policies are asked with the event that tells how it ended."""
+        if self._id is None:  # made where somebody looks: most calls of the server's own code are shown to nobody
+            self._id = urandom(8).hex()
+        return self._id
 
-#: The server's own code.
-OWN_CODE: Final = Call()
+    def asked(self, now: float) -> tuple[float, Actor | None, Request | None, str, bool]:
+        """What each request has that plugins are shown, see :class:`~rolecall.hookspecs.Asked`."""
+        return now, self.actor, self.http, self.id, self.dry_run
+
+    def begin(
+        self,
+        engine: Engine,
+        subject: str,
+        session_id: str | None,
+        refused: type[events.Refused] | None,
+        about: dict[str, Any],
+    ) -> Call:
+        """Make this a call about ``subject`` that goes on.
+
+        :param session_id: the session that it is about.
+        :param refused: the event that tells of a refusal, if one does.
+        :param about: what an event says beside what all say.
+        """
+        self._engine, self._subject, self._refused, self._about = engine, subject, refused, about
+        self.session_id = session_id
+        self._event: type[events.Event] | None = None
+        return self
+
+    def ends_in(self, event: type[events.Event] | None, **about: Any) -> None:
+        """Name the event, if one does, that tells of this call where nothing is raised any more.
+
+        :param about: what it says in place of, or beside, what was known at the beginning.
+        """
+        self._event = event
+        self._about |= about
+
+    async def __aenter__(self) -> Call:
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if not self._engine.reports:
+            return
+        if error is None:
+            await self._engine.report(self, self._subject, None, self._event, self._about)
+        elif isinstance(error, RolecallError):
+            await self._engine.report(self, self._subject, error, self._refused, {**self._about, "code": error.code})
 
 
 class Engine:
     """Everything that a kit does, under one driver."""
 
-    __slots__ = ("_driver", "_store", "decides_at_once", "state")
+    __slots__ = ("_driver", "_issues_at_once", "_liveness", "_store", "decides_at_once", "reports", "state")
 
     def __init__(self, state: State, driver: Driver, *, blocks: bool) -> None:
         self.state = state
         self._driver = driver
         self._store = Calls(state.store, driver, lambda: state.store_timeout, blocks=blocks)
+        self._liveness = state.liveness
+        plugins = state.plugins
+        #: Whether nobody is to be asked or told of a token that the server's own code mints.
+        self._issues_at_once = plugins.leaves_tokens_alone and not plugins.on_event and not state.trace_log
+        #: Whether anybody is to be told how calls end, by the log of traces or by events.
+        self.reports = bool(plugins.on_event) or state.trace_log
         #: Whether :meth:`check_token` alone decides who enters a guarded route.
         self.decides_at_once = not state.plugins.vote_access and not state.trace_log
 
     async def create_session(
-        self, properties: SessionProperties, api_key: str | None = None, call: Call = OWN_CODE
+        self, properties: SessionProperties, api_key: str | None = None, call: Call | None = None
     ) -> SessionRecord:
         """Create a session.
 
         :param properties: as they were asked for; they are checked here.
         :param api_key: the project that it is for; the first one unless given.
         """
-        call = self._traced(call)
-        try:
+        async with self._calling("session", call, refused=events.SessionRefused) as call:
             checked, owner = properties.checked(), self.state.session_ids.issuer(api_key)
-            request = SessionRequest(checked, owner, None, call.http)
-            record = await self._create_session(request, call)
-        except RolecallError as error:
-            self._log_trace("session", call, error=error)
-            await self._tell(events.SessionRefused, call, code=error.code)
-            raise
-        self._log_trace("session", call, record.session_id)
-        await self._tell(events.SessionCreated, call, session_id=record.session_id)
+            record = await self._create_session(checked, owner, call)
+            call.session_id = record.session_id
+            call.ends_in(events.SessionCreated)
         return record
 
     async def get_session(self, session_id: str) -> SessionRecord:
@@ -122,13 +182,13 @@ class Engine:
             raise SessionNotFound("the store knows no session of this id")
         return record
 
-    async def end_session(self, session_id: str, call: Call = OWN_CODE) -> None:
+    async def end_session(self, session_id: str, call: Call | None = None) -> None:
         state = self.state
         state.session_ids.check(session_id)
         if state.lone_store is not None:
             await self._find_session(session_id)  # so that it is told if another process created it
         await self._store.end_session(session_id, state.clock())
-        await self._tell(events.SessionClosed, call, session_id=session_id)
+        await self._tell(events.SessionClosed, call or Call(), session_id)
 
     async def generate_token(
         self,
@@ -137,7 +197,7 @@ class Engine:
         expire_time: ExpireTime,
         data: str | None,
         layout: Iterable[str],
-        call: Call = OWN_CODE,
+        call: Call | None = None,
         longest: int = MAX_TOKEN_LENGTH,
         form: TokenFormat | None = None,
     ) -> tuple[str, TokenOptions]:
@@ -146,33 +206,20 @@ class Engine:
         :param longest: the most characters that it may have where it goes.
         :param form: the format that it is minted in; the kit's unless given.
         """
-        call = self._traced(call)
-        if call is OWN_CODE and not self.state.plugins.leaves_tokens_alone:
-            call = Call()
-        try:
-            form = self.state.mint if form is None else form
+        form = self.state.mint if form is None else form
+        if call is None and self._issues_at_once:
+            options = self._options(session_id, role, expire_time, data, layout, form, self.state.clock())
+            self._liveness.check_session(session_id)
+            return _mint(form, options, longest)[0], options
+        known = str(role) if self.state.roles.knows(role) else None
+        async with self._calling("token", call, session_id, events.TokenRefused, role=known) as call:
             options, reservations = await self._decide_token(session_id, role, expire_time, data, layout, form, call)
             token, token_id = _mint(form, options, longest)
             # Last, when nothing else can refuse; but it takes its time, and sessions end.
             if reservations is not None:
                 async with reservations:
-                    if self.state.store.has_ended(session_id):
-                        raise _ended()
-        except RolecallError as error:
-            self._log_trace("token", call, session_id, error)
-            named = session_id if self.state.session_ids.accepts(session_id) else None
-            known = str(role) if self.state.roles.knows(role) else None
-            await self._tell(events.TokenRefused, call, session_id=named, role=known, code=error.code)
-            raise
-        self._log_trace("token", call, session_id)
-        await self._tell(
-            events.TokenIssued,
-            call,
-            session_id=session_id,
-            role=options.role,
-            token_id=token_id,
-            expires_at=options.expires_at,
-        )
+                    self._liveness.check_session(session_id)
+            call.ends_in(events.TokenIssued, role=options.role, token_id=token_id, expires_at=options.expires_at)
         return token, options
 
     async def explain_token(
@@ -198,8 +245,7 @@ class Engine:
     def verify_token(self, token: object, session_id: str | None = None) -> Grant:
         """Not async: nothing in it waits, whatever the store."""
         grant = self.state.read_token(token, session_id)
-        if self.state.store.has_ended(grant.session_id):
-            raise _revoked()
+        self._liveness.check(grant)
         return grant
 
     async def verify_and_tell(self, token: object, session_id: str | None) -> Grant:
@@ -207,7 +253,7 @@ class Engine:
         try:
             return self.verify_token(token, session_id)
         except InvalidToken as error:
-            await self.tell_of_refusal(error, session_id, OWN_CODE)
+            await self.tell_of_refusal(error, session_id, Call())
             raise
 
     def check_token(self, token: str, requirement: Requirement, session_id: str | None) -> Grant:
@@ -216,10 +262,8 @@ class Engine:
         :param session_id: the session that the route is about; None where it is about none.
         :raises RolecallError: if it is not enough.
         """
-        state = self.state
-        grant = state.read_token(token, session_id)
-        if state.store.has_ended(grant.session_id):
-            raise _revoked()
+        grant = self.state.read_token(token, session_id)
+        self._liveness.check(grant)
         if not requirement.is_met(grant.role, grant.capabilities):
             raise _insufficient(grant, requirement)
         return grant
@@ -232,8 +276,7 @@ class Engine:
         """
         if max(self.state.clock(), at_least) >= grant.expires_at:
             raise ExpiredToken(f"the token's life ended at {moment(grant.expires_at)}")
-        if self.state.store.has_ended(grant.session_id):
-            raise _revoked()
+        self._liveness.check(grant)
 
     async def look_again(
         self, grant: Grant, requirement: Requirement, session_id: str | None, call: Call, at_least: float = 0.0
@@ -249,15 +292,9 @@ class Engine:
             raise _insufficient(grant, requirement)
         if not self.state.plugins.vote_access:
             return grant
-        call = self._traced(call)
         call.dry_run = True  # it has entered, and takes nothing more
-        try:
-            left = await self._ask_access(grant, requirement, session_id, call, again=True)
-        except RolecallError as error:
-            self._log_trace("access", call, grant.session_id, error)
-            raise
-        self._log_trace("access", call, grant.session_id)
-        return left
+        async with self._calling("access", call, grant.session_id) as call:
+            return await self._ask_access(grant, requirement, session_id, call, again=True)
 
     async def check_grant(self, grant: Grant, requirement: Requirement, http: Request | None) -> Grant:
         """:meth:`look_again`, with the plugins told of a refusal."""
@@ -291,13 +328,9 @@ class Engine:
         :param call: with the request.
         :raises RolecallError: if it does not enter.
         """
-        call = self._traced(call)
-        try:
+        async with self._calling("access", call, session_id) as call:
             grant = await self._authorize(credential, requirement, session_id, call)
-        except RolecallError as error:
-            self._log_trace("access", call, session_id, error)
-            raise
-        self._log_trace("access", call, grant.session_id)
+            call.session_id = grant.session_id
         return grant
 
     async def resolve_session(self, resolver: Implementation, native: object) -> str:
@@ -342,48 +375,41 @@ class Engine:
         # Exactly True: whatever else a store answers lets nobody in.
         return await self._store.use_once(name, until + _KEPT_LONGER, self.state.clock()) is True
 
-    async def moderate(self, act: Act[Result], grant: Grant | None = None, call: Call = OWN_CODE) -> Result:
+    async def moderate(self, act: Act[Result], grant: Grant | None = None, call: Call | None = None) -> Result:
         """What the session's media service answers to an act, once the policies have been asked.
 
         :param grant: what the token grants that whoever asks entered with; None for a call that is trusted.
         """
         from .acts import carry_out
 
-        state, call = self.state, self._traced(Call() if call is OWN_CODE else call)
-        about: dict[str, str | None] = {"act": act.name}
+        state = self.state
+        about: dict[str, Any] = {"act": act.name}
         if grant is not None:
             about |= {"token_id": grant.token_id, "role": str(grant.role)}
-        try:
+        async with self._calling("moderation", call, act.session_id, events.ModerationRefused, **about) as call:
             api_key = state.session_ids.check(act.session_id)
-            about["session_id"] = act.session_id
             act = act.checked()
-            about["target"] = act.target
+            call.ends_in(events.Moderated if act.changes else None, target=act.target)
             if call.http is not None:
                 _check_act(act, grant)
-            request = ModerationRequest(act, state.clock(), grant, call.http, api_key, call.id)
+            request = ModerationRequest(act, grant, api_key, *call.asked(state.clock()))
             reservations = await self._vote_moderation(request, call) if state.plugins.vote_moderation else None
             async with reservations or _NOTHING_RESERVED:
                 if grant is not None:
                     self._check_still_good(grant)  # after the policies, which may have taken their time
-                answer = await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline)
-        except RolecallError as error:
-            self._log_trace("moderation", call, act.session_id, error)
-            await self._tell(events.ModerationRefused, call, code=error.code, **about)
-            raise
-        self._log_trace("moderation", call, act.session_id)
-        if act.changes:
-            await self._tell(events.Moderated, call, **about)
-        return answer
+                return await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline)
 
     async def tell_of_refusal(self, error: RolecallError, session_id: str | None, call: Call) -> None:
         """Tell the plugins that somebody came with a token, and was refused."""
-        await self._tell(events.AccessRefused, call, session_id=session_id, code=error.code)
+        await self._tell(events.AccessRefused, call, session_id, code=error.code)
 
-    async def _create_session(self, request: SessionRequest, call: Call) -> SessionRecord:
+    async def _create_session(self, properties: SessionProperties, api_key: str, call: Call) -> SessionRecord:
         state, reservations = self.state, None
-        if call.http is not None or call.trace is not None or state.plugins.vote_session:
+        asked = call.http is not None or call.trace is not None or bool(state.plugins.vote_session)
+        if asked:
             await self._identify(call)
-            request = request._replace(actor=call.actor)
+        request = SessionRequest(properties, api_key, *call.asked(state.clock()))
+        if asked:
             _, reservations = await self._vote(state.plugins.vote_session, request, call)
         async with reservations or _NOTHING_RESERVED:
             return await self._add_session(request)
@@ -418,8 +444,7 @@ class Engine:
     def _check_still_good(self, grant: Grant) -> None:
         """As at the door, with the leeway that :meth:`check_again` does not grant to what stays open."""
         self.state.rules.check_expiry(grant.expires_at, self.state.clock())
-        if self.state.store.has_ended(grant.session_id):
-            raise _revoked()
+        self._liveness.check(grant)
 
     async def _vote_moderation(self, request: ModerationRequest, call: Call) -> voting.Reservations | None:
         state, grant, needed = self.state, request.grant, Requirement.of_capability(request.act.capability)
@@ -427,9 +452,9 @@ class Engine:
         limits, reservations = await self._vote(state.plugins.vote_moderation, request, call, built_in)
         if grant is not None:
             self._narrowed_grant(grant, needed, limits, request.now)
-        elif earliest_expiry(inf, limits, request.now) <= request.now:
-            raise outlived()
-        elif not needed.capabilities <= narrowed_capabilities(_ALL, limits, state.roles):
+            return reservations
+        left = narrow(_EVERYTHING, limits, state.roles, issued_at=request.now, now=request.now)
+        if not needed.capabilities <= left.capabilities:
             raise PolicyDenied(f"{needed.scope} is required, and the policies of this service do not leave it")
         return reservations
 
@@ -444,20 +469,33 @@ class Engine:
         call: Call,
     ) -> tuple[TokenOptions, voting.Reservations | None]:
         """What a token may say, once everything has been validated and every policy asked; and what they reserve."""
-        state = self.state
-        issuer = state.session_ids.check(session_id)
-        known, now = state.roles.get(role), state.clock()
-        if not form.carries(known, known.capabilities):
-            raise _not_carried(known, form, state.roles)
-        options = check_options(
-            session_id, known, expire_time, data, layout, now, issuer, form.shortest_life, form.longest_life
-        )
-        if call is OWN_CODE and state.plugins.leaves_tokens_alone:
+        now = self.state.clock()
+        options = self._options(session_id, role, expire_time, data, layout, form, now)
+        if call.http is None and call.trace is None and self.state.plugins.leaves_tokens_alone:
             # No plugin to ask: the trusted caller only needs a session that is open.
-            if state.store.has_ended(session_id):
-                raise _ended()
+            self._liveness.check_session(session_id)
             return options, None
         return await self._voted_options(options, form, now, call)
+
+    def _options(
+        self,
+        session_id: str,
+        role: object,
+        expire_time: ExpireTime,
+        data: str | None,
+        layout: Iterable[str],
+        form: TokenFormat,
+        now: float,
+    ) -> TokenOptions:
+        """What a token is asked to say, validated, before anybody is asked."""
+        state = self.state
+        issuer = state.session_ids.check(session_id)
+        known = state.roles.get(role)
+        if not form.carries(known, known.capabilities):
+            raise _not_carried(known, form, state.roles)
+        return check_options(
+            session_id, known, expire_time, data, layout, now, issuer, form.shortest_life, form.longest_life
+        )
 
     async def _voted_options(
         self, options: TokenOptions, form: TokenFormat, now: float, call: Call
@@ -467,8 +505,7 @@ class Engine:
         if session is None and call.http is not None:
             # From outside an id is not enough, not even one of ours: a session that is not known cannot be open.
             raise SessionNotFound("the store knows no session of this id")
-        if state.store.has_ended(options.session_id):
-            raise _ended()
+        self._liveness.check_session(options.session_id)
         if trace is not None:
             trace.ok("request", f"{options.role} until {moment(options.expires_at)}")
             trace.ok("session open", "known to the store" if session else "not known to the store")
@@ -480,28 +517,23 @@ class Engine:
             options.expires_at,
             options.data,
             options.layout,
-            now,
-            call.actor,
-            call.http,
-            call.id,
-            call.dry_run,
+            *call.asked(now),
         )
         limits, reservations = await self._vote(state.plugins.vote_token, request, call)
-        if state.store.has_ended(options.session_id):
-            raise _ended()  # while the policies were asked
-        held = narrowed_capabilities(options.role.capabilities, limits, state.roles)
-        role = narrowed_role(options.role, held, state.roles)
-        earliest = earliest_expiry(options.expires_at, limits, options.issued_at)
-        if earliest < options.issued_at + form.shortest_life:
+        self._liveness.check_session(options.session_id)  # it may have ended while the policies were asked
+        scope = Scope(options.role, options.role.capabilities, options.expires_at, options.data)
+        left = narrow(scope, limits, state.roles, issued_at=options.issued_at, now=options.issued_at)
+        role, held, ends, data = left
+        if ends < options.issued_at + form.shortest_life:
             raise outlived()
         if not form.carries(role, held):
             raise PolicyDenied(f"no token of this kit's format can hold what its policies leave of {options.role}")
-        expires_at = int(earliest)
-        data = replaced_data(options.data, limits)
+        expires_at = int(ends)
         if trace is not None:
             trace.ok("grant", f"{role} until {moment(expires_at)}")
-        narrowed = None if held == role.capabilities else held
-        options = options._replace(role=role, expires_at=expires_at, data=data, narrowed=narrowed)
+        if left is not scope:
+            narrowed = None if held == role.capabilities else held
+            options = options._replace(role=role, expires_at=expires_at, data=data, narrowed=narrowed)
         if call.actor is not None:
             name = call.actor.attributes.get("name")
             options = options._replace(subject=call.actor.id, name=name if isinstance(name, str) else None)
@@ -536,24 +568,20 @@ class Engine:
         """What the policies leave of a grant."""
         state, now = self.state, self.state.clock()
         http = _NO_REQUEST if call.http is None else call.http
-        request = AccessRequest(grant, requirement, session_id, now, http, again)
+        request = AccessRequest(grant, requirement, session_id, now, call.actor, http, call.id, call.dry_run, again)
         limits, reservations = await self._vote(state.plugins.vote_access, request, call, _ROLE_SUFFICES)
         narrowed = self._narrowed_grant(grant, requirement, limits, now)
         async with reservations or _NOTHING_RESERVED:
-            if state.store.has_ended(grant.session_id):
-                raise _revoked()  # while the policies were asked
+            self._liveness.check(grant)  # which may have been taken back while the policies were asked
         return narrowed
 
     def _narrowed_grant(self, grant: Grant, requirement: Requirement, limits: tuple[Limits, ...], now: float) -> Grant:
-        roles = self.state.roles
+        scope = Scope(grant.role, grant.capabilities, grant.expires_at)
         issued_at = now if grant.issued_at is None else grant.issued_at
-        held = narrowed_capabilities(grant.capabilities, limits, roles)
-        expires_at = earliest_expiry(grant.expires_at, limits, issued_at)
-        # What no limit shortened is for the token itself to say, leeway and all.
-        if expires_at < grant.expires_at and expires_at <= now:
-            raise outlived()
-        role = grant.role if held == grant.capabilities else narrowed_role(grant.role, held, roles)
-        narrowed = grant._replace(role=role, capabilities=held, expires_at=expires_at)
+        left = narrow(scope, limits, self.state.roles, issued_at=issued_at, now=now)
+        narrowed = grant
+        if left is not scope:
+            narrowed = grant._replace(role=left.role, capabilities=left.capabilities, expires_at=left.expires_at)
         if not requirement.capabilities <= narrowed.capabilities:
             raise InsufficientRole(
                 f"{requirement.scope} is required; the policies of this service leave {narrowed.role}",
@@ -591,13 +619,14 @@ class Engine:
         if call.http is None or not plugins.identify:
             return
         call.actor = await voting.identify(plugins.identify, call.http, self._driver, self.state.deadline)
+        call.nobody = call.actor is None
         if call.trace is not None:
             call.trace.ok("identify", f"actor {shown(call.actor.id)}" if call.actor else "nobody")
 
     async def _vote(
         self,
         implementations: Collection[Implementation],
-        request: object,
+        request: Asked,
         call: Call,
         built_in: Allow | None = None,
     ) -> tuple[tuple[Limits, ...], voting.Reservations | None]:
@@ -613,9 +642,8 @@ class Engine:
             call.trace.votes(decision)
         if refusal := decision.refusal():
             voting.log_refusal(decision, request)
-            nobody = call.http is not None and call.actor is None and state.plugins.identify
             unsaid = (refusal.code, refusal.status) == (PolicyDenied.code, PolicyDenied.status)
-            if nobody and unsaid and isinstance(request, SessionRequest | TokenRequest):
+            if call.nobody and unsaid:
                 raise PolicyDenied(f"nobody is identified, and {refusal}", "not_identified")
             raise refusal
         limits = decision.limits
@@ -623,37 +651,61 @@ class Engine:
             return limits, None
         return limits, voting.Reservations(implementations, decision, request, self._driver, state.deadline)
 
-    async def _tell(self, kind: type[events.Event], call: Call, **about: Any) -> None:
+    def _calling(
+        self,
+        subject: str,
+        call: Call | None,
+        session_id: str | None = None,
+        refused: type[events.Refused] | None = None,
+        **about: Any,
+    ) -> Call:
+        """Begin a call: the server's own unless one is given."""
+        if call is None:
+            call = Call()
+        if self.state.trace_log and call.trace is None:
+            call.trace = Trace()
+        return call.begin(self, subject, session_id, refused, about)
+
+    async def report(
+        self,
+        call: Call,
+        subject: str,
+        error: RolecallError | None,
+        event: type[events.Event] | None,
+        about: dict[str, Any],
+    ) -> None:
+        """Log how a call came to its end, and tell the plugins of it.
+
+        :param error: what it was refused with, if it was.
+        """
+        state, session_id = self.state, call.session_id
+        trace = call.trace if state.trace_log else None
+        if trace is None and (event is None or not state.plugins.on_event):
+            return
+        # What is no session id may be anything: a token in the wrong place, for example.
+        if (trace is not None or error is not None) and not state.session_ids.accepts(session_id):
+            session_id = None
+        if trace is not None:
+            who = call.actor and call.actor.id
+            where = circumstances(
+                time=state.clock(), call_id=call.id, session_id=session_id, http=call.http, actor_id=who
+            )
+            log_explanation(trace.finish(subject, error), where)
+        if event is not None:
+            await self._tell(event, call, session_id, **about)
+
+    async def _tell(self, kind: type[events.Event], call: Call, session_id: str | None, **about: Any) -> None:
         state = self.state
         if state.plugins.on_event:
-            # What the server's own code does, and no policy was asked about, is a call of its own each time.
-            call_id = Call().id if call is OWN_CODE else call.id
-            event = kind(at=state.clock(), actor=call.actor, http=call.http, call_id=call_id, **about)
-            await voting.tell(state.plugins.on_event, event, self._driver, state.deadline)
-
-    def _traced(self, call: Call) -> Call:
-        if not self.state.trace_log or call.trace is not None:
-            return call
-        if call is OWN_CODE:
-            return Call(trace=Trace())
-        call.trace = Trace()  # of the call itself, so that the events which tell of it have the same id
-        return call
-
-    def _log_trace(
-        self, subject: str, call: Call, session_id: str | None = None, error: RolecallError | None = None
-    ) -> None:
-        if self.state.trace_log and call.trace is not None:
-            log_explanation(
-                call.trace.finish(subject, error),
-                circumstances(
-                    time=self.state.clock(),
-                    call_id=call.id,
-                    # What is no session id may be anything: a token in the wrong place, for example.
-                    session_id=session_id if self.state.session_ids.accepts(session_id) else None,
-                    http=call.http,
-                    actor_id=call.actor and call.actor.id,
-                ),
+            event = kind(
+                at=state.clock(),
+                call_id=call.id,
+                session_id=session_id,
+                actor=call.actor,
+                http=call.http,
+                **about,
             )
+            await voting.tell(state.plugins.on_event, event, self._driver, state.deadline)
 
     async def _find_session(self, session_id: str) -> SessionRecord | None:
         record = await self._store.get_session(session_id)
@@ -689,14 +741,6 @@ def _insufficient(grant: Grant, requirement: Requirement) -> InsufficientRole:
     return InsufficientRole(
         f"{requirement.scope} is required{exactly}; the token's role is {grant.role}", requirement.scope
     )
-
-
-def _revoked() -> RevokedToken:
-    return RevokedToken("the token's session has ended")
-
-
-def _ended() -> SessionEnded:
-    return SessionEnded("the session has ended: it issues no tokens")
 
 
 def _not_carried(role: Role, form: TokenFormat, roles: RoleTable) -> InvalidRole:

@@ -17,6 +17,7 @@ from ..roles import RoleTable
 from ..session_ids import SessionNames
 from ..stores import Store
 from ..stores.checking import is_async
+from ..stores.liveness import Liveness
 from ..tokens import Grant
 from ..wording import shown
 from .verified import END, VerifiedTokens
@@ -50,6 +51,8 @@ class State:
         self.api_key = api_key
         self.session_ids = session_ids
         self.store = store
+        #: Says whether a grant, or a session, still stands.
+        self.liveness = Liveness(store)
         self.roles = roles
         self.rules = rules
         self.mint = mint

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ConfigurationError
-from ..hookspecs import SessionRequest, TokenRequest, blocking, hookimpl
+from ..hookspecs import Asked, SessionRequest, TokenRequest, blocking, hookimpl
 from ..policy import MAX_RETRY_AFTER, Deny, Limit, Vote
 from ..request import Request
 from ..wording import shown
@@ -109,7 +109,7 @@ class RateLimit:
             return None
         return self._vote("token", request, request.http, request.session_id)
 
-    def _vote(self, asked: str, request: SessionRequest | TokenRequest, http: Request, session_id: str | None) -> Vote:
+    def _vote(self, asked: str, request: Asked, http: Request, session_id: str | None) -> Vote:
         if self._per == "session":
             key = session_id
         elif self._per == "actor":

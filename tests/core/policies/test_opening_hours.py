@@ -11,7 +11,6 @@ from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault
 from rolecall.hookspecs import AccessRequest
 from rolecall.policies import OpeningHours
 from rolecall.policy import Deny, Limit
-from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN
 
 BERLIN = "Europe/Berlin"
@@ -25,7 +24,7 @@ def at(text, zone=BERLIN, fold=0):
 
 def closing_time(policy, now):
     """When a guarded route closes; None while it is closed."""
-    vote = policy.rolecall_vote_access(AccessRequest(None, ANY_TOKEN, None, now, Request("GET", "/")))
+    vote = policy.rolecall_vote_access(AccessRequest(None, ANY_TOKEN, None, now))
     assert isinstance(vote, Limit | Deny)
     return vote.latest_expiry if isinstance(vote, Limit) else None
 
