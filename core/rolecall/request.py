@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Self
 
@@ -43,6 +43,38 @@ class PlainHeaders(Headers):
         return len(self._values)
 
 
+class JoinedHeaders(Headers):
+    """The headers of a framework that keeps those apart which came twice; here they are joined (RFC 9110, section 5.3).
+
+    :param all_of: every value of the header of a name in small letters, in the order in which they came, as text in
+        Latin-1; none if it did not come: ``lambda name: request.headers.getall(name, ())``.
+    :param names: of the headers that came, in any spelling.
+    """
+
+    __slots__ = ("_all_of", "_names")
+
+    def __init__(self, all_of: Callable[[str], Iterable[str]], names: Iterable[str]) -> None:
+        self._all_of = all_of
+        self._names = names
+
+    def __getitem__(self, name: str) -> str:
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value  # type: ignore[no-any-return]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        name = name.lower()
+        values = [*self._all_of(name)]
+        return joint(name).join(values) if values else default
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name.lower() for name in self._names))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 def joint(name: str) -> str:
     """The separator of a header's values where it comes twice; ``name`` is in lower case."""
     # A cookie's pairs may come in several lines (RFC 9113, section 8.2.3).
@@ -64,19 +96,31 @@ class _Fields(NamedTuple):
     framework: str
     query: str
     root: str
+    native: Any
+    actor: Any
+
+
+#: How many of the fields tell two requests apart.
+_COMPARED: Final = len(_Fields._fields) - 2
 
 
 class Request(_Fields):
     """A request that an adapter has translated, or that a test makes.
 
     :param method: the HTTP method, in capitals; ``GET`` for the handshake of a WebSocket.
-    :param route: the path as it was routed, never rebuilt from ``Host``.
+    :param route: the path within the app, decoded, as it was routed; never rebuilt from ``Host``. It is the same
+        wherever the app is mounted, and has in it what stands before the kit's routes in the app: ``/video/sessions``.
     :param path_params: the variable parts of the route, by name.
     :param headers: by name, in any spelling; a header that came twice is joined by commas.
     :param body: at most one byte more than the operation takes; that byte tells that there was more.
     :param framework: the adapter's name, for policies and traces.
     :param query: the query string, as it came.
-    :param root: the path in front of ``route`` under which the app itself is mounted.
+    :param root: the path in front of ``route`` under which the app itself is mounted, by a server, a proxy or another
+        app; empty if it is not. ``root + route`` is the path that the client sent.
+    :param native: the framework's own request, for policies of apps of that framework; None in a test. It is part of no
+        comparison, of no ``repr``, and of no copy.
+    :param actor: who makes the request, where the framework has found that out (a :class:`~rolecall.Actor`); as little
+        a part of these.
     """
 
     __slots__ = ()
@@ -91,10 +135,12 @@ class Request(_Fields):
         framework: str = "",
         query: str = "",
         root: str = "",
+        native: Any = None,
+        actor: Any = None,
     ) -> Self:
         if not isinstance(headers, Headers):
             headers = PlainHeaders(headers)
-        return tuple.__new__(cls, (method, route, path_params, headers, body, framework, query, root))
+        return tuple.__new__(cls, (method, route, path_params, headers, body, framework, query, root, native, actor))
 
     @classmethod
     def _make(cls, iterable: Iterable[Any]) -> Self:  # type: ignore[override]
@@ -102,7 +148,16 @@ class Request(_Fields):
 
     def __reduce__(self) -> Any:
         # An adapter's headers look into the request of its framework, which stays.
-        return reduced(self._replace(headers=dict(self.headers)))
+        return reduced(self._replace(headers=dict(self.headers), native=None, actor=None))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Request) and self[:_COMPARED] == other[:_COMPARED]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self[:_COMPARED])
 
     def __repr__(self) -> str:
         # Neither headers nor body nor query, which hold tokens.

@@ -81,4 +81,4 @@ def _view(kit: Rolecall, route: Route) -> Callable[..., flask.Response]:
 
         return flask_response(drive(respond(kit.api, route, neutral, read)))
 
-    return mark_own(view, route)
+    return mark_own(view, route, kit)

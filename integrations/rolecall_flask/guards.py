@@ -142,7 +142,6 @@ class Guard(BaseGuard):
             self,
             session_id,
             partial(neutral_request, request),
-            request,
         )
         if not isinstance(admitted, Grant):
             entered = drive(admitted)

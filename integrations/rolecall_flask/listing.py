@@ -11,11 +11,19 @@ from werkzeug.routing import Rule
 
 from rolecall.errors import ConfigurationError
 from rolecall.http.guards.audit import Around, Found
-from rolecall.http.guards.marks import guards_of
+from rolecall.http.guards.marks import dispatches_by_method, guards_of
 
 from .kits import kit_of
 
 _VARIABLE = re.compile(r"<(?:[^<>:]*(?:\([^<>]*\))?:)?([A-Za-z_]\w*)>")
+
+
+dispatches_by_method("flask.views", "flask_restful", "flask_restx.resource")
+
+
+def is_app(value: object) -> bool:
+    """Whether this is a Flask app."""
+    return isinstance(value, flask.Flask)
 
 
 def routes_of(app: Any) -> list[Found] | None:

@@ -36,6 +36,7 @@ def neutral_request(request: flask.Request) -> Request:
         framework="flask",
         query=request.environ.get("QUERY_STRING", ""),
         root=request.environ.get("SCRIPT_NAME", ""),
+        native=request,
     )
 
 

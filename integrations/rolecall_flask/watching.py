@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from rolecall.http.gateways.watching import watches_of, while_granted_inline
+from rolecall.http.adapter import watches_of, while_granted_inline
 
 from .translation import current_request, neutral_request
 

@@ -16,12 +16,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rolecall import Grant, Rolecall
 from rolecall.errors import MissingCredential, RolecallError
-from rolecall.http.gateways.asgi import neutral_request
+from rolecall.http.gateways.asgi import answered, refuse, take_tokens
 from rolecall.http.gateways.watching import noted
-from rolecall.http.gateways.websockets import BEARER, answered, handshake, refuse
+from rolecall.http.gateways.websockets import BEARER, Handshake
 from rolecall.http.problems import refused
 
-from .translation import FRAMEWORK, starlette_response
+from .translation import neutral_request, starlette_response
 
 
 class RolecallUser(BaseUser):
@@ -68,9 +68,11 @@ class RolecallBackend(AuthenticationBackend):
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, RolecallUser] | None:
         try:
             if conn.scope["type"] == "websocket":
-                request = handshake(self._api, conn.scope, FRAMEWORK)
+                handshake = Handshake(self._api, neutral_request(conn.scope, conn), take_tokens(conn.scope))
+                handshake.check()
+                request = handshake.request
             else:
-                request = neutral_request(conn.scope, FRAMEWORK)
+                request = neutral_request(conn.scope, conn)
             token, _ = self._api.credentials.find(request)
             grant = await self._api.engine.verify_and_tell(token, None)
         except MissingCredential:

@@ -17,8 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rolecall.engine import Call
 from rolecall.errors import ConfigurationError, InvalidRequest
-from rolecall.http.gateways.asgi import neutral_request
-from rolecall.http.gateways.websockets import refuse
+from rolecall.http.gateways.asgi import refuse
 from rolecall.http.guards.guard import Guard as BaseGuard
 from rolecall.http.guards.guard import unsettled_app
 from rolecall.http.guards.marks import class_of, guards_of, handler_of, is_public, mark_guarded, own_route, unwrapped
@@ -27,7 +26,7 @@ from rolecall.roles import ANY_TOKEN
 from . import channels
 from .kits import routes_of
 from .refusals import as_response
-from .translation import FRAMEWORK
+from .translation import neutral_request
 
 if TYPE_CHECKING:
     from .guards import Guard
@@ -139,7 +138,7 @@ class GuardedApp:
             params = paths.find_within(scope.get("method", "GET"), scope["path"], scope.get("root_path", ""))
         except InvalidRequest as error:
             api = guard.api_of(seen)
-            await api.engine.tell_of_refusal(error, None, Call(neutral_request(seen, FRAMEWORK)))
+            await api.engine.tell_of_refusal(error, None, Call(neutral_request(seen)))
             if scope["type"] == "websocket":
                 await refuse(error, scope, send)
             else:

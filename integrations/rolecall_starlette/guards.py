@@ -30,16 +30,22 @@ from rolecall.http.gateways.asgi import (
     keep_web,
     kept_out_of_caches,
     missing_headers,
-    neutral_request,
     options_response,
+    serve_websocket,
     uncached,
 )
 from rolecall.http.gateways.watching import keep_entry
-from rolecall.http.gateways.websockets import serve_websocket
 from rolecall.http.guards.admission import Entered, admit
 from rolecall.http.guards.guard import UNSAID, SessionParam, SessionResolver, roles_of, split
 from rolecall.http.guards.guard import Guard as BaseGuard
-from rolecall.http.guards.marks import check_guard, handler_of, is_guarded, mark_class_guarded, mark_guarded
+from rolecall.http.guards.marks import (
+    check_guard,
+    dispatches_by_method,
+    handler_of,
+    is_guarded,
+    mark_class_guarded,
+    mark_guarded,
+)
 from rolecall.http.guards.path_guard import GuardedPaths
 from rolecall.roles import ANY_TOKEN, Capability, CapabilityName, Requirement, Role, RoleName
 from rolecall.wording import shown
@@ -49,11 +55,13 @@ from .classes import guard_class
 from .guarded_app import BOUND, GuardedApp, guards_of_route, guards_that_bound, router_within
 from .kits import check_once, kit_of, routes_of, stated_kit
 from .refusals import Refusal, answer_http_error, as_exception, as_response
-from .translation import FRAMEWORK
+from .translation import neutral_request
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | BaseRoute)
 
 Result = TypeVar("Result")
+
+dispatches_by_method("starlette.endpoints")
 
 _NO_PARAMS: Mapping[str, Any] = {}
 
@@ -240,8 +248,7 @@ class Guard(BaseGuard):
             authorization_of(seen),
             self,
             session_id,
-            lambda: neutral_request(seen, FRAMEWORK),
-            native,
+            lambda: neutral_request(seen, native),
         )
         if not isinstance(admitted, Grant):
             return self._settle(admitted, scope, api, session_id)
@@ -322,13 +329,11 @@ class Guard(BaseGuard):
                 self.api_of(seen),
                 self,
                 self._session_of(seen, seen.get("path_params") or _NO_PARAMS, seen is not scope),
-                HTTPConnection(seen),
+                neutral_request(seen),
                 scope,
                 receive,
                 send,
-                FRAMEWORK,
                 (WebSocketDisconnect,),
-                seen,
                 on_refusal,
             )
         except HTTPException as error:

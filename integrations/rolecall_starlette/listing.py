@@ -27,6 +27,11 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 _MADE_BY_FASTAPI = ("openapi_url", "docs_url", "redoc_url", "swagger_ui_oauth2_redirect_url")
 
 
+def is_app(value: object) -> bool:
+    """Whether this is a Starlette app, or a FastAPI one."""
+    return isinstance(value, Starlette)
+
+
 def routes_of(app: Any) -> list[Found] | None:
     """What ``app`` consists of; None if it is no Starlette app."""
     return list(_walk(app, _Place())) if isinstance(app, Starlette | Router | GuardedApp) else None

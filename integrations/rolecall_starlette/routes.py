@@ -14,14 +14,14 @@ from rolecall import Rolecall
 from rolecall.errors import ConfigurationError, RolecallError
 from rolecall.http.api.rest import ROUTES
 from rolecall.http.api.routing import Route
-from rolecall.http.gateways.asgi import neutral_request, not_found, read_body, send_response
+from rolecall.http.gateways.asgi import not_found, read_body, send_response
 from rolecall.http.guards.marks import mark_own
 from rolecall.http.problems import refused
 from rolecall.http.respond import respond
 from rolecall.wording import shown
 
 from .kits import check_once
-from .translation import FRAMEWORK, starlette_response
+from .translation import neutral_request, starlette_response
 
 
 def rolecall_app(kit: Rolecall, routes: Iterable[Route] | None = None) -> ASGIApp:
@@ -81,7 +81,7 @@ class KitEndpoint:
     def __init__(self, kit: Rolecall, route: Route) -> None:
         self.kit = kit
         self._route = route
-        mark_own(self, route)
+        mark_own(self, route, kit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if "app" in scope:
@@ -91,5 +91,5 @@ class KitEndpoint:
         async def read(longest: int) -> bytes:
             return await read_body(scope, receive, api.web.body_timeout, longest)
 
-        response = await respond(api, self._route, neutral_request(scope, FRAMEWORK), read)
+        response = await respond(api, self._route, neutral_request(scope), read)
         await send_response(response, scope, send)

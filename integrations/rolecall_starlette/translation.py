@@ -1,15 +1,60 @@
-"""The kit's answers, as Starlette's."""
+"""Starlette's connections and the kit's answers, as the other has them."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from itertools import accumulate
 
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
+from starlette.types import Scope
 
 from rolecall.http import messages
+from rolecall.http.gateways import asgi
+from rolecall.request import Request
 
-#: The adapter's name, for policies and traces.
-FRAMEWORK: Final = "starlette"
+from .kits import routes_of
+
+
+def neutral_request(scope: Scope, native: HTTPConnection | None = None) -> Request:
+    """A connection, as the kit sees it; its body is read where one is wanted.
+
+    :param native: what Starlette makes of it, if that is there already.
+    """
+    if native is None:
+        native = HTTPConnection(scope)
+    return asgi.neutral_request(scope, "starlette", native=native, root=_root_of(scope))
+
+
+def _root_of(scope: Scope) -> str:
+    """The path under which the app of a connection is mounted; what is mounted within the app does not count.
+
+    A scope has both together in its ``root_path``. So it is asked where the app must stand for the connection to be
+    routed as it was.
+    """
+    root = str(scope.get("root_path") or "").rstrip("/")
+    if not root:
+        return ""
+    routes = routes_of(scope.get("app"))
+    for candidate in accumulate(root.split("/"), "{}/{}".format):
+        if _leads(routes, {**scope, "root_path": candidate}, root, scope.get("endpoint")):
+            return candidate
+    return root
+
+
+def _leads(routes: Iterable[BaseRoute], scope: Scope, root: str, endpoint: object) -> bool:
+    """Whether routes lead from a place to an endpoint at this root path."""
+    for route in routes:
+        match, child = route.matches(scope)
+        if match is Match.NONE:
+            continue
+        within = {**scope, **child}
+        if within["root_path"] == root and within.get("endpoint") is endpoint:
+            return True
+        if _leads(routes_of(route), within, root, endpoint):
+            return True
+    return False
 
 
 def starlette_response(response: messages.Response) -> Response:

@@ -13,11 +13,11 @@ from starlette.websockets import WebSocket
 from rolecall import Grant
 from rolecall.driver import event_loops
 from rolecall.http.gateways import streams
-from rolecall.http.gateways.asgi import SOCKET, neutral_request
+from rolecall.http.gateways.asgi import SOCKET
 from rolecall.http.gateways.watching import watches_of
 from rolecall.http.gateways.websockets import GuardedSocket
 
-from .translation import FRAMEWORK
+from .translation import neutral_request
 
 Chunk = TypeVar("Chunk")
 
@@ -34,7 +34,7 @@ def while_granted(request: HTTPConnection, chunks: AsyncIterable[Chunk] | Iterab
         comes; an asynchronous one at once.
     :raises RuntimeError: where there is no grant.
     """
-    watches = watches_of(request.scope, neutral_request(request.scope, FRAMEWORK))
+    watches = watches_of(request.scope, neutral_request(request.scope, request))
     return streams.while_granted(watches, chunks if isinstance(chunks, AsyncIterable) else _on_a_thread(chunks))
 
 

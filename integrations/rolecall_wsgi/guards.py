@@ -111,7 +111,6 @@ class GuardedApp:
             guard,
             session_id,
             lambda: neutral_request(environ, params or {}),
-            environ,
         )
         if not isinstance(admitted, Grant):
             entered = drive(admitted)

@@ -14,6 +14,11 @@ from .middleware import RolecallMiddleware
 _NO_KIT = "this guard has no kit: put RolecallMiddleware(app, kit) around the app, or tell it: require_role(…, kit=kit)"
 
 
+def is_app(value: object) -> bool:
+    """Whether this is an app of this package's own: any other WSGI app is known by how a server calls it."""
+    return isinstance(value, RolecallMiddleware | GuardedApp)
+
+
 def routes_of(app: Any) -> list[Found] | None:
     """What ``app`` consists of; None if that is not known here."""
     if isinstance(app, RolecallMiddleware):

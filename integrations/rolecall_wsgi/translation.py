@@ -24,6 +24,7 @@ def neutral_request(environ: Mapping[str, Any], path_params: Mapping[str, str]) 
         framework="wsgi",
         query=environ.get("QUERY_STRING", ""),
         root=environ.get("SCRIPT_NAME", ""),
+        native=environ,
     )
 
 

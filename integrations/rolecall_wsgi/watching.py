@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 from wsgiref.types import WSGIEnvironment
 
-from rolecall.http.gateways.watching import watches_of, while_granted_inline
+from rolecall.http.adapter import watches_of, while_granted_inline
 
 from .translation import neutral_request
 

@@ -457,7 +457,7 @@ def test_a_query_holds_one_token_or_is_one_of_two_errors(query):
 
 def enter(kit, request, requirement=ANY_TOKEN, session_id=None) -> Grant | Response:
     authorization = request.headers.get("authorization")
-    admitted = admit(kit.api, authorization, Guard(requirement), session_id, lambda: request, request)
+    admitted = admit(kit.api, authorization, Guard(requirement), session_id, lambda: request)
     entered = admitted if isinstance(admitted, Grant) else drive(admitted)
     return refused(entered) if isinstance(entered, RolecallError) else entered
 
@@ -781,7 +781,7 @@ def test_two_headers_in_one_are_refused_though_a_plugins_format_would_take_them(
     token = kit.create_session().generate_token()
     request = Request("GET", "/")
     entered = [
-        admit(kit.api, f"Bearer {sent}", Guard(ANY_TOKEN), None, lambda: request, request)
+        admit(kit.api, f"Bearer {sent}", Guard(ANY_TOKEN), None, lambda: request)
         for sent in (token, f"{token},{token}")
     ]
     assert isinstance(entered[0], Grant)

@@ -236,7 +236,7 @@ async def answer_async(scene, hook):
     api, path = scene.kit.aio.api, {"session_id": scene.session_id}
     if hook == "vote_access":
         request = Request("GET", "/guarded", path, {"authorization": f"Bearer {scene.token}"})
-        admitted = await admission(api, request, Guard(ANY_TOKEN), scene.session_id, request)
+        admitted = await admission(api, request, Guard(ANY_TOKEN), scene.session_id)
         if not isinstance(admitted, RolecallError):
             return 200, b"in", True
         answer = refused(admitted)

@@ -349,7 +349,7 @@ def test_every_request_has_an_answer_below_500(open_kit, route, method, path, ta
 @given(authorization=texts | st.text(max_size=40).map("Bearer {}".format), bound=texts | st.none())
 def test_no_made_up_token_is_admitted(open_kit, authorization, bound):
     request = Request("GET", "/", headers={"authorization": authorization})
-    refusal = drive(admission(open_kit.api, request, Guard(ANY_TOKEN), bound, request))
+    refusal = drive(admission(open_kit.api, request, Guard(ANY_TOKEN), bound))
     assert isinstance(refusal, RolecallError)
     assert refusal.status in (400, 401)
 
@@ -358,7 +358,7 @@ def test_a_good_token_is_admitted(open_kit, session_id):
     token = open_kit.generate_token(session_id, "moderator")
     request = Request("GET", "/", headers={"authorization": f"Bearer {token}"})
     guard = Guard(Requirement.of_role("moderator"))
-    grant = drive(admission(open_kit.api, request, guard, session_id, request))
+    grant = drive(admission(open_kit.api, request, guard, session_id))
     assert (grant.session_id, grant.role) == (session_id, "moderator")
 
 
@@ -396,7 +396,7 @@ def test_a_fault_while_a_request_is_admitted_lets_nobody_in(open_kit, session_id
     token = open_kit.generate_token(session_id)
     monkeypatch.setattr("rolecall.stores.memory.MemoryStore.has_ended", fail)
     request = Request("GET", "/", headers={"authorization": f"Bearer {token}"})
-    refusal = drive(admission(open_kit.api, request, Guard(ANY_TOKEN), None, request))
+    refusal = drive(admission(open_kit.api, request, Guard(ANY_TOKEN), None))
     assert isinstance(refusal, RolecallError)
     response = refused(refusal)
     assert response.status == 500

@@ -141,7 +141,7 @@ def test_a_head_of_its_own_has_a_line_of_its_own():
 
 def test_the_kit_s_own_routes_say_what_they_require():
     session = next(route for route in ROUTES if route.name == "session")
-    found = [Found("/a", name="a", own=session), Found("/a", ("OPTIONS",), "b", mark_own(lambda: None, session))]
+    found = [Found("/a", name="a", own=session), Found("/a", ("OPTIONS",), "b", mark_own(lambda: None, session, None))]
     assert required(*found) == [
         (("GET",), "/a", "the kit's own (token)"),
         (("DELETE",), "/a", "the kit's own (role:moderator)"),
@@ -149,7 +149,7 @@ def test_the_kit_s_own_routes_say_what_they_require():
 
 
 def test_a_guard_around_the_kit_s_own_routes_is_shown_unless_it_spares_them():
-    view = mark_own(lambda: None, ROUTES[0])
+    view = mark_own(lambda: None, ROUTES[0], None)
     around = Around(Guard(), view, frozenset())
     spared = Around(Guard(), view, frozenset(), spares_own=True)
     assert required(Found("/a", name="a", view=view, around=(around,)))[0][2].startswith("role:moderator, then the kit")

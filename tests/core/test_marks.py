@@ -26,6 +26,7 @@ from rolecall.http.guards.marks import (
     mark_guarded,
     mark_own,
     missed_guards,
+    own_kit,
     own_route,
     public,
 )
@@ -313,6 +314,7 @@ def test_what_is_no_guard_is_not_taken_for_one(wrong, message):
 
 
 def test_a_view_of_the_kit_knows_its_route(bare):
-    route = Route("/sessions", "sessions", {})
-    assert own_route(mark_own(bare, route)) is route
-    assert own_route(view) is None
+    route, kit = Route("/sessions", "sessions", {}), object()
+    assert own_route(mark_own(bare, route, kit)) is route
+    assert own_kit(bare) is kit
+    assert own_route(view) is own_kit(view) is None

@@ -227,7 +227,7 @@ def test_an_event_loop_decides_as_is_known_and_leaves_nothing_behind(folder, tok
 
     async def decide(kit, number):
         request = Request("GET", f"/decide/{number}", {}, {"authorization": f"Bearer {token}"})
-        entered = await admission(kit.aio.api, request, Guard(PUBLISHER), None, request)
+        entered = await admission(kit.aio.api, request, Guard(PUBLISHER), None)
         if isinstance(entered, RolecallError):
             return entered.status, entered.code
         return 200, None

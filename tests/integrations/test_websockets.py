@@ -1061,9 +1061,9 @@ def test_it_is_closed_when_nobody_can_say_whether_the_session_goes_on(failure, c
 
 def test_a_reason_fits_in_a_control_frame_whatever_the_error_says():
     for message in ("ä" * 200, "\udcff" * 200, "x" * 122 + "€"):
-        reason = websockets._close(StoreUnavailable(message))["reason"]
+        reason = websockets.close_reason(StoreUnavailable(message))
         assert len(reason.encode()) <= 123
-        reason = websockets._close(ConfigurationErrorForClients(message))["reason"]
+        reason = websockets.close_reason(ConfigurationErrorForClients(message))
         assert 100 < len(reason.encode()) <= 123
 
 

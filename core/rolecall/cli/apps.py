@@ -9,6 +9,7 @@ import re
 import sys
 import traceback
 from contextlib import redirect_stdout
+from importlib.metadata import entry_points
 from types import FrameType, ModuleType
 from typing import Any, Final
 
@@ -22,18 +23,8 @@ _EXPECTED: Final = "expected MODULE:APP, for example school.web:app or 'school.w
 _REFERENCE: Final = re.compile(
     r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?::([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(\(.*\))?)?", re.DOTALL
 )
-#: The adapters, by what is imported already if there can be an app of theirs.
-_ADAPTERS: Final = (
-    ("flask", "rolecall_flask.listing"),
-    ("starlette.applications", "rolecall_starlette.listing"),
-    ("starlette.routing", "rolecall_starlette.listing"),
-    ("rolecall_wsgi", "rolecall_wsgi.listing"),
-    ("werkzeug.middleware.dispatcher", "rolecall_wsgi.listing"),
-)
-
-
-#: Rolecall's own packages: an error that they raise comes of the line which called them.
-_OWN: Final = frozenset({"rolecall", "rolecall_flask", "rolecall_starlette", "rolecall_wsgi", "importlib"})
+#: The entry points of adapters. Each is named for a module without which there is no app of its framework.
+ADAPTERS: Final = "rolecall.adapters"
 
 
 class AppNotFound(Exception):
@@ -60,16 +51,19 @@ def find_app(reference: str) -> Any:
         found = _attribute(module, match[2]) if match[2] else _default(module)
         if match[3]:
             found = _call(found, reference, *_arguments(match[3], reference))
-    if not _is_app(found):
+    if not _is_app(found) and not any(adapter.is_app(found) for adapter in adapters()):
         raise AppNotFound(f"{reference} is {_described(found)}, and no app", _factory_hint(reference, found))
     return found
 
 
 def routes_of(app: Any) -> list[GuardedRoute]:
     """The routes of an app, by the adapters of the frameworks that are imported."""
-    modules = dict.fromkeys(module for loaded, module in _ADAPTERS if loaded in sys.modules)
-    adapters: list[Adapter] = [importlib.import_module(module).routes_of for module in modules]
-    return list_routes(app, adapters)
+    return list_routes(app, [adapter.routes_of for adapter in adapters()])
+
+
+def adapters() -> list[Adapter]:
+    """The installed adapters of the frameworks that are imported, by the names of their entry points."""
+    return [point.load() for point in sorted(entry_points(group=ADAPTERS)) if point.name in sys.modules]
 
 
 def _import(name: str) -> ModuleType:
@@ -114,7 +108,9 @@ def _apps_in(module: ModuleType) -> str:
 
 
 def _looks_like_an_app(value: Any) -> bool:
-    return not isinstance(value, type) and not inspect.isroutine(value) and callable(value) and _is_app(value)
+    if isinstance(value, type) or inspect.isroutine(value):
+        return False
+    return _is_app(value) or any(adapter.is_app(value) for adapter in adapters())
 
 
 def _arguments(brackets: str, reference: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -193,4 +189,6 @@ def _failed(doing: str, error: BaseException) -> AppNotFound:
 def _is_of_the_app(frame: FrameType) -> bool:
     path = frame.f_code.co_filename
     package = str(frame.f_globals.get("__name__")).partition(".")[0]
-    return package not in _OWN and "site-packages" not in path and not path.startswith("<")
+    # Of Rolecall's own packages, adapters of others included, an error comes of the line which called them.
+    is_own = package == "importlib" or package.partition("_")[0] == "rolecall"
+    return not is_own and "site-packages" not in path and not path.startswith("<")

@@ -86,8 +86,8 @@ class Call:
         self.http = http
         self.trace = trace
         self.dry_run = dry_run
-        #: Who asks, once a plugin has identified somebody.
-        self.actor: Actor | None = None
+        #: Who asks, once an adapter or a plugin has identified somebody.
+        self.actor: Actor | None = None if http is None else http.actor
         #: Whether plugins were asked who it is, and named nobody.
         self.nobody = False
         self._id: str | None = None

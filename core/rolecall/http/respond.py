@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ..errors import MethodNotAllowed, RolecallError
+from ..hookspecs import Actor
 from ..request import Request
 from ..wording import printable, shown
 from .api import Api
@@ -22,21 +23,29 @@ _log: Final = logging.getLogger("rolecall")
 BodyReader = Callable[[int], Awaitable[bytes]]
 
 
-async def respond(api: Api, route: Route, request: Request, read_body: BodyReader | None = None) -> Response:
+async def respond(
+    api: Api, route: Route, request: Request, read_body: BodyReader | None = None, actor: Actor | None = None
+) -> Response:
     """The answer to a request for one of the kit's routes. Nothing is raised, whatever the request holds.
 
     :param read_body: reads the body of a request that came without it, where one is wanted.
+    :param actor: who makes the request, where the framework has found that out. A plugin that identifies somebody else
+        has the request refused.
     """
     web = api.web
-    answer = await _answer(api, route, request, read_body)
+    answer = await _answer(api, route, request, read_body, actor)
     return answer.with_headers(
         *cors_headers(web, request, route.methods), *varies_with(web), *url_headers(web, request.query)
     )
 
 
-async def _answer(api: Api, route: Route, request: Request, read_body: BodyReader | None) -> Response:
+async def _answer(
+    api: Api, route: Route, request: Request, read_body: BodyReader | None, actor: Actor | None
+) -> Response:
     operation = route.find(request.method)
     try:
+        if actor is not None:
+            request = _made_by(actor, request)
         if request.method == "OPTIONS":
             return Response(204, (("Allow", ", ".join(route.methods)),))
         if operation is None:
@@ -51,3 +60,9 @@ async def _answer(api: Api, route: Route, request: Request, read_body: BodyReade
         return refused(error)
     except Exception:
         return problem(internal_fault())
+
+
+def _made_by(actor: Actor, request: Request) -> Request:
+    if type(actor) is not Actor:
+        raise TypeError(f"the actor is of type {type(actor).__name__}; expected a rolecall.Actor, or None")
+    return request._replace(actor=actor)

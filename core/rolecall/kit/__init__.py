@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Concatenate, Final, Literal, TypeVar
 
 from ..clock import system_clock
-from ..driver import InlineDriver, LoopDriver, drive
+from ..driver import Driver, InlineDriver, LoopDriver, drive
 from ..driver.threads import ThreadPools
 from ..engine import Engine
 from ..engine.state import State
@@ -262,6 +262,14 @@ class Rolecall(Settings):
     list_connections = _driven(Calls.list_connections)
     explain_token = _driven(Calls.explain_token)
     explain_access = _driven(Calls.explain_access)
+
+    def api_with(self, driver: Driver, *, blocks: bool = False) -> Api:
+        """What an adapter holds that brings a way of its own to wait, in place of :attr:`api` or ``aio.api``.
+
+        :param driver: how the logic waits; see :class:`~rolecall.driver.Driver`.
+        :param blocks: whether it may block the thread that it runs on.
+        """
+        return Api(Engine(self._state, driver, blocks=blocks), self.api.web, self.api.credentials, self.api.servers)
 
     def close(self) -> None:
         """Release the store and what runs in the background. The kit is not used afterwards."""

@@ -67,11 +67,11 @@ async def vote(
 async def identify(
     implementations: Collection[Implementation], request: Request, driver: Driver, deadline: float
 ) -> Actor | None:
-    """Who makes the request, if a plugin says so.
+    """Who makes the request, if a plugin says so, or the adapter has.
 
     :raises PolicyFault: if a plugin fails, answers something else than an actor, or two disagree.
     """
-    actor: Actor | None = None
+    actor: Actor | None = request.actor
     for implementation in implementations:
         answer = await answer_of(implementation, request, driver, deadline, _identify_fault)
         if answer is None:
@@ -80,7 +80,7 @@ async def identify(
             discard(answer)
             raise _identify_fault(implementation, f"it returned {shown(answer)}; expected an Actor or None")
         if actor is not None and not _same(actor, answer):
-            raise _identify_fault(implementation, "it names another actor than a plugin before it")
+            raise _identify_fault(implementation, "it names another actor than the app, or a plugin before it")
         actor = answer
     return actor
 

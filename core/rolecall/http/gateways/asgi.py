@@ -1,19 +1,22 @@
-"""What the adapters of ASGI frameworks share: headers, bodies, answers, and admission to any ASGI app."""
+"""What the adapters of ASGI frameworks share: headers, bodies, answers, and guarded WebSockets."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
 from ...driver import event_loops
 from ...errors import RolecallError, RouteNotFound
 from ...request import Headers, Request, joint
 from ...tokens import Grant
+from ..api import Api
 from ..bodies import announced_length, unread
 from ..guards.admission import GUARDED_CACHE_CONTROL, guard_answer, headers_to_add
+from ..guards.guard import Guard
 from ..messages import Response
-from ..problems import refused
+from ..problems import problem, refused
 from ..web import Web
+from .websockets import GrantEnded, GuardedSocket, Handshake, close_code, close_reason, split_offers
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -27,6 +30,8 @@ GRANT: Final = "rolecall.grant"
 _WEB: Final = "rolecall.web"
 #: Where the :class:`~rolecall.http.gateways.websockets.GuardedSocket` of an open WebSocket is, in its scope.
 SOCKET: Final = "rolecall.socket"
+# Where a scope keeps the tokens that were offered, for a guard within a guard.
+_OFFERED: Final = "rolecall.offered"
 _CACHE_CONTROL: Final = b"cache-control"
 _NO_STORE: Final = (_CACHE_CONTROL, GUARDED_CACHE_CONTROL.encode())
 
@@ -69,15 +74,35 @@ def authorization_of(scope: Scope) -> str | None:
     return None if found is None else found.decode("latin-1")
 
 
-def neutral_request(scope: Scope, framework: str) -> Request:
-    """A connection, as the kit sees it; its body is read where one is wanted."""
+def neutral_request(
+    scope: Scope,
+    framework: str,
+    *,
+    native: object = None,
+    root: str | None = None,
+    path_params: Mapping[str, Any] | None = None,
+) -> Request:
+    """A connection, as the kit sees it; its body is read where one is wanted.
+
+    :param native: the framework's own request; the scope unless given.
+    :param root: the path under which the app is mounted; the scope's ``root_path`` unless given. Servers put it in
+        front of the path, and some leave it out there.
+    :param path_params: the variable parts of the path; those of the scope unless given.
+    """
+    path: str = scope["path"]
+    if root is None:
+        root = str(scope.get("root_path") or "").rstrip("/")
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+        path = path[len(root) :]
     return Request(
         scope.get("method", "GET"),
-        scope["path"],
-        scope.get("path_params") or {},
+        path,
+        (scope.get("path_params") or {}) if path_params is None else path_params,
         AsgiHeaders(scope),
         framework=framework,
         query=scope.get("query_string", b"").decode("latin-1"),
+        root=root,
+        native=scope if native is None else native,
     )
 
 
@@ -185,3 +210,134 @@ def options_response(methods: Any) -> Response:
     """
     allowed = sorted({*methods, "OPTIONS"}) if methods else ()
     return Response(204, (("Allow", ", ".join(allowed)),) if allowed else ())
+
+
+async def serve_websocket(
+    app: Application,
+    api: Api,
+    guard: Guard,
+    session_id: str | None,
+    request: Request,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    gone: tuple[type[Exception], ...] = (),
+    on_refusal: Callable[[RolecallError], Awaitable[None]] | None = None,
+) -> None:
+    """Run ``app`` on a WebSocket whose client may enter, for as long as it may stay.
+
+    :param session_id: the session that the route names; None where it names none.
+    :param request: the request that opens it.
+    :param gone: what the framework raises in an app that sends or receives once the WebSocket is closed.
+    :param on_refusal: answers who may not enter, in place of the kit.
+    """
+    connect = await receive()
+    if connect["type"] != "websocket.connect":
+        return  # the client has gone
+    handshake = Handshake(api, request, take_tokens(scope))
+    entered = await handshake.enter(guard, session_id)
+    if isinstance(entered, RolecallError):
+        if on_refusal is not None:
+            await on_refusal(entered)
+        else:
+            await refuse(entered, scope, send)
+    elif entered is None:
+        await app(scope, _beginning_with(connect, receive), send)
+    else:
+        channel = _Channel(handshake.subprotocol, connect, scope, receive, send)
+        channel.socket = scope[SOCKET] = GuardedSocket(
+            handshake.watch(guard, session_id, entered),
+            channel.close,
+            lambda grant: keep_grant(scope, grant),
+            scope.get(SOCKET),
+        )
+        await channel.socket.run(lambda: app(scope, channel.receive, channel.send), gone)
+
+
+def take_tokens(scope: Scope) -> list[str]:
+    """The tokens that were offered as subprotocols; they are taken out of those that the app is shown."""
+    if _OFFERED not in scope:
+        scope["subprotocols"], scope[_OFFERED] = split_offers(scope.get("subprotocols") or [])
+    offered: list[str] = scope[_OFFERED]
+    return offered
+
+
+def answered(message: Message, subprotocol: str | None) -> Message:
+    """The message that accepts a WebSocket, with this subprotocol unless the app has chosen one."""
+    return {**message, "subprotocol": message.get("subprotocol") or subprotocol}
+
+
+async def refuse(error: RolecallError, scope: Scope, send: Send) -> None:
+    """Refuse before the WebSocket is accepted: with an HTTP answer where the server can send one."""
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        # The server makes a 403 of it; the code is for servers and test clients that hand it on.
+        await send(_closing("websocket.close", error))
+        return
+    response = problem(error)
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.framed_headers]
+    await send({"type": "websocket.http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": response.body})
+
+
+def _closing(kind: str, error: RolecallError) -> Message:
+    """The message that closes a WebSocket, or tells the app that it is closed."""
+    return {"type": kind, "code": close_code(error), "reason": close_reason(error)}
+
+
+def _beginning_with(first: Message, receive: Receive) -> Receive:
+    """``receive`` with a message in front that was taken from it."""
+    waiting = [first]
+
+    async def receive_first() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return receive_first
+
+
+class _Channel:
+    """What an app receives and sends on a guarded WebSocket.
+
+    Once the grant has ended it receives nothing but the disconnection, and can send nothing.
+    """
+
+    socket: GuardedSocket
+
+    def __init__(self, subprotocol: str | None, connect: Message, scope: Scope, receive: Receive, send: Send) -> None:
+        self._subprotocol = subprotocol
+        self._connect: Message | None = connect
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._accepted = False
+
+    async def close(self, error: RolecallError) -> None:
+        if self._accepted:
+            await self._send(_closing("websocket.close", error))
+        else:
+            await refuse(error, self._scope, self._send)
+
+    async def receive(self) -> Message:
+        if self._connect is not None:
+            connect, self._connect = self._connect, None
+            return connect
+        socket = self.socket
+        if socket.ended is None:
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                socket.stop_watching()
+        if socket.ended is None:
+            return message
+        await event_loops.running().sleep(0)  # so that an app which asks again and again can be cancelled
+        return _closing("websocket.disconnect", socket.ended)
+
+    async def send(self, message: Message) -> None:
+        socket = self.socket
+        if socket.ended is not None:
+            raise GrantEnded(f"the WebSocket was closed: {socket.ended.code}")
+        kind = message["type"]
+        if kind == "websocket.accept":
+            self._accepted = True
+            message = answered(message, self._subprotocol)
+        elif kind in ("websocket.close", "websocket.http.response.start"):
+            socket.stop_watching()
+        await self._send(message)

@@ -1,19 +1,31 @@
-"""Answers that stream under an event loop, for as long as their grant stands."""
+"""Answers that stream for as long as their grant stands."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from ...driver import event_loops
+from ...driver import drive, event_loops
 from .watching import Watch, stand
 
 Chunk = TypeVar("Chunk")
 
 _END: Final = object()
 _NOTHING: Final = object()
+
+
+def while_granted_inline(watches: Sequence[Watch], chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """Hand out ``chunks`` for as long as the grants of a request stand, which are looked at when a chunk comes."""
+    try:
+        for chunk in chunks:
+            if not drive(stand(watches, Watch.look)):
+                return
+            yield chunk
+    finally:
+        if hasattr(chunks, "close"):
+            chunks.close()
 
 
 async def while_granted(watches: Sequence[Watch], chunks: AsyncIterable[Chunk]) -> AsyncIterator[Chunk]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from time import monotonic
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
-from ...driver import drive
+from ...driver import event_loops
 from ...engine import Call
 from ...errors import RolecallError
 from ...request import Request
@@ -17,8 +17,6 @@ from ..api import Api
 from ..problems import log_fault
 
 _log: Final = logging.getLogger("rolecall")
-
-Chunk = TypeVar("Chunk")
 
 #: Where the entries of a request are, one for each guard that it came through: in its ASGI scope or WSGI environment.
 ENTRIES: Final = "rolecall.entries"
@@ -103,8 +101,6 @@ class Watch:
 
     async def look_in_time(self) -> None:
         """:meth:`look`, which gives up waiting for the policies when the grant expires."""
-        from ...driver import event_loops
-
         grant = self.grant
         try:
             async with event_loops.running().timeout(max(0.0, self._lasts)):
@@ -160,18 +156,6 @@ def noted(error: Exception) -> RolecallError:
         return RolecallError("internal fault")
     log_fault(error)
     return error
-
-
-def while_granted_inline(watches: Sequence[Watch], chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """Hand out ``chunks`` for as long as the grants of a request stand, which are looked at when a chunk comes."""
-    try:
-        for chunk in chunks:
-            if not drive(stand(watches, Watch.look)):
-                return
-            yield chunk
-    finally:
-        if hasattr(chunks, "close"):
-            chunks.close()
 
 
 async def stand(watches: Iterable[Watch], look: Callable[[Watch], Awaitable[None]]) -> bool:

@@ -1,9 +1,9 @@
-"""Guarded WebSockets over ASGI: refused before they are accepted, and closed when their grant ends."""
+"""Guarded WebSockets, whatever carries them: who may open one, and when and how it is closed."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -17,8 +17,6 @@ from ..api import Api
 from ..credentials import TOO_MANY
 from ..guards.admission import Entered, admission
 from ..guards.guard import Guard
-from ..problems import problem
-from .asgi import SOCKET, Application, AsgiHeaders, Message, Receive, Scope, Send, keep_grant, neutral_request
 from .watching import Entry, Watch, noted
 
 _log: Final = logging.getLogger("rolecall")
@@ -36,210 +34,149 @@ _NEEDED: Final = (
 )
 # A control frame has at most 125 bytes, of which the code takes two (RFC 6455, section 5.5).
 _MAX_REASON: Final = 123
-# Where a scope keeps the tokens that were offered, and why its WebSocket was closed, for a guard within a guard.
-_OFFERED: Final = "rolecall.offered"
-_ENDED: Final = "rolecall.ended"
 
 
 class GrantEnded(OSError):
     """What an app gets that sends on a WebSocket which was closed because its grant had ended."""
 
 
-async def serve_websocket(
-    app: Application,
-    api: Api,
-    guard: Guard,
-    session_id: str | None,
-    native: object,
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-    framework: str,
-    gone: tuple[type[Exception], ...] = (),
-    seen: Scope | None = None,
-    on_refusal: Callable[[RolecallError], Awaitable[None]] | None = None,
-) -> None:
-    """Run ``app`` on a WebSocket whose client may enter, for as long as it may stay.
+def split_offers(offers: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The subprotocols of an opening that the app may choose from, and the tokens that were offered as such.
 
-    :param session_id: the session that the route names; None where it names none.
-    :param native: the framework's own connection, for the guard's ``session`` function.
-    :param gone: what the framework raises in an app that sends or receives once the WebSocket is closed.
-    :param seen: the scope as the route will have it, where that is known before it is routed.
-    :param on_refusal: answers who may not enter, in place of the kit.
+    :param offers: the values of ``Sec-WebSocket-Protocol``, one for each subprotocol, without spaces around it.
     """
-    connect = await receive()
-    if connect["type"] != "websocket.connect":
-        return  # the client has gone
-    tokens = _take_tokens(scope)
-    request = _handshake(scope if seen is None else seen, tokens, framework)
-    admitted = await _admit(api, request, tokens, guard, session_id, native)
-    if isinstance(admitted, RolecallError):
-        if on_refusal is not None:
-            await on_refusal(admitted)
+    subprotocols, tokens = [], []
+    remaining = iter(offers)
+    for offer in remaining:
+        if offer == BEARER:
+            tokens.append(next(remaining, ""))
         else:
-            await refuse(admitted, scope, send)
-        return
-    if admitted is None:
-        await app(scope, _beginning_with(connect, receive), send)
-        return
-    watch = Watch(Entry(api, guard.requirement, guard.session_entered(session_id, admitted), admitted), request)
-    socket = GuardedSocket(watch, BEARER if tokens else None, connect, scope, receive, send)
-    await socket.run(app, (GrantEnded, *gone))
+            subprotocols.append(offer)
+    return subprotocols, tokens
 
 
-async def _admit(
-    api: Api, request: Request, tokens: list[str], guard: Guard, session_id: str | None, native: object
-) -> Entered:
-    try:
-        _check_handshake(api, request, tokens)
-    except RolecallError as error:
-        await api.engine.tell_of_refusal(error, session_id, Call(request))
-        return error
-    entered = await admission(api, request, guard, session_id, native)
-    if isinstance(entered, MissingCredential):
-        return MissingCredential(_NEEDED)
-    try:
-        if isinstance(entered, Grant):
-            api.engine.check_again(entered)  # what only the leeway let in is over before it begins
-    except RolecallError as error:
-        await api.engine.tell_of_refusal(error, session_id, Call(request))
-        return error
-    return noted(entered) if isinstance(entered, RolecallError) else entered
+def close_code(error: RolecallError) -> int:
+    """The code with which a WebSocket is closed for ``error``: 4401 for what HTTP answers with 401."""
+    return CLOSE_CODES + error.status
 
 
-def _beginning_with(first: Message, receive: Receive) -> Receive:
-    """``receive`` with a message in front that was taken from it."""
-    waiting = [first]
-
-    async def receive_first() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return receive_first
+def close_reason(error: RolecallError) -> str:
+    """The reason with which a WebSocket is closed for ``error``, as long as a control frame may have it."""
+    return f"{error.code}: {error.public_message}".encode(errors="replace")[:_MAX_REASON].decode(errors="ignore")
 
 
-def _take_tokens(scope: Scope) -> list[str]:
-    """The tokens that were offered as subprotocols, and are none that the app may choose."""
-    if _OFFERED not in scope:
-        others, tokens = [], []
-        offers = iter(scope.get("subprotocols") or [])
-        for offer in offers:
-            if offer == BEARER:
-                tokens.append(next(offers, ""))
-            else:
-                others.append(offer)
-        scope["subprotocols"], scope[_OFFERED] = others, tokens
-    offered: list[str] = scope[_OFFERED]
-    return offered
+class Handshake:
+    """The request that opens a WebSocket.
 
-
-def _handshake(scope: Scope, tokens: list[str], framework: str) -> Request:
-    """The request that opens a WebSocket: what was offered as a subprotocol counts as the header it stands for."""
-    headers = dict(AsgiHeaders(scope))
-    headers.pop("sec-websocket-protocol", None)
-    if tokens:
-        sent = headers.get("authorization", "")
-        # Another scheme is not the kit's: a browser sends Basic by itself.
-        bearers = [sent] if "bearer" in sent.lower() else []
-        headers["authorization"] = ",".join([*bearers, *(f"Bearer {token}" for token in tokens)])
-    return neutral_request(scope, framework)._replace(headers=headers)
-
-
-def handshake(api: Api, scope: Scope, framework: str) -> Request:
-    """The request that opens a WebSocket, for what reads its token without a guard.
-
-    The tokens are taken out of the subprotocols that the app is shown.
-
-    :raises RolecallError: for a page of an origin that is not listed, and for an offer that holds not one token.
+    :param api: of the kit that verifies.
+    :param request: the request, as it came.
+    :param tokens: the tokens that were offered as subprotocols; see :func:`split_offers`.
     """
-    tokens = _take_tokens(scope)
-    request = _handshake(scope, tokens, framework)
-    _check_handshake(api, request, tokens)
-    return request
 
+    __slots__ = ("_api", "_tokens", "request")
 
-def _check_handshake(api: Api, request: Request, tokens: list[str]) -> None:
-    _check_origin(api, request)
-    _check_offered(request, tokens)
+    def __init__(self, api: Api, request: Request, tokens: list[str]) -> None:
+        self._api = api
+        self._tokens = tokens
+        headers = dict(request.headers)
+        headers.pop("sec-websocket-protocol", None)
+        if tokens:
+            sent = headers.get("authorization", "")
+            # Another scheme is not the kit's: a browser sends Basic by itself.
+            bearers = [sent] if "bearer" in sent.lower() else []
+            headers["authorization"] = ",".join([*bearers, *(f"Bearer {token}" for token in tokens)])
+        #: The request as policies are shown it: a token that was offered counts as the header it stands for.
+        self.request = request._replace(headers=headers)
 
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol to answer, unless the app has chosen one.
 
-def _check_offered(request: Request, tokens: list[str]) -> None:
-    """Say of what was offered as a subprotocol what is wrong with it, and not with the header it stands for."""
-    if not tokens:
-        return
-    if request.headers["authorization"] != f"Bearer {tokens[0]}":
-        raise MalformedCredential(TOO_MANY)
-    if not tokens[0].strip():
-        raise MalformedCredential(f"the subprotocol {BEARER!r} is followed by no token")
+        A browser that has offered some fails a connection for which the server chooses none.
+        """
+        return BEARER if self._tokens else None
 
+    async def enter(self, guard: Guard, session_id: str | None) -> Entered:
+        """The grant with which the client may enter; why it may not; None where it may without a token.
 
-def _check_origin(api: Api, request: Request) -> None:
-    """Refuse a page that is not on the list. Without a list a token that a script must know is proof enough."""
-    web, origin = api.web, request.headers.get("origin")
-    if origin is not None and (web.origins or web.cookie) and origin not in web.origins:
-        refused = f"pages of {shown(origin, 80)} open no WebSocket here"
-        _log.info("%s; see Web(origins=…)", refused)  # what to do is for those who run the app
-        raise OriginNotAllowed(refused)
+        :param session_id: the session that the route names; None where it names none.
+        """
+        try:
+            self.check()
+        except RolecallError as error:
+            return await self._told(error, session_id)
+        entered = await admission(self._api, self.request, guard, session_id)
+        if isinstance(entered, MissingCredential):
+            return MissingCredential(_NEEDED)
+        try:
+            if isinstance(entered, Grant):
+                self._api.engine.check_again(entered)  # what only the leeway let in is over before it begins
+        except RolecallError as error:
+            return await self._told(error, session_id)
+        return noted(entered) if isinstance(entered, RolecallError) else entered
 
+    def watch(self, guard: Guard, session_id: str | None, grant: Grant) -> Watch:
+        """What looks again at the grant with which the client has entered."""
+        entry = Entry(self._api, guard.requirement, guard.session_entered(session_id, grant), grant)
+        return Watch(entry, self.request)
 
-def answered(message: Message, subprotocol: str | None) -> Message:
-    """The message that accepts a WebSocket, with this subprotocol unless the app has chosen one.
+    def check(self) -> None:
+        """Refuse a page of an origin that is not listed, and an offer that holds not one token.
 
-    A browser that has offered some fails a connection for which the server chooses none.
-    """
-    return {**message, "subprotocol": message.get("subprotocol") or subprotocol}
+        :raises RolecallError: of which the plugins have not been told.
+        """
+        self._check_origin()
+        if not self._tokens:
+            return
+        if self.request.headers["authorization"] != f"Bearer {self._tokens[0]}":
+            raise MalformedCredential(TOO_MANY)
+        if not self._tokens[0].strip():
+            raise MalformedCredential(f"the subprotocol {BEARER!r} is followed by no token")
 
+    def _check_origin(self) -> None:
+        # Without a list a token that a script must know is proof enough.
+        web, origin = self._api.web, self.request.headers.get("origin")
+        if origin is not None and (web.origins or web.cookie) and origin not in web.origins:
+            refused = f"pages of {shown(origin, 80)} open no WebSocket here"
+            _log.info("%s; see Web(origins=…)", refused)  # what to do is for those who run the app
+            raise OriginNotAllowed(refused)
 
-async def refuse(error: RolecallError, scope: Scope, send: Send) -> None:
-    """Refuse before the WebSocket is accepted: with an HTTP answer where the server can send one."""
-    if "websocket.http.response" not in (scope.get("extensions") or {}):
-        # The server makes a 403 of it; the code is for servers and test clients that hand it on.
-        await send(_close(error))
-        return
-    response = problem(error)
-    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.framed_headers]
-    await send({"type": "websocket.http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": response.body})
-
-
-def _close(error: RolecallError, kind: str = "websocket.close") -> Message:
-    """The message that closes a WebSocket, or tells the app that it is closed."""
-    reason = f"{error.code}: {error.public_message}".encode(errors="replace")[:_MAX_REASON].decode(errors="ignore")
-    return {"type": kind, "code": CLOSE_CODES + error.status, "reason": reason}
+    async def _told(self, error: RolecallError, session_id: str | None) -> RolecallError:
+        await self._api.engine.tell_of_refusal(error, session_id, Call(self.request))
+        return error
 
 
 class GuardedSocket:
     """An open WebSocket, whose grant is looked at again and again. When the grant ends it is closed.
 
-    From then on the app receives nothing but the disconnection, and can send nothing. It is to end by itself; if it
-    has not after :data:`GRACE` seconds it is cancelled.
+    The app is to end by itself then; if it has not after :data:`GRACE` seconds it is cancelled.
+
+    :param watch: looks at the grant; see :meth:`Handshake.watch`.
+    :param close: closes the WebSocket, with :func:`close_code` and :func:`close_reason`.
+    :param keep: puts a grant where the app finds it: the first one, and what each look has left.
+    :param outer: the WebSocket as a guard around this one has it.
     """
 
     def __init__(
         self,
         watch: Watch,
-        subprotocol: str | None,
-        connect: Message,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
+        close: Callable[[RolecallError], Awaitable[None]],
+        keep: Callable[[Grant], None],
+        outer: GuardedSocket | None = None,
     ) -> None:
         self._watch = watch
-        self._subprotocol = subprotocol
-        self._connect: Message | None = connect
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._accepted = False
-        self._ended: RolecallError | None = None
+        self._close = close
+        self._keep = keep
+        #: Why it was closed; None while it is open.
+        self.ended: RolecallError | None = None
         self._loop = event_loops.running()
         self._watched = self._loop.watched()
         self._renewed = self._loop.signal()
         self._inner: GuardedSocket | None = None
-        self._outer: GuardedSocket | None = scope.get(SOCKET)
-        if self._outer is not None:
-            self._outer._inner = self
-        scope[SOCKET] = self
-        keep_grant(scope, watch.grant)
+        self._outer = outer
+        if outer is not None:
+            outer._inner = self
+        keep(watch.grant)
 
     @property
     def grant(self) -> Grant:
@@ -269,21 +206,7 @@ class GuardedSocket:
             guard._renewed.give()
         return self.grant
 
-    def _guards(self) -> Iterator[GuardedSocket]:
-        """This one, and those around it."""
-        yield self
-        if self._outer is not None:
-            yield from self._outer._guards()
-
-    def _check_open(self) -> None:
-        if self._ended is not None:
-            raise self._ended
-
-    def _keep_grant(self) -> None:
-        if self._inner is None:  # the app sees the grant of the innermost guard
-            keep_grant(self._scope, self.grant)
-
-    async def run(self, app: Application, gone: tuple[type[Exception], ...]) -> None:
+    async def run(self, app: Callable[[], Awaitable[None]], gone: tuple[type[Exception], ...] = ()) -> None:
         """Run ``app`` to its end.
 
         :param gone: what it may end with once its WebSocket was closed.
@@ -291,33 +214,56 @@ class GuardedSocket:
 
         async def run_app() -> None:
             try:
-                await app(self._scope, self._receive_while_it_lasts, self._send_while_it_lasts)
+                await app()
             finally:
-                self._stop_watching()
+                self.stop_watching()
 
         try:
             await self._watched.run(run_app, self._close_at_the_end)
         except Exception as error:
-            if self._ended is None or not _is_only(error, gone):
+            if self.ended is None or not _is_only(error, (GrantEnded, *gone)):
                 raise
 
-    def _stop_watching(self) -> None:
+    def stop_watching(self) -> None:
         """There is nothing left to close. What is being closed already is closed, and told of, to the end."""
-        if self._ended is None:
+        if self.ended is None:
             self._watched.stop_watching()
 
+    def _guards(self) -> Iterator[GuardedSocket]:
+        """This one, and those around it."""
+        yield self
+        if self._outer is not None:
+            yield from self._outer._guards()
+
+    def _check_open(self) -> None:
+        if self.ended is not None:
+            raise self.ended
+
+    def _keep_grant(self) -> None:
+        if self._inner is None:  # the app sees the grant of the innermost guard
+            self._keep(self.grant)
+
+    def _is_closed_by_another(self) -> bool:
+        """Whether a guard around this one, or within, has closed the WebSocket already, and tells of it."""
+        outermost = [*self._guards()][-1]
+        one: GuardedSocket | None = outermost
+        while one is not None:
+            if one is not self and one.ended is not None:
+                return True
+            one = one._inner
+        return False
+
     async def _close_at_the_end(self) -> None:
-        self._ended = error = await self._end()
+        error = await self._end()
+        is_closed = self._is_closed_by_another()
+        self.ended = error
         self._watched.limit(GRACE)
-        if self._scope.setdefault(_ENDED, error) is not error:
-            return  # another guard of the same WebSocket closes it, and tells of it
+        if is_closed:
+            return
         with suppress(Exception):  # the client may have gone in this moment
             # One that reads nothing holds up what is sent to it.
             async with self._loop.timeout(GRACE):
-                if self._accepted:
-                    await self._send(_close(error))
-                else:
-                    await refuse(error, self._scope, self._send)
+                await self._close(error)
         await self._watch.tell(error)
 
     async def _end(self) -> RolecallError:
@@ -337,30 +283,6 @@ class GuardedSocket:
                 async with self._loop.timeout(due):
                     await self._renewed.wait()
             self._renewed = self._loop.signal()
-
-    async def _receive_while_it_lasts(self) -> Message:
-        if self._connect is not None:
-            connect, self._connect = self._connect, None
-            return connect
-        if self._ended is None:
-            message = await self._receive()
-            if message["type"] == "websocket.disconnect":
-                self._stop_watching()
-        if self._ended is None:
-            return message
-        await self._loop.sleep(0)  # so that an app which asks again and again can be cancelled
-        return _close(self._ended, "websocket.disconnect")
-
-    async def _send_while_it_lasts(self, message: Message) -> None:
-        if self._ended is not None:
-            raise GrantEnded(f"the WebSocket was closed: {self._ended.code}")
-        kind = message["type"]
-        if kind == "websocket.accept":
-            self._accepted = True
-            message = answered(message, self._subprotocol)
-        elif kind in ("websocket.close", "websocket.http.response.start"):
-            self._stop_watching()
-        await self._send(message)
 
 
 def _is_only(error: Exception, kinds: tuple[type[Exception], ...]) -> bool:

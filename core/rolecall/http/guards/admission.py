@@ -35,7 +35,6 @@ def admit(
     guard: Guard,
     session_id: str | None,
     request: Callable[[], Request],
-    native: object,
 ) -> Grant | Coroutine[Any, Any, Entered]:
     """The grant with which a request enters a guarded route, or a coroutine that comes to it or to the refusal.
 
@@ -44,11 +43,11 @@ def admit(
 
     :param authorization: what the header of this name says, if it is there.
     :param session_id: the session that the route names; None where it names none.
-    :param request: makes the request, where somebody asks for it.
-    :param native: the framework's own request, for the guard's ``session`` function.
+    :param request: makes the request, where somebody asks for it. Its ``native`` is what the guard's ``session``
+        function is called with.
     """
     if guard.resolver is not None or not api.decides_at_once:
-        return admission(api, request(), guard, session_id, native)
+        return admission(api, request(), guard, session_id)
     try:
         if authorization is not None and authorization.startswith("Bearer ") and "," not in authorization:
             # As nearly every client writes it; whatever else is odd about it shows when it is refused. A comma joins
@@ -61,7 +60,7 @@ def admit(
         return _ready(internal_fault())
 
 
-async def admission(api: Api, request: Request, guard: Guard, session_id: str | None, native: object) -> Entered:
+async def admission(api: Api, request: Request, guard: Guard, session_id: str | None) -> Entered:
     """:func:`admit` with the policies asked, and the guard's own ``session`` function."""
     call = Call(request)
     if guard.resolver is not None:
@@ -70,7 +69,7 @@ async def admission(api: Api, request: Request, guard: Guard, session_id: str | 
         if not isinstance(seen, Grant):
             return seen
         try:
-            session_id = await api.engine.resolve_session(guard.resolver, native)
+            session_id = await api.engine.resolve_session(guard.resolver, request.native)
         except RolecallError as error:
             return await _told(api, error, None, call)
     entering = api.engine.authorize(api.credential_of(request), guard.requirement, session_id, call)

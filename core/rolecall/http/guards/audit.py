@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ...errors import ConfigurationError
 from ..api.routing import Route
@@ -202,26 +202,36 @@ class Found:
     is_unknown: bool = False
 
 
-#: What each adapter offers: what an app consists of, or None if the app is none of its own.
-Adapter = Callable[[Any], "list[Found] | None"]
+#: What an app consists of, or None if the app is none of the adapter's own.
+RoutesOf = Callable[[Any], "list[Found] | None"]
+
+
+class Adapter(Protocol):
+    """What each adapter offers by its entry point: a module, or any object, with these functions."""
+
+    def is_app(self, value: object) -> bool:
+        """Whether this is an app of the adapter's framework: for what a server does not call as a WSGI or ASGI app."""
+
+    def routes_of(self, app: Any) -> list[Found] | None:
+        """What an app consists of; None if it is none of the adapter's own."""
 
 
 # -- the list ----------------------------------------------------------------------------------------------------------
 
 
-def list_routes(app: Any, adapters: Sequence[Adapter]) -> list[GuardedRoute]:
+def list_routes(app: Any, adapters: Sequence[RoutesOf]) -> list[GuardedRoute]:
     """Every route of an app, and of the apps within it, with what it requires."""
     walk = _Walk(adapters)
     found = list(walk.through(Found("", app=app)))
     return _judged(found, walk.apps)
 
 
-def check_routes(app: Any, adapter: Adapter) -> None:
+def check_routes(app: Any, routes_of: RoutesOf) -> None:
     """Stop an app in which a route is open that somebody meant to guard.
 
     :raises ConfigurationError: names the first such route.
     """
-    walk = _Walk([adapter])
+    walk = _Walk([routes_of])
     for line in _judged(list(walk.through(Found("", app=app))), walk.apps):
         for mistake in line.mistakes:
             if mistake.code in _OPENS_A_DOOR:
@@ -247,7 +257,7 @@ def _judged(found: Sequence[Found], apps: Sequence[Any]) -> list[GuardedRoute]:
 class _Walk:
     """Goes through an app, and through the apps within."""
 
-    def __init__(self, adapters: Sequence[Adapter]) -> None:
+    def __init__(self, adapters: Sequence[RoutesOf]) -> None:
         self._adapters = adapters
         #: The apps that were gone through.
         self.apps: list[Any] = []

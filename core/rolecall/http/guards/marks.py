@@ -13,15 +13,16 @@ from typing import Any, Final, TypeVar
 from ...errors import ConfigurationError
 from ...wording import shown
 from ..api.routing import Route
-from .guard import Guard
+from .guard import Guard, Kit
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 _PUBLIC: Final = "rolecall_public"
 _ELSEWHERE: Final = "rolecall_guarded_elsewhere"
 _ROUTE: Final = "rolecall_route"
-# Whose view classes answer each method by the handler of its name.
-_DISPATCHERS: Final = ("flask.views", "starlette.endpoints", "flask_restful", "flask_restx.resource")
+_NO_ROUTE: Final = (None, None, None)
+# Modules whose view classes answer each method by the handler of its name; adapters add those of their frameworks.
+_dispatchers: Final[set[str]] = set()
 _GUARDS: Final = "rolecall_guards"
 _GUARDED_BY: Final = "rolecall_guarded_by"
 _IS_GUARDED: Final = "rolecall_is_guarded"
@@ -83,17 +84,31 @@ def check_guard(guard: object, kind: type[Any]) -> None:
         raise ConfigurationError(f"pass a guard of {package}, such as require_role('moderator'), not {shown(guard)}")
 
 
-def mark_own(view: View, route: Route) -> View:
-    """Remember on a view that it answers one of the kit's routes, which look after themselves."""
+def mark_own(view: View, route: Route, kit: Kit) -> View:
+    """Remember on a view that it answers one of a kit's routes, which look after themselves."""
     # With whose it is: functools.wraps hands marks on to what is the app's own.
-    setattr(view, _ROUTE, (id(view), route))
+    setattr(view, _ROUTE, (id(view), route, kit))
     return view
 
 
 def own_route(view: Any) -> Route | None:
-    """The route of the kit that a view answers, if it is one of the kit's."""
-    marked, route = getattr(view, _ROUTE, (None, None))
+    """The route of a kit that a view answers, if it is one of a kit's."""
+    marked, route, _ = getattr(view, _ROUTE, _NO_ROUTE)
     return route if marked == id(view) else None
+
+
+def own_kit(view: Any) -> Kit | None:
+    """The kit whose route a view answers, if it is one of a kit's."""
+    marked, _, kit = getattr(view, _ROUTE, _NO_ROUTE)
+    return kit if marked == id(view) else None
+
+
+def dispatches_by_method(*modules: str) -> None:
+    """Tell that view classes answer each method by the handler of its name, as far as their dispatching is inherited.
+
+    :param modules: those that define the ``dispatch`` or ``dispatch_request`` which does so: ``"flask.views"``.
+    """
+    _dispatchers.update(modules)
 
 
 def is_public(view: Any, method: str) -> bool:
@@ -133,7 +148,7 @@ def class_of(view: Any) -> type[Any] | None:
 def handler_of(view_class: type[Any], method: str) -> Any:
     """What answers ``method`` in a view class; None if nothing does, or the class dispatches by rules of its own."""
     dispatch = getattr(view_class, "dispatch_request", None) or getattr(view_class, "dispatch", None)
-    if dispatch is not None and getattr(dispatch, "__module__", None) not in _DISPATCHERS:
+    if dispatch is not None and getattr(dispatch, "__module__", None) not in _dispatchers:
         return None
     name = "get" if method == "HEAD" and not hasattr(view_class, "head") else method.lower()
     return getattr(view_class, name, None)
