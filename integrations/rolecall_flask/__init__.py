@@ -1,7 +1,6 @@
 """Rolecall for Flask: a blueprint with the kit's routes, and guards for your own views."""
 
-from rolecall.http.api.sdk import SDK_ROUTES
-from rolecall.http.guards.marks import guarded_by, public
+from rolecall.http.adapter import SDK_ROUTES, guarded_by, public
 
 from .blueprint import problem_response, rolecall_blueprint
 from .guards import current_grant, find_grant, protect, require_capability, require_role, require_token

@@ -11,16 +11,9 @@ import flask
 from flask.sansio.blueprints import BlueprintSetupState
 
 from rolecall import Rolecall
-from rolecall.driver import drive
 from rolecall.errors import ConfigurationError, RolecallError
-from rolecall.http.api.rest import ROUTES
-from rolecall.http.api.routing import Route
-from rolecall.http.bodies import announced_length
+from rolecall.http.adapter import ROUTES, Route, announced_length, drive, mark_own, refused, respond, shown
 from rolecall.http.gateways.wsgi import read_body
-from rolecall.http.guards.marks import mark_own
-from rolecall.http.problems import refused
-from rolecall.http.respond import respond
-from rolecall.wording import shown
 
 from .kits import KitBlueprint, register_kit
 from .translation import current_request, flask_response, neutral_request

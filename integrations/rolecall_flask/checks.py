@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 from flask.sansio.app import App
 
+from rolecall.http.adapter import check_routes
+
 if TYPE_CHECKING:
     import flask
 
@@ -18,8 +20,6 @@ def check_once(app: App) -> None:
     :raises ConfigurationError: names the route, at each request until it is mended.
     """
     if _CHECKED not in app.extensions:
-        from rolecall.http.guards.audit import check_routes
-
         from .listing import routes_in
 
         check_routes(app, lambda _: routes_in(cast("flask.Flask", app)))

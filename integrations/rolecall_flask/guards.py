@@ -6,30 +6,28 @@ import asyncio
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeVar, cast
 
 import flask
 from flask.views import View
 from werkzeug.local import LocalProxy
 
-from rolecall import Grant, Rolecall
-from rolecall.driver import drive
+from rolecall import Grant
 from rolecall.errors import ConfigurationError, RolecallError
-from rolecall.http.gateways.watching import keep_entry
-from rolecall.http.gateways.wsgi import ADMITTED, AUTHORIZATION, GRANT
-from rolecall.http.guards.admission import admit, headers_to_add
-from rolecall.http.guards.guard import UNSAID, Kit, SessionParam, SessionResolver, roles_of, split
-from rolecall.http.guards.guard import Guard as BaseGuard
-from rolecall.http.guards.marks import (
-    check_guard,
+from rolecall.http.adapter import (
+    ANY_TOKEN,
+    Api,
     guards_of,
+    headers_to_add,
     is_public,
-    mark_class_guarded,
     mark_guarded,
     own_route,
     view_guards,
 )
-from rolecall.roles import ANY_TOKEN, Capability, CapabilityName, Requirement, Role, RoleName
+from rolecall.http.adapter import (
+    Guard as BaseGuard,
+)
+from rolecall.http.gateways.wsgi import ADMITTED, enter
 
 from .checks import check_once
 from .kits import kit_of
@@ -94,7 +92,7 @@ class Guard(BaseGuard):
             return self._guarded_view(make(*args, **kwargs))
 
         view_class.as_view = classmethod(as_view)  # type: ignore[method-assign, assignment]
-        mark_class_guarded(view_class, self)
+        mark_guarded(view_class, self)
         return view_class
 
     def _guarded_view(self, view: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,25 +133,12 @@ class Guard(BaseGuard):
             raise Refused(app.make_default_options_response())
         check_once(app)
         kit = kit_of(app) if self.kit is None else self.kit
-        api, session_id = kit.api, self._session_id(request)
-        admitted = admit(
-            api,
-            request.environ.get(AUTHORIZATION),
-            self,
-            session_id,
-            partial(neutral_request, request),
-        )
-        if not isinstance(admitted, Grant):
-            entered = drive(admitted)
-            if isinstance(entered, RolecallError):
-                raise refusal(kit, app, request, entered)
-            if entered is None:
-                return
-            admitted = entered
-        # A request's own; Flask may share its `g` between requests.
-        request.environ[GRANT] = request.environ[ADMITTED] = admitted
-        keep_entry(request.environ, api, self.requirement, self.session_entered(session_id, admitted), admitted)
-        flask.after_this_request(partial(_kept_out_of_caches, kit))
+        session_id = self._session_id(request)
+        entered = enter(self, kit.api, session_id, request.environ, partial(neutral_request, request))
+        if isinstance(entered, RolecallError):
+            raise refusal(kit.api, app, request, entered)
+        if entered is not None:
+            flask.after_this_request(partial(_kept_out_of_caches, kit.api))
 
     def _session_id(self, request: flask.Request) -> str | None:
         name, params = self.session_param, request.view_args
@@ -163,7 +148,7 @@ class Guard(BaseGuard):
 
     def _others(self, request: flask.Request) -> tuple[Sequence[BaseGuard], Sequence[BaseGuard]]:
         guards = _guards_of_route(request)
-        return split(guards, self) or (guards, ())  # a helper's guard is within them all
+        return self.split(guards) or (guards, ())  # a helper's guard is within them all
 
     def _is_about_none(self, request: flask.Request, view: Any) -> bool:
         """Whether a request is about no session: for a path that nothing answers, or a file that Flask serves."""
@@ -190,75 +175,9 @@ def _guards_of_route(request: flask.Request) -> list[BaseGuard]:
     return [*(guard for holder in holders for guard in guards_of(holder)), *view_guards(view, request.method)]
 
 
-def require_role(
-    role: Role | RoleName,
-    *,
-    exact: bool = False,
-    kit: Rolecall | None = None,
-    session_param: SessionParam = UNSAID,
-    session: SessionResolver | None = None,
-) -> Guard:
-    """Admit tokens whose role may do all that ``role`` may.
-
-    :param role: a standard role's name, a name that ``kit`` knows, or a :class:`~rolecall.Role`.
-    :param exact: admit no other role, though it may do as much.
-    :param kit: the kit that verifies; the app's only one unless given.
-    :param session_param: the path parameter that names the session: the token must be for that session. Unless given
-        it is ``session_id``, where a route has that. None binds the guard to no session: a token for any is enough. On
-        a route with other path parameters alone one of these must be said.
-    :param session: a function from ``flask.request`` to the session's id, ``def`` or ``async def``, for URLs that carry
-        other ids. Where it answers None, nobody is let in; what it raises, such as ``abort(404)``, is the answer.
-    :raises ConfigurationError: for a role that does not exist, or an argument that cannot be meant.
-    """
-    return Guard(Requirement.of_role(role, roles_of(kit), exact), kit, session_param, session)
-
-
-def require_capability(
-    capability: Capability | CapabilityName,
-    *,
-    kit: Rolecall | None = None,
-    session_param: SessionParam = UNSAID,
-    session: SessionResolver | None = None,
-) -> Guard:
-    """Admit tokens that allow this act: ``require_capability("force_disconnect")``.
-
-    :param kit: see :func:`require_role`, as for the others.
-    :raises ConfigurationError: for a capability that does not exist, or an argument that cannot be meant.
-    """
-    return Guard(Requirement.of_capability(capability), kit, session_param, session)
-
-
-@overload
-def require_token(target: Guarded, /) -> Guarded: ...
-@overload
-def require_token(
-    *,
-    optional: bool = False,
-    kit: Rolecall | None = None,
-    session_param: SessionParam = UNSAID,
-    session: SessionResolver | None = None,
-) -> Guard: ...
-def require_token(
-    target: Any = None,
-    /,
-    *,
-    optional: bool = False,
-    kit: Rolecall | None = None,
-    session_param: SessionParam = UNSAID,
-    session: SessionResolver | None = None,
-) -> Any:
-    """Admit every good token, whatever its role; with or without parentheses.
-
-    :param optional: admit requests without a token, too: they have no grant, see :func:`find_grant`. A token that is
-        not good is refused all the same.
-    :param kit: see :func:`require_role`, as for the others.
-    """
-    guard = Guard(ANY_TOKEN, kit, session_param, session, optional)
-    return guard if target is None else guard(target)
-
-
-# For what lists the guards of a route, where it stands without brackets among the decorators of a class.
-mark_guarded(require_token, Guard(ANY_TOKEN))
+require_role = Guard.of_role
+require_capability = Guard.of_capability
+require_token = Guard.of_token
 
 
 def protect(target: Subtree, guard: Guard | None = None) -> Subtree:
@@ -273,7 +192,7 @@ def protect(target: Subtree, guard: Guard | None = None) -> Subtree:
         raise ConfigurationError(f"protect guards a blueprint or an app, not a {type(target).__name__}")
     if guard is None:
         guard = Guard(ANY_TOKEN)
-    check_guard(guard, Guard)
+    Guard.check(guard)
     return guard.guard_all(target)
 
 
@@ -293,9 +212,9 @@ def _current_grant() -> Grant:
     return grant
 
 
-def _kept_out_of_caches(kit: Kit, response: flask.Response) -> flask.Response:
+def _kept_out_of_caches(api: Api, response: flask.Response) -> flask.Response:
     query = flask.request.environ.get("QUERY_STRING", "")
-    response.headers.extend(headers_to_add((name for name, _ in response.headers), kit.api.web, query))
+    response.headers.extend(headers_to_add((name for name, _ in response.headers), api.web, query))
     return response
 
 

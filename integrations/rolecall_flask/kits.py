@@ -6,7 +6,7 @@ import flask
 from flask.sansio.app import App
 
 from rolecall import Rolecall
-from rolecall.http.guards.guard import only_kit
+from rolecall.http.adapter import only_kit
 
 from .checks import check_once
 

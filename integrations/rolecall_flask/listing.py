@@ -10,8 +10,7 @@ import flask
 from werkzeug.routing import Rule
 
 from rolecall.errors import ConfigurationError
-from rolecall.http.guards.audit import Around, Found
-from rolecall.http.guards.marks import dispatches_by_method, guards_of
+from rolecall.http.adapter import Around, Found, dispatches_by_method, guards_of
 
 from .kits import kit_of
 

@@ -9,9 +9,7 @@ import flask
 from werkzeug.exceptions import HTTPException
 
 from rolecall.errors import RolecallError
-from rolecall.http.guards.admission import challenges, guard_answer, headers_to_add
-from rolecall.http.guards.guard import Kit
-from rolecall.http.problems import log_fault
+from rolecall.http.adapter import Api, challenges, guard_answer, headers_to_add, noted
 
 from .translation import flask_response
 
@@ -33,17 +31,17 @@ class Refused(HTTPException):
         return self.description or "the answer to OPTIONS"
 
 
-def refusal(kit: Kit, app: flask.Flask, request: flask.Request, error: RolecallError) -> Exception:
+def refusal(api: Api, app: flask.Flask, request: flask.Request, error: RolecallError) -> Exception:
     """The exception that keeps the current request out.
 
-    :param kit: whose guard it is.
+    :param api: of the kit whose guard it is.
     """
-    web, query = kit.api.web, request.environ.get("QUERY_STRING", "")
+    web, query = api.web, request.environ.get("QUERY_STRING", "")
     handler = _own_handler(app, request, error)
     if handler is None:
         return Refused(flask_response(guard_answer(error, web, query)), error)
     # Asked here, because flask-restful and flask-restx keep from Flask's handlers what is no HTTPException.
-    log_fault(error)
+    noted(error)
     response = app.make_response(app.ensure_sync(handler)(error))
     names = [name for name, _ in response.headers]
     response.headers.extend([*headers_to_add(names, web, query), *challenges(error, response.status_code, names)])

@@ -8,7 +8,7 @@ import flask
 from werkzeug.exceptions import HTTPException
 
 from rolecall.errors import InvalidRequest, RolecallError
-from rolecall.http.problems import internal_fault, log_fault
+from rolecall.http.adapter import noted
 
 from .refusals import Refused
 
@@ -40,7 +40,7 @@ def unconnected(error: Exception) -> Exception:
 
     known = error.error if isinstance(error, Refused) else error
     if not isinstance(known, RolecallError):
-        known = InvalidRequest(str(known)) if isinstance(known, HTTPException) else internal_fault()
+        known = InvalidRequest(str(known)) if isinstance(known, HTTPException) else noted(error)
     elif known is error:
-        log_fault(known)  # such as a guard that is not told of the session, of which the client hears nothing
+        noted(known)  # such as a guard that is not told of the session, of which the client hears nothing
     return cast("Exception", Unconnected(known.public_message, {"code": known.code}))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import flask
 
+from rolecall.http.adapter import Request, Response
 from rolecall.http.gateways.wsgi import WsgiHeaders
-from rolecall.http.messages import Response
-from rolecall.request import Request
 
 
 def current_request() -> flask.Request:

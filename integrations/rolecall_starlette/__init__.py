@@ -1,7 +1,6 @@
 """Rolecall for Starlette and FastAPI: the kit's routes, guards for endpoints, WebSockets and whole apps."""
 
-from rolecall.http.api.sdk import SDK_ROUTES
-from rolecall.http.guards.marks import guarded_by, public
+from rolecall.http.adapter import SDK_ROUTES, guarded_by, public
 
 from .authentication import RolecallAuthentication, RolecallBackend, RolecallUser, on_auth_error
 from .guards import current_grant, find_grant, protect, require_capability, require_role, require_token

@@ -16,10 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rolecall import Grant, Rolecall
 from rolecall.errors import MissingCredential, RolecallError
+from rolecall.http.adapter import BEARER, Handshake, noted, refused
 from rolecall.http.gateways.asgi import answered, refuse, take_tokens
-from rolecall.http.gateways.watching import noted
-from rolecall.http.gateways.websockets import BEARER, Handshake
-from rolecall.http.problems import refused
 
 from .translation import neutral_request, starlette_response
 

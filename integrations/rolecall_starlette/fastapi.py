@@ -13,10 +13,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rolecall import Grant, Rolecall
 from rolecall.errors import ConfigurationError
+from rolecall.http.adapter import (
+    ANY_TOKEN,
+    UNSAID,
+    SessionParam,
+    SessionResolver,
+    guards_of,
+    mark_guarded,
+)
 from rolecall.http.gateways.asgi import GRANT, missing_headers, uncached
-from rolecall.http.guards.guard import UNSAID, SessionParam, SessionResolver
-from rolecall.http.guards.marks import demands_no_less, guards_of, mark_guarded
-from rolecall.roles import ANY_TOKEN, Capability, CapabilityName, Role, RoleName
 
 from .guarded_app import BOUND
 from .guards import Guard, require_capability, require_role, require_token
@@ -115,7 +120,11 @@ class _Dependency:
         """
         mine = self._guard
         for guard in guards_of(scope["endpoint"]):
-            if isinstance(guard, Guard) and demands_no_less(guard, mine) and guard.api_of(scope) is mine.api_of(scope):
+            if (
+                isinstance(guard, Guard)
+                and guard.demands_no_less_than(mine)
+                and guard.api_of(scope) is mine.api_of(scope)
+            ):
                 return
         raise ConfigurationError(
             f"the dependency on {mine.requirement.scope} cannot guard the WebSocket {scope['path']!r}, because it does "
@@ -132,7 +141,7 @@ class RoleRequired(_Dependency):
 
     def __init__(
         self,
-        role: Role | RoleName,
+        role: str,
         *,
         exact: bool = False,
         kit: Rolecall | None = None,
@@ -147,7 +156,7 @@ class CapabilityRequired(_Dependency):
 
     def __init__(
         self,
-        capability: Capability | CapabilityName,
+        capability: str,
         *,
         kit: Rolecall | None = None,
         session_param: SessionParam = UNSAID,

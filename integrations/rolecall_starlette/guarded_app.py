@@ -15,13 +15,19 @@ from starlette.routing import BaseRoute, Host, Match, Mount, Router
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rolecall.engine import Call
 from rolecall.errors import ConfigurationError, InvalidRequest
+from rolecall.http.adapter import (
+    ANY_TOKEN,
+    guards_of,
+    is_public,
+    mark_guarded,
+    own_route,
+    unsettled_app,
+    unwrapped,
+    view_guards,
+)
+from rolecall.http.adapter import Guard as BaseGuard
 from rolecall.http.gateways.asgi import refuse
-from rolecall.http.guards.guard import Guard as BaseGuard
-from rolecall.http.guards.guard import unsettled_app
-from rolecall.http.guards.marks import class_of, guards_of, handler_of, is_public, mark_guarded, own_route, unwrapped
-from rolecall.roles import ANY_TOKEN
 
 from . import channels
 from .kits import routes_of
@@ -137,8 +143,7 @@ class GuardedApp:
         try:
             params = paths.find_within(scope.get("method", "GET"), scope["path"], scope.get("root_path", ""))
         except InvalidRequest as error:
-            api = guard.api_of(seen)
-            await api.engine.tell_of_refusal(error, None, Call(neutral_request(seen)))
+            await guard.api_of(seen).tell(error, neutral_request(seen))
             if scope["type"] == "websocket":
                 await refuse(error, scope, send)
             else:
@@ -225,11 +230,9 @@ def guards_that_bound(scope: Scope) -> list[BaseGuard]:
 
 def guards_of_route(scope: Scope) -> Iterator[BaseGuard]:
     """The guards of what a connection was routed to, from the outermost: those of dependencies, in FastAPI, first."""
-    endpoint = scope.get("endpoint")
-    view_class = class_of(endpoint)
-    handler = None if view_class is None else handler_of(view_class, scope.get("method", "GET"))
-    for view in (*_dependencies(getattr(scope.get("route"), "dependant", None)), endpoint, view_class, handler):
-        yield from guards_of(view)
+    for depended_on in _dependencies(getattr(scope.get("route"), "dependant", None)):
+        yield from guards_of(depended_on)
+    yield from view_guards(scope.get("endpoint"), scope.get("method", "GET"))
 
 
 def _dependencies(dependant: Any) -> Iterator[Any]:

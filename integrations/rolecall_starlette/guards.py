@@ -21,12 +21,26 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from rolecall import Grant, Rolecall
 from rolecall.errors import ConfigurationError, RolecallError
-from rolecall.http import messages
-from rolecall.http.api import Api
+from rolecall.http import adapter
+from rolecall.http.adapter import (
+    ANY_TOKEN,
+    UNSAID,
+    Api,
+    GuardedPaths,
+    Requirement,
+    SessionParam,
+    SessionResolver,
+    dispatches_by_method,
+    is_run_as,
+    mark_guarded,
+    required_role,
+    shown,
+)
+from rolecall.http.adapter import Guard as BaseGuard
 from rolecall.http.gateways.asgi import (
     authorization_of,
+    enter,
     granted,
-    keep_grant,
     keep_web,
     kept_out_of_caches,
     missing_headers,
@@ -34,21 +48,6 @@ from rolecall.http.gateways.asgi import (
     serve_websocket,
     uncached,
 )
-from rolecall.http.gateways.watching import keep_entry
-from rolecall.http.guards.admission import Entered, admit
-from rolecall.http.guards.guard import UNSAID, SessionParam, SessionResolver, roles_of, split
-from rolecall.http.guards.guard import Guard as BaseGuard
-from rolecall.http.guards.marks import (
-    check_guard,
-    dispatches_by_method,
-    handler_of,
-    is_guarded,
-    mark_class_guarded,
-    mark_guarded,
-)
-from rolecall.http.guards.path_guard import GuardedPaths
-from rolecall.roles import ANY_TOKEN, Capability, CapabilityName, Requirement, Role, RoleName
-from rolecall.wording import shown
 
 from . import channels
 from .classes import guard_class
@@ -151,7 +150,7 @@ class Guard(BaseGuard):
                 f"a guard cannot protect the class {endpoint.__name__}: it is no HTTPEndpoint or WebSocketEndpoint"
             )
         guard_class(self, endpoint)
-        mark_class_guarded(endpoint, self)
+        mark_guarded(endpoint, self)
         return endpoint
 
     def _guarded_endpoint(self, endpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -175,11 +174,17 @@ class Guard(BaseGuard):
                 return await GuardedApp(self, _as_app(endpoint, args))(*args)
             scope = connection.scope
             if isinstance(connection, WebSocket):
-                return await self._serve_endpoint(endpoint, connection, args, kwargs, _runs(scope, guarded))
+                return await self._serve_endpoint(
+                    endpoint,
+                    connection,
+                    args,
+                    kwargs,
+                    _is_run(scope, guarded),
+                )
             try:
                 waiting = self._enter(scope, scope, connection)
                 if waiting is not None and (refusal := await waiting) is not None:
-                    if not _runs(scope, guarded):
+                    if not _is_run(scope, guarded):
                         raise as_exception(scope, refusal)
                     return await as_response(connection, refusal)
                 response = await endpoint(*args, **kwargs)
@@ -204,7 +209,7 @@ class Guard(BaseGuard):
             try:
                 waiting = self._enter(scope, scope, connection)
                 if waiting is not None and (refusal := from_thread.run(_awaited, waiting)) is not None:
-                    if not _runs(scope, guarded):
+                    if not _is_run(scope, guarded):
                         raise as_exception(scope, refusal)
                     return from_thread.run(as_response, connection, refusal)
                 response = endpoint(*args, **kwargs)
@@ -243,39 +248,14 @@ class Guard(BaseGuard):
         keep_web(api.web, scope, seen)
         if type(session_id) is not str:  # nearly always it is there, and text
             session_id = self._session_of(seen, params, seen is not scope)
-        admitted = admit(
-            api,
-            authorization_of(seen),
-            self,
-            session_id,
-            lambda: neutral_request(seen, native),
-        )
-        if not isinstance(admitted, Grant):
-            return self._settle(admitted, scope, api, session_id)
-        keep_grant(scope, admitted)
-        keep_entry(scope, api, self.requirement, session_id, admitted)
-        return None
-
-    async def _settle(
-        self,
-        admission: Coroutine[Any, Any, Entered],
-        scope: Scope,
-        api: Api,
-        session_id: str | None,
-    ) -> RolecallError | None:
-        entered = await admission
-        if isinstance(entered, Grant):
-            keep_grant(scope, entered)
-            keep_entry(scope, api, self.requirement, self.session_entered(session_id, entered), entered)
-            return None
-        return entered
+        return enter(self, api, session_id, scope, authorization_of(seen), lambda: neutral_request(seen, native))
 
     def _session_of(self, seen: Scope, params: Mapping[str, Any], is_around: bool) -> str | None:
         return self.bound_session(params, seen["path"], partial(self._others, seen, is_around))
 
     def _others(self, seen: Scope, is_around: bool) -> tuple[Sequence[BaseGuard], Sequence[BaseGuard]]:
         guards, around = list(guards_of_route(seen)), guards_that_bound(seen)
-        if (found := split(guards, self)) is not None:
+        if (found := self.split(guards)) is not None:
             return [*around, *found[0]], found[1]
         # It stands around an app; or it is a helper's, within them all.
         return (around, guards) if is_around else ([*around, *guards], ())
@@ -403,7 +383,7 @@ def _uncached_headers(headers: Mapping[str, str] | None, scope: Scope) -> dict[s
     return {**said, **dict(missing_headers(said, scope))}
 
 
-async def _ready(response: messages.Response) -> messages.Response:
+async def _ready(response: adapter.Response) -> adapter.Response:
     return response
 
 
@@ -425,23 +405,8 @@ async def _awaited(waiting: Coroutine[Any, Any, Result]) -> Result:
     return await waiting
 
 
-def _runs(scope: Scope, guarded: Any) -> bool:
-    """Whether the framework itself runs this guarded function for the route, so that what it returns is the answer.
-
-    Whoever else calls it (an endpoint that asks a helper, a dependency, a decorator of the app's own) may read a
-    refusal for its truth.
-    """
-    endpoint: Any = scope.get("endpoint")
-    if isinstance(endpoint, type):
-        endpoint = handler_of(endpoint, scope.get("method", ""))
-    while endpoint is not guarded:
-        if isinstance(endpoint, partial):
-            endpoint = endpoint.func
-        elif is_guarded(endpoint):
-            endpoint = endpoint.__wrapped__
-        else:
-            return False
-    return True
+def _is_run(scope: Scope, guarded: Any) -> bool:
+    return is_run_as(scope.get("endpoint"), scope.get("method", ""), guarded)
 
 
 def _connection(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HTTPConnection | None:
@@ -476,7 +441,7 @@ def _innermost(endpoint: Any) -> Any:
 
 
 def require_role(
-    role: Role | RoleName,
+    role: str,
     *,
     exact: bool = False,
     kit: Rolecall | None = None,
@@ -499,12 +464,12 @@ def require_role(
         such as ``"/rooms/{session_id}"``.
     :raises ConfigurationError: for a role that does not exist, or an argument that cannot be meant.
     """
-    requirement = Requirement.of_role(role, roles_of(kit), exact)
+    requirement = required_role(role, kit, exact)
     return Guard(requirement, kit, session_param, session, prefixes=prefixes)
 
 
 def require_capability(
-    capability: Capability | CapabilityName,
+    capability: str,
     *,
     kit: Rolecall | None = None,
     session_param: SessionParam = UNSAID,
@@ -557,7 +522,7 @@ def protect(target: Guarded, guard: Guard | None = None) -> Guarded:
     """
     if guard is None:
         guard = Guard(ANY_TOKEN)
-    check_guard(guard, Guard)
+    Guard.check(guard)
     return guard(target)
 
 

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rolecall import Rolecall
 from rolecall.errors import ConfigurationError
-from rolecall.http.guards.guard import only_kit
+from rolecall.http.adapter import check_routes, only_kit
 
 _CHECKED = "rolecall_checked"
 
@@ -48,8 +48,6 @@ def check_once(app: Any) -> None:
     state = getattr(app, "state", None)
     if state is None or getattr(state, _CHECKED, False):
         return
-    from rolecall.http.guards.audit import check_routes
-
     from . import listing
 
     try:

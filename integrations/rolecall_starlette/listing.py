@@ -14,10 +14,8 @@ from starlette.routing import Host, Mount, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from rolecall.errors import ConfigurationError
+from rolecall.http.adapter import WEBSOCKET, Around, Found, Guard, Mistake, guards_of, handler_of, inner_app
 from rolecall.http.gateways.asgi import not_found
-from rolecall.http.guards.audit import WEBSOCKET, Around, Found, Mistake, inner_app
-from rolecall.http.guards.guard import Guard
-from rolecall.http.guards.marks import guards_of, handler_of
 
 from . import guards, kits
 from .guarded_app import GuardedApp, LateLook, has_middleware, is_whole, router_within

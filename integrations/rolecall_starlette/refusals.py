@@ -15,10 +15,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from rolecall.errors import RolecallError
-from rolecall.http import messages
+from rolecall.http import adapter
+from rolecall.http.adapter import challenges, close_code
 from rolecall.http.gateways.asgi import guard_refusal, kept_out_of_caches
-from rolecall.http.gateways.websockets import CLOSE_CODES
-from rolecall.http.guards.admission import challenges
 
 from .translation import starlette_response
 
@@ -32,7 +31,7 @@ class Refused(HTTPException):
     """
 
     def __init__(
-        self, response: messages.Response, error: RolecallError | None = None, as_document: bool = False
+        self, response: adapter.Response, error: RolecallError | None = None, as_document: bool = False
     ) -> None:
         detail = error.public_message if error else None
         headers = dict(response.headers)
@@ -59,13 +58,13 @@ async def problem_handler(_: Any, refused: Exception) -> Response:
 
 
 #: Why a request stays out: an error, or for OPTIONS the answer to it.
-Refusal = RolecallError | messages.Response
+Refusal = RolecallError | adapter.Response
 
 
 def as_exception(scope: Scope, refusal: Refusal) -> Exception:
     """What to raise where a refusal must not be a value: the error itself, if the app has a handler for it."""
     kind = _kind_of_refused(scope.get("app"))
-    if isinstance(refusal, messages.Response):
+    if isinstance(refusal, adapter.Response):
         return kind(refusal)
     response = guard_refusal(refusal, scope)  # logs what is the server's fault
     if _handler_of(scope, refusal) is not None:
@@ -75,7 +74,7 @@ def as_exception(scope: Scope, refusal: Refusal) -> Exception:
 
 async def as_response(connection: HTTPConnection, refusal: Refusal) -> Response:
     """The answer to a request that stays out."""
-    if isinstance(refusal, messages.Response):
+    if isinstance(refusal, adapter.Response):
         return starlette_response(refusal)
     response = guard_refusal(refusal, connection.scope)  # logs what is the server's fault
     handler = _handler_of(connection.scope, refusal)
@@ -98,7 +97,7 @@ async def answer_http_error(error: HTTPException, app: Any, scope: Scope, receiv
     :param app: the app; None, or one that is not Starlette's, has no handlers of its own.
     """
     if scope["type"] == "websocket" and "websocket.http.response" not in (scope.get("extensions") or {}):
-        await send({"type": "websocket.close", "code": CLOSE_CODES + error.status_code, "reason": ""})
+        await send({"type": "websocket.close", "code": close_code(error.status_code), "reason": ""})
         return
 
     async def fail(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -12,13 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rolecall import Rolecall
 from rolecall.errors import ConfigurationError, RolecallError
-from rolecall.http.api.rest import ROUTES
-from rolecall.http.api.routing import Route
+from rolecall.http.adapter import ROUTES, Route, mark_own, refused, respond, shown
 from rolecall.http.gateways.asgi import not_found, read_body, send_response
-from rolecall.http.guards.marks import mark_own
-from rolecall.http.problems import refused
-from rolecall.http.respond import respond
-from rolecall.wording import shown
 
 from .kits import check_once
 from .translation import neutral_request, starlette_response

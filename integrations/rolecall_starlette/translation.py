@@ -10,9 +10,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from rolecall.http import messages
+from rolecall.http import adapter
+from rolecall.http.adapter import Request
 from rolecall.http.gateways import asgi
-from rolecall.request import Request
 
 from .kits import routes_of
 
@@ -57,7 +57,7 @@ def _leads(routes: Iterable[BaseRoute], scope: Scope, root: str, endpoint: objec
     return False
 
 
-def starlette_response(response: messages.Response) -> Response:
+def starlette_response(response: adapter.Response) -> Response:
     """A response of the kit, as Starlette sends it."""
     translated = Response(response.body, response.status)
     translated.raw_headers = [

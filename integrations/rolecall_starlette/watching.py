@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from typing import Any, Final, TypeVar
+from typing import TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
 from rolecall import Grant
-from rolecall.driver import event_loops
-from rolecall.http.gateways import streams
+from rolecall.http import adapter
+from rolecall.http.adapter import GuardedSocket, watches_of
 from rolecall.http.gateways.asgi import SOCKET
-from rolecall.http.gateways.watching import watches_of
-from rolecall.http.gateways.websockets import GuardedSocket
 
 from .translation import neutral_request
 
 Chunk = TypeVar("Chunk")
-
-_END: Final = object()
 
 
 def while_granted(request: HTTPConnection, chunks: AsyncIterable[Chunk] | Iterable[Chunk]) -> AsyncIterator[Chunk]:
@@ -35,27 +30,7 @@ def while_granted(request: HTTPConnection, chunks: AsyncIterable[Chunk] | Iterab
     :raises RuntimeError: where there is no grant.
     """
     watches = watches_of(request.scope, neutral_request(request.scope, request))
-    return streams.while_granted(watches, chunks if isinstance(chunks, AsyncIterable) else _on_a_thread(chunks))
-
-
-async def _on_a_thread(chunks: Iterable[Chunk]) -> AsyncIterator[Chunk]:
-    source = iter(chunks)
-    reading: asyncio.Future[Any] | None = None
-    try:
-        while True:
-            if event_loops.runs_on_trio():
-                chunk: Any = await run_in_threadpool(next, source, _END)
-            else:
-                reading = asyncio.ensure_future(run_in_threadpool(next, source, _END))
-                chunk = await asyncio.shield(reading)
-            if chunk is _END:
-                return
-            yield chunk
-    finally:
-        if reading is not None:
-            await asyncio.wait([reading])  # a thread cannot be cancelled, nor a generator be closed while it runs
-        if hasattr(chunks, "close"):
-            await run_in_threadpool(chunks.close)
+    return adapter.while_granted(watches, chunks, run_in_threadpool)
 
 
 async def renew_grant(websocket: WebSocket, token: str) -> Grant:

@@ -1,7 +1,6 @@
 """Rolecall for plain WSGI apps: a middleware with the kit's routes, and guards around any app."""
 
-from rolecall.http.api.sdk import SDK_ROUTES
-from rolecall.http.guards.marks import guarded_by, public
+from rolecall.http.adapter import SDK_ROUTES, guarded_by, public
 
 from .guards import current_grant, find_grant, protect, require_capability, require_role, require_token
 from .middleware import RolecallMiddleware

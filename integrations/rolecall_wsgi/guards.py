@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from copy import copy
 from typing import Any, TypeAlias
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from rolecall import Grant, Rolecall
-from rolecall.driver import drive
-from rolecall.engine import Call
 from rolecall.errors import ConfigurationError, InvalidRequest, RolecallError
-from rolecall.http.gateways.watching import keep_entry
-from rolecall.http.gateways.wsgi import ADMITTED, AUTHORIZATION, GRANT, KIT, path_of
-from rolecall.http.guards.admission import admit, guard_answer, headers_to_add
-from rolecall.http.guards.guard import UNSAID, Kit, SessionParam, SessionResolver, roles_of, several_kits
-from rolecall.http.guards.guard import Guard as BaseGuard
-from rolecall.http.guards.marks import check_guard, mark_guarded
-from rolecall.http.guards.path_guard import GuardedPaths
-from rolecall.http.messages import Response
-from rolecall.http.web import Web
-from rolecall.roles import ANY_TOKEN, Capability, CapabilityName, Requirement, Role, RoleName
-from rolecall.wording import shown
+from rolecall.http.adapter import (
+    ANY_TOKEN,
+    UNSAID,
+    Api,
+    PathGuard,
+    Requirement,
+    Response,
+    SessionParam,
+    SessionResolver,
+    drive,
+    guard_answer,
+    headers_to_add,
+    mark_guarded,
+    required_role,
+    several_kits,
+    shown,
+)
+from rolecall.http.gateways.wsgi import ADMITTED, KIT, enter, path_of, send_response
 
-from .translation import answer, check_app, neutral_request
+from .translation import check_app, neutral_request
 
 #: Makes the app that answers a refusal; None leaves the answer to the kit.
 OnRefusal: TypeAlias = Callable[[RolecallError, WSGIEnvironment], WSGIApplication | None]
@@ -31,12 +35,9 @@ OnRefusal: TypeAlias = Callable[[RolecallError, WSGIEnvironment], WSGIApplicatio
 NO_KIT = "this guard has no kit: put RolecallMiddleware(app, kit) around the app, or tell it: require_role(…, kit=kit)"
 
 
-class Guard(BaseGuard):
+class Guard(PathGuard):
     """Lets a request into a WSGI app if its token meets the requirement.
 
-    :param prefixes: the paths that it guards, with all below them; all of them if there are none.
-    :param methods: the methods that it guards; all of them if there are none.
-    :param public: paths that it leaves open.
     :param on_refusal: makes the app that answers a refusal, in place of the kit's problem document.
     :raises ConfigurationError: for an argument that cannot be meant.
     """
@@ -49,34 +50,22 @@ class Guard(BaseGuard):
         session: SessionResolver | None = None,
         optional: bool = False,
         *,
-        prefixes: Iterable[str] = (),
-        methods: Collection[str] = (),
-        public: Iterable[str] = (),
         on_refusal: OnRefusal | None = None,
+        **paths: Any,
     ) -> None:
-        super().__init__(requirement, kit, session_param, session, optional)
+        super().__init__(requirement, kit, session_param, session, optional, **paths)
         if on_refusal is not None and not callable(on_refusal):
             raise ConfigurationError(
                 f"on_refusal is {shown(on_refusal)}; expected a function of the error and the environment that returns "
                 "a WSGI app, or None"
             )
         self.on_refusal = on_refusal
-        self.paths = GuardedPaths(self, prefixes, methods, public)
 
     def __call__(self, app: WSGIApplication) -> GuardedApp:
         return GuardedApp(app, self)
 
-    def also_open(self, public: Iterable[str]) -> Guard:
-        """The same guard, which leaves these paths open, too."""
-        other = copy(self)
-        paths = self.paths
-        prefixes = [prefix.text for prefix in paths.prefixes]
-        other.paths = GuardedPaths(self, prefixes, paths.methods, public)
-        return other
-
     def _identity(self) -> tuple[object, ...]:
-        paths = self.paths
-        return *super()._identity(), self.on_refusal, *map(repr, (paths.prefixes, sorted(paths.methods), paths.public))
+        return *super()._identity(), self.on_refusal
 
 
 class GuardedApp:
@@ -95,68 +84,55 @@ class GuardedApp:
             try:
                 params = guard.paths.find(environ["REQUEST_METHOD"], path_of(environ))
             except InvalidRequest as error:
-                api = (guard.kit or _kit(guard, environ)).api
-                drive(api.engine.tell_of_refusal(error, None, Call(neutral_request(environ, {}))))
-                return self._refuse(error, api.web, environ, start_response)
+                api = _api(guard, environ)
+                drive(api.tell(error, neutral_request(environ, {})))
+                return self._refuse(error, api, environ, start_response)
             if params is None:
                 return self.app(environ, start_response)
         if environ["REQUEST_METHOD"] == "OPTIONS":
             # A browser asks so before it sends the token; the app does not run.
-            return answer(Response(204), environ, start_response)
-        api = (guard.kit or _kit(guard, environ)).api
+            return send_response(Response(204), environ, start_response)
+        api = _api(guard, environ)
         session_id = params.get(guard.session_param) if params and guard.session_param else None
-        admitted = admit(
-            api,
-            environ.get(AUTHORIZATION),
-            guard,
-            session_id,
-            lambda: neutral_request(environ, params or {}),
-        )
-        if not isinstance(admitted, Grant):
-            entered = drive(admitted)
-            if isinstance(entered, RolecallError):
-                return self._refuse(entered, api.web, environ, start_response)
-            if entered is None:
-                return self.app(environ, start_response)
-            admitted = entered
-        environ[GRANT] = environ[ADMITTED] = admitted
-        session_id = guard.session_entered(session_id, admitted)
-        keep_entry(environ, api, guard.requirement, session_id, admitted, params)
-        return self.app(environ, _uncached(start_response, api.web, environ))
+        entered = enter(guard, api, session_id, environ, lambda: neutral_request(environ, params or {}), params)
+        if isinstance(entered, RolecallError):
+            return self._refuse(entered, api, environ, start_response)
+        if entered is None:
+            return self.app(environ, start_response)
+        return self.app(environ, _uncached(start_response, api, environ))
 
     def _refuse(
-        self, error: RolecallError, web: Web, environ: WSGIEnvironment, start_response: StartResponse
+        self, error: RolecallError, api: Api, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        response = guard_answer(error, web, environ.get("QUERY_STRING", ""))
+        response = guard_answer(error, api.web, environ.get("QUERY_STRING", ""))
         own = self.rolecall_guard.on_refusal
         app = None if own is None else own(error, environ)
         if app is None:
-            return answer(response, environ, start_response)
-        return app(environ, _uncached(start_response, web, environ))
+            return send_response(response, environ, start_response)
+        return app(environ, _uncached(start_response, api, environ))
 
 
-def _kit(guard: Guard, environ: WSGIEnvironment) -> Kit:
-    kit: Kit | None = guard.kit or environ.get(KIT)
-    if kit is not None:
-        return kit
-    if KIT in environ:
-        raise several_kits()
-    raise ConfigurationError(NO_KIT)
+def _api(guard: Guard, environ: WSGIEnvironment) -> Api:
+    kit = guard.kit or environ.get(KIT)
+    if kit is None:
+        raise several_kits() if KIT in environ else ConfigurationError(NO_KIT)
+    api: Api = kit.api
+    return api
 
 
-def _uncached(start_response: StartResponse, web: Web, environ: WSGIEnvironment) -> StartResponse:
+def _uncached(start_response: StartResponse, api: Api, environ: WSGIEnvironment) -> StartResponse:
     """``start_response`` for answers of the app's own: kept out of caches, unless the app says otherwise."""
     query = environ.get("QUERY_STRING", "")
 
     def start_uncached(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
-        headers = [*headers, *headers_to_add((name for name, _ in headers), web, query)]
+        headers = [*headers, *headers_to_add((name for name, _ in headers), api.web, query)]
         return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
     return start_uncached
 
 
 def require_role(
-    role: Role | RoleName,
+    role: str,
     *,
     exact: bool = False,
     kit: Rolecall | None = None,
@@ -184,7 +160,7 @@ def require_role(
     :raises ConfigurationError: for a role that does not exist, or an argument that cannot be meant.
     """
     return Guard(
-        Requirement.of_role(role, roles_of(kit), exact),
+        required_role(role, kit, exact),
         kit,
         session_param,
         session,
@@ -195,7 +171,7 @@ def require_role(
 
 
 def require_capability(
-    capability: Capability | CapabilityName,
+    capability: str,
     *,
     kit: Rolecall | None = None,
     session_param: SessionParam = UNSAID,
@@ -255,7 +231,7 @@ def protect(app: WSGIApplication, guard: Guard, *, public: Iterable[str] = ()) -
     :param guard: what lets in, for example ``require_role("moderator", prefixes=["/rooms/{session_id}"])``.
     :param public: exact paths that need no token, for example ``["/health", "/rooms/{room}/poster"]``.
     """
-    check_guard(guard, Guard)
+    Guard.check(guard)
     return guard.also_open(public)(app)
 
 

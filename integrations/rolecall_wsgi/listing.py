@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from rolecall.http.guards.audit import Around, Found
-from rolecall.http.guards.marks import guards_of
+from rolecall.http.adapter import Around, Found
 
-from .guards import Guard, GuardedApp
+from .guards import NO_KIT, GuardedApp
 from .middleware import RolecallMiddleware
-
-_NO_KIT = "this guard has no kit: put RolecallMiddleware(app, kit) around the app, or tell it: require_role(…, kit=kit)"
 
 
 def is_app(value: object) -> bool:
@@ -25,13 +22,13 @@ def routes_of(app: Any) -> list[Found] | None:
         own = [Found(app.prefix + route.path, name=route.name, own=route) for route in app.routes]
         return [*own, Found("", app=app.app, kits=(app.kit,))]
     if isinstance(app, GuardedApp):
-        guard = cast("Guard", guards_of(app)[0])
+        guard = app.rolecall_guard
         around = Around(
             guard,
             prefixes=guard.paths.prefixes,
             methods=guard.paths.methods,
             public=guard.paths.public,
-            problem=None if guard.kit else _NO_KIT,
+            problem=None if guard.kit else NO_KIT,
             takes_kit=True,
         )
         return [Found("", app=app.app, around=(around,))]

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable
 from typing import Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from rolecall import Grant, Rolecall
-from rolecall.driver import drive
-from rolecall.errors import ConfigurationError, RolecallError
-from rolecall.http.api.rest import ROUTES
-from rolecall.http.api.routing import Route, find_route
-from rolecall.http.gateways.wsgi import GRANT, KIT, input_of, path_of, read_body
-from rolecall.http.respond import respond
-from rolecall.wording import shown
+from rolecall import Rolecall
+from rolecall.errors import ConfigurationError
+from rolecall.http.adapter import ROUTES, Route, drive, find_route, respond, shown
+from rolecall.http.gateways.wsgi import GRANT, KIT, find_bearer, input_of, path_of, read_body, send_response
 
-from .translation import answer, check_app, neutral_request
+from .translation import check_app, neutral_request
 
-_log: Final = logging.getLogger("rolecall")
 _PREFIX: Final = re.compile(r"(?:/[^/?#%\\\s]+)*")
 
 
@@ -57,7 +51,7 @@ class RolecallMiddleware:
                 return self._answer(*found, environ, start_response)
         environ[KIT] = self.kit if environ.get(KIT, self.kit) is self.kit else None
         # What another kit, or a guard around this, found out stays true.
-        environ[GRANT] = environ.get(GRANT) or self._grant(environ)
+        environ[GRANT] = environ.get(GRANT) or find_bearer(self.kit.api, neutral_request(environ, {}))
         return self.app(environ, start_response)
 
     def _answer(
@@ -68,16 +62,4 @@ class RolecallMiddleware:
         async def read(longest: int) -> bytes:
             return read_body(request.headers, input_of(environ, longest), longest)
 
-        return answer(drive(respond(self.kit.api, route, request, read)), environ, start_response)
-
-    def _grant(self, environ: WSGIEnvironment) -> Grant | None:
-        api = self.kit.api
-        try:
-            token, _ = api.credentials.find(neutral_request(environ, {}))
-            return api.engine.verify_token(token)
-        except RolecallError as error:
-            if error.status >= 500:
-                _log.error("%s: %s", error.code, error)
-        except Exception:
-            _log.exception("rolecall could not look at a request's token; the app is told of no grant")
-        return None
+        return send_response(drive(respond(self.kit.api, route, request, read)), environ, start_response)

@@ -1,37 +1,19 @@
-"""WSGI environments and answers, as the kit's and back."""
+"""WSGI environments as the kit sees them, and what is no WSGI app."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from rolecall.errors import ConfigurationError
-from rolecall.http.gateways.wsgi import WsgiHeaders, path_of
-from rolecall.http.messages import Response
-from rolecall.http.problems import phrase
-from rolecall.request import Request
-from rolecall.wording import shown
+from rolecall.http.adapter import Request, shown
+from rolecall.http.gateways import wsgi
 
 
 def neutral_request(environ: Mapping[str, Any], path_params: Mapping[str, str]) -> Request:
-    """A request, as the kit sees it; its body is read where one is wanted."""
-    return Request(
-        environ["REQUEST_METHOD"],
-        path_of(environ),
-        path_params,
-        WsgiHeaders(environ),
-        framework="wsgi",
-        query=environ.get("QUERY_STRING", ""),
-        root=environ.get("SCRIPT_NAME", ""),
-        native=environ,
-    )
-
-
-def answer(response: Response, environ: Mapping[str, Any], start_response: Any) -> Iterable[bytes]:
-    """Send an answer of the kit; for HEAD without its body."""
-    start_response(f"{response.status} {phrase(response.status)}", list(response.framed_headers))
-    return [] if environ["REQUEST_METHOD"] == "HEAD" or not response.body else [response.body]
+    """A request, as the kit sees it."""
+    return wsgi.neutral_request(environ, "wsgi", path_params)
 
 
 def check_app(app: object, what: str) -> None:

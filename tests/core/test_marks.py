@@ -15,14 +15,12 @@ from rolecall.errors import ConfigurationError
 from rolecall.http.api.routing import Route
 from rolecall.http.guards.guard import Guard as BaseGuard
 from rolecall.http.guards.marks import (
-    check_guard,
     class_of,
     guards_of,
     handler_of,
     ids_of,
     is_public,
     late_guards,
-    mark_class_guarded,
     mark_guarded,
     mark_own,
     missed_guards,
@@ -192,14 +190,14 @@ def test_a_guard_that_its_class_got_after_the_view_was_made_is_late(bare, guard)
 
     bare.view_class = View
     assert late_guards(bare) == []
-    mark_class_guarded(View, guard)
+    mark_guarded(View, guard)
     assert late_guards(bare) == [guard]
     assert late_guards(bare, [guard]) == []
 
 
 def test_a_class_that_a_factory_guards_for_one_app_is_not_late_for_another(bare, guard):
     def guard_class(view_class):
-        mark_class_guarded(view_class, guard)
+        mark_guarded(view_class, guard)
 
     class View:
         pass
@@ -310,7 +308,7 @@ def test_an_app_takes_the_mark(app):
 )
 def test_what_is_no_guard_is_not_taken_for_one(wrong, message):
     with pytest.raises(ConfigurationError, match=message):
-        check_guard(wrong, Guard)
+        Guard.check(wrong)
 
 
 def test_a_view_of_the_kit_knows_its_route(bare):

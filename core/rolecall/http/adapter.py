@@ -17,10 +17,11 @@ The kit's own routes
     :func:`respond` asks for it, after :func:`announced_length`; :func:`unread` is what to raise where it breaks off.
 
 Guards
-    An adapter's guard is a subclass of :class:`Guard`. It
+    An adapter's guard is a subclass of :class:`Guard`, or of :class:`PathGuard` around apps that show no routes. It
     says how a guard is put around what the framework calls a view (and marks that by :func:`mark_guarded`), and asks
     :func:`admit` who may enter. :func:`keep_entry` remembers who did, for :func:`while_granted`. A refusal is answered
-    by :func:`guard_answer`, and the answers of the app get :func:`headers_to_add`.
+    by :func:`guard_answer`, and the answers of the app get :func:`headers_to_add`. Its ``require_role`` is
+    ``Guard.of_role``, and so on.
 
 WebSockets
     :class:`Handshake` says who may enter, :class:`GuardedSocket` runs the app's handler until the grant ends, and
@@ -35,7 +36,8 @@ The list of routes
 from __future__ import annotations
 
 from ..driver import Driver, drive
-from ..request import Headers, JoinedHeaders, Request
+from ..request import JoinedHeaders, Request
+from ..roles import ANY_TOKEN, Requirement
 from ..wording import shown
 from .api import Api
 from .api.rest import ROUTES
@@ -43,30 +45,49 @@ from .api.routing import Route, find_route
 from .api.sdk import SDK_ROUTES
 from .bodies import announced_length, unread
 from .gateways.streams import while_granted, while_granted_inline
-from .gateways.watching import keep_entry, noted, watches_of
-from .gateways.websockets import BEARER, GuardedSocket, Handshake, close_code, close_reason, split_offers
+from .gateways.watching import keep_entry, watches_of
+from .gateways.websockets import (
+    BEARER,
+    GuardedSocket,
+    Handshake,
+    close_code,
+    close_reason,
+    split_offers,
+)
 from .guards.admission import admit, challenges, guard_answer, headers_to_add
-from .guards.audit import WEBSOCKET, Around, Found, Mistake, check_routes
-from .guards.guard import UNSAID, Guard, SessionParam, SessionResolver, only_kit
+from .guards.audit import WEBSOCKET, Around, Found, Mistake, check_routes, inner_app
+from .guards.guard import (
+    UNSAID,
+    Guard,
+    SessionParam,
+    SessionResolver,
+    only_kit,
+    required_role,
+    several_kits,
+    unsettled_app,
+)
 from .guards.marks import (
-    check_guard,
     dispatches_by_method,
     guarded_by,
     guards_of,
+    handler_of,
     is_public,
-    mark_class_guarded,
+    is_run_as,
     mark_guarded,
     mark_own,
     own_kit,
     own_route,
     public,
+    unwrapped,
     view_guards,
 )
+from .guards.path_guard import GuardedPaths, PathGuard
 from .messages import Response
-from .problems import refused
+from .problems import noted, refused
 from .respond import respond
 
 __all__ = [
+    "ANY_TOKEN",
     "BEARER",
     "ROUTES",
     "SDK_ROUTES",
@@ -77,12 +98,14 @@ __all__ = [
     "Driver",
     "Found",
     "Guard",
+    "GuardedPaths",
     "GuardedSocket",
     "Handshake",
-    "Headers",
     "JoinedHeaders",
     "Mistake",
+    "PathGuard",
     "Request",
+    "Requirement",
     "Response",
     "Route",
     "SessionParam",
@@ -90,7 +113,6 @@ __all__ = [
     "admit",
     "announced_length",
     "challenges",
-    "check_guard",
     "check_routes",
     "close_code",
     "close_reason",
@@ -100,10 +122,12 @@ __all__ = [
     "guard_answer",
     "guarded_by",
     "guards_of",
+    "handler_of",
     "headers_to_add",
+    "inner_app",
     "is_public",
+    "is_run_as",
     "keep_entry",
-    "mark_class_guarded",
     "mark_guarded",
     "mark_own",
     "noted",
@@ -112,10 +136,14 @@ __all__ = [
     "own_route",
     "public",
     "refused",
+    "required_role",
     "respond",
+    "several_kits",
     "shown",
     "split_offers",
     "unread",
+    "unsettled_app",
+    "unwrapped",
     "view_guards",
     "watches_of",
     "while_granted",

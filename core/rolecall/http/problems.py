@@ -85,6 +85,15 @@ def log_fault(error: RolecallError) -> None:
         _log.error("%s: %s", error.code, error)
 
 
+def noted(error: Exception) -> RolecallError:
+    """What a client is told of ``error``; what is the server's own fault is logged."""
+    if not isinstance(error, RolecallError):
+        _log.error("rolecall could not answer a request", exc_info=error)
+        return RolecallError("internal fault")
+    log_fault(error)
+    return error
+
+
 def internal_fault() -> RolecallError:
     """The refusal when the kit itself is at fault: the log has the traceback, the client has none of it."""
     _log.exception("rolecall could not answer a request")

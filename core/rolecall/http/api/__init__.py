@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from ...engine import Credential, Engine
+from ...engine import Call, Credential, Engine
+from ...errors import RolecallError
 from ...request import Request
 from ..credentials import Credentials
 from ..web import Web
@@ -29,6 +30,10 @@ class Api:
         self.servers = servers
         #: Whether the token in the header, and the engine's ``check_token``, alone decide who enters a guarded route.
         self.decides_at_once = engine.decides_at_once and web.header_alone
+
+    async def tell(self, error: RolecallError, request: Request) -> None:
+        """Tell the plugins of a request that was refused before it was known which session it is about."""
+        await self.engine.tell_of_refusal(error, None, Call(request))
 
     def credential_of(self, request: Request) -> Credential:
         """Finds the token of a request, once it is asked for it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
 from ...driver import event_loops
@@ -11,11 +11,12 @@ from ...request import Headers, Request, joint
 from ...tokens import Grant
 from ..api import Api
 from ..bodies import announced_length, unread
-from ..guards.admission import GUARDED_CACHE_CONTROL, guard_answer, headers_to_add
+from ..guards.admission import GUARDED_CACHE_CONTROL, Entered, admit, guard_answer, headers_to_add
 from ..guards.guard import Guard
 from ..messages import Response
 from ..problems import problem, refused
 from ..web import Web
+from .watching import keep_entry
 from .websockets import GrantEnded, GuardedSocket, Handshake, close_code, close_reason, split_offers
 
 Scope = MutableMapping[str, Any]
@@ -151,6 +152,40 @@ def keep_grant(scope: Scope, grant: Grant) -> None:
     scope.setdefault("state", {})["grant"] = grant
 
 
+def enter(
+    guard: Guard,
+    api: Api,
+    session_id: str | None,
+    scope: Scope,
+    authorization: str | None,
+    request: Callable[[], Request],
+) -> Coroutine[Any, Any, RolecallError | None] | None:
+    """Let a request in, with its grant in the scope, or come to why it stays out.
+
+    :param session_id: the session that the route names; None where it names none.
+    :param authorization: what the header of this name says, if it is there; see :func:`authorization_of`.
+    :param request: makes the request, where somebody asks for it.
+    :returns: None where the token alone let the request in, as it mostly does; otherwise what is to be awaited.
+    """
+    admitted = admit(api, authorization, guard, session_id, request)
+    if not isinstance(admitted, Grant):
+        return _enter(admitted, guard, api, session_id, scope)
+    keep_grant(scope, admitted)
+    keep_entry(scope, api, guard.requirement, session_id, admitted)
+    return None
+
+
+async def _enter(
+    admission: Coroutine[Any, Any, Entered], guard: Guard, api: Api, session_id: str | None, scope: Scope
+) -> RolecallError | None:
+    entered = await admission
+    if not isinstance(entered, Grant):
+        return entered
+    keep_grant(scope, entered)
+    keep_entry(scope, api, guard.requirement, guard.session_entered(session_id, entered), entered)
+    return None
+
+
 def granted(scope: Scope) -> Grant | None:
     """The grant of a connection, as it is now; None if it came through no guard."""
     # A scope is copied by some middleware, so what a look at a WebSocket has left is asked of the socket.
@@ -281,7 +316,7 @@ async def refuse(error: RolecallError, scope: Scope, send: Send) -> None:
 
 def _closing(kind: str, error: RolecallError) -> Message:
     """The message that closes a WebSocket, or tells the app that it is closed."""
-    return {"type": kind, "code": close_code(error), "reason": close_reason(error)}
+    return {"type": kind, "code": close_code(error.status), "reason": close_reason(error)}
 
 
 def _beginning_with(first: Message, receive: Receive) -> Receive:

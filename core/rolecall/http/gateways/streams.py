@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from ...driver import drive, event_loops
 from .watching import Watch, stand
 
 Chunk = TypeVar("Chunk")
+#: Calls a function on a worker thread: ``asyncio.to_thread``, ``run_in_threadpool``.
+OnThread: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
 _END: Final = object()
 _NOTHING: Final = object()
@@ -28,11 +30,18 @@ def while_granted_inline(watches: Sequence[Watch], chunks: Iterable[Chunk]) -> I
             chunks.close()
 
 
-async def while_granted(watches: Sequence[Watch], chunks: AsyncIterable[Chunk]) -> AsyncIterator[Chunk]:
+async def while_granted(
+    watches: Sequence[Watch], chunks: AsyncIterable[Chunk] | Iterable[Chunk], on_thread: OnThread
+) -> AsyncIterator[Chunk]:
     """Hand out ``chunks`` for as long as the grants of a request stand; then stop, also between two chunks.
 
     On trio's event loop it stops when the next chunk comes: there a generator must hold no task of its own.
+
+    :param chunks: a plain iterable runs on a worker thread, and is stopped when its next chunk comes.
+    :param on_thread: calls a function with its arguments on a worker thread of the framework's.
     """
+    if not isinstance(chunks, AsyncIterable):
+        chunks = _on_a_thread(chunks, on_thread)
     if event_loops.runs_on_trio():
         async for chunk in _looked_at(watches, chunks):
             yield chunk
@@ -81,3 +90,23 @@ async def _pump(chunks: AsyncIterable[Chunk], queue: asyncio.Queue[Chunk]) -> No
     finally:
         if hasattr(source, "aclose"):
             await source.aclose()
+
+
+async def _on_a_thread(chunks: Iterable[Chunk], on_thread: OnThread) -> AsyncIterator[Chunk]:
+    source = iter(chunks)
+    reading: asyncio.Future[Any] | None = None
+    try:
+        while True:
+            if event_loops.runs_on_trio():
+                chunk: Any = await on_thread(next, source, _END)
+            else:
+                reading = asyncio.ensure_future(on_thread(next, source, _END))
+                chunk = await asyncio.shield(reading)
+            if chunk is _END:
+                return
+            yield chunk
+    finally:
+        if reading is not None:
+            await asyncio.wait([reading])  # a thread cannot be cancelled, nor a generator be closed while it runs
+        if hasattr(chunks, "close"):
+            await on_thread(chunks.close)

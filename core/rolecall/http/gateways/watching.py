@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from time import monotonic
 from typing import Any, Final, NamedTuple
@@ -14,9 +13,7 @@ from ...request import Request
 from ...roles import Requirement
 from ...tokens import Grant
 from ..api import Api
-from ..problems import log_fault
-
-_log: Final = logging.getLogger("rolecall")
+from ..problems import noted
 
 #: Where the entries of a request are, one for each guard that it came through: in its ASGI scope or WSGI environment.
 ENTRIES: Final = "rolecall.entries"
@@ -147,15 +144,6 @@ def watches_of(kept: Mapping[str, Any], request: Request) -> list[Watch]:
             "require_token or protect"
         )
     return watches
-
-
-def noted(error: Exception) -> RolecallError:
-    """What a client is told of ``error``; what is the server's own fault is logged."""
-    if not isinstance(error, RolecallError):
-        _log.error("rolecall could not look at a grant", exc_info=error)
-        return RolecallError("internal fault")
-    log_fault(error)
-    return error
 
 
 async def stand(watches: Iterable[Watch], look: Callable[[Watch], Awaitable[None]]) -> bool:

@@ -17,7 +17,8 @@ from ..api import Api
 from ..credentials import TOO_MANY
 from ..guards.admission import Entered, admission
 from ..guards.guard import Guard
-from .watching import Entry, Watch, noted
+from ..problems import noted
+from .watching import Entry, Watch
 
 _log: Final = logging.getLogger("rolecall")
 
@@ -55,9 +56,9 @@ def split_offers(offers: Iterable[str]) -> tuple[list[str], list[str]]:
     return subprotocols, tokens
 
 
-def close_code(error: RolecallError) -> int:
-    """The code with which a WebSocket is closed for ``error``: 4401 for what HTTP answers with 401."""
-    return CLOSE_CODES + error.status
+def close_code(status: int) -> int:
+    """The code with which a WebSocket is closed for what HTTP answers with ``status``: 4401 for 401."""
+    return CLOSE_CODES + status
 
 
 def close_reason(error: RolecallError) -> str:

@@ -1,12 +1,24 @@
-"""What the adapters of WSGI frameworks share: headers and body of a WSGI environment, and where a grant is in it."""
+"""What the adapters of WSGI frameworks share: headers, bodies, answers, and where a grant is in a WSGI environment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
-from ...request import Headers
+from ...driver import drive
+from ...errors import RolecallError
+from ...request import Headers, Request
+from ...tokens import Grant
+from ..api import Api
 from ..bodies import announced_length, unread
+from ..guards.admission import Entered, admit
+from ..guards.guard import Guard
+from ..messages import Response
+from ..problems import phrase
+from .watching import keep_entry
+
+_log: Final = logging.getLogger("rolecall")
 
 #: Where the grant of a request is, in its WSGI environment: that is a request's own.
 GRANT: Final = "rolecall.grant"
@@ -61,6 +73,66 @@ def path_of(environ: Mapping[str, Any]) -> str:
         return path.encode("latin-1").decode("utf-8", "replace")
     except UnicodeEncodeError:
         return path  # a framework around the app has decoded it already
+
+
+def neutral_request(environ: Mapping[str, Any], framework: str, path_params: Mapping[str, str]) -> Request:
+    """A request, as the kit sees it; its body is read where one is wanted."""
+    return Request(
+        environ["REQUEST_METHOD"],
+        path_of(environ),
+        path_params,
+        WsgiHeaders(environ),
+        framework=framework,
+        query=environ.get("QUERY_STRING", ""),
+        root=environ.get("SCRIPT_NAME", ""),
+        native=environ,
+    )
+
+
+def enter(
+    guard: Guard,
+    api: Api,
+    session_id: str | None,
+    environ: MutableMapping[str, Any],
+    request: Callable[[], Request],
+    path_params: Mapping[str, str] | None = None,
+) -> Entered:
+    """Let a request in, with its grant in the environment; or say why it stays out.
+
+    :param session_id: the session that the route names; None where it names none.
+    :param request: makes the request, where somebody asks for it.
+    :param path_params: the variable parts of the path, where only the guard knows them.
+    """
+    admitted = admit(api, environ.get(AUTHORIZATION), guard, session_id, request)
+    entered = admitted if isinstance(admitted, Grant) else drive(admitted)
+    if isinstance(entered, Grant):
+        # A request's own; Flask may share its `g` between requests.
+        environ[GRANT] = environ[ADMITTED] = entered
+        session_id = guard.session_entered(session_id, entered)
+        keep_entry(environ, api, guard.requirement, session_id, entered, path_params)
+    return entered
+
+
+def find_bearer(api: Api, request: Request) -> Grant | None:
+    """Who makes a request, by its token; None where it has no good one. It is let into nothing by that.
+
+    No session is looked at, and no policy asked.
+    """
+    try:
+        token, _ = api.credentials.find(request)
+        return api.engine.verify_token(token)
+    except RolecallError as error:
+        if error.status >= 500:
+            _log.error("%s: %s", error.code, error)
+    except Exception:
+        _log.exception("rolecall could not look at a request's token; the app is told of no grant")
+    return None
+
+
+def send_response(response: Response, environ: Mapping[str, Any], start_response: Any) -> Iterable[bytes]:
+    """Send an answer; for HEAD without its body."""
+    start_response(f"{response.status} {phrase(response.status)}", list(response.framed_headers))
+    return [] if environ["REQUEST_METHOD"] == "HEAD" or not response.body else [response.body]
 
 
 def input_of(environ: Mapping[str, Any], longest: int) -> Callable[[int], bytes]:

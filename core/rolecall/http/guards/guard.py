@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar, overload
 
 from ...errors import ConfigurationError
 from ...plugins import Implementation
-from ...roles import Requirement, RoleTable
+from ...roles import ANY_TOKEN, Requirement, RoleTable
 from ...tokens import Grant
 from ...wording import shown
 from ..api import Api
@@ -40,6 +40,7 @@ class Kit(HasApi, Protocol):
 
 
 SomeKit = TypeVar("SomeKit", bound=Kit)
+Target = TypeVar("Target", bound=Callable[..., Any])
 
 
 class Unsaid(Enum):
@@ -95,6 +96,80 @@ class Guard:
         #: Finds the session, where the app has a function for that.
         self.resolver = None if session is None else Implementation.of("session", session, session, _POOL)
         self.optional = optional
+
+    @classmethod
+    def of_role(
+        cls,
+        role: str,
+        *,
+        exact: bool = False,
+        kit: Kit | None = None,
+        session_param: SessionParam = UNSAID,
+        session: SessionResolver | None = None,
+    ) -> Self:
+        """Admit tokens whose role may do all that ``role`` may.
+
+        :param role: a standard role's name, a name that ``kit`` knows, or a :class:`~rolecall.Role`.
+        :param exact: admit no other role, though it may do as much.
+        :param kit: the kit that verifies; the app's only one unless given.
+        :param session_param: the path parameter that names the session: the token must be for that session. Unless
+            given it is ``session_id``, where a route has that. None binds the guard to no session: a token for any is
+            enough. On a route with other path parameters alone one of these must be said.
+        :param session: a function from the framework's request to the session's id, ``def`` or ``async def``, for URLs
+            that carry other ids. Where it answers None, nobody is let in; an error of the framework's own that it
+            raises, such as ``abort(404)`` in Flask, is the answer.
+        :raises ConfigurationError: for a role that does not exist, or an argument that cannot be meant.
+        """
+        return cls(required_role(role, kit, exact), kit, session_param, session)
+
+    @classmethod
+    def of_capability(
+        cls,
+        capability: str,
+        *,
+        kit: Kit | None = None,
+        session_param: SessionParam = UNSAID,
+        session: SessionResolver | None = None,
+    ) -> Self:
+        """Admit tokens that allow this act: ``require_capability("force_disconnect")``.
+
+        :param kit: see :func:`require_role`, as for the others.
+        :raises ConfigurationError: for a capability that does not exist, or an argument that cannot be meant.
+        """
+        return cls(Requirement.of_capability(capability), kit, session_param, session)
+
+    @overload
+    @classmethod
+    def of_token(cls, target: Target, /) -> Target: ...
+    @overload
+    @classmethod
+    def of_token(
+        cls,
+        *,
+        optional: bool = False,
+        kit: Kit | None = None,
+        session_param: SessionParam = UNSAID,
+        session: SessionResolver | None = None,
+    ) -> Self: ...
+    @classmethod  # type: ignore[misc]  # mypy takes what the second returns for another class
+    def of_token(
+        cls,
+        target: Any = None,
+        /,
+        *,
+        optional: bool = False,
+        kit: Kit | None = None,
+        session_param: SessionParam = UNSAID,
+        session: SessionResolver | None = None,
+    ) -> Any:
+        """Admit every good token, whatever its role; with or without parentheses.
+
+        :param optional: admit requests without a token, too: they have no grant, see :func:`find_grant`. A token that
+            is not good is refused all the same.
+        :param kit: see :func:`require_role`, as for the others.
+        """
+        guard: Any = cls(ANY_TOKEN, kit, session_param, session, optional)
+        return guard if target is None else guard(target)
 
     def _identity(self) -> tuple[object, ...]:
         resolver = None if self.resolver is None else self.resolver.call
@@ -158,6 +233,41 @@ class Guard:
         """
         return named if self.resolver is None else grant.session_id
 
+    def split(self, guards: Sequence[Guard]) -> tuple[Sequence[Guard], Sequence[Guard]] | None:
+        """The guards around this one, and those within it; None if it is none of them.
+
+        :param guards: of a route, from the outermost.
+        """
+        places = [place for place, one in enumerate(guards) if one is self]
+        return (guards[: places[0]], guards[places[0] + 1 :]) if places else None
+
+    def demands_no_less_than(self, other: Guard) -> bool:
+        """Whether it lets in nobody whom another guard keeps out, as far as the two can be compared."""
+        if self == other:
+            return True
+        demand, needed = self.requirement, other.requirement
+        return (
+            not self.optional
+            and demand.capabilities >= needed.capabilities
+            and needed.only in (None, demand.only)
+            and (self.session_param, self.resolver) == (other.session_param, other.resolver)
+            and other.kit in (None, self.kit)
+        )
+
+    @classmethod
+    def check(cls, guard: object) -> None:
+        """Stop what is no guard of this class where one is to be passed.
+
+        :raises ConfigurationError: says what to pass.
+        """
+        if isinstance(guard, str):
+            raise ConfigurationError(f"pass a guard: require_role({shown(guard)})")
+        if not isinstance(guard, cls):
+            package = cls.__module__.partition(".")[0]
+            raise ConfigurationError(
+                f"pass a guard of {package}, such as require_role('moderator'), not {shown(guard)}"
+            )
+
 
 def is_settled_by(params: Iterable[str], around: Iterable[Guard], within: Iterable[Guard]) -> bool:
     """Whether other guards of a route settle which session it is about, for one that does not do so itself.
@@ -167,15 +277,6 @@ def is_settled_by(params: Iterable[str], around: Iterable[Guard], within: Iterab
     """
     params = tuple(params)
     return any(guard.binds_in(params) for guard in around) or any(guard.is_settled(params) for guard in within)
-
-
-def split(guards: Sequence[Guard], guard: Guard) -> tuple[Sequence[Guard], Sequence[Guard]] | None:
-    """The guards around one, and those within it; None if it is none of them.
-
-    :param guards: of a route, from the outermost.
-    """
-    places = [place for place, one in enumerate(guards) if one is guard]
-    return (guards[: places[0]], guards[places[0] + 1 :]) if places else None
 
 
 def unsettled(params: Iterable[str]) -> str:
@@ -200,13 +301,14 @@ def unsettled_app(what: str) -> ConfigurationError:
     )
 
 
-def roles_of(kit: Kit | None) -> RoleTable | None:
-    """The roles that the kit of a guard knows; None where no kit is given.
+def required_role(role: str, kit: Kit | None, exact: bool = False) -> Requirement:
+    """What a guard requires that admits a role.
 
-    :raises ConfigurationError: for what is no kit.
+    :param kit: that of the guard, whose roles of its own are known, too.
+    :raises ConfigurationError: for a role that does not exist, or what is no kit.
     """
     _check_kit(kit)
-    return None if kit is None else kit.roles
+    return Requirement.of_role(role, None if kit is None else kit.roles, exact)
 
 
 def _check_kit(kit: object) -> None:

@@ -11,6 +11,7 @@ from types import CodeType
 from typing import Any, Final, TypeVar
 
 from ...errors import ConfigurationError
+from ...roles import ANY_TOKEN
 from ...wording import shown
 from ..api.routing import Route
 from .guard import Guard, Kit
@@ -69,19 +70,6 @@ def _marked(view: View, marker: str, mark: str, value: object) -> View:
     except AttributeError:
         raise ConfigurationError(f"{shown(view)} takes no mark; put a function around it") from None
     return view
-
-
-def check_guard(guard: object, kind: type[Any]) -> None:
-    """Stop what is no guard where one is to be passed.
-
-    :param kind: the class of the adapter's guards.
-    :raises ConfigurationError: says what to pass.
-    """
-    if isinstance(guard, str):
-        raise ConfigurationError(f"pass a guard: require_role({shown(guard)})")
-    if not isinstance(guard, kind):
-        package = kind.__module__.partition(".")[0]
-        raise ConfigurationError(f"pass a guard of {package}, such as require_role('moderator'), not {shown(guard)}")
 
 
 def mark_own(view: View, route: Route, kit: Kit) -> View:
@@ -166,14 +154,29 @@ def view_guards(view: Any, method: str) -> list[Guard]:
     if isinstance(decorators, Mapping):
         decorators = decorators.get(method.lower(), ())
     for decorator in decorators:
-        guards += [decorator] if isinstance(decorator, Guard) else guards_of(decorator)
+        guards += _guards_of_decorator(decorator)
     return guards
 
 
+def _guards_of_decorator(decorator: Any) -> list[Guard]:
+    if isinstance(decorator, Guard):
+        return [decorator]
+    maker = getattr(decorator, "__self__", None)
+    if isinstance(maker, type) and issubclass(maker, Guard) and decorator == maker.of_token:
+        return [maker(ANY_TOKEN)]  # require_token without brackets
+    return guards_of(decorator)
+
+
 def mark_guarded(guarded: Any, guard: Guard, bare: Any = None) -> None:
-    """Remember on a guarded view which guard it has, and on the bare one which guarded view stands for it."""
+    """Remember on a guarded view which guard it has, and on the bare one which guarded view stands for it.
+
+    :param guarded: a view, a view class, or what holds several.
+    :param bare: what the guard was put around, if that is another object.
+    """
     before = getattr(guarded, "__dict__", {}).get(_GUARDS, ())
     setattr(guarded, _GUARDS, (guard, *before))
+    if isinstance(guarded, type):
+        setattr(guarded, _GUARDED_HERE, _is_one_of(guarded, _defined_by_the_caller()))
     if bare is None:
         return
     # With whose it is: functools.wraps hands marks on to decorators around the guarded view.
@@ -188,12 +191,6 @@ def mark_guarded(guarded: Any, guard: Guard, bare: Any = None) -> None:
         with suppress(AttributeError, TypeError):  # a built-in takes no attribute
             # A new tuple each time, since functools.wraps hands the old one on.
             setattr(holder, _GUARDED_BY, (*(one for one in marks if one[0]() is not None), mark))
-
-
-def mark_class_guarded(view_class: type[Any], guard: Guard) -> None:
-    """Remember on a view class which guard it has."""
-    mark_guarded(view_class, guard)
-    setattr(view_class, _GUARDED_HERE, _is_one_of(view_class, _defined_by_the_caller()))
 
 
 def _defined_by_the_caller() -> list[CodeType]:
@@ -218,6 +215,24 @@ def is_guarded(view: Any) -> bool:
     """Whether a view is what a guard has put around another one, and nothing around that."""
     guarded = getattr(view, "__dict__", {}).get(_IS_GUARDED)
     return guarded == id(view)
+
+
+def is_run_as(endpoint: Any, method: str, guarded: Any) -> bool:
+    """Whether a framework that runs ``endpoint`` for a method runs this guarded function by that, and no other.
+
+    What the guarded function returns is the answer then. Whoever else calls it (an endpoint that asks a helper, a
+    decorator of the app's own) may read a refusal for its truth.
+    """
+    if isinstance(endpoint, type):
+        endpoint = handler_of(endpoint, method)
+    while endpoint is not guarded:
+        if isinstance(endpoint, partial):
+            endpoint = endpoint.func
+        elif is_guarded(endpoint):
+            endpoint = endpoint.__wrapped__
+        else:
+            return False
+    return True
 
 
 def guards_of(view: Any) -> list[Guard]:
@@ -251,7 +266,7 @@ def missed_guards(view: Any, registered: set[int], around: Iterable[Guard] = ())
         and (is_here or id(guarded) in registered)
         and any(inner is view for inner in unwrapped(guarded))
         for guard in guards_of(guarded)
-        if not any(demands_no_less(other, guard) for other in held)
+        if not any(other.demands_no_less_than(guard) for other in held)
     ]
 
 
@@ -264,21 +279,7 @@ def late_guards(view: Any, around: Iterable[Guard] = ()) -> list[Guard]:
     if view_class is None or view_class is view or not getattr(view_class, _GUARDED_HERE, False):
         return []
     held = [*guards_of(view), *around]
-    return [guard for guard in guards_of(view_class) if not any(demands_no_less(other, guard) for other in held)]
-
-
-def demands_no_less(one: Guard, other: Guard) -> bool:
-    """Whether a guard lets in nobody whom another one keeps out, as far as the two can be compared."""
-    if one == other:
-        return True
-    demand, needed = one.requirement, other.requirement
-    return (
-        not one.optional
-        and demand.capabilities >= needed.capabilities
-        and needed.only in (None, demand.only)
-        and (one.session_param, one.resolver) == (other.session_param, other.resolver)
-        and other.kit in (None, one.kit)
-    )
+    return [guard for guard in guards_of(view_class) if not any(other.demands_no_less_than(guard) for other in held)]
 
 
 def _holds_views(target: Any) -> bool:

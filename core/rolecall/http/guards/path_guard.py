@@ -4,17 +4,54 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from typing import Final
+from copy import copy
+from typing import Final, Self
 
 from ...errors import ConfigurationError, InvalidRequest
+from ...roles import Requirement
 from ...wording import shown
-from .guard import Guard, unsettled, unsettled_app
+from .guard import UNSAID, Guard, Kit, SessionParam, SessionResolver, unsettled, unsettled_app
 from .paths import is_crooked, is_plain, path_patterns, readings
 
 _TWO_WAYS: Final = (
     "the path can be read in two ways; send it without '.', '..', empty segments, ';', '?' and '#', and encode nothing "
     "twice"
 )
+
+
+class PathGuard(Guard):
+    """A guard that may be put around an app of which it sees no routes, for some of its paths and methods.
+
+    :param prefixes: the paths that it guards, with all below them; all of them if there are none.
+    :param methods: the methods that it guards; all of them if there are none.
+    :param public: paths that it leaves open.
+    """
+
+    def __init__(
+        self,
+        requirement: Requirement,
+        kit: Kit | None = None,
+        session_param: SessionParam = UNSAID,
+        session: SessionResolver | None = None,
+        optional: bool = False,
+        *,
+        prefixes: Iterable[str] = (),
+        methods: Collection[str] = (),
+        public: Iterable[str] = (),
+    ) -> None:
+        super().__init__(requirement, kit, session_param, session, optional)
+        self.paths = GuardedPaths(self, prefixes, methods, public)
+
+    def also_open(self, public: Iterable[str]) -> Self:
+        """The same guard, which leaves these paths open, too."""
+        other = copy(self)
+        prefixes = [prefix.text for prefix in self.paths.prefixes]
+        other.paths = GuardedPaths(self, prefixes, self.paths.methods, public)
+        return other
+
+    def _identity(self) -> tuple[object, ...]:
+        paths = self.paths
+        return *super()._identity(), *map(repr, (paths.prefixes, sorted(paths.methods), paths.public))
 
 
 class GuardedPaths:
