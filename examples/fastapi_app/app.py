@@ -32,8 +32,8 @@ from rolecall import (
     blocking,
     hookimpl,
 )
+from rolecall_fastapi import CapabilityRequired, Refused, RoleRequired, TokenRequired, problem_handler
 from rolecall_starlette import current_grant, public, require_token, rolecall_app
-from rolecall_starlette.fastapi import CapabilityRequired, Refused, RoleRequired, TokenRequired, problem_handler
 
 #: Who exists, and as what. A real app asks its database, and for a password.
 PEOPLE = {"ada": "teacher", "ben": "pupil", "cleo": "pupil"}

@@ -1,11 +1,10 @@
-"""What a Starlette or FastAPI app consists of, for the list of its routes."""
+"""What a Starlette app consists of, for the list of its routes."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -14,25 +13,24 @@ from starlette.routing import Host, Mount, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from rolecall.errors import ConfigurationError
-from rolecall.http.adapter import WEBSOCKET, Around, Found, Guard, Mistake, guards_of, handler_of, inner_app
+from rolecall.http.adapter import WEBSOCKET, Around, Found, Guard, guards_of, handler_of, inner_app
 from rolecall.http.gateways.asgi import not_found
 
 from . import guards, kits
+from .dialects import dialects
 from .guarded_app import GuardedApp, LateLook, has_middleware, is_whole, router_within
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
-#: The attributes of a FastAPI app that name the routes which it makes by itself.
-_MADE_BY_FASTAPI = ("openapi_url", "docs_url", "redoc_url", "swagger_ui_oauth2_redirect_url")
 
 
 def is_app(value: object) -> bool:
-    """Whether this is a Starlette app, or a FastAPI one."""
+    """Whether this is a Starlette app, or of a framework on top of it."""
     return isinstance(value, Starlette)
 
 
 def routes_of(app: Any) -> list[Found] | None:
     """What ``app`` consists of; None if it is no Starlette app."""
-    return list(_walk(app, _Place())) if isinstance(app, Starlette | Router | GuardedApp) else None
+    return list(_walk(app, Place())) if isinstance(app, Starlette | Router | GuardedApp) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class _Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """Where something stands in an app."""
 
     path: str = ""
@@ -88,7 +86,7 @@ class _Place:
     app: Any = None
     through: tuple[Any, ...] = ()
 
-    def within(self, route: Any, path: str = "", endpoint: Any = None, name: str = "") -> _Place:
+    def within(self, route: Any, path: str = "", endpoint: Any = None, name: str = "") -> Place:
         """The place of what a route leads to."""
         params = frozenset(getattr(route, "param_convertors", {})) - ({"path"} if isinstance(route, Mount) else set())
         return replace(
@@ -100,7 +98,7 @@ class _Place:
             endpoint=self.endpoint if endpoint is None else endpoint,
         )
 
-    def behind(self, guard: Guard, app: Any, routes: Iterable[Any] = ()) -> _Place:
+    def behind(self, guard: Guard, app: Any, routes: Iterable[Any] = ()) -> Place:
         """The same place behind one guard more, which stands around ``app``."""
         spares_own = is_whole(app)
         asked = app if self.app is None else self.app
@@ -115,7 +113,7 @@ def _ids(routes: Iterable[Any]) -> frozenset[int]:
     return frozenset(map(id, routes))
 
 
-def _walk(app: Any, place: _Place) -> Iterator[Found]:
+def _walk(app: Any, place: Place) -> Iterator[Found]:
     if (guarded := _guarded(app)) is not None:
         yield from _walk(guarded.app, guarded.behind(place))
     elif isinstance(app, Starlette):
@@ -162,7 +160,7 @@ class _Guarded:
     app: Any
     routes: Iterable[Any]
 
-    def behind(self, place: _Place) -> _Place:
+    def behind(self, place: Place) -> Place:
         place = place.behind(self.guard, self.app, self.routes)
         return replace(place, through=(*place.through, self.outer))
 
@@ -199,53 +197,29 @@ def _is_known(app: Any) -> bool:
     return False
 
 
-def _routes(router: Router, place: _Place) -> Iterator[Found]:
+def _routes(router: Router, place: Place) -> Iterator[Found]:
     for route in (*router.routes, *getattr(router, "_low_priority_routes", ())):
-        yield from _route(route, place)
+        yield from route_within(route, place)
     if router.default not in (router.not_found, not_found):
         yield from _walk(router.default, place)
 
 
-def _route(route: Any, place: _Place) -> Iterator[Found]:
+def route_within(route: Any, place: Place) -> Iterator[Found]:
+    """What a route of a router stands for."""
     if isinstance(route, Mount):
         name = f"{route.name}:" if route.name else ""
-        yield from _walk(route.app, place.within(route, _path(route.path), route.app, name))
+        yield from _walk(route.app, place.within(route, path_of(route.path), route.app, name))
     elif isinstance(route, Host):
         name = f"{route.name}:" if route.name else ""
         yield from _walk(route.app, place.within(route, f"//{route.host}", route.app, name))
-    elif hasattr(route, "effective_route_contexts"):  # FastAPI's include_router
-        yield from _included(route, place)
-    elif _is_front_end(route):
-        yield from _front_ends(route, place, "", route.dependant)
     else:
-        dependant = getattr(route, "dependant", None)
-        yield from _leaf(route, place, _path(getattr(route, "path", "")), dependant)
+        found = (dialect.found(route, place) for dialect in dialects())
+        others = next((one for one in found if one is not None), None)
+        yield from leaf(route, place, path_of(getattr(route, "path", ""))) if others is None else others
 
 
-def _included(router: Any, place: _Place) -> Iterator[Found]:
-    place = place.within(router)
-    for context in (*router.effective_route_contexts(), *getattr(router, "effective_low_priority_routes", tuple)()):
-        original = context.original_route
-        if _is_front_end(original):
-            yield from _front_ends(original, place, context.frontend_prefix, context.dependant)
-            continue
-        yield from _route(context.starlette_route or context, place)
-
-
-def _is_front_end(route: Any) -> bool:
-    """Whether it is the routes that FastAPI's ``app.frontend(…)`` makes."""
-    return hasattr(route, "routes") and hasattr(route, "dependant")
-
-
-def _front_ends(group: Any, place: _Place, prefix: str, dependant: Any) -> Iterator[Found]:
-    place = place.within(group)
-    for route in group.routes:
-        for found in _leaf(route, place, f"{prefix}{route.path.rstrip('/')}/{{file:path}}", dependant):
-            # It has no view that could be marked.
-            yield replace(found, made_by="FastAPI")
-
-
-def _leaf(route: Any, place: _Place, path: str, dependant: Any) -> Iterator[Found]:
+def leaf(route: Any, place: Place, path: str) -> Iterator[Found]:
+    """A route that leads to an endpoint."""
     endpoint = getattr(route, "endpoint", None)
     place = place.within(route, path, endpoint)
     for guarded in _guarded_within(getattr(route, "app", None)):
@@ -254,25 +228,14 @@ def _leaf(route: Any, place: _Place, path: str, dependant: Any) -> Iterator[Foun
     view = getattr(route, "app", None) if endpoint is None else endpoint
     while isinstance(view, GuardedApp):
         view = view.app
-    depended_on, mistakes = _dependencies(dependant, place.app)
-    is_websocket = isinstance(route, WebSocketRoute)
-    own = guards_of(view)
-    if own and dependant is not None and inspect.isroutine(view) and not _takes_connection(dependant):
-        mistakes.append(_NO_REQUEST)
-    if is_websocket and depended_on and not own:
-        mistakes.append(_UNWATCHED)
     yield Found(
         place.path,
-        (WEBSOCKET,) if is_websocket else _methods(route, view),
+        (WEBSOCKET,) if isinstance(route, WebSocketRoute) else _methods(route, view),
         place.name + (getattr(route, "name", None) or ""),
         view,
         place.around(),
-        tuple(depended_on),
-        made_by="FastAPI" if _is_made_by_fastapi(place.app, path, view) else None,
         params=place.params,
-        query=frozenset(_query_names(dependant)),
         problem=_kit_problem(place.app),
-        mistakes=tuple(mistakes),
     )
 
 
@@ -284,51 +247,7 @@ def _methods(route: Any, view: Any) -> tuple[str, ...]:
     return tuple(sorted(listed or ()))
 
 
-def _dependencies(dependant: Any, app: Any) -> tuple[list[Guard], list[Mistake]]:
-    """The guards among the dependencies of a FastAPI route."""
-    found: list[Guard] = []
-    mistakes: list[Mistake] = []
-    replaced = getattr(app, "dependency_overrides", None) or {}
-    for dependency in _flattened(dependant, replaced):
-        call = dependency.call
-        if call in replaced:
-            if any(guards_of(one.call) for one in (dependency, *_flattened(dependency, {}))):
-                mistakes.append(_OVERRIDDEN)
-            call = replaced[call]
-        while isinstance(call, partial):
-            call = call.func
-        if inspect.isroutine(call) and guards_of(call) and not _takes_connection(dependency):
-            mistakes.append(_NO_REQUEST)
-        found += guards_of(call)
-    return found, mistakes
-
-
-def _flattened(dependant: Any, replaced: Any) -> Iterator[Any]:
-    for dependency in getattr(dependant, "dependencies", ()):
-        yield dependency
-        if dependency.call not in replaced:
-            yield from _flattened(dependency, replaced)
-
-
-def _query_names(dependant: Any) -> Iterator[str]:
-    """The query parameters that a FastAPI route takes, with those of its dependencies."""
-    for one in (dependant, *_flattened(dependant, {})):
-        for param in getattr(one, "query_params", ()):
-            yield str(param.alias)
-
-
-def _takes_connection(dependant: Any) -> bool:
-    names = ("request_param_name", "websocket_param_name", "http_connection_param_name")
-    return any(getattr(dependant, name, None) for name in names)
-
-
-def _is_made_by_fastapi(app: Any, path: str, view: Any) -> bool:
-    return getattr(view, "__module__", "") == "fastapi.applications" and path in (
-        getattr(app, name, None) for name in _MADE_BY_FASTAPI
-    )
-
-
-def _path(path: str) -> str:
+def path_of(path: str) -> str:
     """A path as every list has it: of the converters only that which takes several segments is told."""
     parts = []
     for part in path.split("{"):
@@ -343,18 +262,3 @@ def _kit_problem(app: Any) -> str | None:
     except ConfigurationError as error:
         return str(error)
     return None
-
-
-_OVERRIDDEN = Mistake(
-    "guard_overridden", "app.dependency_overrides replaces its guard; leave that to tests, and clear it after them"
-)
-_NO_REQUEST = Mistake(
-    "no_request",
-    "its guard lets nobody in, because FastAPI does not hand it the request; let the endpoint take one "
-    "(request: Request), or use Depends(RoleRequired(…))",
-)
-_UNWATCHED = Mistake(
-    "websocket_dependency",
-    "its dependency lets nobody in, because on a WebSocket it does not see when the grant ends; put @require_role(…) "
-    "below @app.websocket(…)",
-)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from functools import partial
 from typing import Any
 
@@ -19,6 +18,7 @@ from rolecall.http import adapter
 from rolecall.http.adapter import challenges, close_code
 from rolecall.http.gateways.asgi import guard_refusal, kept_out_of_caches
 
+from .dialects import dialects
 from .translation import starlette_response
 
 
@@ -127,12 +127,8 @@ def _answers_http_errors(scope: Scope, status: int) -> bool:
 
 def _kind_of_refused(app: Any) -> type[Refused]:
     """:class:`Refused`, as the framework of ``app`` has it: FastAPI has an ``HTTPException`` of its own."""
-    fastapi = sys.modules.get("fastapi")
-    if fastapi is None or not isinstance(app, fastapi.FastAPI):
-        return Refused
-    from .fastapi import RefusedByDependency
-
-    return RefusedByDependency
+    kinds = (dialect.refused(app) for dialect in dialects())
+    return next((kind for kind in kinds if kind is not None), Refused)
 
 
 def _is_async(handler: Any) -> bool:

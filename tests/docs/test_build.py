@@ -81,7 +81,7 @@ def test_it_is_complete(site):
     pages = {path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").rglob("*.md")}
     assert {path for path in pages if "_build" not in path.parts and not (site / path).exists()} == set()
     documented = "\n".join(signatures(site / "api.html"))
-    for name in ("rolecall.Rolecall(", "rolecall_flask.require_role(", "rolecall_starlette.fastapi.RoleRequired("):
+    for name in ("rolecall.Rolecall(", "rolecall_flask.require_role(", "rolecall_fastapi.RoleRequired("):
         assert name in documented
 
 

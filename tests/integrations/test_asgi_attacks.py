@@ -17,8 +17,8 @@ from starlette.websockets import WebSocketDisconnect
 from rolecall import Web
 from rolecall.cli.apps import routes_of
 from rolecall.errors import ConfigurationError
+from rolecall_fastapi import RoleRequired
 from rolecall_starlette import protect, public, require_role, require_token, rolecall_app, rolecall_routes
-from rolecall_starlette.fastapi import RoleRequired
 
 NOW = 1_795_186_800
 MODERATOR = require_role("moderator")

@@ -20,16 +20,7 @@ from starlette.testclient import WebSocketDenialResponse
 
 from rolecall import Allow, Deny, Grant, Role, Web, hookimpl
 from rolecall.errors import ConfigurationError
-from rolecall_flask import require_role as flask_role
-from rolecall_starlette import (
-    current_grant,
-    protect,
-    require_capability,
-    require_role,
-    require_token,
-    rolecall_app,
-)
-from rolecall_starlette.fastapi import (
+from rolecall_fastapi import (
     REFUSALS,
     CapabilityRequired,
     Refused,
@@ -38,6 +29,15 @@ from rolecall_starlette.fastapi import (
     UncachedMiddleware,
     document_refusals,
     problem_handler,
+)
+from rolecall_flask import require_role as flask_role
+from rolecall_starlette import (
+    current_grant,
+    protect,
+    require_capability,
+    require_role,
+    require_token,
+    rolecall_app,
 )
 
 OTHER_KEY, OTHER_SECRET = "654321", "0f1e2d3c4b5a69788796a5b4c3d2e1f00123456789"

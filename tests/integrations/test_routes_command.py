@@ -38,7 +38,7 @@ from rolecall.errors import ConfigurationError
 from rolecall.http.api.sdk import SDK_ROUTES
 from rolecall.http.guards.audit import Access, GuardedRoute
 from rolecall.http.guards.marks import public
-from rolecall_starlette.fastapi import RoleRequired
+from rolecall_fastapi import RoleRequired
 
 #: A WSGI guard that lets in with a token of any session.
 ANY_SESSION = rolecall_wsgi.require_token(session_param=None)

@@ -21,7 +21,7 @@ import rolecall_flask
 import rolecall_starlette
 import rolecall_wsgi
 from rolecall import Allow, Deny, Web, hookimpl
-from rolecall_starlette.fastapi import RoleRequired
+from rolecall_fastapi import RoleRequired
 
 RECHECK = 0.05
 

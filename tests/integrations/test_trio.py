@@ -20,8 +20,8 @@ from rolecall.http.gateways import websockets
 from rolecall.http.gateways.asgi import read_body
 from rolecall.http.messages import MAX_BODY
 from rolecall.policies import AllowAnyone
+from rolecall_fastapi import TokenRequired
 from rolecall_starlette import require_token, rolecall_app, while_granted
-from rolecall_starlette.fastapi import TokenRequired
 
 #: The least that a kit takes, so that no test waits for long.
 RECHECK = 0.05

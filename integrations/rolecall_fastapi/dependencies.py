@@ -1,42 +1,22 @@
-"""Guards as FastAPI's dependencies, which show up in the app's own OpenAPI description."""
+"""Guards as FastAPI's dependencies."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any, Final
 
-from fastapi import FastAPI, HTTPException, Response, Security
-from fastapi.openapi.models import HTTPBearer
-from fastapi.security.base import SecurityBase
+from fastapi import Response, Security
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rolecall import Grant, Rolecall
 from rolecall.errors import ConfigurationError
-from rolecall.http.adapter import (
-    ANY_TOKEN,
-    UNSAID,
-    SessionParam,
-    SessionResolver,
-    guards_of,
-    mark_guarded,
-)
+from rolecall.http.adapter import ANY_TOKEN, UNSAID, SessionParam, SessionResolver, guards_of, mark_guarded
 from rolecall.http.gateways.asgi import GRANT, missing_headers, uncached
+from rolecall_starlette.guarded_app import BOUND
+from rolecall_starlette.guards import Guard, require_capability, require_role, require_token
+from rolecall_starlette.refusals import as_exception
 
-from .guarded_app import BOUND
-from .guards import Guard, require_capability, require_role, require_token
-from .refusals import Refused, as_exception, problem_handler
-
-__all__ = [
-    "REFUSALS",
-    "CapabilityRequired",
-    "Refused",
-    "RoleRequired",
-    "TokenRequired",
-    "UncachedMiddleware",
-    "document_refusals",
-    "problem_handler",
-]
+from .openapi import SCHEME
 
 
 class UncachedMiddleware:
@@ -58,28 +38,6 @@ class UncachedMiddleware:
         await self.app(scope, receive, send_answer if scope["type"] == "http" else send)
 
 
-class _Scheme(SecurityBase):
-    """How tokens are sent, in an app's OpenAPI description: one scheme, whatever the guards."""
-
-    def __init__(self) -> None:
-        self.scheme_name = "rolecall"
-        self.model = HTTPBearer(
-            bearerFormat="JWT",
-            description="A Rolecall token. What it must be enough for stands with each operation, as "
-            "`role:…` or `capability:…`; all of it is required.",
-        )
-
-    async def __call__(self) -> None:
-        """Nothing to do: the guard that depends on this has its own way to find the token."""
-
-
-_scheme = _Scheme()
-
-
-class RefusedByDependency(Refused, HTTPException):
-    """:class:`Refused`, for handlers of ``fastapi.HTTPException``."""
-
-
 class _Dependency:
     """Lets a request in if its token meets the requirement of a guard, and gives its grant to the endpoint."""
 
@@ -90,7 +48,7 @@ class _Dependency:
         # FastAPI reads from here what a dependency takes, and what it depends on.
         scopes = [] if guard.requirement is ANY_TOKEN else [guard.requirement.scope]
         signature = inspect.signature(self.__call__, eval_str=True)
-        scheme = signature.parameters["_"].replace(default=Security(_scheme, scopes=scopes))
+        scheme = signature.parameters["_"].replace(default=Security(SCHEME, scopes=scopes))
         self.__signature__ = signature.replace(parameters=[*list(signature.parameters.values())[:-1], scheme])
 
     def __eq__(self, other: object) -> bool:
@@ -180,33 +138,3 @@ class TokenRequired(_Dependency):
         session: SessionResolver | None = None,
     ) -> None:
         super().__init__(require_token(optional=optional, kit=kit, session_param=session_param, session=session))
-
-
-#: What a guarded operation may answer beside its own, for ``responses=`` of an app, a router or a route.
-REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
-    400: {"description": "The credential is not one token"},
-    401: {"description": "The token is missing, not valid, expired or revoked"},
-    403: {"description": "The token is for another session, or not enough for this operation"},
-    429: {"description": "A policy asks to come again later; Retry-After says when"},
-    503: {"description": "Something that the decision needs is out of reach"},
-}
-
-
-def document_refusals(app: FastAPI) -> None:
-    """Have an app's OpenAPI description list :data:`REFUSALS` with every operation that a dependency guards.
-
-    What an operation says of a status itself stays.
-    """
-    describe = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        schema = describe()
-        for path in schema.get("paths", {}).values():
-            for operation in path.values():
-                if any(_scheme.scheme_name in one for one in operation.get("security", ())):
-                    responses = operation.setdefault("responses", {})
-                    for status, described in REFUSALS.items():
-                        responses.setdefault(str(status), dict(described))
-        return schema
-
-    setattr(app, "openapi", openapi)
