@@ -29,7 +29,7 @@ MODULES: Final = (
     "rolecall.testing.stores",
     "rolecall_flask",
     "rolecall_starlette",
-    "rolecall_starlette.fastapi",
+    "rolecall_fastapi",
     "rolecall_wsgi",
 )
 NAMES: Final = Path(__file__).parent / "names"
