@@ -19,8 +19,8 @@ autodoc_typehints_format = "short"
 # What stands in signatures and is not ours to document: Python itself, frameworks, and the names of type variables.
 nitpick_ignore_regex = [
     (r"py:.*", r"(collections|datetime|enum|fastapi|flask|os|starlette|typing|wsgiref|_typeshed)\..*"),
-    (r"py:class", r"rolecall.*\.(Function|Result|Guarded|Subtree|View|Chunk)"),
-    (r"py:class", r"(rolecall\.http\.guards\.guard\.)?(Unsaid|SessionParam|SessionResolver)|OnRefusal"),
+    (r"py:class", r"rolecall.*\.(Function|Result|Guarded|Subtree|View|Chunk|Target)"),
+    (r"py:class", r"(rolecall\.http\.guards\.guard\.)?(Unsaid|SessionParam|SessionResolver|Kit)|OnRefusal"),
     (r"py:class", r"(Role|Capability|MediaMode|ArchiveMode)Name"),
     (r"py:func", r"rolecall\.driver\.drive"),
     (r"py:class", r"rolecall\.(connector\.transport\.Transport|http\.api\.routing\.Route)"),
@@ -40,7 +40,7 @@ PLAIN = {
     r"\bUNSAID\b": "…",
     r"\bSessionResolver\b": "Callable",
     r"\bOnRefusal\b": "Callable",
-    r"\b_Kit\b": "Rolecall",
+    r"\b(rolecall\.http\.guards\.guard\.)?_?Kit\b": "Rolecall",
     r"\b_Error\b": "RolecallError",
     r"\b_Function\b": "Function",
 }

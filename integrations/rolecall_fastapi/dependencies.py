@@ -8,7 +8,7 @@ from fastapi import Response, Security
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rolecall import Grant, Rolecall
+from rolecall import Capability, CapabilityName, Grant, Role, Rolecall, RoleName
 from rolecall.errors import ConfigurationError
 from rolecall.http.adapter import ANY_TOKEN, UNSAID, SessionParam, SessionResolver, guards_of, mark_guarded
 from rolecall.http.gateways.asgi import GRANT, missing_headers, uncached
@@ -99,7 +99,7 @@ class RoleRequired(_Dependency):
 
     def __init__(
         self,
-        role: str,
+        role: Role | RoleName,
         *,
         exact: bool = False,
         kit: Rolecall | None = None,
@@ -114,7 +114,7 @@ class CapabilityRequired(_Dependency):
 
     def __init__(
         self,
-        capability: str,
+        capability: Capability | CapabilityName,
         *,
         kit: Rolecall | None = None,
         session_param: SessionParam = UNSAID,

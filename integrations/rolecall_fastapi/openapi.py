@@ -38,7 +38,7 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
 
 
 def document_refusals(app: FastAPI) -> None:
-    """Have an app's OpenAPI description list :data:`REFUSALS` with every operation that a dependency guards.
+    """Have an app's OpenAPI description list ``REFUSALS`` with every operation that a dependency guards.
 
     What an operation says of a status itself stays.
     """

@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from rolecall import Grant, Rolecall
+from rolecall import Capability, CapabilityName, Grant, Role, Rolecall, RoleName
 from rolecall.errors import ConfigurationError, RolecallError
 from rolecall.http import adapter
 from rolecall.http.adapter import (
@@ -441,7 +441,7 @@ def _innermost(endpoint: Any) -> Any:
 
 
 def require_role(
-    role: str,
+    role: Role | RoleName,
     *,
     exact: bool = False,
     kit: Rolecall | None = None,
@@ -469,7 +469,7 @@ def require_role(
 
 
 def require_capability(
-    capability: str,
+    capability: Capability | CapabilityName,
     *,
     kit: Rolecall | None = None,
     session_param: SessionParam = UNSAID,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeAlias
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from rolecall import Grant, Rolecall
+from rolecall import Capability, CapabilityName, Grant, Role, Rolecall, RoleName
 from rolecall.errors import ConfigurationError, InvalidRequest, RolecallError
 from rolecall.http.adapter import (
     ANY_TOKEN,
@@ -132,7 +132,7 @@ def _uncached(start_response: StartResponse, api: Api, environ: WSGIEnvironment)
 
 
 def require_role(
-    role: str,
+    role: Role | RoleName,
     *,
     exact: bool = False,
     kit: Rolecall | None = None,
@@ -171,7 +171,7 @@ def require_role(
 
 
 def require_capability(
-    capability: str,
+    capability: Capability | CapabilityName,
     *,
     kit: Rolecall | None = None,
     session_param: SessionParam = UNSAID,

@@ -1,36 +1,36 @@
 """The contract of an adapter: every name that the adapter of a framework is written with.
 
-An adapter translates, and holds no rule of its own. It imports from here, from :mod:`rolecall` and from
-:mod:`rolecall.errors`; for frameworks that speak WSGI or ASGI also from :mod:`rolecall.http.gateways.wsgi` or
-:mod:`rolecall.http.gateways.asgi`. What it takes is in these groups:
+An adapter translates, and holds no rule of its own. It imports from here, from ``rolecall`` and from
+``rolecall.errors``; for frameworks that speak WSGI or ASGI also from ``rolecall.http.gateways.wsgi`` or
+``rolecall.http.gateways.asgi``. What it takes is in these groups:
 
 Messages
-    :class:`Request` is what an adapter makes of a request of its framework, with :class:`JoinedHeaders` around the
-    framework's own headers; :class:`Response` is what it translates back. ``route`` is the path within the app and
+    ``Request`` is what an adapter makes of a request of its framework, with ``JoinedHeaders`` around the
+    framework's own headers; ``Response`` is what it translates back. ``route`` is the path within the app and
     ``root`` the path under which the app is mounted, in every adapter.
 
 The kit's own routes
-    An adapter registers each :class:`Route` of :data:`ROUTES` or :data:`SDK_ROUTES` (or finds one by
-    :func:`find_route`), marks what answers it by :func:`mark_own`, and has it answered by :func:`respond`, which takes
-    an :class:`Api`: ``kit.api`` under a framework that blocks, where :func:`drive` runs it; ``kit.aio.api`` on an event
+    An adapter registers each ``Route`` of ``ROUTES`` or ``SDK_ROUTES`` (or finds one by
+    ``find_route``), marks what answers it by ``mark_own``, and has it answered by ``respond``, which takes
+    an ``Api``: ``kit.api`` under a framework that blocks, where ``drive`` runs it; ``kit.aio.api`` on an event
     loop; ``kit.api_with(driver)`` for a framework that has a way of its own to wait. A body is read only where
-    :func:`respond` asks for it, after :func:`announced_length`; :func:`unread` is what to raise where it breaks off.
+    ``respond`` asks for it, after ``announced_length``; ``unread`` is what to raise where it breaks off.
 
 Guards
-    An adapter's guard is a subclass of :class:`Guard`, or of :class:`PathGuard` around apps that show no routes. It
-    says how a guard is put around what the framework calls a view (and marks that by :func:`mark_guarded`), and asks
-    :func:`admit` who may enter. :func:`keep_entry` remembers who did, for :func:`while_granted`. A refusal is answered
-    by :func:`guard_answer`, and the answers of the app get :func:`headers_to_add`. Its ``require_role`` is
+    An adapter's guard is a subclass of ``Guard``, or of ``PathGuard`` around apps that show no routes. It
+    says how a guard is put around what the framework calls a view (and marks that by ``mark_guarded``), and asks
+    ``admit`` who may enter. ``keep_entry`` remembers who did, for ``while_granted``. A refusal is answered
+    by ``guard_answer``, and the answers of the app get ``headers_to_add``. Its ``require_role`` is
     ``Guard.of_role``, and so on.
 
 WebSockets
-    :class:`Handshake` says who may enter, :class:`GuardedSocket` runs the app's handler until the grant ends, and
-    closes the socket with :func:`close_code` and :func:`close_reason`.
+    ``Handshake`` says who may enter, ``GuardedSocket`` runs the app's handler until the grant ends, and
+    closes the socket with ``close_code`` and ``close_reason``.
 
 The list of routes
     The adapter's entry point, in the group ``rolecall.adapters``, has the two functions of
-    :class:`~rolecall.http.guards.audit.Adapter`; ``routes_of`` describes an app as a list of :class:`Found`, with the
-    guards :class:`Around` them. :func:`check_routes` stops an app in which a door is open.
+    ``Adapter``; ``routes_of`` describes an app as a list of ``Found``, with the
+    guards ``Around`` them. ``check_routes`` stops an app in which a door is open.
 """
 
 from __future__ import annotations

@@ -264,7 +264,7 @@ class Rolecall(Settings):
     explain_access = _driven(Calls.explain_access)
 
     def api_with(self, driver: Driver, *, blocks: bool = False) -> Api:
-        """What an adapter holds that brings a way of its own to wait, in place of :attr:`api` or ``aio.api``.
+        """What an adapter holds that brings a way of its own to wait, in place of ``api`` or ``aio.api``.
 
         :param driver: how the logic waits; see :class:`~rolecall.driver.Driver`.
         :param blocks: whether it may block the thread that it runs on.

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar, overload
 
 from ...errors import ConfigurationError
 from ...plugins import Implementation
-from ...roles import ANY_TOKEN, Requirement, RoleTable
+from ...roles import ANY_TOKEN, Capability, CapabilityName, Requirement, Role, RoleName, RoleTable
 from ...tokens import Grant
 from ...wording import shown
 from ..api import Api
@@ -100,7 +100,7 @@ class Guard:
     @classmethod
     def of_role(
         cls,
-        role: str,
+        role: Role | RoleName,
         *,
         exact: bool = False,
         kit: Kit | None = None,
@@ -125,7 +125,7 @@ class Guard:
     @classmethod
     def of_capability(
         cls,
-        capability: str,
+        capability: Capability | CapabilityName,
         *,
         kit: Kit | None = None,
         session_param: SessionParam = UNSAID,
@@ -301,7 +301,7 @@ def unsettled_app(what: str) -> ConfigurationError:
     )
 
 
-def required_role(role: str, kit: Kit | None, exact: bool = False) -> Requirement:
+def required_role(role: Role | RoleName, kit: Kit | None, exact: bool = False) -> Requirement:
     """What a guard requires that admits a role.
 
     :param kit: that of the guard, whose roles of its own are known, too.
