@@ -97,7 +97,7 @@ class _Fields(NamedTuple):
     query: str
     root: str
     native: Any
-    actor: Any
+    actor: Actor | None
 
 
 #: How many of the fields tell two requests apart.
@@ -136,7 +136,7 @@ class Request(_Fields):
         query: str = "",
         root: str = "",
         native: Any = None,
-        actor: Any = None,
+        actor: Actor | None = None,
     ) -> Self:
         if not isinstance(headers, Headers):
             headers = PlainHeaders(headers)
@@ -168,7 +168,7 @@ _NO_ATTRIBUTES: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Actor(NamedTuple):
-    """Who makes a request, as one of the app's plugins says.
+    """Who makes a request, as one of the app's plugins says, or the framework.
 
     :param id: the app's own identifier of the user or service.
     :param attributes: whatever the app's policies want to know of it: groups, tenant, name.

@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ..errors import MethodNotAllowed, RolecallError
-from ..hookspecs import Actor
-from ..request import Request
+from ..request import Actor, Request
 from ..wording import printable, shown
 from .api import Api
 from .api.routing import BY_SERVER, Route
