@@ -35,6 +35,7 @@ PLAIN = {
     r"mappingproxy\(\{\}\)": "{}",
     r"frozenset\(\{\}\)": "()",
     r"Web\(origins=frozenset\(\)[^)]*\)": "Web()",
+    r"\('GET', '', \{\}, <rolecall\.request\.PlainHeaders object>[^)]*\)": "Request('GET', '')",
     r"<function system_clock[^>]*>": "time.time",
     r"\bSessionParam\b|str \| (rolecall\.http\.guards\.guard\.)?Unsaid \| None": "str | None",
     r"\bUNSAID\b": "…",
