@@ -37,7 +37,7 @@ from rolecall import (
 )
 from rolecall.connector import RemoteService, RemoteSessions
 from rolecall.policies import AllowAnyone, RoleMap
-from rolecall_starlette.fastapi import RoleRequired
+from rolecall_fastapi import RoleRequired
 
 ASSISTANT = Role("assistant", ["connect", "publish", Capability.SUBSCRIBE], wire_name="publisheronly")
 

@@ -8,8 +8,8 @@ from rolecall import Allow, Event, Grant, Role, Rolecall, SessionRequest, TokenR
 from rolecall.connector import RemoteService
 from rolecall.policies import AllowAnyone, RoleMap
 from rolecall.testing import assert_allowed
+from rolecall_fastapi import RoleRequired
 from rolecall_flask import require_capability, require_role
-from rolecall_starlette.fastapi import RoleRequired
 
 
 class Policy:
