@@ -3,6 +3,9 @@
 PYTEST_DONT_REWRITE: its pytest plugin has nothing to rewrite, and an app may have imported it before pytest starts.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .errors import (
     ConfigurationError,
     ExpiredToken,
@@ -30,21 +33,23 @@ from .errors import (
     Unavailable,
     WrongSession,
 )
-from .events import Event
 from .explain import Explanation
 from .formats import inspect_token
 from .formats.inspection import Inspection
 from .hookspecs import AccessRequest, ModerationRequest, SessionRequest, TokenRequest, blocking, hookimpl
 from .http.web import Web
 from .kit import AsyncRolecall, AsyncSession, Rolecall, Session
-from .moderation import ForceDisconnect, ListConnections, ListStreams, MediaService, MuteAll, MuteStream, Signal
-from .plugins.protocols import Plugin
 from .policy import Allow, Deny, Limit, Vote
 from .request import Actor, Request
 from .roles import Capability, CapabilityName, Requirement, Role, RoleName, RoleTable
 from .sessions import ArchiveMode, ArchiveModeName, MediaMode, MediaModeName, SessionProperties, SessionRecord
 from .stores import Store
 from .tokens import Grant
+
+if TYPE_CHECKING:
+    from .events import Event
+    from .moderation import ForceDisconnect, ListConnections, ListStreams, MediaService, MuteAll, MuteStream, Signal
+    from .plugins.protocols import Plugin
 
 __all__ = [
     "AccessRequest",
@@ -116,5 +121,18 @@ __all__ = [
     "hookimpl",
     "inspect_token",
 ]
+
+#: Where the names are that are loaded when they are first used.
+_LATER = {"Event": ".events", "Plugin": ".plugins.protocols"} | dict.fromkeys(
+    ("ForceDisconnect", "ListConnections", "ListStreams", "MediaService", "MuteAll", "MuteStream", "Signal"),
+    ".moderation",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name], __name__), name)
+
 
 __version__ = "0.1.0"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from .explain import circumstances
@@ -154,3 +156,16 @@ class ModerationRefused(Refused):
     target: str | None = None
     role: str | None = None
     token_id: str | None = None
+
+
+#: The events by their names.
+EVENTS: Final[Mapping[str, Callable[..., Event]]] = MappingProxyType(
+    {
+        event.name: event
+        for event in (
+            *(SessionCreated, SessionRefused, SessionClosed),
+            *(TokenIssued, TokenRefused, AccessRefused),
+            *(Moderated, ModerationRefused),
+        )
+    }
+)

@@ -7,19 +7,21 @@ A plugin is an object or a module with functions of these names, marked with ``@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar, overload
 
 import pluggy
 
-from .events import Event
 from .formats import TokenFormat
-from .moderation import Act, MediaService
 from .policy import Vote
 from .request import Actor, Request
 from .roles import Requirement, Role, RoleTable
 from .sessions import SessionProperties, SessionRecord
 from .stores import Store
 from .tokens import Grant
+
+if TYPE_CHECKING:
+    from .events import Event
+    from .moderation import Act, MediaService
 
 hookspec = pluggy.HookspecMarker("rolecall")
 #: Marks a function of a plugin as the implementation of the hook of the same name.
@@ -291,78 +293,69 @@ def rolecall_on_event(event: Event) -> None:
     """
 
 
-# What follows is for type checkers: which functions ``hookimpl`` marks. A hook's name is for start-up to check.
+if TYPE_CHECKING:
+    # Which functions ``hookimpl`` marks. A hook's name is for start-up to check.
 
-_Asked = TypeVar("_Asked", contravariant=True)
-_Answer = TypeVar("_Answer", covariant=True)
+    _Asked = TypeVar("_Asked", contravariant=True)
+    _Answer = TypeVar("_Answer", covariant=True)
 
+    class _Method(Protocol[_Asked, _Answer]):
+        def __call__(self, plugin: Any, /, request: _Asked) -> _Answer | Awaitable[_Answer]: ...
 
-class _Method(Protocol[_Asked, _Answer]):
-    def __call__(self, plugin: Any, /, request: _Asked) -> _Answer | Awaitable[_Answer]: ...
+    class _ModuleFunction(Protocol[_Asked, _Answer]):
+        def __call__(self, request: _Asked) -> _Answer | Awaitable[_Answer]: ...
 
+    class _EventMethod(Protocol):
+        def __call__(self, plugin: Any, /, event: Event) -> Awaitable[None] | None: ...
 
-class _ModuleFunction(Protocol[_Asked, _Answer]):
-    def __call__(self, request: _Asked) -> _Answer | Awaitable[_Answer]: ...
+    class _EventFunction(Protocol):
+        def __call__(self, event: Event) -> Awaitable[None] | None: ...
 
+    class _StartMethod(Protocol):
+        def __call__(self, plugin: Any, /, kit: Any) -> None: ...
 
-class _EventMethod(Protocol):
-    def __call__(self, plugin: Any, /, event: Event) -> Awaitable[None] | None: ...
+    class _StartFunction(Protocol):
+        def __call__(self, kit: Any) -> None: ...
 
+    class _CollectedMethod(Protocol[_Answer]):
+        def __call__(self, plugin: Any, /) -> _Answer | Awaitable[_Answer]: ...
 
-class _EventFunction(Protocol):
-    def __call__(self, event: Event) -> Awaitable[None] | None: ...
+    class _CollectedFunction(Protocol[_Answer]):
+        def __call__(self) -> _Answer | Awaitable[_Answer]: ...
 
+    # What a hook without an argument answers; a plugin may leave out an argument that it does not use.
+    _Any: TypeAlias = Vote | Actor | str | Iterable[Role] | Mapping[str, Any] | MediaService
+    _Implementation = TypeVar(
+        "_Implementation",
+        bound=_Method[SessionRequest, Vote]
+        | _Method[SessionRequest, str | None]
+        | _Method[TokenRequest, Vote]
+        | _Method[TokenRequest, Mapping[str, Any] | None]
+        | _Method[AccessRequest, Vote]
+        | _Method[ModerationRequest, Vote]
+        | _Method[ModerationRequest, MediaService | None]
+        | _Method[Request, Actor | None]
+        | _ModuleFunction[SessionRequest, Vote]
+        | _ModuleFunction[SessionRequest, str | None]
+        | _ModuleFunction[TokenRequest, Vote]
+        | _ModuleFunction[TokenRequest, Mapping[str, Any] | None]
+        | _ModuleFunction[AccessRequest, Vote]
+        | _ModuleFunction[ModerationRequest, Vote]
+        | _ModuleFunction[ModerationRequest, MediaService | None]
+        | _ModuleFunction[Request, Actor | None]
+        | _EventMethod
+        | _EventFunction
+        | _StartMethod
+        | _StartFunction
+        | _CollectedMethod[_Any]
+        | _CollectedFunction[_Any],
+    )
 
-class _StartMethod(Protocol):
-    def __call__(self, plugin: Any, /, kit: Any) -> None: ...
+    class HookMarker(Protocol):
+        """What :data:`hookimpl` is: it takes functions that fit a hook, and returns them as they are."""
 
+        @overload
+        def __call__(self, function: _Implementation, /) -> _Implementation: ...
 
-class _StartFunction(Protocol):
-    def __call__(self, kit: Any) -> None: ...
-
-
-class _CollectedMethod(Protocol[_Answer]):
-    def __call__(self, plugin: Any, /) -> _Answer | Awaitable[_Answer]: ...
-
-
-class _CollectedFunction(Protocol[_Answer]):
-    def __call__(self) -> _Answer | Awaitable[_Answer]: ...
-
-
-# What a hook without an argument answers; a plugin may leave out an argument that it does not use.
-_Any: TypeAlias = Vote | Actor | str | Iterable[Role] | Mapping[str, Any] | MediaService
-_Implementation = TypeVar(
-    "_Implementation",
-    bound=_Method[SessionRequest, Vote]
-    | _Method[SessionRequest, str | None]
-    | _Method[TokenRequest, Vote]
-    | _Method[TokenRequest, Mapping[str, Any] | None]
-    | _Method[AccessRequest, Vote]
-    | _Method[ModerationRequest, Vote]
-    | _Method[ModerationRequest, MediaService | None]
-    | _Method[Request, Actor | None]
-    | _ModuleFunction[SessionRequest, Vote]
-    | _ModuleFunction[SessionRequest, str | None]
-    | _ModuleFunction[TokenRequest, Vote]
-    | _ModuleFunction[TokenRequest, Mapping[str, Any] | None]
-    | _ModuleFunction[AccessRequest, Vote]
-    | _ModuleFunction[ModerationRequest, Vote]
-    | _ModuleFunction[ModerationRequest, MediaService | None]
-    | _ModuleFunction[Request, Actor | None]
-    | _EventMethod
-    | _EventFunction
-    | _StartMethod
-    | _StartFunction
-    | _CollectedMethod[_Any]
-    | _CollectedFunction[_Any],
-)
-
-
-class HookMarker(Protocol):
-    """What :data:`hookimpl` is: it takes functions that fit a hook, and returns them as they are."""
-
-    @overload
-    def __call__(self, function: _Implementation, /) -> _Implementation: ...
-
-    @overload
-    def __call__(self, *, optionalhook: bool = ...) -> Callable[[_Implementation], _Implementation]: ...
+        @overload
+        def __call__(self, *, optionalhook: bool = ...) -> Callable[[_Implementation], _Implementation]: ...

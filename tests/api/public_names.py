@@ -46,7 +46,8 @@ def lines_of(module: str) -> Iterator[str]:
     """The public names of a module, one a line; what belongs to a class is indented below it."""
     loaded = import_module(module)
     public = {name: getattr(loaded, name) for name in sorted(_public_names(loaded))}
-    short = vars(import_module("rolecall"))
+    top = import_module("rolecall")
+    short = {name: getattr(top, name) for name in top.__all__}
     for name, value in public.items():
         if module.startswith("rolecall.") and short.get(name) is value:
             yield f"{name} = rolecall.{name}"

@@ -1645,3 +1645,9 @@ def test_a_process_that_dies_in_a_transaction_leaves_the_file_sound(sqlite, path
     sqlite.end_session(RECORD.session_id, 7.5)
     with closing(sqlite3.connect(path)) as raw:
         assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_store_that_says_nothing_of_ends_lets_nobody_in(make_kit):
+    token = make_kit().create_session().generate_token()
+    with make_kit(store=SaysNothingOfEnds()) as kit, pytest.raises(StoreUnavailable, match="has_ended returned None"):
+        kit.verify_token(token)

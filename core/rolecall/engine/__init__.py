@@ -9,7 +9,6 @@ from math import inf
 from os import urandom
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from .. import events
 from ..driver import Driver
 from ..encoding.jws import MAX_TOKEN_LENGTH
 from ..errors import (
@@ -108,7 +107,7 @@ class Call:
         engine: Engine,
         subject: str,
         session_id: str | None,
-        refused: type[events.Refused] | None,
+        refused: str | None,
         about: dict[str, Any],
     ) -> Call:
         """Make this a call about ``subject`` that goes on.
@@ -119,10 +118,10 @@ class Call:
         """
         self._engine, self._subject, self._refused, self._about = engine, subject, refused, about
         self.session_id = session_id
-        self._event: type[events.Event] | None = None
+        self._event: str | None = None
         return self
 
-    def ends_in(self, event: type[events.Event] | None, **about: Any) -> None:
+    def ends_in(self, event: str | None, **about: Any) -> None:
         """Name the event, if one does, that tells of this call where nothing is raised any more.
 
         :param about: what it says in place of, or beside, what was known at the beginning.
@@ -168,11 +167,11 @@ class Engine:
         :param properties: as they were asked for; they are checked here.
         :param api_key: the project that it is for; the first one unless given.
         """
-        async with self._calling("session", call, refused=events.SessionRefused) as call:
+        async with self._calling("session", call, refused="session_refused") as call:
             checked, owner = properties.checked(), self.state.session_ids.issuer(api_key)
             record = await self._create_session(checked, owner, call)
             call.session_id = record.session_id
-            call.ends_in(events.SessionCreated)
+            call.ends_in("session_created")
         return record
 
     async def get_session(self, session_id: str) -> SessionRecord:
@@ -188,7 +187,7 @@ class Engine:
         if state.lone_store is not None:
             await self._find_session(session_id)  # so that it is told if another process created it
         await self._store.end_session(session_id, state.clock())
-        await self._tell(events.SessionClosed, call or Call(), session_id)
+        await self._tell("session_ended", call or Call(), session_id)
 
     async def generate_token(
         self,
@@ -212,14 +211,14 @@ class Engine:
             self._liveness.check_session(session_id)
             return _mint(form, options, longest)[0], options
         known = str(role) if self.state.roles.knows(role) else None
-        async with self._calling("token", call, session_id, events.TokenRefused, role=known) as call:
+        async with self._calling("token", call, session_id, "token_refused", role=known) as call:
             options, reservations = await self._decide_token(session_id, role, expire_time, data, layout, form, call)
             token, token_id = _mint(form, options, longest)
             # Last, when nothing else can refuse; but it takes its time, and sessions end.
             if reservations is not None:
                 async with reservations:
                     self._liveness.check_session(session_id)
-            call.ends_in(events.TokenIssued, role=options.role, token_id=token_id, expires_at=options.expires_at)
+            call.ends_in("token_issued", role=options.role, token_id=token_id, expires_at=options.expires_at)
         return token, options
 
     async def explain_token(
@@ -386,10 +385,10 @@ class Engine:
         about: dict[str, Any] = {"act": act.name}
         if grant is not None:
             about |= {"token_id": grant.token_id, "role": str(grant.role)}
-        async with self._calling("moderation", call, act.session_id, events.ModerationRefused, **about) as call:
+        async with self._calling("moderation", call, act.session_id, "moderation_refused", **about) as call:
             api_key = state.session_ids.check(act.session_id)
             act = act.checked()
-            call.ends_in(events.Moderated if act.changes else None, target=act.target)
+            call.ends_in("moderated" if act.changes else None, target=act.target)
             if call.http is not None:
                 _check_act(act, grant)
             request = ModerationRequest(act, grant, api_key, *call.asked(state.clock()))
@@ -401,7 +400,7 @@ class Engine:
 
     async def tell_of_refusal(self, error: RolecallError, session_id: str | None, call: Call) -> None:
         """Tell the plugins that somebody came with a token, and was refused."""
-        await self._tell(events.AccessRefused, call, session_id, code=error.code)
+        await self._tell("access_refused", call, session_id, code=error.code)
 
     async def _create_session(self, properties: SessionProperties, api_key: str, call: Call) -> SessionRecord:
         state, reservations = self.state, None
@@ -656,7 +655,7 @@ class Engine:
         subject: str,
         call: Call | None,
         session_id: str | None = None,
-        refused: type[events.Refused] | None = None,
+        refused: str | None = None,
         **about: Any,
     ) -> Call:
         """Begin a call: the server's own unless one is given."""
@@ -671,7 +670,7 @@ class Engine:
         call: Call,
         subject: str,
         error: RolecallError | None,
-        event: type[events.Event] | None,
+        event: str | None,
         about: dict[str, Any],
     ) -> None:
         """Log how a call came to its end, and tell the plugins of it.
@@ -694,10 +693,12 @@ class Engine:
         if event is not None:
             await self._tell(event, call, session_id, **about)
 
-    async def _tell(self, kind: type[events.Event], call: Call, session_id: str | None, **about: Any) -> None:
+    async def _tell(self, name: str, call: Call, session_id: str | None, **about: Any) -> None:
         state = self.state
         if state.plugins.on_event:
-            event = kind(
+            from ..events import EVENTS  # loaded for those who listen
+
+            event = EVENTS[name](
                 at=state.clock(),
                 call_id=call.id,
                 session_id=session_id,

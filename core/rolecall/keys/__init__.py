@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from .ec import ECKey
-from .ed25519 import Ed25519Key
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .hmac import MIN_SECRET_BYTES, HMACKey, problem_with
 from .key import MAX_KID_LENGTH, Key
-from .pem import other_key_form
 from .ring import MAX_NAMELESS, KeyRing
-from .rsa import MIN_RSA_BITS, RSAKey
+
+if TYPE_CHECKING:
+    from .ec import ECKey
+    from .ed25519 import Ed25519Key
+    from .pem import other_key_form
+    from .rsa import MIN_RSA_BITS, RSAKey
 
 __all__ = [
     "MAX_KID_LENGTH",
@@ -24,3 +29,18 @@ __all__ = [
     "other_key_form",
     "problem_with",
 ]
+
+# Private keys are loaded when they are first used: most kits have a secret alone.
+_LATER = {
+    "ECKey": ".ec",
+    "Ed25519Key": ".ed25519",
+    "MIN_RSA_BITS": ".rsa",
+    "RSAKey": ".rsa",
+    "other_key_form": ".pem",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name], __name__), name)

@@ -10,9 +10,7 @@ from typing import Final
 from ..errors import ConfigurationError, InvalidKey
 from ..wording import kind, wrapping
 from .hmac import HMACKey, problem_with
-from .pem import other_key_form
 from .ring import KeyRing
-from .rsa import RSAKey
 
 #: The most bytes that are read of a key's file; a key of 16,384 bits has 12,500.
 _MAX_FILE: Final = 65_536
@@ -138,6 +136,8 @@ def _is_file(text: str) -> bool:
 
 
 def _application(application_id: object, private_key: object) -> Issuer:
+    from .rsa import RSAKey  # not free to import, and most kits have a secret alone
+
     pem = _pem(private_key)
     del private_key
     if isinstance(pem, str):
@@ -160,6 +160,8 @@ def _pem(private_key: object) -> bytes | str:
 
     Returned, so that no frame of a traceback holds what was given, and not quoted: it may be a key all the same.
     """
+    from .pem import other_key_form
+
     is_path = isinstance(private_key, os.PathLike)
     if isinstance(private_key, os.PathLike):
         private_key = os.fspath(private_key)

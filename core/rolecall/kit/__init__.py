@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar, Concatenate, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Final, Literal, TypeVar
 
 from ..clock import system_clock
 from ..driver import Driver, InlineDriver, LoopDriver, drive
@@ -21,7 +21,6 @@ from ..http.api.sdk_credentials import ServerCredentials
 from ..http.credentials import Credentials
 from ..http.web import Web
 from ..keys.issuers import credentials_of, further_projects
-from ..plugins.protocols import Plugin
 from ..roles import Role, RoleName
 from ..session_ids import OpenTokIds, SessionNames
 from ..sessions import SessionRecord, record_fields, session_id_of
@@ -32,6 +31,9 @@ from .assembly import config_name, formats_of, issuers_by_need, plugins_of, regi
 from .calls import Calls, Records, Settings
 from .environment import read_environment
 from .facade import P, Result, derived, written_out
+
+if TYPE_CHECKING:
+    from ..plugins.protocols import Plugin
 
 _REQUIRED: Final = {"api_key": "ROLECALL_API_KEY", "api_secret": "ROLECALL_API_SECRET"}
 

@@ -11,16 +11,6 @@ from ..engine.state import State
 from ..errors import ConfigurationError
 from ..explain import Explanation
 from ..http.api import Api
-from ..moderation import (
-    Connections,
-    ForceDisconnect,
-    ListConnections,
-    ListStreams,
-    MuteAll,
-    MuteStream,
-    Signal,
-    Streams,
-)
 from ..plugins import PluginInfo
 from ..request import Request
 from ..roles import ANY_TOKEN, Capability, CapabilityName, Requirement, Role, RoleName, RoleTable
@@ -215,14 +205,20 @@ class Calls:
         :raises NotFoundAtService: if the service knows nobody who could get it.
         :raises Unavailable: if the service is out of order.
         """
+        from ..moderation import Signal
+
         await self.engine.moderate(Signal(session_id_of(session_id), type, data, connection_id))
 
     async def force_disconnect(self, session_id: str | SessionRecord, connection_id: str) -> None:
         """End a connection to a session; see :meth:`signal` for how, and for what is raised."""
+        from ..moderation import ForceDisconnect
+
         await self.engine.moderate(ForceDisconnect(session_id_of(session_id), connection_id))
 
     async def mute_stream(self, session_id: str | SessionRecord, stream_id: str) -> None:
         """Mute the audio of a stream; see :meth:`signal` for how, and for what is raised."""
+        from ..moderation import MuteStream
+
         await self.engine.moderate(MuteStream(session_id_of(session_id), stream_id))
 
     async def mute_all(
@@ -235,17 +231,23 @@ class Calls:
         :param active: False to stop: streams to come are not muted.
         :param excluded_stream_ids: streams that are not muted.
         """
+        from ..moderation import MuteAll
+
         await self.engine.moderate(MuteAll(session_id_of(session_id), active, excluded_stream_ids))
 
-    async def list_streams(self, session_id: str | SessionRecord) -> Streams:
+    async def list_streams(self, session_id: str | SessionRecord) -> list[dict[str, Any]]:
         """The streams of a session, each a dict as the service describes it; see :meth:`signal` for what is raised."""
+        from ..moderation import ListStreams
+
         return await self.engine.moderate(ListStreams(session_id_of(session_id)))
 
-    async def list_connections(self, session_id: str | SessionRecord) -> Connections:
+    async def list_connections(self, session_id: str | SessionRecord) -> list[dict[str, Any]]:
         """The connections to a session, each a dict as the service describes it, with a text ``connectionId``.
 
         See :meth:`signal` for what is raised.
         """
+        from ..moderation import ListConnections
+
         return await self.engine.moderate(ListConnections(session_id_of(session_id)))
 
     async def explain_token(

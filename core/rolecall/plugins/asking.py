@@ -7,19 +7,21 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from os.path import basename
 from time import perf_counter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..driver import Driver
 from ..driver.threads import PoolExhausted
 from ..encoding import strict_json
 from ..errors import PluginError, PolicyFault, RolecallError
-from ..events import Event
 from ..hookspecs import SessionRequest, TokenRequest
 from ..policy import Allow, Ballot, Decision, Deny, Limit, Limits
 from ..request import Actor, Request
 from ..roles import RoleTable
 from ..wording import printable, shown
 from . import BUILT_IN, Implementation
+
+if TYPE_CHECKING:
+    from ..events import Event
 
 #: The most claims that plugins add to one token; with the kit's own it stays within what strict JSON allows.
 MAX_OWN_CLAIMS: Final = 32

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..errors import RevokedToken, SessionEnded
+from ..errors import RevokedToken, SessionEnded, StoreUnavailable
 from ..tokens import Grant
+from ..wording import shown
 from . import Store
 
 
@@ -29,7 +30,8 @@ class Liveness:
         :raises RevokedToken: says by what.
         :raises StoreUnavailable: if the store cannot tell.
         """
-        if self._store.has_ended(grant.session_id):
+        if (ended := self._store.has_ended(grant.session_id)) is not False:
+            _check_answer(ended)
             raise RevokedToken("the token's session has ended")
 
     def check_session(self, session_id: str) -> None:
@@ -38,5 +40,12 @@ class Liveness:
         :raises SessionEnded: if it has.
         :raises StoreUnavailable: if the store cannot tell.
         """
-        if self._store.has_ended(session_id):
+        if (ended := self._store.has_ended(session_id)) is not False:
+            _check_answer(ended)
             raise SessionEnded("the session has ended: it issues no tokens")
+
+
+def _check_answer(ended: object) -> None:
+    """Refuse what is no answer: read as a truth value it could let somebody in."""
+    if ended is not True:
+        raise StoreUnavailable(f"the store's has_ended returned {shown(ended)}; expected True or False")
