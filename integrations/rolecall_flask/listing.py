@@ -9,8 +9,7 @@ from typing import Any
 import flask
 from werkzeug.routing import Rule
 
-from rolecall.errors import ConfigurationError
-from rolecall.http.adapter import Around, Found, dispatches_by_method, guards_of
+from rolecall.http.adapter import Around, Found, dispatches_by_method, guards_of, kit_problem
 
 from .kits import kit_of
 
@@ -38,7 +37,7 @@ def routes_of(app: Any) -> list[Found] | None:
 
 def routes_in(app: flask.Flask) -> list[Found]:
     """The routes that ``app`` has itself, whatever is around it."""
-    problem = _kit_problem(app)
+    problem = kit_problem(lambda: kit_of(app))
     return [_route(app, rule, problem) for rule in app.url_map.iter_rules() if not rule.build_only]
 
 
@@ -73,14 +72,6 @@ def _holders(app: flask.Flask, endpoint: str) -> list[Any]:
     parts = endpoint.split(".")[:-1]
     names = [".".join(parts[: number + 1]) for number in range(len(parts))]
     return [app, *(app.blueprints[name] for name in names if name in app.blueprints)]
-
-
-def _kit_problem(app: flask.Flask) -> str | None:
-    try:
-        kit_of(app)
-    except ConfigurationError as error:
-        return str(error)
-    return None
 
 
 def _methods(rule: Rule) -> tuple[str, ...]:

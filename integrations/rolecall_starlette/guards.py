@@ -33,6 +33,7 @@ from rolecall.http.adapter import (
     dispatches_by_method,
     is_run_as,
     mark_guarded,
+    options_response,
     required_role,
     shown,
 )
@@ -44,7 +45,6 @@ from rolecall.http.gateways.asgi import (
     keep_web,
     kept_out_of_caches,
     missing_headers,
-    options_response,
     serve_websocket,
     uncached,
 )

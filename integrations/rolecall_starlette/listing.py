@@ -12,8 +12,7 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.routing import Host, Mount, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
-from rolecall.errors import ConfigurationError
-from rolecall.http.adapter import WEBSOCKET, Around, Found, Guard, guards_of, handler_of, inner_app
+from rolecall.http.adapter import WEBSOCKET, Around, Found, Guard, guards_of, handler_of, inner_app, kit_problem
 from rolecall.http.gateways.asgi import not_found
 
 from . import guards, kits
@@ -67,7 +66,7 @@ class _Layer:
         )
 
     def around(self) -> Around:
-        guard, problem = self.guard, None if self.guard.kit else _kit_problem(self.app)
+        guard, problem = self.guard, None if self.guard.kit else kit_problem(lambda: kits.kit_of(self.app))
         if guard.paths is not None:
             return Around(guard, base=self.base, prefixes=guard.paths.prefixes, problem=problem)
         endpoint = None if self.is_blind else self.endpoint
@@ -137,7 +136,7 @@ def _walk(app: Any, place: Place) -> Iterator[Found]:
             view=app,
             around=place.around(),
             params=place.params,
-            problem=_kit_problem(place.app),
+            problem=kit_problem(lambda: kits.kit_of(place.app)),
             are_files=True,
         )
     else:
@@ -146,7 +145,7 @@ def _walk(app: Any, place: Place) -> Iterator[Found]:
             app=app,
             around=place.around(),
             params=place.params,
-            problem=_kit_problem(place.app),
+            problem=kit_problem(lambda: kits.kit_of(place.app)),
             through=place.through,
         )
 
@@ -235,7 +234,7 @@ def leaf(route: Any, place: Place, path: str) -> Iterator[Found]:
         view,
         place.around(),
         params=place.params,
-        problem=_kit_problem(place.app),
+        problem=kit_problem(lambda: kits.kit_of(place.app)),
     )
 
 
@@ -254,11 +253,3 @@ def path_of(path: str) -> str:
         name, brace, rest = part.partition("}")
         parts.append(part if not brace or name.endswith(":path") else name.partition(":")[0] + brace + rest)
     return "{".join(parts)
-
-
-def _kit_problem(app: Any) -> str | None:
-    try:
-        kits.kit_of(app)
-    except ConfigurationError as error:
-        return str(error)
-    return None

@@ -11,8 +11,7 @@ from starlette.websockets import WebSocket
 
 from rolecall import Grant
 from rolecall.http import adapter
-from rolecall.http.adapter import GuardedSocket, watches_of
-from rolecall.http.gateways.asgi import SOCKET
+from rolecall.http.adapter import SOCKET, GuardedSocket, watches_of
 
 from .translation import neutral_request
 

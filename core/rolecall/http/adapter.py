@@ -14,14 +14,15 @@ The kit's own routes
     ``find_route``), marks what answers it by ``mark_own``, and has it answered by ``respond``, which takes
     an ``Api``: ``kit.api`` under a framework that blocks, where ``drive`` runs it; ``kit.aio.api`` on an event
     loop; ``kit.api_with(driver)`` for a framework that has a way of its own to wait. A body is read only where
-    ``respond`` asks for it, after ``announced_length``; ``unread`` is what to raise where it breaks off.
+    ``respond`` asks for it: by ``collected`` on an event loop, elsewhere after ``announced_length``, with
+    ``unread`` for one that breaks off.
 
 Guards
     An adapter's guard is a subclass of ``Guard``, or of ``PathGuard`` around apps that show no routes. It
     says how a guard is put around what the framework calls a view (and marks that by ``mark_guarded``), and asks
-    ``admit`` who may enter. ``keep_entry`` remembers who did, for ``while_granted``. A refusal is answered
-    by ``guard_answer``, and the answers of the app get ``headers_to_add``. Its ``require_role`` is
-    ``Guard.of_role``, and so on.
+    ``admit`` who may enter. ``keep_entry`` remembers who did, for ``granted`` and ``while_granted``. A
+    refusal is answered by ``guard_answer``, OPTIONS by ``options_response``, and the answers of the app get
+    ``headers_to_add``. Its ``require_role`` is ``Guard.of_role``, and so on.
 
 WebSockets
     ``Handshake`` says who may enter, ``GuardedSocket`` runs the app's handler until the grant ends, and
@@ -43,9 +44,9 @@ from .api import Api
 from .api.rest import ROUTES
 from .api.routing import Route, find_route
 from .api.sdk import SDK_ROUTES
-from .bodies import announced_length, unread
+from .bodies import announced_length, collected, unread
 from .gateways.streams import while_granted, while_granted_inline
-from .gateways.watching import keep_entry, watches_of
+from .gateways.watching import SOCKET, current_grant, granted, keep_entry, watches_of
 from .gateways.websockets import (
     BEARER,
     GuardedSocket,
@@ -54,13 +55,15 @@ from .gateways.websockets import (
     close_reason,
     split_offers,
 )
-from .guards.admission import admit, challenges, guard_answer, headers_to_add
+from .guards.admission import admit, challenges, guard_answer, headers_to_add, options_response
 from .guards.audit import WEBSOCKET, Around, Found, Mistake, check_routes, inner_app
+from .guards.classes import guard_awaited
 from .guards.guard import (
     UNSAID,
     Guard,
     SessionParam,
     SessionResolver,
+    kit_problem,
     only_kit,
     required_role,
     several_kits,
@@ -91,6 +94,7 @@ __all__ = [
     "BEARER",
     "ROUTES",
     "SDK_ROUTES",
+    "SOCKET",
     "UNSAID",
     "WEBSOCKET",
     "Api",
@@ -116,10 +120,14 @@ __all__ = [
     "check_routes",
     "close_code",
     "close_reason",
+    "collected",
+    "current_grant",
     "dispatches_by_method",
     "drive",
     "find_route",
+    "granted",
     "guard_answer",
+    "guard_awaited",
     "guarded_by",
     "guards_of",
     "handler_of",
@@ -128,10 +136,12 @@ __all__ = [
     "is_public",
     "is_run_as",
     "keep_entry",
+    "kit_problem",
     "mark_guarded",
     "mark_own",
     "noted",
     "only_kit",
+    "options_response",
     "own_kit",
     "own_route",
     "public",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from ..driver import event_loops
 from ..encoding import strict_json
 from ..errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
 from ..request import Request
@@ -32,6 +33,28 @@ def announced_length(headers: Mapping[str, str], longest: int) -> int:
     if length > longest:
         raise BodyTooLarge(longest)
     return length
+
+
+async def collected(
+    headers: Mapping[str, str], read: Callable[[], Awaitable[bytes]], seconds: float, longest: int
+) -> bytes:
+    """The body of a request on an event loop, up to a little beyond what the operation takes.
+
+    :param read: waits for the next piece of the body; nothing in it means that the body is complete.
+    :param seconds: within which the body must have arrived.
+    :param longest: the most bytes that the operation takes.
+    :raises BodyTooLarge: if more than that is announced, before any of it is read.
+    :raises InvalidRequest: if it does not arrive.
+    """
+    announced_length(headers, longest)
+    body = b""
+    try:
+        async with event_loops.running().timeout(seconds):
+            while len(body) <= longest and (piece := await read()):
+                body += piece
+    except Exception:  # a client that goes away, or breaks its own chunks: each framework has errors of its own for it
+        raise unread() from None
+    return body
 
 
 def unread() -> InvalidRequest:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from typing import Any, Final
 
 from ...driver import event_loops
@@ -10,13 +19,13 @@ from ...errors import RolecallError, RouteNotFound
 from ...request import Headers, Request, joint
 from ...tokens import Grant
 from ..api import Api
-from ..bodies import announced_length, unread
+from ..bodies import collected, unread
 from ..guards.admission import GUARDED_CACHE_CONTROL, Entered, admit, guard_answer, headers_to_add
 from ..guards.guard import Guard
 from ..messages import Response
 from ..problems import problem, refused
 from ..web import Web
-from .watching import keep_entry
+from .watching import SOCKET, keep_entry
 from .websockets import GrantEnded, GuardedSocket, Handshake, close_code, close_reason, split_offers
 
 Scope = MutableMapping[str, Any]
@@ -29,8 +38,6 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 GRANT: Final = "rolecall.grant"
 # Where what a kit allows to browsers is, if tokens may be in the query.
 _WEB: Final = "rolecall.web"
-#: Where the :class:`~rolecall.http.gateways.websockets.GuardedSocket` of an open WebSocket is, in its scope.
-SOCKET: Final = "rolecall.socket"
 # Where a scope keeps the tokens that were offered, for a guard within a guard.
 _OFFERED: Final = "rolecall.offered"
 _CACHE_CONTROL: Final = b"cache-control"
@@ -115,20 +122,20 @@ async def read_body(scope: Scope, receive: Receive, seconds: float, longest: int
     :raises BodyTooLarge: if more than that is announced, before any of it is read.
     :raises InvalidRequest: if it does not arrive.
     """
-    announced_length(AsgiHeaders(scope), longest)
-    body = b""
-    try:
-        async with event_loops.running().timeout(seconds):
-            while len(body) <= longest:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise unread()  # the client has gone away
-                body += message.get("body", b"")
-                if not message.get("more_body", False):
-                    break
-    except TimeoutError:
-        raise unread() from None
-    return body
+    is_complete = False
+
+    async def read() -> bytes:
+        nonlocal is_complete
+        piece = b""
+        while not piece and not is_complete:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise unread()  # the client has gone away
+            piece = message.get("body", b"")
+            is_complete = not message.get("more_body", False)
+        return piece
+
+    return await collected(AsgiHeaders(scope), read, seconds, longest)
 
 
 async def send_response(response: Response, scope: Scope, send: Send) -> None:
@@ -236,15 +243,6 @@ def uncached(send: Send, scope: Scope) -> Send:
         await send(message)
 
     return send_uncached
-
-
-def options_response(methods: Any) -> Response:
-    """The answer to OPTIONS on a guarded route: nothing of the app runs, since a browser asks before it sends a token.
-
-    :param methods: those of the route, where that is known.
-    """
-    allowed = sorted({*methods, "OPTIONS"}) if methods else ()
-    return Response(204, (("Allow", ", ".join(allowed)),) if allowed else ())
 
 
 async def serve_websocket(

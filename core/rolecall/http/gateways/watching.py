@@ -17,6 +17,8 @@ from ..problems import noted
 
 #: Where the entries of a request are, one for each guard that it came through: in its ASGI scope or WSGI environment.
 ENTRIES: Final = "rolecall.entries"
+#: Where the :class:`~rolecall.http.gateways.websockets.GuardedSocket` of an open WebSocket is, in the same place.
+SOCKET: Final = "rolecall.socket"
 
 
 class Entry(NamedTuple):
@@ -48,6 +50,36 @@ def keep_entry(
     # A plain tuple: most requests stream nothing, and never need the entry. Nor does it hold the request, which would
     # be a cycle for the garbage collector.
     kept[ENTRIES] = (*kept.get(ENTRIES, ()), (api, requirement, session_id, grant, path_params))
+
+
+def granted(kept: Mapping[str, Any]) -> Grant | None:
+    """The grant of a request, as it is now; None if it came through no guard, or without a token.
+
+    :param kept: where :func:`keep_entry` has put how the request came in, and the adapter its
+        :class:`~rolecall.http.gateways.websockets.GuardedSocket`, as ``kept[SOCKET]``.
+    """
+    socket = kept.get(SOCKET)
+    entries = kept.get(ENTRIES)
+    grant: Grant | None = None
+    if socket is not None:
+        grant = socket.grant
+    elif entries:
+        grant = Entry(*entries[-1]).grant
+    return grant
+
+
+def current_grant(kept: Mapping[str, Any]) -> Grant:
+    """The grant of a request, as it is now; see :func:`granted`.
+
+    :raises RuntimeError: if it has none.
+    """
+    grant = granted(kept)
+    if grant is None:
+        raise RuntimeError(
+            "there is no grant here: what is called needs require_role, require_capability, require_token or protect "
+            "around it; where the token is optional, ask find_grant"
+        )
+    return grant
 
 
 class Watch:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from ...driver import event_loops
 from ...engine import Call
@@ -18,7 +18,9 @@ from ..credentials import TOO_MANY
 from ..guards.admission import Entered, admission
 from ..guards.guard import Guard
 from ..problems import noted
-from .watching import Entry, Watch
+from .watching import SOCKET, Entry, Watch
+
+Answer = TypeVar("Answer")
 
 _log: Final = logging.getLogger("rolecall")
 
@@ -44,10 +46,10 @@ class GrantEnded(OSError):
 def split_offers(offers: Iterable[str]) -> tuple[list[str], list[str]]:
     """The subprotocols of an opening that the app may choose from, and the tokens that were offered as such.
 
-    :param offers: the values of ``Sec-WebSocket-Protocol``, one for each subprotocol, without spaces around it.
+    :param offers: the values of ``Sec-WebSocket-Protocol``, each with one subprotocol, or with several between commas.
     """
     subprotocols, tokens = [], []
-    remaining = iter(offers)
+    remaining = (offer.strip() for value in offers for offer in value.split(","))
     for offer in remaining:
         if offer == BEARER:
             tokens.append(next(remaining, ""))
@@ -115,6 +117,35 @@ class Handshake:
         except RolecallError as error:
             return await self._told(error, session_id)
         return noted(entered) if isinstance(entered, RolecallError) else entered
+
+    async def serve(
+        self,
+        guard: Guard,
+        session_id: str | None,
+        app: Callable[[], Awaitable[Answer]],
+        close: Callable[[RolecallError], Awaitable[None]],
+        kept: MutableMapping[str, Any],
+        gone: tuple[type[Exception], ...] = (),
+    ) -> Answer | RolecallError:
+        """Run ``app`` on a WebSocket whose client may enter, for as long as it may stay.
+
+        :param session_id: the session that the route names; None where it names none.
+        :param close: closes the WebSocket, if it is open.
+        :param kept: what is kept of the request, for :func:`~rolecall.http.gateways.watching.granted`.
+        :param gone: what ``app`` may end with once its WebSocket was closed.
+        :returns: the answer of ``app``; or why the client may not enter, or why ``app`` was ended without an answer.
+        """
+        entered = await self.enter(guard, session_id)
+        if isinstance(entered, RolecallError):
+            return entered
+        if entered is None:
+            return await app()
+        socket = GuardedSocket(self.watch(guard, session_id, entered), close, _keep_nothing, kept.get(SOCKET))
+        kept[SOCKET] = socket
+        answer = await socket.run(app, gone)
+        if answer is None and socket.ended is not None:
+            return socket.ended
+        return answer  # type: ignore[return-value]  # an app that is not ended gives its answer
 
     def watch(self, guard: Guard, session_id: str | None, grant: Grant) -> Watch:
         """What looks again at the grant with which the client has entered."""
@@ -207,15 +238,18 @@ class GuardedSocket:
             guard._renewed.give()
         return self.grant
 
-    async def run(self, app: Callable[[], Awaitable[None]], gone: tuple[type[Exception], ...] = ()) -> None:
+    async def run(self, app: Callable[[], Awaitable[Answer]], gone: tuple[type[Exception], ...] = ()) -> Answer | None:
         """Run ``app`` to its end.
 
         :param gone: what it may end with once its WebSocket was closed.
+        :returns: its answer; None if it was ended.
         """
+        answer: Answer | None = None
 
         async def run_app() -> None:
+            nonlocal answer
             try:
-                await app()
+                answer = await app()
             finally:
                 self.stop_watching()
 
@@ -224,6 +258,7 @@ class GuardedSocket:
         except Exception as error:
             if self.ended is None or not _is_only(error, (GrantEnded, *gone)):
                 raise
+        return answer
 
     def stop_watching(self) -> None:
         """There is nothing left to close. What is being closed already is closed, and told of, to the end."""
@@ -284,6 +319,10 @@ class GuardedSocket:
                 async with self._loop.timeout(due):
                     await self._renewed.wait()
             self._renewed = self._loop.signal()
+
+
+def _keep_nothing(_: Grant) -> None:
+    """Keep no grant: the socket itself is kept, and knows its grant."""
 
 
 def _is_only(error: Exception, kinds: tuple[type[Exception], ...]) -> bool:

@@ -140,6 +140,16 @@ def guard_answer(error: RolecallError, web: Web | None, query: str) -> Response:
     return refused(error).with_headers(*url_headers(web, query))
 
 
+def options_response(methods: Iterable[str] | None) -> Response:
+    """The answer to OPTIONS on a guarded route: nothing of the app runs, since a browser asks before it sends a token.
+
+    :param methods: those of the route, where that is known.
+    """
+    if not methods:
+        return Response(204)
+    return Response(204, (("Allow", ", ".join(sorted({*methods, "OPTIONS"}))),))
+
+
 async def enter(api: Api, request: Request, requirement: Requirement, session_id: str | None) -> Grant:
     """The grant with which a request enters a guarded route.
 

@@ -329,6 +329,18 @@ def only_kit(kits: Sequence[SomeKit], advice: str) -> SomeKit:
     raise ConfigurationError(f"this app has no kit; {advice}, or tell the guard: require_role(…, kit=kit)")
 
 
+def kit_problem(find: Callable[[], object]) -> str | None:
+    """Why the guards of an app find no kit; None if they do.
+
+    :param find: finds the only kit of the app, by :func:`only_kit`.
+    """
+    try:
+        find()
+    except ConfigurationError as error:
+        return str(error)
+    return None
+
+
 def several_kits() -> ConfigurationError:
     """The refusal to choose between kits."""
     return ConfigurationError(

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, Final, TypeVar
 
 from ...errors import ConfigurationError
@@ -29,9 +29,9 @@ _GUARDED_BY: Final = "rolecall_guarded_by"
 _IS_GUARDED: Final = "rolecall_is_guarded"
 _GUARDED_HERE: Final = "rolecall_guarded_where_defined"
 # Frames of these are no code of an app's.
-_OWN_PACKAGES: Final = frozenset(
-    {"rolecall", "rolecall_flask", "rolecall_starlette", "rolecall_wsgi", "functools", "contextlib"}
-)
+_OWN_PACKAGES: Final = frozenset({"rolecall", "functools", "contextlib"}) | {
+    f"rolecall_{framework}" for framework in ("aiohttp", "fastapi", "flask", "starlette", "wsgi")
+}
 
 
 def public(view: View) -> View:
@@ -176,12 +176,12 @@ def mark_guarded(guarded: Any, guard: Guard, bare: Any = None) -> None:
     before = getattr(guarded, "__dict__", {}).get(_GUARDS, ())
     setattr(guarded, _GUARDS, (guard, *before))
     if isinstance(guarded, type):
-        setattr(guarded, _GUARDED_HERE, _is_one_of(guarded, _defined_by_the_caller()))
+        setattr(guarded, _GUARDED_HERE, _is_one_of(guarded, _defined_by_the_caller(guard)))
     if bare is None:
         return
     # With whose it is: functools.wraps hands marks on to decorators around the guarded view.
     setattr(guarded, _IS_GUARDED, id(guarded))
-    defined = _defined_by_the_caller()
+    defined = _defined_by_the_caller(guard)
     for inner in unwrapped(bare):
         is_here = any(_is_one_of(deeper, defined) for deeper in unwrapped(inner))
         # What is guarded elsewhere matters as long as some app has it; and it may be guarded anew at each request.
@@ -193,16 +193,22 @@ def mark_guarded(guarded: Any, guard: Guard, bare: Any = None) -> None:
             setattr(holder, _GUARDED_BY, (*(one for one in marks if one[0]() is not None), mark))
 
 
-def _defined_by_the_caller() -> list[CodeType]:
+def _defined_by_the_caller(guard: Guard) -> list[CodeType]:
     """The functions and classes that the code defines which puts a guard on something, as with a decorator.
 
     A factory that takes its views from elsewhere guards them in one app, and perhaps not in the next; what it does
     for one app says nothing about another.
     """
     frame = sys._getframe(1)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _OWN_PACKAGES:
+    while frame.f_back is not None and _is_of_an_adapter(frame, guard):
         frame = frame.f_back
     return [one for one in frame.f_code.co_consts if isinstance(one, CodeType)]
+
+
+def _is_of_an_adapter(frame: FrameType, guard: Guard) -> bool:
+    package = str(frame.f_globals.get("__name__")).partition(".")[0]
+    # By the second, the methods of an adapter's guard that somebody else has written.
+    return package in _OWN_PACKAGES or frame.f_locals.get("self") is guard
 
 
 def _is_one_of(view: Any, defined: Iterable[CodeType]) -> bool:
