@@ -26,6 +26,7 @@ MODULES: Final = (
     "rolecall.policies",
     "rolecall.stores",
     "rolecall.testing",
+    "rolecall.testing.conformance",
     "rolecall.testing.stores",
     "rolecall_flask",
     "rolecall_starlette",

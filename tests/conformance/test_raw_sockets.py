@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import pytest
 
-from .apps import COOKIE, OPEN, QUERY
-from .conftest import COMMANDS, Server
-from .requests_table import ACTS, SERVER, token
+from rolecall.testing.conformance import Server
+from rolecall.testing.conformance.kits import COOKIE, OPEN, QUERY
+from rolecall.testing.conformance.table import ACTS, SERVER, token
+
+from .conftest import COMMANDS
 
 pytestmark = pytest.mark.server
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from rolecall.http.api.rest import ROUTES
+from rolecall.testing.conformance.kits import API_KEY, APPLICATION, COOKIE, NOW, OPEN, STREAMS, make_kit
+from rolecall.testing.conformance.table import AUTH, SERVER, application_jwt, token
 
-from .apps import API_KEY, APPLICATION, COOKIE, NOW, OPEN, STREAMS, make_kit
 from .conftest import HERE
-from .requests_table import AUTH, SERVER, application_jwt, token
 
 pytestmark = pytest.mark.server
 

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from ..roles import Capability, CapabilityName, Role, RoleName
     from ..sessions import SessionRecord
 
+
 __all__ = ["AsRole", "Clock", "MakeKit", "TokenFor", "assert_allowed", "assert_refused"]
 
 # The suites are no plugins, whose assertions pytest would explain by itself.
-pytest.register_assert_rewrite("rolecall.testing.stores")
+pytest.register_assert_rewrite("rolecall.testing.conformance", "rolecall.testing.stores")
 
 SessionOrId: TypeAlias = "SessionRecord | str"
 Seconds: TypeAlias = "float | timedelta"
