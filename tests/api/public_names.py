@@ -28,6 +28,7 @@ MODULES: Final = (
     "rolecall.testing",
     "rolecall.testing.conformance",
     "rolecall.testing.stores",
+    "rolecall_aiohttp",
     "rolecall_flask",
     "rolecall_starlette",
     "rolecall_fastapi",

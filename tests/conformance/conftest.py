@@ -29,6 +29,7 @@ COMMANDS = {
     "wsgi waitress": ["-c", _WAITRESS.replace("{site}", "wsgi_site")],
     "starlette uvicorn": ["-c", _UVICORN.replace("{site}", "starlette_site")],
     "starlette hypercorn": ["-c", _HYPERCORN.replace("{site}", "starlette_site")],
+    "aiohttp aiohttp": ["-c", "import aiohttp_site; aiohttp_site.run({fd})"],
 }
 
 _DIFFERENCES = {
@@ -46,6 +47,12 @@ _DIFFERENCES = {
             201,
             why="it puts chunks together itself, and what was empty comes as no body at all",
         ),
+    ],
+    "aiohttp": [
+        Difference(Trait.UNKNOWN_METHOD, 400, why="its parser has a list of methods"),
+        Difference(Trait.DOUBLED_TYPE, 400, why="its parser takes one Content-Type"),
+        Difference(Trait.LONG_HEADER, 400, why="it takes header lines of at most 8,190 bytes"),
+        Difference(Trait.LONG_TARGET, 400, why="it takes request lines of at most 8,190"),
     ],
     "uvicorn": [Difference(Trait.UNKNOWN_METHOD, 400, why="its parser has a list of methods")],
 }

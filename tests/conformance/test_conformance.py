@@ -14,13 +14,14 @@ from rolecall.testing.conformance import CASES, SHORT_TABLE, AdapterSuite, Case,
 from rolecall.testing.conformance.kits import API_KEY, OPEN
 from rolecall.testing.conformance.table import CONNECTION, KIT_ROUTES, ROOT_ROUTES, STREAM
 
-from . import fastapi_site, flask_site, starlette_site, wsgi_site
+from . import aiohttp_site, fastapi_site, flask_site, starlette_site, wsgi_site
 
 SITES: dict[str, Site] = {
     "flask": flask_site.site,
     "wsgi": wsgi_site.site,
     "starlette": starlette_site.site,
     "fastapi": fastapi_site.site,
+    "aiohttp": aiohttp_site.site,
 }
 
 

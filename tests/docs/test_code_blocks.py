@@ -381,6 +381,6 @@ def test_each_app_of_the_readme_runs_when_it_is_pasted_alone(monkeypatch):
     samples = [
         block.text for block in blocks_of(ROOT / "README.md") if block.language == "python" and "app = " in block.text
     ]
-    assert len(samples) == 3
+    assert len(samples) == 4
     for sample in samples:
         exec(compile(sample, "README.md", "exec", dont_inherit=True), {"__name__": "readme"})
