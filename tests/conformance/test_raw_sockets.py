@@ -13,9 +13,18 @@ from rolecall.testing.conformance import Server
 from rolecall.testing.conformance.kits import COOKIE, OPEN, QUERY
 from rolecall.testing.conformance.table import ACTS, SERVER, token
 
-from .conftest import COMMANDS
+from .conftest import COMMANDS as ALL_COMMANDS
 
 pytestmark = pytest.mark.server
+
+#: aiohttp's server answers nothing to a client that has shut its half of the connection, as these do.
+COMMANDS = [name for name in ALL_COMMANDS if not name.startswith("aiohttp")]
+
+
+@pytest.fixture(scope="module")
+def servers(servers):
+    return {name: servers[name] for name in COMMANDS}
+
 
 GOOD = token().encode()
 ROOM = f"/rooms/{OPEN}/moderate".encode()
