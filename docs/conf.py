@@ -21,7 +21,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(aiohttp|collections|datetime|enum|fastapi|flask|os|starlette|typing|wsgiref|_typeshed)\..*"),
     (r"py:class", r"rolecall.*\.(Function|Result|Guarded|Subtree|View|Chunk|Target)"),
     (r"py:class", r"(rolecall\.http\.guards\.guard\.)?(Unsaid|SessionParam|SessionResolver|Kit)|OnRefusal"),
-    (r"py:class", r"(Role|Capability|MediaMode|ArchiveMode)Name"),
+    (r"py:class", r"(Role|Capability|MediaMode|ArchiveMode)Name|Plugin|rolecall\.session_ids\.SessionNames"),
     (r"py:func", r"rolecall\.driver\.drive"),
     (r"py:class", r"rolecall\.(connector\.transport\.Transport|http\.api\.routing\.Route)"),
     (r"py:class", r"rolecall\.(opentok\.session\._MintsTokens|hookspecs\.Kit)"),
@@ -41,7 +41,7 @@ PLAIN = {
     r"\bUNSAID\b": "…",
     r"\bSessionResolver\b": "Callable",
     r"\bOnRefusal\b": "Callable",
-    r"\b(rolecall\.http\.guards\.guard\.)?_?Kit\b": "Rolecall",
+    r"\b(rolecall\.(http\.guards\.guard|hookspecs)\.)?_?Kit\b": "Rolecall",
     r"\b_Error\b": "RolecallError",
     r"\b_Function\b": "Function",
 }
