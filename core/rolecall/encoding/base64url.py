@@ -7,7 +7,7 @@ from binascii import Error, a2b_base64, b2a_base64
 _TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/!!!")
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 _PADDING = (b"", b"", b"==", b"=")
-# By the length's rest: the last characters whose unused bits are zero, where the text does not fill its bytes.
+# By the length modulo 4: the last characters whose unused bits are zero.
 _LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 
@@ -17,19 +17,19 @@ def encode(data: bytes) -> bytes:
 
 
 def decode(text: bytes) -> bytes:
-    """The bytes that ``text`` stands for.
+    """Decode ``text``.
 
-    :raises ValueError: for padding, a character outside the alphabet, a length that cannot be, or unused bits that
-        are not zero.
+    :raises ValueError: for padding, a character outside the alphabet, an impossible length, or unused bits that are
+        not zero.
     """
     rest = len(text) % 4
     if rest and (rest == 1 or text[-1] not in _LAST[rest]):
-        raise ValueError("not base64url: a length that cannot be, or unused bits that are not zero")
+        raise ValueError("not base64url: the length is impossible, or unused bits are not zero")
     try:
         data = a2b_base64(text.translate(_TO_STANDARD) + _PADDING[rest])
     except Error:
         data = b""
-    # binascii passes over what is outside the alphabet, and then comes out short (its strict mode is slower).
+    # binascii skips characters outside the alphabet, and the result is too short (its strict mode is slower).
     if len(data) != len(text) * 3 // 4:
         raise ValueError("not base64url: a character is outside its alphabet")
     return data

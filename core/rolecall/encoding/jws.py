@@ -11,20 +11,20 @@ from ..keys.issuers import Issuer
 from ..wording import shown, wrapping
 from . import base64url, strict_json
 
-#: The longest token that is looked at, in characters. Of 1,000 characters of data SDKs make 6,000 bytes and more.
+#: The longest token that is read, in characters. SDKs turn 1,000 characters of data into 6,000 bytes and more.
 MAX_TOKEN_LENGTH: Final = 16_384
-#: What is said of a token whose signature is wrong, in whichever format.
+#: The message for a wrong signature, in every format.
 WRONG_SIGNATURE: Final = (
     "the token's signature does not fit its content: it was signed with another secret or key, or changed since"
 )
-#: So many different headers of good tokens are remembered; in practice there are a handful.
+#: How many different headers of good tokens a codec remembers; in practice there are a handful.
 _MAX_HEADERS: Final = 64
-# Extensions that change how a JWS is read: a reader that does not carry them out must refuse (RFC 7515, 4.1.11).
+# Extensions that change how a JWS is read: a reader that does not support them must refuse (RFC 7515, 4.1.11).
 _REFUSED_HEADERS: Final = ("crit", "b64", "zip")
 
 
 def raw_token(token: object) -> bytes:
-    """The bytes of ``token``, before anything in it is looked at.
+    """The bytes of ``token``, unread.
 
     :raises MalformedToken: unless it is an ASCII string of at most 16,384 characters.
     """
@@ -40,13 +40,13 @@ def raw_token(token: object) -> bytes:
 
 
 def what_ails(token: object, error: MalformedToken) -> MalformedToken:
-    """``error``; or what is simpler to say, where quotes or white space were pasted with the token."""
+    """``error``, or a simpler message if quotes or white space were pasted with the token."""
     around = wrapping(token) if isinstance(token, str) else None
     return error if around is None else MalformedToken(f"the token has {around}; pass the token alone")
 
 
 def split(token: bytes) -> tuple[bytes, bytes, bytes, bytes]:
-    """The signing input, header, payload and signature of a compact JWS, still encoded and not to be trusted yet.
+    """The signing input, header, payload and signature of a compact JWS, still encoded and not yet trusted.
 
     :raises MalformedToken: unless there are exactly two dots.
     """
@@ -84,10 +84,10 @@ def read_payload(segment: bytes) -> bytes:
 
 
 class Codec:
-    """Signs and verifies compact JWS of one kind for one issuer, with the ring that the issuer has at the time.
+    """Signs and verifies compact JWS of one kind for one issuer, with the issuer's current ring.
 
-    :param issuer: who has the keys.
-    :param typ: the ``typ`` that tokens of this kind carry (RFC 8725, section 3.11); None: they carry none.
+    :param issuer: the owner of the keys.
+    :param typ: the ``typ`` of these tokens (RFC 8725, section 3.11); None: their header has none.
     """
 
     __slots__ = ("_issuer", "_prepared", "_typ")
@@ -107,9 +107,9 @@ class Codec:
         return (signing_input + b"." + base64url.encode(signature)).decode("ascii")
 
     def verify(self, token: bytes) -> bytes:
-        """The payload of ``token``, once its signature has been found good.
+        """Check the signature of ``token`` and return its payload.
 
-        :raises InvalidToken: a subclass that says what was wrong.
+        :raises InvalidToken: a subclass that says what is wrong.
         """
         prepared = self._prepared
         if prepared.ring is not self._issuer.ring:
@@ -126,7 +126,7 @@ class Codec:
                 if key.verify(signing_input, signed):
                     break
             else:
-                # A fourth part is no base64url, so the payload would not decode either: here it is only named.
+                # A token with a fourth part fails here in any case; this message says why.
                 if b"." in payload:
                     raise _no_compact_jws()
                 raise BadSignature(WRONG_SIGNATURE)
@@ -141,7 +141,7 @@ class Codec:
         return prepared
 
     def _keys_for(self, header: dict[str, Any], ring: KeyRing) -> tuple[Key, ...]:
-        """The keys that may have signed a token with this header, in the order in which they are tried."""
+        """The keys that may have signed a token with this header, in the order in which to try them."""
         for name in _REFUSED_HEADERS:
             if name in header:
                 raise MalformedToken(f"the token's header asks for {name!r}, which is not supported")
@@ -171,7 +171,7 @@ class Codec:
 
 
 class _Prepared:
-    """What a codec makes of one ring, and forgets with it."""
+    """The values that a codec computes from one ring and drops with it."""
 
     __slots__ = ("header", "keys_by_header", "ring", "signer")
 

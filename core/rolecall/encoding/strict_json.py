@@ -1,4 +1,4 @@
-"""JSON objects, read strictly: what two readers could understand in two ways is refused."""
+"""Strict JSON objects: text that two readers could understand in two ways is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 #: The deepest nesting, the object itself included.
 MAX_DEPTH = 8
-#: The most members of one object; and the most elements of one array, unless a reader takes more.
+#: The most members of one object; and the most elements of one array, unless a reader allows more.
 MAX_MEMBERS = 64
 #: Integers beyond this lose digits in other languages (RFC 8259, section 6).
 MAX_INTEGER = 2**53
@@ -17,9 +17,9 @@ _INFINITY = float("inf")
 
 
 def loads(data: bytes, elements: int = MAX_MEMBERS) -> dict[str, Any]:
-    """The JSON object in ``data``. What is nested in it comes out read-only: arrays as tuples, objects as proxies.
+    """The JSON object in ``data``. Nested values are read-only: arrays become tuples, objects become proxies.
 
-    :param data: UTF-8, without a byte order mark; the object fills it from the first byte to the last.
+    :param data: UTF-8 without a byte order mark, and nothing but the object.
     :param elements: the most that one array may have.
     :raises ValueError: for anything else, for duplicate names, NaN and Infinity, lone surrogates, numbers outside
         ±2^53 or the range of a double, more than 64 members, or more than 8 levels. The message never quotes ``data``.
@@ -32,14 +32,14 @@ def loads(data: bytes, elements: int = MAX_MEMBERS) -> dict[str, Any]:
         value, end = _scan(text, 0)
     except _NoNumber:
         raise
-    except (StopIteration, ValueError, RecursionError):  # also for an integer of more digits than Python converts
+    except (StopIteration, ValueError, RecursionError):  # also an integer with more digits than Python converts
         raise ValueError("not JSON") from None
     if type(value) is not tuple:
         raise ValueError("not a JSON object")
     if end != len(text):
         raise ValueError("something follows the JSON object")
     members = _object(value, 1, elements)
-    # A lone surrogate can only have come from an escape, and escapes are rare. (One character is found far faster.)
+    # Only an escape can make a lone surrogate, and escapes are rare. (Searching for one character is far faster.)
     if "\\" in text:
         try:
             json.dumps(members, ensure_ascii=False, default=dict).encode()
@@ -56,7 +56,7 @@ def _constant(_: str) -> Any:
     raise _NoNumber("NaN and Infinity are not JSON")
 
 
-# Objects come out as tuples of pairs, so that a name that stands twice is still seen; arrays come out as lists.
+# Objects become tuples of pairs, so that a duplicate name is still seen; arrays become lists.
 _scan = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant).scan_once  # type: ignore[attr-defined]
 
 
@@ -68,7 +68,7 @@ def _object(pairs: tuple[tuple[str, Any], ...], depth: int, elements: int) -> di
         raise ValueError(f"more than {MAX_MEMBERS} members")
     for name, item in pairs:
         kind = type(item)
-        # Text and sound integers, which are nearly all there is, need no further look.
+        # Text and safe integers, which are nearly all values, need no further check.
         if kind is str or (kind is int and -MAX_INTEGER <= item <= MAX_INTEGER):
             continue
         value[name] = _checked(item, depth, elements)

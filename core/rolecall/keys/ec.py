@@ -33,7 +33,7 @@ class ECKey(Concealed):
         :raises InvalidKey: for anything else.
         """
         loaded = _private_ec_key(pem)
-        del pem  # whatever is raised below, no frame of its traceback holds it
+        del pem  # so that no frame of a traceback below holds it
         if isinstance(loaded, str):
             raise InvalidKey(loaded)
         check_kid(kid)
@@ -48,7 +48,7 @@ class ECKey(Concealed):
         return r.to_bytes(_SIZE) + s.to_bytes(_SIZE)
 
     def verify(self, message: bytes, signature: bytes) -> bool:
-        """See :class:`Key`. A JWS holds the two numbers side by side, and never DER."""
+        """See :class:`Key`. A JWS carries the two numbers side by side, and never DER."""
         if len(signature) != 2 * _SIZE:
             return False
         r, s = int.from_bytes(signature[:_SIZE]), int.from_bytes(signature[_SIZE:])
@@ -60,7 +60,7 @@ class ECKey(Concealed):
 
     def derive(self, purpose: str) -> bytes:
         """See :class:`Key`."""
-        # Of the key itself and not of its PEM text, which has several spellings.
+        # From the key itself and not from its PEM text, which has several spellings.
         return derived(self._private.private_numbers().private_value.to_bytes(_SIZE), purpose)
 
     def public_jwk(self) -> dict[str, str]:
@@ -79,7 +79,7 @@ class ECKey(Concealed):
 
 
 def _private_ec_key(pem: object) -> EllipticCurvePrivateKey | str:
-    """The key in ``pem``, or what is wrong with it: returned, so that no frame of a traceback holds the key."""
+    """The key in ``pem``, or the problem with it: returned, so that no frame of a traceback holds the key."""
     key = private_key(pem, "an EC key", "PRIVATE KEY", "EC PRIVATE KEY")
     if isinstance(key, str):
         return key

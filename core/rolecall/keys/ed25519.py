@@ -25,7 +25,7 @@ class Ed25519Key(Concealed):
         :raises InvalidKey: for anything else.
         """
         loaded = _private_ed25519_key(pem)
-        del pem  # whatever is raised below, no frame of its traceback holds it
+        del pem  # so that no frame of a traceback below holds it
         if isinstance(loaded, str):
             raise InvalidKey(loaded)
         check_kid(kid)
@@ -63,7 +63,7 @@ class Ed25519Key(Concealed):
 
 
 def _private_ed25519_key(pem: object) -> Ed25519PrivateKey | str:
-    """The key in ``pem``, or what is wrong with it: returned, so that no frame of a traceback holds the key."""
+    """The key in ``pem``, or the problem with it: returned, so that no frame of a traceback holds the key."""
     key = private_key(pem, "an Ed25519 key", "PRIVATE KEY")
     if isinstance(key, str | Ed25519PrivateKey):
         return key

@@ -21,12 +21,12 @@ MIN_SECRET_BYTES: Final = 32
 
 
 class HMACKey(Concealed):
-    """A secret, for HS256: whoever verifies with it can sign with it, too."""
+    """A secret, for HS256: everybody who can verify with it can also sign with it."""
 
     __slots__ = ("_mac", "_material")
 
     def __init__(self, secret: str | bytes, kid: str | None = None) -> None:
-        """Take a secret that this service alone has.
+        """Take a secret that only this service knows.
 
         :param secret: at least 32 bytes, random; text is taken as UTF-8.
         :param kid: at most 128 ASCII characters.
@@ -35,13 +35,13 @@ class HMACKey(Concealed):
         check_kid(kid)
         problem = problem_with(secret)
         if problem is not None:
-            del secret  # the traceback's frames hold what it names
+            del secret  # so that no frame of the traceback holds it
             raise InvalidKey(problem)
         self._prepare(secret.encode() if isinstance(secret, str) else secret, kid)
 
     @classmethod
     def derived(cls, key: Key, purpose: str) -> HMACKey:
-        """The secret for another use of ``key``. Its bytes are random, so nothing about them is judged."""
+        """The secret for another use of ``key``. Its bytes are random, so they are not checked."""
         made = cls.__new__(cls)
         made._prepare(key.derive(purpose), None)
         return made
@@ -78,7 +78,7 @@ class HMACKey(Concealed):
 
     def sign(self, message: bytes) -> bytes:
         """See :class:`Key`."""
-        # A copy of a MAC that already holds the key saves half of the time of starting from the key.
+        # To copy a MAC that has the key already takes half the time of starting from the key.
         mac = self._mac.copy()
         mac.update(message)
         return mac.finalize()
@@ -87,7 +87,7 @@ class HMACKey(Concealed):
         """See :class:`Key`."""
         mac = self._mac.copy()
         mac.update(message)
-        # Compared here, because to raise for a forged signature takes longer than to tell.
+        # Compared here and not by HMAC.verify: it raises for a forged signature, which is slower.
         return hmac.compare_digest(mac.finalize(), signature)
 
     def derive(self, purpose: str) -> bytes:
@@ -114,7 +114,7 @@ class HMACKey(Concealed):
 
 
 def problem_with(secret: object) -> str | None:
-    """What is wrong with a secret, or None. Returned, not raised, so that no frame of a traceback holds it."""
+    """The problem with a secret, or None. Returned, not raised, so that no frame of a traceback holds the secret."""
     if not isinstance(secret, str | bytes):
         return f"a secret is text or bytes, not {type(secret).__name__}"
     material = _encoded(secret) if isinstance(secret, str) else secret
@@ -146,8 +146,8 @@ def _encoded(secret: str) -> bytes | None:
 
 
 def _is_public_key(material: bytes) -> bool:
-    """Whether ``material`` is known to everybody: as an HMAC secret, a public key would let anybody sign."""
-    # Not at the top: PyJWT loads ssl, and gevent warns where it patches later than that (in a conftest.py).
+    """Whether ``material`` is public: used as an HMAC secret, a public key would let anybody sign."""
+    # Not at the top: PyJWT loads ssl, and gevent warns if it patches later than that (in a conftest.py).
     from jwt.algorithms import HMACAlgorithm
     from jwt.exceptions import InvalidKeyError
 

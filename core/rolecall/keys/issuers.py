@@ -12,7 +12,7 @@ from ..wording import kind, wrapping
 from .hmac import HMACKey, problem_with
 from .ring import KeyRing
 
-#: The most bytes that are read of a key's file; a key of 16,384 bits has 12,500.
+#: How many bytes of a key's file are read at most; a key of 16,384 bits has 12,500.
 _MAX_FILE: Final = 65_536
 _MAX_PATH: Final = 4096
 _API_KEY: Final = r"[0-9A-Za-z-]{1,64}"
@@ -20,10 +20,10 @@ _UUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
 class Issuer:
-    """One that tokens and session ids are issued for.
+    """A project or an application, for which tokens and session ids are issued.
 
-    Whoever signs or verifies for it asks for its ring each time, and keeps nothing of a ring that is not there any
-    more: to change its keys, assign another ring.
+    To change its keys, assign another ring. Code that signs or verifies reads :attr:`ring` each time, and keeps nothing
+    of an earlier ring.
 
     :param id: the API key, or the application's id.
     :param ring: its keys.
@@ -47,7 +47,7 @@ class Issuer:
 def credentials_of(
     api_key: object, api_secret: object, application_id: object, private_key: object
 ) -> tuple[Issuer | None, Issuer | None]:
-    """The project and the application that a kit's arguments name; at least one of them is there.
+    """The project and the application in a kit's arguments; at least one of them is not None.
 
     :raises ConfigurationError: for an argument that is wrong, or that lacks its other half.
     """
@@ -64,10 +64,10 @@ def credentials_of(
 
 
 def further_projects(projects: object, first: Issuer | None) -> tuple[Issuer, ...]:
-    """The projects that a kit has beside its first one.
+    """The projects that a kit has besides its first one.
 
     :param projects: the API secret of each, by its API key.
-    :raises ConfigurationError: for one that is wrong, or there already.
+    :raises ConfigurationError: for a project that is wrong or given twice.
     """
     try:
         if not isinstance(projects, Mapping):
@@ -81,7 +81,7 @@ def further_projects(projects: object, first: Issuer | None) -> tuple[Issuer, ..
             found.append(_project(api_key, projects[api_key], f"projects, number {number}: "))
     finally:
         api_key = None
-        del projects  # whatever is raised, no frame of its traceback holds them
+        del projects  # so that no frame of a traceback holds the secrets
     return tuple(found)
 
 
@@ -89,9 +89,9 @@ def _project(api_key: object, api_secret: object, whose: str = "") -> Issuer:
     problem = "the project's api_secret is missing" if api_secret is None else None
     problem = problem or _path_problem(api_secret) or problem_with(api_secret)
     key = None if problem else HMACKey(api_secret)  # type: ignore[arg-type]
-    del api_secret  # whatever is raised below, no frame of its traceback holds it
+    del api_secret  # so that no frame of a traceback below holds it
     if key is None:
-        del api_key  # it may be the secret, where the two were swapped
+        del api_key  # if the two were swapped, it is the secret
         raise InvalidKey(f"{whose}{problem}")
     if not isinstance(api_key, str) or not re.fullmatch(_API_KEY, api_key):
         raise ConfigurationError(
@@ -103,12 +103,12 @@ def _project(api_key: object, api_secret: object, whose: str = "") -> Issuer:
 
 
 def _described(value: object) -> str:
-    """What ``value`` is, and what stands around it: not the value, which may be a secret in the wrong place."""
+    """The kind of ``value``, and quotes or white space around it. Never the value: it may be a misplaced secret."""
     around = wrapping(value) if isinstance(value, str) else None
     return kind(value) if around is None else f"{kind(value)} with {around}"
 
 
-# A base64 secret may begin with "/", but has neither "." nor ":" nor "~", and capitals among its 43 characters.
+# A base64 secret may begin with "/", but has no ".", ":" or "~", and has capitals among its 43 characters.
 _PATH: Final = (
     r"(file:/|~/|\.{1,2}[/\\]|[A-Za-z]:[/\\]|\\\\)[\w./\\ ~@:-]*|/[a-z0-9._/ @-]*"
     r"|[\w./\\ ~@:-]*\.(key|pem|p8|p12|pfx|der|crt|cer|txt|env|json|secret)"
@@ -116,7 +116,7 @@ _PATH: Final = (
 
 
 def _path_problem(api_secret: object) -> str | None:
-    """What is wrong with a secret that is the path of one: to sign with, that text is no secret."""
+    """The problem with a secret that is the path of a file; None if it is no path."""
     text = api_secret.decode("utf-8", "replace") if isinstance(api_secret, bytes) else api_secret
     if isinstance(text, os.PathLike) or (
         isinstance(text, str) and (re.fullmatch(_PATH, text, re.ASCII) is not None or _is_file(text))
@@ -156,9 +156,9 @@ def _application(application_id: object, private_key: object) -> Issuer:
 
 
 def _pem(private_key: object) -> bytes | str:
-    """PEM as bytes, out of a file if a path was given; as text, what is wrong.
+    """PEM as bytes, read from a file if ``private_key`` is a path; or the problem, as text.
 
-    Returned, so that no frame of a traceback holds what was given, and not quoted: it may be a key all the same.
+    The problem is returned, so that no frame of a traceback holds the argument, and does not quote it: it may be a key.
     """
     from .pem import other_key_form
 
@@ -180,7 +180,7 @@ def _pem(private_key: object) -> bytes | str:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "no path"
             return f"private_key is neither PEM text nor the path of a file that can be read: {reason}"
-    # An environment variable may hold the line ends as two characters each.
+    # An environment variable may spell each line end as two characters.
     return material.replace(b"\\r", b"").replace(b"\\n", b"\n")
 
 

@@ -9,7 +9,7 @@ from .key import Key
 
 
 def public_jwk(key: Key, members: Mapping[str, str]) -> dict[str, str]:
-    """The JWK of a key's public half, with what it is for.
+    """The JWK of a key's public half, with its algorithm, use and key id.
 
     :param members: the key's type, and the numbers of its public half.
     """
@@ -20,7 +20,7 @@ def public_jwk(key: Key, members: Mapping[str, str]) -> dict[str, str]:
 def number(value: int, length: int | None = None) -> str:
     """A number as its big-endian bytes in base64url (RFC 7518, section 6.2.1.2).
 
-    :param length: how many bytes; as few as possible unless given.
+    :param length: in bytes; as short as possible unless given.
     """
     return octets(value.to_bytes(length or (value.bit_length() + 7) // 8))
 

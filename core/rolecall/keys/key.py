@@ -1,4 +1,4 @@
-"""The protocol of a key, and what the kit's own keys have in common."""
+"""The protocol of a key, and the common parts of the kit's own keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Key(Protocol):
     """One key for one algorithm, prepared once and used by many threads.
 
     The kit has :class:`HMACKey`, :class:`RSAKey`, :class:`ECKey` and :class:`Ed25519Key`. Any object with these members
-    is a key, such as one that lets a key management service sign. No ``repr``, message or pickle shows its material.
+    is a key, for example one that signs by a key management service. No ``repr``, message or pickle shows its material.
     """
 
     @property
@@ -25,16 +25,16 @@ class Key(Protocol):
 
     @property
     def kid(self) -> str | None:
-        """The key id that the header of its tokens holds, or None."""
+        """The key id in the header of its tokens, or None."""
 
     def sign(self, message: bytes) -> bytes:
-        """The signature of ``message``, in the form that a JWS holds (RFC 7518, section 3)."""
+        """The signature of ``message``, in the form that JWS defines (RFC 7518, section 3)."""
 
     def verify(self, message: bytes, signature: bytes) -> bool:
-        """Whether this key made ``signature`` for ``message``. It raises nothing, whatever the signature is."""
+        """Whether this key made ``signature`` for ``message``. Raises nothing for any signature."""
 
     def derive(self, purpose: str) -> bytes:
-        """32 bytes for another use of this key, always the same. They say nothing about the key itself."""
+        """Derive 32 bytes for another use of this key, always the same. They reveal nothing about the key."""
 
     def public_jwk(self) -> dict[str, str] | None:
         """The public half as a JSON Web Key (RFC 7517); None for a secret, which has none."""
@@ -56,12 +56,12 @@ class Concealed:
 
 
 def derived(secret: bytes, purpose: str) -> bytes:
-    """32 bytes for another use of ``secret``, which say nothing about the secret itself."""
+    """Derive 32 bytes for another use of ``secret``. They reveal nothing about it."""
     return hmac.digest(secret, b"rolecall:" + purpose.encode(), "sha256")
 
 
 def check_kid(kid: object) -> None:
-    """Refuse a key id that no header could hold.
+    """Refuse a key id that a header cannot carry.
 
     :raises InvalidKey: unless it is None or 1 to 128 ASCII characters.
     """

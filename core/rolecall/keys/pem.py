@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def private_key(pem: object, name: str, *labels: str) -> PrivateKeyTypes | str:
-    """The private key in ``pem``, or what is wrong with it: returned, so that no frame of a traceback holds the key.
+    """The private key in ``pem``, or the problem with it: returned, so that no frame of a traceback holds the key.
 
     :param pem: unencrypted PEM text.
-    :param name: the kind of key that is needed, for messages.
-    :param labels: what the first line of such PEM text may say, the usual label first.
+    :param name: the kind of key, for messages.
+    :param labels: the labels that the first line of such PEM text may have, the usual one first.
     """
-    # Not at the top: it loads what reads OpenSSH's keys, too, which takes longer than all other modules about keys.
+    # Not at the top: it also loads the reader of OpenSSH's keys, which takes longer than all other modules about keys.
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     if not isinstance(pem, str | bytes):
@@ -44,7 +44,7 @@ def _unreadable(pem: str | bytes, name: str, labels: tuple[str, ...]) -> str:
 
 
 def other_key_form(material: bytes) -> str | None:
-    """What to do about a private key that is not PEM but another form of one; None if it is none of these."""
+    """Advice for a private key in another form than PEM; None if ``material`` is in none of the known forms."""
     if b"-----BEGIN OPENSSH PRIVATE KEY-----" in material:
         return (
             "the private key is in OpenSSH's form; turn a copy of its file into PEM with: "
@@ -65,12 +65,12 @@ def other_key_form(material: bytes) -> str | None:
     return None
 
 
-#: A sequence of 256 bytes and more, as any RSA key is one; or a shorter one that begins with a version.
+#: A sequence of 256 bytes or more, as every RSA key is; or a shorter one that begins with a version.
 _DER: Final = re.compile(rb"\x30(?:\x82|\x81.\x02\x01[\x00\x01]|[\x20-\x7f]\x02\x01[\x00\x01])", re.DOTALL)
 
 
 def from_base64(material: bytes) -> bytes | None:
-    """What ``material`` is in base64 or base64url, with or without padding and white space."""
+    """``material`` decoded from base64 or base64url, with or without padding and white space; None if it is neither."""
     compact = b"".join(material.split()).rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
     try:
         return b64decode(compact + b"=" * (-len(compact) % 4), validate=True)

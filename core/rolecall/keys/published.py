@@ -1,4 +1,4 @@
-"""Secrets and keys that are publicly known, so that nobody takes one for a secret of their own."""
+"""Publicly known secrets and keys, so that nobody uses one of them as a secret."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Final
 
 from ..errors import InvalidKey
 
-#: Sorted fingerprints without anything between them, made by ``scripts/published_secrets.py``.
+#: Sorted fingerprints without separators, made by ``scripts/published_secrets.py``.
 TABLE: Final = os.path.join(os.path.dirname(__file__), "published.bin")
-#: The bytes of a fingerprint. A random secret has one of the table's with a probability of about 10^-15.
+#: The length of a fingerprint in bytes. A random secret has a fingerprint of the table with a probability of 10^-15.
 FINGERPRINT_BYTES: Final = 8
 
 _TO_BASE64: Final = bytes.maketrans(b"-_", b"+/")
 
 
 def is_published(material: bytes) -> bool:
-    """Whether this stands in a public list, a standard, a tutorial or an SDK's tests.
+    """Whether ``material`` is in a public list, a standard, a tutorial or the tests of an SDK.
 
-    :param material: an HMAC secret; or of a private key its public half: an RSA key's modulus as big-endian bytes, the
-        two coordinates of a point on P-256, 32 bytes each, or the 32 bytes of an Ed25519 key.
+    :param material: an HMAC secret, or the public half of a private key: an RSA key's modulus as big-endian bytes, the
+        two coordinates of a point on P-256 (32 bytes each), or the 32 bytes of an Ed25519 key.
     """
     with open(TABLE, "rb", buffering=0) as file:
         table = file.readall()
@@ -41,14 +41,14 @@ def refuse_published_private(public: bytes) -> None:
 
 
 def fingerprint(material: bytes) -> bytes:
-    """What the table has of ``material``: the first bytes of its SHA-256."""
+    """The fingerprint of ``material`` in the table: the first bytes of its SHA-256."""
     return hashlib.sha256(material).digest()[:FINGERPRINT_BYTES]
 
 
 def plain(material: bytes) -> bytes:
-    """The bytes that ``material`` spells in hexadecimal digits or base64, or else ``material`` without spaces around.
+    """Decode ``material`` from hexadecimal digits or base64; else remove the white space around it.
 
-    So one fingerprint stands for a secret in all its spellings.
+    So all spellings of a secret have one fingerprint.
     """
     text = material.strip()
     with suppress(ValueError):

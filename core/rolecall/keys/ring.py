@@ -9,23 +9,23 @@ from ..errors import InvalidKey
 from .hmac import HMACKey
 from .key import Key, check_kid
 
-#: How many keys without a ``kid`` one ring has at most: a token without ``kid`` is tried with each of them.
+#: How many keys without a ``kid`` a ring has at most: each of them is tried on a token without a ``kid``.
 MAX_NAMELESS: Final = 3
 
 
 class KeyRing:
     """The keys of one issuer: the first signs, and all of them verify.
 
-    A ring never changes. Other keys make another ring, which takes this one's place in its
-    :class:`~rolecall.keys.issuers.Issuer`; what was derived from this one goes with it.
+    A ring never changes. To change the keys, make another ring and assign it to the
+    :class:`~rolecall.keys.issuers.Issuer`; everything derived from the old ring goes with it.
     """
 
     __slots__ = ("_by_kid", "_derived", "_keys", "_nameless")
 
     def __init__(self, keys: Iterable[Key]) -> None:
-        """Put keys on a ring.
+        """Make a ring.
 
-        :param keys: at least one; the one that signs comes first.
+        :param keys: at least one key; the first one signs.
         :raises InvalidKey: for anything but keys, for two with the same ``kid``, and for more than three without one.
         """
         self._keys = tuple(keys) if isinstance(keys, Iterable) else ()
@@ -46,7 +46,7 @@ class KeyRing:
 
     @classmethod
     def from_jwks(cls, jwks: Mapping[str, Any]) -> KeyRing:
-        """The ring in a JWK set (RFC 7517, section 5) of secrets, the one that signs first."""
+        """The ring in a JWK set (RFC 7517, section 5) of secrets; the first one signs."""
         keys = jwks.get("keys") if isinstance(jwks, Mapping) else None
         if not isinstance(keys, list):
             raise InvalidKey("a JWK set is a JSON object with a list 'keys'")
@@ -59,7 +59,7 @@ class KeyRing:
 
     @property
     def secrets(self) -> tuple[HMACKey, ...]:
-        """The keys, for a format with a MAC of its own; the one that signs first.
+        """The keys, for a format with a MAC of its own; the signing key first.
 
         :raises InvalidKey: if one of them is no secret.
         """
@@ -69,15 +69,15 @@ class KeyRing:
         return secrets
 
     def find(self, kid: str | None) -> tuple[Key, ...]:
-        """The keys that may have signed a token, in the order in which they are tried; none if there is none.
+        """The keys that may have signed a token, in the order in which to try them; empty if there are none.
 
-        :param kid: what the token's header names, which is looked up exactly; None: it names none, so that every key
-            without a ``kid`` is meant, at most three, and never one that has a name.
+        :param kid: the ``kid`` in the token's header, compared exactly. None: the header has none; then all keys
+            without a ``kid`` are returned (at most three), and no others.
         """
         return self._nameless if kid is None else self._by_kid.get(kid, ())
 
     def derived(self, purpose: str) -> tuple[HMACKey, ...]:
-        """The keys for another use of the ring, one of each of its keys; the one that signs first."""
+        """The keys for another use of the ring, one derived from each of its keys; the signing key's first."""
         made = self._derived.get(purpose)
         if made is None:
             made = self._derived[purpose] = tuple(HMACKey.derived(key, purpose) for key in self._keys)
@@ -91,5 +91,5 @@ class KeyRing:
 
 
 def _is_key(value: object) -> bool:
-    # Of a class the members are there, too.
+    # A class with these members is no key; an instance is.
     return isinstance(value, Key) and not isinstance(value, type) and isinstance(value.algorithm, str)

@@ -27,14 +27,14 @@ class RSAKey(Concealed):
     __slots__ = ("_private", "_public")
 
     def __init__(self, pem: str | bytes, kid: str | None = None) -> None:
-        """Load the key once: that takes far longer than to sign.
+        """Load the key once: loading takes far longer than signing.
 
         :param pem: the private key as PEM text (PKCS #8 or PKCS #1), unencrypted, of at least 2,048 bits.
         :param kid: at most 128 ASCII characters.
         :raises InvalidKey: for anything else.
         """
         loaded = _private_rsa_key(pem)
-        del pem  # whatever is raised below, no frame of its traceback holds it
+        del pem  # so that no frame of a traceback below holds it
         if isinstance(loaded, str):
             raise InvalidKey(loaded)
         check_kid(kid)
@@ -57,7 +57,7 @@ class RSAKey(Concealed):
 
     def derive(self, purpose: str) -> bytes:
         """See :class:`Key`."""
-        # Of the key itself and not of its PEM text, which has several spellings.
+        # From the key itself and not from its PEM text, which has several spellings.
         return derived(self._private.private_numbers().d.to_bytes((self._private.key_size + 7) // 8), purpose)
 
     def public_jwk(self) -> dict[str, str]:
@@ -75,7 +75,7 @@ class RSAKey(Concealed):
 
 
 def _private_rsa_key(pem: object) -> RSAPrivateKey | str:
-    """The key in ``pem``, or what is wrong with it: returned, so that no frame of a traceback holds the key."""
+    """The key in ``pem``, or the problem with it: returned, so that no frame of a traceback holds the key."""
     key = private_key(pem, "an RSA key", "PRIVATE KEY", "RSA PRIVATE KEY")
     if isinstance(key, str):
         return key
@@ -90,7 +90,7 @@ def _private_rsa_key(pem: object) -> RSAPrivateKey | str:
 
 def _has_weak_primes(modulus: int) -> bool:
     # Each prime of such a key, and so their product, is a power of 65537 modulo each of the first 39 primes
-    # (Nemec et al., The Return of Coppersmith's Attack, 2017). Of other keys hardly one in 10^8 is.
+    # (Nemec et al., The Return of Coppersmith's Attack, 2017). Among other keys hardly one in 10^8 is.
     return all(modulus % prime in {pow(65537, n, prime) for n in range(prime)} for prime in _SMALL_PRIMES)
 
 
