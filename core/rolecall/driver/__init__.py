@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 Result = TypeVar("Result")
-# Seconds beyond a deadline within which a loop that is not held up has cancelled what outlived it.
+# Seconds after a deadline within which a loop that is not blocked has cancelled a late task.
 _GRACE = 0.5
 
 
@@ -25,20 +25,20 @@ class Driver(Protocol):
     """How the logic waits."""
 
     def pass_through(self, error: BaseException) -> None:
-        """Raise ``error`` again if it is meant for the server, and no failure of the plugin that it came out of."""
+        """Re-raise cancellation and shutdown, which are not the plugin's failures."""
 
     async def run(self, purpose: str, deadline: float, function: Callable[..., Result], *args: Any) -> Result:
-        """The result of a function that blocks, called on a thread of the pool for ``purpose``.
+        """Call a blocking function on a thread of the pool for ``purpose`` and return its result.
 
         :raises TimeoutError: after ``deadline`` seconds.
-        :raises PoolExhausted: at once, if the pool has no thread that would get to it.
+        :raises PoolExhausted: at once, if the pool has no thread for the call.
         """
 
     async def wait(self, awaitable: Awaitable[Result], deadline: float, purpose: str | None = None) -> Result:
-        """The result of an awaitable, which is cancelled after ``deadline`` seconds.
+        """Await ``awaitable``, which is cancelled after ``deadline`` seconds, and return its result.
 
-        :param purpose: as of :meth:`run`; the store is kept apart from the hooks.
-        :raises TimeoutError: if it was.
+        :param purpose: as for :meth:`run`; the store is kept apart from the hooks.
+        :raises TimeoutError: if it was cancelled.
         """
 
 
@@ -54,9 +54,9 @@ def drive(coroutine: Coroutine[Any, Any, Result]) -> Result:
 
 
 class InlineDriver:
-    """Blocks the calling thread. What can only be awaited runs on event loops in the background.
+    """Blocks the calling thread. Awaitables run on event loops in the background.
 
-    The store has one of its own, so that a hook which holds its loop up keeps nobody from ending a session.
+    The store has a loop of its own, so that a hook that blocks its loop keeps nobody from ending a session.
     """
 
     def __init__(self, pools: ThreadPools) -> None:
@@ -134,7 +134,7 @@ class BackgroundLoop:
     def run(self, awaitable: Awaitable[Result], deadline: float) -> Result:
         """Wait for ``awaitable``, which runs with the caller's context variables and is cancelled after ``deadline``.
 
-        :raises TimeoutError: if it was cancelled, or holds up the loop so that it could not be.
+        :raises TimeoutError: if it was cancelled, or could not be, because it blocks the loop.
         """
         from concurrent.futures import Future
 
@@ -157,7 +157,7 @@ class BackgroundLoop:
         with self._lock:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._loop.stop)
-            # The thread's number, too: once it has ended, another thread may get it.
+            # The thread's number, too: after it has ended, another thread may get the same number.
             self._loop = self._thread = None
 
     def _running(self) -> asyncio.AbstractEventLoop:
@@ -172,12 +172,12 @@ class BackgroundLoop:
             return self._loop
 
     def _forget(self) -> None:
-        # Of a forked parent neither the thread nor a lock that it held at that moment is to be relied on.
+        # After a fork neither a thread of the parent nor a lock that it had taken can be relied on.
         self._lock = threading.Lock()
         self._loop = self._thread = None
 
 
-# Only so that a forked child finds them.
+# Kept so that a forked child can reset them.
 _LOOPS: WeakSet[BackgroundLoop] = WeakSet()
 
 
@@ -199,7 +199,7 @@ async def _settle(awaitable: Awaitable[Result], deadline: float, done: Future[Re
     except Exception as error:
         done.set_exception(error)
     except BaseException as error:
-        # A hook that exits, or whose task is cancelled, must not end the thread that waits for it.
+        # A hook that exits or is cancelled must not end the thread that waits for it.
         done.set_exception(RuntimeError(f"{type(error).__name__} in the background"))
     else:
         done.set_result(result)
@@ -211,7 +211,7 @@ def _gevent_has_patched_threads() -> bool:
 
 
 def _run_in_native_thread(awaitable: Awaitable[Result], deadline: float) -> Result:
-    """Under gevent a thread is a greenlet, and a loop in it would count as running for all of them."""
+    """Run in a native thread: under gevent a thread is a greenlet, and a loop in it would run for all of them."""
     import asyncio
     from concurrent.futures import Future
 
@@ -229,10 +229,10 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def _cancel_all() -> None:
-    """Cancel what still runs, so that no thread waits for it in vain."""
+    """Cancel all running tasks, so that no thread waits for them in vain."""
     import asyncio
 
-    await asyncio.sleep(0)  # what was called soon has become a task
+    await asyncio.sleep(0)  # so that callbacks that are due have become tasks
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()

@@ -1,4 +1,4 @@
-"""The few things that the kit needs of an event loop, on asyncio's and on trio's."""
+"""The operations that the kit needs of an event loop, for asyncio and for trio."""
 
 from __future__ import annotations
 
@@ -10,57 +10,57 @@ from typing import Protocol
 
 
 class Watched(Protocol):
-    """A body that runs with a watcher beside it, which may set it a limit. It serves once."""
+    """A body that runs with a watcher beside it; the watcher may set it a time limit. Used once."""
 
     async def run(self, body: Callable[[], Awaitable[None]], watcher: Callable[[], Awaitable[None]]) -> None:
-        """Run ``body`` to its end, and return when ``watcher`` has ended, too; whatever the watcher raises is dropped.
+        """Run ``body``, and return when ``watcher`` has ended, too; exceptions of the watcher are dropped.
 
         A cancellation from outside ends both. A body that is cancelled at its limit is no error.
         """
 
     def limit(self, seconds: float) -> None:
-        """Cancel the body unless it ends within so many seconds from now."""
+        """Cancel the body unless it ends within ``seconds`` from now."""
 
     def stop_watching(self) -> None:
         """Cancel the watcher."""
 
 
 class Signal(Protocol):
-    """A signal from another thread. It is given once."""
+    """A one-time signal from another thread."""
 
     def give(self) -> None:
-        """Give it, on any thread; to a loop that has ended it means nothing."""
+        """Give the signal, on any thread; ignored if the loop has ended."""
 
     async def wait(self) -> None:
-        """Wait until it is given."""
+        """Wait for the signal."""
 
 
 class EventLoop(Protocol):
     """How the kit waits on one kind of event loop."""
 
     def time(self) -> float:
-        """Seconds by a clock that is never set back."""
+        """Seconds by a monotonic clock."""
 
     async def sleep(self, seconds: float) -> None:
-        """Let others run, for at least so many seconds."""
+        """Let other tasks run, for at least ``seconds``."""
 
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
-        """A block that is cancelled after so many seconds, and raises :class:`TimeoutError` then."""
+        """A block that is cancelled after ``seconds``, and then raises :class:`TimeoutError`."""
 
     def watched(self) -> Watched:
-        """What runs a body with a watcher beside it."""
+        """Make a body with a watcher beside it."""
 
     def signal(self) -> Signal:
-        """What another thread tells the running task by."""
+        """Make a signal from another thread to the running task."""
 
     def is_cancellation(self, error: BaseException) -> bool:
-        """Whether ``error`` is how the running task is told to end."""
+        """Whether ``error`` cancels the running task."""
 
 
 def running() -> EventLoop:
     """The event loop that the caller runs on.
 
-    :raises RuntimeError: where it is neither asyncio's nor trio's.
+    :raises RuntimeError: if it is neither asyncio's nor trio's.
     """
     if runs_on_trio():
         from .trio_loop import TRIO
@@ -101,7 +101,7 @@ class _Asyncio:
 
     def is_cancellation(self, error: BaseException) -> bool:
         task = asyncio.current_task()
-        # A plugin may raise it of its own accord; only a task that somebody cancels is to end.
+        # A plugin may raise CancelledError by itself; it counts only in a task that is being cancelled.
         return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 

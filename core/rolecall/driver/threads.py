@@ -1,4 +1,4 @@
-"""Threads for what blocks: a bounded pool for each purpose, so that what hangs in one holds up no other."""
+"""Threads for blocking calls: a bounded pool for each purpose, so that one that hangs delays no other purpose."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from weakref import WeakSet
 
 Result = TypeVar("Result")
 
-#: The most threads of one pool; they are started when they are needed.
+#: The most threads of one pool; they start when needed.
 THREADS: Final = 32
-#: The most calls that wait for a thread of one pool; later ones would hardly come about within their deadlines.
+#: The most calls that wait for a thread of one pool; later ones would hardly meet their deadlines.
 WAITING: Final = 1024
 #: Seconds after which a thread without work ends.
 IDLE: Final = 30.0
-#: Seconds between two lines in the log about calls that were refused.
+#: Seconds between two log lines about refused calls.
 LOG_INTERVAL: Final = 60.0
-#: The pool of the kit's store. No plugin's pool is called like it.
+#: The name of the store's pool. No plugin's pool has this name.
 STORE: Final = "the store"
 
 
 class PoolExhausted(Exception):
-    """A pool takes no call, because none of its threads would get to it. The log says so, once in a while."""
+    """A pool refuses a call, because none of its threads would get to it. Logged, at intervals."""
 
 
 class ThreadPools:
-    """The pools of one kit, by purpose. In a forked child they begin anew."""
+    """The pools of one kit, by purpose. A forked child starts with new ones."""
 
     def __init__(self) -> None:
         self._pools: dict[str, ThreadPool] = {}
@@ -40,9 +40,9 @@ class ThreadPools:
     def submit(
         self, purpose: str, function: Callable[..., Result], args: tuple[Any, ...], done: Callable[[], object]
     ) -> Job[Result]:
-        """Have ``function(*args)`` called on a thread of the pool for ``purpose``, with the caller's context variables.
+        """Call ``function(*args)`` on a thread of the pool for ``purpose``, with the caller's context variables.
 
-        :param done: called on that thread when the result is there.
+        :param done: called on that thread when the result is ready.
         :raises PoolExhausted: at once, if no thread would get to it.
         """
         pool = self._pools.get(purpose)
@@ -52,13 +52,13 @@ class ThreadPools:
         return pool.submit(Job(pool, lambda: context.run(function, *args), done))
 
     def close(self) -> None:
-        """Have all threads end once they have nothing to do."""
+        """End all threads as soon as they have nothing to do."""
         pools, self._pools = self._pools, {}
         for pool in pools.values():
             pool.close()
 
     def _forget(self) -> None:
-        # Of a forked parent neither a thread nor a lock that it held at that moment is to be relied on.
+        # After a fork neither a thread of the parent nor a lock that it had taken can be relied on.
         self._pools = {}
 
 
@@ -72,11 +72,11 @@ class Job(Generic[Result]):
         self._function: Callable[[], Result] | None = function
         self._done = done
         self._error: BaseException | None = None
-        # Both are the pool's, and change under its lock.
+        # The pool changes both, under its lock.
         self.is_running = self.is_given_up = False
 
     def result(self) -> Result:
-        """What the function returned, or raise what it raised; only once it is done."""
+        """Return the function's result or re-raise its exception; only after ``done`` was called."""
         if self._error is not None:
             try:
                 raise self._error
@@ -85,7 +85,7 @@ class Job(Generic[Result]):
         return self._result
 
     def give_up(self) -> None:
-        """Wait no longer. A call that has not begun never does; one that runs keeps its thread until it comes back."""
+        """Stop waiting. A call that has not begun is dropped; a running one keeps its thread until it returns."""
         if self._function is not None:
             self._pool.give_up(self)
 
@@ -102,9 +102,9 @@ class Job(Generic[Result]):
 
 
 class ThreadPool:
-    """Up to :data:`THREADS` daemon threads, and calls that wait for one.
+    """Up to :data:`THREADS` daemon threads, and a queue of calls.
 
-    It refuses a call at once where calls that were given up hold all threads, and where too many wait already.
+    It refuses a call at once if abandoned calls hold all threads, or if too many calls wait.
     """
 
     def __init__(self, purpose: str) -> None:
@@ -112,14 +112,14 @@ class ThreadPool:
         self._changed = threading.Condition(threading.Lock())
         self._waiting: deque[Job[Any]] = deque()
         self._threads = self._idle = 0
-        # Calls that run though nobody waits for them any more.
+        # Running calls that nobody waits for any more.
         self._overdue = 0
         self._refused = 0
         self._told = -inf
         self._closed = False
 
     def submit(self, job: Job[Result]) -> Job[Result]:
-        """Have a call made as soon as a thread is free.
+        """Queue a call for the next free thread.
 
         :raises PoolExhausted: if no thread would get to it.
         """
@@ -138,7 +138,7 @@ class ThreadPool:
         return job
 
     def give_up(self, job: Job[Any]) -> None:
-        """Take note that nobody waits for a call any more."""
+        """Record that nobody waits for a call any more."""
         with self._changed:
             if job.is_running and not job.is_given_up:
                 job.is_given_up = True
@@ -147,14 +147,14 @@ class ThreadPool:
                 self._waiting.remove(job)
 
     def finished(self, job: Job[Any]) -> None:
-        """Take note that a call has come back."""
+        """Record that a call has returned."""
         with self._changed:
             job.is_running = False
             if job.is_given_up:
                 self._overdue -= 1
 
     def close(self) -> None:
-        """Have the threads end once nothing waits for them."""
+        """End the threads as soon as no call waits."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -162,21 +162,21 @@ class ThreadPool:
     def _start(self, job: Job[Any]) -> None:
         try:
             threading.Thread(target=self._work, name=f"rolecall: {self._purpose}", daemon=True).start()
-        except RuntimeError as error:  # the system gives no more, or the interpreter shuts down
+        except RuntimeError as error:  # the system has no more threads, or the interpreter shuts down
             with self._changed:
                 self._threads -= 1
                 if self._threads:
-                    return  # another one will come to it
+                    return  # a running thread will take the call
                 self._waiting.remove(job)
             raise self._exhausted(str(error)) from error
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
             job.run()
-            del job  # an idle thread is to hold nothing of a request
+            del job  # so that an idle thread holds nothing of a request
 
     def _next(self) -> Job[Any] | None:
-        """The next call to make; None where the thread is to end."""
+        """The next call; None if the thread is to end."""
         with self._changed:
             while not self._waiting:
                 self._idle += 1
@@ -208,7 +208,7 @@ class ThreadPool:
         return PoolExhausted(f"no thread is free for it: {reason}")
 
 
-# Only so that a forked child finds them.
+# Kept so that a forked child can reset them.
 _ALL_POOLS: WeakSet[ThreadPools] = WeakSet()
 
 

@@ -1,4 +1,4 @@
-"""The event loop of trio; imported where it runs."""
+"""Trio's event loop; imported only where trio runs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class _TrioWatched:
             try:
                 with self._patience:
                     await body()
-            except Exception as error:  # outside of the nursery, which would make a group of it
+            except Exception as error:  # re-raised outside of the nursery, which would wrap it in a group
                 failure = error
         if failure is not None:
             raise failure
@@ -80,5 +80,5 @@ class _TrioSignal:
         await self._event.wait()
 
 
-#: There is no state in it.
+#: Shared, because it has no state.
 TRIO: Final = _Trio()

@@ -15,7 +15,7 @@ from ..wording import nearest
 from .sources import Found
 
 _PREFIX: Final = "rolecall_"
-#: Every hook there is.
+#: The names of all hooks.
 HOOKS: Final = tuple(sorted(name for name in vars(hookspecs) if name.startswith(_PREFIX)))
 _ARGUMENTS: Final = frozenset(("request", "event", "kit"))
 _START_UP_HOOKS: Final = frozenset(hook for hook in HOOKS if "_register_" in hook or hook.endswith("_startup"))
@@ -24,13 +24,13 @@ BUILT_IN: Final = "rolecall"
 
 
 class Implementation(NamedTuple):
-    """One plugin's function for one hook, ready to be called.
+    """One plugin's function for one hook, ready to call.
 
     :param plugin: the plugin's name.
     :param call: the function, which takes the request.
-    :param is_async: whether what it returns is to be awaited.
-    :param blocks: whether it asks to be kept off an event loop.
-    :param pool: the thread pool that it runs on then.
+    :param is_async: whether it returns an awaitable.
+    :param blocks: whether it is marked as blocking, so that it runs off the event loop.
+    :param pool: the thread pool for a blocking function.
     """
 
     plugin: str
@@ -41,7 +41,7 @@ class Implementation(NamedTuple):
 
     @classmethod
     def of(cls, plugin: str, function: Any, call: Callable[[Any], object], pool: str) -> Implementation:
-        """What ``function`` is marked as, called by ``call``."""
+        """The implementation ``function``, with its marks read; it is called through ``call``."""
         blocks = getattr(function, "rolecall_blocks", False) is True
         return cls(plugin, call, inspect.iscoroutinefunction(function), blocks, pool)
 
@@ -49,7 +49,7 @@ class Implementation(NamedTuple):
 class PluginInfo(NamedTuple):
     """One loaded plugin.
 
-    :param name: the name it goes by in logs and traces.
+    :param name: its name in logs and traces.
     :param origin: where it comes from: an argument, or a package with its version.
     :param hooks: the hooks that it implements, in alphabetical order.
     """
@@ -60,10 +60,10 @@ class PluginInfo(NamedTuple):
 
 
 class Plugins:
-    """The plugins of one kit. They are fixed once it is made, so requests find them in plain tuples.
+    """The plugins of one kit. They never change, so requests read them from plain tuples.
 
     :param blocked: names of plugins to leave out.
-    :raises PluginError: for a plugin that could not do what its author means; the message says what to change.
+    :raises PluginError: for a plugin that cannot do what its author means; the message says what to change.
     """
 
     __slots__ = (
@@ -87,7 +87,7 @@ class Plugins:
         infos = (
             _register(manager, one) for one in found if plugin_name(one) not in blocked and one.name not in blocked
         )
-        #: What was loaded, by name.
+        #: The loaded plugins, by name.
         self.loaded = tuple(sorted(infos))
         self.identify = self._implementations("rolecall_identify")
         self.create_session = self._implementations("rolecall_create_session")
@@ -98,11 +98,11 @@ class Plugins:
         self.media_service = self._implementations("rolecall_media_service")
         self.token_claims = self._implementations("rolecall_token_claims")
         self.on_event = self._implementations("rolecall_on_event")
-        #: Whether nothing is to be asked about a token that the server's own code mints.
+        #: Whether no plugin has a part in the tokens that the server's own code mints.
         self.leaves_tokens_alone = not (self.vote_token or self.token_claims)
 
     def registered(self, hook: str) -> Iterator[tuple[str, Any]]:
-        """What each plugin answers to a hook of start-up, with the plugin's name.
+        """Call a start-up hook and return each plugin's answer with the plugin's name.
 
         :raises PluginError: if one fails.
         """
@@ -171,7 +171,7 @@ def _hooks_of(plugin: object, described: str) -> Iterator[str]:
         if marked is not None or (attribute.startswith(_PREFIX) and callable(function)):
             _check_hook(described, attribute, marked, function)
             if not inspect.isroutine(getattr(plugin, attribute)):
-                # pluggy passes over it without a word, and what it would have denied goes through.
+                # pluggy ignores it silently, so a request that it should deny would go through.
                 raise PluginError(f"{described}: {attribute} is no function; write it with def or async def")
             _check_arguments(described, attribute, getattr(plugin, attribute))
             yield attribute
@@ -193,7 +193,7 @@ def _check_hook(plugin: str, hook: str, options: Any, function: Any) -> None:
             raise PluginError(f"{plugin}: {hook} is marked {place}, and the order of plugins plays no part")
     for parameter in list(inspect.signature(function).parameters.values()):
         has_default = parameter.default is not parameter.empty
-        # pluggy leaves out what has a default, so a hook's own argument would never come.
+        # pluggy passes no argument for a parameter with a default, so the hook's own argument would be missing.
         if (has_default and parameter.name in _ARGUMENTS) or parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
             raise PluginError(
                 f"{plugin}: {hook} has the parameter {parameter.name!r} with a default, as a keyword or with a star; "
@@ -204,7 +204,7 @@ def _check_hook(plugin: str, hook: str, options: Any, function: Any) -> None:
 
 
 def _check_arguments(plugin: str, hook: str, function: Callable[..., Any]) -> None:
-    """Stop arguments that the hook does not have: they are passed by name."""
+    """Refuse arguments that the hook does not have: hooks are called by keyword."""
     known = list(inspect.signature(getattr(hookspecs, hook)).parameters)
     for parameter in inspect.signature(function).parameters.values():
         if parameter.name not in known and parameter.default is parameter.empty:
@@ -213,7 +213,7 @@ def _check_arguments(plugin: str, hook: str, function: Callable[..., Any]) -> No
 
 
 def plugin_name(found: Found) -> str:
-    """The name that a plugin goes by."""
+    """The name of a plugin: its ``name``, else the entry point's, else the module's or the class's."""
     plugin = found.plugin
     given = getattr(plugin, "name", None)
     if isinstance(given, str) and given and not inspect.ismodule(plugin):
@@ -226,12 +226,12 @@ def plugin_name(found: Found) -> str:
 
 
 def _implementation(hook: str, found: pluggy.HookImpl) -> Implementation:
-    # A pool for each, so that what strangers can have called holds up nothing else when the plugin's backend hangs.
+    # A pool for each hook, so that calls that strangers can cause block nothing else when the plugin's backend hangs.
     pool = f"{hook} of the plugin {found.plugin_name!r}"
     return Implementation.of(found.plugin_name, found.function, _callable(found), pool)
 
 
 def _callable(implementation: pluggy.HookImpl) -> Callable[[object], object]:
     function = implementation.function
-    # A plugin may leave out the argument that it does not use.
+    # A plugin may leave out an argument that it does not need.
     return function if implementation.argnames else lambda _: function()

@@ -1,4 +1,4 @@
-"""Asking plugins at a request: each in turn, timed, within a deadline, and never trusted to behave."""
+"""Calls plugins at a request: in turn, timed, within a deadline, with every answer checked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from . import BUILT_IN, Implementation
 if TYPE_CHECKING:
     from ..events import Event
 
-#: The most claims that plugins add to one token; with the kit's own it stays within what strict JSON allows.
+#: The most claims that plugins add to one token; with the kit's own, strict JSON still allows them.
 MAX_OWN_CLAIMS: Final = 32
 _MAX_CLAIM_NAME: Final = 64
 
@@ -38,8 +38,8 @@ async def vote(
 ) -> Decision:
     """Collect every plugin's vote on ``request``.
 
-    :param implementations: sorted by plugin name, so that the order of loading plays no part.
-    :param built_in: the kit's own vote: it allows what the server's own code asks for, and abstains otherwise.
+    :param implementations: sorted by plugin name, so that the order of loading does not matter.
+    :param built_in: the kit's own vote: it allows requests of the server's own code, and abstains on all others.
     :param deadline: seconds for each implementation.
     """
     ballots = [Ballot(BUILT_IN, built_in)]
@@ -69,9 +69,9 @@ async def vote(
 async def identify(
     implementations: Collection[Implementation], request: Request, driver: Driver, deadline: float
 ) -> Actor | None:
-    """Who makes the request, if a plugin says so, or the adapter has.
+    """Who makes the request, if the adapter or a plugin knows; else None.
 
-    :raises PolicyFault: if a plugin fails, answers something else than an actor, or two disagree.
+    :raises PolicyFault: if a plugin fails, if it returns anything but an actor or None, or if two plugins disagree.
     """
     actor: Actor | None = request.actor
     for implementation in implementations:
@@ -90,10 +90,10 @@ async def identify(
 async def provide_session(
     implementations: Collection[Implementation], request: SessionRequest, driver: Driver, deadline: float
 ) -> str | None:
-    """The id of the session that a plugin has created elsewhere; None if none does that.
+    """The id of a session that a plugin has created elsewhere; None if no plugin has.
 
-    :raises PolicyFault: if a plugin fails, answers something else than an id, or two have created one.
-    :raises RolecallError: of the kit's own, as a plugin raised it.
+    :raises PolicyFault: if a plugin fails, if it returns anything but an id or None, or if two have created a session.
+    :raises RolecallError: a plugin's own, unchanged.
     """
     created: str | None = None
     for implementation in implementations:
@@ -116,10 +116,10 @@ async def claims(
     driver: Driver,
     deadline: float,
 ) -> dict[str, Any]:
-    """The further claims of a token.
+    """Collect the claims that plugins add to a token.
 
     :param reserved: the claims that no plugin may set.
-    :raises PolicyFault: if a plugin fails, answers something that no token can carry, or two disagree.
+    :raises PolicyFault: if a plugin fails, if it returns claims that no token can carry, or if two plugins disagree.
     """
     collected: dict[str, Any] = {}
     for implementation in implementations:
@@ -133,13 +133,13 @@ async def claims(
 
 
 class Reservations:
-    """What the votes on one request reserve: taken at the beginning of a block, and released where the block raises.
+    """The reservations of the votes on one request: taken when a block begins, released if the block raises.
 
-    What can be released is taken first. So a count, which nothing gives back, is only taken once nothing but another
-    count can refuse.
+    Reservations that can be released are taken first. A count cannot be released; so it is taken only when nothing but
+    another count can still refuse.
 
-    :raises PolicyDenied: if something is not to be had after all.
-    :raises PolicyFault: if a plugin fails to say so.
+    :raises PolicyDenied: if a reservation is refused.
+    :raises PolicyFault: if a plugin fails to reserve.
     """
 
     __slots__ = ("_asked", "_deadline", "_driver", "_taken", "_votes")
@@ -169,7 +169,7 @@ class Reservations:
             for plugin, vote, blocks in self._votes:
                 release = None if vote.release is None else _part_of(plugin, vote.release, blocks)
                 if release is not None:
-                    self._taken.append(release)  # before it is known: what fails, or is late, may have taken it
+                    self._taken.append(release)  # before the answer: a call that fails or is late may have reserved
                 denial = await self._reserve(_part_of(plugin, vote.reserve, blocks))
                 if denial is not None:
                     if release is not None:
@@ -181,7 +181,7 @@ class Reservations:
             raise
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if error is None or isinstance(error, GeneratorExit):  # nothing can be awaited in a coroutine that is closed
+        if error is None or isinstance(error, GeneratorExit):  # a coroutine that is being closed can await nothing
             return
         while self._taken:
             await self._release(self._taken.pop())
@@ -206,20 +206,20 @@ class Reservations:
         answer = await answer_of(implementation, None, self._driver, self._deadline, fault)
         if not inspect.iscoroutine(answer):
             return answer
-        # Of a lambda, or a method behind one, it does not show before that it is async.
+        # Only the call shows that a lambda, or a method behind one, is async.
         coroutine = implementation._replace(call=lambda _: answer, is_async=True)
         return await answer_of(coroutine, None, self._driver, self._deadline, fault)
 
 
 def _part_of(plugin: str, function: Any, blocks: bool) -> Implementation:
-    """A function that a plugin's vote carries; it runs where the plugin's vote ran, unless it is marked itself."""
+    """A function in a plugin's vote; it runs where the plugin's vote ran, unless the function has its own mark."""
     pool = f"reservations of the plugin {plugin!r}"
     implementation = Implementation.of(plugin, function, lambda _: function(), pool)
     return implementation._replace(blocks=implementation.blocks or blocks)
 
 
 async def tell(implementations: Collection[Implementation], event: Event, driver: Driver, deadline: float) -> None:
-    """Tell the plugins of an event. What fails is logged, and changes nothing."""
+    """Tell the plugins of an event. Failures are logged, and change nothing."""
     for implementation in implementations:
         try:
             if discard(await _wait(implementation, event, driver, deadline)):
@@ -227,7 +227,7 @@ async def tell(implementations: Collection[Implementation], event: Event, driver
         except BaseException as error:
             driver.pass_through(error)
             if isinstance(error, PoolExhausted):
-                continue  # which the pool logs
+                continue  # the pool has logged it
             _log_stack(implementation.plugin, error)
             import logging
 
@@ -244,10 +244,10 @@ async def answer_of(
     fault: Callable[[Implementation, str], RolecallError],
     as_it_is: tuple[type[BaseException], ...] = (),
 ) -> object:
-    """What a plugin answers, in time.
+    """Call a plugin and return its answer, which must come in time.
 
-    :param as_it_is: what it may raise for the caller to read, such as what a service behind it says.
-    :raises PolicyFault: made by ``fault``, if it does not answer.
+    :param as_it_is: exception types that reach the caller unchanged.
+    :raises PolicyFault: made by ``fault``, if the plugin fails or is late.
     """
     started = perf_counter()
     try:
@@ -272,7 +272,7 @@ def _checked_claims(implementation: Implementation, answer: object, reserved: Co
         raise _claims_fault(implementation, f"it returned {shown(answer)}; expected claims by name, or None")
     try:
         parsed = strict_json.loads(json.dumps(dict(answer), allow_nan=False).encode())
-    except Exception:  # also whatever a mapping of the plugin's own raises
+    except Exception:  # also the exceptions of a plugin's own mapping
         raise _claims_fault(implementation, "it returned claims that strict JSON cannot hold") from None
     for name in parsed:
         if name in reserved or not 0 < len(name) <= _MAX_CLAIM_NAME:
@@ -295,12 +295,12 @@ async def _wait(implementation: Implementation, request: object, driver: Driver,
 def _same(one: object, other: object) -> bool:
     try:
         return bool(one == other)
-    except Exception:  # what an app puts into an actor may not be comparable
+    except Exception:  # an actor's attributes may not be comparable
         return False
 
 
 def _is_vote(answer: object, roles: RoleTable) -> bool:
-    # Exact types, never truthiness: whatever else comes back is no vote for anything.
+    # Exact types, never truthiness: no other value counts as a vote.
     if type(answer) is Allow or type(answer) is Limit:
         return answer.max_role is None or roles.knows(answer.max_role)
     return answer is None or type(answer) is Deny
@@ -316,7 +316,7 @@ def _no_vote(answer: object, roles: RoleTable) -> str:
 
 
 def discard(answer: object) -> bool:
-    """Whether ``answer`` is a coroutine that nobody awaits; it is closed then."""
+    """Whether ``answer`` is a coroutine, which nobody awaits; if so, it is closed."""
     if not inspect.iscoroutine(answer):
         return False
     answer.close()
@@ -324,7 +324,7 @@ def discard(answer: object) -> bool:
 
 
 def _json(value: object) -> str:
-    # 1 and True are equal to Python, and not to JSON.
+    # Python takes 1 and True for equal, JSON does not.
     return json.dumps(value, default=dict, sort_keys=True)
 
 
@@ -333,7 +333,7 @@ def _late(seconds: float, deadline: float) -> str:
 
 
 def raised(error: BaseException, deadline: float) -> str:
-    """What was raised and where; not its message, which could hold anything, unless it is one of the kit's own."""
+    """The exception's type and place; its message, which could hold anything, only if it is one of the kit's own."""
     if isinstance(error, TimeoutError):
         return f"it raised TimeoutError, or outlived its deadline of {deadline:g} s"
     if isinstance(error, PoolExhausted):
@@ -350,7 +350,7 @@ def raised(error: BaseException, deadline: float) -> str:
 
 
 def _log_stack(plugin: str, error: BaseException) -> None:
-    """Log where a plugin failed, for its author: without the message and the source, which could hold anything."""
+    """Log where a plugin failed, for its author: without the message or the source, which could hold anything."""
     if isinstance(error, PoolExhausted):
         return  # it was not called
     import logging  # not free to import, and rarely needed
@@ -382,7 +382,7 @@ def _identify_fault(implementation: Implementation, fault: str) -> PolicyFault:
 
 
 def log_refusal(decision: Decision, request: object) -> None:
-    """Log why a request was denied: who denied, or that nobody allowed."""
+    """Log why a request was denied: by which policies, or because no policy allowed it."""
     import logging
 
     log = logging.getLogger("rolecall")

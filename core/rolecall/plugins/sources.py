@@ -1,4 +1,4 @@
-"""Finding plugins: as passed in, by name (``"package.module:object"``), and by entry points of installed packages."""
+"""Sources of plugins: arguments, names (``"package.module:object"``), and entry points of installed packages."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ GROUP: Final = "rolecall"
 
 
 class Found(NamedTuple):
-    """A plugin, and where it comes from.
+    """A plugin and its origin.
 
     :param plugin: the instance or module.
-    :param origin: for people: which argument, or which package in which version.
-    :param name: the name to go by, unless the plugin has one itself.
+    :param origin: for people: the argument, or the package and its version.
+    :param name: its name, unless the plugin has one itself.
     """
 
     plugin: object
@@ -34,7 +34,7 @@ class Found(NamedTuple):
 
 
 def passed(plugins: object) -> list[Found]:
-    """What was passed as ``Rolecall(plugins=[…])``: instances, modules, and names of either.
+    """The plugins in ``Rolecall(plugins=[…])``: instances, modules, and names of either.
 
     :raises PluginError: if it is no list, or a name cannot be loaded.
     """
@@ -47,11 +47,11 @@ def passed(plugins: object) -> list[Found]:
 
 
 def installed(wanted: Collection[str], blocked: Collection[str]) -> list[Found]:
-    """The plugins that installed packages offer, and that are named.
+    """The wanted plugins out of those that installed packages offer.
 
     :param wanted: the names of the entry points to load.
-    :param blocked: names of entry points that are not even loaded.
-    :raises PluginError: for one that cannot be loaded, and for a wanted one that is not installed.
+    :param blocked: the names of entry points that are not even loaded.
+    :raises PluginError: for a plugin that cannot be loaded, and for a wanted plugin that is not installed.
     """
     if not wanted:
         return []
@@ -69,10 +69,10 @@ def installed(wanted: Collection[str], blocked: Collection[str]) -> list[Found]:
 
 
 def checked_names(argument: str, names: object, hint: str = "") -> Collection[str]:
-    """The names that an argument of the kit lists.
+    """Check an argument of the kit that is a list of names, and return it.
 
-    :param argument: what it is called.
-    :raises PluginError: if they are no list of names.
+    :param argument: its name.
+    :raises PluginError: if it is no list of names.
     """
     if isinstance(names, str) or not isinstance(names, Collection) or not all(isinstance(n, str) for n in names):
         raise PluginError(f"{argument} is {shown(names)}; expected a list of names{hint}")
@@ -80,29 +80,29 @@ def checked_names(argument: str, names: object, hint: str = "") -> Collection[st
 
 
 def offered() -> tuple[EntryPoint, ...]:
-    """The plugins that installed packages offer, by name, whether or not a kit loads them."""
+    """The plugins that installed packages offer, by name; a kit may load them or not."""
     return _offered(tuple(sys.path))
 
 
 def seems_to_offer() -> bool:
-    """Whether any package on the path is seen to offer plugins, in a seventh of the time that :func:`offered` takes."""
+    """Whether any package on the path seems to offer plugins; takes a seventh of the time of :func:`offered`."""
     return _seems_to_offer(tuple(sys.path))
 
 
 def package_of(entry_point: EntryPoint) -> str:
-    """The package that offers a plugin, with its version."""
+    """The name and version of the package that offers a plugin."""
     package = entry_point.dist
     return f"{package.name} {package.version}" if package else "?"
 
 
 def origin_of(entry_point: EntryPoint) -> str:
-    """Where a plugin of an installed package comes from, for people."""
+    """The origin of an installed plugin, for people."""
     return f"entry point {entry_point.name!r} of {package_of(entry_point)}"
 
 
 @lru_cache(maxsize=8)
 def _offered(_: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    # Reading the metadata of all installed packages takes milliseconds, and what it says depends on the path alone.
+    # Cached, because to read the metadata of all packages takes milliseconds; it depends on the path alone.
     from importlib.metadata import entry_points
 
     return tuple(sorted(entry_points(group=GROUP), key=lambda entry_point: entry_point.name))
@@ -114,7 +114,7 @@ def _seems_to_offer(path: tuple[str, ...]) -> bool:
 
 
 def _may_offer(place: str) -> bool:
-    """Whether a package in ``place``, a folder or an archive on the path, may have entry points of the group."""
+    """Whether a package in ``place``, a folder or archive on the path, may have entry points of the group."""
     try:
         names = os.listdir(place or os.curdir)
     except NotADirectoryError:
@@ -165,7 +165,7 @@ def _named(name: str) -> Found:
 
 
 def _instance(loaded: object, origin: str) -> object:
-    """A class stands for an instance of it, where there is nobody to make one."""
+    """Replace a class by an instance of it: an entry point or a name cannot carry an instance."""
     if not inspect.isclass(loaded):
         return loaded
     try:
