@@ -1,6 +1,7 @@
 """Rolecall: sessions, role tokens and policies for apps with live sessions.
 
-PYTEST_DONT_REWRITE: its pytest plugin has nothing to rewrite, and an app may have imported it before pytest starts.
+PYTEST_DONT_REWRITE: the pytest plugin has no assertions to rewrite, and an app may have imported it before pytest
+starts.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The clock of a kit that is given none."""
+"""The default clock of a kit."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import time
 
 
 def system_clock() -> float:
-    """Now, in Unix seconds. ``time.time`` is looked up at each call: freezegun puts another function there."""
+    """Now, in Unix seconds. ``time.time`` is looked up at each call, because freezegun replaces it."""
     return time.time()

@@ -20,23 +20,23 @@ class RolecallError(Exception):
     status: int = 500
     #: The RFC 6750 error code for the ``WWW-Authenticate`` challenge, where the error calls for one.
     challenge: ClassVar[str | None] = None
-    #: Seconds after which the request may be repeated, for the ``Retry-After`` header; None where nobody can say.
+    #: Seconds after which the request may be repeated, for the ``Retry-After`` header; None if unknown.
     retry_after: int | None = None
-    #: The step of a decision at which it arose, for explanations; None: as the class says.
+    #: The step of a decision at which the error arose, for explanations; None: the step of its class.
     step: str | None = None
 
     def __reduce__(self) -> Any:
-        # As it is, attributes and all: what its class is called with may be no part of its arguments.
+        # With all attributes: a subclass's constructor may take other arguments than ``args``.
         return _remade, (type(self), self.args), vars(self)
 
     def at(self: _Error, step: str) -> _Error:
-        """This error, as one that arose at ``step``."""
+        """Set the step at which this error arose, and return it."""
         self.step = step
         return self
 
     @property
     def public_message(self) -> str:
-        """The message as a client may read it: faults of the server stay in its log."""
+        """The message for a client; the details of a server's faults stay in the log."""
         if self.status >= 500:
             return "the server could not answer this request; its log says why"
         return str(self)
@@ -78,19 +78,19 @@ class InvalidRequest(RolecallError, ValueError):
 
 
 class InvalidSessionId(InvalidRequest):
-    """A session id that is not well formed, not ours, or made up."""
+    """A session id that is malformed, of another project, or made up."""
 
     code = "invalid_session_id"
 
 
 class InvalidSessionOption(InvalidRequest):
-    """A session property that does not exist, or does not go with the others."""
+    """A session property that does not exist, or conflicts with another."""
 
     code = "invalid_session_option"
 
 
 class InvalidRole(InvalidRequest):
-    """The name of a role that does not exist."""
+    """A role name that does not exist."""
 
     code = "invalid_role"
 
@@ -108,28 +108,28 @@ class InvalidData(InvalidRequest):
 
 
 class SignalTooLarge(InvalidRequest):
-    """A signal whose type or data is longer than is carried."""
+    """A signal whose type or data is too long to be carried."""
 
     code = "signal_too_large"
     status = 413
 
 
 class SessionNotFound(RolecallError, LookupError):
-    """The store knows no such session."""
+    """The store has no such session."""
 
     code = "session_not_found"
     status = 404
 
 
 class NotFoundAtService(RolecallError, LookupError):
-    """The service that carries the media knows no such session, connection or stream."""
+    """The media service has no such session, connection or stream."""
 
     code = "not_found_at_service"
     status = 404
 
 
 class SessionEnded(RolecallError):
-    """The session has ended: it issues no tokens."""
+    """The session has ended, so no tokens are issued for it."""
 
     code = "session_ended"
     status = 410
@@ -139,7 +139,7 @@ class SessionEnded(RolecallError):
 
 
 class InvalidToken(RolecallError):
-    """A token that is not accepted; the subclasses say why."""
+    """A token that is refused; the subclasses say why."""
 
     code = "invalid_token"
     status = 401
@@ -153,13 +153,13 @@ class MalformedToken(InvalidToken):
 
 
 class WrongTokenKind(InvalidToken):
-    """A sound token, but made for something else (a REST credential, another algorithm, another scope)."""
+    """A sound token for another use (a REST credential, another algorithm, another scope)."""
 
     code = "wrong_token_kind"
 
 
 class UnknownKey(InvalidToken):
-    """The token names a key or an API key that is not this kit's."""
+    """The token names a key or an API key that this kit does not have."""
 
     code = "unknown_key"
 
@@ -183,19 +183,19 @@ class ExpiredToken(InvalidToken):
 
 
 class TokenNotYetValid(InvalidToken):
-    """The token is from the future: issued, or valid, only from a later moment."""
+    """The token is from the future: it is issued or valid only from a later moment."""
 
     code = "token_not_yet_valid"
 
 
 class RevokedToken(InvalidToken):
-    """The token was good, and is no longer: its session has ended."""
+    """The token was good until it was revoked or its session ended."""
 
     code = "revoked_token"
 
 
 class WrongSession(InvalidToken):
-    """The token is for another session than the one asked for."""
+    """The token is for another session."""
 
     code = "wrong_session"
     status = 403
@@ -203,7 +203,7 @@ class WrongSession(InvalidToken):
 
 
 class WrongActor(InvalidToken):
-    """The token is for somebody else than the one that it is to be renewed for."""
+    """The token belongs to somebody else, and cannot be renewed for this actor."""
 
     code = "wrong_actor"
     status = 403
@@ -214,26 +214,26 @@ class WrongActor(InvalidToken):
 
 
 class Forbidden(RolecallError):
-    """The request was understood, and refused."""
+    """The request was understood and refused."""
 
     code = "forbidden"
     status = 403
 
 
 class InsufficientRole(Forbidden):
-    """The token is good, but its role does not reach what the route requires."""
+    """The token is good, but its role allows less than the route requires."""
 
     code = "insufficient_role"
     challenge = "insufficient_scope"
 
     def __init__(self, message: str, scope: str) -> None:
         super().__init__(message)
-        #: What was required, as a challenge names it: ``role:moderator``.
+        #: The requirement, in the form of a challenge: ``role:moderator``.
         self.scope = scope
 
 
 class PolicyDenied(Forbidden):
-    """A policy denied, or none allowed. ``code``, ``status`` and ``retry_after`` are the policy's where it set them."""
+    """A policy denied, or none allowed. A policy may set its own ``code``, ``status`` and ``retry_after``."""
 
     code = "policy_denied"
 
@@ -248,19 +248,19 @@ class PolicyDenied(Forbidden):
 
 
 class CsrfFailed(Forbidden):
-    """A token in a cookie came without the proof that a page of this site sent it."""
+    """A token in a cookie came without the proof that a page of this site sent the request."""
 
     code = "csrf_failed"
 
 
 class InvalidServerCredential(Forbidden):
-    """The credential of a call that only a project's own servers may make is missing, not good, or was used before."""
+    """The credential of a call for a project's own servers is missing, invalid, or used before."""
 
     code = "invalid_server_credential"
 
 
 class OriginNotAllowed(Forbidden):
-    """A page of an origin that is not on the list opens a WebSocket."""
+    """A page of an origin that is not allowed opens a WebSocket."""
 
     code = "origin_not_allowed"
 
@@ -276,14 +276,14 @@ class MissingCredential(RolecallError):
 
 
 class MalformedCredential(InvalidRequest):
-    """The request carries something that is not one token."""
+    """The request's credential is not exactly one token."""
 
     code = "malformed_credential"
     challenge = "invalid_request"
 
 
 class CredentialTooLarge(RolecallError):
-    """The request's token is longer than any token is."""
+    """The request's token is longer than any valid token."""
 
     code = "credential_too_large"
     status = 431
@@ -312,7 +312,7 @@ class MethodNotAllowed(RolecallError):
 
 
 class BodyTooLarge(RolecallError):
-    """The request's body is longer than is read."""
+    """The request's body is too long."""
 
     code = "body_too_large"
     status = 413
@@ -322,7 +322,7 @@ class BodyTooLarge(RolecallError):
 
 
 class UnsupportedMediaType(RolecallError):
-    """The request's body is not of the type that is read."""
+    """The request's body is of a type that the route does not read."""
 
     code = "unsupported_media_type"
     status = 415
@@ -332,7 +332,7 @@ class UnsupportedMediaType(RolecallError):
 
 
 class Unavailable(RolecallError):
-    """Something that the decision needs is out of reach; the kit refuses rather than guesses."""
+    """Something that the decision needs is out of reach, so the kit refuses rather than guesses."""
 
     code = "unavailable"
     status = 503
@@ -345,19 +345,19 @@ class StoreUnavailable(Unavailable):
 
 
 class NoMediaService(RolecallError):
-    """Nothing carries the media of the session, so nobody can act in it."""
+    """No plugin reaches the media of the session, so nobody can act in it."""
 
     code = "no_media_service"
     status = 501
 
     @property
     def public_message(self) -> str:
-        """For the client to read: it is no fault, but something that this service does not do."""
+        """The message for a client: this is no fault, but a feature that this service lacks."""
         return "nothing at this service can act in a session: it has no media service that does this"
 
 
 class NotServed(RolecallError):
-    """A call of an SDK for something that the kit does not have: archives, broadcasts, SIP calls and so on."""
+    """An SDK's call for something that the kit does not have: archives, broadcasts, SIP calls and so on."""
 
     code = "not_served"
     status = 501
@@ -370,12 +370,12 @@ class NotServed(RolecallError):
 
     @property
     def public_message(self) -> str:
-        """For the client to read: it is no fault, but something that this service does not do."""
+        """The message for a client: this is no fault, but a feature that this service lacks."""
         return str(self)
 
 
 class PolicyFault(Unavailable):
-    """A policy raised, or answered with something that is not a vote."""
+    """A policy raised an exception, or returned something that is no vote."""
 
     code = "policy_fault"
 

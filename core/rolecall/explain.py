@@ -1,4 +1,4 @@
-"""Why a request was allowed or refused: each step of a decision, for people and for machines. It holds no token."""
+"""Explanations of decisions: each step, for people and for machines. They hold no token."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .wording import printable
 if TYPE_CHECKING:
     from .request import Request
 
-#: No session id is longer, nor whatever else a path names; every token is.
+#: The longest session id or other name in a path; every token is longer.
 _LONGEST_NAME: Final = 255
 _SHOWN_OF_A_NAME: Final = 24
 
@@ -37,9 +37,9 @@ _SHOWN_OF_A_NAME: Final = 24
 class Step(NamedTuple):
     """One step of a decision.
 
-    :param name: what was looked at: ``"signature"``, ``"session open"``, ``"policy classroom"``.
+    :param name: the check: ``"signature"``, ``"session open"``, ``"policy classroom"``.
     :param outcome: ``"ok"``, ``"allow"``, ``"limit"``, ``"abstain"``, ``"deny"``, ``"fault"`` or ``"refused"``.
-    :param detail: what was found, or why it was refused.
+    :param detail: the result, or the reason of a refusal.
     :param seconds: how long a policy took; 0 for the kit's own steps, which take microseconds.
     """
 
@@ -50,12 +50,12 @@ class Step(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """What a decision came to, and the steps that led there.
+    """The outcome of a decision, and the steps that led to it.
 
-    :param subject: what was asked for: ``"token"``, ``"session"``, ``"access"`` or ``"moderation"``.
+    :param subject: the kind of request: ``"token"``, ``"session"``, ``"access"`` or ``"moderation"``.
     :param allowed: whether it is granted.
-    :param steps: in order, up to the one that refuses; the votes of the policies stand together.
-    :param code: the refusal's code; None if it is granted.
+    :param steps: in order, up to the one that refuses; the votes of the policies are adjacent.
+    :param code: the code of the refusal; None if the request is granted.
     """
 
     subject: str
@@ -69,7 +69,7 @@ class Explanation(NamedTuple):
         return str(self)
 
     def as_dict(self) -> dict[str, Any]:
-        """The explanation as JSON has it."""
+        """The explanation as a dict for JSON."""
         return {
             "subject": self.subject,
             "allowed": self.allowed,
@@ -101,9 +101,9 @@ class Explanation(NamedTuple):
 def circumstances(
     *, time: float, call_id: str, session_id: str | None, http: Request | None, actor_id: object
 ) -> dict[str, Any]:
-    """Where and when a call was made and by whom, as JSON has it: the same members in traces and in events.
+    """Where, when and by whom a call was made, as a dict for JSON: the same members in traces and in events.
 
-    What is too long to be a name is cut short, for it may be a token in the wrong place.
+    Names that are too long are cut short, for each may be a misplaced token.
 
     :param time: in Unix seconds.
     :param http: the request from outside; its query, its headers and its body are left out.
@@ -119,7 +119,7 @@ def circumstances(
 
 
 def log_explanation(explanation: Explanation, about: dict[str, Any]) -> None:
-    """Log a decision to ``rolecall.trace``: as a line of JSON, and the same as the record's attribute ``rolecall``.
+    """Log a decision to ``rolecall.trace``: as a line of JSON, and as the record's attribute ``rolecall``.
 
     :param about: its :func:`circumstances`.
     """
@@ -128,7 +128,7 @@ def log_explanation(explanation: Explanation, about: dict[str, Any]) -> None:
     what = explanation.as_dict()
     steps = what.pop("steps")
     fields = {**what, **about, "steps": steps}
-    # In one attribute: a record refuses what an app's own factory of records has set already, such as "session_id".
+    # In one attribute: a record refuses names that an app's own record factory has set, such as "session_id".
     logging.getLogger("rolecall.trace").info("%s", _one_line(fields), extra={"rolecall": fields})
 
 
@@ -154,21 +154,21 @@ class Trace:
         self._found.append(Step(name, "ok", detail))
 
     def votes(self, decision: Decision) -> None:
-        # Written out when somebody looks, so that a decision does not wait for its explanation.
+        # Rendered only on demand, so that a decision does not wait for its explanation.
         self._found.append(decision)
 
     def finish(self, subject: str, error: RolecallError | None) -> Explanation:
-        """The explanation of what ended with ``error``, or well."""
+        """The explanation of a decision that ended with ``error``, or well if None."""
         steps: list[Step] = []
         for found in self._found:
             steps.extend([found] if isinstance(found, Step) else map(_vote_step, found.ballots))
-        # A vote that refused stands there already.
+        # A refusing vote is among the steps already.
         if error is not None and not any(step.outcome in ("deny", "fault") for step in steps):
             steps.append(Step(failed_step(error), "refused", str(error)))
         return Explanation(subject, error is None, tuple(steps), None if error is None else error.code)
 
 
-#: What is looked at in a token, in this order.
+#: The checks of a token, in order.
 TOKEN_STEPS: Final = ("form", "key", "signature", "claims")
 _STEP_OF_ERROR: Final[Sequence[tuple[type[RolecallError] | tuple[type[RolecallError], ...], str]]] = (
     ((MissingCredential, MalformedCredential, CredentialTooLarge, CsrfFailed), "credential"),
@@ -211,7 +211,7 @@ def _limits(vote: Limits) -> str:
             ("latest_expiry", vote.latest_expiry),
             ("max_lifetime", vote.max_lifetime),
             ("capabilities", None if vote.capabilities is None else "+".join(sorted(vote.capabilities))),
-            # What policies write into a token may be personal; that they do is enough here.
+            # Data that a policy writes into a token may be personal, so its content is not shown.
             ("data", None if vote.data is None else "replaced"),
             ("reserve", None if vote.reserve is None else "once all allow"),
         )

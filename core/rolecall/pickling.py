@@ -1,4 +1,4 @@
-"""Pickling and copying values that hold read-only mappings, which Python cannot pickle."""
+"""Pickle and copy values with read-only mappings, which Python cannot pickle."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _Value = TypeVar("_Value", bound=tuple[Any, ...])
 
 
 def reduced(value: tuple[Any, ...]) -> Any:
-    """The ``__reduce__`` of a named tuple: read-only mappings are read-only in the copy, too, however deep."""
+    """The ``__reduce__`` of a named tuple; read-only mappings stay read-only in the copy, at any depth."""
     return _restored, (type(value), tuple(map(_thawed, value)))
 
 
 class _Frozen(dict[Any, Any]):
-    """The content of a read-only mapping on its way."""
+    """The content of a read-only mapping inside a pickle."""
 
 
 def _restored(kind: type[_Value], items: tuple[Any, ...]) -> _Value:
@@ -34,7 +34,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _each(change: Callable[[Any], Any], value: Any) -> Any:
-    # Exactly these types: a named tuple has a ``__reduce__`` of its own, and so may what an app puts into an actor.
+    # Exactly these types: named tuples, and perhaps values in an actor, have a ``__reduce__`` of their own.
     if type(value) is dict or type(value) is _Frozen:
         return type(value)({name: change(item) for name, item in value.items()})
     return tuple(map(change, value)) if type(value) is tuple else value

@@ -1,4 +1,4 @@
-"""A request from outside as the kit sees it, whatever the framework; and who makes it."""
+"""A request from outside, in the kit's form for every framework; and the actor who makes it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .pickling import reduced
 
 
 class Headers(Mapping[str, str]):
-    """The headers of a request, by name in any spelling (RFC 9110, section 5.1); an adapter has a kind of its own."""
+    """The headers of a request, by name in any case (RFC 9110, section 5.1); each adapter has its own subclass."""
 
     __slots__ = ()
 
 
 class PlainHeaders(Headers):
-    """The headers of a mapping, such as a test's; those that come in two spellings are joined.
+    """Headers from a mapping, such as a test's; values under two spellings of one name are joined.
 
     :param headers: values by name.
     """
@@ -76,8 +76,8 @@ class JoinedHeaders(Headers):
 
 
 def joint(name: str) -> str:
-    """The separator of a header's values where it comes twice; ``name`` is in lower case."""
-    # A cookie's pairs may come in several lines (RFC 9113, section 8.2.3).
+    """The separator that joins the values of a repeated header; ``name`` is in lower case."""
+    # A cookie's pairs may be split over several lines (RFC 9113, section 8.2.3).
     return "; " if name == "cookie" else ","
 
 
@@ -105,22 +105,22 @@ _COMPARED: Final = len(_Fields._fields) - 2
 
 
 class Request(_Fields):
-    """A request that an adapter has translated, or that a test makes.
+    """A request, translated by an adapter or made by a test.
 
     :param method: the HTTP method, in capitals; ``GET`` for the handshake of a WebSocket.
     :param route: the path within the app, decoded, as it was routed; never rebuilt from ``Host``. It is the same
         wherever the app is mounted, and has in it what stands before the kit's routes in the app: ``/video/sessions``.
     :param path_params: the variable parts of the route, by name.
-    :param headers: by name, in any spelling; a header that came twice is joined by commas.
-    :param body: at most one byte more than the operation takes; that byte tells that there was more.
+    :param headers: by name, in any case; the values of a repeated header are joined by commas.
+    :param body: at most one byte more than the operation reads; the extra byte shows that the body is too long.
     :param framework: the adapter's name, for policies and traces.
-    :param query: the query string, as it came.
+    :param query: the raw query string.
     :param root: the path in front of ``route`` under which the app itself is mounted, by a server, a proxy or another
-        app; empty if it is not. ``root + route`` is the path that the client sent.
-    :param native: the framework's own request, for policies of apps of that framework; None in a test. It is part of no
-        comparison, of no ``repr``, and of no copy.
-    :param actor: who makes the request, where the framework has found that out (a :class:`~rolecall.Actor`); as little
-        a part of these.
+        app; empty if it is not mounted. ``root + route`` is the path that the client sent.
+    :param native: the framework's own request, for policies of apps of that framework; None in a test. Comparisons,
+        ``repr`` and copies leave it out.
+    :param actor: who makes the request, if the framework has found out (a :class:`~rolecall.Actor`); left out as
+        ``native`` is.
     """
 
     __slots__ = ()
@@ -144,10 +144,10 @@ class Request(_Fields):
 
     @classmethod
     def _make(cls, iterable: Iterable[Any]) -> Self:  # type: ignore[override]
-        return cls(*iterable)  # so that _replace(headers=…) takes any spelling, too
+        return cls(*iterable)  # so that _replace(headers=…) takes any mapping, too
 
     def __reduce__(self) -> Any:
-        # An adapter's headers look into the request of its framework, which stays.
+        # An adapter's headers refer to the framework's request, which is not copied.
         return reduced(self._replace(headers=dict(self.headers), native=None, actor=None))
 
     def __eq__(self, other: object) -> bool:
@@ -160,7 +160,7 @@ class Request(_Fields):
         return hash(self[:_COMPARED])
 
     def __repr__(self) -> str:
-        # Neither headers nor body nor query, which hold tokens.
+        # Without headers, body and query, which hold tokens.
         return f"<Request {self.method} {self.route!r} by {self.framework or 'nobody'}>"
 
 
@@ -168,10 +168,10 @@ _NO_ATTRIBUTES: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Actor(NamedTuple):
-    """Who makes a request, as one of the app's plugins says, or the framework.
+    """Who makes a request, as identified by a plugin of the app, or by the framework.
 
     :param id: the app's own identifier of the user or service.
-    :param attributes: whatever the app's policies want to know of it: groups, tenant, name.
+    :param attributes: anything about the actor that the app's policies need: groups, tenant, name.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Roles and capabilities: what the bearer of a token may do."""
+"""Roles and capabilities: the rights that a token grants."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import ClassVar, Literal, NamedTuple, TypeAlias
 from .errors import ConfigurationError, InvalidRole
 from .wording import shown
 
-#: The names of the standard roles. A role of the app's own is passed as the :class:`Role` itself: a constant of the
-#: app, or what ``kit.roles.get(name)`` has for a name that is known only when the app runs.
+#: The names of the standard roles. Pass a role of the app's own as the :class:`Role` itself: a constant of the app, or
+#: ``kit.roles.get(name)`` for a name that is known only at run time.
 RoleName: TypeAlias = Literal["subscriber", "publisheronly", "publisher", "moderator"]
-#: The names of the capabilities. One that is known only when the app runs is ``Capability(name)``.
+#: The names of the capabilities. Pass a name that is known only at run time as ``Capability(name)``.
 CapabilityName: TypeAlias = Literal["connect", "subscribe", "publish", "signal", "force_disconnect", "force_unpublish"]
 
 
@@ -31,8 +31,8 @@ class Role(str):
     """A named set of capabilities. A ``Role`` is its name: ``grant.role == "moderator"`` works.
 
     :param name: the role's name, lower-case letters, digits, ``_`` and ``-``.
-    :param capabilities: what the role may do.
-    :param wire_name: the standard role that stands for it in a token (its own name by default).
+    :param capabilities: the capabilities that it includes.
+    :param wire_name: the standard role that represents it in a token (its own name by default).
     """
 
     __slots__ = ("capabilities", "wire_name")
@@ -77,7 +77,7 @@ class Role(str):
         return Role, (str(self), tuple(sorted(self.capabilities)), self.wire_name)
 
     def includes(self, other: Role) -> bool:
-        """Whether this role may do all that ``other`` may."""
+        """Whether this role has all capabilities of ``other``."""
         return other.capabilities <= self.capabilities
 
 
@@ -94,7 +94,7 @@ STANDARD_ROLES = (Role.SUBSCRIBER, Role.PUBLISHER_ONLY, Role.PUBLISHER, Role.MOD
 
 
 class RoleTable:
-    """The roles that a kit knows, by name."""
+    """The roles of a kit, by name."""
 
     __slots__ = ("_by_name",)
 
@@ -117,11 +117,11 @@ class RoleTable:
         return iter(self._by_name.values())
 
     def find(self, name: str) -> Role | None:
-        """The role of exactly this name, or None. Names are compared as they are, never normalised."""
+        """The role of exactly this name, or None. Names are never normalised."""
         return self._by_name.get(name)
 
     def knows(self, name: object) -> bool:
-        """Whether :meth:`get` has a role for this."""
+        """Whether :meth:`get` finds a role."""
         role = self._by_name.get(name) if isinstance(name, str) else None
         return role is not None and (not isinstance(name, Role) or name.capabilities == role.capabilities)
 
@@ -138,16 +138,16 @@ class RoleTable:
         return role
 
     def greatest_within(self, capabilities: Set[Capability]) -> Role | None:
-        """The role with the most capabilities that has none beyond ``capabilities``, if any role fits.
+        """The role with the most capabilities that has none beyond ``capabilities``; None if there is none.
 
-        Of two that have as many, the one registered first (so the lesser) is taken.
+        Of two with as many, the one registered first wins (the weaker, in the standard order).
         """
         fitting = [role for role in self if role.capabilities and role.capabilities <= capabilities]
         return max(fitting, key=lambda role: len(role.capabilities), default=None)
 
 
 def _check_wire_name(role: Role) -> None:
-    """Whoever verifies a token without the kit sees the wire name alone, and grants all that it may."""
+    """Refuse a wire name with more capabilities than the role: others who verify the token see the wire name alone."""
     standard = next(standard for standard in STANDARD_ROLES if standard == role.wire_name)
     beyond = sorted(standard.capabilities - role.capabilities)
     if not beyond:
@@ -163,11 +163,11 @@ def _check_wire_name(role: Role) -> None:
 
 
 class Requirement(NamedTuple):
-    """What a guarded route demands of a token: a role, a capability, or any good token.
+    """The demand of a guarded route on a token: a role, a capability, or any good token.
 
-    :param capabilities: what the token must allow.
-    :param scope: how the demand is named in a challenge, for example ``role:moderator``.
-    :param only: the one role that is let in; None where every role is that may do as much.
+    :param capabilities: the capabilities that the token must have.
+    :param scope: the demand in the form of a challenge, for example ``role:moderator``.
+    :param only: the only role that is admitted; None admits every role with the capabilities.
     """
 
     capabilities: frozenset[Capability]
@@ -175,17 +175,17 @@ class Requirement(NamedTuple):
     only: str | None = None
 
     def is_met(self, role: str, capabilities: Set[Capability]) -> bool:
-        """Whether a grant of this role and these capabilities is enough."""
+        """Whether a grant with this role and these capabilities meets the requirement."""
         return self.capabilities <= capabilities and (self.only is None or self.only == role)
 
     @classmethod
     def of_role(cls, role: Role | RoleName, roles: RoleTable | None = None, exact: bool = False) -> Requirement:
-        """All that ``role`` may do.
+        """Require all capabilities of ``role``.
 
         :param role: a :class:`Role`, or the name of one in ``roles``.
-        :param roles: the roles that exist; the standard ones unless given.
-        :param exact: whether no other role will do, though it may do as much.
-        :raises ConfigurationError: for a name that no role has.
+        :param roles: the known roles; the standard ones unless given.
+        :param exact: whether to refuse other roles even if they have the same capabilities.
+        :raises ConfigurationError: for an unknown role.
         """
         _check_one(role, "role", "publisher", "greater roles are let in, too")
         table = roles or RoleTable()
@@ -201,7 +201,7 @@ class Requirement(NamedTuple):
 
     @classmethod
     def of_capability(cls, name: Capability | CapabilityName) -> Requirement:
-        """One act.
+        """Require one capability.
 
         :raises ConfigurationError: for a capability that does not exist.
         """
@@ -216,7 +216,7 @@ class Requirement(NamedTuple):
 
 
 def _check_one(demanded: object, noun: str, example: str, hint: str) -> None:
-    """Stop what was put in the place of one name: the view itself, or several names."""
+    """Refuse a wrong argument in place of one name: the view itself, or several names."""
     if callable(demanded):
         raise ConfigurationError(f'write @require_{noun}("{example}"); for any good token @require_token')
     if isinstance(demanded, list | tuple | Set):

@@ -1,4 +1,4 @@
-"""How messages show values: shortened, printable, and never a secret."""
+"""Values in messages: shortened, printable, and never a secret."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Final
 
 
 def shown(value: object, limit: int = 24) -> str:
-    """``value`` as a message may show it: its type and a short, escaped beginning."""
+    """``value`` as a message may show it: short, escaped, or only its type."""
     if isinstance(value, str):
-        # A control character or a quote from outside never reaches a header or a log line as it is.
+        # So that no control character or quote from outside reaches a header or a log line unescaped.
         return ascii(value) if len(value) <= limit else ascii(value[:limit]) + "…"
     if isinstance(value, bool | int | float | None):
         return repr(value) if not isinstance(value, int) or abs(value) < 10**24 else "a huge int"
     if isinstance(value, MappingProxyType):
-        return "an object"  # of JSON, as it was read
+        return "an object"  # parsed JSON
     return f"a value of type {type(value).__name__}"
 
 
 def printable(text: str) -> str:
-    """``text`` on one line, fit for a log: what is not printable becomes a question mark."""
+    """``text`` on one line, fit for a log: unprintable characters become question marks."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def wrapping(text: str | bytes) -> str | None:
-    """What stands around ``text`` and is no part of it, in words; None if nothing does.
+    """Describe white space, a line end or quotes around ``text``; None if there are none.
 
-    White space, a line end, or quotes, as they are left of files, mounted secrets and settings of other programs. Bytes
-    are looked at where they are text: random ones may end in a line end.
+    Files, mounted secrets and other programs' settings often leave them there. Bytes are checked only if they are text:
+    random bytes may end in a line end.
     """
     if isinstance(text, bytes):
         text = _readable(text)
@@ -57,7 +57,7 @@ def _readable(material: bytes) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Of the names that there are, the one that ``name`` may be a misspelling of; in capitals or small letters."""
+    """The known name that ``name`` may be a misspelling of, in any case; None if there is none."""
     from difflib import get_close_matches  # wanted where start-up stops, and nowhere else
 
     spellings = {spelling.casefold(): spelling for spelling in known}
@@ -66,14 +66,14 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def kind(value: object) -> str:
-    """What ``value`` is, where showing any of it could show a secret that was put in the wrong place."""
+    """The kind of ``value``, for values that may be a misplaced secret."""
     return f"a text of {len(value)} characters" if isinstance(value, str) else f"of type {type(value).__name__}"
 
 
 def shown_key(value: object) -> str:
     """An API key from outside as a message may show it.
 
-    Where key and secret were swapped it is the secret: no more is shown than what is too short for one, or a UUID.
+    If key and secret were swapped, it is the secret: only a UUID, or a text too short for a secret, is shown in full.
     """
     if not isinstance(value, str):
         return shown(value)
@@ -82,12 +82,12 @@ def shown_key(value: object) -> str:
     return shown(value, limit=36) if len(value) <= _MAX_SHOWN_KEY or is_uuid else kind(value)
 
 
-#: The most characters of what is shown as an API key; the shortest secrets of the services have 16.
+#: The longest text that is shown as an API key, in characters; the services' shortest secrets have 16.
 _MAX_SHOWN_KEY: Final = 12
 
 
 def moment(seconds: float) -> str:
-    """Unix ``seconds`` as people and machines read them: ``2026-11-20T15:46:12Z (1795189572)``."""
+    """A Unix time for people and machines: ``2026-11-20T15:46:12Z (1795189572)``."""
     try:
         stamp = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (OverflowError, ValueError, OSError):
