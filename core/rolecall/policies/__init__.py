@@ -1,4 +1,4 @@
-"""Ready policies, to be passed to a kit as plugins. Each is loaded when it is first asked for."""
+"""Ready-made policies, to be passed to a kit as plugins. Each is imported at its first use."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MODULES: Final = {
 
 
 def __getattr__(name: str) -> object:
-    # SQLite, time zones and TOML are only imported by those who use the policy that needs them.
+    # So that only users of SQLite, time zones or TOML import them.
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_MODULES[name]}", __name__), name)

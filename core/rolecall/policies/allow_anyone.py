@@ -1,4 +1,4 @@
-"""The policy for demonstrations and closed networks."""
+"""A policy for demonstrations and closed networks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .arguments import checked_role
 
 
 class AllowAnyone:
-    """Whoever reaches the kit's routes may create sessions, and get tokens up to a role.
+    """Everybody who reaches the kit's routes may create sessions, and get tokens up to a role.
 
-    For demonstrations, closed networks, and apps that guard the kit's routes themselves. What the server's own code
-    asks for is none of its business.
+    For demonstrations, closed networks, and apps that guard the kit's routes themselves. It abstains on requests of the
+    server's own code.
 
-    :param max_role: the highest role that is given out: a standard role's name, or a :class:`~rolecall.Role`.
+    :param max_role: the highest role of a token: a standard role's name, or a :class:`~rolecall.Role`.
     :raises ConfigurationError: for a role that does not exist.
     """
 

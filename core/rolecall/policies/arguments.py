@@ -1,4 +1,4 @@
-"""Arguments that several policies take, checked in one place."""
+"""Checks of arguments that several policies have in common."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..request import Actor
 from ..roles import STANDARD_ROLES, Role, RoleTable
 from ..wording import shown
 
-#: The name of an actor's attribute that holds its groups, or a function that finds them.
+#: The name of the actor's attribute with its groups, or a function that returns them.
 Groups: TypeAlias = str | Callable[[Actor], Iterable[str]]
 
 
@@ -31,7 +31,7 @@ def checked_role(argument: str, value: object) -> Role:
 
 
 def checked_name(value: object) -> str:
-    """The name that a plugin goes by.
+    """Check a plugin's name, and return it.
 
     :raises ConfigurationError: if it is no text, or empty.
     """
@@ -41,9 +41,9 @@ def checked_name(value: object) -> str:
 
 
 def checked_names(argument: str, values: object) -> frozenset[str]:
-    """A set of names.
+    """Check names, and return them as a set.
 
-    :raises ConfigurationError: for one text instead of a list, and for what is no text, or empty.
+    :raises ConfigurationError: for one text instead of a list, and for names that are empty or no text.
     """
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise ConfigurationError(f"{argument} is {shown(values)}; expected a list of names")
@@ -55,7 +55,10 @@ def checked_names(argument: str, values: object) -> frozenset[str]:
 
 
 def checked_groups(value: Groups) -> Groups:
-    """:raises ConfigurationError: if groups cannot be found by ``value``."""
+    """Check where an actor's groups come from, and return it.
+
+    :raises ConfigurationError: if it is neither an attribute's name nor a plain function.
+    """
     if isinstance(value, str) and value:
         return value
     if not callable(value) or inspect.iscoroutinefunction(value):
@@ -66,16 +69,16 @@ def checked_groups(value: Groups) -> Groups:
 
 
 def groups_of(actor: Actor, groups: Groups) -> frozenset[str]:
-    """The groups that an actor is in; none where the attribute is missing or None.
+    """The groups of an actor; none if the attribute is missing or None.
 
-    :raises PolicyFault: if what is found is not a collection of names.
+    :raises PolicyFault: if they are not a collection of names.
     """
     found: object = actor.attributes.get(groups) if isinstance(groups, str) else groups(actor)
     if found is None and isinstance(groups, str):
         return frozenset()
     if inspect.iscoroutine(found):
         found.close()
-    # One text would be taken apart into its letters, and a mapping's values would be passed over.
+    # A text would be split into its letters, and a mapping would lose its values.
     elif isinstance(found, list | tuple | set | frozenset) and all(isinstance(name, str) for name in found):
         return frozenset(found)
     raise PolicyFault(f"the groups of an actor are {shown(found)}; expected a list or set of names")

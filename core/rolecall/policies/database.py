@@ -1,4 +1,4 @@
-"""What some policies remember: in one SQLite file that all workers share, or in the memory of one process."""
+"""The state of policies: in one SQLite file that all workers share, or in the memory of one process."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ..errors import ConfigurationError, StoreUnavailable
 from ..stores.sqlite_file import SharedConnection, SQLiteFile
 from ..wording import shown
 
-#: A path; None stands for memory.
+#: A path, or None for memory.
 File: TypeAlias = str | os.PathLike[str] | None
 
 
 class Database:
-    """Tables, and transactions on them of which one runs at a time, in whatever thread or process.
+    """Tables, and transactions on them, one at a time across all threads and processes.
 
-    :param file: the SQLite file, which may be that of the kit's store. It is created for its owner alone if it does
-        not exist. None for the memory of this process; a forked child begins with an empty one.
-    :param schema: statements that make the tables where they do not exist, separated by ``;``.
+    :param file: the SQLite file, which may be that of the kit's store. If it does not exist, it is created, readable
+        for its owner alone. None for the memory of this process; a forked child starts empty.
+    :param schema: statements that create missing tables, separated by ``;``.
     :raises ConfigurationError: if the file cannot be opened as an SQLite database.
     """
 
@@ -35,7 +35,7 @@ class Database:
             self._connection = SharedConnection(SQLiteFile(file))
             with self.transaction() as connection:
                 self._create(connection)
-            self._connection.disconnect()  # a server may fork its workers now
+            self._connection.disconnect()  # so that a server may fork its workers
         except (StoreUnavailable, ValueError) as error:
             raise ConfigurationError(
                 f"cannot keep a policy's state in {os.path.abspath(file)!r}: {error}; "
@@ -43,14 +43,14 @@ class Database:
             ) from None
 
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
-        """One transaction, which others wait for; it is undone where the block raises.
+        """One transaction at a time; it is rolled back if the block raises.
 
         :raises StoreUnavailable: if the database does not answer.
         """
         return self._connection.transaction()
 
     def reading(self) -> AbstractContextManager[sqlite3.Connection]:
-        """A connection that only reads, and for which no other process waits.
+        """A connection for reading; it blocks no other process.
 
         :raises StoreUnavailable: if the database does not answer.
         """

@@ -1,4 +1,4 @@
-"""The policy that counts tokens while they live."""
+"""A policy that limits the number of live tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .arguments import checked_name
 from .database import Database, File
 
 _CODE: Final = "too_many_tokens"
-# A reservation counts until ``reserved_until``; a token, for which that is NULL, until ``expires_at``.
+# A reservation counts until ``reserved_until``. A token has NULL there, and counts until ``expires_at``.
 _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS rolecall_live_tokens (
         id TEXT PRIMARY KEY,
@@ -38,20 +38,20 @@ _COUNT_OF_ACTOR: Final = _COUNT.format(column="actor_id")
 
 
 class MaxLiveTokens:
-    """At most so many tokens are alive at a time, for each session, for each actor, or both.
+    """Limits the number of live tokens of each session, of each actor, or both.
 
-    A place is reserved once all policies allow the token, in one transaction, so that no two workers can take the last
-    one. The token's issue turns the reservation into a token, which counts until it expires (without the kit's leeway)
-    or its session ends. A refused request takes no place; if a worker dies in the middle, its place is free again
-    ``reservation`` seconds later. It never allows: another policy has to.
+    A place is reserved after all policies have allowed the token, in one transaction, so that no two workers take the
+    last place. When the token is issued, the reservation becomes a token, which counts until it expires (without the
+    kit's leeway) or its session ends. A refused request takes no place. If a worker dies in between, its place is free
+    again after ``reservation`` seconds. This policy never allows: another policy has to.
 
-    :param per_session: the most live tokens of one session, of whoever asks, the server's own code included.
-    :param per_actor: the most live tokens of one identified actor. From outside, whoever is not identified is denied
-        (``"not_identified"``); the server's own code acts for nobody, and is not counted.
-    :param file: an SQLite file in which they are counted, right for all workers of one machine; None counts in memory,
-        right for one worker with any number of threads.
-    :param reservation: seconds after which a reservation lapses: more than issuing a token takes at the most.
-    :param name: the name that the policy goes by. Policies of one name share the counts of their file.
+    :param per_session: the most live tokens of one session, including those for the server's own code.
+    :param per_actor: the most live tokens of one identified actor. Requests from outside without an identified actor
+        are denied (``"not_identified"``); requests of the server's own code have no actor, and are not counted.
+    :param file: an SQLite file for the counts, shared by all workers of one machine; None counts in memory, for one
+        worker with any number of threads.
+    :param reservation: seconds after which a reservation lapses: longer than issuing a token ever takes.
+    :param name: the policy's name. Policies with the same name share the counts of their file.
     :raises ConfigurationError: for numbers that are no counts, and for a file that cannot be opened.
     """
 
@@ -95,7 +95,7 @@ class MaxLiveTokens:
 
     def _reserve(self, request: TokenRequest, actor_id: str | None) -> Deny | None:
         with self._database.transaction() as connection:
-            # Once more: somebody else may have taken the last place since the vote.
+            # Checked again: another request may have taken the last place since the vote.
             denial = self._denial(connection, request, actor_id)
             if denial is not None:
                 return denial
@@ -117,7 +117,7 @@ class MaxLiveTokens:
         self._write("DELETE FROM rolecall_live_tokens WHERE id = ?", self._place(call_id))
 
     def _denial(self, connection: sqlite3.Connection, request: TokenRequest, actor_id: str | None) -> Deny | None:
-        """Why there is no place for one more token; None if there is one."""
+        """The denial if there is no place for one more token; else None."""
         counts = (
             (_COUNT_OF_SESSION, request.session_id, self._per_session, "the session has"),
             (_COUNT_OF_ACTOR, actor_id, self._per_actor, "you have"),
@@ -134,7 +134,7 @@ class MaxLiveTokens:
     @blocking
     def rolecall_on_event(self, event: Event) -> None:
         if isinstance(event, TokenIssued):
-            # Also one whose reservation has lapsed: the token is there, so it counts.
+            # Even if its reservation has lapsed: the token exists, so it counts.
             self._write(
                 "UPDATE rolecall_live_tokens SET reserved_until = NULL, expires_at = ? WHERE id = ?",
                 event.expires_at,

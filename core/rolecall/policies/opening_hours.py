@@ -1,4 +1,4 @@
-"""The policy that keeps sessions to their hours."""
+"""A policy that limits sessions to opening hours."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Moment: TypeAlias = float | datetime | None
 _CODE: Final = "closed"
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WINDOW: Final = re.compile(r"([a-z,-]+) ([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
-# Days to look ahead: more than the 30 that a token may live, so what is cut off beyond limits no token.
+# Days to look ahead. A token lives at most 30 days, so later hours limit no token.
 _HORIZON: Final = 40
 
 
 class Interval(NamedTuple):
-    """From one moment up to, and without, another, in Unix seconds."""
+    """A half-open interval in Unix seconds: ``closes`` is not part of it."""
 
     opens: float
     closes: float
@@ -36,20 +36,20 @@ _ALWAYS: Final = Interval(float("-inf"), float("inf"))
 
 
 class OpeningHours:
-    """Tokens are issued within hours only, and end at closing time at the latest.
+    """Tokens are issued during opening hours only, and end at closing time at the latest.
 
-    It only ever restricts: within the hours another policy has to allow. It binds the server's own code as well.
-    Guarded routes are closed outside the weekly hours, too; the hours of single sessions bind their tokens alone.
+    It only restricts: during the hours another policy has to allow. It also binds the server's own code. Outside the
+    weekly hours guarded routes are closed, too; the hours of a single session bind only its tokens.
 
-    :param windows: weekly hours: ``"mon-fri 08:00-17:30"``, or a list of such; days are ``mon`` to ``sun``, lists
-        (``"mon,wed"``), ranges (``"fri-mon"``) or ``daily``. Hours that end at or before their beginning end on the
-        day after (``"sat 22:00-02:00"``), and ``24:00`` is the end of the day. A time that the clocks pass twice
-        counts when they pass it first; one that they skip counts at the moment when they skip it.
-    :param timezone: the time zone that the windows are in, for example ``"Europe/Berlin"``.
-    :param session: a function from the session's properties to ``(opens, closes)``, each in Unix seconds, as an aware
-        ``datetime``, or None for no bound. It returns at once; one that waits would hold up an event loop. With
-        ``windows`` as well, both must be open. A session of which the store knows nothing counts as closed.
-    :param name: the name that the policy goes by.
+    :param windows: weekly hours: ``"mon-fri 08:00-17:30"``, or a list of such texts; days are ``mon`` to ``sun``, lists
+        (``"mon,wed"``), ranges (``"fri-mon"``) or ``daily``. If the end is not after the beginning, it is on the next
+        day (``"sat 22:00-02:00"``); ``24:00`` is the end of the day. When clocks are set back, the first of two equal
+        times counts; when they are set forward, a skipped time counts as the moment of the change.
+    :param timezone: the time zone of the windows, for example ``"Europe/Berlin"``.
+    :param session: a function from the session's properties to ``(opens, closes)``, each in Unix seconds, an aware
+        ``datetime``, or None for no bound. It must not block, because it may run on an event loop. With ``windows`` as
+        well, both must be open. A session that is not in the store is closed.
+    :param name: the policy's name.
     :raises ConfigurationError: for windows or a time zone that cannot be read, and if there are no hours at all.
     """
 
@@ -99,7 +99,7 @@ class OpeningHours:
         return Limit(latest_expiry=closes, reason=f"closes {self._shown(closes)}")
 
     def _weekly(self, now: float) -> Interval | None:
-        """The weekly hours that ``now`` lies in, or else the next ones; None if none come within the horizon."""
+        """The weekly hours that contain ``now``, or else the next ones; None if there are none within the horizon."""
         found: Interval | None = None
         for interval in self._intervals(datetime.fromtimestamp(now, self._timezone).date()):
             if interval.closes <= now:
@@ -110,7 +110,7 @@ class OpeningHours:
         return found
 
     def _intervals(self, today: date) -> Iterator[Interval]:
-        """The weekly hours from yesterday on, by their beginnings."""
+        """The weekly hours from yesterday on, in the order of their beginnings."""
         for offset in range(-1, _HORIZON):
             day = today + timedelta(offset)
             hours = [window.on(day, self._timezone) for window in self._windows if day.weekday() in window.days]
@@ -126,7 +126,7 @@ class OpeningHours:
 
 class _Window(NamedTuple):
     days: frozenset[int]
-    opens: int  # minutes from midnight, as the clocks on the wall show them
+    opens: int  # minutes from midnight by local clocks
     closes: int
 
     def on(self, day: date, zone: tzinfo) -> Interval:
@@ -181,7 +181,7 @@ def _instant(day: date, minutes: int, zone: tzinfo) -> float:
     first, second = int(wall.replace(fold=0).timestamp()), int(wall.replace(fold=1).timestamp())
     if first <= second:
         return first
-    # The time is skipped, and the two readings lie on either side of the moment when it is.
+    # The clocks skip the time: search for the moment of the change between the two readings.
     before, after = second, first
     offset = datetime.fromtimestamp(after, zone).utcoffset()
     while after - before > 1:

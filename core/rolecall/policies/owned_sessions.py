@@ -1,4 +1,4 @@
-"""The policy by which a session belongs to the one who created it."""
+"""A policy by which a session belongs to its creator."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _SCHEMA: Final = """
 
 
 class OwnedSessions:
-    """The identified actor that creates a session owns it, and may become its moderator, so may end it.
+    """The actor that creates a session owns it: the owner may become its moderator, and end it.
 
-    Others are limited to a role, and another policy has to allow them at all. It does not say who may create
-    sessions. A session whose creator was not identified, or was not remembered, has no owner: all are others. What
-    the server's own code asks for is none of its business.
+    Others are limited to a role, and another policy has to allow them at all. It does not decide who may create
+    sessions. A session has no owner if its creator was not identified or is not recorded; then all are others. It
+    abstains on requests of the server's own code.
 
     :param others: the highest role of everybody else: a standard role's name, or a :class:`~rolecall.Role`. None
         denies them (``"not_the_owner"``).
-    :param file: an SQLite file in which owners are remembered, for several workers; None remembers them in memory,
-        for one worker, until it exits.
-    :param name: the name that the policy goes by.
+    :param file: an SQLite file for the owners, shared by several workers; None keeps them in memory, for one worker,
+        until it exits.
+    :param name: the policy's name.
     :raises ConfigurationError: for a role that does not exist, or a file that cannot be opened.
     """
 

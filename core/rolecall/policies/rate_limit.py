@@ -1,4 +1,4 @@
-"""The policy that limits how often somebody may ask; it needs the package ``limits``."""
+"""A policy that limits the rate of requests; it needs the package ``limits``."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ if TYPE_CHECKING:
 
 _PER: Final = ("actor", "session", "address")
 _STRATEGIES: Final = ("moving-window", "fixed-window", "sliding-window-counter")
-# An IPv6 address stands in brackets where a port may follow (RFC 3986, section 3.2.2).
+# An IPv6 address is in brackets where a port may follow (RFC 3986, section 3.2.2).
 _WITH_PORT: Final = re.compile(r"(?:(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[^\[\]]+)\](?::[0-9]{1,5})?)")
 
 
 class RateLimit:
-    """Requests from outside for tokens, and for new sessions, come so often at most: ``RateLimit("30/minute")``.
+    """Limits the rate of requests from outside for tokens, and for new sessions: ``RateLimit("30/minute")``.
 
-    Tokens and sessions are counted apart. What exceeds the rate is denied (429, ``"rate_limited"``, with a
-    ``Retry-After``). Only what all policies allow counts. It never allows: another policy has to. The server's own code
-    is not limited. Time is that of the package ``limits`` and its storage, not of the kit's clock. A storage that does
-    not answer refuses the request.
+    Tokens and sessions are counted separately. Requests beyond the rate are denied (429, ``"rate_limited"``, with
+    ``Retry-After``). Only requests that all policies allow are counted. This policy never allows: another policy has
+    to. It does not limit the server's own code. Time is that of ``limits`` and its storage, not the kit's clock. If the
+    storage does not answer, the request is refused.
 
-    :param rate: as ``limits`` writes it: ``"30/minute"``, ``"5 per 10 seconds"``, several joined by ``;``.
-    :param per: whose requests are counted together: those of one ``"actor"`` (who is not identified is denied,
-        ``"not_identified"``), for one ``"session"`` (tokens only), or from one ``"address"``.
+    :param rate: in the notation of ``limits``: ``"30/minute"``, ``"5 per 10 seconds"``, several joined by ``;``.
+    :param per: the unit of counting: the ``"actor"`` (requests without an identified actor are denied,
+        ``"not_identified"``), the ``"session"`` (tokens only), or the client's ``"address"``.
     :param address_header: with ``"address"``, the header in which your own proxy writes the client's address, for
         example ``"x-forwarded-for"``. An address may have a port; the 2**64 addresses of an IPv6 network count as one.
         A request without an address is denied (``"unknown_address"``).
-    :param trusted_proxies: how many proxies of your own a request passes, each of which adds to that header the address
-        from which it got the request. So the client's is the last with one, and the last but one with two; what
-        stands before it, a client can make up.
-    :param storage: where counts are kept, as a URI of ``limits``: ``"memory://"`` (one worker), or for several
+    :param trusted_proxies: the number of your own proxies in front of the app. Each appends to the header the address
+        that it was called from, so with one proxy the last entry is the client's, with two the last but one. A client
+        can forge all entries before it.
+    :param storage: the storage of the counts, as a URI of ``limits``: ``"memory://"`` (one worker), or for several
         workers for example ``"redis://…"``.
     :param storage_options: further arguments of that storage, for example its timeouts.
-    :param strategy: ``"moving-window"``, ``"fixed-window"`` or ``"sliding-window-counter"``; not every storage can
-        do each.
-    :param name: the name that the policy goes by, and under which its counts are kept; ``"rate_limit_per_actor"``
-        and the like unless given.
+    :param strategy: ``"moving-window"``, ``"fixed-window"`` or ``"sliding-window-counter"``; not every storage supports
+        all of them.
+    :param name: the policy's name, which is also the key of its counts; ``"rate_limit_per_actor"`` and the like unless
+        given.
     :raises ConfigurationError: for arguments that cannot be meant, and if ``limits`` is not installed.
     """
 
@@ -125,13 +125,13 @@ class RateLimit:
                     detail=f"entry {self._trusted_proxies} from the right of {self._address_header} is no IP address",
                 )
         for rate in self._rates:
-            # Not `all(…)`: only what is exactly True is within the rate.
+            # Not `all(…)`: only exactly True is within the rate.
             if self._limiter.test(rate, self.name, asked, str(key)) is not True:
                 return self._denial(rate, asked, str(key))
         return Limit(reason="within the rate", reserve=partial(self._count, asked, str(key)))
 
     def _count(self, asked: str, key: str) -> Deny | None:
-        """Count a request that everything allows. Nothing takes it back: ``limits`` has no way to."""
+        """Count a request that all policies allow. ``limits`` cannot take a count back."""
         for rate in self._rates:
             if self._limiter.hit(rate, self.name, asked, key) is not True:
                 return self._denial(rate, asked, key)
@@ -167,7 +167,7 @@ def _limiter(storage: object, options: Mapping[str, Any], strategy: str) -> Rate
     from limits.storage import Storage, storage_from_string
     from limits.strategies import STRATEGIES
 
-    # A URI may hold a password, so it is quoted nowhere.
+    # A URI may hold a password, so no message quotes it.
     if not isinstance(storage, str) or "://" not in storage:
         raise ConfigurationError("storage is no URI; expected for example 'memory://' or 'redis://localhost:6379'")
     try:
@@ -186,7 +186,7 @@ def _limiter(storage: object, options: Mapping[str, Any], strategy: str) -> Rate
 
 
 def _address(header: str, trusted_proxies: int) -> str | None:
-    """The address of a client, as it is counted: IPv4, or the network of 2**64 addresses that it has in IPv6."""
+    """The client's address as a key for counting: IPv4, or the network of 2**64 addresses for IPv6."""
     entries = header.split(",")
     if len(entries) < trusted_proxies:
         return None  # it came past one of the proxies
@@ -196,12 +196,12 @@ def _address(header: str, trusted_proxies: int) -> str | None:
         return None
     if isinstance(address, IPv4Address):
         return str(address)
-    # The zone of a scoped address means nothing outside its own machine, and can hold any text.
+    # The zone of a scoped address is local to one machine, and can hold any text.
     mapped = address.ipv4_mapped
     return str(mapped) if mapped else str(ip_network((int(address), 64), strict=False))
 
 
 def _without_port(entry: str) -> str:
-    """The address in ``192.0.2.1:4711`` or ``[2001:db8::1]:4711``, as some proxies write it."""
+    """Remove the port from ``192.0.2.1:4711`` or ``[2001:db8::1]:4711``, as some proxies write it."""
     match = _WITH_PORT.fullmatch(entry)
     return (match["v4"] or match["v6"]) if match else entry

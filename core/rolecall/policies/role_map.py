@@ -1,4 +1,4 @@
-"""The policy that turns the app's groups into roles."""
+"""A policy that maps the app's groups to roles."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from .arguments import Groups, checked_groups, checked_name, checked_names, chec
 
 
 class RoleMap:
-    """Each of the app's groups has a highest role: ``RoleMap({"teachers": "moderator", "pupils": "publisher"})``.
+    """Gives each of the app's groups a highest role: ``RoleMap({"teachers": "moderator", "pupils": "publisher"})``.
 
-    Who is in several groups has the role that includes those of all the others. Where there is none, because two
-    roles each may do what the other may not, the token is denied (``"ambiguous_role"``), however it was asked for.
-    Who is in none of the groups has the ``default``. It abstains where nobody is identified, so also on what the
-    server's own code asks for.
+    An actor in several groups gets the role that includes all the others. If no role does, because each of two roles
+    has a capability that the other lacks, the token is denied (``"ambiguous_role"``). An actor in none of the groups
+    gets the ``default``. The policy abstains if no actor is identified, so also on requests of the server's own code.
 
     :param roles: for each group, a standard role's name, or a :class:`~rolecall.Role`.
-    :param default: the highest role of an identified actor who is in none of the groups; None abstains.
-    :param groups: the actor's attribute that holds its groups (a list or set of names), or a function that takes the
-        :class:`~rolecall.Actor` and returns them at once; one that waits would hold up an event loop.
+    :param default: the highest role of an identified actor in none of the groups; None abstains.
+    :param groups: the actor's attribute with its groups (a list or set of names), or a function that takes the
+        :class:`~rolecall.Actor` and returns them. It must not block, because it may run on an event loop.
     :param may_create: the groups whose members may create sessions.
-    :param name: the name that the policy goes by.
+    :param name: the policy's name.
     :raises ConfigurationError: for a role that does not exist, or groups that are not names.
     """
 
@@ -72,5 +71,5 @@ class RoleMap:
 
 
 def _highest(roles: list[Role]) -> Role | None:
-    """The role that includes all the others, if there is one."""
+    """The role that includes all the others; None if there is none."""
     return next((role for role in roles if all(role.includes(other) for other in roles)), None)

@@ -1,4 +1,4 @@
-"""The policy that is written down in a TOML file."""
+"""A policy in a TOML file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..tokens import MAX_LIFETIME
 from ..wording import shown
 from .arguments import Groups, checked_groups, checked_name, groups_of
 
-#: The names and numbers that lead to a value in the file: ``("token", 0, "role")``.
+#: The keys and indexes of a value in the file: ``("token", 0, "role")``.
 _Path: TypeAlias = tuple[str | int, ...]
 
 _EVERYBODY: Final = "*"
@@ -33,19 +33,18 @@ _SYNTAX_LINE: Final = re.compile(r" \(at (?:line ([0-9]+), column [0-9]+|end of 
 
 
 class TomlPolicy:
-    """Who may create sessions and get tokens, as a TOML file says.
+    """A TOML file that says who may create sessions and get tokens.
 
-    The file has tables ``[[session]]`` (who may create sessions) and ``[[token]]`` (who may get tokens). A token is
-    decided by the first table ``[[token]]`` that fits, from the top; if none fits, the policy abstains. It is read
-    once; what changes in it later takes effect when the app starts again. What the server's own code asks for is none
-    of its business.
+    The file has tables ``[[session]]`` (who may create sessions) and ``[[token]]`` (who may get tokens). The first
+    table ``[[token]]`` that matches decides on a token; if none matches, the policy abstains. The file is read once;
+    changes take effect when the app restarts. The policy abstains on requests of the server's own code.
 
     :param file: the path of the file.
-    :param roles: roles of the app's own that the file may name, beside the standard ones.
-    :param groups: the actor's attribute that holds its groups (a list or set of names), or a function that takes the
+    :param roles: the app's own roles that the file may name, besides the standard ones.
+    :param groups: the actor's attribute with its groups (a list or set of names), or a function that takes the
         :class:`~rolecall.Actor` and returns them at once.
-    :param name: the name that the policy goes by.
-    :raises ConfigurationError: for a file that cannot be read, with the line of what is wrong in it.
+    :param name: the policy's name.
+    :raises ConfigurationError: for a file that cannot be read or has an error; the message names its line.
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class TomlPolicy:
 
 
 class _Who(NamedTuple):
-    """Those who a table is about."""
+    """The actors that a table applies to."""
 
     anonymous: bool = False
     everybody: bool = False
@@ -117,7 +116,7 @@ def _fits(session: SessionRecord | None, name: str, pattern: str | bool) -> bool
 
 
 class _Wrong(Exception):
-    """What is wrong with the value at ``path``."""
+    """A problem with the value at ``path``."""
 
     def __init__(self, path: _Path, message: str) -> None:
         super().__init__(message)
@@ -125,7 +124,7 @@ class _Wrong(Exception):
 
 
 class _Reader:
-    """Reads one file, and says in which line it is wrong."""
+    """Reads one file, and reports the line of an error."""
 
     def __init__(self, file: Path, roles: RoleTable) -> None:
         self._file = file
@@ -266,7 +265,7 @@ def _pattern(key: str, value: object, path: _Path) -> str | bool:
 def _line_of(text: str, path: _Path) -> int | None:
     """The line in which the statement that sets ``path`` begins.
 
-    What tomllib accepts of the file's beginning says where each statement ends, without a second TOML parser.
+    Found without a second TOML parser: each beginning of the file that tomllib accepts ends a statement.
     """
     lines = text.split("\n")
     begins = 1
