@@ -1,4 +1,4 @@
-"""The bodies of a service's answers, read strictly: JSON, and the XML of older services."""
+"""Bodies of a service's answers, read strictly: JSON, and the XML of older services."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..moderation import problem_with_connections, problem_with_streams
 
 #: The longest body that is read, in bytes.
 MAX_ANSWER: Final = 65_536
-#: What a refusal with a code is sent as (RFC 9457).
+#: The media type of a refusal with a code (RFC 9457).
 PROBLEM: Final = "application/problem+json"
 _CODE: Final = re.compile("[a-z][a-z0-9_]{0,63}")
 _MAX_XML_DEPTH: Final = 8
@@ -19,18 +19,18 @@ _XML_TYPES: Final = ("application/xml", "text/xml")
 
 
 class Unreadable(ValueError):
-    """An answer that is not what was expected; the message says how, and never quotes it."""
+    """An answer in an unexpected form; the message says how it differs, and never quotes it."""
 
 
 def media_type(content_type: str) -> str:
-    """The media type alone, in small letters."""
+    """The media type alone, in lower case."""
     return content_type.partition(";")[0].strip(" \t").lower()
 
 
 def session_id(content_type: str, body: bytes) -> object:
-    """What stands for the id of the session that was created.
+    """The id of the created session, unchecked.
 
-    :raises Unreadable: if nothing does.
+    :raises Unreadable: if the answer has none.
     """
     if media_type(content_type) in _XML_TYPES:
         return _session_id_in_xml(body)
@@ -43,7 +43,7 @@ def session_id(content_type: str, body: bytes) -> object:
 
 
 def streams(content_type: str, body: bytes) -> list[dict[str, Any]]:
-    """The streams of a session, as the service describes them.
+    """The streams of a session, in the service's own form.
 
     :raises Unreadable: for anything else.
     """
@@ -55,7 +55,7 @@ def streams(content_type: str, body: bytes) -> list[dict[str, Any]]:
 
 
 def connections(content_type: str, body: bytes) -> list[dict[str, Any]]:
-    """The connections to a session, as the service describes them.
+    """The connections to a session, in the service's own form.
 
     :raises Unreadable: for anything else.
     """
@@ -67,16 +67,16 @@ def connections(content_type: str, body: bytes) -> list[dict[str, Any]]:
 
 
 def nothing(content_type: str, body: bytes) -> None:
-    """An answer in which only the status matters: without a body, or with JSON.
+    """Accept an answer of which only the status matters: without a body, or with JSON.
 
-    :raises Unreadable: for anything else, as a gateway that answers for the service may send it.
+    :raises Unreadable: for any other answer, such as a gateway's in place of the service's.
     """
     if body:
         read_json(content_type, body)
 
 
 def problem_code(content_type: str, body: bytes) -> str | None:
-    """The ``code`` in a refusal, as this kit writes it; None where there is none. Nothing else in it is read."""
+    """The ``code`` of a refusal by another kit; None if it has none. Nothing else in it is read."""
     if media_type(content_type) != PROBLEM:
         return None
     try:
@@ -108,7 +108,7 @@ def _items(content_type: str, body: bytes) -> Any:
 
 
 def _quoted(content_type: str) -> str:
-    # A short one without parameters: what the service echoes is not to be shown.
+    # Short and without parameters: nothing that the service echoes is shown.
     kind = media_type(content_type)
     if not kind:
         return "missing"
@@ -140,7 +140,7 @@ def _session_id_in_xml(body: bytes) -> str:
 
 
 class _XmlReader:
-    """The text of each ``sessions/Session/session_id``. No document type, so no entities but XML's own five."""
+    """Collects the text of each ``sessions/Session/session_id``. No document types, so only XML's five entities."""
 
     def __init__(self) -> None:
         self.session_ids: list[str] = []
@@ -149,8 +149,8 @@ class _XmlReader:
 
     def read(self, text: str) -> None:
         if "\0" in text:
-            raise Unreadable("the XML is not UTF-8")  # but its first bytes would have it read as UTF-16
-        parser = expat.ParserCreate("utf-8")  # whatever the document declares
+            raise Unreadable("the XML is not UTF-8")  # its first bytes would make the parser read UTF-16
+        parser = expat.ParserCreate("utf-8")  # overrides the document's declaration
         parser.StartDoctypeDeclHandler = self._refuse
         parser.ProcessingInstructionHandler = self._refuse
         parser.StartElementHandler = self._start

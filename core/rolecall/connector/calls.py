@@ -1,4 +1,4 @@
-"""The calls of an OpenTok-compatible service: what is sent, and what comes back. Nothing here waits."""
+"""Calls of an OpenTok-compatible service: their requests, and how their answers are read. Nothing here waits."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from .answers import Unreadable
 
 Result = TypeVar("Result", covariant=True)
 
-#: The longest list of streams, or of connections, that is read, in bytes: thousands of them.
+#: The longest list of streams or connections that is read, in bytes: thousands of entries.
 MAX_LIST: Final = 4_194_304
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Result]):
-    """One call.
+    """One call of the service.
 
-    :param method: its method.
-    :param path: its path, below the service's URL.
-    :param read: makes the result of the ``Content-Type`` and the body of an answer with status 200, 201 or 204.
-    :param repeatable: whether it can be sent again after it may have been carried out.
-    :param content_type: the media type of what is sent.
-    :param body: what is sent.
+    :param method: the HTTP method.
+    :param path: the path below the service's URL.
+    :param read: makes the result from the ``Content-Type`` and the body of an answer with status 200, 201 or 204.
+    :param repeatable: whether it may be sent again although it may have been carried out.
+    :param content_type: the media type of the request's body.
+    :param body: the request's body.
     :param if_not_found: makes the result if the service answers 404; None: that is an error.
-    :param is_about_existing: whether 404 means that what the call is about does not exist.
-    :param longest: the most bytes of an answer that are read.
+    :param is_about_existing: whether 404 means that the session, connection or stream does not exist.
+    :param longest: how many bytes of an answer are read at most.
     """
 
     method: str
@@ -47,9 +47,9 @@ class Call(Generic[Result]):
 
 
 def create_session(properties: SessionProperties) -> Call[str]:
-    """``POST /session/create``. It is repeatable: nobody knows the id of a session whose answer got lost.
+    """``POST /session/create``. Repeatable: if its answer is lost, nobody knows the id of the first session.
 
-    :raises InvalidSessionOption: for a property that does not exist, or does not go with the others.
+    :raises InvalidSessionOption: for a property that does not exist, or conflicts with another.
     """
     return Call(
         "POST",
@@ -82,7 +82,7 @@ def mute_stream(api_key: str, act: MuteStream) -> Call[None]:
 
 
 def mute_all(api_key: str, act: MuteAll) -> Call[None]:
-    """``POST …/mute``, to begin with it or to stop."""
+    """``POST …/mute``, to start or to stop muting."""
     act = act.checked()
     excluded = [*act.excluded_stream_ids]
     wanted = {"active": True, "excludedStreams": excluded} if act.active else {"active": False}
@@ -96,7 +96,7 @@ def list_streams(api_key: str, act: ListStreams) -> Call[list[dict[str, Any]]]:
 
 
 def list_connections(api_key: str, act: ListConnections) -> Call[list[dict[str, Any]]]:
-    """``GET …/connection``. 404 stays an error: a service that has no such route is no room that nobody is in."""
+    """``GET …/connection``. 404 is an error: it may mean a service without the route, not a session without people."""
     path = f"{_session(api_key, act.checked().session_id)}/connection"
     return Call("GET", path, answers.connections, repeatable=True, longest=MAX_LIST)
 

@@ -1,4 +1,4 @@
-"""What can go wrong at a remote service. No message holds a token, a secret, or the service's own words."""
+"""Errors of a remote service. No message holds a token, a secret, or the service's own words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ..errors import NoMediaService, Unavailable
 
 
 class ServiceFault(Unavailable):
-    """The remote service has not done what it was asked to; the subclasses say why."""
+    """The remote service did not carry out a request; the subclasses say why."""
 
     code = "service_fault"
 
@@ -24,19 +24,19 @@ class ServiceTimeout(ServiceFault):
 
 
 class ServiceDown(ServiceFault):
-    """The service says that it is out of order: a status from 500 up."""
+    """The service is out of order: status 500 or above."""
 
     code = "service_down"
 
 
 class ServiceBusy(ServiceFault):
-    """The service takes no more requests for now: status 429."""
+    """The service accepts no more requests for now: status 429."""
 
     code = "service_busy"
 
 
 class ServiceAnswerInvalid(ServiceFault):
-    """The answer is not one of an OpenTok-compatible service: a redirect, another content type, garbage, too long."""
+    """The answer is not that of an OpenTok-compatible service: a redirect, another content type, garbage, too long."""
 
     code = "service_answer_invalid"
 
@@ -48,13 +48,13 @@ class ServiceRefused(ServiceFault):
 
 
 class ServiceDenied(ServiceFault):
-    """The service accepts the API key and secret, and a policy there denies what was asked for."""
+    """The service accepts the API key and secret, but a policy there denies the request."""
 
     code = "service_denied"
 
 
 class ServiceLacksMedia(ServiceFault, NoMediaService):
-    """The service is a kit's, and nothing there carries the media of the session: status 501, with a code."""
+    """The service is a kit's, and has no media service for the session: status 501, with a code."""
 
     code = "service_lacks_media"
     status = 501
@@ -67,7 +67,7 @@ class ServiceCredentialsRefused(ServiceFault):
 
 
 class ServiceClockSkew(ServiceCredentialsRefused):
-    """The service refused the credential, and the clocks differ: one cannot take the other's credentials for valid."""
+    """The service refused the credential, and the clocks differ: the credential may be outside its time there."""
 
     code = "service_clock_skew"
 

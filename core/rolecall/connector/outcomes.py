@@ -1,4 +1,4 @@
-"""What the answers of a service, and the failures on the way to it, mean. Nothing here waits."""
+"""Interprets the answers of a service, and failures on the way to it. Nothing here waits."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from .faults import (
 
 Result = TypeVar("Result")
 
-#: Clocks that differ by fewer seconds are not what a credential is refused for.
+#: Clocks that differ by less, in seconds, are not the reason for a refused credential.
 MAX_SKEW: Final = 10
-#: The statuses of a service that is only for the moment out of order.
+#: The statuses of a service that is out of order only for a moment.
 PASSING: Final = (429, 502, 503, 504)
 
 _PROXY_WANTS_CREDENTIALS: Final = 407
 
 
 class Answer(NamedTuple):
-    """An answer of a service; header names are in small letters. Of a refusal only a problem's body is there."""
+    """An answer of a service, with header names in lower case. A refusal's body is kept only if it is a problem."""
 
     status: int
     headers: Mapping[str, str]
@@ -46,12 +46,12 @@ class Answer(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What an attempt failed with: returned, so that no frame of a traceback holds a credential or an answer.
+    """The failure of an attempt: returned, so that no frame of a traceback holds a credential or an answer.
 
-    :param error: what the caller is to see.
+    :param error: the error for the caller.
     :param unsent: whether the request cannot have reached the service.
-    :param passing: whether another attempt may do better.
-    :param wait: the seconds that the service asks to be left alone for.
+    :param passing: whether another attempt may succeed.
+    :param wait: seconds until the next attempt, if the service asks for a pause.
     """
 
     error: RolecallError
@@ -60,7 +60,7 @@ class Failure(NamedTuple):
     wait: float | None = None
 
     def concluded(self, call: Call[Any], attempts: int) -> Failure:
-        """This, as the last word on ``call``: its message says what was tried, and what is not known."""
+        """This failure as the final result of ``call``: the message adds the attempts, and if the call may have run."""
         message = str(self.error)
         if attempts > 1:
             message += f" ({attempts} attempts)"
@@ -72,9 +72,9 @@ class Failure(NamedTuple):
 
 
 class Outcomes:
-    """Says of one service what its answers and failures come to.
+    """Interprets the answers and failures of one service.
 
-    :param peer: what connections are made to: the service, or the proxy on the way to it.
+    :param peer: the other end of connections, in words: the service, or a proxy on the way to it.
     :param clock: returns now, in Unix seconds.
     """
 
@@ -85,7 +85,7 @@ class Outcomes:
         self._clock = clock
 
     def judged(self, call: Call[Result], answer: Answer) -> Result | Failure:
-        """The result of a call that was answered."""
+        """The result of an answered call, or its failure."""
         status = answer.status
         if status in (200, 201, 204):
             try:
@@ -105,7 +105,7 @@ class Outcomes:
         if status in (401, 403):
             return Failure(self._credentials_refused(status, answer.headers.get("date")))
         if status == 404 and call.is_about_existing:
-            # Without its address, as a client may read this.
+            # Without the service's address, because a client may read this message.
             return Failure(NotFoundAtService("the media service knows no such session, connection or stream"))
         if status == 404:
             return self.invalid("it has no such route (404); check api_url")
@@ -146,7 +146,7 @@ class Outcomes:
         return Failure(error, passing=status in PASSING, wait=wait)
 
     def invalid(self, why: str) -> Failure:
-        """The answer is not one of such a service."""
+        """The failure for an answer that is not that of an OpenTok-compatible service."""
         return Failure(ServiceAnswerInvalid(f"{self._service} did not answer as an OpenTok-compatible one: {why}"))
 
     def no_connection_in_time(self, seconds: float) -> Failure:
@@ -163,7 +163,7 @@ class Outcomes:
         return Failure(unreachable, unsent=True, passing=passing)
 
     def refused_by_proxy(self, status: int | None) -> Failure:
-        """The proxy made no connection to the service, and answered with ``status`` instead."""
+        """The failure for a proxy that made no connection to the service, and answered with ``status`` instead."""
         answered = "" if status is None else f" ({status})"
         wants = status == _PROXY_WANTS_CREDENTIALS
         why = "wants other credentials" if wants else "made no connection to it"
@@ -171,7 +171,7 @@ class Outcomes:
         return Failure(error, unsent=True, passing=not wants)
 
     def broken(self, began: bool) -> Failure:
-        """The connection ended before the answer did."""
+        """The failure for a connection that ended before the answer was complete."""
         when = "in the middle of its answer" if began else "before it answered"
         return Failure(ServiceUnreachable(f"the connection to {self._service} broke {when}"), passing=True)
 
@@ -180,14 +180,14 @@ class Outcomes:
 
 
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """The seconds that an answer asks for (RFC 9110, section 10.2.3)."""
+    """The pause that an answer asks for, in seconds (RFC 9110, section 10.2.3)."""
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
     moment = _moment(text)
     if moment is None:
         return None
-    # By the service's own clock, where it tells it.
+    # By the service's own clock, if its answer has a date.
     theirs = _moment(headers.get("date"))
     return max(0.0, moment - (now if theirs is None else theirs))
 
@@ -202,7 +202,7 @@ def _moment(date: str | None) -> float | None:
 
 
 def _target(headers: Mapping[str, str]) -> str:
-    """Where a redirect leads: the host alone, as the rest may hold what was sent."""
+    """The target of a redirect: the host alone, because the rest may repeat the request."""
     try:
         host = urlsplit(headers.get("location", "")).hostname
     except ValueError:
@@ -211,7 +211,7 @@ def _target(headers: Mapping[str, str]) -> str:
 
 
 def _reason(error: BaseException | None) -> tuple[str, bool]:
-    """Why a connection could not be made, and whether another attempt may do better."""
+    """Why a connection could not be made, and whether another attempt may succeed."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate is not valid ({cause.verify_message})", False
@@ -230,7 +230,7 @@ def _causes(error: BaseException | None) -> list[BaseException]:
     found: list[BaseException] = []
     while error is not None and len(found) < 10:
         found.append(error)
-        if isinstance(error, BaseExceptionGroup):  # trio's, of one for each address that was tried
+        if isinstance(error, BaseExceptionGroup):  # of trio: one exception for each address
             found.extend(error.exceptions)
         error = error.__cause__ or error.__context__
     return found

@@ -1,4 +1,4 @@
-"""A plugin that keeps a kit's sessions at a remote service, so that an app moves there by configuration alone."""
+"""A plugin that keeps a kit's sessions at a remote service, so that an app can move there by configuration alone."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class RemoteSessions:
 
     Its configuration, ``plugin_config={"remote_sessions": {"api_url": "https://…"}}`` or
     ``ROLECALL_PLUGIN_REMOTE_SESSIONS``, has ``api_url``, ``timeout`` (seconds), ``retries`` and ``proxy`` as
-    :class:`RemoteService` takes them. Key and secret are the kit's: the secret is read from ``ROLECALL_API_SECRET``
-    or the file that ``ROLECALL_API_SECRET_FILE`` names.
+    :class:`RemoteService` takes them. Key and secret are the kit's: the secret is read from ``ROLECALL_API_SECRET``, or
+    from the file whose path is in ``ROLECALL_API_SECRET_FILE``.
 
-    :param service: the service to use, in place of all that.
-    :param name: the plugin's name; a second one in a kit, with the service of another project, needs one of its own.
+    :param service: the service to use, instead of the configuration.
+    :param name: the plugin's name; a second one in a kit, for another project's service, needs another name.
     """
 
     def __init__(self, service: RemoteService | None = None, name: str = "remote_sessions") -> None:
-        #: The plugin's name, and that of its configuration.
+        #: The name of the plugin and of its configuration.
         self.name = name
         self._is_configured = service is None
         self._service = service
@@ -52,7 +52,7 @@ class RemoteSessions:
             )
 
     def _made(self, kit: Rolecall) -> RemoteService:
-        """The service that the kit's configuration says."""
+        """Make the service from the kit's configuration."""
         if self._service is not None:
             raise ConfigurationError("this RemoteSessions is another kit's already; make one for each kit")
         config = kit.plugin_config(self.name)
@@ -84,5 +84,5 @@ class RemoteSessions:
 
 
 async def create_at(service: AsyncRemoteService, request: SessionRequest) -> str:
-    """The id of a session that is created at ``service`` as it was asked for."""
+    """Create a session with the requested properties at ``service``, and return its id."""
     return await service.create_session(**request.properties.as_dict())

@@ -18,16 +18,16 @@ from .transport import Transport
 
 _Service = TypeVar("_Service", bound="RemoteService")
 
-#: The service of the published SDKs.
+#: The address of the service that the published SDKs use.
 OPENTOK: Final = "https://api.opentok.com"
 _MAX_TIMEOUT: Final = 300
 _MAX_RETRIES: Final = 10
-# Beyond the time-out of a call, which ends it first.
+# Beyond a call's own time-out, which ends it first.
 _GRACE: Final = 5.0
 
 
 class AsyncRemoteService:
-    """The methods of a :class:`RemoteService` for async code, found as its ``aio``."""
+    """The methods of a :class:`RemoteService` for async code; it is the service's ``aio``."""
 
     def __init__(self, api_key: str, transport: Transport) -> None:
         #: The project's API key.
@@ -36,7 +36,7 @@ class AsyncRemoteService:
 
     @property
     def api_url(self) -> str:
-        """Where the service is."""
+        """The URL of the service."""
         return self._transport.api_url
 
     async def create_session(
@@ -55,9 +55,9 @@ class AsyncRemoteService:
         :param media_mode: ``"relayed"`` or ``"routed"``.
         :param archive_mode: ``"manual"``, or ``"always"`` (needs ``"routed"``).
         :param e2ee: encrypt media from end to end (needs ``"routed"``).
-        :param archive_name: what its archives are called, 1 to 80 characters (needs ``archive_mode="always"``).
-        :param archive_resolution: in which size they are recorded, such as ``"1280x720"``.
-        :raises InvalidSessionOption: for a property that does not exist, or does not go with the others.
+        :param archive_name: the name of its archives, 1 to 80 characters (needs ``archive_mode="always"``).
+        :param archive_resolution: the resolution of its archives, such as ``"1280x720"``.
+        :raises InvalidSessionOption: for a property that does not exist, or conflicts with another.
         :raises ServiceFault: a subclass that says why the service did not do it.
         """
         properties = SessionProperties(location, media_mode, archive_mode, e2ee, archive_name, archive_resolution)  # type: ignore[arg-type]
@@ -66,11 +66,11 @@ class AsyncRemoteService:
     async def signal(self, session_id: str, type: str = "", data: str = "", connection_id: str | None = None) -> None:
         """Send a signal to the connections of a session.
 
-        :param type: what the signal is about, at most 128 bytes of UTF-8.
+        :param type: the signal's type, at most 128 bytes of UTF-8.
         :param data: its content, at most 8,192 bytes of UTF-8.
-        :param connection_id: the one connection that gets it; all do unless given.
+        :param connection_id: the only connection that gets it; all do unless given.
         :raises InvalidRequest: for an argument that is wrong.
-        :raises NotFoundAtService: if nobody is there to get it.
+        :raises NotFoundAtService: if there is no such session or connection.
         :raises ServiceFault: a subclass that says why the service did not do it.
         """
         await self._transport.send(calls.signal(self.api_key, Signal(session_id, type, data, connection_id)))
@@ -94,9 +94,9 @@ class AsyncRemoteService:
         await self._transport.send(calls.mute_stream(self.api_key, MuteStream(session_id, stream_id)))
 
     async def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> None:
-        """Mute the audio of all streams of a session, those to come included; or stop doing so.
+        """Mute the audio of all streams of a session, future ones included; or stop doing so.
 
-        :param active: False to stop: streams to come are not muted.
+        :param active: False to stop: future streams are not muted.
         :param excluded_stream_ids: streams that are not muted.
         :raises InvalidRequest: for an argument that is wrong.
         :raises NotFoundAtService: if there is no such session.
@@ -105,7 +105,7 @@ class AsyncRemoteService:
         await self._transport.send(calls.mute_all(self.api_key, MuteAll(session_id, active, excluded_stream_ids)))
 
     async def list_streams(self, session_id: str) -> list[dict[str, Any]]:
-        """The streams of a session, each as the service describes it; an empty list if it knows no such session.
+        """The streams of a session, in the service's own form; an empty list for an unknown session.
 
         :raises InvalidRequest: for an argument that is wrong.
         :raises ServiceFault: a subclass that says why the service did not do it.
@@ -113,10 +113,10 @@ class AsyncRemoteService:
         return await self._transport.send(calls.list_streams(self.api_key, ListStreams(session_id)))
 
     async def list_connections(self, session_id: str) -> list[dict[str, Any]]:
-        """The connections to a session, each as the service describes it.
+        """The connections to a session, in the service's own form.
 
         :raises InvalidRequest: for an argument that is wrong.
-        :raises NotFoundAtService: if the service knows no such session, or does not list connections.
+        :raises NotFoundAtService: if the service has no such session, or does not list connections.
         :raises ServiceFault: a subclass that says why the service did not do it.
         """
         return await self._transport.send(calls.list_connections(self.api_key, ListConnections(session_id)))
@@ -139,19 +139,19 @@ def _in_the_background(
 class RemoteService:
     """Sessions and moderation at a remote OpenTok-compatible service.
 
-    Each call has a connection and a credential of its own, so one instance serves all threads, event loops and
-    forked workers. The sync methods run the async ones on an event loop in the background, because only there a
-    whole call, the resolving of names included, can be held to its time.
+    Each call has its own connection and credential, so one instance serves all threads, event loops and forked workers.
+    The sync methods run the async ones on an event loop in the background, because only there the time of a whole call,
+    including name resolution, can be limited.
 
     :param api_key: the project's API key at the service.
     :param api_secret: the project's API secret at the service.
-    :param api_url: where the service is: scheme, host, and a path if its routes are below one.
-    :param timeout: the seconds that a call may take as a whole, with repetitions and the pauses between them; above 0
-        and up to 300. Half of them for making a connection. In a kit's plugin they are less than its ``hook_timeout``,
-        so that the service's own error comes first.
-    :param retries: how often a call is repeated, 0 to 10, where that is safe: what is only read and the creation of a
-        session after most failures, all others only if the request cannot have been sent.
-    :param proxy: the URL of a proxy, ``http://user:password@host:port``; unless given, what the environment says
+    :param api_url: the URL of the service: scheme, host, and a path if its routes are below one.
+    :param timeout: the time of a whole call in seconds, including repetitions and pauses; above 0 and up to 300. Half
+        of it is for making a connection. In a kit's plugin it must be below the kit's ``hook_timeout``, so that the
+        service's own error comes first.
+    :param retries: how often a call is repeated if that is safe, 0 to 10. Calls that only read, and the creation of a
+        session, are repeated after most failures; all others only if the request cannot have been sent.
+    :param proxy: the URL of a proxy, ``http://user:password@host:port``; unless given, the environment's
         (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``).
     :param clock: returns now, in Unix seconds.
     :raises ConfigurationError: says which argument is wrong; also if httpx is not installed.
@@ -177,11 +177,11 @@ class RemoteService:
                 raise ConfigurationError(f"clock is {shown(clock)}; expected a function that returns Unix seconds")
             transport = Transport(project, api_url, timeout=timeout, retries=retries, proxy=proxy, clock=clock)
         finally:
-            del api_secret, api_url, proxy  # whatever is raised, no frame of its traceback holds them
+            del api_secret, api_url, proxy  # so that no frame of a traceback holds them
         #: The same methods for async code: ``await service.aio.create_session()``.
         self.aio = AsyncRemoteService(project.id, transport)
         self._background = BackgroundLoop()
-        #: The seconds that a call may take as a whole.
+        #: The time of a whole call in seconds.
         self.timeout = timeout
 
     @property
@@ -191,7 +191,7 @@ class RemoteService:
 
     @property
     def api_url(self) -> str:
-        """Where the service is."""
+        """The URL of the service."""
         return self.aio.api_url
 
     create_session = _in_the_background(AsyncRemoteService.create_session)
@@ -203,7 +203,7 @@ class RemoteService:
     list_connections = _in_the_background(AsyncRemoteService.list_connections)
 
     def close(self) -> None:
-        """Stop what runs in the background. The next call starts it again."""
+        """Stop the event loop in the background. The next call starts it again."""
         self._background.close()
 
     def __enter__(self: _Service) -> _Service:

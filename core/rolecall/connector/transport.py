@@ -1,4 +1,4 @@
-"""Carries calls to the service over httpx: the credential, the time-outs and the repetition."""
+"""Sends calls to the service over httpx, with credential, time-outs and repetitions."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ FIRST_PAUSE: Final = 0.25
 
 
 class Transport:
-    """Sends calls, each over a connection of its own, so that threads, event loops and forks share none.
+    """Sends calls, each over its own connection, so that threads, event loops and forks share none.
 
-    :raises ConfigurationError: for a URL that is none, and if httpx is not installed.
+    :raises ConfigurationError: for an invalid URL, and if httpx is not installed.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Transport:
         self._tls = self._httpx.create_ssl_context()
         problem = _problem_with_url(api_url)
         if problem is None:
-            #: Where the service is, without a slash at the end.
+            #: The URL of the service, without a slash at the end.
             self.api_url = api_url.rstrip("/")
             self._proxy, problem = self._opened(proxy)
         del api_url, proxy  # they may hold passwords
@@ -66,7 +66,7 @@ class Transport:
         self._outcomes = Outcomes(self.api_url, self._peer(), timeout, clock)
 
     def _peer(self) -> str:
-        """What connections are made to, in words."""
+        """The other end of connections, in words."""
         if self._proxy is not None:
             return f"the proxy on the way to {self.api_url}"
         of_environment = getproxies()
@@ -75,10 +75,10 @@ class Transport:
         return self.api_url
 
     async def send(self, call: Call[Result]) -> Result:
-        """The result of a call, after as many attempts as are safe.
+        """Send a call, repeated as often as is safe, and return its result.
 
         :raises ServiceFault: a subclass that says what went wrong.
-        :raises NotFoundAtService: if what the call is about does not exist.
+        :raises NotFoundAtService: if the session, connection or stream does not exist.
         """
         outcome = await self._sent(call)
         if isinstance(outcome, Failure):
@@ -106,9 +106,9 @@ class Transport:
         return answer if isinstance(answer, Failure) else self._outcomes.judged(call, answer)
 
     async def _exchange(self, call: Call[Any], seconds: float) -> Answer | Failure:
-        """One request, and its answer or what came instead. Nothing but a cancellation is raised."""
+        """Send one request, and return its answer or failure. Raises nothing but a cancellation."""
         httpx, outcomes, began = self._httpx, self._outcomes, False
-        # Half of the time for the connection, so that some is left for another one.
+        # Half of the time for the connection, so that a second attempt has the rest.
         connect = min(self._timeout / 2, seconds)
         loop = event_loops.running()
         try:
@@ -135,7 +135,7 @@ class Transport:
         except httpx.ConnectError as error:
             return outcomes.no_connection(error)
         except httpx.RemoteProtocolError as error:
-            # What says so of a connection that was merely closed is told by its words alone.
+            # Only the message tells a connection that was merely closed from an answer that is not HTTP.
             if began or "disconnected" in str(error):
                 return outcomes.broken(began)
             return outcomes.invalid("what it sent is not HTTP")
@@ -144,7 +144,7 @@ class Transport:
         except Exception as error:
             return outcomes.unexpected(error)
         except BaseException as error:
-            # Whoever cancels may log what comes of it; the frames below hold the credential.
+            # The code that cancels may log the exception, and the frames below hold the credential.
             raise error.with_traceback(None) from None
 
     def _client(self, timeout: httpx.Timeout) -> httpx.AsyncClient:
@@ -156,7 +156,7 @@ class Transport:
     def _headers(self, call: Call[Any]) -> dict[str, str]:
         headers = {
             "Accept": "application/json",
-            # A short answer that is compressed can be a long one.
+            # Without compression: a short compressed answer can become a long one.
             "Accept-Encoding": "identity",
             "User-Agent": "rolecall",
             "X-OPENTOK-AUTH": self._credential(),
@@ -177,7 +177,7 @@ class Transport:
         return self._codec.sign(json.dumps(claims, separators=(",", ":")).encode())
 
     def _opened(self, proxy: object) -> tuple[httpx.Proxy | None, str | None]:
-        """The proxy, and what is wrong with it, or with those that the environment names."""
+        """The proxy, and the problem with it or with the environment's."""
         example = "expected a URL, for example 'http://proxy.example:3128'"
         if proxy is not None and not isinstance(proxy, str):
             return None, f"proxy is {kind(proxy)}; {example}"
@@ -198,9 +198,9 @@ class Transport:
 async def _read(response: httpx.Response, longest: int) -> bytes:
     """The body of an answer.
 
-    :param longest: the most bytes that are read.
+    :param longest: how many bytes are read at most.
 
-    :raises Unreadable: where it gets too long; what follows is not read.
+    :raises Unreadable: if it is longer; the rest is not read.
     """
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise Unreadable("the body is compressed, which was not asked for")
@@ -215,11 +215,11 @@ async def _read(response: httpx.Response, longest: int) -> bytes:
 
 def _pause(attempts: int) -> float:
     longest = FIRST_PAUSE * 2.0 ** (attempts - 1)
-    return random.uniform(longest / 2, longest)  # noqa: S311 (so that not all clients come back at one moment)
+    return random.uniform(longest / 2, longest)  # noqa: S311 (spreads clients, so that not all return at once)
 
 
 def _problem_with_url(api_url: object) -> str | None:
-    """What is wrong with the URL of a service, which is not quoted, as it may hold a password."""
+    """The problem with the URL of a service, or None. It does not quote the URL, which may hold a password."""
     example = "expected one like 'https://api.opentok.com'"
     around = wrapping(api_url) if isinstance(api_url, str) else None
     if around is not None:
