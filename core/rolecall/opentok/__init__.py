@@ -1,8 +1,8 @@
-"""A drop-in for the ``opentok`` package, as far as sessions, tokens and moderation go.
+"""A drop-in for the ``opentok`` package, for sessions, tokens and moderation.
 
-Names, signatures and defaults are those of opentok 3.15, and errors begin with its messages. Without an ``api_url`` it
-works on a kit of its own, with one it creates sessions at that service, and moderates them there. The page "Coming
-from an SDK" lists what is different.
+Names, signatures and defaults are those of opentok 3.15, and errors begin with its messages. Without an ``api_url`` the
+client works on its own kit; with one it creates and moderates sessions at that service. The page "Coming from an SDK"
+lists the differences.
 """
 
 from .client import Client, OpenTok

@@ -1,4 +1,4 @@
-"""What the SDK makes of arguments, before the kit checks them."""
+"""Converts and checks arguments as the SDK does, before the kit checks them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIGNAL: Final = ("type", "data")
 
 
 def expiry_of(value: object) -> Any:
-    """The moment that the SDK takes ``value`` for, as the kit takes it; unchanged, if it is none."""
+    """``value`` as a moment, as the SDK reads it, for the kit; unchanged if it is none."""
     if isinstance(value, str):
         return int(value) if _DIGITS.fullmatch(value.strip()) else value
     if value is None or isinstance(value, int | float | datetime | timedelta) or not isinstance(value, SupportsInt):
@@ -31,16 +31,16 @@ def expiry_of(value: object) -> Any:
 
 
 def layout_of(value: object) -> Any:
-    """The layout classes in ``value``; unchanged, if it is no collection of them."""
+    """The layout classes in ``value``; unchanged if it is no collection."""
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
         return tuple(value)
     return value
 
 
 def check_modes(media_mode: object, archive_mode: object) -> None:
-    """Refuse what is no member of the SDK's enums, and an archive of relayed media.
+    """Refuse values that are not members of the SDK's enums, and an archive of relayed media.
 
-    :raises OpenTokException: says which.
+    :raises OpenTokException: says which argument is wrong.
     """
     for kind, mode, what in ((MediaModes, media_mode, "media mode"), (ArchiveModes, archive_mode, "archive mode")):
         if not isinstance(mode, kind):
@@ -55,9 +55,9 @@ def check_modes(media_mode: object, archive_mode: object) -> None:
 
 
 def check_archive(mode: ArchiveModes, name: object, resolution: object) -> None:
-    """Refuse what an archive cannot be called, or in which size it cannot be recorded.
+    """Refuse an impossible name or resolution of an archive.
 
-    :raises OpenTokException: says which.
+    :raises OpenTokException: says which argument is wrong.
     """
     for argument, value in (("archive_name", name), ("archive_resolution", resolution)):
         if value is not None and mode is ArchiveModes.manual:
@@ -77,9 +77,9 @@ def check_archive(mode: ArchiveModes, name: object, resolution: object) -> None:
 
 
 def signal_of(payload: object) -> tuple[Any, Any]:
-    """Type and data of a signal, each empty where it is left out.
+    """The type and data of a signal, each empty if left out.
 
-    :raises InvalidRequest: for what has anything else.
+    :raises InvalidRequest: if it has other members.
     """
     if not isinstance(payload, Mapping):
         raise InvalidRequest(f'payload is {shown(payload)}; expected {{"type": "…", "data": "…"}}')

@@ -1,4 +1,4 @@
-"""The SDK's client: its calls, carried out by a kit."""
+"""The SDK's client, working on a kit."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ class Client:
     :param api_key: the project's API key, or the id of an application of the newer Vonage service.
     :param api_secret: the project's API secret, or the application's private key: PEM text, or the path of its file.
     :param api_url: the service where sessions are created and moderated, for example ``https://api.opentok.com``.
-        Unless given, the kit itself creates them, and its plugins say who moderates them.
-    :param timeout: the seconds that a call of the service may take as a whole; 4 unless given.
-    :param app_version: kept as an attribute, and told nobody.
-    :param kit: the kit whose policies, store and formats apply; ``api_secret`` may then be None. The client is for
-        that one of its projects whose API key it is given, and for no other. Unless given, the client makes a kit,
-        which the environment configures as it does :meth:`Rolecall.from_env`, its credentials apart.
-    :raises ConfigurationError: says what is wrong with an argument, and what to do.
+        Unless given, the kit itself creates them, and a plugin of the kit moderates them.
+    :param timeout: the time of a whole call to the service, in seconds; 4 unless given.
+    :param app_version: kept as an attribute, and not sent.
+    :param kit: the kit whose policies, store and formats apply; ``api_secret`` may then be None. The client is for the
+        one of its projects that has the ``api_key``, and for no other. Unless given, the client makes a kit, which the
+        environment configures as in :meth:`Rolecall.from_env`, except for its credentials.
+    :raises ConfigurationError: says which argument is wrong, and what to do.
     """
 
-    #: What tokens begin with that are no JWT.
+    #: The beginning of tokens that are no JWT.
     TOKEN_SENTINEL = "T1=="  # noqa: S105
 
     def __init__(
@@ -65,7 +65,7 @@ class Client:
         *,
         kit: Rolecall | None = None,
     ) -> None:
-        # The SDK's users also write the key as a number.
+        # Users of the SDK also pass the key as a number.
         own_key = str(api_key) if type(api_key) is int else api_key
         self._proxies: Mapping[str, str] | str | None = None
         self._timeout = timeout
@@ -84,14 +84,14 @@ class Client:
             if self._owns_kit and self._t1 is None and not is_private_key(own_key, api_secret):
                 self._t1 = own_t1(kit, api_secret)  # type: ignore[arg-type]
         finally:
-            del api_secret  # whatever is raised, no frame of its traceback holds it
-        #: The kit that does the work, with everything that the SDK has not: ``client.kit.verify_token(token)``.
+            del api_secret  # so that no frame of a traceback holds it
+        #: The kit that does the work, with all that the SDK lacks: ``client.kit.verify_token(token)``.
         self.kit: Rolecall = kit
         self.api_key: str = own_key if own_key in kit.api_keys else kit.api_key
 
     @property
     def timeout(self) -> float | None:
-        """The seconds that a call of the service may take; None for the connector's default."""
+        """The time of a call to the service, in seconds; None for the connector's default."""
         return self._timeout
 
     @property
@@ -113,7 +113,7 @@ class Client:
         role: Roles | str = Roles.publisher,
         expire_time: float | str | datetime | timedelta | SupportsInt | None = None,
         data: str | None = None,
-        initial_layout_class_list: Sequence[str] = [],  # as in the SDK; it is never changed
+        initial_layout_class_list: Sequence[str] = [],  # as in the SDK; never changed
         use_jwt: bool = True,
     ) -> str:
         """Mint a token for a session.
@@ -124,9 +124,9 @@ class Client:
             24 hours from now unless set, and at most 30 days.
         :param data: at most 1,000 characters that describe the connection.
         :param initial_layout_class_list: layout classes of the streams that the bearer publishes.
-        :param use_jwt: mint a JWT; otherwise the older form, T1, which the kit itself accepts only where it is told so,
-            with ``accept=["opentok", "t1"]`` or the variable ``ROLECALL_ACCEPT``.
-        :raises OpenTokException: says which value was not valid, and what was expected.
+        :param use_jwt: mint a JWT; otherwise the older form, T1. The kit itself accepts T1 only with
+            ``accept=["opentok", "t1"]`` or the variable ``ROLECALL_ACCEPT``.
+        :raises OpenTokException: says which value is not valid, and what is expected.
         """
         form = self._jwt if use_jwt else self._t1
         if form is None:
@@ -171,11 +171,11 @@ class Client:
         :param location: an IP address near its participants, as a hint.
         :param media_mode: relayed or routed.
         :param archive_mode: manual, or always (needs routed).
-        :param archive_name: the name of its archives, 1 to 80 characters; only where ``archive_mode`` is always. This
-            and the next are for the service that records them: the kit passes them on.
-        :param archive_resolution: of its archives, for example ``"1280x720"``; only where ``archive_mode`` is always.
+        :param archive_name: the name of its archives, 1 to 80 characters; only if ``archive_mode`` is always. The kit
+            only passes this and ``archive_resolution`` on to the service that records the archives.
+        :param archive_resolution: of its archives, for example ``"1280x720"``; only if ``archive_mode`` is always.
         :param e2ee: encrypt media from end to end (needs routed).
-        :raises OpenTokException: says which value was not valid, and what was expected.
+        :raises OpenTokException: says which value is not valid, and what is expected.
         :raises AuthError: if the service refuses the API key and secret, or a policy denies.
         :raises RequestError: if the service or the store does not answer.
         """
@@ -210,14 +210,14 @@ class Client:
     def send_signal(self, session_id: str, payload: Mapping[str, str], connection_id: str | None = None) -> None:
         """Send a signal to the connections of a session.
 
-        This and what follows is carried out by the service of the ``api_url``, or by the one that a plugin of the kit
-        names; see :func:`~rolecall.hookspecs.rolecall_media_service`. It is done when it returns.
+        Moderation is carried out by the service at ``api_url``, or by the media service of a plugin of the kit; see
+        :func:`~rolecall.hookspecs.rolecall_media_service`. It is complete when the method returns.
 
         :param session_id: the session's id.
-        :param payload: ``{"type": "…", "data": "…"}``: what the signal is about, at most 128 bytes of UTF-8, and its
-            content, at most 8,192. Either may be left out.
-        :param connection_id: the one connection that gets it; all do unless given.
-        :raises SignalingError: for an argument that is wrong, or a connection that is not there.
+        :param payload: ``{"type": "…", "data": "…"}``: the signal's type, at most 128 bytes of UTF-8, and its content,
+            at most 8,192. Either may be left out.
+        :param connection_id: the only connection that gets it; all do unless given.
+        :raises SignalingError: for an argument that is wrong, or a connection that does not exist.
         :raises AuthError: if the service refuses the API key and secret, or a policy denies.
         :raises RequestError: if the service does not answer, or there is none.
         """
@@ -226,16 +226,16 @@ class Client:
             self.kit.signal(session_id, *signal_of(payload), connection_id)
 
     def signal(self, session_id: str, payload: Mapping[str, str], connection_id: str | None = None) -> None:
-        """:meth:`send_signal` by its older name, which warns that it is deprecated, as in the SDK."""
+        """:meth:`send_signal` under its older name, which is deprecated, as in the SDK."""
         warnings.warn(
             "opentok.signal is deprecated (use opentok.send_signal instead).", DeprecationWarning, stacklevel=2
         )
         self.send_signal(session_id, payload, connection_id)
 
     def force_disconnect(self, session_id: str, connection_id: str) -> None:
-        """End a connection to a session; see :meth:`send_signal` for who does it.
+        """End a connection to a session; see :meth:`send_signal` for who carries it out.
 
-        :raises ForceDisconnectError: for an argument that is wrong, or a connection that is not there.
+        :raises ForceDisconnectError: for an argument that is wrong, or a connection that does not exist.
         :raises AuthError: if the service refuses the API key and secret, or a policy denies.
         :raises RequestError: if the service does not answer, or there is none.
         """
@@ -244,7 +244,7 @@ class Client:
             self.kit.force_disconnect(session_id, connection_id)
 
     def mute_stream(self, session_id: str, stream_id: str) -> Done:
-        """Mute the audio of a stream; see :meth:`send_signal` for who does it.
+        """Mute the audio of a stream; see :meth:`send_signal` for who carries it out.
 
         :raises GetStreamError: for an argument that is wrong.
         :raises NotFoundError: if there is no such stream.
@@ -257,9 +257,9 @@ class Client:
         return Done()
 
     def mute_all(self, session_id: str, excludedStreamIds: Iterable[str] | None) -> Done:  # noqa: N803
-        """Mute the audio of all streams of a session, those to come included; see :meth:`send_signal` for who does it.
+        """Mute the audio of all streams of a session, future ones included; see :meth:`send_signal` for who does it.
 
-        :param excludedStreamIds: streams that are not muted; None for no such.
+        :param excludedStreamIds: streams that are not muted; may be None.
         :raises GetStreamError: for an argument that is wrong.
         :raises NotFoundError: if there is no such session.
         :raises AuthError: if the service refuses the API key and secret, or a policy denies.
@@ -271,16 +271,16 @@ class Client:
         return Done()
 
     def disable_force_mute(self, session_id: str) -> Done:
-        """Mute no streams to come any more, after :meth:`mute_all`, which says what is raised."""
+        """Stop muting future streams after :meth:`mute_all`, which lists the errors."""
         with messages.MUTE_ALL.translated():
             self._check_project(session_id)
             self.kit.mute_all(session_id, False)
         return Done()
 
     def get_stream(self, session_id: str, stream_id: str) -> Stream:
-        """A stream of a session; see :meth:`send_signal` for who knows it.
+        """A stream of a session; see :meth:`send_signal` for the service that knows it.
 
-        :raises GetStreamError: for an argument that is wrong, or a stream that is not there.
+        :raises GetStreamError: for an argument that is wrong, or a stream that does not exist.
         :raises AuthError: if the service refuses the API key and secret, or a policy denies.
         :raises RequestError: if the service does not answer, or there is none.
         """
@@ -290,9 +290,9 @@ class Client:
             return Stream(find_stream(self.kit.list_streams(session_id), stream_id))
 
     def list_streams(self, session_id: str) -> StreamList:
-        """The streams of a session, none of them where nobody knows it; see :meth:`send_signal` for who is asked.
+        """The streams of a session; empty if nobody knows it. See :meth:`send_signal` for the service that answers.
 
-        :raises GetStreamError: for an id that is none.
+        :raises GetStreamError: for an invalid id.
         :raises AuthError: if the service refuses the API key and secret, or a policy denies.
         :raises RequestError: if the service does not answer, or there is none.
         """
@@ -305,12 +305,12 @@ class Client:
         return StreamList({"count": len(streams), "items": streams})
 
     def _check_project(self, session_id: str) -> None:
-        """Refuse a session of another project, which the kit may have, too."""
+        """Refuse a session of another project of the kit."""
         if self.kit.api_key_of(session_id) != self.api_key:
             raise InvalidSessionId(f"session_id belongs to another API key of the kit than {self.api_key!r}")
 
     def close(self) -> None:
-        """Release what the client has opened; a kit that was passed in stays open. It is not used afterwards."""
+        """Release the client's resources; a kit that was passed in stays open. Do not use the client afterwards."""
         if self._owns_kit:
             self.kit.close()
 
@@ -320,7 +320,7 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    if not TYPE_CHECKING:  # a type checker shall see that they are not there
+    if not TYPE_CHECKING:  # so that a type checker reports missing attributes
 
         def __getattr__(self, name: str) -> NoReturn:
             if name not in ELSEWHERE:
@@ -328,12 +328,12 @@ class Client:
             raise AttributeError(f"rolecall.opentok has no {name}: {ELSEWHERE[name]}", name=name, obj=self)
 
     def __repr__(self) -> str:
-        # Through the dictionary: __init__ may not have come far.
+        # Through the dictionary: __init__ may have failed early.
         return f"<{type(self).__name__} api_key={self.__dict__.get('api_key')!r}>"
 
 
 class OpenTok(Client):
-    """The client by its older name, which warns that it is deprecated, as in the SDK."""
+    """The client under its older name, which is deprecated, as in the SDK."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The names that the SDK has for roles and modes."""
+"""The SDK's names for roles and modes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Roles(Enum):
 
 
 class RoleConstants:
-    """The roles by the names that the guide once had for them."""
+    """The roles under the names of older guides."""
 
     SUBSCRIBER: Final = Roles.subscriber
     PUBLISHER: Final = Roles.publisher

@@ -1,4 +1,4 @@
-"""What the SDK says of muting."""
+"""The SDK's result of muting."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What muting returns: it is true, and has what can be relied on of the response that the SDK returns."""
+    """The result of muting: truthy, with the reliable attributes of the response that the SDK returns."""
 
     status_code: int = 200
     ok: bool = True

@@ -1,10 +1,10 @@
-"""The SDK's exceptions, in a module of the name that the SDK has for it."""
+"""The SDK's exceptions, in a module with the SDK's name for it."""
 
 from __future__ import annotations
 
 
 class OpenTokException(Exception):
-    """Base of the errors of this module. Its ``__cause__`` is the kit's own error, where there is one."""
+    """Base of the errors of this module. Its ``__cause__`` is the kit's own error, if there is one."""
 
 
 class RequestError(OpenTokException):
@@ -16,27 +16,27 @@ class AuthError(OpenTokException):
 
 
 class NotFoundError(OpenTokException):
-    """The session has ended, or what is to be muted is not there."""
+    """The session has ended, or the stream to be muted does not exist."""
 
 
 class SignalingError(OpenTokException):
-    """A signal that is not valid, or whose connection is not there."""
+    """A signal that is not valid, or for a connection that does not exist."""
 
 
 class ForceDisconnectError(OpenTokException):
-    """A connection to be ended that is not there, or an id that is none."""
+    """A connection that does not exist, or an invalid id."""
 
 
 class GetStreamError(OpenTokException):
-    """A stream that is not there, or an id that is none."""
+    """A stream that does not exist, or an invalid id."""
 
 
-# In a traceback they go by the name by which they are imported.
+# So that a traceback shows the name to import them by.
 for _error in (OpenTokException, *OpenTokException.__subclasses__()):
     _error.__module__ = "rolecall.opentok"
 
 
-# The SDK means to raise the one, and raises the other.
+# For these the SDK documents one class and raises the other.
 
 
 class CredentialsRefused(AuthError, RequestError):

@@ -1,4 +1,4 @@
-"""The kit behind a client: one of its own, or the one that it was given."""
+"""The kit behind a client: its own, or one that was passed in."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _CREDENTIALS: Final = ("api_key", "api_secret", "application_id", "private_key",
 
 
 def own_kit(api_key: Any, api_secret: str | bytes | None, remote: object, timeout: float | None) -> Rolecall:
-    """A kit with these credentials, and no other project's, and with what else the environment says.
+    """Make a kit with these credentials, with no other project, and otherwise configured by the environment.
 
-    :param remote: the plugin that keeps its sessions elsewhere, if there is one.
-    :param timeout: the seconds that this may take.
+    :param remote: the plugin that keeps its sessions at a service, or None.
+    :param timeout: the time of a call to that service, in seconds.
     """
     options = read_environment(os.environ)
     for name in _CREDENTIALS:
         options.pop(name, None)
     if remote is not None:
         options["plugins"] = [*options.get("plugins", ()), remote]
-        # The connector keeps its time itself, and says what went wrong.
+        # The connector has its own time limit, which must come first, because its errors say more.
         options["hook_timeout"] = min(_MAX_HOOK_TIMEOUT, (timeout or 0) + _HOOK_TIMEOUT)
     try:
         if is_private_key(api_key, api_secret):
@@ -48,7 +48,7 @@ _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def is_private_key(api_key: object, api_secret: object) -> bool:
-    """Whether these are an application's credentials. The SDK looks at the end of what may be a path."""
+    """Whether these are an application's credentials. Like the SDK, it takes a text with an extension for a path."""
     text = api_secret.decode("utf-8", "replace") if isinstance(api_secret, bytes) else api_secret
     if not isinstance(text, str):
         return False
@@ -57,9 +57,9 @@ def is_private_key(api_key: object, api_secret: object) -> bool:
 
 
 def check_kit(kit: object, api_key: object, api_secret: object, api_url: object) -> None:
-    """Refuse a kit that does not go with the client's other arguments.
+    """Refuse a kit that conflicts with the client's other arguments.
 
-    :raises ConfigurationError: says which of them.
+    :raises ConfigurationError: says which argument.
     """
     try:
         if not isinstance(kit, Rolecall):
@@ -78,7 +78,7 @@ def check_kit(kit: object, api_key: object, api_secret: object, api_url: object)
 
 
 def _is_secret_of(kit: Rolecall, api_key: str, api_secret: object) -> bool:
-    """Whether the session ids of this project have tags of this secret."""
+    """Whether ``api_secret`` made the tags in this project's session ids."""
     state = kit.engine.state
     if problem_with(api_secret):
         return False
@@ -88,7 +88,7 @@ def _is_secret_of(kit: Rolecall, api_key: str, api_secret: object) -> bool:
 
 
 def format_of(kit: Rolecall, *, jwt: bool) -> TokenFormat | None:
-    """The format in which the kit mints JWTs, or T1; None if the kit is not for them."""
+    """The format in which the kit mints JWTs, or T1; None if the kit lacks it."""
     state = kit.engine.state
     t1 = state.formats.get("t1")
     if not jwt:
@@ -97,7 +97,7 @@ def format_of(kit: Rolecall, *, jwt: bool) -> TokenFormat | None:
 
 
 def own_t1(kit: Rolecall, api_secret: str | bytes) -> TokenFormat:
-    """T1 for a client's own kit, which need not accept it: the token is for who asks for it."""
+    """The format T1 for a client's own kit. The kit need not accept T1: such a token is for another service."""
     try:
         key = HMACKey(api_secret)
     finally:

@@ -1,4 +1,4 @@
-"""The SDK's messages, and what the kit's own errors add to them."""
+"""The SDK's messages, followed by the kit's own."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from .exceptions import (
     SignalRefused,
 )
 
-# The connector's codes; its classes are not imported here, because not everybody has what they need.
+# The connector's codes; its classes are not imported, because they need httpx.
 _CREDENTIALS_REFUSED: Final = ("service_credentials_refused", "service_clock_skew")
 _DENIED: Final = "service_denied"
 _REFUSED: Final = "service_refused"
 
 
 def plain(value: object) -> str:
-    """``value`` as the SDK puts it into a message, without quotes, but on one line and not at any length."""
+    """``value`` as the SDK puts it into a message, without quotes, but on one line and shortened."""
     if isinstance(value, str | Enum):
         return printable(str(value)[:MAX_SESSION_ID_LENGTH])
     return shown(value)
@@ -51,7 +51,7 @@ def plain(value: object) -> str:
 
 
 def raise_refusal(error: RolecallError, problem: str) -> NoReturn:
-    """What the kit could not do, or would not, as the SDK's exception."""
+    """Raise the SDK's exception for an error of the kit."""
     if error.code in _CREDENTIALS_REFUSED:
         raise CredentialsRefused(f"{problem}, invalid credentials: {error}") from error
     if isinstance(error, Forbidden) or error.code == _DENIED:
@@ -62,7 +62,7 @@ def raise_refusal(error: RolecallError, problem: str) -> NoReturn:
 
 
 def session_problem(session_id: object, api_key: str) -> str:
-    """What the SDK says of an id that the kit has refused; it takes ids apart in this way."""
+    """The SDK's message for a session id that the kit has refused; the SDK parses ids in this way."""
     if not isinstance(session_id, str) or not session_id:
         return f"Cannot generate token, session_id was not valid {plain(session_id)}"
     problem = f"Cannot generate token, the session_id {plain(session_id)}"
@@ -77,7 +77,7 @@ def session_problem(session_id: object, api_key: str) -> str:
 
 
 def expire_time_problem(value: object, expiry: object, now: float) -> str:
-    """What the SDK says of an expiry that the kit has refused at ``now``."""
+    """The SDK's message for an expiry that the kit has refused at ``now``."""
     seconds: float | None = None
     if isinstance(expiry, timedelta):
         seconds = now + expiry.total_seconds()
@@ -92,7 +92,7 @@ def expire_time_problem(value: object, expiry: object, now: float) -> str:
 
 
 def data_problem(data: object, layout: object) -> str:
-    """What the SDK says of connection data or layout classes that the kit has refused."""
+    """The SDK's message for connection data or layout classes that the kit has refused."""
     if data is not None:
         try:
             check_data(data)
@@ -111,23 +111,23 @@ def data_problem(data: object, layout: object) -> str:
 
 
 class Refusal(NamedTuple):
-    """The exception that the SDK has for a call, and its whole message."""
+    """The SDK's exception for a call, and its whole message."""
 
     error: type[OpenTokException]
     message: str
 
     def of(self, error: RolecallError) -> OpenTokException:
-        """This, with what the kit says."""
+        """This exception, with the kit's message added."""
         return self.error(f"{self.message} ({error})")
 
 
 class Refusals(NamedTuple):
-    """What the SDK has, or means to have, for each way in which a call of moderation is refused.
+    """The SDK's exceptions for the ways in which a moderation call can be refused.
 
-    :param act: what somebody is not authorized to do, if policies refuse.
+    :param act: the act, for a refusal by a policy.
     :param credentials: the service does not accept the API key and secret.
     :param invalid: an argument is wrong.
-    :param missing: the service knows no such session, connection or stream.
+    :param missing: the session, connection or stream does not exist at the service.
     """
 
     act: str
@@ -137,7 +137,7 @@ class Refusals(NamedTuple):
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Raise what the kit raises within as the SDK's exceptions."""
+        """Translate the kit's exceptions in the block into the SDK's."""
         try:
             yield
         except RolecallError as error:
@@ -154,7 +154,7 @@ class Refusals(NamedTuple):
             return self.credentials.of(error)
         if isinstance(error, Forbidden) or error.code == _DENIED:
             return AuthError(f"You are not authorized to {self.act}: {error}")
-        # A kind of it comes from a service, which has been asked already.
+        # A subclass comes from a service, so there is one already.
         way_out = "; a client with an api_url acts at that service" if type(error) is NoMediaService else ""
         return RequestError(f"An unexpected error occurred: {error}{way_out}")
 

@@ -1,4 +1,4 @@
-"""What the SDK's client has, and this one has not, with what to use instead."""
+"""Names of the SDK's client that this one lacks, with alternatives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GROUPS: Final = {
 }
 _REQUESTS: Final = "its requests are the connector's own; see rolecall.connector"
 
-#: For each name, where there is something of the kind.
+#: Advice for each missing name.
 ELSEWHERE: Final = {
     **{
         name: f"for {group} keep the opentok package beside this one: "

@@ -19,7 +19,7 @@ class Remote:
 
     It is the connector's ``RemoteSessions`` for a kit with one project, the client's, and with a proxy that can change.
 
-    :raises ConfigurationError: says which argument is wrong, as the connector takes them.
+    :raises ConfigurationError: says which argument is wrong, as the connector does.
     """
 
     name = "rolecall.opentok"
@@ -49,18 +49,18 @@ class Remote:
         return self._service
 
     def use(self, proxies: Mapping[str, str] | str | None) -> None:
-        """Reach the service by these proxies from now on."""
+        """Reach the service through these proxies from now on."""
         self._service = self._reached_by(_proxy(self._api_url, proxies))
 
     def _reached_by(self, proxy: str | None) -> AsyncRemoteService:
         from ..connector import RemoteService  # not everybody has what it needs
 
-        # Its calls hold no connection, so one that is not used any more need not be closed.
+        # Its calls leave no connection open, so the old one need not be closed.
         return RemoteService(self._api_key, self._api_secret, self._api_url, proxy=proxy, **self._options).aio
 
 
 def _proxy(api_url: str, proxies: Mapping[str, str] | str | None) -> str | None:
-    """The proxy for the service, looked up as ``requests`` does."""
+    """The proxy for the service, chosen as ``requests`` does."""
     if proxies is None or isinstance(proxies, str):
         return proxies
     url = urlsplit(api_url)

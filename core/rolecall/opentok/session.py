@@ -1,4 +1,4 @@
-"""What the SDK calls a session."""
+"""The SDK's session object."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class _MintsTokens(Protocol):
 class Session:
     """A session, as :meth:`Client.create_session` returns it.
 
-    For a session that is known by its id alone, ``Session(client, session_id)`` will do.
+    ``Session(client, session_id)`` stands for a session of which only the id is known.
 
     :param sdk: the client that mints its tokens.
-    :param session_id: its id.
+    :param session_id: the session's id.
     :param kwargs: further properties, which become attributes.
     """
 
@@ -39,5 +39,5 @@ class Session:
             setattr(self, name, value)
 
     def generate_token(self, **kwargs: Any) -> str:
-        """A token for this session; see :meth:`Client.generate_token`, whose other arguments it takes by name."""
+        """Mint a token for this session; see :meth:`Client.generate_token`, whose other arguments it takes by name."""
         return self.sdk.generate_token(self.session_id, **kwargs)

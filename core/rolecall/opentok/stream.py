@@ -1,4 +1,4 @@
-"""What the SDK says of a stream."""
+"""The SDK's stream object."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 class Stream:
     """A stream of a session.
 
-    :param kwargs: its description, as the media service gives it; what it leaves out is None.
+    :param kwargs: the media service's description; missing members are None.
     """
 
     def __init__(self, kwargs: Mapping[str, Any]) -> None:

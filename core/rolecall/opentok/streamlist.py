@@ -1,4 +1,4 @@
-"""What the SDK says of the streams of a session."""
+"""The SDK's list of streams."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .stream import Stream
 class StreamList:
     """The streams of a session.
 
-    :param values: their number as ``count``, their descriptions as ``items``.
+    :param values: the number of streams as ``count``, their descriptions as ``items``.
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        #: How many there are.
+        #: The number of streams.
         self.count = values.get("count")
-        #: Each of them.
+        #: The streams.
         self.items = [Stream(item) for item in values.get("items", [])]
 
     def json(self) -> str:
-        """Their number and their attributes as JSON."""
+        """The number of streams and their attributes as JSON."""
         return json.dumps(self, default=vars, sort_keys=True, indent=4)
 
     def __iter__(self) -> Iterator[Stream]:

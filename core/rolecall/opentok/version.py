@@ -1,4 +1,4 @@
-"""The version of the ``opentok`` package whose names, signatures and defaults these are."""
+"""The version of the ``opentok`` package with these names, signatures and defaults."""
 
 from __future__ import annotations
 
