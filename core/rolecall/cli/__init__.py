@@ -13,7 +13,7 @@ _FAILED: Final = 2
 def main() -> NoReturn:
     """Run the command line on ``sys.argv``, and exit with its code."""
     try:
-        # Imported here, so that without click there is a hint and no traceback.
+        # Imported here, so that a missing click causes a hint and no traceback.
         from .commands import rolecall
     except ModuleNotFoundError as error:
         if error.name != "click":
@@ -22,7 +22,7 @@ def main() -> NoReturn:
     try:
         rolecall.main(prog_name="rolecall")
     except Exception:
-        # The interpreter itself would exit with 1, which means "refused" here.
+        # The interpreter would exit with 1, which means "refused" here.
         sys.excepthook(*sys.exc_info())
         sys.exit(_FAILED)
 

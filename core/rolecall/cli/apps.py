@@ -1,4 +1,4 @@
-"""Finding the app that is named on the command line, and the adapters that know what it consists of."""
+"""Finds the app of the command line, and the adapters that can list its routes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from typing import Any, Final
 from ..http.guards.audit import Adapter, GuardedRoute, list_routes
 from ..wording import printable, shown
 
-#: What an app is called unless the command line says so.
+#: An app's usual names, tried if the command line has none.
 NAMES: Final = ("app", "application")
 _FACTORIES: Final = ("create_app", "make_app")
 _EXPECTED: Final = "expected MODULE:APP, for example school.web:app or 'school.web:create_app()'"
 _REFERENCE: Final = re.compile(
     r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?::([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(\(.*\))?)?", re.DOTALL
 )
-#: The entry points of adapters. Each is named for a module without which there is no app of its framework.
+#: The entry point group of adapters. Each entry is named after a module that every app of its framework imports.
 ADAPTERS: Final = "rolecall.adapters"
 
 
 class AppNotFound(Exception):
-    """There is no such app; ``hint`` says what to do."""
+    """There is no such app; ``hint`` is advice."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -36,16 +36,16 @@ class AppNotFound(Exception):
 
 
 def find_app(reference: str) -> Any:
-    """The app that ``module:attribute`` names, or the answer of the factory ``module:create_app(testing=True)``.
+    """The app at ``module:attribute``, or the app that the factory ``module:create_app(testing=True)`` returns.
 
-    A factory's arguments are literals, as Flask's command takes them.
+    A factory's arguments are literals, as in Flask's command.
 
     :raises AppNotFound: says what is wrong.
     """
     match = _REFERENCE.fullmatch(reference)
     if match is None:
         raise AppNotFound(f"{shown(reference, 80)} names no app; {_EXPECTED}")
-    # What an app prints when it is imported is no part of the answer.
+    # The output of the app's import is no part of the answer.
     with redirect_stdout(sys.stderr):
         module = _import(match[1])
         found = _attribute(module, match[2]) if match[2] else _default(module)
@@ -67,7 +67,7 @@ def adapters() -> list[Adapter]:
 
 
 def _import(name: str) -> ModuleType:
-    # As web servers do it: the app may stand in the folder that one is in, and that comes first.
+    # As web servers do: the current folder may hold the app, and comes first.
     if not sys.flags.safe_path and "" not in sys.path:
         sys.path.insert(0, "")
     try:
@@ -99,7 +99,7 @@ def _default(module: ModuleType) -> Any:
 
 
 def _apps_in(module: ModuleType) -> str:
-    """A hint at what the module has instead."""
+    """A hint at apps that the module has."""
     factories = [f"{name}()" for name in _FACTORIES if callable(getattr(module, name, None))]
     apps = [name for name, value in vars(module).items() if not name.startswith("_") and _looks_like_an_app(value)]
     if not apps and not factories:
@@ -114,7 +114,7 @@ def _looks_like_an_app(value: Any) -> bool:
 
 
 def _arguments(brackets: str, reference: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments that stand in brackets: literals of Python."""
+    """The arguments in brackets: Python literals."""
     try:
         call = ast.parse(f"factory{brackets}", mode="eval").body
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
@@ -138,7 +138,7 @@ def _call(factory: Any, reference: str, args: tuple[Any, ...], kwargs: dict[str,
     except TypeError as error:
         how = "with these arguments" if args or kwargs else "without arguments"
         raise AppNotFound(f"{shown(reference, 80)} cannot be called {how}: {error}") from None
-    except ValueError:  # it has no signature; then it shows when it is called
+    except ValueError:  # no signature: the call itself will show
         pass
     try:
         return factory(*args, **kwargs)
@@ -147,14 +147,14 @@ def _call(factory: Any, reference: str, args: tuple[Any, ...], kwargs: dict[str,
 
 
 def _is_app(found: Any) -> bool:
-    """Whether it can be called as a server calls a WSGI or an ASGI app: with two arguments, or with three."""
+    """Whether a server could call it as a WSGI or ASGI app: with two arguments, or with three."""
     if isinstance(found, type) or not callable(found):
         return False
     try:
         signature = inspect.signature(found)
-    except (TypeError, ValueError):  # it does not say
+    except (TypeError, ValueError):  # no signature
         return True
-    except Exception:  # a proxy for what is there only while a request is answered
+    except Exception:  # a proxy for an object that exists only during a request
         return False
     return any(_binds(signature, count) for count in (2, 3))
 
@@ -179,7 +179,7 @@ def _described(found: Any) -> str:
 
 
 def _failed(doing: str, error: BaseException) -> AppNotFound:
-    """What went wrong in the app's own code, and in which of its lines."""
+    """The error in the app's own code, and its line."""
     text = printable(" ".join(str(error).split()))
     frames = [frame for frame in traceback.walk_tb(error.__traceback__) if _is_of_the_app(frame[0])]
     where = f"It happened at {frames[-1][0].f_code.co_filename}:{frames[-1][1]}" if frames else ""

@@ -1,4 +1,4 @@
-"""The commands: each asks the kit for one thing, and shows the answer."""
+"""The commands: each calls the kit once, and prints the result."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ from .reports import (
 REFUSED: Final = 1
 FAILED: Final = 2
 INTERRUPTED: Final = 130
-#: What a shell says of a program that SIGPIPE ended: whoever read the answer (``head -1``) has gone.
+#: A shell's exit code for a program that SIGPIPE ended: the reader of the output (``head -1``) has gone.
 READER_GONE: Final = 141
 
-#: Without these there is no kit.
+#: The variables that a kit needs.
 ENVIRONMENT: Final = ("ROLECALL_API_KEY", "ROLECALL_API_SECRET")
-#: Or these.
+#: Or these, for an application.
 APPLICATION: Final = ("ROLECALL_APPLICATION_ID", "ROLECALL_PRIVATE_KEY")
 _CONFIGURE: Final = f"Set {ENVIRONMENT[0]} and {ENVIRONMENT[1]} in the environment; see: rolecall --help"
 _EXIT_CODES: Final = """\b
@@ -60,11 +60,11 @@ Clock = Callable[[], float]
 
 
 class _ReaderGone(Exception):
-    """A broken pipe, under a name that click does not know: click would exit with 1, which means "refused"."""
+    """A broken pipe, in a class that click does not handle: click would exit with 1, which means "refused"."""
 
 
 class CommandLine(click.Group):
-    """The root command. It puts every error into a line or two, and into an exit code."""
+    """The root command. It turns every error into a line or two, and an exit code."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """See :meth:`click.Command.make_context`; it prints the help."""
@@ -80,7 +80,7 @@ class CommandLine(click.Group):
         """Run, and exit."""
         try:
             self._main(*args, **extra)
-        except (_ReaderGone, BrokenPipeError):  # the latter where an error was to be printed
+        except (_ReaderGone, BrokenPipeError):  # the latter from printing an error
             abandon_output()
             sys.exit(READER_GONE)
 
@@ -116,7 +116,7 @@ def _noticing_a_broken_pipe() -> Iterator[None]:
 
 @contextmanager
 def answering(as_json: bool = False) -> Iterator[None]:
-    """Turn the kit's errors into an answer and an exit code."""
+    """Turn the kit's errors into output and an exit code."""
     try:
         yield
     except RolecallError as error:
@@ -124,7 +124,7 @@ def answering(as_json: bool = False) -> Iterator[None]:
             print_json(refusal(error))
         else:
             _explain(error)
-        # What maps to a status below 500 is the asker's; the rest is this machine's configuration or reach.
+        # A status below 500 is the caller's mistake; others come from this machine's configuration or network.
         raise click.exceptions.Exit(REFUSED if error.status < 500 else FAILED) from None
 
 
@@ -145,15 +145,15 @@ def _configuration_hint() -> str:
 
 def _kit(clock: Clock, store: str | None = None) -> Rolecall:
     options: dict[str, Any] = {} if store is None else {"store": store}
-    # As web servers do it: plugins that are named in the environment may stand in the folder that one is in. Last, so
-    # that nothing there takes the place of what is installed.
+    # As web servers do: plugins named in the environment may be in the current folder. It comes last, so that nothing
+    # in it hides an installed package.
     if os.environ.get("ROLECALL_PLUGINS") and not sys.flags.safe_path and "" not in sys.path:
         sys.path.append("")
     return _EnvironmentsKit.from_env(clock=clock, **options)
 
 
 class _EnvironmentsKit(Rolecall):
-    # The environment is the app's, which may block and configure plugins that its own code passes.
+    # The environment is the app's: it may block and configure plugins that only the app's own code passes.
     _knows_all_plugins = False
 
 
@@ -255,9 +255,9 @@ def create_session(
 ) -> None:
     """Create a session, and print its id.
 
-    The default store, memory://, forgets the session when this command ends. That is fine for minting tokens: the id
+    The default store, memory://, forgets the session when this command ends. That is enough to mint tokens: the id
     carries a tag made with your secret, which proves that it is yours. An app that looks sessions up, or ends them,
-    needs the store that it uses itself: --store sqlite:///app.db.
+    needs a store that it shares with this command: --store sqlite:///app.db.
 
     \b
     Examples:
@@ -340,13 +340,13 @@ def verify_token(clock: Clock, token: str, session_id: str | None, store: str | 
 @json_option
 @click.pass_obj
 def inspect(clock: Clock, token: str, store: str | None, as_json: bool) -> None:
-    """Take TOKEN apart: its format, claims, role and times, and whether it is accepted.
+    """Show the parts of TOKEN: its format, claims, role and times, and whether it is accepted.
 
     It works for any token, also a refused one, and without a secret; then the signature is not checked. The signature
-    itself is not shown, so nobody can use the token with what is printed.
+    itself is not shown, so nobody can use the token from the output.
 
     With '-' the token is read from stdin, which is better: arguments show in the list of processes. The exit code is 0
-    whenever the token could be shown, and 1 if it is not a token at all.
+    if the token can be shown, and 1 if it is not a token at all.
 
     \b
     Examples:
@@ -374,7 +374,7 @@ def _verdict(token: str, clock: Clock, store: str | None) -> Verdict:
 
 @rolecall.group()
 def explain() -> None:
-    """Show why a token is issued, or somebody let in, or not."""
+    """Show why a token is issued or not, or why access is granted or not."""
 
 
 @explain.command("token", epilog=_EXIT_CODES)
@@ -393,10 +393,10 @@ def explain_token(
     store: str | None,
     as_json: bool,
 ) -> None:
-    """Show what asking for a token would come to, step by step. None is issued.
+    """Show, step by step, whether a token would be issued. None is issued.
 
-    It is asked for as by the app's own code, which is trusted; a policy that votes only on requests from outside
-    abstains here. With SESSION_ID and the options say what "rolecall token generate" would be told.
+    The request counts as one of the app's own code, which is trusted; a policy that votes only on requests from outside
+    abstains. SESSION_ID and the options are those of "rolecall token generate".
 
     \b
     Examples:
@@ -425,7 +425,7 @@ def explain_access(
     store: str | None,
     as_json: bool,
 ) -> None:
-    """Show what entering a guarded route with TOKEN would come to, step by step.
+    """Show, step by step, whether TOKEN would open a guarded route.
 
     Without --role and --capability the route requires any good token. The token is not shown.
 
@@ -453,11 +453,11 @@ def _print_explanation(explanation: Explanation, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def plugins(clock: Clock, as_json: bool) -> None:
-    """Show which plugins are loaded, from where, and which of them each hook asks, in which order.
+    """Show the loaded plugins, their origins, and for each hook the plugins that it calls, in order.
 
-    They are those that the environment names, in ROLECALL_PLUGINS and ROLECALL_ENTRY_POINTS. What an app passes in its
-    own code is not among them. A plugin that cannot be loaded stops this command, as it stops the app. Plugins of
-    installed packages that nobody named are listed below.
+    The plugins are those in ROLECALL_PLUGINS and ROLECALL_ENTRY_POINTS, without those that an app passes in its own
+    code. A plugin that cannot be loaded stops this command, as it stops the app. Installed plugins that are not loaded
+    are listed below.
 
     \b
     Examples:
@@ -485,9 +485,9 @@ Exit codes:
 def routes(app: str, check: bool, is_own_hidden: bool, as_json: bool) -> None:
     """List the routes and WebSockets of an app, with what each requires.
 
-    MODULE:APP names a Flask, Starlette or FastAPI app, or any WSGI or ASGI app, as web servers do: the current folder
-    is looked into, too. Without :APP it is "app" or "application"; MODULE:create_app() calls a factory, to which
-    literals can be passed. The app is imported, and not run.
+    MODULE:APP names a Flask, Starlette or FastAPI app, or any WSGI or ASGI app, as for web servers; the current folder
+    is searched, too. Without :APP it is "app" or "application"; MODULE:create_app() calls a factory, whose arguments
+    may be literals. The app is imported, and not run.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""How answers and errors are printed: colours, marks and JSON, on whatever stdout is."""
+"""Prints answers and errors, with colours, marks or JSON, to any kind of stdout."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _MARKS: Final = ("✓", "·")
 _ASCII_MARKS: Final = ("x", "-")
 _COLUMNS: Final = 3
 _LABEL_WIDTHS: Final = (8, 28)
-# A run of characters as long as a secret or a token, which an error about the arguments must not repeat.
+# A text as long as a secret or a token, which an error about the arguments must not repeat.
 _LONG_ARGUMENT: Final = re.compile(r"[^\s'()]{32,}")
 
 
 def prepare_stdout() -> None:
-    """Let no character that stdout's encoding lacks stop an answer halfway."""
+    """Keep stdout from failing on a character that its encoding lacks."""
     if sys.stdout is None:
         raise OSError("stdout is closed")
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -38,7 +38,7 @@ def prepare_stdout() -> None:
 
 
 def abandon_output() -> None:
-    """Send what is still buffered nowhere, so that the interpreter does not fail on it again when it exits."""
+    """Discard buffered output, so that the interpreter does not fail on it again at exit."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
@@ -53,31 +53,31 @@ def print_report(report: Report, as_json: bool) -> None:
 
 
 def print_json(data: Mapping[str, Any]) -> None:
-    """Print one JSON object, in ASCII: no terminal can be steered by it, and every encoding has it."""
+    """Print one JSON object in ASCII, which has no control characters and fits every encoding."""
     _echo(json.dumps(data, indent=2, default=dict).replace("\x7f", "\\u007f"))
 
 
 def print_error(message: str, hint: str = "") -> None:
-    """Print what went wrong on stderr, in one line, and what to do in a second."""
+    """Print an error on stderr, in one line, and advice in a second."""
     for line in filter(None, (f"error: {message}", hint)):
         click.echo(printable(" ".join(line.split())), file=sys.stderr, color=False)
 
 
 def without_long_arguments(message: str) -> str:
-    """``message`` without what may be a token or a secret that was passed in the wrong place."""
+    """``message`` without arguments that may be a misplaced token or secret."""
     return _LONG_ARGUMENT.sub("(a long argument, not shown)", message)
 
 
 def _echo(text: str) -> None:
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    # The file is named because click would else write UTF-8 to an ASCII stdout. With None as the colour, it takes the
-    # colours out unless the file is a terminal.
+    # The file is passed because click would otherwise write UTF-8 to an ASCII stdout. The colour None removes colours
+    # unless the file is a terminal.
     click.echo(text, file=sys.stdout, color=False if plain else None)
 
 
 def _block(block: tuple[Line | Grid, ...]) -> list[str]:
     narrowest, widest = _LABEL_WIDTHS
-    # A label without text is a heading, and stands in no column.
+    # A label without text is a heading, outside of the columns.
     labels = [part.label for part in block if isinstance(part, Grid) or part.text]
     width = min(max([narrowest, *map(len, labels)]), widest)
     lines: list[str] = []

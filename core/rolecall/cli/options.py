@@ -1,4 +1,4 @@
-"""The arguments and options that several commands share."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _WANTED: Final = (
 
 
 def wanted_token(command: _Command) -> _Command:
-    """What a token is to say: its session, role, expiry, data and layout."""
+    """Add the arguments for a token: its session, role, expiry, data and layout."""
     for option in reversed(_WANTED):
         command = option(command)
     return command

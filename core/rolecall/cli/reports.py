@@ -1,4 +1,4 @@
-"""What the commands show: each answer as lines for people and as one object for ``--json``."""
+"""The results of commands: each as lines for people, and as one object for ``--json``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..plugins import PluginInfo
 from ..roles import Capability, Role, RoleTable
 from ..tokens import DEFAULT_LIFETIME, Grant, leeway_used
 
-# The registered claims (RFC 7519, section 4.1), and what two SDKs write beside them.
+# The registered claims (RFC 7519, section 4.1), and two SDKs' own.
 _TIMES: Final = frozenset({"iat", "exp", "nbf", "create_time", "expire_time", "expireTime"})
 _COLUMNS: Final = ("methods", "path", "endpoint", "requires")
 _OPEN_HINT: Final = "it is open; put a guard on it, or mark it as @public"
@@ -27,7 +27,7 @@ _MINUTE, _HOUR, _DAY, _YEAR = 60, 3600, 86_400, 365 * 86_400
 
 
 class Tone(Enum):
-    """How a line is meant."""
+    """The tone of a line."""
 
     PLAIN = auto()
     GOOD = auto()
@@ -46,7 +46,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Names, each with a mark whether it holds."""
+    """Names, each with a mark for yes or no."""
 
     label: str
     cells: tuple[tuple[str, bool], ...]
@@ -54,9 +54,9 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One answer.
+    """The result of a command.
 
-    :param blocks: for people: lines and grids, in blocks that belong together.
+    :param blocks: for people: lines and grids, in blocks.
     :param data: for machines.
     """
 
@@ -66,12 +66,12 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a kit accepts a token.
+    """A kit's verdict on a token.
 
-    :param accepted: None: it was not checked.
+    :param accepted: whether it is accepted; None if it was not checked.
     :param code: the error's code if it is refused.
-    :param detail: why it is refused, or was not checked; or that it is accepted by the leeway alone.
-    :param hint: what to do about it.
+    :param detail: why it is refused, or was not checked; or that only the leeway accepts it.
+    :param hint: advice.
     """
 
     accepted: bool | None
@@ -80,17 +80,17 @@ class Verdict:
     hint: str = ""
 
     def as_data(self) -> dict[str, Any]:
-        """As ``--json`` says it."""
+        """The verdict for ``--json``."""
         return {"accepted": self.accepted, "code": self.code, "detail": self.detail}
 
 
 @dataclass(frozen=True, slots=True)
 class Instant:
-    """A moment as people read it.
+    """A time for people.
 
     :param seconds: Unix seconds.
     :param utc: ISO 8601, in UTC.
-    :param relative: seen from now, for example ``in 23 h 59 min``.
+    :param relative: relative to now, for example ``in 23 h 59 min``.
     """
 
     seconds: float
@@ -102,18 +102,18 @@ class Instant:
 
 
 def session_report(session: Session) -> Report:
-    """A session that was created: its id for people and pipes, all its properties for machines."""
+    """A created session: its id for people and pipes, all its properties for machines."""
     return Report(((Line("", session.session_id),),), session.as_dict())
 
 
 def token_report(token: str, claims: Mapping[str, Any]) -> Report:
-    """A token that was minted, and what it says."""
+    """A minted token, and its main claims."""
     data = {"token": token, "session_id": claims["session_id"], "role": claims["role"], "expires_at": claims["exp"]}
     return Report(((Line("", token),),), data)
 
 
 def grant_report(grant: Grant, now: float) -> Report:
-    """What an accepted token grants."""
+    """The grant of an accepted token."""
     verdict = accepted(grant, now)
     lines = (
         _verdict_line(verdict),
@@ -141,12 +141,12 @@ def grant_report(grant: Grant, now: float) -> Report:
 
 
 def accepted(grant: Grant, now: float) -> Verdict:
-    """The verdict on a token that grants this at ``now`` (Unix seconds)."""
+    """The verdict on a token that was accepted with ``grant`` at ``now`` (Unix seconds)."""
     return Verdict(True, detail=leeway_used(grant, now))
 
 
 def inspection_report(inspection: Inspection, verdict: Verdict, now: float) -> Report:
-    """A token taken apart, and whether it is accepted. Its signature is left out, so nobody can use what is shown."""
+    """The parts of a token, and the verdict on it; without its signature, so nobody can use the token from there."""
     claims = inspection.claims
     named = claims.get("role")
     role = RoleTable().find(named) if isinstance(named, str) else None
@@ -180,11 +180,11 @@ def explanation_report(explanation: Explanation) -> Report:
 
 
 def plugins_report(plugins: Iterable[PluginInfo], left: Mapping[str, str]) -> Report:
-    """The loaded plugins, and for each hook whom it asks, in order.
+    """The loaded plugins, and for each hook the plugins that it calls, in order.
 
-    :param left: the plugins of installed packages that are not loaded, each with its package.
+    :param left: the installed plugins that are not loaded, each with its package.
     """
-    # Plugins are asked in the order of their names, so that the order of loading plays no part.
+    # Plugins are called in the order of their names, so that the order of loading does not matter.
     loaded = sorted(plugins)
     asked = {
         hook: [plugin.name for plugin in loaded if hook in plugin.hooks]
@@ -203,7 +203,7 @@ def plugins_report(plugins: Iterable[PluginInfo], left: Mapping[str, str]) -> Re
 
 
 def routes_report(app: str, routes: Sequence[GuardedRoute]) -> Report:
-    """The routes of an app, what each requires, and what is to be done about those that are open or amiss."""
+    """The routes of an app, the requirement of each, and advice on open routes and mistakes."""
     rows = [(", ".join(route.methods), route.path, route.name, route.requires) for route in routes]
     widths = [max(map(len, column)) for column in zip(*rows, _COLUMNS, strict=True)]
     table = (
@@ -223,22 +223,22 @@ def routes_report(app: str, routes: Sequence[GuardedRoute]) -> Report:
 
 
 def refusal(error: RolecallError) -> dict[str, Any]:
-    """An error as ``--json`` says it."""
+    """An error for ``--json``."""
     return Verdict(False, error.code, str(error)).as_data()
 
 
 def quoted(value: object) -> str:
-    """A value of a token as JSON, in which nothing can steer a terminal."""
+    """A value of a token as JSON, without control characters."""
     return printable(json.dumps(value, ensure_ascii=False, default=dict))
 
 
 def printable(text: str) -> str:
-    """``text`` with an escape for each character that does not show as itself: controls, bidi marks, surrogates."""
+    """``text`` with escapes for unprintable characters: controls, bidi marks, surrogates."""
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
 def instant(value: object, now: float) -> Instant | None:
-    """The moment that a claim means, or None if it is no time."""
+    """The time in a claim; None if it is no time."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -249,7 +249,7 @@ def instant(value: object, now: float) -> Instant | None:
 
 
 def relative(seconds: float) -> str:
-    """A distance from now: ``in 23 h 59 min``, ``3 days ago``, ``now``."""
+    """A time relative to now: ``in 23 h 59 min``, ``3 days ago``, ``now``."""
     distance = int(abs(seconds))
     if distance == 0:
         return "now"
@@ -300,7 +300,7 @@ def _tone(route: GuardedRoute) -> Tone:
 
 
 def _findings(route: GuardedRoute) -> tuple[list[str], list[str]]:
-    """What is to be done about a route, and what is worth a look."""
+    """The problems of a route, and its notes."""
     texts = [mistake.message for mistake in route.mistakes]
     if route.access is Access.OPEN and not texts:
         texts.append(_UNKNOWN_HINT if route.is_unknown else _OPEN_HINT)
@@ -346,7 +346,7 @@ def _claim_line(name: str, value: object, now: float) -> Line:
 
 
 def _notes(claims: Mapping[str, Any], now: float) -> tuple[Line, ...]:
-    """Two SDKs mint tokens that do not say when they expire."""
+    """Notes on claims: two SDKs mint tokens without an expiry."""
     issued = instant(claims.get("iat"), now)
     if "exp" in claims or issued is None:
         return ()
