@@ -1,4 +1,4 @@
-"""What a kit is put together from: the roles, formats and stores that the kit has, and those of plugins."""
+"""The parts of a kit: its roles, formats and stores, its own and those of plugins."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ..wording import nearest, printable, shown
 def plugins_of(
     plugins: object, entry_points: object, blocked: object, configured: Iterable[str], *, all_known: bool = True
 ) -> Plugins:
-    """The plugins that were passed, and those of installed packages that were named.
+    """Load the plugins that were passed, and the wanted plugins of installed packages.
 
     :param plugins: as :class:`Rolecall` takes them, like the next two.
-    :param configured: the names of those that have a configuration.
-    :param all_known: whether what is blocked or configured must be among them.
-    :raises PluginError: for one that cannot be loaded or is not there, and for arguments that are no lists.
+    :param configured: the names of the plugins that have a configuration.
+    :param all_known: whether each blocked or configured plugin must be among them.
+    :raises PluginError: for a plugin that cannot be loaded or does not exist, and for arguments that are no lists.
     """
     blocked = checked_names("blocked_plugins", blocked)
     if entry_points is True:
@@ -42,7 +42,7 @@ def plugins_of(
 
 
 def _check_known(known: Collection[str], blocked: Iterable[str], configured: Iterable[str]) -> None:
-    """Stop names of plugins that are not there: what they were to keep out or to limit would go through."""
+    """Refuse unknown names of plugins: a misspelt policy would not be blocked, or not be configured."""
     for name in blocked:
         if name not in known and name not in _offered_names():
             raise PluginError(
@@ -81,7 +81,7 @@ def _tell_what_is_left(known: Collection[str]) -> None:
 
 
 def config_name(plugin: str) -> str:
-    """A plugin's name as an environment variable can spell it.
+    """A plugin's name, as spelt in an environment variable.
 
     ``ROLECALL_PLUGIN_CLASSROOM_POLICY`` configures ``classroom-policy``.
     """
@@ -91,7 +91,7 @@ def config_name(plugin: str) -> str:
 def roles_of(plugins: Plugins) -> RoleTable:
     """The standard roles, and those that plugins register.
 
-    :raises PluginError: for roles that cannot be.
+    :raises PluginError: for invalid roles.
     """
     own: list[Role] = []
     for plugin, answer in plugins.registered("rolecall_register_roles"):
@@ -128,12 +128,12 @@ def formats_of(
     issuers: Mapping[Need, tuple[Issuer, ...]],
     rules: ClaimRules,
 ) -> tuple[TokenFormat, dict[str, TokenFormat]]:
-    """The format that is minted; and by name all that are accepted, in the order in which they are asked.
+    """The format for minting; and all accepted formats by name, in the order in which they are tried.
 
-    :param minted: the name of the format to mint; None for the first that the credentials allow.
-    :param accepted: the names of those to verify; None for the JWTs that the credentials allow, and for ``minted``.
-    :param issuers: those with the credentials that a format may need.
-    :raises ConfigurationError: for formats that do not exist, or do not go with the credentials.
+    :param minted: the name of the format for minting; None for the first that the credentials allow.
+    :param accepted: the names of the accepted formats; None for the JWTs that the credentials allow, and ``minted``.
+    :param issuers: the issuers, by the credentials that a format may need.
+    :raises ConfigurationError: for a format that does not exist, or needs other credentials.
     """
     by_plugins = _registered_formats(plugins)
     usual = [name for need, name in USUAL_FORMATS.items() if issuers[need]]
@@ -170,7 +170,7 @@ def _registered_formats(plugins: Plugins) -> dict[str, type[TokenFormat]]:
 
 
 def _problem_with_format(form: object) -> str | None:
-    """Why a class cannot be a format; None if it can."""
+    """The reason why a class cannot be a format; None if it can."""
     if not isinstance(form, type) or not issubclass(form, TokenFormat):
         return f"is {shown(form)}; expected a class derived from rolecall.formats.TokenFormat"
     missing = sorted(form.__abstractmethods__)
@@ -190,10 +190,10 @@ def _problem_with_format(form: object) -> str | None:
 
 
 def registered(plugins: Plugins, hook: str, taken: Collection[str]) -> dict[str, Any]:
-    """What plugins register by name under ``hook``.
+    """Collect the objects that plugins register by name under ``hook``.
 
-    :param taken: the names of the kit's own.
-    :raises PluginError: for what is no mapping by name, and for a name that is taken.
+    :param taken: the names of the kit's own objects.
+    :raises PluginError: for an answer that is no mapping by name, and for a name that is taken.
     """
     found: dict[str, Any] = {}
     for plugin, answer in plugins.registered(hook):

@@ -15,10 +15,10 @@ from ..wording import nearest, shown, wrapping
 _PREFIX: Final = "ROLECALL_"
 _PLUGIN: Final = "ROLECALL_PLUGIN_"
 _FILE: Final = "_FILE"
-#: The most bytes that are read of a file that a variable names.
+#: How many bytes of a variable's file are read at most.
 _MAX_FILE: Final = 65_536
-# What Kubernetes and Docker set in every container beside a service called "rolecall" or "rolecall-…". None of it is
-# near the name of anything that the kit reads.
+# The variables that Kubernetes and Docker set in every container for a service called "rolecall" or "rolecall-…". None
+# of them resembles a variable of the kit.
 _SERVICE_LINK: Final = (
     r"ROLECALL_(?:\w+_)?"
     r"(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:ADDR|PORT|PROTO))?)?)"
@@ -26,13 +26,13 @@ _SERVICE_LINK: Final = (
 
 
 def read_environment(environ: Mapping[str, object]) -> dict[str, Any]:
-    """The arguments of a kit that the environment gives; a variable that is empty or None counts as not set.
+    """The arguments of a kit in the environment; an empty variable, or None, counts as unset.
 
-    Text is read as the environment has it. A value of another type, as it may stand in ``app.config``, is passed on as
-    it is; a number may stand for an API key, and 1 or 0 for a switch.
+    Text is parsed. Other types, as in ``app.config``, are passed on unchanged, except that a number may stand for an
+    API key, and 1 or 0 for a switch.
 
-    :raises ConfigurationError: for a variable that is unknown, or says nothing that can be meant, and for a file that
-        cannot be read; a value is not quoted.
+    :raises ConfigurationError: for an unknown variable, an invalid value, and a file that cannot be read; no value is
+        quoted.
     """
     try:
         return _read(environ)
@@ -40,7 +40,7 @@ def read_environment(environ: Mapping[str, object]) -> dict[str, Any]:
         problem = str(error)
     finally:
         del environ
-    raise ConfigurationError(problem)  # from here, so that no frame of its traceback holds a variable
+    raise ConfigurationError(problem)  # raised here, so that no frame of its traceback holds a variable
 
 
 def _read(environ: Mapping[str, object]) -> dict[str, Any]:
@@ -69,10 +69,10 @@ def _read(environ: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _is_set(name: object, value: object) -> bool:
-    """Whether this is one of the kit's variables, and says something."""
+    """Whether this is one of the kit's variables, and not empty."""
     if not isinstance(name, str) or value is None or (isinstance(value, str) and not value):
         return False
-    # Of other spellings only those of a variable that there is: small letters may be anybody's.
+    # In another case only names that exactly match a variable: lower-case names may belong to others.
     return name.startswith(_PREFIX) or name.upper().removesuffix(_FILE) in _VARIABLES
 
 
@@ -86,7 +86,7 @@ def _unknown(name: str) -> str:
 
 
 def _text_of_file(variable: str, path: object) -> str:
-    """What the file holds, without the one line end that editors and mounted secrets put at its end."""
+    """The content of a variable's file, without the line end that editors and mounted secrets append."""
     if not isinstance(path, str | os.PathLike):
         raise ConfigurationError(f"the environment variable {variable} is {shown(path)}; expected the path of a file")
     around = wrapping(path) if isinstance(path, str) else None
@@ -115,7 +115,7 @@ def _text_of_file(variable: str, path: object) -> str:
     return text
 
 
-# Each of these reads a value, and says in its errors where it stands.
+# Each of these parses a value; their errors name its place.
 
 
 def _bare(place: str, value: object) -> object:
@@ -126,17 +126,17 @@ def _bare(place: str, value: object) -> object:
 
 
 def _api_key(place: str, value: object) -> object:
-    # As Flask's from_prefixed_env reads a key of digits.
+    # Flask's from_prefixed_env turns a key of digits into a number.
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return str(value) if is_number else _bare(place, value)
 
 
 def _pem_or_path(_: str, value: object) -> object:
-    return value  # what may stand around PEM, and what not around a path, is judged where both are told apart
+    return value  # checked later, because the rules for PEM differ from those for a path
 
 
 def _unquoted(place: str, value: str) -> str:
-    """Text in which white space does no harm."""
+    """``value`` without the white space around it."""
     text = value.strip()
     around = wrapping(text)
     if around is not None:
@@ -165,7 +165,7 @@ def _origins(place: str, value: object) -> object:
     for number, origin in enumerate(origins if isinstance(origins, Collection) else (), 1):
         problem = problem_with_origin(origin) if isinstance(origin, str) else None
         if problem is not None:
-            # What is no URL may be another variable's value, and a user before a host is with a password.
+            # A text that is no URL may be another variable's value; a URL with a user may hold a password.
             quoted = f" ({shown(origin, 80)})" if re.match("(?i)https?://[^@]*$", origin) else ""
             raise ConfigurationError(f"{place}: origin number {number}{quoted} is none that browsers send: {problem}")
     return origins
@@ -200,7 +200,7 @@ def _config(place: str, value: object) -> Mapping[str, Any]:
     return config
 
 
-#: What the kit reads: the argument that each gives, and how it is read.
+#: The kit's variables: the argument of each, and its parser.
 _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
     "ROLECALL_API_KEY": ("api_key", _api_key),
     "ROLECALL_API_SECRET": ("api_secret", _bare),
@@ -219,7 +219,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
 }
 # Arguments of Web, and not of the kit itself.
 _OF_WEB: Final = ("origins", "openapi")
-#: Those whose value may stand in a file, which ``…_FILE`` names; so may each plugin's.
+#: Variables with a form ``…_FILE`` for a file with the value; each plugin's has one, too.
 _FROM_FILES: Final = (
     "ROLECALL_API_KEY",
     "ROLECALL_API_SECRET",

@@ -1,4 +1,4 @@
-"""Methods derived from others, so that a signature and a docstring are stated once."""
+"""Methods derived from others, so that each signature and docstring is written once."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def derived(
 ) -> _Function:
     """Give ``function`` the name, the signature and the docstring of the method that it calls.
 
-    :param name: the name, where it is another one.
-    :param returned: the class of the result, where it is another one.
+    :param name: the name, if it differs.
+    :param returned: the class of the result, if it differs.
     :param without: an argument of ``method`` that ``function`` does not have.
     """
     made: Any = function
     made.__name__ = made.__qualname__ = name or method.__name__
     made.__doc__ = method.__doc__ if without is None else _without(without, method.__doc__ or "")
-    # Not __wrapped__, which would have a sync function pass for the async one that it calls.
+    # Not __wrapped__, which would make a sync function look like the async one that it calls.
     signature = inspect.signature(method)
     parameters = [parameter for parameter in signature.parameters.values() if parameter.name != without]
     made.__signature__ = signature.replace(parameters=parameters)
-    # As objects: the names that the method's annotations use need not be known where the function stands.
+    # Evaluated, because names in the method's annotations may be unknown in the function's module.
     made.__annotations__ = inspect.get_annotations(method, eval_str=True)
     made.__annotations__.pop(without, None)
     if returned is not None:
@@ -46,7 +46,7 @@ def derived(
 def written_out(
     method: Callable[Concatenate[Any, P], Coroutine[Any, Any, Result]],
 ) -> Callable[[Callable[Concatenate[Facade, P], Result]], Callable[Concatenate[Facade, P], Result]]:
-    """Give a method, written out for speed, the docstring of the async one; type checkers compare the signatures."""
+    """Give a method that is written out for speed the docstring of the async one; type checkers compare signatures."""
 
     def document(function: Callable[Concatenate[Facade, P], Result]) -> Callable[Concatenate[Facade, P], Result]:
         function.__doc__ = method.__doc__
