@@ -1,4 +1,4 @@
-"""Events: what has happened, for an audit trail. One class for each kind, with what there is to say of it."""
+"""Events for an audit trail: one class for each kind, with the members of that kind."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any, ClassVar, Final
 from .explain import circumstances
 from .request import Actor, Request
 
-#: The members of an event as JSON that only some have; the others have null there, so that each line has them all.
+#: Members that only some events have; as JSON the others have null there, so that all lines have the same members.
 _OF_SOME: Final = ("role", "token_id", "expires_at", "act", "target")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that has happened.
+    """An event in a kit.
 
-    :param at: when, in Unix seconds, by the kit's clock.
-    :param call_id: of the call that it tells of; policies were shown the same id in the same call.
-    :param session_id: the session that it is about, if there is one.
-    :param actor: who asked, where a plugin identified somebody.
+    :param at: its time, in Unix seconds, by the kit's clock.
+    :param call_id: the id of the call that it reports; requests to policies in the same call have the same id.
+    :param session_id: its session, if there is one.
+    :param actor: who made the call, if a plugin identified somebody.
     :param http: the request from outside; None for a call in the server's own code.
     """
 
-    #: The event's name in logs. It stays the same in later versions.
+    #: The event's name in logs. It never changes.
     name: ClassVar[str]
 
     at: float
@@ -35,9 +35,9 @@ class Event:
     http: Request | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The event as JSON has it, for a log: the request's method and route, the actor's id, and no header.
+        """The event as a dict for JSON and logs: with the request's method and route, the actor's id, and no header.
 
-        Each event has the same members, in the same order; what it says nothing of is None.
+        All events have the same members, in the same order; a member that an event lacks is None.
         """
         where = circumstances(
             time=self.at,
@@ -52,9 +52,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused(Event):
-    """A request that was refused: the base of all events that tell of one.
+    """A refused request: the base of all events about refusals.
 
-    :param code: why: the error's ``code``.
+    :param code: the error's ``code``.
     """
 
     code: str
@@ -71,14 +71,14 @@ class SessionCreated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRefused(Refused):
-    """Somebody asked for a session, and was refused."""
+    """A request for a session was refused."""
 
     name: ClassVar[str] = "session_refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClosed(Event):
-    """A session was ended. Its class is not called after its name, which an error has: ``SessionEnded``."""
+    """A session was ended. The class is not named ``SessionEnded``, because an error has that name."""
 
     name: ClassVar[str] = "session_ended"
 
@@ -89,8 +89,8 @@ class SessionClosed(Event):
 class TokenIssued(Event):
     """A token was issued.
 
-    :param role: the role that it gives.
-    :param token_id: the token, by its :attr:`~rolecall.Grant.token_id`.
+    :param role: the token's role.
+    :param token_id: the token's id, as in :attr:`~rolecall.Grant.token_id`.
     :param expires_at: the end of its life, in Unix seconds.
     """
 
@@ -104,9 +104,9 @@ class TokenIssued(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRefused(Refused):
-    """Somebody asked for a token, and was refused.
+    """A request for a token was refused.
 
-    :param role: the role that was asked for; None if there is no such role.
+    :param role: the requested role; None if there is no such role.
     """
 
     name: ClassVar[str] = "token_refused"
@@ -116,19 +116,19 @@ class TokenRefused(Refused):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRefused(Refused):
-    """Somebody came with a token, or with none, and was refused; or a server with a credential that is not good."""
+    """A request was refused because of its token, or because it had none; or because of a server's credential."""
 
     name: ClassVar[str] = "access_refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moderated(Event):
-    """An act in a session was carried out. What only lists streams or connections is not told of.
+    """An act in a session was carried out. Lists of streams or connections are not reported.
 
-    :param act: what was done: the ``name`` of the :class:`~rolecall.moderation.Act`.
-    :param target: the connection or the stream that it was done to, if it was one.
-    :param role: the role of whoever did it with a token.
-    :param token_id: that token, by its :attr:`~rolecall.Grant.token_id`.
+    :param act: the ``name`` of the :class:`~rolecall.moderation.Act`.
+    :param target: the connection or the stream that it acted on, if there is one.
+    :param role: the role of the token, if the actor used one.
+    :param token_id: the token's id, as in :attr:`~rolecall.Grant.token_id`.
     """
 
     name: ClassVar[str] = "moderated"
@@ -142,12 +142,12 @@ class Moderated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModerationRefused(Refused):
-    """An act in a session was not carried out; lists of streams or connections are such acts, too.
+    """An act in a session was refused; lists of streams or connections are such acts, too.
 
-    :param act: what was asked for: the ``name`` of the :class:`~rolecall.moderation.Act`.
-    :param target: the connection or the stream that it is about, if it is about one.
-    :param role: the role of whoever asked with a token.
-    :param token_id: that token, by its :attr:`~rolecall.Grant.token_id`.
+    :param act: the ``name`` of the :class:`~rolecall.moderation.Act`.
+    :param target: the connection or the stream that it would act on, if there is one.
+    :param role: the role of the token, if the actor used one.
+    :param token_id: the token's id, as in :attr:`~rolecall.Grant.token_id`.
     """
 
     name: ClassVar[str] = "moderation_refused"

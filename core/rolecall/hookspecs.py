@@ -1,7 +1,7 @@
-"""The contract with app teams: every hook, and what a plugin is shown and may answer.
+"""The contract with app teams: every hook, with its request and its possible answers.
 
-A plugin is an object or a module with functions of these names, marked with ``@hookimpl``. An implementation may be
-``def`` or ``async def``, and works in every framework.
+A plugin is an object or a module with functions that have a hook's name and are marked with ``@hookimpl``. They may be
+``def`` or ``async def``, and work in every framework.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def blocking(function: _Function) -> _Function:
-    """Mark an implementation that waits for something without ``await``: it runs on a thread of the kit's own."""
+    """Mark an implementation that blocks without ``await``: it runs on a thread of the kit."""
     function.rolecall_blocks = True  # type: ignore[attr-defined]
     return function
 
@@ -73,7 +73,7 @@ class Asked(Protocol):
 
 
 class SessionRequest(NamedTuple):
-    """Someone asks for a new session.
+    """A request for a new session.
 
     :param properties: what it is to be created with.
     :param api_key: the project, or the application, that it is for.
@@ -94,19 +94,19 @@ class SessionRequest(NamedTuple):
 
 
 class TokenRequest(NamedTuple):
-    """Someone asks for a token.
+    """A request for a token.
 
-    :param session_id: the session it is for.
-    :param session: that session; None where the store does not know it.
-    :param role: the role asked for.
-    :param expires_at: the end of life asked for, in Unix seconds.
-    :param data: the connection data asked for, or None.
-    :param layout: the initial layout classes asked for.
-    :param now: this moment, in Unix seconds, by the kit's clock.
-    :param actor: who asks, from :func:`rolecall_identify`; None if nobody was identified.
+    :param session_id: the token's session.
+    :param session: the session's record; None if the store has none.
+    :param role: the requested role.
+    :param expires_at: the requested end of life, in Unix seconds.
+    :param data: the requested connection data, or None.
+    :param layout: the requested initial layout classes.
+    :param now: in Unix seconds, by the kit's clock.
+    :param actor: who makes the request, from :func:`rolecall_identify`; None if nobody was identified.
     :param http: the request from outside; None for a call in the server's own code, which is trusted.
-    :param call_id: names this call; the event that tells how it ended has the same.
-    :param dry_run: whether it is only to be explained: what the votes reserve is not taken then.
+    :param call_id: the id of this call; the event that reports its end has the same id.
+    :param dry_run: whether it is only to be explained: then reservations of votes are not taken.
     """
 
     session_id: str
@@ -123,7 +123,7 @@ class TokenRequest(NamedTuple):
 
 
 class AccessRequest(NamedTuple):
-    """The bearer of a good token, whose role is enough, enters a guarded route; or stays in what is open there.
+    """A request with a good token and a sufficient role that enters a guarded route, or a later check of it.
 
     :param grant: what the token grants; at a look again, the grant that the request entered with.
     :param requirement: what the route requires.
@@ -149,7 +149,7 @@ class AccessRequest(NamedTuple):
 
 
 class ModerationRequest(NamedTuple):
-    """Someone wants to act in a session while it goes on, and may as far as the token goes.
+    """A request to act in a running session, which the token allows.
 
     :param act: what is to be done: a :class:`~rolecall.moderation.Signal`, ``ForceDisconnect``, ``MuteStream``,
         ``MuteAll``, ``ListStreams`` or ``ListConnections``, with the session and whom it is about.
@@ -173,7 +173,7 @@ class ModerationRequest(NamedTuple):
 
 
 class Kit(Protocol):
-    """What a plugin may rely on of the kit that starts: it is a :class:`~rolecall.Rolecall`."""
+    """The part of a :class:`~rolecall.Rolecall` that plugins may use while it starts."""
 
     @property
     def api_key(self) -> str: ...
@@ -184,7 +184,7 @@ class Kit(Protocol):
 
 @hookspec
 def rolecall_startup(kit: Kit) -> None:
-    """Get ready: called once, when the kit is made. ``kit.plugin_config(name)`` has the plugin's configuration.
+    """Start the plugin: called once, when the kit is made. ``kit.plugin_config(name)`` has its configuration.
 
     An exception stops start-up.
     """
@@ -192,15 +192,15 @@ def rolecall_startup(kit: Kit) -> None:
 
 @hookspec
 def rolecall_register_roles() -> Iterable[Role] | None:
-    """Add roles of the app's own: ``[Role("assistant", ["connect", "publish"], wire_name="publisheronly")]``.
+    """Register the app's own roles: ``[Role("assistant", ["connect", "publish"], wire_name="publisheronly")]``.
 
-    Called once, at start-up. Each role names the standard role that stands for it in a token.
+    Called once, at start-up. Each role names the standard role that represents it in a token.
     """
 
 
 @hookspec
 def rolecall_register_formats() -> Mapping[str, type[TokenFormat]] | None:
-    """Add token formats, by the name that ``Rolecall(format=…, accept=…)`` knows them by.
+    """Register token formats, by their names in ``Rolecall(format=…, accept=…)``.
 
     Called once, at start-up. See :class:`rolecall.formats.TokenFormat`.
     """
@@ -208,7 +208,7 @@ def rolecall_register_formats() -> Mapping[str, type[TokenFormat]] | None:
 
 @hookspec
 def rolecall_register_stores() -> Mapping[str, Callable[[str], Store]] | None:
-    """Add stores, by the scheme of their URL; what is registered makes a store from the URL.
+    """Register stores, by the scheme of their URL, each as a function that makes a store from the URL.
 
     Called once, at start-up. See :class:`rolecall.stores.Store`.
     """
@@ -216,10 +216,10 @@ def rolecall_register_stores() -> Mapping[str, Callable[[str], Store]] | None:
 
 @hookspec
 def rolecall_identify(request: Request) -> Actor | None:
-    """Say who asks the kit's own routes for a session or a token.
+    """Identify who asks the kit's own routes for a session or a token.
 
-    Called once for each such request, before the votes. Return an :class:`Actor`, or None for "not mine". Two plugins
-    that name two different actors, an exception, or anything else returned refuse the request.
+    Called once for each such request, before the votes. Return an :class:`Actor`, or None for "not mine". The request
+    is refused if two plugins return different actors, or if one raises an exception or returns anything else.
     """
 
 
@@ -233,11 +233,11 @@ def rolecall_vote_session(request: SessionRequest) -> Vote:
 
 @hookspec
 def rolecall_create_session(request: SessionRequest) -> str | None:
-    """Create a session somewhere else, once the votes allow it: at the service that carries its media.
+    """Create a session elsewhere, after the votes have allowed it: at the service that carries its media.
 
-    Return the new session's id, which must be one of the request's API key, or None for "not mine": without an answer
-    the kit makes the id itself. Two plugins that both create one, an exception, or anything else returned refuse the
-    request; an error of the kit's own is answered as it is.
+    Return the new session's id, which must belong to the request's API key, or None for "not mine": without an answer
+    the kit makes the id itself. The request is refused if two plugins create a session, or if one raises an exception
+    or returns anything else; one of the kit's own errors is answered unchanged.
     """
 
 
@@ -251,16 +251,16 @@ def rolecall_vote_token(request: TokenRequest) -> Vote:
 
 @hookspec
 def rolecall_vote_access(request: AccessRequest) -> Vote:
-    """Vote on entering a guarded route, once token, session and role have been found good; and on staying there.
+    """Vote on entering a guarded route, after the kit has accepted token, session and role; and on staying there.
 
-    Return :class:`~rolecall.Allow`, :class:`~rolecall.Deny`, or None to abstain. Abstaining lets the request in. It is
-    asked again (``request.again``) at each look at a WebSocket or a stream that is open.
+    Return :class:`~rolecall.Allow`, :class:`~rolecall.Deny`, or None to abstain. Abstaining admits the request. The
+    hook is called again (``request.again``) at each check of an open WebSocket or stream.
     """
 
 
 @hookspec
 def rolecall_vote_moderation(request: ModerationRequest) -> Vote:
-    """Vote on an act in a session, once token, session and capability have been found good.
+    """Vote on an act in a session, after token, session and capability have passed the kit's checks.
 
     Return :class:`~rolecall.Allow`, :class:`~rolecall.Deny`, or None to abstain. Abstaining lets it happen.
     """
@@ -268,28 +268,28 @@ def rolecall_vote_moderation(request: ModerationRequest) -> Vote:
 
 @hookspec
 def rolecall_media_service(request: ModerationRequest) -> MediaService | None:
-    """Say which service carries the media of a session, and so can act in it, once the votes allow it.
+    """Return the service that carries a session's media, and so can act in it, after the votes have allowed the act.
 
-    Return an object with the methods of :class:`~rolecall.moderation.MediaService`, or None for "not mine": without an
-    answer, or the act's method, the act is refused with 501. Two plugins that both name one, an exception, or anything
-    else returned refuse it; an error of the kit's own is answered as it is.
+    Return an object with the methods of :class:`~rolecall.moderation.MediaService`, or None for "not mine". Without a
+    service, or without the act's method, the act is refused with 501. It is also refused if two plugins return a
+    service, or if one raises an exception or returns anything else; one of the kit's own errors is answered unchanged.
     """
 
 
 @hookspec
 def rolecall_token_claims(request: TokenRequest) -> Mapping[str, Any] | None:
-    """Add claims to a token that is about to be signed; ``request`` says what it will grant.
+    """Add claims to a token before it is signed; ``request`` has the rights that it will grant.
 
-    Return them by name, as values that JSON has, or None. The kit's own claims cannot be replaced, and two plugins
-    that set one claim to two values, an exception, or anything else returned refuse the token.
+    Return a mapping from names to JSON values, or None. The kit's own claims cannot be replaced. The token is refused
+    if two plugins set one claim to different values, or if one raises an exception or returns anything else.
     """
 
 
 @hookspec
 def rolecall_on_event(event: Event) -> None:
-    """Take note of something that has happened: an audit trail.
+    """Record an event, for an audit trail.
 
-    Called after it, and waited for. A failure is logged, and changes nothing.
+    Called after the event, and awaited. A failure is logged, and changes nothing.
     """
 
 

@@ -1,4 +1,4 @@
-"""Moderation: what can be done in a session while it goes on, and the service that carries it out."""
+"""Moderation: acts in a running session, and the media service that carries them out."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .roles import Capability
 from .session_ids import ID_EXPECTED, is_plain_id
 from .wording import shown
 
-#: The limits of a signal that OpenTok names, in bytes of UTF-8.
+#: OpenTok's limits of a signal, in bytes of UTF-8.
 MAX_SIGNAL_TYPE: Final = 128
 MAX_SIGNAL_DATA: Final = 8192
-#: The most streams that are left out when all others are muted.
+#: The most streams that can be excluded when all others are muted.
 MAX_EXCLUDED: Final = 1000
 
-#: The streams of a session, each as the service describes it: JSON objects with a text ``id``.
+#: The streams of a session, in the service's own form: JSON objects with a text ``id``.
 Streams = list[dict[str, Any]]
-#: The connections of a session, each as the service describes it: JSON objects with a text ``connectionId``.
+#: The connections of a session, in the service's own form: JSON objects with a text ``connectionId``.
 Connections = list[dict[str, Any]]
 
 Result = TypeVar("Result")
@@ -28,40 +28,40 @@ _Self = TypeVar("_Self", bound="Act[Any]")
 
 
 class Act(Generic[Result]):
-    """Something that is done in a session while it goes on."""
+    """An act in a running session."""
 
     __slots__ = ()
 
-    #: The act's name, and that of the method of a :class:`MediaService`.
+    #: The name of the act, and of the method of a :class:`MediaService` that carries it out.
     name: ClassVar[str]
-    #: What a token must allow.
+    #: The capability that the token needs.
     capability: ClassVar[Capability]
-    #: Whether it changes something, so that an event tells of it.
+    #: Whether it changes something, so that an event reports it.
     changes: ClassVar[bool] = True
 
     session_id: str
 
     def checked(self: _Self) -> _Self:
-        """This act, if its arguments can be meant.
+        """Validate the act's arguments, and return it.
 
-        :raises InvalidRequest: if not; of a signal that is too long :class:`~rolecall.errors.SignalTooLarge`, which is
-            one, too.
+        :raises InvalidRequest: for a wrong argument; for a signal that is too long its subclass
+            :class:`~rolecall.errors.SignalTooLarge`.
         """
         raise NotImplementedError
 
     @property
     def target(self) -> str | None:
-        """The connection or the stream that it is about, if it is about one."""
+        """The connection or the stream that it acts on; None if it acts on all."""
         return None
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """What the service's method is called with."""
+        """The arguments of the service's method."""
         raise NotImplementedError
 
     def problem_with(self, answer: object) -> str | None:
-        """Why what the service's method has returned is no answer to this act; None if it is one."""
-        # Never truthiness: False, or another library's answer with a status of its own, is no success.
+        """The problem with the answer of the service's method; None if there is none."""
+        # Never by truthiness: False, or another library's response with a status, is no success.
         return None if answer is None else f"returned {shown(answer)}; expected None, or an error raised"
 
 
@@ -69,9 +69,9 @@ class Act(Generic[Result]):
 class Signal(Act[None]):
     """Send a signal to the connections of a session.
 
-    :param type: what it is about, at most 128 bytes of UTF-8.
+    :param type: the signal's type, at most 128 bytes of UTF-8.
     :param data: its content, at most 8,192 bytes of UTF-8.
-    :param connection_id: the one connection that gets it; None for all.
+    :param connection_id: the only connection that gets it; None for all.
     """
 
     name: ClassVar[str] = "signal"
@@ -93,12 +93,12 @@ class Signal(Act[None]):
 
     @property
     def target(self) -> str | None:
-        """The connection that it is for, if it is for one."""
+        """The connection that gets it; None for all."""
         return self.connection_id
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """What the service's method is called with."""
+        """The arguments of the service's method."""
         return (self.session_id, self.type, self.data, self.connection_id)
 
 
@@ -125,7 +125,7 @@ class ForceDisconnect(Act[None]):
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """What the service's method is called with."""
+        """The arguments of the service's method."""
         return (self.session_id, self.connection_id)
 
 
@@ -152,15 +152,15 @@ class MuteStream(Act[None]):
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """What the service's method is called with."""
+        """The arguments of the service's method."""
         return (self.session_id, self.stream_id)
 
 
 @dataclass(frozen=True, slots=True)
 class MuteAll(Act[None]):
-    """Mute the audio of all streams of a session, those to come included; or stop doing so.
+    """Mute the audio of all streams of a session, future ones included; or stop doing so.
 
-    :param active: False to stop: streams to come are not muted.
+    :param active: False to stop: future streams are not muted.
     :param excluded_stream_ids: streams that are not muted.
     """
 
@@ -183,13 +183,13 @@ class MuteAll(Act[None]):
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """What the service's method is called with."""
+        """The arguments of the service's method."""
         return (self.session_id, self.active, self.excluded_stream_ids)
 
 
 @dataclass(frozen=True, slots=True)
 class ListStreams(Act[Streams]):
-    """Say which streams a session has. It changes nothing; who may mute streams may see which there are."""
+    """List the streams of a session. It changes nothing, and needs the capability to mute streams."""
 
     name: ClassVar[str] = "list_streams"
     capability: ClassVar[Capability] = Capability.FORCE_UNPUBLISH
@@ -204,7 +204,7 @@ class ListStreams(Act[Streams]):
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """What the service's method is called with."""
+        """The arguments of the service's method."""
         return (self.session_id,)
 
     def problem_with(self, answer: object) -> str | None:
@@ -215,7 +215,7 @@ class ListStreams(Act[Streams]):
 
 @dataclass(frozen=True, slots=True)
 class ListConnections(Act[Connections]):
-    """List the connections to a session. It changes nothing; who may end connections may see which there are."""
+    """List the connections to a session. It changes nothing, and needs the capability to end connections."""
 
     name: ClassVar[str] = "list_connections"
     capability: ClassVar[Capability] = Capability.FORCE_DISCONNECT
@@ -230,7 +230,7 @@ class ListConnections(Act[Connections]):
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """What the service's method is called with."""
+        """The arguments of the service's method."""
         return (self.session_id,)
 
     def problem_with(self, answer: object) -> str | None:
@@ -240,12 +240,12 @@ class ListConnections(Act[Connections]):
 
 
 class MediaService(Protocol):
-    """What carries the media of sessions, and so can act in them.
+    """A service that carries the media of sessions, and so can act in them.
 
-    Each method is ``def``, and called on a thread of the kit's own, or ``async def``. It returns once the act is
-    carried out, and raises an error of the kit where that is for the caller to read:
-    :class:`~rolecall.errors.NotFoundAtService` for a connection or a stream that is not there,
-    :class:`~rolecall.errors.Unavailable` if it is out of order. What it has been given is validated.
+    Each method is ``def``, which runs on a thread of the kit, or ``async def``. It returns when the act is complete. It
+    may raise the kit's errors, which reach the caller: :class:`~rolecall.errors.NotFoundAtService` for a connection or
+    a stream that does not exist, :class:`~rolecall.errors.Unavailable` if the service is out of order. Arguments are
+    validated.
     """
 
     def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> Awaitable[None] | None:
@@ -260,7 +260,7 @@ class MediaService(Protocol):
     def mute_all(
         self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()
     ) -> Awaitable[None] | None:
-        """Mute all streams but those excluded, and those to come; with ``active=False`` stop doing so."""
+        """Mute all streams but the excluded ones, also future ones; with ``active=False`` stop doing so."""
 
     def list_streams(self, session_id: str) -> Awaitable[Streams] | Streams:
         """The streams of a session; an empty list if there are none."""
@@ -270,17 +270,17 @@ class MediaService(Protocol):
 
 
 def problem_with_streams(value: object) -> str | None:
-    """What ``value`` is, where it is no list of streams: JSON objects, each with a text ``id``."""
+    """The problem with a list of streams; None if it has JSON objects, each with a text ``id``."""
     return _problem_with_list(value, "stream", "id")
 
 
 def problem_with_connections(value: object) -> str | None:
-    """What ``value`` is, where it is no list of connections: JSON objects, each with a text ``connectionId``."""
+    """The problem with a list of connections; None if it has JSON objects, each with a text ``connectionId``."""
     return _problem_with_list(value, "connection", "connectionId")
 
 
 def find_stream(streams: Streams, stream_id: str) -> dict[str, Any]:
-    """The stream of this id.
+    """The stream with this id.
 
     :raises NotFoundAtService: if there is none.
     """
@@ -291,11 +291,11 @@ def find_stream(streams: Streams, stream_id: str) -> dict[str, Any]:
 
 
 def check_id(name: str, value: object) -> None:
-    """Refuse what cannot be the id of a session, a connection or a stream.
+    """Refuse an invalid id of a session, a connection or a stream.
 
-    :param name: of the argument.
+    :param name: the name of the argument.
     :raises InvalidSessionId: if ``name`` is ``"session_id"``.
-    :raises InvalidRequest: otherwise.
+    :raises InvalidRequest: for other names.
     """
     if not isinstance(value, str) or not is_plain_id(value):
         error = InvalidSessionId if name == "session_id" else InvalidRequest
@@ -303,10 +303,10 @@ def check_id(name: str, value: object) -> None:
 
 
 def _problem_with_list(value: object, item: str, name: str) -> str | None:
-    """What ``value`` is, where it is no list of JSON objects.
+    """The problem with a list of JSON objects; None if there is none.
 
-    :param item: what each stands for.
-    :param name: the text that each has.
+    :param item: the noun for one object.
+    :param name: the text that each object must have.
     """
     expected = f"expected dicts, each with a text {name!r}"
     if not isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Policies vote; votes only narrow. The votes, the rule that combines them, and the decision that remembers why."""
+"""Votes of policies, which can only narrow; the rule that combines them; and the decision with its reasons."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .roles import Capability, CapabilityName, Role, RoleName, RoleTable
 from .tokens import check_data
 from .wording import shown
 
-#: What a policy may answer a request with that it denies: Forbidden, or Too Many Requests (RFC 6585, section 4).
+#: The statuses of a policy's denial: Forbidden, or Too Many Requests (RFC 6585, section 4).
 DENIAL_STATUSES: Final = (403, 429)
-#: The longest time to wait that a denial may name, in seconds: what clients can be expected to hold.
+#: The longest waiting time in a denial, in seconds: a larger number may be too large for clients.
 MAX_RETRY_AFTER: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a vote. It is no vote itself: an :class:`Allow` is, and a :class:`Limit`."""
+    """The limits in a vote: the base of :class:`Allow` and :class:`Limit`, and no vote itself."""
 
     max_role: Role | RoleName | None = None
     latest_expiry: float | None = None
@@ -29,7 +29,7 @@ class Limits:
     reason: str = ""
     max_lifetime: float | timedelta | None = None
     data: str | None = None
-    # Two votes that say the same are equal, whatever functions they carry; these may show in no message.
+    # Two votes with the same limits are equal, whatever functions they carry; no message shows the functions.
     reserve: Reserve | None = field(default=None, compare=False, repr=False)
     release: Release | None = field(default=None, compare=False, repr=False)
 
@@ -53,28 +53,29 @@ class Limits:
 
 
 class Allow(Limits):
-    """A vote for, which may carry limits. What several allow is the intersection of their limits.
+    """A vote for a request, which may carry limits. Several votes allow the intersection of their limits.
 
-    :param max_role: the highest role: no capability beyond that role's is granted.
+    :param max_role: the highest role: only its capabilities are granted.
     :param latest_expiry: the latest end of a token's life, in Unix seconds.
-    :param capabilities: no capability beyond these is granted.
+    :param capabilities: only these capabilities are granted.
     :param reason: why, for the trace.
-    :param max_lifetime: the most seconds from a token's issue to the end of its life.
-    :param data: connection data that replaces what was asked for. Two policies that set two different ones deny.
-    :param reserve: takes what the vote reserves, such as a place or a count. Called without arguments once all votes
-        are in and allow, just before the request is granted; never for an explanation. It may be async, and returns
-        None, or a :class:`Deny` if somebody else has taken the last place meanwhile.
-    :param release: gives back what ``reserve`` has taken, where the request is refused after all. It may be async, and
-        must do no harm where nothing was taken: it is also called where ``reserve`` failed or came too late.
+    :param max_lifetime: the longest life of a token from its issue, in seconds.
+    :param data: connection data that replaces the requested data. If two policies set different data, the request is
+        denied.
+    :param reserve: takes a reservation of the vote, such as a place or a count. Called without arguments after all
+        votes have allowed, just before the request is granted; never for an explanation. It may be async, and returns
+        None, or a :class:`Deny` if another request has taken the last place in the meantime.
+    :param release: gives the reservation back if the request is refused after all. It may be async, and must do no harm
+        without a reservation: it is also called if ``reserve`` failed or was late.
     """
 
     __slots__ = ()
 
 
 class Limit(Limits):
-    """Limits alone: they narrow what others allow, and allow nothing themselves. It takes what an :class:`Allow` takes.
+    """A vote of limits alone: they narrow the other votes, and allow nothing. It has the arguments of :class:`Allow`.
 
-    For a policy that only restricts (opening hours, a highest role) and must not open a door by doing so.
+    For a policy that only restricts (opening hours, a highest role) and must not allow a request by doing so.
     """
 
     __slots__ = ()
@@ -82,14 +83,14 @@ class Limit(Limits):
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """A vote against, which decides.
+    """A vote against a request, which decides.
 
-    :param reason: why, as the client may read it.
+    :param reason: why, for the client.
     :param code: a name for machines, for example ``"class_is_over"``.
-    :param detail: what only the server's log and trace are to hold.
+    :param detail: text for the server's log and trace only.
     :param status: 403, or 429 for a request that may be repeated later.
-    :param retry_after: with 429, the seconds after which it may be: a whole number, or a ``timedelta``, which is
-        rounded up.
+    :param retry_after: with 429, the seconds until the request may be repeated: a whole number, or a ``timedelta``,
+        which is rounded up.
     """
 
     reason: str = "a policy of this service denied the request"
@@ -103,7 +104,7 @@ class Deny:
             raise ConfigurationError("Deny takes reason, code and detail as text")
         if not isinstance(self.status, int) or self.status not in DENIAL_STATUSES:
             raise ConfigurationError(f"status is {shown(self.status)}; expected 403 or 429")
-        object.__setattr__(self, "status", int(self.status))  # a member of HTTPStatus is one, too
+        object.__setattr__(self, "status", int(self.status))  # also accepts a member of HTTPStatus
         if self.retry_after is None:
             return
         if self.status != 429:
@@ -123,9 +124,9 @@ class Deny:
 
 #: What a policy hook returns; None abstains.
 Vote: TypeAlias = Allow | Limit | Deny | None
-#: Takes what a vote reserves; returns None, or why it is not to be had after all.
+#: Takes a reservation of a vote; returns None, or the denial.
 Reserve: TypeAlias = Callable[[], Deny | None] | Callable[[], Awaitable[Deny | None]]
-#: Gives back what a vote has reserved.
+#: Gives a reservation back.
 Release: TypeAlias = Callable[[], object]
 
 
@@ -134,9 +135,9 @@ class Ballot(NamedTuple):
 
     :param plugin: the plugin's name.
     :param vote: its vote; None if it abstained or failed.
-    :param fault: what went wrong, for the log; empty if nothing did.
-    :param seconds: how long it took.
-    :param error: what it raised, if it did.
+    :param fault: the failure, for the log; empty if there is none.
+    :param seconds: how long the plugin took.
+    :param error: the exception that it raised, or None.
     """
 
     plugin: str
@@ -147,7 +148,7 @@ class Ballot(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What the ballots come to.
+    """The result of all ballots.
 
     :param ballots: the kit's own, and every plugin's in the order of their names.
     """
@@ -156,11 +157,11 @@ class Decision(NamedTuple):
 
     @property
     def allowed(self) -> bool:
-        """Any fault or :class:`Deny` denies; otherwise at least one :class:`Allow` is needed."""
+        """Whether the request is allowed: by at least one :class:`Allow`, and no fault or :class:`Deny`."""
         return self.refusal() is None
 
     def refusal(self) -> RolecallError | None:
-        """The error that the request is refused with; None if it is allowed."""
+        """The error that refuses the request; None if it is allowed."""
         if disagreement := self._disagreement():
             return disagreement
         allowed, denials = False, []
@@ -172,7 +173,7 @@ class Decision(NamedTuple):
             elif type(ballot.vote) is Deny:
                 denials.append(ballot.vote)
         if denials:
-            # Of several alike the first by the plugins' names: that is what max returns.
+            # Among equal denials max returns the first one, by the plugins' names.
             return max(denials, key=_lasts).error()
         if not allowed:
             return PolicyDenied("no policy of this service allows the request")
@@ -196,12 +197,12 @@ class Decision(NamedTuple):
 
     @property
     def limits(self) -> tuple[Limits, ...]:
-        """The votes that set limits: each :class:`Allow` and each :class:`Limit`."""
+        """The votes with limits: each :class:`Allow` and each :class:`Limit`."""
         return tuple(ballot.vote for ballot in self.ballots if isinstance(ballot.vote, Limits))
 
 
 def _lasts(denial: Deny) -> tuple[bool, float]:
-    """How long a denial lasts, to be compared: a 403 does not pass, and of two times the client waits the longer."""
+    """A sort key for denials: a 403 lasts longest, and of two 429 the one with the longer wait."""
     return denial.status != 429, -1 if denial.retry_after is None else denial.retry_after  # type: ignore[return-value]
 
 
@@ -249,9 +250,9 @@ def narrow(
 def narrowed_capabilities(
     held: frozenset[Capability], limits: Iterable[Limits], roles: RoleTable
 ) -> frozenset[Capability]:
-    """The capabilities of ``held`` that every one of ``limits`` leaves.
+    """The capabilities of ``held`` within all of ``limits``.
 
-    :raises InvalidRole: for a ``max_role`` that does not exist; a vote with such a limit is a fault before it counts.
+    :raises InvalidRole: for an unknown ``max_role``; such a vote is a fault, and never counted.
     """
     for limit in limits:
         if limit.max_role is not None:
@@ -262,9 +263,9 @@ def narrowed_capabilities(
 
 
 def narrowed_role(role: Role, held: frozenset[Capability], roles: RoleTable) -> Role:
-    """``role``, or the greatest role below it that has nothing beyond ``held``.
+    """``role``, or the greatest role with no capability beyond ``held``.
 
-    :raises PolicyDenied: if no role does.
+    :raises PolicyDenied: if there is none.
     """
     if held == role.capabilities:
         return role
@@ -286,7 +287,7 @@ def earliest_expiry(expires_at: float, limits: Iterable[Limits], issued_at: floa
 
 
 def outlived() -> PolicyDenied:
-    """What refuses a request that comes after the end of a limit."""
+    """The error for a request after the end of a limit."""
     return PolicyDenied("the policies of this service allow no token that lives on from now")
 
 

@@ -1,4 +1,4 @@
-"""Session ids: those that all OpenTok SDKs read, with a keyed tag; and plain names of rooms."""
+"""Session ids: tagged ids that all OpenTok SDKs read, and plain room names."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from .keys.issuers import Issuer
 from .sessions import MediaMode
 from .wording import shown, shown_key, wrapping
 
-#: The most characters of a session id, as the published guides say.
+#: The longest session id in characters, by the published guides.
 MAX_SESSION_ID_LENGTH: Final = 255
-# In the place of the random part: a mark, 80 random bits, and a tag of 120 bits.
+# The random part of an id: a mark, 80 random bits, and a tag of 120 bits.
 _TAGGED = re.compile(r"~rc([a-z2-7]{16})([a-z2-7]{24})")
 _MAX_REMEMBERED: Final = 4096
-#: What the keys of the tags are derived for.
+#: The purpose for which the keys of the tags are derived.
 _PURPOSE: Final = "session ids"
 
-# No character of a plain id: what would mean something in a URL, white space and controls, and what does not show.
+# Characters that a plain id lacks: those with a meaning in URLs, white space, controls, and invisible ones.
 _BARRED: Final = (
     r"/\\?#%;<>\x22\x00-\x20\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
     r"\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ue000-\uf8ff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff"
     "\U000e0000-\U0010ffff"
 )
 _PLAIN: Final = re.compile(rf"(?!\.+\Z)[^{_BARRED}\ud800-\udfff]{{1,{MAX_SESSION_ID_LENGTH}}}")
-#: The plain ids of :func:`is_plain_id`, their length apart, as JSON Schema has it.
+#: The pattern of :func:`is_plain_id` for JSON Schema, without the length.
 ID_PATTERN: Final = rf"^\.*[^.{_BARRED}][^{_BARRED}]*$"
-#: What is said of an id that is none.
+#: The end of messages about an invalid id.
 ID_EXPECTED: Final = (
     f"expected 1 to {MAX_SESSION_ID_LENGTH} characters that show, not dots alone, without white space and any of "
     '/ \\ ? # % ; < > "'
@@ -44,56 +44,56 @@ def is_plain_id(text: str) -> bool:
     """Whether ``text`` can be the id of a connection or a stream, or the name of a room, at a media service.
 
     A service's own ids are UUIDs and the like, and many take the app's: ``bob@example.org``, ``auth0|123``, ``Zoë``. An
-    id is at most 255 characters, and no part of it means something in a URL.
+    id has at most 255 characters, and none of them has a meaning in URLs.
     """
     return _PLAIN.fullmatch(text) is not None
 
 
 class SessionNames(Protocol):
-    """Makes the ids of sessions, and says of an id whose it is.
+    """Makes session ids, and tells to which issuer an id belongs.
 
-    :param issuers: those whose sessions they are; a session is the first one's unless it is said otherwise.
+    :param issuers: the issuers of the sessions; the first one is the default.
     """
 
     def __init__(self, *issuers: Issuer) -> None: ...
 
     @property
     def issuers(self) -> tuple[str, ...]:
-        """The ids of those whose sessions they are, the first one first."""
+        """The ids of the issuers, the default one first."""
 
     def issuer(self, api_key: str | None) -> str:
-        """``api_key`` if sessions can be created for it; the first one's where it is None.
+        """Check that sessions can be created for ``api_key``, and return it; None returns the default issuer's id.
 
-        :raises InvalidSessionOption: for another.
+        :raises InvalidSessionOption: for another key.
         """
 
     def make(self, media_mode: MediaMode, now: float, api_key: str | None = None) -> str:
-        """A new id, which nobody can guess, for a session created at ``now`` (Unix seconds).
+        """Make a new id, which nobody can guess, for a session created at ``now`` (Unix seconds).
 
-        :param api_key: whose it is; the first one's unless given.
+        :param api_key: the issuer's id; the default one's unless given.
         """
 
     def check(self, session_id: object) -> str:
-        """The id of the issuer that a session is of.
+        """Check a session id, and return the id of its issuer.
 
-        :raises InvalidSessionId: for what cannot be the id of a session of theirs.
+        :raises InvalidSessionId: for an id that cannot belong to one of the issuers.
         """
 
     def accepts(self, session_id: object) -> bool:
         """Whether :meth:`check` accepts the id."""
 
     def made_at(self, session_id: str) -> float | None:
-        """When the kit made an id, in Unix seconds; None if that does not show."""
+        """The time at which the kit made an id, in Unix seconds; None if the id does not show it."""
 
 
 class OpenTokIds:
-    """Makes session ids, and tells made-up ones from real ones without a look-up.
+    """Makes tagged session ids, and detects made-up ones without a look-up.
 
     An id is ``1_`` (relayed) or ``2_`` (routed) and the base64url of ``1~key~location~milliseconds~random~media~~``.
-    Its random part ends in a tag: HMAC-SHA256 over all the rest of the id, with a key derived from the API secret that
-    signs. An id with the tag of any key of the issuer's ring is real.
+    The random part ends in a tag: HMAC-SHA256 over the rest of the id, with a key derived from the signing API secret.
+    An id is genuine if any key of the issuer's ring made its tag.
 
-    :param issuers: those whose ids they are; a session is the first one's unless it is said otherwise.
+    :param issuers: the issuers of the ids; the first one is the default.
     """
 
     __slots__ = ("_first", "_issuers", "_remembered")
@@ -101,15 +101,15 @@ class OpenTokIds:
     def __init__(self, *issuers: Issuer) -> None:
         self._first = issuers[0].id
         self._issuers = {issuer.id: issuer for issuer in issuers}
-        # Whose an id is, and the ring that it was examined with: with another ring it is examined again.
+        # For each id its issuer, and the ring that checked it: after a change of keys the id is checked again.
         self._remembered: dict[str, tuple[str, Issuer, KeyRing]] = {}
 
     def make(self, media_mode: MediaMode, now: float, api_key: str | None = None) -> str:
-        """A new id for a session created at ``now`` (Unix seconds).
+        """Make a new id for a session created at ``now`` (Unix seconds).
 
-        Its location stays empty, as the service leaves it: every participant can read the id.
+        Its location stays empty, as in the service's own ids, because every participant can read the id.
 
-        :param api_key: whose it is; the first one's unless given.
+        :param api_key: the issuer's id; the default one's unless given.
         """
         owner = self.issuer(api_key)
         prefix, media = _MEDIA_MARKS[media_mode]
@@ -121,13 +121,13 @@ class OpenTokIds:
 
     @property
     def issuers(self) -> tuple[str, ...]:
-        """Those whose ids they are, the first one first."""
+        """The ids of the issuers, the default one first."""
         return tuple(self._issuers)
 
     def issuer(self, api_key: str | None) -> str:
-        """``api_key`` if sessions can be created for it; the first one's where it is None.
+        """Check that sessions can be created for ``api_key``, and return it; None returns the default issuer's id.
 
-        :raises InvalidSessionOption: for another.
+        :raises InvalidSessionOption: for another key.
         """
         if api_key is None:
             return self._first
@@ -136,7 +136,7 @@ class OpenTokIds:
         return api_key
 
     def check(self, session_id: object) -> str:
-        """The API key of an id that this kit made, or that another service made for the same key (it has no tag).
+        """The API key of an id that this kit made, or that the service made for the same key (without a tag).
 
         :raises InvalidSessionId: for an id that is malformed, for another API key, or made up.
         """
@@ -164,7 +164,7 @@ class OpenTokIds:
         return True
 
     def made_at(self, session_id: str) -> float | None:
-        """When the kit made an id, in Unix seconds; None for one that it did not make."""
+        """The time at which the kit made an id, in Unix seconds; None if it did not make the id."""
         try:
             self.check(session_id)
         except InvalidSessionId:
@@ -177,7 +177,7 @@ class OpenTokIds:
         api_key = text.split("~", 2)[1]
         issuer = self._issuers.get(api_key)
         if issuer is None:
-            # Whoever asks may be anybody: of several projects the message names none.
+            # The caller may be anybody, so with several projects the message names none.
             own = f"this kit's is {self._first!r}" if len(self._issuers) == 1 else "it is none of this kit's"
             raise InvalidSessionId(
                 f"session_id belongs to another API key, {shown_key(api_key)}; "
@@ -216,12 +216,12 @@ def _decoded(session_id: str) -> str:
 
 
 class PlainNames:
-    """Session ids that are plain names of rooms, as LiveKit and Jitsi have them: ``physics-1``, ``école``.
+    """Session ids that are plain room names, as in LiveKit and Jitsi: ``physics-1``, ``école``.
 
-    A name that the kit makes has 128 random bits. Any other well-formed name is one, too: only the store knows which
-    rooms there are. Names are compared exactly; for a service that folds their case give small letters alone.
+    A name that the kit makes has 128 random bits. Every other well-formed name is accepted, too: only the store knows
+    which rooms exist. Names are compared exactly; use lower case alone for a service that ignores case.
 
-    :param issuer: the one whose sessions they are: a name does not say whose it is.
+    :param issuer: the only issuer, because a name does not carry one.
     """
 
     __slots__ = ("_issuer",)
@@ -233,27 +233,27 @@ class PlainNames:
 
     @property
     def issuers(self) -> tuple[str, ...]:
-        """The one whose sessions they are."""
+        """The id of the issuer."""
         return (self._issuer,)
 
     def issuer(self, api_key: str | None) -> str:
-        """The issuer.
+        """The issuer's id.
 
-        :raises InvalidSessionOption: if ``api_key`` is another.
+        :raises InvalidSessionOption: if ``api_key`` is another one.
         """
         if api_key is not None and api_key != self._issuer:
             raise _unknown_issuer(api_key)
         return self._issuer
 
     def make(self, media_mode: MediaMode, now: float, api_key: str | None = None) -> str:
-        """A new name of 32 hexadecimal digits."""
+        """Make a new name of 32 hexadecimal digits."""
         self.issuer(api_key)
         return os.urandom(16).hex()
 
     def check(self, session_id: object) -> str:
-        """The issuer, for a well-formed name: as :func:`is_plain_id` says, and 1 to 255 bytes of UTF-8, in NFC.
+        """The issuer's id, for a well-formed name: one of :func:`is_plain_id`, 1 to 255 bytes of UTF-8, in NFC.
 
-        :raises InvalidSessionId: for any other.
+        :raises InvalidSessionId: for any other name.
         """
         problem = _problem_with_name(session_id)
         if problem is not None:
@@ -265,7 +265,7 @@ class PlainNames:
         return _problem_with_name(session_id) is None
 
     def made_at(self, session_id: str) -> float | None:
-        """None: a name does not say when it was made."""
+        """None: a name does not carry the time of its making."""
         return None
 
 

@@ -1,4 +1,4 @@
-"""Sessions: what they are created with, and what is kept of them."""
+"""Sessions: their properties, and their records in a store."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .encoding import strict_json
 from .errors import InvalidSessionOption
 from .wording import shown
 
-#: The names of the modes, as arguments.
+#: The names of the modes, for arguments.
 MediaModeName: TypeAlias = Literal["relayed", "routed"]
 ArchiveModeName: TypeAlias = Literal["manual", "always"]
 
 
 class MediaMode(StrEnum):
-    """Whether streams go straight between the participants, or through a media server."""
+    """Whether streams go directly between the participants, or through a media server."""
 
     RELAYED = "relayed"
     ROUTED = "routed"
 
 
-#: What a media mode is called on the OpenTok wire.
+#: The media modes in OpenTok's protocol.
 P2P_PREFERENCES: Final = {MediaMode.RELAYED: "enabled", MediaMode.ROUTED: "disabled"}
 
 
@@ -42,14 +42,14 @@ MAX_ARCHIVE_NAME: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class SessionProperties:
-    """What a session is created with.
+    """The properties that a session is created with.
 
-    :param location: the IP address that hints where its participants are, or None.
+    :param location: an IP address near the participants, as a hint, or None.
     :param media_mode: relayed or routed.
     :param archive_mode: manual or always.
     :param e2ee: whether its media is encrypted from end to end.
-    :param archive_name: what its archives are called, 1 to 80 characters, or None.
-    :param archive_resolution: in which size they are recorded, such as ``"1280x720"``, or None.
+    :param archive_name: the name of its archives, 1 to 80 characters, or None.
+    :param archive_resolution: the resolution of its archives, such as ``"1280x720"``, or None.
     """
 
     location: str | None = None
@@ -60,15 +60,15 @@ class SessionProperties:
     archive_resolution: str | None = None
 
     def checked(self) -> SessionProperties:
-        """These properties, validated each and together, whatever was passed for them.
+        """Validate these properties, each alone and all together, and return them normalised.
 
-        :raises InvalidSessionOption: says which property, and what was expected.
+        :raises InvalidSessionOption: says which property is wrong, and what is expected.
         """
         media = _choice(MediaMode, "media_mode", self.media_mode)
         archive = _choice(ArchiveMode, "archive_mode", self.archive_mode)
         if not isinstance(self.e2ee, bool):
             raise InvalidSessionOption(f"e2ee is {shown(self.e2ee)}; expected true or false")
-        # What follows is what the service itself answers (the SDKs' documentation of e2ee and of archives).
+        # The service itself has these rules (the SDKs' documentation of e2ee and of archives).
         if archive is ArchiveMode.ALWAYS and media is not MediaMode.ROUTED:
             raise InvalidSessionOption(
                 "archive_mode 'always' needs media_mode 'routed': relayed media passes no server that could record it"
@@ -82,10 +82,10 @@ class SessionProperties:
         return replace(self, location=location, media_mode=media, archive_mode=archive)
 
     def check_archives(self, called: tuple[str, str] = ("archive_name", "archive_resolution")) -> None:
-        """Refuse what archives cannot be called, and in which size they cannot be recorded.
+        """Refuse an impossible name or resolution of archives.
 
         :param called: the caller's own names for the two properties, for messages.
-        :raises InvalidSessionOption: says which of the two, and what was expected.
+        :raises InvalidSessionOption: says which of the two is wrong, and what is expected.
         """
         name, resolution = self.archive_name, self.archive_resolution
         for option, value in zip(called, (name, resolution), strict=True):
@@ -103,14 +103,14 @@ class SessionProperties:
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
     def as_json(self) -> str:
-        """The properties as one JSON object, for a store to keep."""
+        """The properties as one JSON object, for a store."""
         return json.dumps(self.as_dict(), ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: object) -> SessionProperties:
-        """The properties that :meth:`as_json` wrote, in this version or another.
+        """Read the properties that :meth:`as_json` wrote, in this version or another.
 
-        What an earlier version did not write has its default, and what only a later one knows is left out.
+        A property that an earlier version lacked has its default; a property of a later version is ignored.
 
         :raises ValueError: for anything else.
         """
@@ -133,12 +133,12 @@ class SessionProperties:
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """A session, as stores keep it. The properties that the SDKs' sessions have are its own, too.
+    """A session in a store. The properties of the SDKs' sessions are also attributes of the record.
 
     :param session_id: its id, at most 255 characters.
-    :param properties: what it was created with.
-    :param created_at: when it was created, in Unix seconds.
-    :param ended_at: when it was ended, in Unix seconds; None while it is open.
+    :param properties: the properties that it was created with.
+    :param created_at: the time of its creation, in Unix seconds.
+    :param ended_at: the time of its end, in Unix seconds; None while it is open.
     """
 
     session_id: str
@@ -148,7 +148,7 @@ class SessionRecord:
 
     @property
     def location(self) -> str | None:
-        """The IP address that hints where its participants are, or None."""
+        """An IP address near the participants, as a hint, or None."""
         return self.properties.location
 
     @property
@@ -167,7 +167,7 @@ class SessionRecord:
         return self.properties.e2ee
 
     def as_dict(self) -> dict[str, Any]:
-        """The session as JSON has it, for whoever asks for a session."""
+        """The session as a dict for JSON, for clients."""
         return {
             "session_id": self.session_id,
             "location": self.location,
@@ -188,7 +188,7 @@ def session_id_of(session: str | SessionRecord | None) -> str | None: ...
 
 
 def session_id_of(session: str | SessionRecord | None) -> str | None:
-    """The id of a session that is given by itself, or by its id; None where none is given."""
+    """The id of a session, which is given as a record or as its id; None for None."""
     return session.session_id if isinstance(session, SessionRecord) else session
 
 
@@ -199,7 +199,7 @@ def record_fields(record: SessionRecord) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _from_json(text: str) -> SessionProperties:
-    # Remembered, for most sessions of an app are created with the same properties.
+    # Cached, because most sessions of an app have the same properties.
     found = strict_json.loads(text.encode())
     known = {item.name: found[item.name] for item in fields(SessionProperties) if item.name in found}
     try:
@@ -221,7 +221,7 @@ def _choice(kind: type[_Choice], name: str, value: object) -> _Choice:
 def _is_text(value: object) -> bool:
     try:
         return isinstance(value, str) and bool(value.encode())
-    except UnicodeEncodeError:  # a lone surrogate, which no JSON can hold
+    except UnicodeEncodeError:  # a lone surrogate, which JSON cannot carry
         return False
 
 
@@ -231,7 +231,7 @@ def _location(value: object) -> str | None:
     from ipaddress import ip_address  # seldom needed, and not free to import
 
     try:
-        # A zone ("fe80::1%eth0") means nothing outside its own machine, and can hold any text.
+        # A zone ("fe80::1%eth0") is local to one machine, and can hold any text.
         if not isinstance(value, str) or "%" in value:
             raise ValueError
         return str(ip_address(value))

@@ -1,4 +1,4 @@
-"""Tokens and grants: what may be asked for in a token, and what a verified one grants."""
+"""Tokens and grants: the options of a token to be minted, and the grant of a verified one."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from .pickling import reduced
 from .roles import Capability, CapabilityName, Role
 from .wording import moment, shown
 
-#: Seconds that a token lives unless told otherwise: 24 hours, as in every SDK.
+#: The default life of a token, in seconds: 24 hours, as in every SDK.
 DEFAULT_LIFETIME: Final = 86_400
-#: The most seconds that a token may live: 30 days, as in every SDK.
+#: The longest life of a token, in seconds: 30 days, as in every SDK.
 MAX_LIFETIME: Final = 30 * 86_400
-#: The most characters of connection data, and of layout classes joined by spaces.
+#: The longest connection data, and the longest layout classes joined by spaces, in characters.
 MAX_DATA_LENGTH: Final = 1000
-#: The most seconds by which clocks may differ.
+#: The most seconds that clocks may differ by.
 MAX_LEEWAY: Final = 60
-#: The claim that names a role of the app's own, beside the standard role that stands for it on the wire.
+#: The claim with the name of an app's own role, besides the standard role that represents it in the token.
 ROLE_CLAIM: Final = "rolecall_role"
-#: The claim that holds what a bearer may do, where policies left more than a role and less than the next.
+#: The claim with the bearer's capabilities, if policies left more than one role has and less than the next one.
 CAPABILITIES_CLAIM: Final = "rolecall_capabilities"
 
 ExpireTime = float | datetime | timedelta | None
 
-#: The year 10000, in Unix seconds: what is later is no time.
+#: The year 10000, in Unix seconds: later numbers are not times.
 END_OF_TIME: Final = 253_402_300_800
 _NO_CLAIMS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class TokenOptions(NamedTuple):
-    """What a token is to say, already validated.
+    """The validated options of a token.
 
-    :param session_id: the session it is for.
-    :param role: the role it gives.
+    :param session_id: the token's session.
+    :param role: the token's role.
     :param issued_at: now, in whole Unix seconds.
     :param expires_at: the end of its life, in whole Unix seconds.
     :param data: connection data, at most 1,000 characters.
     :param layout: the initial layout classes of the streams that its bearer publishes.
-    :param claims: what plugins add; none of the kit's own.
-    :param narrowed: what its bearer may do, where policies left more than ``role`` and less than the next.
-    :param issuer: the id of the issuer that the session is of: its project's API key; None: the format's first issuer.
-    :param subject: the id of the actor that it is for; None where nobody is identified. Of the kit's own formats none
-        carries it yet; services with an identity of participants need one.
-    :param name: the actor's name for others to read, if its attributes have a text ``name``.
+    :param claims: further claims by plugins; none of the kit's own.
+    :param narrowed: the bearer's capabilities, if policies left more than ``role`` has and less than the next role.
+    :param issuer: the id of the session's issuer: its project's API key; None: the format's first issuer.
+    :param subject: the id of the token's actor; None if nobody is identified. None of the kit's own formats carries it
+        yet; services in which participants have an identity need it.
+    :param name: the actor's display name, if its attributes have a text ``name``.
     """
 
     session_id: str
@@ -66,12 +66,12 @@ class TokenOptions(NamedTuple):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What its bearer may do."""
+        """The bearer's capabilities."""
         return self.role.capabilities if self.narrowed is None else self.narrowed
 
     @property
     def own_claims(self) -> Mapping[str, Any]:
-        """The claims that no SDK knows: those of plugins, and what a standard role does not say."""
+        """The claims that no SDK knows: those of plugins, and those that a standard role cannot express."""
         own = dict(self.claims)
         if self.role != self.role.wire_name:
             own[ROLE_CLAIM] = str(self.role)
@@ -81,14 +81,14 @@ class TokenOptions(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """What a verified token grants, for one session.
+    """The rights that a verified token grants in one session.
 
-    :param session_id: the session that the token is for.
-    :param role: the role that the token gives.
-    :param capabilities: what its bearer may do.
-    :param expires_at: when its life ends, in Unix seconds.
-    :param token_id: its ``jti``; where it has none, the SHA-256 of what was signed, in hexadecimal digits.
-    :param claims: all claims, as they stand in the token; read-only, nested objects and arrays too.
+    :param session_id: the token's session.
+    :param role: the token's role.
+    :param capabilities: the bearer's capabilities.
+    :param expires_at: the end of its life, in Unix seconds.
+    :param token_id: its ``jti``; for a token without one, the SHA-256 of the signed text, in hexadecimal digits.
+    :param claims: all claims of the token; read-only, nested objects and arrays too.
     """
 
     session_id: str
@@ -108,13 +108,13 @@ class Grant(NamedTuple):
 
     @property
     def issued_at(self) -> float | None:
-        """When the token was issued, in Unix seconds; None if it does not say."""
+        """The time of the token's issue, in Unix seconds; None if the token has none."""
         return self.claims.get("iat")
 
     @property
     def layout(self) -> tuple[str, ...]:
         """The initial layout classes of the streams that the bearer publishes."""
-        # One SDK joins the classes by "+" where the others put a space.
+        # One SDK joins the classes by "+", the others by a space.
         classes: str | tuple[str, ...] = self.claims.get("initial_layout_class_list", "")
         return tuple(classes.replace("+", " ").split()) if isinstance(classes, str) else classes
 
@@ -122,17 +122,17 @@ class Grant(NamedTuple):
         return f"<Grant {self.role} in {self.session_id!r} until {moment(self.expires_at)} token_id={self.token_id!r}>"
 
     def allows(self, capability: Capability | CapabilityName) -> bool:
-        """Whether the bearer may do this: ``grant.allows("publish")``.
+        """Whether the bearer has this capability: ``grant.allows("publish")``.
 
-        :raises ValueError: for a capability that does not exist, so that a misspelling never reads as "no".
+        :raises ValueError: for an unknown capability, so that a misspelling never means "no".
         """
         return Capability(capability) in self.capabilities
 
 
 def leeway_used(grant: Grant, now: float) -> str | None:
-    """Why a good grant is good by the leeway alone: by its token's own times it is none; None where it needs no leeway.
+    """Explain that only the leeway makes a grant valid; None if it is valid without leeway.
 
-    :param now: this moment, in Unix seconds.
+    :param now: in Unix seconds.
     """
     if now >= grant.expires_at:
         return f"by the leeway alone: the token expired {_seconds(now - grant.expires_at)} ago"
@@ -157,12 +157,12 @@ def check_options(
     shortest: int = 1,
     longest: int = MAX_LIFETIME,
 ) -> TokenOptions:
-    """The options of a token to be minted, every one validated against ``now`` (Unix seconds).
+    """Validate the options of a token to be minted at ``now`` (Unix seconds).
 
-    :param issuer: the id of the issuer that the session is of.
-    :param shortest: the fewest seconds that a token of its format may live.
-    :param longest: the most seconds.
-    :raises InvalidRequest: a subclass that says which value, what was expected, and what "now" is.
+    :param issuer: the id of the session's issuer.
+    :param shortest: the shortest life of a token of its format, in seconds.
+    :param longest: the longest life, in seconds.
+    :raises InvalidRequest: a subclass that says which value is wrong, what is expected, and what "now" is.
     """
     issued_at = int(now)
     if expire_time is not None:
@@ -173,7 +173,7 @@ def check_options(
         expires_at = issued_at + usual_life(shortest, longest)
     checked = None if data is None else check_data(data)
     classes = () if layout == () else _checked_layout(layout)
-    # As the class itself makes one, in half of the time.
+    # The class itself does this, in twice the time.
     return tuple.__new__(
         TokenOptions,
         (session_id, role, issued_at, expires_at, checked, classes, _NO_CLAIMS, None, issuer, None, None),
@@ -237,7 +237,7 @@ def duration(seconds: int) -> str:
 
 
 def check_data(data: object) -> str:
-    """Connection data, validated.
+    """Validate connection data, and return it.
 
     :raises InvalidData: if it is no text, or too long.
     """

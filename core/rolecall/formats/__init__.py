@@ -1,4 +1,4 @@
-"""Token formats: how a grant is written into a token, and read back."""
+"""Token formats: how a grant is written into a token, and read from it."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from ..wording import shown, wrapping
 from .claims import ClaimRules
 from .inspection import Inspection, inspect_jwt
 
-#: What a format signs with: the secrets of projects, or the private key of an application.
+#: The signing keys of a format: the secrets of projects, or the private key of an application.
 Need = Literal["secret", "private_key"]
 
 
 class TokenFormat(ABC):
-    """One way to write tokens, made once for each kit.
+    """A format of tokens; each kit makes an instance.
 
-    It reads tokens as ASCII bytes of a length that has been checked. Its methods run for every token, on the request's
-    thread or on the event loop: they do not wait.
+    Tokens are ASCII bytes, and their length has been checked. The methods run for every token, on the request's thread
+    or on the event loop, so they must not block.
 
-    :param issuers: all that it mints for, the first one first: each has an id (the API key, or the application's id)
-        and keys. At least one is there.
-    :param rules: judge the claims of a token whose signature is good; see
+    :param issuers: the issuers that it mints for, the default one first: each has an id (the API key, or the
+        application's id) and keys. There is at least one.
+    :param rules: checks the claims of a token after its signature; see
         :meth:`~rolecall.formats.claims.ClaimRules.grant`.
     """
 
     __slots__ = ()
 
-    #: What its tokens are signed with: ``"secret"`` (of each project), or ``"private_key"`` (of the one application).
+    #: The keys that sign its tokens: ``"secret"`` (of each project), or ``"private_key"`` (of the one application).
     needs: ClassVar[Need] = "secret"
-    #: The claims that have a meaning in its tokens, so that no plugin may set them; ``iss``, ``sub``, ``aud``, ``exp``,
-    #: ``nbf``, ``iat`` and ``jti``, and the kit's own, are so in any format.
+    #: The claims with a meaning in its tokens, which no plugin may set. ``iss``, ``sub``, ``aud``, ``exp``, ``nbf``,
+    #: ``iat`` and ``jti``, and the kit's own, are reserved in every format.
     reserved_claims: ClassVar[frozenset[str]] = frozenset()
-    #: The fewest seconds that its tokens may live.
+    #: The shortest life of its tokens, in seconds.
     shortest_life: ClassVar[int] = 1
-    #: The most seconds that its tokens may live, at most 30 days.
+    #: The longest life of its tokens, in seconds, at most 30 days.
     longest_life: ClassVar[int] = MAX_LIFETIME
-    # What tokens of this format are called where a kit is to be told that it can accept them.
+    # The name of its tokens in the message that tells how to accept them.
     _known_as: ClassVar[str | None] = None
-    # Whether it reads what no accepted format recognizes, so as to say what is wrong with it.
+    # Whether it reads tokens that no accepted format recognizes, to report the problem with them.
     _reads_rest: ClassVar[bool] = False
 
     @abstractmethod
@@ -54,35 +54,35 @@ class TokenFormat(ABC):
     @staticmethod
     @abstractmethod
     def recognizes(token: bytes) -> bool:
-        """Whether ``token`` is one of this format by what it holds, and of no other; nothing in it is checked yet."""
+        """Whether the content of ``token`` shows that it is of this format and no other; nothing is verified."""
 
     @abstractmethod
     def mint(self, options: TokenOptions) -> tuple[str, str]:
-        """The token for options that have been validated, signed for ``options.issuer``; and its token id."""
+        """Mint a token with validated options, signed for ``options.issuer``; return it and its token id."""
 
     @abstractmethod
     def verify(self, token: bytes, now: float) -> Grant:
-        """What ``token`` grants at ``now`` (Unix seconds).
+        """Verify ``token`` at ``now`` (Unix seconds), and return its grant.
 
-        :raises InvalidToken: a subclass that says what was wrong.
+        :raises InvalidToken: a subclass that says what is wrong.
         """
 
     @staticmethod
     def issuer_of(token: bytes) -> str | None:  # noqa: ARG004
-        """The id of the issuer that ``token`` names, which nothing proves yet; None if it names none."""
+        """The issuer's id in ``token``, unverified; None if it has none."""
         return None
 
     def carries(self, role: Role, capabilities: frozenset[Capability]) -> bool:
-        """Whether a token can hold this, and grants no more where it goes; a role that is not carried is not minted.
+        """Whether a token can carry these rights, and nobody reads more into it; otherwise it is not minted.
 
         :param role: the token's role.
-        :param capabilities: what its bearer may do: those of the role, or what policies left of them.
+        :param capabilities: the bearer's capabilities: those of the role, or those that policies left.
         """
         return True
 
     @staticmethod
     def inspect(token: bytes) -> Inspection:
-        """What ``token`` says, with nothing checked.
+        """Read ``token`` without verifying it.
 
         :raises MalformedToken: if it cannot be read.
         """
@@ -90,11 +90,11 @@ class TokenFormat(ABC):
 
     @staticmethod
     def fingerprint(token: bytes) -> bytes:
-        """The key of ``token`` among those that were verified before: a part in which no two tokens are the same.
+        """The cache key of ``token``: a part that differs between any two tokens.
 
         A miss proves that the token is new; a hit is confirmed by its SHA-256.
         """
-        return token[-32:]  # of a JWT a piece of the signature
+        return token[-32:]  # in a JWT, the end of the signature
 
 
 _FORMATS = {"opentok": "opentok:OpenTokFormat", "t1": "t1:T1Format", "vonage": "vonage:VonageFormat"}
@@ -102,12 +102,12 @@ _FORMATS = {"opentok": "opentok:OpenTokFormat", "t1": "t1:T1Format", "vonage": "
 
 #: The names of the kit's own formats.
 FORMATS = tuple(_FORMATS)
-#: The format that is minted, and accepted, where a kit has what it needs and nothing else is said.
+#: The default format for each kind of credential.
 USUAL_FORMATS: Final[Mapping[Need, str]] = {"secret": "opentok", "private_key": "vonage"}
 
 
 def find_format(name: str, registered: Mapping[str, type[TokenFormat]]) -> type[TokenFormat]:
-    """The format of this name; the kit's own are loaded when first asked for.
+    """The format with this name; the kit's own are imported at their first use.
 
     :param registered: the formats of plugins.
     :raises ConfigurationError: if there is none.
@@ -124,12 +124,12 @@ def find_format(name: str, registered: Mapping[str, type[TokenFormat]]) -> type[
 
 
 def is_own(form: TokenFormat) -> bool:
-    """Whether a format is the kit's own, and no class of a plugin that is derived from it."""
+    """Whether a format is the kit's own, and not a plugin's subclass."""
     return type(form).__module__.startswith(f"{__name__}.")
 
 
 def inspect_token(token: str) -> Inspection:
-    """Take ``token`` apart without a key, and without trusting any of it.
+    """Read ``token`` without a key, and without verifying it.
 
     :raises MalformedToken: if it is not a token in a form that can be read.
     """
@@ -142,7 +142,7 @@ def inspect_token(token: str) -> Inspection:
 
 
 def unaccepted(token: bytes, accepted: Collection[str]) -> MalformedToken | None:
-    """What to say of a token of a format that a kit has to be told to accept; None if it is of no such format.
+    """The error for a token of a format that the kit does not accept; None if it is of no such format.
 
     :param accepted: the names of the formats that the kit accepts.
     """

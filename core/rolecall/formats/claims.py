@@ -1,4 +1,4 @@
-"""The claims of a client's token: what they must say, whatever the format that carries them."""
+"""The rules for the claims of a client's token, the same in every format."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ..tokens import (
 )
 from ..wording import moment, shown
 
-#: The most seconds that a verified token may live: an hour more, because SDKs round, and where clocks change 30 days of
-#: the calendar are an hour longer.
+#: The longest life of a verified token, in seconds. An hour more than 30 days, because SDKs round, and because 30 days
+#: with a change of clocks may be an hour longer.
 MAX_VERIFIED_LIFETIME: Final = MAX_LIFETIME + 3600
 #: The claims that no plugin may set in any format: those of RFC 7519, and the kit's own.
 RESERVED: Final = frozenset({CAPABILITIES_CLAIM, ROLE_CLAIM, "iss", "sub", "aud", "exp", "nbf", "iat", "jti"})
-#: The claims that have a meaning to OpenTok's service, in one of its formats or another.
+#: The claims with a meaning for OpenTok's service, in any of its formats.
 OPENTOK_CLAIMS: Final = frozenset(
     {
         "ist",
@@ -45,23 +45,23 @@ OPENTOK_CLAIMS: Final = frozenset(
         "sig",
     }
 )
-#: What a client's token is for.
+#: The ``scope`` of a client's token.
 SCOPE: Final = "session.connect"
 
 _MAX_ID_LENGTH: Final = 255
 
 
 class ClaimRules:
-    """What the claims of a client's token must say, whatever the format that carried them.
+    """Checks the claims of a client's token, by the same rules for every format.
 
-    A format hands it the claims by the names that OpenTok's tokens have: ``session_id``, ``role`` (a standard one),
+    A format passes the claims under their names in OpenTok's tokens: ``session_id``, ``role`` (a standard one),
     ``iat``, ``exp``, ``nbf``, ``scope``, ``connection_data``, ``initial_layout_class_list``; and the kit's own,
-    ``rolecall_role`` and ``rolecall_capabilities``, as :attr:`~rolecall.tokens.TokenOptions.own_claims` has them.
-    Others may be among them.
+    ``rolecall_role`` and ``rolecall_capabilities``, as in :attr:`~rolecall.tokens.TokenOptions.own_claims`. Further
+    claims may be among them.
 
-    :param roles: the roles that exist.
-    :param leeway: by how many seconds clocks may differ, at most 60.
-    :param session_names: say of which issuer a session is, where there are several issuers.
+    :param roles: the known roles.
+    :param leeway: the seconds that clocks may differ by, at most 60.
+    :param session_names: tells the issuer of a session, if there are several issuers.
     """
 
     __slots__ = ("_on_the_wire", "_session_names", "leeway", "roles")
@@ -71,15 +71,15 @@ class ClaimRules:
         self.leeway = leeway
         several = session_names is not None and len(session_names.issuers) > 1
         self._session_names = session_names if several else None
-        # A role of the app's own never stands in a token's role: its wire name does.
+        # An app's own role is never a token's ``role``: its wire name is.
         self._on_the_wire = {str(role): role for role in roles if role == role.wire_name}
 
     def grant(self, claims: dict[str, Any], now: float, token_id: str, issuer: str | None = None) -> Grant:
-        """The grant that these claims make at ``now`` (Unix seconds).
+        """Check claims at ``now`` (Unix seconds), and return their grant.
 
-        :param token_id: names the token: its ``jti``, or the SHA-256 of what was signed.
-        :param issuer: the id of the issuer whose key has signed the token, in a kit of several; None: its first one.
-        :raises InvalidToken: a subclass that names the claim, what was expected, and what "now" is.
+        :param token_id: the id of the token: its ``jti``, or the SHA-256 of the signed text.
+        :param issuer: the id of the issuer that signed the token, in a kit with several; None: the first one.
+        :raises InvalidToken: a subclass that names the claim, what is expected, and what "now" is.
         """
         get = claims.get
         scope = get("scope", SCOPE)
@@ -101,7 +101,7 @@ class ClaimRules:
         if type(layout) is not str or len(layout) > MAX_DATA_LENGTH:
             raise wrong_claim("initial_layout_class_list", f"a string of at most {MAX_DATA_LENGTH} characters")
         issued_at, expires_at = get("iat"), get("exp")
-        # What nearly every token says, seen at a glance; the rest, and every refusal, takes the careful way.
+        # The fast path for nearly every token; all others, and every refusal, take the careful one.
         if not (
             type(issued_at) is int
             and type(expires_at) is int
@@ -114,7 +114,7 @@ class ClaimRules:
             capabilities = _capabilities_claim(claims[CAPABILITIES_CLAIM])
         if self._session_names is not None:
             _check_owner(session_id, issuer, self._session_names)
-        # As the class itself makes one, in half of the time.
+        # The class itself does this, in twice the time.
         return tuple.__new__(Grant, (session_id, role, capabilities, expires_at, token_id, MappingProxyType(claims)))
 
     def _own_role(self, name: object, standard: Role) -> Role:
@@ -124,14 +124,17 @@ class ClaimRules:
         return role
 
     def check_expiry(self, expires_at: float, now: float) -> None:
-        """:raises ExpiredToken: from the moment ``expires_at`` on, leeway granted (RFC 7519, section 4.1.4)."""
+        """Refuse a token from ``expires_at`` plus the leeway on (RFC 7519, section 4.1.4).
+
+        :raises ExpiredToken: if it has expired.
+        """
         if now >= expires_at + self.leeway:
             raise ExpiredToken(
                 f"the token expired at {moment(expires_at)}; now is {moment(now)} by this server's clock"
             )
 
     def _check_times(self, claims: dict[str, Any], now: float) -> float:
-        """The end of the token's life, once all its times have been found good."""
+        """Check all times of a token, and return the end of its life."""
         times = {name: _checked_time(name, claims[name]) for name in ("iat", "exp", "nbf") if name in claims}
         latest = now + self.leeway
         issued_at = times.get("iat", latest)
@@ -154,7 +157,7 @@ class ClaimRules:
 
 
 def _check_owner(session_id: str, issuer: str | None, names: SessionNames) -> None:
-    """Refuse a good token of one issuer that is for a session of another."""
+    """Refuse a good token of one issuer for a session of another."""
     try:
         owner = names.check(session_id)
     except InvalidSessionId:
@@ -164,7 +167,7 @@ def _check_owner(session_id: str, issuer: str | None, names: SessionNames) -> No
 
 
 def _checked_time(name: str, value: Any) -> float:
-    # The type itself, because a bool is an int.
+    # By exact type, because a bool is an int.
     if type(value) not in (int, float) or not 0 <= value < END_OF_TIME:
         raise wrong_claim(name, "a number of Unix seconds")
     return value  # type: ignore[no-any-return]

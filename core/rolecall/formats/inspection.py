@@ -1,4 +1,4 @@
-"""A token taken apart to look at it. Nothing in it is checked: :meth:`Rolecall.verify_token` does that."""
+"""The parts of a token, unverified. :meth:`Rolecall.verify_token` verifies."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..pickling import reduced
 
 
 class Inspection(NamedTuple):
-    """What a token says of itself.
+    """The content of a token.
 
     :param format: ``"jwt"`` or ``"t1"``.
     :param header: the JWT's header; empty for T1.
     :param claims: the JWT's claims, or the fields of the T1 token, with its times as ``iat`` and ``exp``.
-    :param signature: as it stands in the token.
+    :param signature: the encoded signature.
     """
 
     format: str
@@ -30,7 +30,7 @@ class Inspection(NamedTuple):
         return reduced(self)
 
     def as_dict(self) -> dict[str, Any]:
-        """What the token says, as JSON has it: nested claims are plain dictionaries and lists."""
+        """The content as a dict for JSON: nested claims are plain dictionaries and lists."""
         parts = {"format": self.format, "header": self.header, "claims": self.claims, "signature": self.signature}
         plain: dict[str, Any] = json.loads(json.dumps(parts, default=dict))
         return plain
@@ -40,7 +40,7 @@ class Inspection(NamedTuple):
 
 
 def inspect_jwt(token: bytes) -> Inspection:
-    """Take a JWT apart.
+    """Read the parts of a JWT.
 
     :raises MalformedToken: if it is none.
     """

@@ -1,4 +1,4 @@
-"""The OpenTok project JWT: HS256 with the API secret, as the SDKs for Python, Node, Ruby and PHP mint it."""
+"""The OpenTok project JWT: HS256 with the API secret, as minted by the SDKs for Python, Node, Ruby and PHP."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from . import TokenFormat
 from .claims import OPENTOK_CLAIMS, SCOPE, ClaimRules, wrong_claim
 from .inspection import claims_in
 
-# Not escaped to ASCII: a thousand characters of any script then fit into a token.
+# Not escaped to ASCII, so that a thousand characters of any script fit into a token.
 _encoded = JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
-# Of session ids, of which few come again and again.
+# For session ids: few of them, used again and again.
 _quoted = lru_cache(1024)(encode_basestring)
 
 
 class OpenTokFormat(TokenFormat):
-    """Mints and verifies project JWTs, each signed with the secret of the project that it names."""
+    """Mints and verifies project JWTs, each signed with its project's secret."""
 
     __slots__ = ("_codecs", "_first", "_only", "_rules")
 
@@ -45,7 +45,7 @@ class OpenTokFormat(TokenFormat):
 
     @staticmethod
     def issuer_of(token: bytes) -> str | None:
-        """The API key that ``token`` names, which nothing proves yet; None if it names none."""
+        """The API key in ``token``, unverified; None if it has none."""
         return _as_key(_claims_of(token).get("iss"))
 
     def mint(self, options: TokenOptions) -> tuple[str, str]:
@@ -75,7 +75,7 @@ class OpenTokFormat(TokenFormat):
     def verify(self, token: bytes, now: float) -> Grant:
         api_key, codec = self._first, self._only
         if codec is None:
-            # Where a token names none of the projects the first one's key is asked, so that this takes as long as a bad
+            # If the token names none of the projects, the first one's key is tried, so that this takes as long as a bad
             # signature.
             named = self.issuer_of(token)
             api_key = named if named is not None and named in self._codecs else api_key
@@ -84,7 +84,7 @@ class OpenTokFormat(TokenFormat):
             claims = strict_json.loads(codec.verify(token))
         except ValueError as error:
             raise MalformedToken(f"the token's payload is malformed: {error}") from None
-        # A REST credential has the same key, the same typ and the same issuer, but no scope and no session_id.
+        # A REST credential has the same key, typ and issuer, but neither scope nor session_id.
         get = claims.get
         issuer = get("iss")
         if not (
@@ -111,7 +111,7 @@ def _wrong_kind(claims: Mapping[str, Any], api_key: str) -> InvalidToken:
 
 
 def _claims_of(token: bytes) -> dict[str, Any]:
-    """The claims of a JWT, of which nothing is checked; none if it cannot be read."""
+    """The unverified claims of a JWT; empty if it cannot be read."""
     try:
         return claims_in(jws.split(token)[2])
     except MalformedToken:
@@ -119,7 +119,7 @@ def _claims_of(token: bytes) -> dict[str, Any]:
 
 
 def _as_key(issuer: object) -> str | None:
-    """The API key in an ``iss``. PHP's SDK writes a number where the app has the key as one."""
+    """The API key in an ``iss``. The SDK for PHP writes a number if the app's key is one."""
     if type(issuer) is str:
         return issuer
     return str(issuer) if type(issuer) is int else None

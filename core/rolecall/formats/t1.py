@@ -28,8 +28,8 @@ _NAME = re.compile("[a-zA-Z_]{1,64}")
 _ESCAPE = re.compile(rb"%(..)")
 _TIME = re.compile(r"[0-9]{1,12}")
 _MAX_FIELDS = 64
-# What SDKs write. Two of them join fields without encoding them, so whoever chooses a session id or a layout class can
-# add a field: what is not here counts only with a tag, which no SDK makes.
+# The fields that SDKs write. Two SDKs join fields without encoding them, so anybody who chooses a session id or a
+# layout class can add a field. Other fields therefore need a tag, which no SDK makes.
 _WIRE_FIELDS = frozenset(
     {
         "session_id",
@@ -46,16 +46,16 @@ _WIRE_FIELDS = frozenset(
 )
 _TAG = "rolecall_tag"
 _TAGGED = re.compile(rb"(.*)&rolecall_tag=([0-9a-f]{64})", re.DOTALL)
-# What says in a JWT whose it is; in T1 the envelope does, and a field of that name would only seem to.
+# The claims that name the issuer of a JWT; T1 has the envelope for that, so such a field is refused.
 _FOREIGN = frozenset({"iss", "ist", "sub", "subject", "aud", "jti", "acl", "application_id", "partner_id", "sig"})
-# T1 spells two claims differently from a JWT.
+# Two claims have other names in T1 than in a JWT.
 _CLAIM_NAMES = {"create_time": "iat", "expire_time": "exp"}
 
 
 class T1Format(TokenFormat):
-    """Mints and verifies T1 tokens, each signed with the secret of the project that it names.
+    """Mints and verifies T1 tokens, each signed with its project's secret.
 
-    A token with claims that no SDK writes ends in a field ``rolecall_tag``: HMAC-SHA256 of all that is before it.
+    A token with claims that no SDK writes ends in a field ``rolecall_tag``: HMAC-SHA256 of everything before it.
     """
 
     __slots__ = ("_first", "_issuers", "_rules")
@@ -74,7 +74,7 @@ class T1Format(TokenFormat):
 
     @staticmethod
     def issuer_of(token: bytes) -> str | None:
-        """The API key that ``token`` names, which nothing proves yet; None if it names none."""
+        """The API key in ``token``, unverified; None if it has none."""
         try:
             return open_envelope(token)[0].decode("ascii")
         except MalformedToken:
@@ -82,15 +82,15 @@ class T1Format(TokenFormat):
 
     @staticmethod
     def inspect(token: bytes) -> Inspection:
-        """What ``token`` says, with nothing checked."""
+        """Read ``token`` without verifying it."""
         partner_id, signature, data = open_envelope(token)
         named = {"partner_id": partner_id.decode("ascii")}
-        claims = {**named, **read_fields(data), **named}  # first in order, and not to be replaced by a field
+        claims = {**named, **read_fields(data), **named}  # first, and not replaceable by a field
         return Inspection("t1", {}, claims, signature.decode("ascii"))
 
     @staticmethod
     def fingerprint(token: bytes) -> bytes:
-        """The partner id and the signature, at the beginning: a T1 token ends in what it says."""
+        """The partner id and the signature, at the beginning: the end of a T1 token is its fields."""
         return token[4:160]
 
     def mint(self, options: TokenOptions) -> tuple[str, str]:
@@ -100,7 +100,7 @@ class T1Format(TokenFormat):
             ("create_time", options.issued_at),
             ("expire_time", options.expires_at),
             ("role", options.role.wire_name),
-            # The SDK's nonce is below a million, which repeats; nothing else makes a T1 token unique.
+            # The SDK's nonce is below a million, so it repeats; only the nonce makes a T1 token unique.
             ("nonce", int.from_bytes(os.urandom(8)) >> 11),
             ("initial_layout_class_list", " ".join(options.layout)),
         ]
@@ -164,7 +164,7 @@ def _own_fields(claims: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def open_envelope(token: bytes) -> tuple[bytes, bytes, bytes]:
-    """The partner id, the signature and the signed fields of a T1 token; nothing is checked but the form."""
+    """The partner id, the signature and the signed fields of a T1 token; only the form is checked."""
     text = token[len(_PREFIX) :]
     try:
         envelope = binascii.a2b_base64(text, strict_mode=True)
@@ -179,7 +179,7 @@ def open_envelope(token: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def read_fields(data: bytes) -> dict[str, Any]:
-    """The fields of a T1 token by the names that a JWT gives them."""
+    """The fields of a T1 token under their names in a JWT."""
     parts = data.split(b"&", _MAX_FIELDS)
     if len(parts) > _MAX_FIELDS:
         raise MalformedToken(f"the token has more than {_MAX_FIELDS} fields")

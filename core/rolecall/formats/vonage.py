@@ -21,7 +21,7 @@ from .inspection import claims_in
 
 _LAYOUT: Final = "initial_layout_class_list"
 _ACL: Final[dict[str, Any]] = {"paths": {"/session/**": {}}}
-#: What the token is for; one SDK writes it under a name of its own.
+#: The ``sub`` of the token; one SDK writes it as ``subject``.
 _SUBJECT: Final = "video"
 _encoded = JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
 
@@ -46,7 +46,7 @@ class VonageFormat(TokenFormat):
 
     @staticmethod
     def issuer_of(token: bytes) -> str | None:
-        """The application's id that ``token`` names, which nothing proves yet; None if it names none."""
+        """The application's id in ``token``, unverified; None if it has none."""
         try:
             named = claims_in(jws.split(token)[2]).get("application_id")
         except MalformedToken:
@@ -94,7 +94,7 @@ class VonageFormat(TokenFormat):
         layout = claims.get(_LAYOUT)
         if type(layout) is not tuple:
             return self._rules.grant(claims, now, token_id)
-        # The SDK for Python leaves the classes a list, where all others join them.
+        # The SDK for Python writes the classes as a list, all others as a text.
         if not all(type(name) is str for name in layout):
             raise wrong_claim(_LAYOUT, "class names")
         grant = self._rules.grant({**claims, _LAYOUT: " ".join(layout)}, now, token_id)
@@ -103,7 +103,7 @@ class VonageFormat(TokenFormat):
 
 def _is_for_a_client(claims: dict[str, Any]) -> bool:
     # The SDK for Python writes "subject", the one for Node "sub". A credential for the service's API has neither
-    # session nor scope, and one for another of its products has paths of its own.
+    # session nor scope, and one for another of its products has its own paths.
     return (
         "scope" in claims
         and "session_id" in claims
