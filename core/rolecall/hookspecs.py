@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .moderation import Act, MediaService
 
 hookspec = pluggy.HookspecMarker("rolecall")
-#: Marks a function of a plugin as the implementation of the hook of the same name.
+#: Marks a function of a plugin as the implementation of the hook with its name.
 hookimpl: HookMarker = pluggy.HookimplMarker("rolecall")
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -40,20 +40,20 @@ _UNNAMED: Final = Request("GET", "")
 
 
 class Asked(Protocol):
-    """What each request that plugins are shown has, whatever it asks for.
+    """The common fields of all requests to plugins.
 
-    The requests are named tuples, for they are made while somebody waits: a frozen dataclass, which could derive from
-    this, takes twice as long to make.
+    The requests are named tuples, because a request waits while they are made: a frozen dataclass, which could inherit
+    these fields, takes twice as long to make.
     """
 
     @property
     def now(self) -> float:
-        """This moment, in Unix seconds, by the kit's clock."""
+        """The time in Unix seconds, by the kit's clock."""
         ...
 
     @property
     def actor(self) -> Actor | None:
-        """Who asks, from :func:`rolecall_identify`; None where nobody was identified."""
+        """Who makes the request, from :func:`rolecall_identify`; None if nobody was identified."""
         ...
 
     @property
@@ -63,25 +63,25 @@ class Asked(Protocol):
 
     @property
     def call_id(self) -> str:
-        """Names the call; the event that tells how it ended has the same."""
+        """The id of the call; the event that reports its end has the same id."""
         ...
 
     @property
     def dry_run(self) -> bool:
-        """Whether nothing is to come of it but an answer: what the votes reserve is not taken then."""
+        """Whether it is only to be explained or checked again: then reservations of votes are not taken."""
         ...
 
 
 class SessionRequest(NamedTuple):
     """A request for a new session.
 
-    :param properties: what it is to be created with.
-    :param api_key: the project, or the application, that it is for.
-    :param now: this moment, in Unix seconds, by the kit's clock.
-    :param actor: who asks, from :func:`rolecall_identify`; None if nobody was identified.
+    :param properties: the requested properties.
+    :param api_key: the project, or the application, of the session.
+    :param now: in Unix seconds, by the kit's clock.
+    :param actor: who makes the request, from :func:`rolecall_identify`; None if nobody was identified.
     :param http: the request from outside; None for a call in the server's own code, which is trusted.
-    :param call_id: names this call; the event that tells how it ended has the same.
-    :param dry_run: whether it is only to be explained; never so far.
+    :param call_id: the id of this call; the event that reports its end has the same id.
+    :param dry_run: whether it is only to be explained; always False so far.
     """
 
     properties: SessionProperties
@@ -125,16 +125,16 @@ class TokenRequest(NamedTuple):
 class AccessRequest(NamedTuple):
     """A request with a good token and a sufficient role that enters a guarded route, or a later check of it.
 
-    :param grant: what the token grants; at a look again, the grant that the request entered with.
-    :param requirement: what the route requires.
-    :param session_id: the session that the route is about; None where it names none.
-    :param now: this moment, in Unix seconds, by the kit's clock.
-    :param actor: None: guards ask for a token, and for nobody's identity.
-    :param http: the request; at a look again, the one that entered.
-    :param call_id: names this call; the event that tells of a refusal has the same.
-    :param dry_run: whether it is only to be explained, or a look again: what the votes reserve is not taken then.
-    :param again: False where a request enters, True at each later look at what it left open (a WebSocket, a stream):
-        a policy that counts does not count it.
+    :param grant: the token's grant; at a later check, the one that the request entered with.
+    :param requirement: the requirement of the route.
+    :param session_id: the session of the route; None if the route has none.
+    :param now: in Unix seconds, by the kit's clock.
+    :param actor: None: guards read a token, and identify nobody.
+    :param http: the request; at a later check, the one that entered.
+    :param call_id: the id of this call; the event that reports a refusal has the same id.
+    :param dry_run: whether it is only to be explained, or a later check: then reservations of votes are not taken.
+    :param again: False when a request enters, True at each later check of a WebSocket or stream that it left open. A
+        policy that counts requests does not count later checks.
     """
 
     grant: Grant
@@ -151,15 +151,15 @@ class AccessRequest(NamedTuple):
 class ModerationRequest(NamedTuple):
     """A request to act in a running session, which the token allows.
 
-    :param act: what is to be done: a :class:`~rolecall.moderation.Signal`, ``ForceDisconnect``, ``MuteStream``,
-        ``MuteAll``, ``ListStreams`` or ``ListConnections``, with the session and whom it is about.
-    :param grant: what the token of the one who asks grants; None for a call in the server's own code.
-    :param api_key: the project, or the application, that the session is of.
-    :param now: this moment, in Unix seconds, by the kit's clock.
-    :param actor: None: who acts has a token, and is not asked for an identity.
+    :param act: the act: a :class:`~rolecall.moderation.Signal`, ``ForceDisconnect``, ``MuteStream``, ``MuteAll``,
+        ``ListStreams`` or ``ListConnections``, with its session and target.
+    :param grant: the grant of the token; None for a call in the server's own code.
+    :param api_key: the project, or the application, of the session.
+    :param now: in Unix seconds, by the kit's clock.
+    :param actor: None: a moderator has a token, and is not identified.
     :param http: the request from outside; None for a call in the server's own code, which is trusted.
-    :param call_id: names this call; the event that tells how it ended has the same.
-    :param dry_run: whether it is only to be explained; never so far.
+    :param call_id: the id of this call; the event that reports its end has the same id.
+    :param dry_run: whether it is only to be explained; always False so far.
     """
 
     act: Act[Any]
@@ -294,7 +294,7 @@ def rolecall_on_event(event: Event) -> None:
 
 
 if TYPE_CHECKING:
-    # Which functions ``hookimpl`` marks. A hook's name is for start-up to check.
+    # The functions that ``hookimpl`` accepts. A hook's name is checked at start-up.
 
     _Asked = TypeVar("_Asked", contravariant=True)
     _Answer = TypeVar("_Answer", covariant=True)
@@ -323,7 +323,7 @@ if TYPE_CHECKING:
     class _CollectedFunction(Protocol[_Answer]):
         def __call__(self) -> _Answer | Awaitable[_Answer]: ...
 
-    # What a hook without an argument answers; a plugin may leave out an argument that it does not use.
+    # The answers of a hook without an argument; a plugin may leave out an argument that it does not need.
     _Any: TypeAlias = Vote | Actor | str | Iterable[Role] | Mapping[str, Any] | MediaService
     _Implementation = TypeVar(
         "_Implementation",
@@ -352,7 +352,7 @@ if TYPE_CHECKING:
     )
 
     class HookMarker(Protocol):
-        """What :data:`hookimpl` is: it takes functions that fit a hook, and returns them as they are."""
+        """The type of :data:`hookimpl`: it accepts functions that fit a hook, and returns them unchanged."""
 
         @overload
         def __call__(self, function: _Implementation, /) -> _Implementation: ...

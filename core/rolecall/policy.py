@@ -210,11 +210,11 @@ _Role = TypeVar("_Role", Role, None)
 
 
 class Scope(NamedTuple, Generic[_Role]):
-    """What somebody asks for or holds, so far as limits can narrow it.
+    """The rights that are requested or held, as far as limits can narrow them.
 
-    :param role: None where it is no role: the server's own code holds all capabilities.
-    :param capabilities: what it allows.
-    :param expires_at: when it ends, in Unix seconds.
+    :param role: None for rights without a role: the server's own code has all capabilities.
+    :param capabilities: the capabilities.
+    :param expires_at: the end, in Unix seconds.
     :param data: the connection data.
     """
 
@@ -227,21 +227,21 @@ class Scope(NamedTuple, Generic[_Role]):
 def narrow(
     scope: Scope[_Role], limits: Collection[Limits], roles: RoleTable, *, issued_at: float, now: float
 ) -> Scope[_Role]:
-    """What limits leave of a scope: the scope itself, if that is all of it.
+    """Narrow a scope by limits; return the scope itself if nothing changes.
 
-    :param issued_at: from when a lifetime counts, in Unix seconds.
-    :param now: this moment, in Unix seconds.
-    :raises PolicyDenied: if they leave none of the role, or nothing that lives on from now.
+    :param issued_at: the beginning of a lifetime, in Unix seconds.
+    :param now: in Unix seconds.
+    :raises PolicyDenied: if nothing of the role is left, or if the end is not after ``now``.
     """
     role, held, ends, data = scope
     held = narrowed_capabilities(held, limits, roles)
     expires_at = earliest_expiry(ends, limits, issued_at)
-    # What no limit shortened is for the token itself to say, leeway and all.
+    # An expiry that no limit shortened is checked with the token itself, with its leeway.
     if expires_at < ends and expires_at <= now:
         raise outlived()
     for limit in limits:
         if limit.data is not None:
-            data = limit.data  # a decision is a fault if the policies do not agree on one
+            data = limit.data  # a decision is a fault if policies set different data
     if held == scope.capabilities:
         return scope if (expires_at, data) == (ends, scope.data) else Scope(role, held, expires_at, data)
     return Scope(None if role is None else narrowed_role(role, held, roles), held, expires_at, data)

@@ -224,12 +224,12 @@ def _expiry(value: object, now: float, shortest: int, longest: int) -> int:
 
 
 def usual_life(shortest: int, longest: int) -> int:
-    """The seconds that a token lives unless told otherwise: 24 hours, or as near to that as the bounds allow."""
+    """The default life of a token in seconds: 24 hours, or the nearest value within the bounds."""
     return max(shortest, min(DEFAULT_LIFETIME, longest))
 
 
 def duration(seconds: int) -> str:
-    """Seconds in the largest unit of which they are two and more: ``30 days``, ``24 hours``, ``90 seconds``."""
+    """A duration in the largest unit of which there are at least two: ``30 days``, ``24 hours``, ``90 seconds``."""
     for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
         if seconds % size == 0 and seconds >= 2 * size:
             return f"{seconds // size} {unit}"

@@ -1,4 +1,4 @@
-"""The logic of a kit, written once: what may wait is ``async``, and a driver says how it waits."""
+"""The logic of a kit, written once: functions that may wait are ``async``, and a driver decides how they wait."""
 
 from __future__ import annotations
 
@@ -43,26 +43,26 @@ from .state import State
 if TYPE_CHECKING:
     from ..moderation import Act, Result
 
-#: Finds the token of a request, and where it was; None for one that was passed in. It raises if there is no token.
+#: Finds the token of a request, and its place, which is None for a token that was passed in. Raises if there is none.
 Credential: TypeAlias = Callable[[], tuple[str, str | None]]
 
 _TRUSTED: Final = Allow(reason="the server's own code asks")
 _EVERYTHING: Final = Scope(None, frozenset(Capability), inf)
 _ROLE_SUFFICES: Final = Allow(reason="the token's role suffices")
-# Seconds by which what came once is kept beyond its end: for requests that wait, and clocks that are set back.
+# How long a used id is remembered after it expires (seconds): for delayed requests, and clocks that are set back.
 _KEPT_LONGER: Final = 3600.0
 _NO_REQUEST: Final = Request("GET", "")
 _NOTHING_RESERVED: Final = nullcontext()
 
 
 class Call:
-    """One call of an engine: who makes it, and how it ends.
+    """One call of an engine: its caller, and its end.
 
-    While it goes on it is an async context manager, which :meth:`Engine._calling` begins: at its end the trace is
-    logged and the event told, each once.
+    As an async context manager (see :meth:`Engine._calling`) it logs the trace and tells the event at its end, each
+    once.
 
     :param http: the request from outside; None for the server's own code, which is trusted.
-    :param trace: collects the steps, if somebody wants to know.
+    :param trace: collects the steps, if they are needed.
     :param dry_run: whether it is only to be explained.
     """
 
@@ -85,21 +85,21 @@ class Call:
         self.http = http
         self.trace = trace
         self.dry_run = dry_run
-        #: Who asks, once an adapter or a plugin has identified somebody.
+        #: Who makes the call, after an adapter or a plugin has identified somebody.
         self.actor: Actor | None = None if http is None else http.actor
-        #: Whether plugins were asked who it is, and named nobody.
+        #: Whether plugins tried to identify the caller, without success.
         self.nobody = False
         self._id: str | None = None
 
     @property
     def id(self) -> str:
-        """Links what policies are asked with the event that tells how it ended."""
-        if self._id is None:  # made where somebody looks: most calls of the server's own code are shown to nobody
+        """The id that links requests to policies with the event about the call's end."""
+        if self._id is None:  # made on demand: most calls of the server's own code are shown to nobody
             self._id = urandom(8).hex()
         return self._id
 
     def asked(self, now: float) -> tuple[float, Actor | None, Request | None, str, bool]:
-        """What each request has that plugins are shown, see :class:`~rolecall.hookspecs.Asked`."""
+        """The common fields of all requests to plugins, see :class:`~rolecall.hookspecs.Asked`."""
         return now, self.actor, self.http, self.id, self.dry_run
 
     def begin(
@@ -110,11 +110,11 @@ class Call:
         refused: str | None,
         about: dict[str, Any],
     ) -> Call:
-        """Make this a call about ``subject`` that goes on.
+        """Start this call.
 
-        :param session_id: the session that it is about.
-        :param refused: the event that tells of a refusal, if one does.
-        :param about: what an event says beside what all say.
+        :param session_id: the session of the call.
+        :param refused: the event for a refusal, if there is one.
+        :param about: the event's members, besides those that all events have.
         """
         self._engine, self._subject, self._refused, self._about = engine, subject, refused, about
         self.session_id = session_id
@@ -122,9 +122,9 @@ class Call:
         return self
 
     def ends_in(self, event: str | None, **about: Any) -> None:
-        """Name the event, if one does, that tells of this call where nothing is raised any more.
+        """Set the event for a successful end, if there is one.
 
-        :param about: what it says in place of, or beside, what was known at the beginning.
+        :param about: members that replace, or extend, those that were set at the start.
         """
         self._event = event
         self._about |= about
@@ -142,7 +142,7 @@ class Call:
 
 
 class Engine:
-    """Everything that a kit does, under one driver."""
+    """The logic of a kit, under one driver."""
 
     __slots__ = ("_driver", "_issues_at_once", "_liveness", "_store", "decides_at_once", "reports", "state")
 
@@ -152,11 +152,11 @@ class Engine:
         self._store = Calls(state.store, driver, lambda: state.store_timeout, blocks=blocks)
         self._liveness = state.liveness
         plugins = state.plugins
-        #: Whether nobody is to be asked or told of a token that the server's own code mints.
+        #: Whether nothing has to be asked or told about a token that the server's own code mints.
         self._issues_at_once = plugins.leaves_tokens_alone and not plugins.on_event and not state.trace_log
-        #: Whether anybody is to be told how calls end, by the log of traces or by events.
+        #: Whether the ends of calls are reported, in the log of traces or by events.
         self.reports = bool(plugins.on_event) or state.trace_log
-        #: Whether :meth:`check_token` alone decides who enters a guarded route.
+        #: Whether :meth:`check_token` alone decides on entering a guarded route.
         self.decides_at_once = not state.plugins.vote_access and not state.trace_log
 
     async def create_session(
@@ -164,8 +164,8 @@ class Engine:
     ) -> SessionRecord:
         """Create a session.
 
-        :param properties: as they were asked for; they are checked here.
-        :param api_key: the project that it is for; the first one unless given.
+        :param properties: the requested properties, unchecked.
+        :param api_key: the project of the session; the first one unless given.
         """
         async with self._calling("session", call, refused="session_refused") as call:
             checked, owner = properties.checked(), self.state.session_ids.issuer(api_key)
@@ -185,7 +185,7 @@ class Engine:
         state = self.state
         state.session_ids.check(session_id)
         if state.lone_store is not None:
-            await self._find_session(session_id)  # so that it is told if another process created it
+            await self._find_session(session_id)  # which warns if another process created it
         await self._store.end_session(session_id, state.clock())
         await self._tell("session_ended", call or Call(), session_id)
 
@@ -200,10 +200,10 @@ class Engine:
         longest: int = MAX_TOKEN_LENGTH,
         form: TokenFormat | None = None,
     ) -> tuple[str, TokenOptions]:
-        """The token, and what it says.
+        """Mint a token; return it and its options.
 
-        :param longest: the most characters that it may have where it goes.
-        :param form: the format that it is minted in; the kit's unless given.
+        :param longest: the longest token that its destination can carry, in characters.
+        :param form: the format; the kit's unless given.
         """
         form = self.state.mint if form is None else form
         if call is None and self._issues_at_once:
@@ -214,7 +214,7 @@ class Engine:
         async with self._calling("token", call, session_id, "token_refused", role=known) as call:
             options, reservations = await self._decide_token(session_id, role, expire_time, data, layout, form, call)
             token, token_id = _mint(form, options, longest)
-            # Last, when nothing else can refuse; but it takes its time, and sessions end.
+            # Last, after all checks that can refuse. Reserving takes time, in which the session may end.
             if reservations is not None:
                 async with reservations:
                     self._liveness.check_session(session_id)
@@ -230,7 +230,7 @@ class Engine:
         layout: Iterable[str],
         http: Request | None,
     ) -> Explanation:
-        """What :meth:`generate_token` would come to, and why; nothing is issued."""
+        """Explain the decision of :meth:`generate_token`, without issuing a token."""
         trace = Trace()
         try:
             call = Call(http, trace, dry_run=True)
@@ -242,13 +242,13 @@ class Engine:
         return trace.finish("token", None)
 
     def verify_token(self, token: object, session_id: str | None = None) -> Grant:
-        """Not async: nothing in it waits, whatever the store."""
+        """Verify a token. Not async: nothing in it waits, with any store."""
         grant = self.state.read_token(token, session_id)
         self._liveness.check(grant)
         return grant
 
     async def verify_and_tell(self, token: object, session_id: str | None) -> Grant:
-        """:meth:`verify_token`, with the plugins told of a refusal."""
+        """:meth:`verify_token`, and tell the plugins of a refusal."""
         try:
             return self.verify_token(token, session_id)
         except InvalidToken as error:
@@ -256,10 +256,10 @@ class Engine:
             raise
 
     def check_token(self, token: str, requirement: Requirement, session_id: str | None) -> Grant:
-        """The grant of a token that is enough for a guarded route, before any policy is asked.
+        """Verify a token for a guarded route, without the policies, and return its grant.
 
-        :param session_id: the session that the route is about; None where it is about none.
-        :raises RolecallError: if it is not enough.
+        :param session_id: the session of the route; None if it has none.
+        :raises RolecallError: if the token is not sufficient.
         """
         grant = self.state.read_token(token, session_id)
         self._liveness.check(grant)
@@ -268,10 +268,10 @@ class Engine:
         return grant
 
     def check_again(self, grant: Grant, at_least: float = 0.0) -> None:
-        """Look again at a grant that was good: a connection may stay open for longer than it.
+        """Check again a grant that was valid: a connection may stay open longer than its grant.
 
-        :param at_least: what time it must be by now, in Unix seconds, whatever the clock says.
-        :raises InvalidToken: if it is over.
+        :param at_least: the earliest time that it can be, in Unix seconds, whatever the clock shows.
+        :raises InvalidToken: if the grant has ended.
         """
         if max(self.state.clock(), at_least) >= grant.expires_at:
             raise ExpiredToken(f"the token's life ended at {moment(grant.expires_at)}")
@@ -280,23 +280,23 @@ class Engine:
     async def look_again(
         self, grant: Grant, requirement: Requirement, session_id: str | None, call: Call, at_least: float = 0.0
     ) -> Grant:
-        """What the policies now leave of a grant that was good: :meth:`check_again`, with the policies asked again.
+        """:meth:`check_again`, and ask the policies again; return the grant as they narrow it.
 
-        :param call: with the request that entered; without one the policies are shown an unnamed route.
+        :param call: with the request that entered; without one the policies get an unnamed route.
         :param at_least: see :meth:`check_again`.
-        :raises RolecallError: if it is over, or no longer enough.
+        :raises RolecallError: if the grant has ended, or is no longer sufficient.
         """
         self.check_again(grant, at_least)
         if not requirement.is_met(grant.role, grant.capabilities):
             raise _insufficient(grant, requirement)
         if not self.state.plugins.vote_access:
             return grant
-        call.dry_run = True  # it has entered, and takes nothing more
+        call.dry_run = True  # the request has entered already, and reserves nothing more
         async with self._calling("access", call, grant.session_id) as call:
             return await self._ask_access(grant, requirement, session_id, call, again=True)
 
     async def check_grant(self, grant: Grant, requirement: Requirement, http: Request | None) -> Grant:
-        """:meth:`look_again`, with the plugins told of a refusal."""
+        """:meth:`look_again`, and tell the plugins of a refusal."""
         call = Call(http)
         try:
             return await self.look_again(grant, requirement, grant.session_id, call)
@@ -307,11 +307,11 @@ class Engine:
     async def renew(
         self, token: str, grant: Grant, requirement: Requirement, session_id: str | None, call: Call
     ) -> Grant:
-        """The grant of a token that takes the place of another one, in what stays open.
+        """Verify a token that replaces another one for an open connection, and return its grant.
 
-        :param grant: the one in whose place it is to come.
+        :param grant: the grant that it replaces.
         :param call: see :meth:`look_again`.
-        :raises RolecallError: if the token is not enough, or is for another session or for somebody else.
+        :raises RolecallError: if the token is not sufficient, or is for another session or another bearer.
         """
         renewed = self.check_token(token, requirement, grant.session_id)
         if (renewed.data or None) != (grant.data or None):
@@ -321,11 +321,11 @@ class Engine:
     async def authorize(
         self, credential: Credential, requirement: Requirement, session_id: str | None, call: Call
     ) -> Grant:
-        """The grant with which a request enters a guarded route.
+        """Decide on a request for a guarded route, and return its grant.
 
         :param credential: finds the request's token.
         :param call: with the request.
-        :raises RolecallError: if it does not enter.
+        :raises RolecallError: if it is refused.
         """
         async with self._calling("access", call, session_id) as call:
             grant = await self._authorize(credential, requirement, session_id, call)
@@ -333,17 +333,17 @@ class Engine:
         return grant
 
     async def resolve_session(self, resolver: Implementation, native: object) -> str:
-        """The session that a request is about, as a function of the app's own finds it.
+        """Call the app's own function that finds the session of a request, and return the session's id.
 
-        What the function raises is not caught: the framework may have an answer to it.
+        The function's exceptions are not caught: the framework may answer them.
 
         :param native: the framework's own request.
-        :raises WrongSession: if the function finds none.
+        :raises WrongSession: if the function returns None.
         """
         deadline = self.state.deadline
         try:
             found = await voting.answer_of(resolver, native, self._driver, deadline, _session_fault, (Exception,))
-            if inspect.iscoroutine(found):  # of a lambda it does not show before that it is async
+            if inspect.iscoroutine(found):  # only the call shows that a lambda is async
                 coroutine = resolver._replace(call=lambda _: found, is_async=True)
                 found = await voting.answer_of(coroutine, native, self._driver, deadline, _session_fault, (Exception,))
         except TimeoutError:
@@ -358,7 +358,7 @@ class Engine:
     async def explain_access(
         self, credential: Credential, requirement: Requirement, session_id: str | None, http: Request
     ) -> Explanation:
-        """What :meth:`authorize` would come to, and why."""
+        """Explain the decision of :meth:`authorize`."""
         trace = Trace()
         try:
             await self._authorize(credential, requirement, session_id, Call(http, trace, dry_run=True))
@@ -369,15 +369,15 @@ class Engine:
     async def use_once(self, name: str, until: float) -> bool:
         """Record the single-use id of a credential; of concurrent callers exactly one gets True.
 
-        :param until: when the credential ends, in Unix seconds.
+        :param until: the end of the credential, in Unix seconds.
         """
-        # Exactly True: whatever else a store answers lets nobody in.
+        # Exactly True: no other answer of a store lets anybody in.
         return await self._store.use_once(name, until + _KEPT_LONGER, self.state.clock()) is True
 
     async def moderate(self, act: Act[Result], grant: Grant | None = None, call: Call | None = None) -> Result:
-        """What the session's media service answers to an act, once the policies have been asked.
+        """Ask the policies about an act, have the session's media service carry it out, and return its answer.
 
-        :param grant: what the token grants that whoever asks entered with; None for a call that is trusted.
+        :param grant: the grant of the caller's token; None for a call that is trusted.
         """
         from .acts import carry_out
 
@@ -395,11 +395,11 @@ class Engine:
             reservations = await self._vote_moderation(request, call) if state.plugins.vote_moderation else None
             async with reservations or _NOTHING_RESERVED:
                 if grant is not None:
-                    self._check_still_good(grant)  # after the policies, which may have taken their time
+                    self._check_still_good(grant)  # again, because policies take time
                 return await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline)
 
     async def tell_of_refusal(self, error: RolecallError, session_id: str | None, call: Call) -> None:
-        """Tell the plugins that somebody came with a token, and was refused."""
+        """Tell the plugins that a token was refused, or was missing."""
         await self._tell("access_refused", call, session_id, code=error.code)
 
     async def _create_session(self, properties: SessionProperties, api_key: str, call: Call) -> SessionRecord:
@@ -424,7 +424,7 @@ class Engine:
         return record
 
     async def _provided_session(self, request: SessionRequest) -> str | None:
-        """The id of a session that a plugin creates elsewhere."""
+        """The id of a session that a plugin has created elsewhere; None if no plugin has."""
         state = self.state
         if not state.plugins.create_session:
             return None
@@ -441,7 +441,7 @@ class Engine:
         return session_id
 
     def _check_still_good(self, grant: Grant) -> None:
-        """As at the door, with the leeway that :meth:`check_again` does not grant to what stays open."""
+        """Check a grant with the leeway, as at the entrance; :meth:`check_again` grants none."""
         self.state.rules.check_expiry(grant.expires_at, self.state.clock())
         self._liveness.check(grant)
 
@@ -467,11 +467,11 @@ class Engine:
         form: TokenFormat,
         call: Call,
     ) -> tuple[TokenOptions, voting.Reservations | None]:
-        """What a token may say, once everything has been validated and every policy asked; and what they reserve."""
+        """The options of a token, validated and narrowed by the policies; and the reservations of their votes."""
         now = self.state.clock()
         options = self._options(session_id, role, expire_time, data, layout, form, now)
         if call.http is None and call.trace is None and self.state.plugins.leaves_tokens_alone:
-            # No plugin to ask: the trusted caller only needs a session that is open.
+            # No plugin to ask: the trusted caller only needs an open session.
             self._liveness.check_session(session_id)
             return options, None
         return await self._voted_options(options, form, now, call)
@@ -486,7 +486,7 @@ class Engine:
         form: TokenFormat,
         now: float,
     ) -> TokenOptions:
-        """What a token is asked to say, validated, before anybody is asked."""
+        """The requested options of a token, validated but not yet shown to policies."""
         state = self.state
         issuer = state.session_ids.check(session_id)
         known = state.roles.get(role)
@@ -502,7 +502,7 @@ class Engine:
         state, trace = self.state, call.trace
         session = await self._find_session(options.session_id)
         if session is None and call.http is not None:
-            # From outside an id is not enough, not even one of ours: a session that is not known cannot be open.
+            # From outside an id is not enough, not even a genuine one: an unknown session cannot be open.
             raise SessionNotFound("the store knows no session of this id")
         self._liveness.check_session(options.session_id)
         if trace is not None:
@@ -519,7 +519,7 @@ class Engine:
             *call.asked(now),
         )
         limits, reservations = await self._vote(state.plugins.vote_token, request, call)
-        self._liveness.check_session(options.session_id)  # it may have ended while the policies were asked
+        self._liveness.check_session(options.session_id)  # it may have ended while the policies voted
         scope = Scope(options.role, options.role.capabilities, options.expires_at, options.data)
         left = narrow(scope, limits, state.roles, issued_at=options.issued_at, now=options.issued_at)
         role, held, ends, data = left
@@ -564,14 +564,14 @@ class Engine:
     async def _ask_access(
         self, grant: Grant, requirement: Requirement, session_id: str | None, call: Call, *, again: bool
     ) -> Grant:
-        """What the policies leave of a grant."""
+        """Ask the policies, and return the grant as they narrow it."""
         state, now = self.state, self.state.clock()
         http = _NO_REQUEST if call.http is None else call.http
         request = AccessRequest(grant, requirement, session_id, now, call.actor, http, call.id, call.dry_run, again)
         limits, reservations = await self._vote(state.plugins.vote_access, request, call, _ROLE_SUFFICES)
         narrowed = self._narrowed_grant(grant, requirement, limits, now)
         async with reservations or _NOTHING_RESERVED:
-            self._liveness.check(grant)  # which may have been taken back while the policies were asked
+            self._liveness.check(grant)  # it may have been revoked while the policies voted
         return narrowed
 
     def _narrowed_grant(self, grant: Grant, requirement: Requirement, limits: tuple[Limits, ...], now: float) -> Grant:
@@ -589,7 +589,7 @@ class Engine:
         return narrowed
 
     def _trace_token(self, token: str, session_id: str | None, trace: Trace) -> None:
-        """The steps of a token that is good in itself; what is refused has said so before."""
+        """Add the steps of a good token to the trace; for a bad one, the steps before its refusal."""
         try:
             grant = self.state.read_token(token, session_id)
         except InvalidToken as error:
@@ -613,7 +613,7 @@ class Engine:
             trace.ok("session", "the one that the route names")
 
     async def _identify(self, call: Call) -> None:
-        """Find out who makes a call from outside."""
+        """Identify the caller from outside."""
         plugins = self.state.plugins
         if call.http is None or not plugins.identify:
             return
@@ -629,9 +629,9 @@ class Engine:
         call: Call,
         built_in: Allow | None = None,
     ) -> tuple[tuple[Limits, ...], voting.Reservations | None]:
-        """The votes for a request, with their limits; and what they reserve, if anything, for the caller to take.
+        """Collect votes on a request; return their limits, and the reservations for the caller to take, if any.
 
-        :raises RolecallError: if it is refused.
+        :raises RolecallError: if the request is refused.
         """
         state = self.state
         if built_in is None and call.http is None:
@@ -658,7 +658,7 @@ class Engine:
         refused: str | None = None,
         **about: Any,
     ) -> Call:
-        """Begin a call: the server's own unless one is given."""
+        """Start a call: a new one of the server's own unless one is given."""
         if call is None:
             call = Call()
         if self.state.trace_log and call.trace is None:
@@ -673,15 +673,15 @@ class Engine:
         event: str | None,
         about: dict[str, Any],
     ) -> None:
-        """Log how a call came to its end, and tell the plugins of it.
+        """Log the end of a call, and tell the plugins of it.
 
-        :param error: what it was refused with, if it was.
+        :param error: the refusal, or None.
         """
         state, session_id = self.state, call.session_id
         trace = call.trace if state.trace_log else None
         if trace is None and (event is None or not state.plugins.on_event):
             return
-        # What is no session id may be anything: a token in the wrong place, for example.
+        # An invalid session id may be anything, for example a misplaced token.
         if (trace is not None or error is not None) and not state.session_ids.accepts(session_id):
             session_id = None
         if trace is not None:
@@ -720,7 +720,7 @@ class Engine:
 
 
 def _check_act(act: Act[Any], grant: Grant | None) -> None:
-    """Whoever asks from outside has entered with a grant for this session, and this act."""
+    """Refuse an act from outside unless the grant is for this session and allows it."""
     needed = Requirement.of_capability(act.capability)
     if grant is None or grant.session_id != act.session_id or not needed.capabilities <= grant.capabilities:
         raise InsufficientRole(f"{needed.scope} is required, in this very session", needed.scope)

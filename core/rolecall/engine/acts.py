@@ -1,4 +1,4 @@
-"""Having acts carried out by the media service that a plugin names: within a deadline, and never trusted to behave."""
+"""Carries out moderation acts at the media service that a plugin names; bounded in time, answers checked."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ async def carry_out(
     driver: Driver,
     deadline: float,
 ) -> Result:
-    """What the media service that a plugin names answers to an act.
+    """Have a media service carry out an act, and return its answer.
 
-    :param request: with this act.
-    :raises NoMediaService: if no plugin names one that can.
-    :raises PolicyFault: if a plugin or the service fails, or two name one.
-    :raises RolecallError: of the kit's own, as the service raised it.
+    :param request: the request with this act.
+    :raises NoMediaService: if no plugin names a service that has the act.
+    :raises PolicyFault: if a plugin or the service fails, or if two plugins name a service.
+    :raises RolecallError: the service's own, unchanged.
     """
     plugin, service = await _service(act, implementations, request, driver, deadline)
     try:
@@ -42,7 +42,7 @@ async def carry_out(
         plugin,
         lambda _: method(*act.arguments),
         inspect.iscoroutinefunction(method),
-        True,  # a service is waited for, whatever its methods are marked as
+        True,  # calls of a service always count as blocking
         f"the media service of {plugin!r}",
     )
     answer = await answer_of(calling, request, driver, deadline, _failed, (RolecallError,))
@@ -60,7 +60,7 @@ async def _service(
     driver: Driver,
     deadline: float,
 ) -> tuple[str, object]:
-    """The service, and the plugin that names it."""
+    """The media service, and the plugin that names it."""
     found: tuple[str, object] | None = None
     for one in implementations:
         answer = await answer_of(one, request, driver, deadline, _failed, (RolecallError,))
@@ -80,13 +80,13 @@ async def _service(
 
 
 def _misfit(method: Callable[..., object], act: Act[Any]) -> str | None:
-    """Why a service's method cannot take what it is given."""
+    """The reason why a service's method does not fit the act's arguments; None if it fits."""
     try:
         inspect.signature(method).bind(*act.arguments)
     except TypeError as error:
         names = ", ".join(field.name for field in fields(cast(Any, act)))
         return f"{act.name} takes other arguments than ({names}), by position: {error}"
-    except ValueError:  # what is written in C may have no signature
+    except ValueError:  # functions in C may have no signature
         return None
     return None
 

@@ -1,4 +1,4 @@
-"""What the two engines of a kit share: keys, formats, store, plugins and settings; and tokens that were verified."""
+"""The state that the two engines of a kit share: keys, formats, store, plugins, settings, and verified tokens."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from .verified import END, VerifiedTokens
 if TYPE_CHECKING:
     from .workers import LoneStore
 
-# Seconds by which two threads may look at the clock out of order.
+# Seconds by which the clock readings of two threads may be out of order.
 _CLOCK_JITTER: Final = 1.0
 
 
 class State:
-    """What the two engines of one kit share."""
+    """The state that the two engines of one kit share."""
 
     def __init__(
         self,
@@ -51,34 +51,34 @@ class State:
         self.api_key = api_key
         self.session_ids = session_ids
         self.store = store
-        #: Says whether a grant, or a session, still stands.
+        #: Checks that a grant, or a session, is still live.
         self.liveness = Liveness(store)
         self.roles = roles
         self.rules = rules
         self.mint = mint
-        #: The formats that are accepted, by name.
+        #: The accepted formats, by name.
         self.formats = formats
         own = [form for form in formats.values() if is_own(form)]
         self._reads_rest = next((form for form in own if form._reads_rest), None)
         self._asked = tuple(form for form in formats.values() if form is not self._reads_rest)
-        # What the kit's own formats grant follows from the token alone, and can be remembered; a plugin's may look at
-        # more.
+        # Grants of the kit's own formats follow from the token alone, so they can be cached; a plugin's format may use
+        # other input.
         self._remembered = frozenset(own)
         self._fingerprinted = tuple(form for form in own if type(form).fingerprint is not TokenFormat.fingerprint)
-        #: The claims that no plugin may set: a token of one format must not pass for one of another.
+        #: The claims that no plugin may set, so that a token of one format never passes for one of another.
         self.reserved_claims = RESERVED.union(mint.reserved_claims, *(one.reserved_claims for one in formats.values()))
         self.plugins = plugins
         self.clock = clock
         self.deadline = deadline
         self.store_timeout = store_timeout
         self.trace_log = trace_log
-        #: Watches for other processes, where the store is this one's alone.
+        #: Watches for other processes, if the store is visible to this process alone.
         self.lone_store: LoneStore | None = None
         if getattr(store, "shared", True) is False:
             from .workers import LoneStore
 
             self.lone_store = LoneStore(session_ids, clock())
-        # Only where it answers at once, because tokens are read where nothing can wait.
+        # Only for a store that answers at once, because tokens are read where nothing can wait.
         self._looks_for_others = (
             self.lone_store is not None and getattr(store, "reads_inline", False) and not is_async(store.get_session)
         )
@@ -86,22 +86,22 @@ class State:
         self._last_seen = 0.0
 
     def replace_ring(self, issuer: Issuer, ring: KeyRing) -> None:
-        """Give one of the kit's issuers other keys, at once and for all that signs or verifies for it.
+        """Replace the keys of one of the kit's issuers, at once, for all code that signs or verifies for it.
 
-        Tokens that were verified before are verified again: the key that signed them may be gone.
+        Tokens that were verified before are verified again, because the key that signed them may be gone.
         """
         issuer.ring = ring
-        # In this order: whoever still has the old grants in hand puts theirs where nobody looks any more.
+        # In this order: a thread that still holds the old cache writes to it, and nobody reads it any more.
         self.verified = VerifiedTokens()
 
     def read_token(self, token: object, session_id: str | None) -> Grant:
-        """The grant of a token that is good in itself; whether its session has ended is for the store to say."""
+        """Verify a token, and return its grant; the store tells whether its session has ended."""
         raw = raw_token(token)
         now = self.clock()
         if now > self._last_seen:
             self._last_seen = now
         elif now < self._last_seen - _CLOCK_JITTER:
-            # Set back: what was valid then may be from the future now.
+            # The clock was set back, so a cached token may be from the future now.
             self.verified = VerifiedTokens()
             self._last_seen = now
         verified, fingerprint = self.verified, raw[END]
@@ -133,9 +133,9 @@ class State:
         return grant
 
     def format_of(self, token: bytes) -> TokenFormat:
-        """The accepted format that a token is of, by what it holds.
+        """The accepted format that recognizes a token by its content.
 
-        :raises MalformedToken: if it is of none.
+        :raises MalformedToken: if there is none.
         """
         for form in self._asked:
             if form.recognizes(token):
@@ -145,6 +145,6 @@ class State:
         return self._reads_rest
 
     def _look_for_others(self, session_id: str) -> None:
-        """Take note of a token, seen for the first time, of a session that another process must have created."""
+        """Warn if a new token is for a session that only another process can have created."""
         if self.lone_store is not None and self._looks_for_others and self.store.get_session(session_id) is None:
             self.lone_store.lacks(session_id)

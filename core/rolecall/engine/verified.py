@@ -1,4 +1,4 @@
-"""Grants of tokens that were verified before."""
+"""A cache of the grants of verified tokens."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from ..tokens import Grant
 
 _MAX_VERIFIED: Final = 4096
 _MAX_CAME: Final = 4 * _MAX_VERIFIED
-#: The fingerprint of a token whose format has no other way.
+#: Cache key: the token's last 32 characters. A miss proves that it is new; a hit is confirmed by SHA-256.
 END: Final = slice(-32, None)
 
 
 class VerifiedTokens:
-    """Grants of tokens that were verified before. It holds no token: of each the SHA-256, and its fingerprint.
+    """A cache of the grants of verified tokens. It holds no token, only the SHA-256 and the cache key of each.
 
-    A grant is kept when its token comes for the second time: many tokens come once, to join, and would push out those
-    that come with every request. Two generations: when the young one is full it becomes the old one, and what was not
-    asked for since is forgotten. No lock, and no list to reorder.
+    A grant is cached when its token is verified for the second time: many tokens are used once, to join, and would
+    evict those of every request. There are two generations: when the young one is full it becomes the old one, and
+    entries that were not read since are dropped. So there is no lock, and no list to reorder.
     """
 
     __slots__ = ("_came", "_size", "old", "young")
 
     def __init__(self, size: int = _MAX_VERIFIED) -> None:
         self._size = size // 2
-        #: Where a hit is found: the SHA-256 and the grant, by the token's fingerprint.
+        #: The SHA-256 and the grant of tokens, by cache key.
         self.young: dict[bytes, tuple[bytes, Grant]] = {}
-        #: What was last asked for a generation ago.
+        #: Entries that were last read a generation ago.
         self.old: dict[bytes, tuple[bytes, Grant]] = {}
         self._came: set[bytes] = set()
 
     def take_note(self, token: bytes, fingerprint: bytes, grant: Grant) -> None:
-        """Keep the grant of a token that was verified, unless it comes for the first time."""
+        """Cache the grant of a verified token, unless this is its first time."""
         if fingerprint in self._came:
             self.keep(fingerprint, (sha256(token).digest(), grant))
             return
@@ -41,7 +41,7 @@ class VerifiedTokens:
         self._came.add(fingerprint)
 
     def keep(self, fingerprint: bytes, kept: tuple[bytes, Grant]) -> None:
-        """Put what is kept among the young."""
+        """Put an entry into the young generation."""
         if len(self.young) >= self._size:
             self.old, self.young = self.young, {}
         self.young[fingerprint] = kept

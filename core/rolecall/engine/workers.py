@@ -1,4 +1,4 @@
-"""Tells that several workers use a store which only its own process sees: half of all requests go wrong then."""
+"""Warns if several workers use a store that only one process sees: then half of all requests fail."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 from ..session_ids import SessionNames
 
-#: The variable in which servers are told how many workers they are to have.
+#: The environment variable with the number of workers that a server is to start.
 WEB_CONCURRENCY: Final = "WEB_CONCURRENCY"
 _CONSEQUENCE: Final = (
     "the kit's store keeps sessions in the memory of one process: what one worker creates or ends, the others do not "
@@ -18,10 +18,10 @@ _CONSEQUENCE: Final = (
 
 
 class LoneStore:
-    """Watches, for a kit whose store only its own process sees, for signs of other processes; tells once of each kind.
+    """Watches for signs of other processes, for a store that only this process sees; warns once for each kind.
 
     :param session_ids: makes and reads the kit's session ids.
-    :param since: when the store was empty, in Unix seconds by the kit's clock.
+    :param since: the time at which the store was empty, in Unix seconds by the kit's clock.
     """
 
     def __init__(self, session_ids: SessionNames, since: float) -> None:
@@ -34,17 +34,17 @@ class LoneStore:
         _ALL.add(self)
 
     def lacks(self, session_id: str) -> None:
-        """Take note that the store does not know a session: if this kit's secret made the id, another store does.
+        """Record that the store lacks a session. If this kit's secret made its id, the session is in another store.
 
-        An id from before this process was ready is no sign of that, because a store in memory forgets at exit; nor is
-        one without a tag, which another service made for the same API key.
+        An id from before this process started is no sign of that, because a store in memory forgets at exit; nor is an
+        id without a tag, which another service made for the same API key.
         """
         made_at = self._session_ids.made_at(session_id)
         if made_at is not None and made_at > self._since:
             self._tell("another process, or another kit, created a session that was asked for here")
 
     def forked(self) -> None:
-        """Take note that this process is a child of the one that the kit was made in."""
+        """Record that this process was forked after the kit was made."""
         self._tell("this process was forked from the one that its kit was made in")
 
     def _tell(self, sign: str) -> None:
@@ -53,7 +53,7 @@ class LoneStore:
             logging.getLogger("rolecall").warning("%s, and %s", sign, _CONSEQUENCE)
 
 
-# Only so that a forked child finds them.
+# Kept so that a forked child can reach them.
 _ALL: WeakSet[LoneStore] = WeakSet()
 
 
@@ -63,5 +63,5 @@ def _forked() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # After logging, which was imported above, so that a child has made the log's locks its own before it writes there.
+    # After logging, which was imported above, so that a child renews the log's locks before it writes there.
     os.register_at_fork(after_in_child=_forked)

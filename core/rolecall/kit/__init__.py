@@ -55,7 +55,7 @@ def _driven(
 def _driven_to_session(
     method: Callable[Concatenate[Records, P], Coroutine[Any, Any, SessionRecord]],
 ) -> Callable[Concatenate[Rolecall, P], Session]:
-    """The sync form of a call that gives a session."""
+    """The sync form of a call that returns a session."""
 
     def call(self: Rolecall, /, *args: P.args, **kwargs: P.kwargs) -> Session:
         return Session(**record_fields(drive(method(self._records, *args, **kwargs))), kit=self)
@@ -66,7 +66,7 @@ def _driven_to_session(
 def _awaited_to_session(
     method: Callable[Concatenate[Records, P], Coroutine[Any, Any, SessionRecord]],
 ) -> Callable[Concatenate[AsyncRolecall, P], Coroutine[Any, Any, AsyncSession]]:
-    """A call that gives a session, with the session's methods for async code."""
+    """The async form of a call that returns a session, with the session's methods for async code."""
 
     async def call(self: AsyncRolecall, /, *args: P.args, **kwargs: P.kwargs) -> AsyncSession:
         return AsyncSession(**record_fields(await method(self._records, *args, **kwargs)), kit=self)
@@ -75,44 +75,44 @@ def _awaited_to_session(
 
 
 class Rolecall(Settings):
-    """Creates sessions, mints and verifies tokens, and asks the app's policies who may get what.
+    """Creates sessions, mints and verifies tokens, and asks the app's policies who may get them.
 
-    Calls made on it are the server's own, and trusted: policies still vote, and the built-in rule allows. What comes
-    in over HTTP goes through an adapter, and is denied unless a policy allows it. Two kits never share anything.
+    Calls by the server's own code are trusted: policies still vote, and the built-in rule allows. Requests over HTTP go
+    through an adapter, and are denied unless a policy allows them. Two kits never share anything.
 
     :param api_key: the project's API key: 1 to 64 letters, digits and ``-``.
     :param api_secret: the project's API secret: at least 32 bytes, known to nobody else.
     :param application_id: the id of an application of the newer Vonage service, for tokens of the format ``vonage``;
-        instead of key and secret, or beside them.
+        instead of key and secret, or besides them.
     :param private_key: the application's private key: PEM text, or the path of a file with it.
     :param projects: further projects that the kit serves: the API secret of each, by its API key.
-        Sessions are the first one's unless created for another, and tokens are of their session's project.
-    :param store: where sessions are kept: ``memory://``, ``sqlite:///file.db``, or a :class:`~rolecall.stores.Store`.
+        Sessions are the first project's unless created for another, and tokens are their session's project's.
+    :param store: the store of the sessions: ``memory://``, ``sqlite:///file.db``, or a :class:`~rolecall.stores.Store`.
     :param plugins: the app's policies: instances, modules, or the names of either (``"package.module:object"``); see
         :mod:`rolecall.hookspecs`.
-    :param entry_points: which plugins of installed packages (entry points in the group ``rolecall``) are loaded, too,
-        by name; each must be there. A line in the log names those that are installed and not loaded; False: none is
-        loaded, and nothing said.
-    :param blocked_plugins: names of plugins that are not loaded, wherever they come from.
-    :param plugin_config: for each plugin's name, what :meth:`plugin_config` gives it.
-    :param format: how tokens are minted: ``"opentok"`` (a project's JWT), ``"t1"`` (its older form) or ``"vonage"`` (an
-        application's JWT). The first that the credentials allow, unless given.
-    :param accept: the formats that are verified. Unless given, the JWTs that the credentials allow, and ``format``;
-        T1, which joins fields that SDKs do not encode, is accepted only where it is named.
-    :param leeway: by how many seconds the clocks of two servers may differ, 0 to 60.
-    :param hook_timeout: the seconds that each policy, and each call of a media service, has for its answer; a later one
+    :param entry_points: the plugins of installed packages (entry points in the group ``rolecall``) to load, too, by
+        name; each must exist. A line in the log names installed plugins that are not loaded; False loads none, and logs
+        nothing.
+    :param blocked_plugins: the names of plugins that are never loaded.
+    :param plugin_config: the configuration of each plugin, by its name, for :meth:`plugin_config`.
+    :param format: the format for minting: ``"opentok"`` (a project's JWT), ``"t1"`` (its older form) or ``"vonage"``
+        (an application's JWT). The first that the credentials allow, unless given.
+    :param accept: the accepted formats. Unless given, the JWTs that the credentials allow, and ``format``; T1, in which
+        SDKs join fields without encoding them, is accepted only if it is listed.
+    :param leeway: the seconds that the clocks of two servers may differ by, 0 to 60.
+    :param hook_timeout: the seconds for the answer of each policy, and of each call of a media service; a later answer
         counts as a failure.
-    :param store_timeout: the seconds that a call of the store has that may wait; a later answer counts as none (503).
+    :param store_timeout: the seconds for a call of the store that may wait; a later answer counts as none (503).
     :param clock: returns now, in Unix seconds.
     :param trace: log every decision with its steps, as a line of JSON, to the logger ``rolecall.trace``.
-    :param web: what browsers may: the origins of their pages, tokens in a cookie or the query; nothing unless given.
-    :raises ConfigurationError: says what is wrong with an argument, and what to do.
+    :param web: the rights of browsers: the origins of their pages, tokens in a cookie or the query; none unless given.
+    :raises ConfigurationError: says which argument is wrong, and what to do.
     """
 
-    #: Whether a plugin that is blocked or configured must be there; not where the app's own code, which may pass
-    #: further ones, does not run.
+    #: Whether a blocked or configured plugin must exist. False where the app's own code, which may pass more plugins,
+    #: does not run.
     _knows_all_plugins: ClassVar[bool] = True
-    #: How its sessions are named.
+    #: How its session ids are made and checked.
     _session_names: ClassVar[type[SessionNames]] = OpenTokIds
 
     def __init__(
@@ -142,7 +142,7 @@ class Rolecall(Settings):
             project, application = credentials_of(api_key, api_secret, application_id, private_key)
             further = further_projects(projects, project)
         finally:
-            del api_secret, private_key, projects  # whatever is raised, no frame of its traceback holds them
+            del api_secret, private_key, projects  # so that no frame of a traceback holds them
         own = project or application
         assert own is not None
         _check_leeway(leeway)
@@ -177,14 +177,14 @@ class Rolecall(Settings):
             deadline=hook_timeout,
             store_timeout=store_timeout,
             trace_log=trace,
-            # Last, so that nothing stays open when another argument is wrong.
+            # Last, so that nothing stays open if another argument is wrong.
             store=open_store(store, registered(loaded, "rolecall_register_stores", SCHEMES)),
         )
         self._pools = ThreadPools()
         self._inline = InlineDriver(self._pools)
         #: The engine for sync frameworks: an adapter drives it with :func:`rolecall.driver.drive`.
         self.engine = Engine(self._state, self._inline, blocks=True)
-        #: What an adapter for a sync framework holds.
+        #: The kit for an adapter of a sync framework.
         self.api = Api(self.engine, web, credentials, servers)
         self._calls, self._records = Calls(self.engine, self.api), Records(self.engine)
         #: The same methods for async code: ``await kit.aio.create_session()``.
@@ -197,22 +197,21 @@ class Rolecall(Settings):
 
     @classmethod
     def from_env(cls: type[_Kit], environ: Mapping[str, Any] | None = None, **options: Any) -> _Kit:
-        """A kit with ``ROLECALL_API_KEY``, ``ROLECALL_API_SECRET``, and whatever else of the environment is set.
+        """Make a kit from ``ROLECALL_API_KEY``, ``ROLECALL_API_SECRET``, and the other variables of the environment.
 
-        ``ROLECALL_APPLICATION_ID`` and ``ROLECALL_PRIVATE_KEY`` (PEM text or a path) may stand beside or for these,
-        ``ROLECALL_PROJECTS`` (a JSON object, from API keys to API secrets) beside them;
-        ``ROLECALL_STORE``, ``ROLECALL_FORMAT``, ``ROLECALL_ACCEPT`` (names, separated by commas),
-        ``ROLECALL_PLUGINS`` (names), ``ROLECALL_ENTRY_POINTS`` (names, or ``none``), ``ROLECALL_BLOCKED_PLUGINS``
-        (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's configuration, as a JSON object), ``ROLECALL_ORIGINS``
-        (separated by commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see :class:`Web`, and
-        ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials, projects, the store and a plugin's configuration may stand in
-        a file, which the same variable with ``_FILE`` at its end names.
+        These two may be replaced, or joined, by ``ROLECALL_APPLICATION_ID`` and ``ROLECALL_PRIVATE_KEY`` (PEM text or a
+        path). Further variables are ``ROLECALL_PROJECTS`` (a JSON object, from API keys to API secrets),
+        ``ROLECALL_STORE``, ``ROLECALL_FORMAT``, ``ROLECALL_ACCEPT`` (names, separated by commas), ``ROLECALL_PLUGINS``
+        (names), ``ROLECALL_ENTRY_POINTS`` (names, or ``none``), ``ROLECALL_BLOCKED_PLUGINS`` (names),
+        ``ROLECALL_PLUGIN_<NAME>`` (a plugin's configuration, as a JSON object), ``ROLECALL_ORIGINS`` (separated by
+        commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see :class:`Web`, and ``ROLECALL_TRACE``
+        (``1`` or ``0``). Credentials, projects, the store and a plugin's configuration may also be in a file: its path
+        is in the same variable with ``_FILE`` at the end of the name.
 
         :param environ: the variables to read, ``os.environ`` by default; or a mapping like Flask's ``app.config``,
-            whose values may be of an argument's own type.
-        :param options: further arguments of :class:`Rolecall`; they win over the environment.
-        :raises ConfigurationError: if a variable or argument is missing or unknown, or says nothing that can be meant;
-            says which.
+            whose values may already have an argument's type.
+        :param options: further arguments of :class:`Rolecall`; they take precedence over the environment.
+        :raises ConfigurationError: says which variable or argument is missing, unknown or invalid.
         """
         try:
             problem = _problem_with_arguments(cls, environ, options)
@@ -228,13 +227,13 @@ class Rolecall(Settings):
                         )
             return cls(**options)
         finally:
-            del options, environ  # whatever is raised, no frame of its traceback holds the credentials
+            del options, environ  # so that no frame of a traceback holds the credentials
 
     create_session = _driven_to_session(Records.create_session)
     get_session = _driven_to_session(Records.get_session)
     end_session = _driven(Calls.end_session)
 
-    # These two are the ones that apps call most, and deriving them would cost more than it saves.
+    # Apps call these two most, and a derived method would be slower.
     @written_out(Calls.generate_token)
     def generate_token(
         self,
@@ -266,15 +265,15 @@ class Rolecall(Settings):
     explain_access = _driven(Calls.explain_access)
 
     def api_with(self, driver: Driver, *, blocks: bool = False) -> Api:
-        """What an adapter holds that brings a way of its own to wait, in place of ``api`` or ``aio.api``.
+        """The kit for an adapter with its own way to wait, in place of ``api`` or ``aio.api``.
 
         :param driver: how the logic waits; see :class:`~rolecall.driver.Driver`.
-        :param blocks: whether it may block the thread that it runs on.
+        :param blocks: whether it may block its thread.
         """
         return Api(Engine(self._state, driver, blocks=blocks), self.api.web, self.api.credentials, self.api.servers)
 
     def close(self) -> None:
-        """Release the store and what runs in the background. The kit is not used afterwards."""
+        """Release the store and the threads in the background. Do not use the kit afterwards."""
         try:
             drive(self.engine.close())
         finally:
@@ -297,7 +296,7 @@ class Rolecall(Settings):
 
 
 class AsyncRolecall(Calls, Settings):
-    """The methods of a kit for async code, found as ``kit.aio``. Nothing in it blocks the event loop."""
+    """The methods of a kit for async code; it is ``kit.aio``. Nothing in it blocks the event loop."""
 
     def __init__(self, kit: Rolecall) -> None:
         self._state, self._plugin_config, self._inline, self._pools = (
@@ -315,7 +314,7 @@ class AsyncRolecall(Calls, Settings):
     get_session = _awaited_to_session(Records.get_session)
 
     async def close(self) -> None:
-        """Release the store and what runs in the background. The kit is not used afterwards, here or in sync code.
+        """Release the store and the threads in the background. Do not use the kit afterwards, here or in sync code.
 
         :raises StoreUnavailable: if the store does not close in time.
         """
@@ -338,7 +337,7 @@ class AsyncRolecall(Calls, Settings):
 def _of_session(
     method: Callable[Concatenate[Rolecall, str | SessionRecord, P], Result], name: str
 ) -> Callable[Concatenate[Session, P], Result]:
-    """A method of the kit, for the session at hand."""
+    """A method of the kit, with this session's id filled in."""
 
     def call(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> Result:
         return method(self.kit, self.session_id, *args, **kwargs)
@@ -349,7 +348,7 @@ def _of_session(
 def _of_async_session(
     method: Callable[Concatenate[AsyncRolecall, str | SessionRecord, P], Coroutine[Any, Any, Result]], name: str
 ) -> Callable[Concatenate[AsyncSession, P], Coroutine[Any, Any, Result]]:
-    """A method of ``kit.aio``, for the session at hand."""
+    """A method of ``kit.aio``, with this session's id filled in."""
 
     async def call(self: AsyncSession, /, *args: P.args, **kwargs: P.kwargs) -> Result:
         return await method(self.kit, self.session_id, *args, **kwargs)
@@ -359,7 +358,7 @@ def _of_async_session(
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Session(SessionRecord):
-    """A session of a kit. What is pickled of it is its :class:`SessionRecord`: its kit holds keys, and stays."""
+    """A session of a kit. Pickled, it becomes a :class:`SessionRecord`: its kit holds keys, and is not pickled."""
 
     kit: Rolecall = field(kw_only=True)
 
@@ -370,11 +369,11 @@ class Session(SessionRecord):
         return self  # it does not change
 
     def __deepcopy__(self, memo: object) -> Session:
-        return self  # nor does its kit belong to a copy
+        return self  # its kit is never copied
 
     @property
     def api_key(self) -> str:
-        """The API key of the project that it is of."""
+        """The API key of its project."""
         return self.kit.api_key_of(self.session_id)
 
     generate_token = _of_session(Rolecall.generate_token, "generate_token")
@@ -383,7 +382,7 @@ class Session(SessionRecord):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AsyncSession(SessionRecord):
-    """A session of a kit, as ``kit.aio`` gives it; see :class:`Session`."""
+    """A session of ``kit.aio``; see :class:`Session`."""
 
     kit: AsyncRolecall = field(kw_only=True)
 
@@ -398,7 +397,7 @@ class AsyncSession(SessionRecord):
 
     @property
     def api_key(self) -> str:
-        """The API key of the project that it is of."""
+        """The API key of its project."""
         return self.kit.api_key_of(self.session_id)
 
     generate_token = _of_async_session(AsyncRolecall.generate_token, "generate_token")

@@ -1,4 +1,4 @@
-"""What a kit does when it is called: each method is written once, and made sync by :mod:`rolecall.kit`."""
+"""The methods of a kit: each is written once, and made sync by :mod:`rolecall.kit`."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _NO_ROUTE: Final = Request("GET", "")
 
 
 class Settings:
-    """What a kit says of itself. Nothing of it waits."""
+    """The settings of a kit. None of them waits."""
 
     _state: State
     _plugin_config: Mapping[str, Mapping[str, Any]]
 
     @property
     def api_key(self) -> str:
-        """The API key of the project; of several, of the first."""
+        """The API key of the project; of the first one if there are several."""
         return self._state.api_key
 
     @property
@@ -46,7 +46,7 @@ class Settings:
         return self._state.session_ids.issuers
 
     def api_key_of(self, session_id: str | SessionRecord) -> str:
-        """The API key of the project that a session is of.
+        """The API key of a session's project.
 
         :raises InvalidSessionId: for an id that is malformed, made up, or of no project of this kit.
         """
@@ -54,12 +54,12 @@ class Settings:
 
     @property
     def hook_timeout(self) -> float:
-        """The seconds that each policy has for its answer."""
+        """The seconds for the answer of each policy."""
         return self._state.deadline
 
     @property
     def roles(self) -> RoleTable:
-        """The roles that exist."""
+        """The known roles."""
         return self._state.roles
 
     @property
@@ -68,12 +68,12 @@ class Settings:
         return self._state.plugins.loaded
 
     def plugin_config(self, name: str) -> Mapping[str, Any]:
-        """The configuration of the plugin of this name, read-only; empty if it was given none."""
+        """The configuration of the plugin with this name, read-only; empty if it has none."""
         return self._plugin_config.get(config_name(name), MappingProxyType({}))
 
 
 class Records:
-    """The calls that give a session, here as its record; each view of the kit makes a session of its own of it."""
+    """The calls that return a session, here as a record; each view of the kit makes its own kind of session from it."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -95,12 +95,12 @@ class Records:
         :param media_mode: ``"relayed"`` or ``"routed"``.
         :param archive_mode: ``"manual"``, or ``"always"`` (needs ``"routed"``).
         :param e2ee: encrypt media from end to end (needs ``"routed"``).
-        :param api_key: the project that it is for; the kit's first one unless given.
-        :param archive_name: what its archives are called, 1 to 80 characters (needs ``archive_mode="always"``). This
-            and the next are for the service that records them: shown to policies, and passed on where a plugin creates
-            the session at a service.
-        :param archive_resolution: in which size they are recorded, such as ``"1280x720"``.
-        :raises InvalidSessionOption: for a property that does not exist, or does not go with the others.
+        :param api_key: the session's project; the kit's first one unless given.
+        :param archive_name: the name of its archives, 1 to 80 characters (needs ``archive_mode="always"``). The kit
+            shows this and ``archive_resolution`` to policies, and passes them on if a plugin creates the session at a
+            service, which records the archives.
+        :param archive_resolution: the resolution of its archives, such as ``"1280x720"``.
+        :raises InvalidSessionOption: for a property that does not exist, or conflicts with another.
         :raises PolicyDenied: if a policy denies.
         """
         properties = SessionProperties(location, media_mode, archive_mode, e2ee, archive_name, archive_resolution)  # type: ignore[arg-type]
@@ -110,7 +110,7 @@ class Records:
         """A session, open or ended.
 
         :raises InvalidSessionId: for an id that is malformed, made up, or another API key's.
-        :raises SessionNotFound: if the store does not know it.
+        :raises SessionNotFound: if the store has no such session.
         """
         return await self.engine.get_session(session_id_of(session_id))
 
@@ -121,11 +121,11 @@ class Calls:
     def __init__(self, engine: Engine, api: Api) -> None:
         #: The engine, whose methods an adapter awaits or drives.
         self.engine = engine
-        #: What an adapter holds.
+        #: The kit for an adapter.
         self.api = api
 
     async def end_session(self, session_id: str | SessionRecord) -> None:
-        """End a session: it issues no more tokens, and those it issued are refused. Ending it again changes nothing.
+        """End a session: no more tokens are issued for it, and existing ones are refused. Repetition is harmless.
 
         :raises InvalidSessionId: for an id that is malformed, made up, or another API key's.
         """
@@ -139,16 +139,16 @@ class Calls:
         data: str | None = None,
         initial_layout_class_list: Iterable[str] = (),
     ) -> str:
-        """Mint a token for a session. The order of the arguments is that of the published SDK guides.
+        """Mint a token for a session. The arguments have the order of the published SDK guides.
 
-        :param session_id: the session, or its id; so in all methods of a kit. An id of the same API key that another
-            service made is taken, too.
+        :param session_id: the session, or its id; so in all methods of a kit. An id that another service made for the
+            same API key is accepted, too.
         :param role: the name of a role, or a :class:`Role`.
         :param expire_time: Unix seconds, an aware ``datetime``, or a ``timedelta`` from now; fractions of a second are
             cut off. 24 hours from now unless set, and at most 30 days.
         :param data: at most 1,000 characters that describe the connection, for example a user's name.
         :param initial_layout_class_list: layout classes of the streams that the bearer publishes.
-        :raises InvalidRequest: a subclass that says which value, what was expected, and what "now" is.
+        :raises InvalidRequest: a subclass that says which value is wrong, what is expected, and what "now" is.
         :raises SessionEnded: if the session has ended.
         :raises PolicyDenied: if a policy denies.
         """
@@ -158,9 +158,9 @@ class Calls:
         return token
 
     async def verify_token(self, token: str, session_id: str | SessionRecord | None = None) -> Grant:
-        """What a token grants.
+        """Verify a token, and return its grant.
 
-        :param session_id: demand that the token is for this session.
+        :param session_id: the session that the token must be for.
         :raises InvalidToken: a subclass that says why the token is refused.
         """
         return await self.engine.verify_and_tell(token, session_id_of(session_id))
@@ -173,17 +173,17 @@ class Calls:
         capability: Capability | CapabilityName | None = None,
         http: Request | None = None,
     ) -> Grant:
-        """What the policies now leave of a grant that was good: for what stays open, such as a stream.
+        """Check again a grant that was valid, for open connections such as streams; return it narrowed by the policies.
 
-        The policies vote as they do at the door (:func:`~rolecall.hookspecs.rolecall_vote_access`), and are shown
-        that it is a look again. No leeway is granted.
+        The policies vote as at the entrance (:func:`~rolecall.hookspecs.rolecall_vote_access`), with ``request.again``
+        set. No leeway is granted.
 
-        :param grant: the grant that somebody entered with.
-        :param role: the role that is required.
-        :param capability: or the capability.
+        :param grant: the grant at the entrance.
+        :param role: the required role.
+        :param capability: or the required capability.
         :param http: the request that entered; an unnamed one unless given.
         :raises InvalidToken: if the grant has expired, or its session has ended.
-        :raises Forbidden: if a policy denies, or what the policies leave is less than is required.
+        :raises Forbidden: if a policy denies, or the policies leave less than is required.
         :raises Unavailable: if a policy fails, or the store does not answer.
         """
         return await self.engine.check_grant(grant, _requirement(self.engine.state.roles, role, capability), http)
@@ -193,16 +193,16 @@ class Calls:
     ) -> None:
         """Send a signal to the connections of a session.
 
-        This and what follows is carried out by the service that carries the session's media, which a plugin names; see
-        :func:`~rolecall.hookspecs.rolecall_media_service`. It is done when it returns.
+        The media service that a plugin of the kit returns carries out this and the following acts; see
+        :func:`~rolecall.hookspecs.rolecall_media_service`. The act is complete when the method returns.
 
-        :param type: what the signal is about, at most 128 bytes of UTF-8.
+        :param type: the signal's type, at most 128 bytes of UTF-8.
         :param data: its content, at most 8,192 bytes of UTF-8.
-        :param connection_id: the one connection that gets it; all do unless given.
+        :param connection_id: the only connection that gets it; all do unless given.
         :raises InvalidRequest: for an argument that is wrong.
         :raises PolicyDenied: if a policy denies.
-        :raises NoMediaService: if no plugin names a service.
-        :raises NotFoundAtService: if the service knows nobody who could get it.
+        :raises NoMediaService: if no plugin returns a service.
+        :raises NotFoundAtService: if there is no such session or connection at the service.
         :raises Unavailable: if the service is out of order.
         """
         from ..moderation import Signal
@@ -224,11 +224,11 @@ class Calls:
     async def mute_all(
         self, session_id: str | SessionRecord, active: bool = True, excluded_stream_ids: Iterable[str] = ()
     ) -> None:
-        """Mute the audio of all streams of a session, those to come included; or stop doing so.
+        """Mute the audio of all streams of a session, future ones included; or stop doing so.
 
-        See :meth:`signal` for how, and for what is raised.
+        See :meth:`signal` for the service and the errors.
 
-        :param active: False to stop: streams to come are not muted.
+        :param active: False to stop: future streams are not muted.
         :param excluded_stream_ids: streams that are not muted.
         """
         from ..moderation import MuteAll
@@ -244,7 +244,7 @@ class Calls:
     async def list_connections(self, session_id: str | SessionRecord) -> list[dict[str, Any]]:
         """The connections to a session, each a dict as the service describes it, with a text ``connectionId``.
 
-        See :meth:`signal` for what is raised.
+        See :meth:`signal` for the errors.
         """
         from ..moderation import ListConnections
 
@@ -260,9 +260,9 @@ class Calls:
         *,
         http: Request | None = None,
     ) -> Explanation:
-        """What :meth:`generate_token` would come to, and why, step by step. Nothing is issued.
+        """Explain, step by step, whether :meth:`generate_token` would issue a token. None is issued.
 
-        :param http: the request from outside that is to be explained; a call of the server's own unless given.
+        :param http: the request from outside to explain; a call of the server's own code unless given.
         """
         return await self.engine.explain_token(
             session_id_of(session_id), role, expire_time, data, initial_layout_class_list, http
@@ -277,13 +277,13 @@ class Calls:
         session_id: str | SessionRecord | None = None,
         http: Request | None = None,
     ) -> Explanation:
-        """What entering a guarded route would come to, and why, step by step.
+        """Explain, step by step, whether a request would enter a guarded route.
 
-        :param token: the token; None for the one that ``http`` carries.
-        :param role: the role that the route requires.
-        :param capability: or the capability.
-        :param session_id: the session that the route is about.
-        :param http: the request that the policies are shown; one for an unnamed route unless given.
+        :param token: the token; None for the one in ``http``.
+        :param role: the required role.
+        :param capability: or the required capability.
+        :param session_id: the session of the route.
+        :param http: the request for the policies; one for an unnamed route unless given.
         """
         return await self.engine.explain_access(
             _credential(self.api, token, http),

@@ -1,4 +1,4 @@
-"""Stores: what a kit's workers share. One protocol, chosen by URL."""
+"""Stores: the state that a kit's workers share. One protocol, chosen by URL."""
 
 from __future__ import annotations
 
@@ -21,34 +21,33 @@ MaybeAwaitable: TypeAlias = _Answer | Awaitable[_Answer]
 class Store(Protocol):
     """Keeps sessions and single-use ids.
 
-    Each method but :meth:`has_ended` is a plain function or an ``async def``, as suits the store, and returns once the
-    change is durable. Arguments come by position.
+    Each method but :meth:`has_ended` is a plain function or an ``async def``, as suits the store, and returns when the
+    change is durable. Arguments are positional.
 
-    - Plain functions are safe in every thread. The kit calls them on threads of its own.
-    - An ``async def`` is awaited on the caller's event loop, and under a sync framework on one in the background.
-      One store serves several loops, in turn and at once: connections that belong to a loop are kept by loop.
+    - Plain functions must be safe in every thread. The kit calls them on its own threads.
+    - An ``async def`` is awaited on the caller's event loop, and under a sync framework on a loop in the background.
+      One store serves several loops, in turn and at once: keep connections that belong to a loop for each loop.
 
-    Either way the kit gives up after ``Rolecall(store_timeout=…)``. Every method raises
-    :class:`~rolecall.errors.StoreUnavailable`, and nothing else, when the store does not answer, when it holds what
-    cannot be read, and when it cannot hold what it is given. Methods work on in a forked child, which never uses a
-    connection of its parent's.
+    In both cases the kit gives up after ``Rolecall(store_timeout=…)``. The only exception of all methods is
+    :class:`~rolecall.errors.StoreUnavailable`: if the store does not answer, if its content cannot be read, and if it
+    cannot hold an argument. Methods continue to work in a forked child, which never uses its parent's connections.
 
-    A store may have attributes, each True or False, which say something of its plain functions and its reach:
+    A store may have these attributes, each True or False, about its plain functions and its reach:
 
-    - ``reads_inline``: ``get_session`` is a plain function that takes microseconds, so the kit calls it at once,
-      also on an event loop. False unless given.
-    - ``writes_inline``: ``add_session``, ``end_session`` and ``use_once`` are, too. False unless given.
+    - ``reads_inline``: ``get_session`` is a plain function that takes microseconds, so the kit calls it directly, also
+      on an event loop. False unless given.
+    - ``writes_inline``: the same for ``add_session``, ``end_session`` and ``use_once``. False unless given.
     - ``bounded``: each plain function ends by itself within seconds, so sync code calls it on its own thread. False
       unless given.
-    - ``shared``: other processes see the same sessions. True unless given; where it is False, the kit warns of signs of
+    - ``shared``: other processes see the same sessions. True unless given; if it is False, the kit warns of signs of
       other processes.
     """
 
     @abstractmethod
     def add_session(self, record: SessionRecord, /) -> MaybeAwaitable[None]:
-        """Keep a new session.
+        """Store a new session.
 
-        The first record of an id stays: for a second one raise StoreUnavailable, or change nothing.
+        The first record of an id stays: on a second one raise StoreUnavailable, or change nothing.
         """
 
     @abstractmethod
@@ -57,9 +56,9 @@ class Store(Protocol):
 
     @abstractmethod
     def end_session(self, session_id: str, ended_at: float, /) -> MaybeAwaitable[None]:
-        """Mark a session as ended, whether or not it was added.
+        """Mark a session as ended, whether it was added or not.
 
-        The first moment stays.
+        The first time stays.
 
         :param ended_at: in Unix seconds.
         """
@@ -69,9 +68,9 @@ class Store(Protocol):
         """Whether the session was ended.
 
         A plain function, which the kit calls for every token, also on an event loop: it answers from memory, within
-        microseconds. What this store ended counts at once. A store behind a network keeps the ids of ended sessions in
-        the process, follows what other workers end, and raises :class:`~rolecall.errors.StoreUnavailable` once it has
-        been out of touch for longer than it promises.
+        microseconds. Sessions that this store ended count at once. A store behind a network keeps the ids of ended
+        sessions in the process, follows the changes of other workers, and raises
+        :class:`~rolecall.errors.StoreUnavailable` when it has been out of touch for longer than it promises.
         """
 
     @abstractmethod
@@ -80,14 +79,14 @@ class Store(Protocol):
 
         Of concurrent callers exactly one gets True.
 
-        :param until: when the id may be forgotten, in Unix seconds.
-        :param now: this moment, in Unix seconds.
+        :param until: the time after which the id may be forgotten, in Unix seconds.
+        :param now: in Unix seconds.
         :returns: whether this is its first use.
         """
 
     @abstractmethod
     def close(self) -> MaybeAwaitable[None]:
-        """Release what the store holds; it is not used afterwards.
+        """Release the store's resources; it is not used afterwards.
 
         Closing it again changes nothing.
         """
@@ -101,11 +100,11 @@ SCHEMES = tuple(_STORES)
 
 
 def open_store(store: str | Store, registered: Mapping[str, Callable[[str], Store]] = MappingProxyType({})) -> Store:
-    """The store behind a URL such as ``memory://`` or ``sqlite:///rolecall.db``; a store is returned as it is.
+    """The store for a URL such as ``memory://`` or ``sqlite:///rolecall.db``; a store is returned unchanged.
 
     :param registered: the stores of plugins, by scheme.
-    :raises ConfigurationError: for an object that is no store, with what it lacks; and for a URL that names none,
-        without quoting what may be a password.
+    :raises ConfigurationError: for an object that is no store (the message says why), and for an invalid URL (the
+        message does not quote it, because it may hold a password).
     """
     if not isinstance(store, str):
         if problem := problem_with(store):

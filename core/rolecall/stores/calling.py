@@ -1,4 +1,4 @@
-"""How an engine calls a store: at once, on a thread or on an event loop, as is chosen when the kit is made."""
+"""How an engine calls a store: directly, on a thread or on an event loop; chosen when the kit is made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .checking import is_async
 
 _Answer = TypeVar("_Answer")
 _Call: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
-#: The types of the usual answers, which are returned without a further look.
+#: The types of the usual answers, which are returned without further checks.
 _USUAL: Final = {
     "add_session": (type(None),),
     "get_session": (SessionRecord, type(None)),
@@ -28,11 +28,11 @@ _USUAL: Final = {
 
 
 class Calls:
-    """The methods of a store that may wait, each an ``async`` function whatever the store has.
+    """The methods of a store that may wait, all as ``async`` functions.
 
     :param driver: how the engine waits.
     :param blocks: whether the engine's caller is sync code, whose thread may be blocked.
-    :param seconds: how long a call may take; read at each one.
+    :param seconds: returns the time limit of a call; read at each call.
     """
 
     __slots__ = ("add_session", "close", "end_session", "get_session", "use_once")
@@ -53,12 +53,12 @@ class Calls:
         )
         self.end_session: Callable[[str, float], Coroutine[Any, Any, None]] = chosen("end_session", writes_inline)
         self.use_once: Callable[[str, float, float], Coroutine[Any, Any, bool]] = chosen("use_once", writes_inline)
-        # Sync code closes on its own thread, because at the end of a process no further one starts.
+        # Sync code closes on its own thread, because no new thread starts at the end of a process.
         self.close: Callable[[], Coroutine[Any, Any, None]] = chosen("close", blocks)
 
 
 def _inline(store: Store, method: str, driver: Driver, seconds: Callable[[], float]) -> _Call:
-    """Call a plain function that returns at once, or that may block its caller."""
+    """Call a plain function that returns at once, or may block its caller."""
     usual = _USUAL[method]
 
     async def call(*args: Any) -> Any:
@@ -88,7 +88,7 @@ def _threaded(store: Store, method: str, driver: Driver, seconds: Callable[[], f
 
 
 def _awaited(store: Store, method: str, driver: Driver, seconds: Callable[[], float]) -> _Call:
-    """Await an ``async def``: on the caller's event loop, or for sync code on the store's own."""
+    """Await an ``async def``: on the caller's event loop, or for sync code on the store's own loop."""
 
     async def call(*args: Any) -> Any:
         return await _unusual(getattr(store, method)(*args), method, driver, seconds())
@@ -97,7 +97,7 @@ def _awaited(store: Store, method: str, driver: Driver, seconds: Callable[[], fl
 
 
 async def _unusual(answer: Any, method: str, driver: Driver, deadline: float, spent: float = 0.0) -> Any:
-    """An answer that must be awaited, perhaps of a plain function that returned a coroutine, or that is no answer."""
+    """Await an answer that is awaitable, even a plain function's, and check that it is an answer."""
     if inspect.isawaitable(answer):
         try:
             answer = await driver.wait(answer, deadline - spent, STORE)

@@ -1,4 +1,4 @@
-"""Checks at start whether an object is a store: one that cannot work may else keep nothing, and not say so."""
+"""Checks at start whether an object is a store: one that cannot work might silently store nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HELP: Final = "see rolecall.stores.Store"
 
 
 def problem_with(store: Any) -> str | None:
-    """What keeps an object from being a store, and what to do; None if nothing does."""
+    """The reason why an object is no store, and what to do; None if it is one."""
     if isinstance(store, type):
         return f"it is the class {store.__name__}; pass an instance of it: {store.__name__}(…)"
     if inspect.iscoroutine(store):
@@ -39,7 +39,7 @@ def problem_with(store: Any) -> str | None:
 
 
 def is_async(function: Callable[..., object]) -> bool:
-    """Whether calling ``function`` makes a coroutine, as far as its definition shows."""
+    """Whether calling ``function`` makes a coroutine, by its definition."""
     return _is(inspect.iscoroutinefunction, function)
 
 
@@ -62,7 +62,7 @@ def _problem_with_method(name: str, method: Any) -> str | None:
         inspect.signature(method).bind(*METHODS[name])
     except TypeError:
         return f"its {name} cannot be called with the arguments {_signature(name)}; {_HELP}"
-    except ValueError:  # of what is written in C the signature may be unknown
+    except ValueError:  # functions in C may have no signature
         pass
     return None
 
@@ -76,7 +76,7 @@ def _problem_with_attributes(store: object) -> str | None:
 
 
 def _is(test: Callable[[object], bool], function: Any) -> bool:
-    """Whether ``test`` holds for a function, for the function of a partial, or for an object's ``__call__``."""
+    """Whether ``test`` is true of a function, of the function in a partial, or of an object's ``__call__``."""
     while isinstance(function, functools.partial):
         function = function.func
     return test(function) or test(getattr(type(function), "__call__", None))  # noqa: B004 (whether it is async)

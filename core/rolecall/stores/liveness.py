@@ -1,4 +1,4 @@
-"""Whether what was granted still stands: one place for all that can take it back."""
+"""Checks that grants and sessions are still live: the one place for everything that can revoke them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from . import Store
 
 
 class Liveness:
-    """Says whether a grant, or a session, still stands. It answers in the process and at once.
+    """Checks that a grant, or a session, is still live. It answers in the process and at once.
 
-    Every door asks it for every token, also on an event loop. What takes a grant back is the end of its session;
-    whatever else may come to do so (the token's id, the moment of its issue) is to be looked at here alone.
+    It is called for every token, also on an event loop. A grant is revoked by the end of its session; further reasons
+    (the token's id, the time of its issue) belong here alone.
 
-    :param store: keeps what has ended.
+    :param store: knows the ended sessions.
     """
 
     __slots__ = ("_store",)
@@ -25,9 +25,9 @@ class Liveness:
         self._store: Final = store
 
     def check(self, grant: Grant) -> None:
-        """Refuse a grant that was taken back.
+        """Refuse a revoked grant.
 
-        :raises RevokedToken: says by what.
+        :raises RevokedToken: says why it was revoked.
         :raises StoreUnavailable: if the store cannot tell.
         """
         if (ended := self._store.has_ended(grant.session_id)) is not False:

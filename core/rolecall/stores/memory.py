@@ -1,4 +1,4 @@
-"""The store of a single process: for tests, demonstrations and one-worker apps. It forgets at exit."""
+"""The store of one process: for tests, demonstrations and one-worker apps. It forgets at exit."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class MemoryStore:
                     self._used.pop(used, None)
             self._many = max(_MANY, 2 * len(self._used))
         mine = object()
-        # One step, so that of two threads one is the first.
+        # One atomic step, so that of two threads exactly one is the first.
         return self._used.setdefault(name, (until, mine))[1] is mine
 
     def close(self) -> None:

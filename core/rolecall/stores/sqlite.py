@@ -14,10 +14,10 @@ from ..wording import shown
 from . import sqlite_file
 from .sqlite_file import SharedConnection, SQLiteFile
 
-# What would begin a URL's query or fragment, or end a C string.
+# Characters that would begin a URL's query or fragment, or end a C string.
 _PARAMETERS: Final = frozenset("?#\0")
-# Tables carry a prefix, so that an app may keep its own in the same file. Later versions only ever add: workers of
-# the version before go on working beside the new ones.
+# Tables have a prefix, so that an app may keep its own in the same file. Later versions only add to them, because
+# workers of an earlier version may still run beside the new ones.
 _MIGRATIONS: Final = (
     """
     CREATE TABLE rolecall_sessions (
@@ -41,9 +41,9 @@ _MIGRATIONS: Final = (
 
 
 class SQLiteStore:
-    """Sessions in an SQLite file. Each process has one connection that reads, and one that writes.
+    """Sessions in an SQLite file. Each process has one connection for reading, and one for writing.
 
-    :param path: the file; it is created if it does not exist, for its owner alone. Its folder is not.
+    :param path: the file; if it does not exist, it is created, readable for its owner alone. Its folder must exist.
     :raises ConfigurationError: if the file cannot be opened as an SQLite database.
     """
 
@@ -62,7 +62,7 @@ class SQLiteStore:
                 f"cannot open the SQLite store {os.path.abspath(path)!r}: {error}; "
                 "its folder must exist and be writable, and the file be a database or not exist"
             ) from None
-        # Two, so that no read waits for the disk.
+        # Two connections, so that no read waits for the disk.
         self._reader = SharedConnection(self._file)
         self._writer = SharedConnection(self._file)
 
@@ -142,7 +142,7 @@ def _migrate(raw: sqlite3.Connection) -> None:
 
 
 def _switch_to_wal(raw: sqlite3.Connection) -> None:
-    # Workers that start together race for this switch, and SQLite does not wait its timeout out here.
+    # Workers that start together race for this switch, and SQLite does not apply its busy timeout here.
     deadline = time.monotonic() + sqlite_file.BUSY_TIMEOUT
     while True:
         try:

@@ -1,4 +1,4 @@
-"""SQLite files, and connections to them that threads, greenlets and forks leave sound."""
+"""SQLite files, and connections to them that are safe with threads, greenlets and forks."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from weakref import WeakSet
 
 from ..errors import RolecallError, StoreUnavailable
 
-#: The most seconds that a write waits for other threads of its process, and then again for other processes.
+#: The longest wait of a write for other threads of its process, and again for other processes, in seconds.
 BUSY_TIMEOUT: Final = 10.0
-#: The most seconds for which reads rely on the last look at the file. After each write there is a look of its own.
+#: How long reads trust the last check of the file, in seconds. Each write is followed by a check.
 LOOK_INTERVAL: Final = 0.01
 
 # A value that SQLite cannot hold, such as a lone surrogate or a huge integer, raises one of the last two.
@@ -33,9 +33,9 @@ Identity = tuple[int, int]
 
 
 def native_lock() -> Lock:
-    """Make a lock of the operating system's threads, whatever gevent has put in its place.
+    """Make a lock of the operating system's threads, even if gevent has replaced it.
 
-    No greenlet switches while it holds such a lock. Threads that gevent does not know of may hold it, too.
+    No greenlet switches while it holds such a lock. Threads that gevent does not know may hold it, too.
     """
     gevent = sys.modules.get("gevent.monkey")
     allocate = _thread.allocate_lock if gevent is None else gevent.get_original("_thread", "allocate_lock")
@@ -44,10 +44,10 @@ def native_lock() -> Lock:
 
 
 class SQLiteFile:
-    """A database file, made for its owner alone (mode 0600) if it does not exist; its folder must.
+    """A database file. If it does not exist, it is created for its owner alone (mode 0600); its folder must exist.
 
-    SQLite goes on with a file that was deleted or replaced, and what it writes there is seen by nobody else. So the
-    file is remembered by device and inode.
+    SQLite continues with a file that was deleted or replaced, and nobody else sees what it writes there. Therefore the
+    file is identified by device and inode.
 
     :raises StoreUnavailable: if the file cannot be made.
     """
@@ -56,8 +56,8 @@ class SQLiteFile:
         self.path = Path(path).absolute()
         real = os.path.realpath(self.path)
         self._names = (str(self.path), f"{real}-wal", f"{real}-shm")
-        # Locks on a file are lost when any of the process's descriptors of it is closed. Here nobody has one yet: the
-        # file is new, and who opens it next comes by this gate.
+        # A process loses its locks on a file when it closes any descriptor of it. No connection has a lock here yet:
+        # the file is new, and others open it only behind this gate.
         with _GATE:
             try:
                 os.close(os.open(real, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -68,11 +68,11 @@ class SQLiteFile:
         self.identity = _identity(self._names[0])
 
     def connect(self) -> sqlite3.Connection:
-        """Open a connection. A file that is gone is not made again."""
+        """Open a connection. A missing file is not created again."""
         self.look()
         raw = _connect(f"{self.path.as_uri()}?mode=rw")
         try:
-            # FULL, because an acknowledged end of a session must outlive a loss of power.
+            # FULL, because an acknowledged end of a session must survive a loss of power.
             raw.execute("PRAGMA synchronous=FULL")
         except BaseException:
             raw.close()
@@ -80,9 +80,9 @@ class SQLiteFile:
         return raw
 
     def look(self) -> tuple[Identity | None, ...]:
-        """Look which files are there: the database, its write-ahead log, its shared memory.
+        """Identify the files: the database, its write-ahead log, its shared memory.
 
-        :raises StoreUnavailable: if the database is not the one that was found at first.
+        :raises StoreUnavailable: if the database is not the original one.
         """
         found = tuple(map(_identity, self._names))
         if found[0] is None or found[0] != self.identity:
@@ -90,7 +90,7 @@ class SQLiteFile:
         return found
 
     def moved(self) -> StoreUnavailable:
-        """Make the error for a file that was taken away."""
+        """The error for a file that was deleted or replaced."""
         return StoreUnavailable(
             f"the SQLite file {str(self.path)!r}, or its -wal or -shm file, was deleted or replaced while this process "
             "used it: nothing that it reads or writes there is shared with others. Restart every worker "
@@ -107,13 +107,13 @@ def _identity(name: str) -> Identity | None:
 
 
 class SharedConnection:
-    """A connection that the threads of a process use in turns. It opens when it is first needed.
+    """A connection that the threads of a process share, one at a time. It is opened when first needed.
 
-    It is closed before a fork, and a fork waits until nobody uses it: a child that inherits an open connection
-    inherits SQLite's notes about locks, too, but not the locks. What such a child writes is lost, or waits for ever.
+    It is closed before a fork, and a fork waits until it is unused. A child that inherits an open connection inherits
+    SQLite's records of locks, but not the locks: its writes are lost, or wait for ever.
 
-    :param file: the database; None for one in memory, which a forked child finds empty.
-    :param setup: called with each connection that is opened.
+    :param file: the database; None for one in memory, which is empty in a forked child.
+    :param setup: called with each new connection.
     """
 
     def __init__(self, file: SQLiteFile | None, setup: Callable[[sqlite3.Connection], None] | None = None) -> None:
@@ -124,14 +124,14 @@ class SharedConnection:
         self._found: tuple[Identity | None, ...] = ()
         self._looked_at = self._look_again_at = 0.0
         self._closed = False
-        # Whether a fork waits for this connection, and whether it has it.
+        # Whether a fork waits for this connection, and whether it has got it.
         self._wanted = False
         self._paused = False
         with _GATE:
             _CONNECTIONS.add(self)
 
     def read(self, query: str, value: object) -> tuple[Any, ...] | None:
-        """Fetch the one row of a query with one parameter, or None.
+        """Fetch the only row of a query with one parameter; None if there is none.
 
         :raises StoreUnavailable: if the database does not answer.
         """
@@ -149,22 +149,22 @@ class SharedConnection:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Run one writing transaction, for which others wait. It is undone where the block raises.
+        """Run one writing transaction at a time. It is rolled back if the block raises.
 
-        :raises StoreUnavailable: if the database does not answer, or the file was taken away meanwhile.
+        :raises StoreUnavailable: if the database does not answer, or if its file was deleted or replaced meanwhile.
         """
         try:
             raw = self._acquire().connection
             try:
                 try:
-                    # IMMEDIATE, because a reader that turns writer is refused at once while another writes.
+                    # IMMEDIATE, because a reader that becomes a writer fails at once while another one writes.
                     raw.execute("BEGIN IMMEDIATE")
                     yield raw
                     raw.execute("COMMIT")
                 except BaseException:
                     self._undo(raw)
                     raise
-                # Only now: what was written to a file that was gone by then is not acknowledged.
+                # After the commit: a write to a file that was gone by then is not acknowledged.
                 self._look()
             finally:
                 self._lock.release()
@@ -175,7 +175,7 @@ class SharedConnection:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection for reads, for which no other process waits.
+        """Lend the connection for reads, which block no other process.
 
         :raises StoreUnavailable: if the database does not answer.
         """
@@ -191,12 +191,12 @@ class SharedConnection:
             raise self._unavailable(error) from error
 
     def close(self) -> None:
-        """Close the connection, once nobody uses it. It does not open again."""
+        """Close the connection as soon as it is unused. It is not opened again."""
         self._closed = True
         self.disconnect()
 
     def disconnect(self) -> None:
-        """Close the connection, once nobody uses it. It opens again when it is needed."""
+        """Close the connection as soon as it is unused. It is opened again when needed."""
         if _pid != os.getpid():
             _begin_unannounced()
         if self._lock.acquire(timeout=BUSY_TIMEOUT):
@@ -206,7 +206,7 @@ class SharedConnection:
                 self._lock.release()
 
     def _acquire(self) -> sqlite3.Cursor:
-        """Take the lock, and a cursor on a file that is still there. The caller releases the lock."""
+        """Take the lock, and a cursor on a file that still exists. The caller releases the lock."""
         if self._wanted:
             _let_a_fork_pass()
         if _pid != os.getpid():
@@ -243,7 +243,7 @@ class SharedConnection:
     def _look(self) -> None:
         if self._file is not None:
             found = self._file.look()
-            # A log that was not there at first may come: the file is switched to WAL mode. None goes while it is open.
+            # A missing log may appear: the file is switched to WAL mode. None disappears while the file is open.
             if found != self._found:
                 if any(then is not None and then != now for then, now in zip(self._found, found, strict=False)):
                     raise self._file.moved()
@@ -256,7 +256,7 @@ class SharedConnection:
             if raw.in_transaction:
                 raw.execute("ROLLBACK")
         except sqlite3.Error:
-            self._close()  # which undoes it as well
+            self._close()  # which rolls back as well
 
     def _close(self) -> None:
         cursor, self._cursor = self._cursor, None
@@ -276,7 +276,7 @@ class SharedConnection:
         self._wanted = True
         self._paused = self._lock.acquire(False)
         while not self._paused and monotonic() < until:
-            self._look_again_at = 0.0  # so that reads come by the gate
+            self._look_again_at = 0.0  # so that reads pass through the gate
             self._paused = self._lock.acquire(timeout=0.1)
         if self._paused and self._file is not None:
             with suppress(sqlite3.Error):
@@ -291,7 +291,7 @@ class SharedConnection:
     def _begin_in_child(self) -> None:
         used = self._lock.locked() and not self._paused
         if self._file is not None and (used or self._cursor is not None):
-            # Neither used nor closed: to close it would undo the parent's transaction.
+            # Neither use nor close it: closing would roll back the parent's transaction.
             _INHERITED.setdefault(self._file.identity, []).append(self._cursor)
             self._cursor = None
         self._close()
@@ -304,23 +304,23 @@ class SharedConnection:
 
 
 def _connect(target: str) -> sqlite3.Connection:
-    # Transactions are begun explicitly. Whoever holds the lock uses the connection, from whatever thread.
+    # Transactions begin explicitly. The holder of the lock uses the connection, on any thread.
     return sqlite3.connect(target, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, uri=True)
 
 
 # -- forks -----------------------------------------------------------------------------------------
 
-# Held during a fork, and by what no fork may fall into.
+# Held during a fork, and by operations that must not run during one.
 _GATE = native_lock()
 _CONNECTIONS: WeakSet[SharedConnection] = WeakSet()
-# What this process has inherited open, by file. No other connection to that file is sound in it.
+# Connections that this process has inherited open, by file. No other connection to such a file is safe in it.
 _INHERITED: dict[Identity | None, list[sqlite3.Cursor | None]] = {}
 _forking_thread: int | None = None
 _pid = os.getpid()
 
 
 def _let_a_fork_pass() -> None:
-    # The lock of a connection is not fair: without this, busy threads could keep a fork waiting for long.
+    # A connection's lock is not fair: without this, busy threads could delay a fork for long.
     if not _GATE.acquire(timeout=2 * BUSY_TIMEOUT):
         raise StoreUnavailable("the process is being forked, and that takes too long")
     _GATE.release()
@@ -328,11 +328,11 @@ def _let_a_fork_pass() -> None:
 
 def _before_fork() -> None:
     global _forking_thread
-    # As long as whoever has the lock may wait. After that the child refuses.
+    # As long as the holder of a lock may wait. After that the child refuses to use the store.
     until = monotonic() + 2 * BUSY_TIMEOUT
     if _GATE.acquire(timeout=2 * BUSY_TIMEOUT):
         _forking_thread = get_ident()
-        # Those in use come first, so that the others are used on until it is their turn.
+        # Connections in use come first, so that the others can be used until their turn.
         for connection in sorted(_CONNECTIONS, key=lambda one: not one._lock.locked()):
             connection._pause(until)
 
@@ -355,7 +355,7 @@ def _after_fork_in_child() -> None:
 
 
 def _begin_unannounced() -> None:
-    # Something other than Python has forked.
+    # Called if something other than Python has forked.
     gate = _GATE
     if not gate.acquire(timeout=BUSY_TIMEOUT):
         raise StoreUnavailable(_FORKED)
@@ -366,8 +366,8 @@ def _begin_unannounced() -> None:
         gate.release()
 
 
-# What takes a lock of its own before a fork is to take it after the wait here, and such hooks run in the reverse of the
-# order in which they were registered.
+# Fork hooks run in reverse order of registration. These modules are imported first, so that they take their locks after
+# the wait here.
 for _earlier in ("logging", "concurrent.futures.thread"):
     import_module(_earlier)
 

@@ -1,9 +1,9 @@
 """A pytest plugin for app teams: real kits, real tokens, and a clock that stands still.
 
-Installing Rolecall brings the fixtures; the two assertions are imported from here. Nothing here turns a check off.
+The fixtures come with the installation; import the two assertions from here. Nothing here turns a check off.
 """
 
-# pytest loads this module for every suite where Rolecall is installed, so what it needs is imported where it is used.
+# pytest loads this module for every suite where Rolecall is installed, so imports are where they are used.
 from __future__ import annotations
 
 import sys
@@ -32,25 +32,25 @@ SessionOrId: TypeAlias = "SessionRecord | str"
 Seconds: TypeAlias = "float | timedelta"
 Client = TypeVar("Client")
 
-#: Noon of the first of January 2026, UTC.
+#: Noon of 1 January 2026, UTC.
 _START: Final = 1_767_268_800.0
 _API_KEY: Final = "7357"
-# Everybody can read it, so it is good for nothing but tests.
+# Public, so it is good for nothing but tests.
 _API_SECRET: Final = "the secret of rolecall.testing, for tests and nothing else"  # noqa: S105
 
 
 class Clock:
-    """A clock that stands still until it is set or advanced; a kit takes it as ``clock=``."""
+    """A clock that stands still until it is set or advanced; pass it to a kit as ``clock=``."""
 
     def __init__(self, now: float = _START) -> None:
-        #: This moment, in Unix seconds.
+        #: The current time, in Unix seconds.
         self.now = now
 
     def __call__(self) -> float:
         return self.now
 
     def set(self, moment: float | datetime) -> None:
-        """Make it this moment: Unix seconds, or an aware ``datetime``."""
+        """Set the time: Unix seconds, or an aware ``datetime``."""
         if isinstance(moment, datetime):
             if moment.tzinfo is None:
                 raise ValueError("the moment is a naive datetime; give it a time zone: datetime(…, tzinfo=UTC)")
@@ -58,7 +58,7 @@ class Clock:
         self.now = float(moment)
 
     def advance(self, by: Seconds) -> None:
-        """Let this much time pass: seconds, or a ``timedelta``."""
+        """Advance the time: by seconds, or a ``timedelta``."""
         self.now += _seconds(by)
 
     def __repr__(self) -> str:
@@ -73,11 +73,11 @@ class MakeKit:
         self._kits: list[Rolecall] = []
 
     def __call__(self, plugins: Iterable[Plugin] = (), **options: Any) -> Rolecall:
-        """A kit with these plugins, a key for tests, a store in memory, and the clock that stands still.
+        """Make a kit with these plugins, a key for tests, a store in memory, and the clock that stands still.
 
-        Plugins of installed packages are left out, so that a test does not depend on what else is installed.
+        Plugins of installed packages are not loaded, so that a test does not depend on them.
 
-        :param options: arguments of :class:`~rolecall.Rolecall`, which win over all that.
+        :param options: arguments of :class:`~rolecall.Rolecall`, which take precedence.
         """
         from ..kit import Rolecall
 
@@ -106,11 +106,11 @@ class TokenFor:
         data: str | None = None,
         expires_in: Seconds | None = None,
     ) -> str:
-        """A token, as the server's own code would get it: the kit's policies are asked, too.
+        """Mint a token, as the server's own code would; the kit's policies vote, too.
 
         :param session: the session or its id; a new session unless given.
         :param expires_in: seconds from the kit's now, or a ``timedelta``.
-        :raises AssertionError: if the policies leave less than this role, which the test would not notice.
+        :raises AssertionError: if the policies leave less than this role, because the test would not notice.
         """
         __tracebackhide__ = True
         kit = self._kit
@@ -126,7 +126,7 @@ class TokenFor:
 
 
 class AsRole:
-    """Gives test clients whose requests carry a real token."""
+    """Makes test clients whose requests carry a real token."""
 
     def __init__(self, token_for: TokenFor) -> None:
         self._token_for = token_for
@@ -140,13 +140,13 @@ class AsRole:
         data: str | None = None,
         expires_in: Seconds | None = None,
     ) -> Client:
-        """A copy of ``client`` that sends a token with every request. ``client`` itself stays as it was.
+        """Copy ``client``, so that every request of the copy sends a token. ``client`` itself is unchanged.
 
-        The two share their cookies, so somebody who is logged in stays so. The other arguments are those of
+        The two share their cookies, so a user who is logged in stays logged in. The other arguments are those of
         ``rolecall_token_for``.
 
-        :param client: Flask's or Django's test client (Django's ``AsyncClient``, too), or one that has default
-            ``headers``: Starlette's, httpx's, requests'.
+        :param client: Flask's or Django's test client (Django's ``AsyncClient``, too), or one with default ``headers``:
+            Starlette's, httpx's, requests'.
         """
         __tracebackhide__ = True
         token = self._token_for(role, session=session, data=data, expires_in=expires_in)
@@ -169,7 +169,7 @@ def rolecall_make_kit(rolecall_clock: Clock) -> Iterator[MakeKit]:
 
 @pytest.fixture
 def rolecall_kit(rolecall_make_kit: MakeKit) -> Rolecall:
-    """A kit without plugins. Override this fixture to give the others (tokens, clients) the kit of your app."""
+    """A kit without plugins. Override this fixture to make the others (tokens, clients) use your app's kit."""
     return rolecall_make_kit()
 
 
@@ -197,19 +197,19 @@ def assert_allowed(
     http: Request | None = None,
     granted: str | None = None,
 ) -> Explanation:
-    """Assert that the kit would give somebody a token, or, with ``token``, let its bearer enter a guarded route.
+    """Assert that the kit would issue a token, or, with ``token``, admit its bearer to a guarded route.
 
     Nothing is issued; a failure shows every step of the decision.
 
-    :param session: the session, or its id, that the token is asked for, or that the route is about.
-    :param role: the role that is asked for (a publisher's unless given), or that the route requires.
-    :param token: the token that its bearer comes with.
-    :param capability: what the route requires, instead of a role.
-    :param data: the connection data asked for.
-    :param expires_in: the life asked for: seconds, or a ``timedelta``.
-    :param http: the request from outside; without one, a token is asked for by the server's own code.
-    :param granted: the role that the policies are to leave of the one asked for: that one itself unless given.
-    :return: the explanation, for further looks.
+    :param session: the session of the token or of the route, or its id.
+    :param role: the requested role (a publisher's unless given), or the role that the route requires.
+    :param token: the bearer's token.
+    :param capability: the capability that the route requires, instead of a role.
+    :param data: the requested connection data.
+    :param expires_in: the requested life: seconds, or a ``timedelta``.
+    :param http: the request from outside; without one, the server's own code requests the token.
+    :param granted: the role that the policies should leave: the requested one unless given.
+    :return: the explanation, for further checks.
     """
     __tracebackhide__ = True
     if token is not None and granted is not None:
@@ -234,10 +234,10 @@ def assert_refused(
     expires_in: Seconds | None = None,
     http: Request | None = None,
 ) -> Explanation:
-    """Assert that the kit would refuse, and for this reason. The other arguments are those of :func:`assert_allowed`.
+    """Assert that the kit would refuse with this code. The other arguments are those of :func:`assert_allowed`.
 
     :param code: the refusal's code: a policy's own (``Deny(code=…)``), or an error's, for example ``"expired_token"``.
-    :return: the explanation, for further looks.
+    :return: the explanation, for further checks.
     """
     __tracebackhide__ = True
     explanation = _explain(kit, session, role, token, capability, data, expires_in, http)
@@ -294,16 +294,16 @@ def _with_credential(client: Client, credential: str) -> Client:
 
 
 def _django_default(client: object) -> str | None:
-    """What the header is called among the defaults of a client of Django's; None for any other client."""
+    """The name of the header among the defaults of Django's clients; None for any other client."""
     django: Any = sys.modules.get("django.test")
     if django is None or not isinstance(client, django.RequestFactory):
         return None
-    # An async client's defaults are headers, another's are of the WSGI environment.
+    # The defaults of an async client are headers; those of the other are WSGI variables.
     return "AUTHORIZATION" if isinstance(client, django.AsyncRequestFactory) else "HTTP_AUTHORIZATION"
 
 
 def _forget_contexts(client: Any) -> None:
-    """In ``with client:``, Flask's client keeps the contexts of its requests; a copy keeps its own."""
+    """Give a copy of Flask's client its own request contexts, which the client keeps in ``with client:``."""
     from contextlib import ExitStack
 
     client.preserve_context = False

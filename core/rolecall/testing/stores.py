@@ -1,6 +1,6 @@
-"""The contract of stores as a suite: subclass :class:`StoreContract` with a fixture ``store``, and pytest runs it.
+"""The contract of stores as a test suite: subclass :class:`StoreContract` with a fixture ``store``, and run pytest.
 
-Each test runs twice: as a kit calls the store under a sync framework, and as it does on an event loop.
+Each test runs twice: with calls as under a sync framework, and with calls as on an event loop.
 """
 
 from __future__ import annotations
@@ -78,20 +78,20 @@ _TOGETHER: Final = 8
 
 
 class Ask(Protocol):
-    """Calls a method of a store as a kit does, whether it is plain or async."""
+    """Calls a method of a store as a kit does, plain or async."""
 
     def __call__(self, store: Store, method: str, *args: Any) -> Any:
-        """What the method answers."""
+        """Call the method, and return its answer."""
 
     def together(self, store: Store, questions: Iterable[Question]) -> list[Any]:
-        """What the methods answer that are called at once: each a name with its arguments."""
+        """Call several methods at once, each a name with its arguments, and return their answers."""
 
     def close(self) -> None:
         """End the threads and loops."""
 
 
 class _Sync:
-    """As sync frameworks ask: async methods run on the kit's own loop."""
+    """Calls as under a sync framework: async methods run on the kit's own loop."""
 
     def __init__(self, patience: float) -> None:
         self._pools = ThreadPools()
@@ -121,7 +121,7 @@ class _Sync:
 
 
 class _Async:
-    """As async frameworks ask: on one event loop, which nothing is to block."""
+    """Calls as under an async framework: on one event loop, which must not be blocked."""
 
     def __init__(self, patience: float) -> None:
         self._pools = ThreadPools()
@@ -150,16 +150,16 @@ class _Async:
 
 
 class StoreContract:
-    """What every store does.
+    """The contract of every store.
 
-    Subclass it with a fixture ``store`` that yields an empty store; the suite closes it. Two further fixtures are worth
-    their while where the store allows: ``other_store`` yields a second store on the same data, as another worker has
-    it; ``broken_store`` yields one whose database does not answer. Without them the tests that use them are skipped.
+    Subclass it with a fixture ``store`` that yields an empty store; the suite closes it. Two further fixtures are
+    optional: ``other_store`` yields a second store on the same data, like another worker's; ``broken_store`` yields one
+    whose database does not answer. Without them their tests are skipped.
     """
 
     #: The seconds within which other workers see the end of a session.
     max_lag: ClassVar[float] = 1.0
-    #: The most seconds for one call, as ``Rolecall(store_timeout=…)``.
+    #: The time limit of one call in seconds, as ``Rolecall(store_timeout=…)``.
     patience: ClassVar[float] = 20.0
 
     @pytest.fixture
@@ -179,7 +179,7 @@ class StoreContract:
 
     @pytest.fixture(params=[_Sync, _Async], ids=["sync", "async"])
     def ask(self, request: pytest.FixtureRequest) -> Iterator[Ask]:
-        """Calls a store's methods, as a kit does under a sync framework, and as on an event loop."""
+        """Calls a store's methods, as under a sync framework, and as on an event loop."""
         ask: Ask = request.param(self.patience)
         yield ask
         ask.close()
@@ -396,7 +396,7 @@ class StoreContract:
 
 
 def _soon(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether ``condition`` comes true within so many seconds."""
+    """Whether ``condition`` becomes true within ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -406,9 +406,9 @@ def _soon(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def _in_child(work: Callable[[], None]) -> None:
-    """Do ``work`` in a forked child, and fail where it fails or takes a minute."""
+    """Run ``work`` in a forked child, and fail if it fails or takes a minute."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # that a process with threads forks is what is tested
+        warnings.simplefilter("ignore", DeprecationWarning)  # the test forks a process with threads on purpose
         child = os.fork()
     if child == 0:
         signal.alarm(60)
