@@ -1,37 +1,36 @@
-"""The contract of an adapter: every name that the adapter of a framework is written with.
+"""The contract of an adapter: all names that the adapter of a framework needs.
 
-An adapter translates, and holds no rule of its own. It imports from here, from ``rolecall`` and from
-``rolecall.errors``; for frameworks that speak WSGI or ASGI also from ``rolecall.http.gateways.wsgi`` or
-``rolecall.http.gateways.asgi``. What it takes is in these groups:
+An adapter translates, and has no rule of its own. It imports from here, from ``rolecall`` and from
+``rolecall.errors``; for frameworks with WSGI or ASGI also from ``rolecall.http.gateways.wsgi`` or
+``rolecall.http.gateways.asgi``. The names are in these groups:
 
 Messages
-    ``Request`` is what an adapter makes of a request of its framework, with ``JoinedHeaders`` around the
-    framework's own headers; ``Response`` is what it translates back. ``route`` is the path within the app and
-    ``root`` the path under which the app is mounted, in every adapter.
+    An adapter makes a ``Request`` from a request of its framework, with ``JoinedHeaders`` around the framework's
+    own headers, and translates ``Response`` back. In every adapter ``route`` is the path within the app, and
+    ``root`` the path under which the app is mounted.
 
 The kit's own routes
-    An adapter registers each ``Route`` of ``ROUTES`` or ``SDK_ROUTES`` (or finds one by
-    ``find_route``), marks what answers it by ``mark_own``, and has it answered by ``respond``, which takes
-    an ``Api``: ``kit.api`` under a framework that blocks, where ``drive`` runs it; ``kit.aio.api`` on an event
-    loop; ``kit.api_with(driver)`` for a framework that has a way of its own to wait. A body is read only where
-    ``respond`` asks for it: by ``collected`` on an event loop, elsewhere after ``announced_length``, with
-    ``unread`` for one that breaks off.
+    An adapter registers each ``Route`` of ``ROUTES`` or ``SDK_ROUTES`` (or finds one by ``find_route``), marks its
+    view by ``mark_own``, and answers it by ``respond``, which takes an ``Api``: ``kit.api`` under a framework that
+    blocks, where ``drive`` runs it; ``kit.aio.api`` on an event loop; ``kit.api_with(driver)`` for a framework with
+    its own way to wait. It reads a body only when ``respond`` asks for it: by ``collected`` on an event loop,
+    elsewhere after ``announced_length``, and raises ``unread`` if the body breaks off.
 
 Guards
-    An adapter's guard is a subclass of ``Guard``, or of ``PathGuard`` around apps that show no routes. It
-    says how a guard is put around what the framework calls a view (and marks that by ``mark_guarded``), and asks
-    ``admit`` who may enter. ``keep_entry`` remembers who did, for ``granted`` and ``while_granted``. A
-    refusal is answered by ``guard_answer``, OPTIONS by ``options_response``, and the answers of the app get
-    ``headers_to_add``. Its ``require_role`` is ``Guard.of_role``, and so on.
+    An adapter's guard is a subclass of ``Guard``, or of ``PathGuard`` around apps that show no routes. It puts itself
+    around the framework's views, marks them by ``mark_guarded``, and asks ``admit`` who may enter. ``keep_entry``
+    records who did, for ``granted`` and ``while_granted``. ``guard_answer`` answers a refusal, ``options_response``
+    answers OPTIONS, and the app's answers get ``headers_to_add``. The guard's ``require_role`` is
+    ``Guard.of_role``, and so on.
 
 WebSockets
-    ``Handshake`` says who may enter, ``GuardedSocket`` runs the app's handler until the grant ends, and
-    closes the socket with ``close_code`` and ``close_reason``.
+    ``Handshake`` decides who may enter. ``GuardedSocket`` runs the app's handler until the grant ends, and closes the
+    socket with ``close_code`` and ``close_reason``.
 
 The list of routes
-    The adapter's entry point, in the group ``rolecall.adapters``, has the two functions of
-    ``Adapter``; ``routes_of`` describes an app as a list of ``Found``, with the
-    guards ``Around`` them. ``check_routes`` stops an app in which a door is open.
+    The adapter's entry point, in the group ``rolecall.adapters``, has the two functions of ``Adapter``;
+    ``routes_of`` describes an app as a list of ``Found``, with the guards ``Around`` them. ``check_routes`` stops an
+    app in which a guarded route is open by mistake.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Answers in JSON."""
+"""JSON answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from .messages import Response
 
-#: Of every answer that holds a token, or follows from a credential (RFC 6750, section 5.3).
+#: The header of every answer that holds a token, or depends on a credential (RFC 6750, section 5.3).
 NO_STORE: Final = ("Cache-Control", "no-store")
 
 
@@ -17,10 +17,10 @@ def json_bytes(value: Any) -> bytes:
 
 
 def json_answer(status: int, value: Any) -> Response:
-    """``value`` as an answer that no cache keeps."""
+    """``value`` as an answer that is not cached."""
     return Response(status, (("Content-Type", "application/json"), NO_STORE), json_bytes(value))
 
 
 def done() -> Response:
-    """The answer to what was carried out, and has nothing to say."""
+    """The answer to a request that succeeded, without content."""
     return Response(204, (NO_STORE,))

@@ -1,4 +1,4 @@
-"""The bodies of requests: how much is read, and what is taken for one."""
+"""The bodies of requests: how much is read, and which forms are accepted."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from ..wording import shown
 from .messages import USUAL_BODY, BodyLimit
 
 _FORM: Final = "application/x-www-form-urlencoded"
-# One SDK says so of every body once it has sent JSON, of its forms too.
+# One SDK announces JSON for all bodies after its first JSON body, also for forms.
 _FORM_TYPES: Final = (_FORM, "application/json")
 
 
 def announced_length(headers: Mapping[str, str], longest: int) -> int:
-    """The length that a request's headers announce, 0 if they announce none.
+    """The length that a request's headers announce; 0 if they announce none.
 
-    :param longest: the most bytes that the operation takes.
-    :raises BodyTooLarge: if it is more than is read, before any of it is.
+    :param longest: the longest body of the operation, in bytes.
+    :raises BodyTooLarge: if it is longer, before any of it is read.
     :raises InvalidRequest: if it is no length (RFC 9110, section 8.6).
     """
     text = headers.get("content-length") or "0"
     if not (text.isascii() and text.isdigit()):
         raise InvalidRequest(f"the Content-Length is {shown(text)}; expected digits")
-    # So many digits that no int is made of them: a client of good will has no such body.
+    # With 20 digits or more, no conversion is needed to know that it is too long.
     length = int(text) if len(text) < 20 else longest + 1
     if length > longest:
         raise BodyTooLarge(longest)
@@ -58,17 +58,17 @@ async def collected(
 
 
 def unread() -> InvalidRequest:
-    """The refusal of a body that did not come to its end."""
+    """The refusal of a body that broke off."""
     return InvalidRequest("the body could not be read to its end")
 
 
 def members(request: Request, known: tuple[str, ...], limit: BodyLimit = USUAL_BODY) -> dict[str, Any]:
-    """The members of a request's JSON object; no body at all stands for an empty one.
+    """The members of a request's JSON object; a missing body counts as an empty object.
 
     :param known: the names that they may have.
-    :param limit: the operation's.
+    :param limit: the operation's limit.
     :raises InvalidRequest: unless the body is one strict JSON object with no other members.
-    :raises BodyTooLarge: if it is longer than is read.
+    :raises BodyTooLarge: if it is too long.
     :raises UnsupportedMediaType: unless its media type is JSON's.
     """
     _check_length(request, limit.length)
@@ -87,13 +87,13 @@ def members(request: Request, known: tuple[str, ...], limit: BodyLimit = USUAL_B
 
 
 def fields(request: Request, known: tuple[str, ...]) -> dict[str, str]:
-    """The fields of a request's form; no body at all stands for an empty one.
+    """The fields of a request's form; a missing body counts as an empty form.
 
-    For requests with a credential that no browser adds by itself: a page of another site may send forms.
+    Only for requests with a credential that no browser adds by itself, because a page of another site may send forms.
 
     :param known: the names that they may have.
     :raises InvalidRequest: unless the body is a form in UTF-8 with no other field, and none twice.
-    :raises BodyTooLarge: if it is longer than is read.
+    :raises BodyTooLarge: if it is too long.
     :raises UnsupportedMediaType: unless its media type is a form's.
     """
     _check_length(request, USUAL_BODY.length)
@@ -130,7 +130,7 @@ def _check_length(request: Request, longest: int) -> None:
 def _check_media_type(request: Request) -> None:
     body, headers = request.body, request.headers
     media_type = _media_type(request)
-    # A page of another site may make a browser post without asking for permission, as long as it sends no JSON.
+    # A page of another site can make a browser post without a preflight, as long as it does not send JSON.
     by_browser = headers.get("origin") or headers.get("sec-fetch-site")
     if media_type != "application/json" and (body or by_browser):
         raise UnsupportedMediaType(f"the body's Content-Type is {shown(media_type)}; expected application/json")

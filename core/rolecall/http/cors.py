@@ -7,14 +7,14 @@ from typing import Final
 from ..request import Request
 from .web import Web
 
-#: The seconds for which a browser may remember what a preflight answered.
+#: How long a browser may cache the answer to a preflight, in seconds.
 _MAX_AGE: Final = "600"
 _REQUEST_HEADERS: Final = "Authorization, Content-Type, X-CSRF-Token"
 _RESPONSE_HEADERS: Final = "Retry-After, WWW-Authenticate"
 
 
 def cors_headers(web: Web, request: Request, methods: tuple[str, ...]) -> list[tuple[str, str]]:
-    """What an answer says to the browser about the page that asks.
+    """The CORS headers of an answer.
 
     :param methods: the methods of the route.
     """
@@ -36,6 +36,6 @@ def cors_headers(web: Web, request: Request, methods: tuple[str, ...]) -> list[t
 
 
 def varies_with(web: Web) -> list[tuple[str, str]]:
-    """What of a request an answer depends on, beside what keeps it out of caches anyway (RFC 9110, section 12.5.5)."""
+    """The ``Vary`` header, for answers that caches may keep (RFC 9110, section 12.5.5)."""
     names = [name for name, on in (("Origin", web.origins), ("Cookie", web.cookie)) if on]
     return [("Vary", ", ".join(names))] if names else []

@@ -1,4 +1,4 @@
-"""Where the token of a request is (RFC 6750, section 2): the header, and a cookie or the query if switched on."""
+"""The places of a request's token (RFC 6750, section 2): the header, and if switched on a cookie or the query."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ..request import Request
 from .web import Web
 
 _NEEDED: Final = "this route needs a token: send 'Authorization: Bearer <token>'"
-#: What a request is told that carries several.
+#: The message for a request with several tokens.
 TOO_MANY: Final = "the request carries more than one token; send one, in one place"
-#: Where a token may be, as explanations name it.
+#: The places of a token, as explanations name them.
 HEADER: Final = "the Authorization header"
 COOKIE: Final = "the cookie"
 QUERY: Final = "the query"
 #: The header that proves that a page of this site sends the cookie.
 CSRF_HEADER: Final = "x-csrf-token"
-#: Of answers to a URL that holds a token, so that no page there sends it on (RFC 9700, section 4.2.4).
+#: The header of answers to a URL with a token, so that no page there sends the token on (RFC 9700, section 4.2.4).
 NO_REFERRER: Final = ("Referrer-Policy", "no-referrer")
-#: What the keys of such proofs are derived for.
+#: The purpose for which the keys of these proofs are derived.
 _PURPOSE: Final = "csrf"
 #: The methods that change nothing (RFC 9110, section 9.2.1).
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -35,16 +35,16 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 def bearer_token(headers: Mapping[str, str]) -> str:
     """The token in the ``Authorization`` header.
 
-    :param headers: by name, in any spelling.
+    :param headers: by name, in any case.
     :raises MissingCredential: if there is no such header, or it is for another scheme.
     :raises MalformedCredential: if there is more than one token, or none after ``Bearer``.
-    :raises CredentialTooLarge: if the token is longer than is read.
+    :raises CredentialTooLarge: if the token is too long.
     """
     return bearer_of(headers.get("authorization"))
 
 
 def bearer_of(value: str | None) -> str:
-    """:func:`bearer_token`, of what the header says; None where there is no such header."""
+    """:func:`bearer_token` for the value of the header; None if there is no such header."""
     if value is None:
         raise MissingCredential(_NEEDED)
     scheme, _, token = value.strip(" \t").partition(" ")
@@ -56,10 +56,10 @@ def bearer_of(value: str | None) -> str:
 
 
 class Credentials:
-    """Finds the token of a request in one of the places that a kit allows.
+    """Finds the token of a request in the places that a kit allows.
 
-    :param web: says which places these are.
-    :param issuer: the kit's first one, from whose keys proofs against forged requests are derived.
+    :param web: says which places are allowed.
+    :param issuer: the kit's first issuer, from whose keys the proofs against request forgery are derived.
     """
 
     __slots__ = ("_issuer", "_web")
@@ -69,11 +69,11 @@ class Credentials:
         self._issuer = issuer
 
     def find(self, request: Request) -> tuple[str, str]:
-        """The token of ``request``, and where it was.
+        """The token of ``request``, and its place.
 
         :raises MissingCredential: if there is none.
-        :raises MalformedCredential: if there is more than one, or something that is not one token.
-        :raises CredentialTooLarge: if it is longer than is read.
+        :raises MalformedCredential: if there is not exactly one token.
+        :raises CredentialTooLarge: if it is too long.
         :raises CsrfFailed: if it is in a cookie, the request changes something, and the proof is missing or wrong.
         """
         if self._web.header_alone:
@@ -91,12 +91,12 @@ class Credentials:
         return token, place
 
     def csrf_token(self, token: str) -> str:
-        """The proof that goes with ``token`` in a cookie: who can read it is a page of this site."""
+        """The proof for ``token`` in a cookie: only pages of this site can read it."""
         return _proof(self._issuer.ring.derived(_PURPOSE)[0], token).decode()
 
     def _check_csrf(self, token: str, request: Request) -> None:
         proof = (request.headers.get(CSRF_HEADER) or "").encode("utf-8", "replace")
-        # One of a key that signed before is as good: its page was loaded then.
+        # A proof by an earlier key is valid, too: its page was loaded before the keys changed.
         if not any(compare_digest(proof, _proof(key, token)) for key in self._issuer.ring.derived(_PURPOSE)):
             raise CsrfFailed(
                 "a token in a cookie changes nothing without its proof: send the csrf_token that came with it in the "
@@ -108,7 +108,7 @@ class Credentials:
             return []
         pairs = (pair.strip(" \t").partition("=") for pair in request.headers.get("cookie", "").split(";"))
         found = [(value, COOKIE) for name, _, value in pairs if name == self._web.cookie]
-        # An empty one is a cookie that was deleted.
+        # An empty cookie is one that was deleted.
         return [] if found == [("", COOKIE)] else found
 
     def _in_query(self, request: Request) -> list[tuple[str, str]]:
@@ -123,7 +123,7 @@ def _proof(key: HMACKey, token: str) -> bytes:
 
 
 def holds_token(web: Web, query: str) -> bool:
-    """Whether a URL with this query string holds a token, or what was meant for one."""
+    """Whether a URL with this query string has the parameter for tokens."""
     return web.query is not None and any(name == web.query for name, _ in parse_qsl(query, True, errors="replace"))
 
 
@@ -135,8 +135,8 @@ def _in_header(request: Request) -> list[tuple[str, str]]:
 
 
 def _checked(token: str, place: str) -> str:
-    """``token`` if it is one token, whatever that token says."""
-    # Servers join a header that came twice as "a,b".
+    """Check that ``token`` is one token, without reading it, and return it."""
+    # Web servers join a repeated header as "a,b".
     if "," in token or token.split() != [token]:
         hint = "; a '+' is written %2B there" if place == QUERY and " " in token else ""
         raise MalformedCredential(f"{place} does not hold one token, and nothing else{hint}")

@@ -1,4 +1,4 @@
-"""Requests and responses as the kit sees them, whatever the framework."""
+"""Responses, and the limits of bodies, for every framework."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Final, NamedTuple
 
 from ..encoding.strict_json import MAX_MEMBERS
 
-#: The most bytes that a request's body may have, unless an operation takes more.
+#: The longest body of a request in bytes, unless an operation allows more.
 MAX_BODY: Final = 16_384
 
 
 class BodyLimit(NamedTuple):
-    """How much an operation takes of a body.
+    """The limits of an operation's body.
 
-    :param length: the most bytes.
-    :param elements: the most elements that one array in it may have.
+    :param length: in bytes.
+    :param elements: the most elements of one array in it.
     """
 
     length: int = MAX_BODY
@@ -25,10 +25,10 @@ USUAL_BODY: Final = BodyLimit()
 
 
 class Response(NamedTuple):
-    """An answer that an adapter is to translate.
+    """An answer, for an adapter to translate.
 
     :param status: the HTTP status.
-    :param headers: names and values, in order; of what frames a message there is none.
+    :param headers: names and values, in order; without those that frame a message.
     :param body: the bytes to send; an adapter leaves them out for HEAD.
     """
 

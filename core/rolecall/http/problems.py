@@ -12,9 +12,9 @@ from .answers import NO_STORE, json_bytes
 from .messages import Response
 
 _log: Final = logging.getLogger("rolecall")
-#: The realm that challenges name.
+#: The realm in challenges.
 REALM: Final = "rolecall"
-#: Phrases of RFC 9110 that Python has only from 3.13 on; the answers are the same on each version.
+#: Phrases of RFC 9110 that Python has only from 3.13 on, so that answers are the same on each version.
 _PHRASES: Final = {
     413: "Content Too Large",
     414: "URI Too Long",
@@ -64,29 +64,29 @@ def _challenge(error: RolecallError) -> str:
 
 
 def quotable(text: str) -> str:
-    """``text`` as a quoted ``error_description`` may hold it (RFC 6750, section 3)."""
+    """``text`` as a quoted ``error_description`` (RFC 6750, section 3)."""
     return "".join(
         character if " " <= character <= "~" and character != "\\" else "?" for character in text.replace('"', "'")
     )
 
 
 def refused(error: RolecallError) -> Response:
-    """The problem that tells a client of ``error``; what is the server's own fault is logged."""
+    """The problem document for ``error``; the server's own faults are logged."""
     log_fault(error)
     try:
         return problem(error)
-    except Exception:  # a plugin's error of a status or a code that no answer can have
+    except Exception:  # a plugin's error with an impossible status or code
         return problem(internal_fault())
 
 
 def log_fault(error: RolecallError) -> None:
-    """Log an error that is the server's own fault. What a full thread pool refuses is logged there, once for many."""
+    """Log an error that is the server's own fault. Refusals of a full thread pool are logged there, in summary."""
     if error.status >= 500 and not isinstance(error.__cause__, PoolExhausted):
         _log.error("%s: %s", error.code, error)
 
 
 def noted(error: Exception) -> RolecallError:
-    """What a client is told of ``error``; what is the server's own fault is logged."""
+    """The error for the client; the server's own faults are logged."""
     if not isinstance(error, RolecallError):
         _log.error("rolecall could not answer a request", exc_info=error)
         return RolecallError("internal fault")
@@ -95,6 +95,6 @@ def noted(error: Exception) -> RolecallError:
 
 
 def internal_fault() -> RolecallError:
-    """The refusal when the kit itself is at fault: the log has the traceback, the client has none of it."""
+    """The refusal for a fault of the kit itself: the traceback is logged, and not sent."""
     _log.exception("rolecall could not answer a request")
     return RolecallError("internal fault")

@@ -1,4 +1,4 @@
-"""Answers requests for the kit's own routes, whatever the framework."""
+"""Answers requests for the kit's own routes, for every framework."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from .problems import internal_fault, problem, refused
 
 _log: Final = logging.getLogger("rolecall")
 
-#: Reads a body; it is given the most bytes that the operation takes.
+#: Reads a body, up to the given number of bytes.
 BodyReader = Callable[[int], Awaitable[bytes]]
 
 
 async def respond(
     api: Api, route: Route, request: Request, read_body: BodyReader | None = None, actor: Actor | None = None
 ) -> Response:
-    """The answer to a request for one of the kit's routes. Nothing is raised, whatever the request holds.
+    """Answer a request for one of the kit's routes. Raises nothing for any request.
 
-    :param read_body: reads the body of a request that came without it, where one is wanted.
-    :param actor: who makes the request, where the framework has found that out. A plugin that identifies somebody else
-        has the request refused.
+    :param read_body: reads the body on demand, if the request has none yet.
+    :param actor: who makes the request, if the framework has found out. If a plugin identifies somebody else, the
+        request is refused.
     """
     web = api.web
     answer = await _answer(api, route, request, read_body, actor)
@@ -54,7 +54,7 @@ async def _answer(
         return await operation.handler(api, request)
     except RolecallError as error:
         if operation is not None and operation.requires == BY_SERVER and error.status < 500:
-            # SDKs show their users next to nothing of what is answered.
+            # SDKs show their users almost nothing of a refusal.
             _log.warning("%s: %s", error.code, printable(str(error)))
         return refused(error)
     except Exception:

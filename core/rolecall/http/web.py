@@ -1,4 +1,4 @@
-"""How a kit's routes and guards meet browsers. What lets more in is off unless it is switched on."""
+"""The rules of a kit's routes and guards for browsers. Every relaxation is off unless switched on."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Final
 from ..errors import ConfigurationError
 from ..wording import kind, shown, wrapping
 
-# What browsers write: ASCII serialisation of an origin (HTML standard, "Origins"), for the schemes that have pages.
-# Compiled when used: most kits have none of them.
+# Origins as browsers write them: the ASCII serialisation (HTML standard, "Origins"), for schemes that have pages.
+# Compiled on use, because most kits have none.
 _ORIGIN: Final = r"(https?)://([a-z0-9_.-]+|\[[0-9a-f:]+\])(?::([1-9][0-9]{0,4}))?"
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _USUAL_PORTS: Final = {"https": "443", "http": "80"}
-# What people write instead, and what to do about it; the first that is found is said.
+# Common mistakes, with advice; the first match is reported.
 _MISTAKES: Final = (
     (r".*\*", "there is no wildcard; list each origin"),
     (r".*[\s,]", "each stands alone: in a list, or in ROLECALL_ORIGINS between commas"),
@@ -27,26 +27,26 @@ _MISTAKES: Final = (
     (r".*[^\x00-\x7f]", "browsers send such a host in ASCII (Punycode); write it so: 'https://xn--…'"),
     (r".*[A-Z]", "browsers send it in small letters; write it so"),
 )
-# RFC 6265, section 4.1.1: a token; of what may follow the prefix, the plain part. The companion has "-csrf" behind it.
+# RFC 6265, section 4.1.1: a token; after the prefix only its plain characters. The proof's cookie ends in "-csrf".
 _COOKIE: Final = r"__Host-[0-9A-Za-z_-]{1,64}(?<!-csrf)"
 _PARAMETER: Final = r"[0-9A-Za-z_-]{1,64}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Web:
-    """What a kit allows to browsers beyond the ``Authorization`` header.
+    """The rights of browsers beyond the ``Authorization`` header.
 
     :param origins: the exact origins, for example ``"https://app.example"``, whose pages may call the kit's routes
-        (CORS), and open guarded WebSockets where a browser says which page asks.
-    :param cookie: the name of a cookie in which tokens are taken, and set where a client asks for it. Its name begins
-        with ``__Host-``. Whoever comes with it, and changes something, sends the header ``X-CSRF-Token``, too.
-    :param query: the name of a query parameter in which tokens are taken (RFC 6750, section 2.3). URLs end up in logs
-        and histories: for what can set neither a header nor a subprotocol.
-    :param recheck: the seconds after which the grant of an open WebSocket, or of a stream, is looked at again: 0.05 to
+        (CORS), and open guarded WebSockets, where browsers send the page's origin.
+    :param cookie: the name of a cookie in which tokens are accepted, and set if a client asks for it. The name begins
+        with ``__Host-``. A request with it that changes something needs the header ``X-CSRF-Token``, too.
+    :param query: the name of a query parameter in which tokens are accepted (RFC 6750, section 2.3). URLs end up in
+        logs and histories, so it is only for clients that can set neither a header nor a subprotocol.
+    :param recheck: the seconds after which the grant of an open WebSocket, or of a stream, is checked again: 0.05 to
         60.
-    :param body_timeout: the seconds within which a request's body must have arrived, 0.001 to 120; for ASGI, where
-        servers set no limit of their own.
-    :param openapi: whether ``GET /openapi.json`` describes the kit's routes, to whoever asks; False: it answers 404.
+    :param body_timeout: the seconds within which a request's body must arrive, 0.001 to 120; for ASGI, where servers
+        have no limit of their own.
+    :param openapi: whether ``GET /openapi.json`` describes the kit's routes, to everybody; False answers 404.
     :raises ConfigurationError: says which of these is wrong.
     """
 
@@ -81,7 +81,7 @@ class Web:
 
     @property
     def header_alone(self) -> bool:
-        """Whether tokens come in the ``Authorization`` header, and nowhere else."""
+        """Whether tokens are accepted in the ``Authorization`` header only."""
         return self.cookie is None and self.query is None
 
 
@@ -95,7 +95,7 @@ def _check_origin(origin: object) -> None:
 
 
 def problem_with_origin(origin: str) -> str | None:
-    """What is wrong with ``origin``, in words that do not quote it; None if browsers send such a one."""
+    """The problem with ``origin``, in words that do not quote it; None if browsers send such an origin."""
     around = wrapping(origin)
     if around is not None:
         return f"it has {around}; take it off"
@@ -112,7 +112,7 @@ def problem_with_origin(origin: str) -> str | None:
 
 
 def _is_host(host: str) -> bool:
-    """Whether this is a host as browsers write it: of several spellings of an address they send one."""
+    """Whether this is a host as browsers write it: of several spellings of an address they send only one."""
     try:
         if host.startswith("["):
             return str(IPv6Address(host[1:-1])) == host[1:-1]

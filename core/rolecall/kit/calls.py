@@ -210,13 +210,13 @@ class Calls:
         await self.engine.moderate(Signal(session_id_of(session_id), type, data, connection_id))
 
     async def force_disconnect(self, session_id: str | SessionRecord, connection_id: str) -> None:
-        """End a connection to a session; see :meth:`signal` for how, and for what is raised."""
+        """End a connection to a session; see :meth:`signal` for the service and the errors."""
         from ..moderation import ForceDisconnect
 
         await self.engine.moderate(ForceDisconnect(session_id_of(session_id), connection_id))
 
     async def mute_stream(self, session_id: str | SessionRecord, stream_id: str) -> None:
-        """Mute the audio of a stream; see :meth:`signal` for how, and for what is raised."""
+        """Mute the audio of a stream; see :meth:`signal` for the service and the errors."""
         from ..moderation import MuteStream
 
         await self.engine.moderate(MuteStream(session_id_of(session_id), stream_id))
@@ -236,13 +236,13 @@ class Calls:
         await self.engine.moderate(MuteAll(session_id_of(session_id), active, excluded_stream_ids))
 
     async def list_streams(self, session_id: str | SessionRecord) -> list[dict[str, Any]]:
-        """The streams of a session, each a dict as the service describes it; see :meth:`signal` for what is raised."""
+        """The streams of a session, each a dict in the service's own form; see :meth:`signal` for the errors."""
         from ..moderation import ListStreams
 
         return await self.engine.moderate(ListStreams(session_id_of(session_id)))
 
     async def list_connections(self, session_id: str | SessionRecord) -> list[dict[str, Any]]:
-        """The connections to a session, each a dict as the service describes it, with a text ``connectionId``.
+        """The connections to a session, each a dict in the service's own form, with a text ``connectionId``.
 
         See :meth:`signal` for the errors.
         """

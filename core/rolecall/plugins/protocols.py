@@ -1,4 +1,4 @@
-"""What type checkers can tell of a plugin: that it is no class, and has at least one hook that exists."""
+"""The type of a plugin for type checkers: it is no class, and has at least one known hook."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Protocol, TypeAlias
 
-# As a function of a module, or bound to an object. Of a class, it would still take ``self``.
+# For a function of a module, or bound to an object. A class's function would still take ``self``.
 _Asked: TypeAlias = Callable[[Any], Any] | Callable[[], Any]
 _Collected: TypeAlias = Callable[[], Any]
 

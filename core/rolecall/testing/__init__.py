@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsRole", "Clock", "MakeKit", "TokenFor", "assert_allowed", "assert_refused"]
 
-# The suites are no plugins, whose assertions pytest would explain by itself.
+# These suites are no plugins, so pytest must be told to rewrite their assertions.
 pytest.register_assert_rewrite("rolecall.testing.conformance", "rolecall.testing.stores")
 
 SessionOrId: TypeAlias = "SessionRecord | str"

@@ -1,4 +1,4 @@
-"""The kit's own routes, and what all that answers over HTTP is given of a kit."""
+"""The kit's own routes, and the view of a kit that all HTTP code has."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .sdk_credentials import ServerCredentials
 
 
 class Api:
-    """A kit at the edge of HTTP: its engine, and what it was told of browsers and servers. Adapters hold one.
+    """A kit at the edge of HTTP: its engine, and its rules for browsers and servers. Adapters hold one.
 
     :param engine: decides.
-    :param web: what browsers may.
+    :param web: the rights of browsers.
     :param credentials: finds the token of a request.
-    :param servers: reads the credentials of servers.
+    :param servers: verifies the credentials of servers.
     """
 
     __slots__ = ("credentials", "decides_at_once", "engine", "servers", "web")
@@ -32,9 +32,9 @@ class Api:
         self.decides_at_once = engine.decides_at_once and web.header_alone
 
     async def tell(self, error: RolecallError, request: Request) -> None:
-        """Tell the plugins of a request that was refused before it was known which session it is about."""
+        """Tell the plugins of a request that was refused before its session was known."""
         await self.engine.tell_of_refusal(error, None, Call(request))
 
     def credential_of(self, request: Request) -> Credential:
-        """Finds the token of a request, once it is asked for it."""
+        """Make a function that finds the token of a request when called."""
         return partial(self.credentials.find, request)

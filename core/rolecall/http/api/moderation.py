@@ -1,4 +1,4 @@
-"""What a kit's routes do in sessions while they go on, for those whose token allows it."""
+"""The kit's routes for moderation in running sessions, for bearers of a sufficient token."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _UNPUBLISH: Final = Requirement.of_capability(MuteStream.capability)
 
 #: The id of a connection or a stream.
 ID: Final = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": ID_PATTERN}
-#: What a signal says.
+#: The members of a signal.
 SIGNAL: Final[dict[str, Schema]] = {
     "type": {
         "type": "string",
@@ -48,11 +48,11 @@ SIGNAL: Final[dict[str, Schema]] = {
         "description": f"its content, at most {MAX_SIGNAL_DATA:,} bytes of UTF-8",
     },
 }
-#: The streams that are left out when all others are muted.
+#: The streams to exclude when all others are muted.
 EXCLUDED: Final = {"type": "array", "items": ID, "maxItems": MAX_EXCLUDED, "description": "streams that are not muted"}
-#: Of a signal's body: JSON may take six bytes for one of the signal's own, as for a control character.
+#: The limit of a signal's body: JSON may need six bytes for one character, such as a control character.
 SIGNAL_LIMIT: Final = BodyLimit(length=65_536)
-#: Of a body that mutes all: as many streams as may be left out, each with the longest id.
+#: The limit of a body that mutes all: the most excluded streams, each with the longest id.
 MUTE_LIMIT: Final = BodyLimit(length=262_144, elements=MAX_EXCLUDED)
 _SIGNAL_BODY: Final[dict[str, Schema]] = {
     **SIGNAL,
@@ -78,7 +78,7 @@ _LIST: Final = {
 }
 _STREAMS: Final = Answer("Streams", _LIST)
 _CONNECTIONS: Final = Answer("Connections", _LIST)
-#: The statuses of acts that are not carried out.
+#: The statuses of acts that fail.
 ACT: Final = (404, 501)
 
 

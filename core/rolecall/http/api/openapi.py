@@ -45,13 +45,13 @@ _RETRY_AFTER: Final = {
     "schema": {"type": "integer", "minimum": 0},
     "description": "seconds after which the request may be repeated, where the policy that denied it says so",
 }
-#: The statuses of refusals that have a challenge, and whether all of them have.
+#: The statuses of refusals with a challenge, and whether all of them have one.
 _CHALLENGES: Final = {400: False, 401: True, 403: False}
 
 
 def description(routes: Iterable[Route], prefix: str, api: Api) -> dict[str, Any]:
     """The OpenAPI document for ``routes`` under ``prefix``."""
-    # What is never granted is an answer to those who expect another service.
+    # Routes that always refuse are left out: they are for clients that expect another service.
     routes = [route for route in routes if _described(route)]
     answers = [operation.answer for route in routes for operation in route.operations.values() if operation.answer]
     return {
@@ -67,7 +67,7 @@ def description(routes: Iterable[Route], prefix: str, api: Api) -> dict[str, Any
 
 
 def _described(route: Route) -> dict[str, Operation]:
-    """The operations of a route that are granted to some, by method."""
+    """The operations of a route that can succeed, by method."""
     return {method: operation for method, operation in route.operations.items() if operation.status < 400}
 
 
@@ -118,7 +118,7 @@ def _schema(schema: Schema, api: Api) -> Mapping[str, Any]:
 
 
 def _refusals(operation: Operation) -> set[int]:
-    """The statuses of every answer that refuses; the service's own faults are no part of its description."""
+    """The statuses of all refusals; the service's own faults are not described."""
     statuses = set(operation.refusals)
     if operation.body is not None:
         statuses |= {400, 413, 415}
@@ -158,7 +158,7 @@ def _content(media_type: str, name: str) -> dict[str, Any]:
 
 
 def _server_schemes(api: Api) -> dict[str, Any]:
-    """The credentials of servers that the kit takes."""
+    """The credentials of servers that the kit accepts."""
     schemes: dict[str, Any] = {}
     if api.servers.takes_header:
         schemes["server"] = {"type": "apiKey", "in": "header", "name": HEADER}
@@ -180,7 +180,7 @@ def _security_schemes(api: Api) -> dict[str, Any]:
 
 
 def _security(method: str, operation: Operation, web: Web) -> list[dict[str, list[str]]]:
-    """The ways in, any one of which is enough; with what the token must be good for."""
+    """The alternative credentials, with the required scopes of the token."""
     scopes = [] if operation.requires == ANY_TOKEN.scope else [operation.requires]
     ways = [{"bearer": scopes}]
     if web.cookie is not None:

@@ -1,4 +1,4 @@
-"""What a kit's own routes do, and what each takes and answers."""
+"""The kit's own routes, with their bodies and answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .routing import BY_POLICY, PUBLIC, Answer, Operation, Route, Schema
 from .sdk import SDK_ROUTES
 
 _MODERATOR: Final = Requirement.of_role(Role.MODERATOR)
-#: The longest token that a cookie holds: browsers keep 4,096 bytes, name and attributes included.
+#: The longest token in a cookie: browsers keep 4,096 bytes, name and attributes included.
 _MAX_COOKIE_TOKEN: Final = 3800
 
 _MODES: Final[dict[str, Any]] = {
@@ -36,7 +36,7 @@ _TEXT_OR_NULL: Final = {"type": ["string", "null"]}
 
 
 def _if(member: str, value: dict[str, Any], others: dict[str, Any], required: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The rule that where ``member`` is there and has a value of this schema, ``others`` have of theirs."""
+    """A rule: if ``member`` is present and matches ``value``, the ``others`` must match, too."""
     return {
         "if": {"properties": {member: value}, "required": [member]},
         "then": {"properties": others, "required": [*required]},
@@ -44,7 +44,7 @@ def _if(member: str, value: dict[str, Any], others: dict[str, Any], required: tu
 
 
 def _object(**members: Any) -> dict[str, Any]:
-    """The schema of an object with all of ``members``."""
+    """The schema of an object that must have all of ``members``."""
     return {"type": "object", "properties": members, "required": [*members]}
 
 
@@ -139,7 +139,7 @@ _TOKEN_BODY: Final[dict[str, Schema]] = {
     "data": {**_TEXT_OR_NULL, "maxLength": MAX_DATA_LENGTH, "description": "connection data"},
     "initial_layout_class_list": {
         "type": "array",
-        # Beside what JavaScript takes for white space, what Python does.
+        # White space as JavaScript defines it, and as Python does.
         "items": {"type": "string", "pattern": r"^[^\s\x1c-\x1f\x85+]+$"},
         "maxItems": MAX_MEMBERS,
         "description": f"at most {MAX_DATA_LENGTH} characters, joined by spaces",
@@ -161,7 +161,7 @@ async def _read_session(api: Api, request: Request) -> Response:
     grant = await enter(api, request, ANY_TOKEN, session_id)
     said = (await api.engine.get_session(session_id)).as_dict()
     if not _MODERATOR.capabilities <= grant.capabilities:
-        said["location"] = None  # it may say where another participant is
+        said["location"] = None  # it may show where another participant is
     return json_answer(200, said)
 
 
@@ -212,7 +212,7 @@ async def _describe(api: Api, request: Request) -> Response:
     )
 
 
-#: Every route of a kit.
+#: All routes of a kit.
 ROUTES: Final = (
     Route(
         "/sessions",
@@ -256,7 +256,7 @@ ROUTES: Final = (
 
 
 def _as_cookie(api: Api, asked: dict[str, Any]) -> bool:
-    """Whether the client asks for the token as a cookie, out of reach of scripts."""
+    """Whether the client wants the token as a cookie, out of reach of scripts."""
     as_cookie = asked.get("cookie", False)
     if not isinstance(as_cookie, bool):
         raise InvalidRequest(f"cookie is {shown(as_cookie)}; expected true or false")
@@ -266,16 +266,16 @@ def _as_cookie(api: Api, asked: dict[str, Any]) -> bool:
 
 
 def _cookies(api: Api, token: str, seconds: int) -> list[tuple[str, str]]:
-    """The headers that set a token as a cookie, and its proof beside it.
+    """The headers that set a token as a cookie, and its proof as another one.
 
     :param seconds: the token's life.
     """
     name, proof = api.web.cookie, api.credentials.csrf_token(token)
-    # No Domain, as the prefix of the name demands (RFC 6265bis, section 4.1.3.2).
+    # Without Domain, as the prefix of the name demands (RFC 6265bis, section 4.1.3.2).
     attributes = f"; Max-Age={seconds}; Path=/; Secure; SameSite=Lax"
     return [
         ("Set-Cookie", f"{name}={token}{attributes}; HttpOnly"),
-        # For pages to read, also after they were loaded anew.
+        # For pages to read, also after a reload.
         ("Set-Cookie", f"{name}-csrf={proof}{attributes}"),
     ]
 

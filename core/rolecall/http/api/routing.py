@@ -1,4 +1,4 @@
-"""A kit's routes: what each path answers, for every router that registers them."""
+"""A kit's routes: the operations of each path, for every router that registers them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..messages import USUAL_BODY, BodyLimit, Response
 from . import Api
 
 Handler = Callable[[Api, Request], Awaitable[Response]]
-#: A JSON Schema (draft 2020-12); where it depends on the kit, what makes it for one.
+#: A JSON Schema (draft 2020-12), or a function that makes it for one kit.
 Schema = Mapping[str, Any] | Callable[[Api], Mapping[str, Any]]
 
-#: The requirement of operations that a policy decides on, whoever asks.
+#: The requirement of operations that policies decide on, for any caller.
 BY_POLICY: Final = "policy"
 #: The requirement of operations for the servers of a project, which have its API secret.
 BY_SERVER: Final = "server"
@@ -26,10 +26,10 @@ _REST: Final = ":path}"
 
 
 class Answer(NamedTuple):
-    """What the JSON of an answer holds.
+    """The JSON of an answer.
 
-    :param name: for the schema, in the API's description.
-    :param otherwise: the media type in which it comes to those who do not ask for JSON; None: it is JSON for all.
+    :param name: the name of the schema in the API's description.
+    :param otherwise: the media type for clients that do not ask for JSON; None: all get JSON.
     """
 
     name: str
@@ -39,19 +39,18 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What one method does on a route.
+    """An operation: one method of a route.
 
-    :param handler: answers; its name is the operation's in the API's description, without what marks it as private.
-    :param summary: in a few words, for readers of the API's description.
-    :param requires: what lets a request in: a requirement's scope, :data:`BY_POLICY`, :data:`BY_SERVER` or
-        :data:`PUBLIC`.
-    :param body: the members that the body may have, each with its schema; None where no body is read.
-    :param media_type: what the body is: a JSON object, or a form.
-    :param rules: what must hold between these members, each rule a schema.
-    :param status: the status of an answer that grants what was asked for; 501 if none ever does.
-    :param answer: that answer; None where it has no body.
-    :param refusals: the statuses of answers that refuse, beside those that follow from ``requires`` and ``body``.
-    :param limit: how much is taken of the body.
+    :param handler: answers; its name, without leading underscores, is the operation's in the API's description.
+    :param summary: a few words for readers of the API's description.
+    :param requires: the requirement: a scope, :data:`BY_POLICY`, :data:`BY_SERVER` or :data:`PUBLIC`.
+    :param body: the members that the body may have, each with its schema; None if no body is read.
+    :param media_type: the type of the body: a JSON object, or a form.
+    :param rules: conditions between these members, each a schema.
+    :param status: the status of success; 501 if the operation never succeeds.
+    :param answer: the answer of success; None if it has no body.
+    :param refusals: the statuses of refusals, besides those that follow from ``requires`` and ``body``.
+    :param limit: the limit of the body.
     """
 
     handler: Handler
@@ -68,12 +67,12 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path of the kit and what answers it.
+    """A path of the kit, with its operations.
 
-    :param path: with ``{name}`` for each variable part, which is one segment; ``{name:path}`` at the end is all that
-        follows, of one segment or more.
+    :param path: with ``{name}`` for each variable part, which is one segment; ``{name:path}`` at the end stands for the
+        rest, one segment or more.
     :param name: for the framework's reverse routing, for example ``url_for("rolecall.sessions")``.
-    :param operations: by method.
+    :param operations: the operations, by method.
     """
 
     path: str
@@ -82,20 +81,20 @@ class Route:
 
     @property
     def is_open_ended(self) -> bool:
-        """Whether its last part is all that follows. Such a route comes behind all others that it could match."""
+        """Whether its last part is the rest of the path. Such a route comes after all others that it could match."""
         return self.path.endswith(_REST)
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods that the route answers, HEAD and OPTIONS included."""
+        """The methods of the route, with HEAD and OPTIONS."""
         return (*self.operations, *(("HEAD",) if "GET" in self.operations else ()), "OPTIONS")
 
     def find(self, method: str) -> Operation | None:
-        """What answers this method."""
+        """The operation for this method; None if there is none."""
         return self.operations.get("GET" if method == "HEAD" else method)
 
     def match(self, path: str) -> dict[str, str] | None:
-        """The variable parts of ``path`` if it is one of this route's, for frameworks that have no router."""
+        """The variable parts of ``path``, or None if it does not match; for frameworks without a router."""
         pattern = self.path.split("/")
         segments = path.split("/", len(pattern) - 1 if self.is_open_ended else -1)
         if len(pattern) != len(segments):
@@ -112,7 +111,7 @@ class Route:
 
 
 def find_route(routes: Iterable[Route], path: str) -> tuple[Route, dict[str, str]] | None:
-    """The route that ``path`` is one of, and its variable parts."""
+    """The route that matches ``path``, and the variable parts; None if none does."""
     for route in routes:
         params = route.match(path)
         if params is not None:

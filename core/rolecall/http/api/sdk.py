@@ -1,4 +1,4 @@
-"""What the OpenTok SDKs call: sessions and moderation, for a project's own servers, in the form that these expect."""
+"""The routes for the OpenTok SDKs: sessions and moderation, for a project's own servers, in the SDKs' form."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .sdk_credentials import Server
 
 _PROJECT: Final = "/v2/project/{api_key}/session/{session_id}"
 
-# What the SDKs call beside sessions and moderation, by the first segment below the project.
+# Other calls of the SDKs, by the first segment below the project.
 _NOT_SERVED: Final = {
     "archive": "archives",
     "broadcast": "broadcasts",
@@ -42,7 +42,7 @@ _NOT_SERVED: Final = {
     "render": "the Experience Composer",
 }
 
-# What the SDKs send; one of them leaves no field out, and capitalises booleans.
+# The values that SDKs send; one SDK sends all fields, and capitalises booleans.
 _MEDIA: Final = {preference: mode for mode, preference in P2P_PREFERENCES.items()}
 _ARCHIVES: Final = {str(mode): mode for mode in ArchiveMode}
 _MODES: Final = {str(mode): mode for mode in MediaMode}
@@ -91,7 +91,7 @@ _SESSION_RULES: Final = (
     {
         "if": {"properties": {"archiveMode": {"const": "always"}}, "required": ["archiveMode"]},
         "then": _ROUTED,
-        # Named and sized are the archives of sessions that are recorded from their start.
+        # Only sessions that are recorded from their start have a name and resolution of archives.
         "else": {"properties": {"archiveName": {"const": ""}, "archiveResolution": {"const": ""}}},
     },
     {
@@ -143,7 +143,7 @@ async def _create_sdk_session(api: Api, request: Request) -> Response:
     if asked.get("api_key", server.id) != server.id:
         raise await _told(api, request, "api_key in the body is another than the credential's")
     record = await api.engine.create_session(_properties(asked), server.api_key)
-    # As the service does: JSON for those that ask for it, and else XML.
+    # As the service does: JSON for clients that ask for it, XML for all others.
     if "application/json" in request.headers.get("accept", "").lower():
         return json_answer(200, [_created(record, server)])
     return Response(200, (("Content-Type", "application/xml"), NO_STORE), _xml(record, server))
@@ -188,7 +188,7 @@ async def _mute_session(api: Api, request: Request) -> Response:
     excluded = asked.get("excludedStreams", asked.get("excludedStreamIds"))
     act = MuteAll(session_id, excluded_stream_ids=() if excluded is None else excluded)
     if active is not True:
-        # Two SDKs send a list where muting stops, too, which it does for all.
+        # Two SDKs send a list also when muting stops, which it does for all streams.
         act.checked()
         act = MuteAll(session_id, active)
     await api.engine.moderate(act)
@@ -220,7 +220,7 @@ async def _find_stream(api: Api, request: Request) -> Response:
 
 
 async def _list_sdk_streams_again(api: Api, request: Request) -> Response:
-    # One SDK has a slash behind the path.
+    # One SDK puts a slash at the end of the path.
     return await _list_sdk_streams(api, request)
 
 
@@ -237,10 +237,10 @@ async def _refuse_other_calls(api: Api, request: Request) -> Response:
     raise NotServed(what)
 
 
-#: For a server whose SDK takes this for the whole service: an answer that says what there is not.
+#: For servers whose SDK takes this for the whole service: the answer names the missing feature.
 _OTHER_CALL: Final = Operation(_refuse_other_calls, "Refuse what is not served", BY_SERVER, status=501)
 
-#: The routes that the SDKs call, below the URL that they are given; one of them drops the path of that URL.
+#: The routes for the SDKs, below the URL that they are configured with; one SDK drops the path of that URL.
 SDK_ROUTES: Final = (
     Route(
         "/session/create",
@@ -367,7 +367,7 @@ SDK_ROUTES: Final = (
 
 
 async def _enter_project(api: Api, request: Request) -> Server:
-    """The server that acts in its own project, which the path names."""
+    """Verify a server's credential for the project in the path, and return the server."""
     server = await enter_as_server(api, request)
     if request.path_params["api_key"] != server.id:
         raise await _told(api, request, "the path names another project than the credential")
@@ -375,7 +375,7 @@ async def _enter_project(api: Api, request: Request) -> Server:
 
 
 async def _enter(api: Api, request: Request) -> str:
-    """The id of the session in which a server acts."""
+    """Verify a server's credential, and return the id of the session in the path."""
     server, params = await _enter_project(api, request), request.path_params
     if api.engine.state.session_ids.check(params["session_id"]) != server.api_key:
         raise await _told(api, request, "the session is of another project than the credential")
@@ -383,14 +383,14 @@ async def _enter(api: Api, request: Request) -> str:
 
 
 async def _told(api: Api, request: Request, problem: str) -> InvalidServerCredential:
-    """The refusal of a server that reaches for another project, once the plugins have been told of it."""
+    """Tell the plugins of a server that reaches for another project, and return the refusal."""
     error = InvalidServerCredential(problem)
     await api.engine.tell_of_refusal(error, None, Call(request))
     return error
 
 
 def _not_served(rest: str) -> str | None:
-    """What an SDK asks for by a path below the project; None if no SDK does."""
+    """The feature that an SDK calls by a path below the project; None if no SDK calls it."""
     segments = rest.rstrip("/").split("/")
     first, last = segments[0], segments[-1]
     if first == "session" and last == "play-dtmf":
@@ -437,7 +437,7 @@ def _created(record: SessionRecord, server: Server) -> dict[str, str]:
 
 
 def _xml(record: SessionRecord, server: Server) -> bytes:
-    # Nothing in it needs to be escaped: base64url, digits and letters.
+    # Nothing in it needs escapes: base64url, digits and letters.
     return (
         f"<sessions><Session><session_id>{record.session_id}</session_id><partner_id>{server.id}</partner_id>"
         f"<create_dt>{_date(record.created_at)}</create_dt></Session></sessions>"

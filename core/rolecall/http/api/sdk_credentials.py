@@ -1,4 +1,4 @@
-"""The credentials with which a project's own servers call, as its SDKs make them. No client's token is one of them."""
+"""The credentials of a project's own servers, as its SDKs make them. A client's token never passes for one."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from ...keys.issuers import Issuer
 from ...wording import moment, shown_key
 from ..credentials import bearer_of
 
-#: The header with a project's credential (HS256); an application's (RS256) is a bearer's.
+#: The header with a project's credential (HS256); an application's (RS256) is a bearer token.
 HEADER: Final = "X-OPENTOK-AUTH"
 _HEADER: Final = HEADER.lower()
 _BEARER: Final = "the bearer's credential"
-#: The longest life that such a credential may have, in seconds. The SDKs' own live for 3 to 15 minutes.
+#: The longest life of such a credential, in seconds. The SDKs' own live for 3 to 15 minutes.
 MAX_LIFE: Final = 86_400
-#: The same for a credential without ``jti``, which can be repeated as long as it lives. The SDKs that write none give
-#: theirs 3 to 5 minutes.
+#: The longest life of a credential without ``jti``, which can be replayed while it lives. The SDKs that write no
+#: ``jti`` give theirs 3 to 5 minutes.
 MAX_LIFE_WITHOUT_JTI: Final = 600
 _MAX_JTI: Final = 255
 _END_OF_TIME: Final = 1e11
-# What a client's token says, and a server's credential never does.
+# The claims of a client's token, which a server's credential never has.
 _CLIENT_CLAIMS: Final = ("scope", "session_id", "role")
-# What the service's tokens for users, of any of its products, say; an application's own credential names nobody.
+# The claims of the service's tokens for users, in any of its products; an application's credential has none of them.
 _USER_CLAIMS: Final = ("sub", "subject", "acl")
 
 
 class Server(NamedTuple):
-    """A server that calls.
+    """A server that makes a call.
 
-    :param id: the API key or the application's id that it calls by.
-    :param api_key: the project whose sessions it may create, and moderate.
+    :param id: its API key, or its application's id.
+    :param api_key: the project whose sessions it may create and moderate.
     """
 
     id: str
@@ -42,11 +42,11 @@ class Server(NamedTuple):
 
 
 class ServerCredential(NamedTuple):
-    """What a good credential says.
+    """A verified credential.
 
-    :param server: who calls.
-    :param name: names the credential, where it may be used once; None where it has no ``jti``.
-    :param until: when it can no longer come, in Unix seconds.
+    :param server: the server that makes the call.
+    :param name: the single-use id of the credential; None if it has no ``jti``.
+    :param until: the time after which the credential is refused, in Unix seconds.
     """
 
     server: Server
@@ -57,10 +57,10 @@ class ServerCredential(NamedTuple):
 class ServerCredentials:
     """Verifies the credentials of a kit's projects, and of its application.
 
-    :param projects: those with an API secret.
+    :param projects: the projects with an API secret.
     :param application: the application, if there is one.
-    :param first: the API key of the kit's sessions, which are also the application's.
-    :param leeway: by how many seconds clocks may differ.
+    :param first: the API key of the kit's first project, whose sessions the application shares.
+    :param leeway: the seconds that clocks may differ by.
     """
 
     __slots__ = ("_application", "_first", "_leeway", "_projects")
@@ -73,7 +73,7 @@ class ServerCredentials:
 
     @property
     def takes_bearers(self) -> bool:
-        """Whether there is an application, whose servers send a bearer's credential."""
+        """Whether there is an application, whose servers send a bearer token."""
         return self._application is not None
 
     @property
@@ -82,13 +82,13 @@ class ServerCredentials:
         return bool(self._projects)
 
     def read(self, headers: Mapping[str, str], now: float) -> ServerCredential:
-        """The credential in a request's headers.
+        """Verify the credential in a request's headers.
 
         :param now: in Unix seconds.
-        :raises InvalidServerCredential: says why there is none that is good.
+        :raises InvalidServerCredential: says why there is no valid credential.
         """
         in_header, bearer = headers.get(_HEADER), _bearer(headers)
-        if in_header is not None and "," in in_header:  # so servers join a header that comes twice
+        if in_header is not None and "," in in_header:  # web servers join a repeated header by a comma
             raise InvalidServerCredential(f"the request has {HEADER} more than once; send one")
         if in_header is not None and bearer is not None:
             raise InvalidServerCredential(f"the request has a credential in {HEADER} and a bearer's; send one of them")
@@ -108,7 +108,7 @@ class ServerCredentials:
     def _of_project(self, token: str, now: float) -> ServerCredential:
         named = _issuer(token)
         project = self._projects.get(named or "")
-        # One of them is asked in every case, so that an unknown API key takes as long as a bad signature.
+        # A key is tried in every case, so that an unknown API key takes as long as a bad signature.
         codecs = project or next(iter(self._projects.values()))
         unknown = f"its iss, {shown_key(named)}, is none of this service's API keys: use a project's, not the account's"
         try:
@@ -149,7 +149,7 @@ class ServerCredentials:
         if expires_at - issued_at > MAX_LIFE:
             raise _refused(place, f"its exp is more than {MAX_LIFE} seconds after its iat")
         once = _name(place, server, claims)
-        # Such a credential is not remembered: an SDK's are the same, byte for byte, within one second.
+        # Without a jti it is not recorded: an SDK's credentials within one second are equal, byte for byte.
         if once is None and expires_at - issued_at > MAX_LIFE_WITHOUT_JTI:
             raise _refused(
                 place,
@@ -160,7 +160,7 @@ class ServerCredentials:
 
 
 class _Codecs:
-    """The codecs of one issuer: of two SDKs one writes no ``typ``."""
+    """The codecs of one issuer, with and without ``typ``: one SDK writes none."""
 
     __slots__ = ("typed", "untyped")
 
@@ -169,9 +169,9 @@ class _Codecs:
         self.untyped = jws.Codec(issuer, typ=None)
 
     def open(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The header and the claims of a credential whose signature is good.
+        """Verify the signature of a credential, and return its header and claims.
 
-        :raises InvalidToken: if it is not.
+        :raises InvalidToken: if the signature is wrong.
         :raises ValueError: if the claims are no strict JSON.
         """
         raw = jws.raw_token(token)
@@ -181,7 +181,7 @@ class _Codecs:
 
 
 def _issuer(token: str) -> str | None:
-    """The API key that a credential names, which nothing proves yet."""
+    """The API key in a credential, unverified; None if it has none."""
     try:
         return OpenTokFormat.issuer_of(jws.raw_token(token))
     except InvalidToken:

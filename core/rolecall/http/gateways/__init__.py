@@ -1,1 +1,1 @@
-"""What the adapters of one kind share: WSGI, ASGI, WebSockets, and answers that stream."""
+"""Common parts of adapters: for WSGI, for ASGI, for WebSockets, and for streamed answers."""

@@ -1,4 +1,4 @@
-"""What the adapters of ASGI frameworks share: headers, bodies, answers, and guarded WebSockets."""
+"""Common parts of adapters for ASGI frameworks: headers, bodies, answers, and guarded WebSockets."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: Where the grant of a connection is, in its scope: that is a connection's own.
+#: The key of a connection's grant in its scope, which belongs to that connection alone.
 GRANT: Final = "rolecall.grant"
-# Where what a kit allows to browsers is, if tokens may be in the query.
+# The key of the kit's rules for browsers, if tokens may be in the query.
 _WEB: Final = "rolecall.web"
-# Where a scope keeps the tokens that were offered, for a guard within a guard.
+# The key of the tokens in subprotocols, for a guard within a guard.
 _OFFERED: Final = "rolecall.offered"
 _CACHE_CONTROL: Final = b"cache-control"
 _NO_STORE: Final = (_CACHE_CONTROL, GUARDED_CACHE_CONTROL.encode())
 
 
 class AsgiHeaders(Headers):
-    """The headers of an ASGI scope, read when asked for."""
+    """The headers of an ASGI scope, read on demand."""
 
     __slots__ = ("_raw",)
 
@@ -74,7 +74,7 @@ class AsgiHeaders(Headers):
 
 
 def authorization_of(scope: Scope) -> str | None:
-    """What the ``Authorization`` header says; joined by commas if it came twice."""
+    """The value of the ``Authorization`` header; repeated values are joined by commas."""
     found: bytes | None = None
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -90,11 +90,11 @@ def neutral_request(
     root: str | None = None,
     path_params: Mapping[str, Any] | None = None,
 ) -> Request:
-    """A connection, as the kit sees it; its body is read where one is wanted.
+    """A connection in the kit's form; its body is read later.
 
     :param native: the framework's own request; the scope unless given.
-    :param root: the path under which the app is mounted; the scope's ``root_path`` unless given. Servers put it in
-        front of the path, and some leave it out there.
+    :param root: the path under which the app is mounted; the scope's ``root_path`` unless given. Most servers put it in
+        front of the path, some do not.
     :param path_params: the variable parts of the path; those of the scope unless given.
     """
     path: str = scope["path"]
@@ -115,11 +115,11 @@ def neutral_request(
 
 
 async def read_body(scope: Scope, receive: Receive, seconds: float, longest: int) -> bytes:
-    """The body of a request, up to a little beyond what the operation takes.
+    """Read the body of a request, up to a little more than the operation allows.
 
-    :param seconds: within which it must have arrived.
-    :param longest: the most bytes that the operation takes.
-    :raises BodyTooLarge: if more than that is announced, before any of it is read.
+    :param seconds: the time within which it must arrive.
+    :param longest: the longest body of the operation, in bytes.
+    :raises BodyTooLarge: if a longer one is announced, before any of it is read.
     :raises InvalidRequest: if it does not arrive.
     """
     is_complete = False
@@ -146,7 +146,7 @@ async def send_response(response: Response, scope: Scope, send: Send) -> None:
 
 
 async def not_found(scope: Scope, _receive: Receive, send: Send) -> None:
-    """The ASGI app for what is none of the kit's routes."""
+    """The ASGI app for paths that are none of the kit's routes."""
     if scope["type"] == "http":
         await send_response(refused(RouteNotFound("there is no such route here")), scope, send)
     elif scope["type"] == "websocket":
@@ -154,7 +154,7 @@ async def not_found(scope: Scope, _receive: Receive, send: Send) -> None:
 
 
 def keep_grant(scope: Scope, grant: Grant) -> None:
-    """Put the grant of a connection where the app finds it."""
+    """Put the grant of a connection into its scope, for the app."""
     scope[GRANT] = grant
     scope.setdefault("state", {})["grant"] = grant
 
@@ -167,12 +167,12 @@ def enter(
     authorization: str | None,
     request: Callable[[], Request],
 ) -> Coroutine[Any, Any, RolecallError | None] | None:
-    """Let a request in, with its grant in the scope, or come to why it stays out.
+    """Admit a request, with its grant in the scope, or find the reason to refuse it.
 
-    :param session_id: the session that the route names; None where it names none.
-    :param authorization: what the header of this name says, if it is there; see :func:`authorization_of`.
-    :param request: makes the request, where somebody asks for it.
-    :returns: None where the token alone let the request in, as it mostly does; otherwise what is to be awaited.
+    :param session_id: the session that the route names; None if it names none.
+    :param authorization: the value of that header, if present; see :func:`authorization_of`.
+    :param request: makes the request, on demand.
+    :returns: None if the token alone admitted the request, as in most cases; otherwise an awaitable.
     """
     admitted = admit(api, authorization, guard, session_id, request)
     if not isinstance(admitted, Grant):
@@ -194,24 +194,24 @@ async def _enter(
 
 
 def granted(scope: Scope) -> Grant | None:
-    """The grant of a connection, as it is now; None if it came through no guard."""
-    # A scope is copied by some middleware, so what a look at a WebSocket has left is asked of the socket.
+    """The current grant of a connection; None if it passed no guard."""
+    # Some middleware copies a scope, so the grant after a check of a WebSocket is read from the socket.
     socket = scope.get(SOCKET)
     grant: Grant | None = scope.get(GRANT) if socket is None else socket.grant
     return grant
 
 
 def keep_web(web: Web, *scopes: Scope) -> None:
-    """Put what a kit allows to browsers where the answer finds it, if tokens may be in the query."""
+    """Put the kit's rules for browsers into scopes, for the answer, if tokens may be in the query."""
     if web.query is not None:
         for scope in scopes:
             scope[_WEB] = web
 
 
 def kept_out_of_caches(headers: list[tuple[bytes, bytes]], scope: Scope) -> None:
-    """Add to the headers of a guarded answer what keeps it out of caches, and its URL with a token out of others' logs.
+    """Add the headers that keep a guarded answer out of caches, and a URL with a token out of others' logs.
 
-    What the app says itself about either stays as it is.
+    The app's own headers of these names are kept.
     """
     if _WEB in scope:
         names = (name.decode("latin-1") for name, _ in headers)
@@ -229,12 +229,12 @@ def guard_refusal(error: RolecallError, scope: Scope) -> Response:
 
 
 def missing_headers(present: Iterable[str], scope: Scope) -> Sequence[tuple[str, str]]:
-    """What :func:`kept_out_of_caches` adds to headers of these names."""
+    """The headers that :func:`kept_out_of_caches` adds to those with these names."""
     return headers_to_add(present, scope.get(_WEB), scope.get("query_string", b"").decode("latin-1"))
 
 
 def uncached(send: Send, scope: Scope) -> Send:
-    """``send`` for the answers of a guarded app."""
+    """Wrap ``send`` for the answers of a guarded app."""
 
     async def send_uncached(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -257,12 +257,12 @@ async def serve_websocket(
     gone: tuple[type[Exception], ...] = (),
     on_refusal: Callable[[RolecallError], Awaitable[None]] | None = None,
 ) -> None:
-    """Run ``app`` on a WebSocket whose client may enter, for as long as it may stay.
+    """Run ``app`` on a WebSocket if its client may enter, until the grant ends.
 
-    :param session_id: the session that the route names; None where it names none.
+    :param session_id: the session that the route names; None if it names none.
     :param request: the request that opens it.
-    :param gone: what the framework raises in an app that sends or receives once the WebSocket is closed.
-    :param on_refusal: answers who may not enter, in place of the kit.
+    :param gone: the exceptions of the framework when an app sends or receives after the WebSocket was closed.
+    :param on_refusal: answers a refused client, in place of the kit.
     """
     connect = await receive()
     if connect["type"] != "websocket.connect":
@@ -288,7 +288,7 @@ async def serve_websocket(
 
 
 def take_tokens(scope: Scope) -> list[str]:
-    """The tokens that were offered as subprotocols; they are taken out of those that the app is shown."""
+    """Take the tokens out of the offered subprotocols, so that the app does not see them."""
     if _OFFERED not in scope:
         scope["subprotocols"], scope[_OFFERED] = split_offers(scope.get("subprotocols") or [])
     offered: list[str] = scope[_OFFERED]
@@ -301,9 +301,9 @@ def answered(message: Message, subprotocol: str | None) -> Message:
 
 
 async def refuse(error: RolecallError, scope: Scope, send: Send) -> None:
-    """Refuse before the WebSocket is accepted: with an HTTP answer where the server can send one."""
+    """Refuse before the WebSocket is accepted: with an HTTP answer if the server can send one."""
     if "websocket.http.response" not in (scope.get("extensions") or {}):
-        # The server makes a 403 of it; the code is for servers and test clients that hand it on.
+        # The server answers with 403; the code is for servers and test clients that pass it on.
         await send(_closing("websocket.close", error))
         return
     response = problem(error)
@@ -318,7 +318,7 @@ def _closing(kind: str, error: RolecallError) -> Message:
 
 
 def _beginning_with(first: Message, receive: Receive) -> Receive:
-    """``receive`` with a message in front that was taken from it."""
+    """Wrap ``receive``, so that it returns ``first`` again before other messages."""
     waiting = [first]
 
     async def receive_first() -> Message:
@@ -328,9 +328,9 @@ def _beginning_with(first: Message, receive: Receive) -> Receive:
 
 
 class _Channel:
-    """What an app receives and sends on a guarded WebSocket.
+    """The messages between an app and a guarded WebSocket.
 
-    Once the grant has ended it receives nothing but the disconnection, and can send nothing.
+    After the grant has ended, the app receives only the disconnection, and can send nothing.
     """
 
     socket: GuardedSocket
@@ -360,7 +360,7 @@ class _Channel:
                 socket.stop_watching()
         if socket.ended is None:
             return message
-        await event_loops.running().sleep(0)  # so that an app which asks again and again can be cancelled
+        await event_loops.running().sleep(0)  # so that an app that receives in a loop can be cancelled
         return _closing("websocket.disconnect", socket.ended)
 
     async def send(self, message: Message) -> None:

@@ -1,4 +1,4 @@
-"""Answers that stream for as long as their grant stands."""
+"""Answers that stream while their grant is live."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOTHING: Final = object()
 
 
 def while_granted_inline(watches: Sequence[Watch], chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """Hand out ``chunks`` for as long as the grants of a request stand, which are looked at when a chunk comes."""
+    """Yield ``chunks`` while the grants of a request are live; they are checked when a chunk comes."""
     try:
         for chunk in chunks:
             if not drive(stand(watches, Watch.look)):
@@ -33,12 +33,12 @@ def while_granted_inline(watches: Sequence[Watch], chunks: Iterable[Chunk]) -> I
 async def while_granted(
     watches: Sequence[Watch], chunks: AsyncIterable[Chunk] | Iterable[Chunk], on_thread: OnThread
 ) -> AsyncIterator[Chunk]:
-    """Hand out ``chunks`` for as long as the grants of a request stand; then stop, also between two chunks.
+    """Yield ``chunks`` while the grants of a request are live; then stop, also between two chunks.
 
-    On trio's event loop it stops when the next chunk comes: there a generator must hold no task of its own.
+    On trio's event loop it stops at the next chunk, because a generator there must hold no task of its own.
 
-    :param chunks: a plain iterable runs on a worker thread, and is stopped when its next chunk comes.
-    :param on_thread: calls a function with its arguments on a worker thread of the framework's.
+    :param chunks: a plain iterable runs on a worker thread, and stops at its next chunk.
+    :param on_thread: calls a function with arguments on a worker thread of the framework.
     """
     if not isinstance(chunks, AsyncIterable):
         chunks = _on_a_thread(chunks, on_thread)
@@ -47,7 +47,7 @@ async def while_granted(
             yield chunk
         return
     queue: asyncio.Queue[Any] = asyncio.Queue()
-    # A task of its own: a generator may hold a time-out or a task group open from one chunk to the next.
+    # In a task, because a generator may hold a time-out or a task group open from one chunk to the next.
     pumping = asyncio.create_task(_pump(chunks, queue))
     pumping.add_done_callback(lambda _: queue.put_nowait(_END))
     try:
@@ -59,7 +59,7 @@ async def while_granted(
             if not await stand(watches, Watch.look_in_time):
                 return
             if came is _END:
-                await pumping  # raises what the chunks ended with
+                await pumping  # re-raises an exception of the chunks
                 return
             if came is not _NOTHING:
                 yield came
@@ -86,7 +86,7 @@ async def _pump(chunks: AsyncIterable[Chunk], queue: asyncio.Queue[Chunk]) -> No
     try:
         async for chunk in source:
             queue.put_nowait(chunk)
-            await queue.join()  # no chunk is made before the one before it was sent
+            await queue.join()  # so that no chunk is made before the previous one was sent
     finally:
         if hasattr(source, "aclose"):
             await source.aclose()
@@ -107,6 +107,6 @@ async def _on_a_thread(chunks: Iterable[Chunk], on_thread: OnThread) -> AsyncIte
             yield chunk
     finally:
         if reading is not None:
-            await asyncio.wait([reading])  # a thread cannot be cancelled, nor a generator be closed while it runs
+            await asyncio.wait([reading])  # a thread cannot be cancelled, and a running generator cannot be closed
         if hasattr(chunks, "close"):
             await on_thread(chunks.close)

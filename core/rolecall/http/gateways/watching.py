@@ -1,4 +1,4 @@
-"""What stays open is looked at again and again, until its grant ends: WebSockets, and answers that stream."""
+"""Checks open connections again and again until their grant ends: WebSockets, and streamed answers."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ...tokens import Grant
 from ..api import Api
 from ..problems import noted
 
-#: Where the entries of a request are, one for each guard that it came through: in its ASGI scope or WSGI environment.
+#: The key of a request's entries, one for each guard that it passed, in its ASGI scope or WSGI environment.
 ENTRIES: Final = "rolecall.entries"
 #: Where the :class:`~rolecall.http.gateways.websockets.GuardedSocket` of an open WebSocket is, in the same place.
 SOCKET: Final = "rolecall.socket"
 
 
 class Entry(NamedTuple):
-    """How a request came through a guard.
+    """A request's way through one guard.
 
-    :param api: of the kit that let it in.
-    :param requirement: what the guard requires.
-    :param session_id: the session that the route is about; None where it is about none.
-    :param grant: the grant that it entered with.
-    :param path_params: the variable parts of the path, where only the guard knows them.
+    :param api: the kit that admitted it.
+    :param requirement: the guard's requirement.
+    :param session_id: the session of the route; None if it has none.
+    :param grant: the grant at the entrance.
+    :param path_params: the variable parts of the path, if only the guard knows them.
     """
 
     api: Api
@@ -46,9 +46,9 @@ def keep_entry(
     grant: Grant,
     path_params: Mapping[str, str] | None = None,
 ) -> None:
-    """Put an :class:`Entry` where :func:`watches_of` finds it: in an ASGI scope or a WSGI environment."""
-    # A plain tuple: most requests stream nothing, and never need the entry. Nor does it hold the request, which would
-    # be a cycle for the garbage collector.
+    """Record an :class:`Entry` for :func:`watches_of`, in an ASGI scope or a WSGI environment."""
+    # As a plain tuple, because most requests stream nothing and never need the entry; and without the request, which
+    # would be a reference cycle.
     kept[ENTRIES] = (*kept.get(ENTRIES, ()), (api, requirement, session_id, grant, path_params))
 
 
@@ -83,23 +83,23 @@ def current_grant(kept: Mapping[str, Any]) -> Grant:
 
 
 class Watch:
-    """Looks again at the grant of something that stays open: every ``Web.recheck`` seconds, and when it expires.
+    """Checks the grant of an open connection again: every ``Web.recheck`` seconds, and when it expires.
 
-    A look never widens the grant beyond the one that was entered with, or was renewed.
+    A check never widens the grant beyond the one at the entrance, or the renewed one.
     """
 
     def __init__(self, entry: Entry, request: Request) -> None:
         self._api, self._requirement, self._session_id, self._entered, path_params = entry
         self._request = request if path_params is None else request._replace(path_params=path_params)
-        #: What the last look has left.
+        #: The grant after the last check.
         self.grant = self._entered
-        # By both clocks: one that is set back while it is open makes no grant longer.
+        # By both clocks, so that setting a clock back makes no grant longer.
         self._opened = self._api.engine.state.clock(), monotonic()
         self._looked = self._opened[1]
 
     @property
     def due(self) -> float:
-        """The seconds until the next look."""
+        """The seconds until the next check."""
         return max(0.0, min(self._looked + self._api.web.recheck - monotonic(), self._lasts))
 
     @property
@@ -112,7 +112,7 @@ class Watch:
         return opened + monotonic() - started
 
     async def look(self) -> None:
-        """Look now.
+        """Check now.
 
         :raises RolecallError: if the grant has ended.
         """
@@ -124,24 +124,24 @@ class Watch:
             if entered is self._entered:
                 raise
         else:
-            if entered is self._entered:  # and was not renewed while the policies were asked
+            if entered is self._entered:  # unless it was renewed while the policies voted
                 self.grant = left
         self._looked = monotonic()
 
     async def look_in_time(self) -> None:
-        """:meth:`look`, which gives up waiting for the policies when the grant expires."""
+        """:meth:`look`, which stops waiting for the policies when the grant expires."""
         grant = self.grant
         try:
             async with event_loops.running().timeout(max(0.0, self._lasts)):
                 await self.look()
         except TimeoutError:
-            if grant is self.grant:  # and was not renewed meanwhile
+            if grant is self.grant:  # unless it was renewed meanwhile
                 self._api.engine.check_again(grant, grant.expires_at)
 
     async def ask_to_renew(self, token: str) -> Grant:
-        """The grant of a token, which can take the place of this one; see :meth:`renew`.
+        """Verify a token that is to replace this one, and return its grant; see :meth:`renew`.
 
-        :raises RolecallError: if it cannot; the plugins have been told.
+        :raises RolecallError: if it cannot replace it; the plugins have been told.
         """
         try:
             return await self._api.engine.renew(
@@ -153,7 +153,7 @@ class Watch:
             raise error from None
 
     def renew(self, grant: Grant) -> None:
-        """Put a grant in the place of the one that was entered with."""
+        """Replace the grant at the entrance by another one."""
         self._entered = self.grant = grant
         self._looked = monotonic()
 
@@ -163,11 +163,11 @@ class Watch:
 
 
 def watches_of(kept: Mapping[str, Any], request: Request) -> list[Watch]:
-    """A watch for each guard that a request came through, from the outermost.
+    """A watch for each guard that a request passed, from the outermost.
 
     :param kept: its ASGI scope, or WSGI environment.
-    :param request: the request as the policies are shown it.
-    :raises RuntimeError: if it came through none.
+    :param request: the request for the policies.
+    :raises RuntimeError: if it passed no guard.
     """
     watches = [Watch(Entry(*entry), request) for entry in kept.get(ENTRIES, ())]
     if not watches:
@@ -179,7 +179,7 @@ def watches_of(kept: Mapping[str, Any], request: Request) -> list[Watch]:
 
 
 async def stand(watches: Iterable[Watch], look: Callable[[Watch], Awaitable[None]]) -> bool:
-    """Whether all grants stand; those that are due are looked at. The plugins are told of one that does not."""
+    """Whether all grants are live; those that are due are checked. The plugins are told of one that has ended."""
     for watch in watches:
         if watch.due > 0:
             continue

@@ -1,4 +1,4 @@
-"""Guarded WebSockets, whatever carries them: who may open one, and when and how it is closed."""
+"""Guarded WebSockets under any framework: who may open one, and when and how it is closed."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Answer = TypeVar("Answer")
 
 _log: Final = logging.getLogger("rolecall")
 
-#: The subprotocol behind which a client offers its token, since a browser sets no header on a WebSocket:
-#: ``new WebSocket(url, ["rolecall.bearer", token])``. It is the one that is answered, unless the app chooses another.
+#: The subprotocol before a client's token, because a browser sets no header on a WebSocket:
+#: ``new WebSocket(url, ["rolecall.bearer", token])``. It is also the answer, unless the app chooses another one.
 BEARER: Final = "rolecall.bearer"
-#: What is added to an HTTP status for the close code that goes with it: 4401, 4403. Codes from 4000 on are free for
-#: applications (RFC 6455, section 7.4.2).
+#: Added to an HTTP status it gives the close code: 4401, 4403. Codes from 4000 on are free for applications
+#: (RFC 6455, section 7.4.2).
 CLOSE_CODES: Final = 4000
-#: Seconds that an app has to end by itself once its socket was closed, and that a client has to take the news.
+#: Seconds for an app to end by itself after its socket was closed, and for a client to receive the close.
 GRACE: Final = 5.0
 _NEEDED: Final = (
     f"this WebSocket needs a token: send 'Authorization: Bearer <token>' or the subprotocols {BEARER}, <token>"
@@ -40,11 +40,11 @@ _MAX_REASON: Final = 123
 
 
 class GrantEnded(OSError):
-    """What an app gets that sends on a WebSocket which was closed because its grant had ended."""
+    """Raised in an app that sends on a WebSocket that was closed because its grant had ended."""
 
 
 def split_offers(offers: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The subprotocols of an opening that the app may choose from, and the tokens that were offered as such.
+    """The subprotocols that the app may choose from, and the tokens that were offered among them.
 
     :param offers: the values of ``Sec-WebSocket-Protocol``, each with one subprotocol, or with several between commas.
     """
@@ -59,12 +59,12 @@ def split_offers(offers: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def close_code(status: int) -> int:
-    """The code with which a WebSocket is closed for what HTTP answers with ``status``: 4401 for 401."""
+    """The close code of a WebSocket for an HTTP status: 4401 for 401."""
     return CLOSE_CODES + status
 
 
 def close_reason(error: RolecallError) -> str:
-    """The reason with which a WebSocket is closed for ``error``, as long as a control frame may have it."""
+    """The close reason of a WebSocket for ``error``, cut to the length of a control frame."""
     return f"{error.code}: {error.public_message}".encode(errors="replace")[:_MAX_REASON].decode(errors="ignore")
 
 
@@ -72,8 +72,8 @@ class Handshake:
     """The request that opens a WebSocket.
 
     :param api: of the kit that verifies.
-    :param request: the request, as it came.
-    :param tokens: the tokens that were offered as subprotocols; see :func:`split_offers`.
+    :param request: the original request.
+    :param tokens: the tokens in subprotocols; see :func:`split_offers`.
     """
 
     __slots__ = ("_api", "_tokens", "request")
@@ -85,24 +85,24 @@ class Handshake:
         headers.pop("sec-websocket-protocol", None)
         if tokens:
             sent = headers.get("authorization", "")
-            # Another scheme is not the kit's: a browser sends Basic by itself.
+            # Other schemes are not the kit's: a browser sends Basic by itself.
             bearers = [sent] if "bearer" in sent.lower() else []
             headers["authorization"] = ",".join([*bearers, *(f"Bearer {token}" for token in tokens)])
-        #: The request as policies are shown it: a token that was offered counts as the header it stands for.
+        #: The request for policies: a token in a subprotocol is shown as an Authorization header.
         self.request = request._replace(headers=headers)
 
     @property
     def subprotocol(self) -> str | None:
-        """The subprotocol to answer, unless the app has chosen one.
+        """The subprotocol for the answer, unless the app has chosen one.
 
-        A browser that has offered some fails a connection for which the server chooses none.
+        A browser that offered subprotocols fails the connection if the server chooses none.
         """
         return BEARER if self._tokens else None
 
     async def enter(self, guard: Guard, session_id: str | None) -> Entered:
-        """The grant with which the client may enter; why it may not; None where it may without a token.
+        """The grant of an admitted client; the error of a refused one; None if it is admitted without a token.
 
-        :param session_id: the session that the route names; None where it names none.
+        :param session_id: the session that the route names; None if it names none.
         """
         try:
             self.check()
@@ -113,7 +113,7 @@ class Handshake:
             return MissingCredential(_NEEDED)
         try:
             if isinstance(entered, Grant):
-                self._api.engine.check_again(entered)  # what only the leeway let in is over before it begins
+                self._api.engine.check_again(entered)  # a grant that only the leeway admits has ended already
         except RolecallError as error:
             return await self._told(error, session_id)
         return noted(entered) if isinstance(entered, RolecallError) else entered
@@ -127,13 +127,13 @@ class Handshake:
         kept: MutableMapping[str, Any],
         gone: tuple[type[Exception], ...] = (),
     ) -> Answer | RolecallError:
-        """Run ``app`` on a WebSocket whose client may enter, for as long as it may stay.
+        """Run ``app`` on a WebSocket if its client may enter, until the grant ends.
 
-        :param session_id: the session that the route names; None where it names none.
+        :param session_id: the session that the route names; None if it names none.
         :param close: closes the WebSocket, if it is open.
-        :param kept: what is kept of the request, for :func:`~rolecall.http.gateways.watching.granted`.
-        :param gone: what ``app`` may end with once its WebSocket was closed.
-        :returns: the answer of ``app``; or why the client may not enter, or why ``app`` was ended without an answer.
+        :param kept: the request's mapping for :func:`~rolecall.http.gateways.watching.granted`.
+        :param gone: the exceptions that ``app`` may end with after its WebSocket was closed.
+        :returns: the answer of ``app``; or the error that refused the client, or that ended ``app`` without an answer.
         """
         entered = await self.enter(guard, session_id)
         if isinstance(entered, RolecallError):
@@ -148,14 +148,16 @@ class Handshake:
         return answer  # type: ignore[return-value]  # an app that is not ended gives its answer
 
     def watch(self, guard: Guard, session_id: str | None, grant: Grant) -> Watch:
-        """What looks again at the grant with which the client has entered."""
+        """Make the watch over the client's grant."""
         entry = Entry(self._api, guard.requirement, guard.session_entered(session_id, grant), grant)
         return Watch(entry, self.request)
 
     def check(self) -> None:
-        """Refuse a page of an origin that is not listed, and an offer that holds not one token.
+        """Refuse an origin that is not listed, and a bad token in a subprotocol.
 
-        :raises RolecallError: of which the plugins have not been told.
+        It is reported as a bad token in a subprotocol, not as a bad Authorization header.
+
+        :raises RolecallError: the plugins have not been told of it.
         """
         self._check_origin()
         if not self._tokens:
@@ -166,11 +168,11 @@ class Handshake:
             raise MalformedCredential(f"the subprotocol {BEARER!r} is followed by no token")
 
     def _check_origin(self) -> None:
-        # Without a list a token that a script must know is proof enough.
+        # Without a list, a token that a script must know is sufficient proof.
         web, origin = self._api.web, self.request.headers.get("origin")
         if origin is not None and (web.origins or web.cookie) and origin not in web.origins:
             refused = f"pages of {shown(origin, 80)} open no WebSocket here"
-            _log.info("%s; see Web(origins=…)", refused)  # what to do is for those who run the app
+            _log.info("%s; see Web(origins=…)", refused)  # the advice is for the operators of the app
             raise OriginNotAllowed(refused)
 
     async def _told(self, error: RolecallError, session_id: str | None) -> RolecallError:
@@ -179,14 +181,14 @@ class Handshake:
 
 
 class GuardedSocket:
-    """An open WebSocket, whose grant is looked at again and again. When the grant ends it is closed.
+    """An open WebSocket, whose grant is checked again and again. It is closed when the grant ends.
 
-    The app is to end by itself then; if it has not after :data:`GRACE` seconds it is cancelled.
+    The app should end by itself then; after :data:`GRACE` seconds it is cancelled.
 
-    :param watch: looks at the grant; see :meth:`Handshake.watch`.
+    :param watch: checks the grant; see :meth:`Handshake.watch`.
     :param close: closes the WebSocket, with :func:`close_code` and :func:`close_reason`.
-    :param keep: puts a grant where the app finds it: the first one, and what each look has left.
-    :param outer: the WebSocket as a guard around this one has it.
+    :param keep: stores a grant for the app: the first one, and the one after each check.
+    :param outer: the same WebSocket in a guard around this one.
     """
 
     def __init__(
@@ -212,18 +214,18 @@ class GuardedSocket:
 
     @property
     def grant(self) -> Grant:
-        """The grant, as the last look has left it."""
+        """The grant after the last check."""
         return self._watch.grant
 
     async def renew(self, token: str) -> Grant:
-        """Put the grant of another token in the place of this one, and so keep the WebSocket open beyond its expiry.
+        """Replace the grant by another token's, to keep the WebSocket open beyond its expiry.
 
         The token is verified like the first one. It must be for the same session, carry the same connection data, and
-        be enough for each guard around; the policies are asked.
+        be sufficient for each guard around; the policies vote.
 
-        :param token: the token, as the client has sent it by a way of the app's own.
+        :param token: the token, which the client has sent in the app's own way.
         :returns: the new grant.
-        :raises RolecallError: if it is refused, or the WebSocket is closed already. The grant stays what it was.
+        :raises RolecallError: if it is refused, or the WebSocket is closed already. The grant is unchanged then.
         """
         guards = [*self._guards()]
         grants = []
@@ -241,8 +243,8 @@ class GuardedSocket:
     async def run(self, app: Callable[[], Awaitable[Answer]], gone: tuple[type[Exception], ...] = ()) -> Answer | None:
         """Run ``app`` to its end.
 
-        :param gone: what it may end with once its WebSocket was closed.
-        :returns: its answer; None if it was ended.
+        :param gone: the exceptions that it may end with after its WebSocket was closed.
+        :returns: its answer; None if it was cancelled.
         """
         answer: Answer | None = None
 
@@ -261,12 +263,12 @@ class GuardedSocket:
         return answer
 
     def stop_watching(self) -> None:
-        """There is nothing left to close. What is being closed already is closed, and told of, to the end."""
+        """Stop watching, as nothing is left to close. A closing that has begun is completed, and reported."""
         if self.ended is None:
             self._watched.stop_watching()
 
     def _guards(self) -> Iterator[GuardedSocket]:
-        """This one, and those around it."""
+        """This socket, and those of the guards around it."""
         yield self
         if self._outer is not None:
             yield from self._outer._guards()
@@ -280,7 +282,7 @@ class GuardedSocket:
             self._keep(self.grant)
 
     def _is_closed_by_another(self) -> bool:
-        """Whether a guard around this one, or within, has closed the WebSocket already, and tells of it."""
+        """Whether a guard around this one, or within, has closed the WebSocket already, and reports it."""
         outermost = [*self._guards()][-1]
         one: GuardedSocket | None = outermost
         while one is not None:
@@ -296,14 +298,14 @@ class GuardedSocket:
         self._watched.limit(GRACE)
         if is_closed:
             return
-        with suppress(Exception):  # the client may have gone in this moment
-            # One that reads nothing holds up what is sent to it.
+        with suppress(Exception):  # the client may disconnect at this moment
+            # A client that does not read blocks the sending.
             async with self._loop.timeout(GRACE):
                 await self._close(error)
         await self._watch.tell(error)
 
     async def _end(self) -> RolecallError:
-        """Wait until the grant ends, and say why."""
+        """Wait until the grant ends, and return the reason."""
         try:
             while True:
                 await self._pause()
@@ -313,7 +315,7 @@ class GuardedSocket:
             return noted(error)
 
     async def _pause(self) -> None:
-        """Wait until the next look is due; the grant may be renewed meanwhile, by a shorter one."""
+        """Wait until the next check is due; meanwhile the grant may be renewed, by a shorter one."""
         while (due := self._watch.due) > 0:
             with suppress(TimeoutError):
                 async with self._loop.timeout(due):

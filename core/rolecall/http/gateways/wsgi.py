@@ -1,4 +1,4 @@
-"""What the adapters of WSGI frameworks share: headers, bodies, answers, and where a grant is in a WSGI environment."""
+"""Common parts of adapters for WSGI frameworks: headers, bodies, answers, and the grant in a WSGI environment."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from .watching import keep_entry
 
 _log: Final = logging.getLogger("rolecall")
 
-#: Where the grant of a request is, in its WSGI environment: that is a request's own.
+#: The key of a request's grant in its WSGI environment, which belongs to that request alone.
 GRANT: Final = "rolecall.grant"
-#: The same, once a guard has let the request in: session, role and policies are looked at.
+#: The key of the grant after a guard has admitted the request: session, role and policies have been checked.
 ADMITTED: Final = "rolecall.admitted"
-#: Where the header is that holds a token.
+#: The key of the header with a token.
 AUTHORIZATION: Final = "HTTP_AUTHORIZATION"
-#: Where the kit is that guards without one of their own ask.
+#: The key of the kit for guards without one of their own.
 KIT: Final = "rolecall.kit"
 
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
-# Those that are asked for at every request need not be put together each time.
+# Headers of every request are listed, so that their names need not be built each time.
 _VARIABLES = {**_UNPREFIXED, "authorization": AUTHORIZATION}
 
 
 class WsgiHeaders(Headers):
-    """The headers of a WSGI environment, read when asked for."""
+    """The headers of a WSGI environment, read on demand."""
 
     __slots__ = ("_environ",)
 
@@ -48,7 +48,7 @@ class WsgiHeaders(Headers):
         return value
 
     def get(self, name: str, default: Any = None) -> Any:
-        # The mixin's way through an exception takes twice as long.
+        # The mixin's implementation, with an exception, takes twice as long.
         variable = _VARIABLES.get(name.lower()) or "HTTP_" + name.upper().replace("-", "_")
         return self._environ.get(variable, default)
 
@@ -72,11 +72,11 @@ def path_of(environ: Mapping[str, Any]) -> str:
     try:
         return path.encode("latin-1").decode("utf-8", "replace")
     except UnicodeEncodeError:
-        return path  # a framework around the app has decoded it already
+        return path  # already decoded by a framework around the app
 
 
 def neutral_request(environ: Mapping[str, Any], framework: str, path_params: Mapping[str, str]) -> Request:
-    """A request, as the kit sees it; its body is read where one is wanted."""
+    """A request in the kit's form; its body is read later."""
     return Request(
         environ["REQUEST_METHOD"],
         path_of(environ),
@@ -97,16 +97,16 @@ def enter(
     request: Callable[[], Request],
     path_params: Mapping[str, str] | None = None,
 ) -> Entered:
-    """Let a request in, with its grant in the environment; or say why it stays out.
+    """Admit a request, with its grant in the environment, or return the reason to refuse it.
 
-    :param session_id: the session that the route names; None where it names none.
-    :param request: makes the request, where somebody asks for it.
-    :param path_params: the variable parts of the path, where only the guard knows them.
+    :param session_id: the session that the route names; None if it names none.
+    :param request: makes the request, on demand.
+    :param path_params: the variable parts of the path, if only the guard knows them.
     """
     admitted = admit(api, environ.get(AUTHORIZATION), guard, session_id, request)
     entered = admitted if isinstance(admitted, Grant) else drive(admitted)
     if isinstance(entered, Grant):
-        # A request's own; Flask may share its `g` between requests.
+        # In the environment, which belongs to the request; Flask may share its `g` between requests.
         environ[GRANT] = environ[ADMITTED] = entered
         session_id = guard.session_entered(session_id, entered)
         keep_entry(environ, api, guard.requirement, session_id, entered, path_params)
@@ -114,9 +114,9 @@ def enter(
 
 
 def find_bearer(api: Api, request: Request) -> Grant | None:
-    """Who makes a request, by its token; None where it has no good one. It is let into nothing by that.
+    """The grant of a request's token; None if it has no good one. The grant admits the request to nothing.
 
-    No session is looked at, and no policy asked.
+    Neither the session nor the policies are checked.
     """
     try:
         token, _ = api.credentials.find(request)
@@ -136,10 +136,10 @@ def send_response(response: Response, environ: Mapping[str, Any], start_response
 
 
 def input_of(environ: Mapping[str, Any], longest: int) -> Callable[[int], bytes]:
-    """What reads the body of a request, and does not wait beyond its end.
+    """Make a function that reads the body of a request, and does not wait beyond its end.
 
-    :param longest: the most bytes that the operation takes.
-    :raises BodyTooLarge: if more than that is announced.
+    :param longest: the longest body of the operation, in bytes.
+    :raises BodyTooLarge: if a longer one is announced.
     """
     read: Callable[[int], bytes] = environ["wsgi.input"].read
     if environ.get("wsgi.input_terminated"):
@@ -156,11 +156,11 @@ def input_of(environ: Mapping[str, Any], longest: int) -> Callable[[int], bytes]
 
 
 def read_body(headers: Mapping[str, str], read: Callable[[int], bytes], longest: int) -> bytes:
-    """The body behind ``read``, up to one byte beyond what is taken; a stream may hand it out in pieces.
+    """Read a body by ``read``, which may return it in pieces, up to one byte more than the operation allows.
 
-    :param longest: the most bytes that the operation takes.
-    :raises BodyTooLarge: if more than that is announced, before any of it is read.
-    :raises InvalidRequest: if it cannot be read to its end.
+    :param longest: the longest body of the operation, in bytes.
+    :raises BodyTooLarge: if a longer one is announced, before any of it is read.
+    :raises InvalidRequest: if it breaks off.
     """
     announced_length(headers, longest)
     pieces = []
@@ -170,6 +170,6 @@ def read_body(headers: Mapping[str, str], read: Callable[[int], bytes], longest:
             pieces.append(piece)
             wanted -= len(piece)
     except Exception:
-        # A client that goes away, or breaks its own chunks: each server has errors of its own for these.
+        # The client disconnects, or breaks its own chunks: each server has its own exceptions for that.
         raise unread() from None
     return b"".join(pieces)

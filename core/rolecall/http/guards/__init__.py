@@ -1,1 +1,1 @@
-"""Guards of the app's routes: what they demand, whom they admit, and the audit that finds what they leave open."""
+"""Guards of the app's routes: their demands, admission, and the audit that finds open routes."""

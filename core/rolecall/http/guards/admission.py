@@ -1,4 +1,4 @@
-"""Answers to requests for a kit's routes, and admission to guarded ones: written once, translated by each adapter."""
+"""Admission of requests to guarded routes, and answers to refused ones: written once, translated by each adapter."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .guard import Guard
 
 _log: Final = logging.getLogger("rolecall")
 
-#: How a guarded route was entered: with a grant; without one, where the guard's token is optional; or not, and why.
+#: The result at a guarded route: a grant; None for a request without a token, if the token is optional; or the refusal.
 Entered: TypeAlias = Grant | RolecallError | None
 
-#: The ``Cache-Control`` of the answers of guarded routes that set none themselves (RFC 6750, section 5.3).
+#: The ``Cache-Control`` of guarded routes' answers that set none themselves (RFC 6750, section 5.3).
 GUARDED_CACHE_CONTROL: Final = "no-store"
 _UNCACHED: Final = (("Cache-Control", GUARDED_CACHE_CONTROL),)
 
@@ -36,22 +36,21 @@ def admit(
     session_id: str | None,
     request: Callable[[], Request],
 ) -> Grant | Coroutine[Any, Any, Entered]:
-    """The grant with which a request enters a guarded route, or a coroutine that comes to it or to the refusal.
+    """Admit a request to a guarded route: return its grant, or a coroutine for the grant or the refusal.
 
-    Nothing is raised, but what the guard's own ``session`` function raises of the framework's. Where the token alone
-    decides, as it mostly does, nothing has to be awaited.
+    Raises nothing, except the framework's exceptions from the guard's own ``session`` function. If the token alone
+    decides, as in most cases, nothing has to be awaited.
 
-    :param authorization: what the header of this name says, if it is there.
-    :param session_id: the session that the route names; None where it names none.
-    :param request: makes the request, where somebody asks for it. Its ``native`` is what the guard's ``session``
-        function is called with.
+    :param authorization: the value of that header, if present.
+    :param session_id: the session that the route names; None if it names none.
+    :param request: makes the request, on demand. The guard's ``session`` function is called with its ``native``.
     """
     if guard.resolver is not None or not api.decides_at_once:
         return admission(api, request(), guard, session_id)
     try:
         if authorization is not None and authorization.startswith("Bearer ") and "," not in authorization:
-            # As nearly every client writes it; whatever else is odd about it shows when it is refused. A comma joins
-            # two headers, and is no plugin's format to allow.
+            # The spelling of nearly every client; others are examined when this fails. A comma joins two headers, and
+            # no plugin's format may contain one.
             return api.engine.check_token(authorization[7:], guard.requirement, session_id)
         return api.engine.check_token(bearer_of(authorization), guard.requirement, session_id)
     except RolecallError as error:
@@ -61,10 +60,10 @@ def admit(
 
 
 async def admission(api: Api, request: Request, guard: Guard, session_id: str | None) -> Entered:
-    """:func:`admit` with the policies asked, and the guard's own ``session`` function."""
+    """:func:`admit` with the policies, and with the guard's own ``session`` function."""
     call = Call(request)
     if guard.resolver is not None:
-        # The token first: who has none learns nothing of which sessions there are.
+        # The token first, so that a client without one learns nothing about existing sessions.
         seen = await _judged(api, guard, call, None, _look(api, guard, request))
         if not isinstance(seen, Grant):
             return seen
@@ -77,7 +76,7 @@ async def admission(api: Api, request: Request, guard: Guard, session_id: str | 
 
 
 async def _look(api: Api, guard: Guard, request: Request) -> Grant:
-    """The grant of a request's token, before it is known which session the request is about."""
+    """The grant of a request's token, before the session of the request is known."""
     token, _ = api.credentials.find(request)
     return api.engine.check_token(token, guard.requirement, None)
 
@@ -94,16 +93,16 @@ async def _judged(api: Api, guard: Guard, call: Call, session_id: str | None, en
 
 
 async def _told(api: Api, error: RolecallError, session_id: str | None, call: Call) -> RolecallError:
-    """``error``, once the plugins have been told of it."""
+    """Tell the plugins of ``error``, and return it."""
     await api.engine.tell_of_refusal(error, session_id, call)
     return error
 
 
 def headers_to_add(present: Iterable[str], web: Web | None, query: str) -> Sequence[tuple[str, str]]:
-    """What the answer of a guarded route is to say beside the app's own headers.
+    """The headers that the answer of a guarded route needs besides the app's own.
 
-    :param present: the names of the app's own, which win.
-    :param web: what the kit allows to browsers; None where no token may be in the query.
+    :param present: the names of the app's own headers, which take precedence.
+    :param web: the kit's rules for browsers; None if no token may be in the query.
     :param query: the query string of the request.
     """
     if web is None or web.query is None:
@@ -117,10 +116,10 @@ def headers_to_add(present: Iterable[str], web: Web | None, query: str) -> Seque
 
 
 def challenges(error: RolecallError, status: int, present: Iterable[str]) -> list[tuple[str, str]]:
-    """What an answer of the app's own to a refusal is to say beside its own headers: how to come in, and when.
+    """The challenge and waiting time that an app's own answer to a refusal lacks.
 
-    :param status: of the app's own answer; where it is another one than the error's, nothing is added.
-    :param present: the names of the app's own headers, which win.
+    :param status: the status of the app's answer; if it is not the error's, nothing is added.
+    :param present: the names of the app's own headers, which take precedence.
     """
     if status != error.status:
         return []
@@ -134,7 +133,7 @@ def challenges(error: RolecallError, status: int, present: Iterable[str]) -> lis
 def guard_answer(error: RolecallError, web: Web | None, query: str) -> Response:
     """The answer to a request for a guarded route that was refused with ``error``.
 
-    :param web: what the kit allows to browsers; None where no token may be in the query.
+    :param web: the kit's rules for browsers; None if no token may be in the query.
     :param query: the query string of the request.
     """
     return refused(error).with_headers(*url_headers(web, query))
@@ -151,9 +150,9 @@ def options_response(methods: Iterable[str] | None) -> Response:
 
 
 async def enter(api: Api, request: Request, requirement: Requirement, session_id: str | None) -> Grant:
-    """The grant with which a request enters a guarded route.
+    """Admit a request to one of the kit's routes, and return its grant.
 
-    :raises RolecallError: if it does not; the plugins have been told.
+    :raises RolecallError: if it is refused; the plugins have been told.
     """
     call = Call(request)
     try:
@@ -164,9 +163,9 @@ async def enter(api: Api, request: Request, requirement: Requirement, session_id
 
 
 async def enter_as_server(api: Api, request: Request) -> Server:
-    """The server that makes a request for which a project's secret, or an application's private key, is needed.
+    """Verify the credential of a project's or an application's server, and return the server.
 
-    :raises InvalidServerCredential: if the credential is missing, not good, or came before; the plugins have been told.
+    :raises InvalidServerCredential: if it is missing, invalid, or used before; the plugins have been told.
     """
     try:
         server, name, until = api.servers.read(request.headers, api.engine.state.clock())
@@ -188,7 +187,7 @@ async def _second_look(
     request: Callable[[], Request],
     refusal: RolecallError,
 ) -> Entered:
-    """:func:`admit` for what was refused at a glance: there may be space around the token, or no single one at all."""
+    """:func:`admit` for a request that failed the fast path: it may have spaces around the token, or several tokens."""
     try:
         token = bearer_of(authorization)
         if authorization is not None and token != authorization[7:]:

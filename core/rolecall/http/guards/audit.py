@@ -1,6 +1,6 @@
-"""Which routes of an app are guarded, and how: exact, by the marks that guards leave on what they guard.
+"""Lists the routes of an app with their guards, exactly, from the marks that guards leave on views.
 
-Adapters say what an app consists of (:class:`Found`); what that comes to is worked out here, for all of them.
+Adapters describe an app (:class:`Found`); the conclusions are drawn here, for all of them.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ from .marks import (
 )
 from .paths import PathPattern
 
-#: Every method.
+#: All methods.
 ANY: Final = "any"
-#: Every method for which there is no line of its own.
+#: All methods without a line of their own.
 OTHERS: Final = "others"
-#: What stands for the method of a WebSocket.
+#: Stands for the method of a WebSocket.
 WEBSOCKET: Final = "WEBSOCKET"
-#: Why a guard that is given no kit finds too many.
+#: The problem of a guard without a kit in an app with several.
 SEVERAL_KITS: Final = str(several_kits())
 
-# Mistakes for which an app does not answer, because a door of it is open.
+# Mistakes that leave a route open by accident; an app with one of them does not answer.
 _OPENS_A_DOOR: Final = frozenset(
     {"cached_above_guard", "guard_above_route", "guarded_too_late", "unbound_session", "unsettled_session"}
 )
 _SESSION_NAMES: Final = frozenset({"session", "session_id", "sid"})
 _SESSION_WORDS: Final = frozenset({"session", "sid", "room", "meeting", "call", "conference", "lesson", "channel"})
 _PARAM: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
-#: Those of RFC 9110, section 9, of RFC 5789, of QUERY, and of WebDAV (RFC 4918, with RFC 3253, 3744, 4791 and 5323).
+#: The methods of RFC 9110, section 9, of RFC 5789, of QUERY, and of WebDAV (RFC 4918, 3253, 3744, 4791 and 5323).
 _USUAL_METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"}
 ) | frozenset(
     {"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "ACL", "MKCALENDAR", "SEARCH"}
 )
-#: How deep apps stand within each other at most.
+#: The deepest nesting of apps.
 _MAX_DEPTH: Final = 64
 
 
 class Access(StrEnum):
-    """What lets a request in."""
+    """The kind of access to a route."""
 
     GUARDED = "guarded"
     ELSEWHERE = "elsewhere"
@@ -68,7 +68,7 @@ class Access(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """What is wrong with a route, and what to do.
+    """A problem with a route, and what to do.
 
     :param code: stable, for machines.
     """
@@ -79,12 +79,12 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What one guard of a route requires.
+    """The demand of one guard of a route.
 
     :param scope: for example ``role:moderator``.
-    :param session_param: the path parameter whose session the token must be for; None where none names it.
-    :param resolved: whether a function of the app's own finds the session that the token must be for.
-    :param optional: whether a request without a token is let in, too.
+    :param session_param: the path parameter with the session that the token must be for; None if there is none.
+    :param resolved: whether the app's own function finds the session that the token must be for.
+    :param optional: whether a request without a token is admitted, too.
     """
 
     scope: str
@@ -101,16 +101,16 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class GuardedRoute:
-    """One line of the list: the methods of a route for which the same is required.
+    """A line of the list: the methods of a route with the same requirement.
 
     :param methods: by name, or :data:`ANY`, :data:`OTHERS`, :data:`WEBSOCKET`.
-    :param name: the endpoint's.
-    :param access: what lets in.
+    :param name: the name of the endpoint.
+    :param access: the kind of access.
     :param demands: of the guards.
-    :param requires: in words.
-    :param mistakes: for which ``--check`` fails.
-    :param notes: worth a look.
-    :param is_unknown: whether it stands for all that is in an app in which nobody can look.
+    :param requires: the requirement, in words.
+    :param mistakes: problems, for which ``--check`` fails.
+    :param notes: hints.
+    :param is_unknown: whether it stands for everything in an app that does not show its routes.
     """
 
     methods: tuple[str, ...]
@@ -125,7 +125,7 @@ class GuardedRoute:
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing is to be done."""
+        """Whether nothing needs to be done."""
         return self.access is not Access.OPEN and not self.mistakes
 
 
@@ -134,18 +134,18 @@ class GuardedRoute:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """A guard around more than one route: an app, a blueprint, a mount.
+    """A guard around more than one route: around an app, a blueprint, a mount.
 
-    :param guard: whose own kit was looked at by the adapter.
-    :param endpoint: what the guard sees of the route, for marks of :func:`~rolecall.http.guards.marks.public`.
+    :param guard: the guard; the adapter has checked its own kit.
+    :param endpoint: the endpoint that the guard sees, for marks of :func:`~rolecall.http.guards.marks.public`.
     :param params: the path parameters that it sees; None: those of the prefix that matches.
-    :param spares_own: whether it leaves the kit's own routes alone.
-    :param base: the path at which it stands.
-    :param prefixes: below ``base``, what it guards; everything if there are none.
-    :param methods: which it guards; all if there are none.
-    :param public: below ``base``, what it leaves open.
-    :param problem: why it finds no kit.
-    :param takes_kit: whether it takes the kit of a :attr:`Found.kits` around it.
+    :param spares_own: whether it ignores the kit's own routes.
+    :param base: the path of its place.
+    :param prefixes: the paths below ``base`` that it guards; all if there are none.
+    :param methods: the methods that it guards; all if there are none.
+    :param public: the paths below ``base`` that it leaves open.
+    :param problem: the reason why it has no kit.
+    :param takes_kit: whether it takes its kit from the :attr:`Found.kits` around it.
     """
 
     guard: Guard
@@ -164,23 +164,23 @@ class Around:
 class Found:
     """A route of an app, or an app within it.
 
-    :param path: with ``{name}`` for a variable segment, and ``{name:path}`` for one or several of them.
-    :param methods: those that it answers; empty: any.
-    :param name: the endpoint's.
-    :param view: what answers.
+    :param path: with ``{name}`` for a variable segment, and ``{name:path}`` for one or more of them.
+    :param methods: its methods; empty: any.
+    :param name: the name of the endpoint.
+    :param view: the function or app that answers.
     :param around: the guards around it, from the outermost.
-    :param dependencies: guards that let in beside those of the view.
-    :param app: the app that is found there, instead of a route.
-    :param kits: those that guards in that app find in what surrounds them.
+    :param dependencies: guards besides those of the view.
+    :param app: the app at this place, instead of a route.
+    :param kits: the kits that guards in that app find around it.
     :param own: the kit's own route that it is; by the mark of its view unless given.
-    :param made_by: the framework, where that made the route by itself.
+    :param made_by: the framework, if it made the route by itself.
     :param params: the path parameters that guards of the view see; those of the path unless given.
-    :param are_files: whether it serves files, which are about no session.
-    :param query: the query parameters that the view is known to take.
-    :param problem: why guards without a kit of their own find none.
-    :param mistakes: that only the adapter sees.
-    :param through: the apps around it that the adapter has gone through.
-    :param is_unknown: whether it is an app in which nobody can look; only this module says so.
+    :param are_files: whether it serves files, which belong to no session.
+    :param query: the known query parameters of the view.
+    :param problem: the reason why guards without a kit of their own have none.
+    :param mistakes: problems that only the adapter sees.
+    :param through: the apps around it that the adapter has passed.
+    :param is_unknown: whether it is an app that does not show its routes; set by this module alone.
     """
 
     path: str
@@ -202,32 +202,32 @@ class Found:
     is_unknown: bool = False
 
 
-#: What an app consists of, or None if the app is none of the adapter's own.
+#: The contents of an app; None if the adapter does not know the app.
 RoutesOf = Callable[[Any], "list[Found] | None"]
 
 
 class Adapter(Protocol):
-    """What each adapter offers by its entry point: a module, or any object, with these functions."""
+    """The functions at an adapter's entry point, which is a module or any other object."""
 
     def is_app(self, value: object) -> bool:
-        """Whether this is an app of the adapter's framework: for what a server does not call as a WSGI or ASGI app."""
+        """Whether this is an app of the adapter's framework, even if servers do not call it as a WSGI or ASGI app."""
 
     def routes_of(self, app: Any) -> list[Found] | None:
-        """What an app consists of; None if it is none of the adapter's own."""
+        """The contents of an app; None if the adapter does not know the app."""
 
 
 # -- the list ----------------------------------------------------------------------------------------------------------
 
 
 def list_routes(app: Any, adapters: Sequence[RoutesOf]) -> list[GuardedRoute]:
-    """Every route of an app, and of the apps within it, with what it requires."""
+    """All routes of an app, and of the apps within it, with their requirements."""
     walk = _Walk(adapters)
     found = list(walk.through(Found("", app=app)))
     return _judged(found, walk.apps)
 
 
 def check_routes(app: Any, routes_of: RoutesOf) -> None:
-    """Stop an app in which a route is open that somebody meant to guard.
+    """Stop an app in which a route with a guard is open by mistake.
 
     :raises ConfigurationError: names the first such route.
     """
@@ -255,11 +255,11 @@ def _judged(found: Sequence[Found], apps: Sequence[Any]) -> list[GuardedRoute]:
 
 
 class _Walk:
-    """Goes through an app, and through the apps within."""
+    """A walk through an app, and the apps within it."""
 
     def __init__(self, adapters: Sequence[RoutesOf]) -> None:
         self._adapters = adapters
-        #: The apps that were gone through.
+        #: The visited apps.
         self.apps: list[Any] = []
 
     def through(self, place: Found, depth: int = 0) -> Iterator[Found]:
@@ -301,7 +301,7 @@ def _placed(around: Around, place: Found) -> Around:
 
 
 def inner_app(app: Any) -> Any:
-    """The app that a middleware is around, by the names that middleware give it; None if there is none."""
+    """The app within a middleware, by the usual attribute names; None if there is none."""
     if isinstance(app, type) or inspect.isroutine(app):
         return None
     for name in ("app", "wsgi_app", "application", "__wrapped__"):
@@ -312,7 +312,7 @@ def inner_app(app: Any) -> Any:
 
 
 class _Cover(Enum):
-    """How much of what a line stands for is guarded."""
+    """How much of a line's paths is guarded."""
 
     ALL = 2
     SOME = 1
@@ -321,7 +321,7 @@ class _Cover(Enum):
 
 @dataclass(slots=True)
 class _Verdict:
-    """What is required for one method of a route."""
+    """The requirement for one method of a route."""
 
     access: Access
     demands: list[Demand] = field(default_factory=list)
@@ -333,24 +333,24 @@ class _Verdict:
 
 
 class _Judge:
-    """Says what one found route requires."""
+    """Finds the requirement of one route."""
 
     def __init__(self, found: Found, own: Route | None, registered: set[int]) -> None:
         self._found = found
         self._own = own
         self._registered = registered
         self._class = class_of(found.view)
-        #: What is served: an app that is a function may have another guard at another place.
+        #: The served object: an app that is a function may have another guard at another place.
         self._outer = next((one for one in found.through if _wraps(one, found.view)), found.view)
 
     def lines(self) -> list[GuardedRoute]:
-        """A line for each set of methods for which the same is required."""
+        """A line for each set of methods with the same requirement."""
         if self._found.is_unknown:
             return [line for path, exact in self._inner_paths() for line in self._lines_of(path, exact)]
         return self._lines_of(self._found.path, True)
 
     def _inner_paths(self) -> list[tuple[str, bool]]:
-        """The paths within an app of which nothing is known, as far as guards tell them apart."""
+        """The paths within an app that does not show its routes, as far as guards distinguish them."""
         paths: dict[tuple[str, bool], None] = {}
         for around in self._found.around:
             for public in around.public:
@@ -412,14 +412,14 @@ class _Judge:
             self._demand(verdict, guard, seen, None if guard.kit else self._found.problem)
         self._decide(verdict, method, opened)
         self._find_mistakes(verdict, method)
-        # The kit's own look at the session themselves, and what a framework makes is about none.
+        # The kit's own routes check the session themselves, and a framework's own routes belong to none.
         is_about_none = self._own is not None or self._found.made_by is not None or self._found.are_files
         if not is_about_none and _is_unsettled(verdict):
             self._find_unbound(verdict, routed)
         return verdict
 
     def _find_unbound(self, verdict: _Verdict, routed: frozenset[str]) -> None:
-        """A token for any session is enough, and nobody has said that it is to be."""
+        """Report that a token for any session is sufficient, although nobody has said so."""
         if SESSION_PARAM in routed:
             verdict.mistakes.append(
                 Mistake(
@@ -538,7 +538,7 @@ class _Judge:
 
     def _missed(self, verdict: _Verdict) -> list[Guard]:
         missed = missed_guards(self._outer, self._registered, verdict.guards)
-        # One that stands around the route, and is not for this path or method, was not missed.
+        # A guard around the route that is not for this path or method is not lost.
         return [guard for guard in missed if not any(guard is around.guard for around in self._found.around)]
 
     def _is_guarded_in_part(self) -> bool:
@@ -546,13 +546,13 @@ class _Judge:
 
 
 def _covers(around: Around, path: str, exact: bool, method: str) -> tuple[_Cover, frozenset[str], bool]:
-    """How much of a path a guard covers, the parameters that it sees, and whether it is told to leave it open."""
+    """How much of a path a guard covers, the parameters that it sees, and whether it is told to leave the path open."""
     if around.methods and method not in around.methods:
         return _Cover.NONE, frozenset(), False
     if around.params is not None:
         return _Cover.ALL, around.params, False
     below = path[len(around.base) :]
-    if below.startswith("//"):  # a host, of which a guard sees nothing
+    if below.startswith("//"):  # a host, which guards do not see
         below = "/" + below[2:].partition("/")[2]
     if exact and any(_relation(public.text, below, True) is _Cover.ALL for public in around.public):
         return _Cover.NONE, frozenset(), True
@@ -564,7 +564,7 @@ def _covers(around: Around, path: str, exact: bool, method: str) -> tuple[_Cover
 
 
 def _unusual_methods(around: Around, path: str, exact: bool) -> str:
-    """The methods of a guard on a path that are probably misspelt, and leave open what was meant."""
+    """Guarded methods that no client sends: probably typos, so the route is open."""
     unusual = ", ".join(sorted(around.methods - _USUAL_METHODS))
     if not unusual or _covers(replace(around, methods=frozenset()), path, exact, "")[0] is _Cover.NONE:
         return ""
@@ -572,7 +572,7 @@ def _unusual_methods(around: Around, path: str, exact: bool) -> str:
 
 
 def _relation(pattern: str, path: str, whole: bool) -> _Cover:
-    """Which of the paths that a route has, by its template, are those of a pattern, or below it."""
+    """How many of the paths of a route's template match a pattern, or are below it."""
     wanted, segments = _segments(pattern), _segments(path)
     most = _Cover.ALL
     for number, want in enumerate(wanted):
@@ -597,14 +597,14 @@ def _segments(path: str) -> list[str]:
 
 
 def _plain(names: list[str], is_all: bool) -> tuple[str, ...]:
-    """The methods of a line without those that come with others."""
+    """The methods of a line without those that accompany others."""
     if is_all and OTHERS in names:
         return (ANY,)
     return tuple(name for name in names if name != "HEAD" or "GET" not in names)
 
 
 def _is_cached_above_guard(view: Any) -> bool:
-    """Whether a cache stands above the guard of a view, and hands one bearer's answer to everybody."""
+    """Whether a cache is above the guard of a view, so that everybody gets one bearer's answer."""
     for layer in unwrapped(view):
         inner = getattr(layer, "__wrapped__", None)
         # functools' caches, and those of Flask-Caching.
@@ -615,7 +615,7 @@ def _is_cached_above_guard(view: Any) -> bool:
 
 
 def _is_unsettled(verdict: _Verdict) -> bool:
-    """Whether one of the guards, which are listed from the outermost, is not told which session it binds."""
+    """Whether one of the guards, listed from the outermost, does not say which session it binds."""
     pairs = list(zip(verdict.guards, verdict.seen, strict=True))
     is_bound = any(guard.binds_in(params) for guard, params in pairs)
     return not is_bound and any(
@@ -625,18 +625,18 @@ def _is_unsettled(verdict: _Verdict) -> bool:
 
 
 def _snake(name: str) -> str:
-    """A name as Python writes it: ``sessionId`` is ``session_id``."""
+    """A name in Python's style: ``sessionId`` becomes ``session_id``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|-", "_", name).lower().replace("sessionid", "session_id")
 
 
 def hidden_guards(view: Any) -> list[Guard]:
-    """The guards of functions that a view uses, where it does not say that it wraps them."""
+    """The guards of functions that a view uses, if it does not say that it wraps them."""
     cells = [cell for inner in unwrapped(view) for cell in getattr(inner, "__closure__", None) or ()]
     found: list[Guard] = []
     for cell in cells:
         try:
             held = cell.cell_contents
-        except ValueError:  # it is empty
+        except ValueError:  # an empty cell
             continue
         if inspect.isroutine(held):
             found += guards_of(held)

@@ -1,4 +1,4 @@
-"""What the guards of all adapters have in common: what they demand, for which session, and the kit that verifies."""
+"""Common parts of all adapters' guards: their demands, the session that they bind, and the kit that verifies."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ...tokens import Grant
 from ...wording import shown
 from ..api import Api
 
-#: The path parameter that names the session, unless a guard is told otherwise.
+#: The default path parameter for the session.
 SESSION_PARAM: Final = "session_id"
-# Where the apps' own functions run that are marked as blocking.
+# The thread pool for the apps' own functions that are marked as blocking.
 _POOL: Final = "session functions of guards"
 
-#: A function of the app's own from the framework's request to the session's id.
+#: The app's own function from the framework's request to the session's id.
 SessionResolver: TypeAlias = Callable[[Any], "str | Awaitable[str | None] | None"]
 
 
@@ -31,7 +31,7 @@ class HasApi(Protocol):
 
 
 class Kit(HasApi, Protocol):
-    """What guards use of a kit: a :class:`~rolecall.Rolecall`."""
+    """The parts of a :class:`~rolecall.Rolecall` that guards use."""
 
     @property
     def roles(self) -> RoleTable: ...
@@ -52,25 +52,25 @@ class Unsaid(Enum):
         return "UNSAID"
 
 
-#: The default of ``session_param``: the guard binds ``session_id`` where a route has it, and a route with other path
-#: parameters alone lets nobody in until the app has said which of them names the session, or that none does.
+#: The default of ``session_param``: the guard binds ``session_id`` if a route has it. A route that has only other path
+#: parameters admits nobody until the app says which of them names the session, or that none does.
 UNSAID: Final = Unsaid.UNSAID
-#: What a guard's ``session_param`` may be.
+#: The possible values of a guard's ``session_param``.
 SessionParam: TypeAlias = str | Unsaid | None
 
 
 class Guard:
-    """Lets a request in if its token meets the requirement, and is for the session that the request is about.
+    """Admits a request if its token meets the requirement, and is for the session of the request.
 
-    Two guards that demand the same are equal.
+    Two guards with the same demands are equal.
 
-    :param requirement: what the token must be enough for.
+    :param requirement: the requirement on the token.
     :param kit: the kit that verifies; None for the only one of the app.
     :param session_param: the path parameter that names the session; None binds the guard to no session.
-    :param session: finds the session's id instead: a function of the framework's request, sync or async. Where it
-        answers None, nobody is let in.
-    :param optional: whether a request without a token is let in, too, with no grant.
-    :raises ConfigurationError: for an argument that cannot be meant.
+    :param session: finds the session's id instead: a function of the framework's request, sync or async. If it returns
+        None, nobody is admitted.
+    :param optional: whether a request without a token is admitted, too, without a grant.
+    :raises ConfigurationError: for an invalid argument.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class Guard:
         self.kit = kit
         #: Whether the app has said which session the guard binds.
         self.says = session is not None or session_param is not UNSAID
-        #: The path parameter that names the session; None where a resolver finds it, or the guard binds none.
+        #: The path parameter that names the session; None if a resolver finds it, or if the guard binds none.
         self.session_param = SESSION_PARAM if session_param is UNSAID else session_param
         if session is not None:
             self.session_param = None
-        #: Finds the session, where the app has a function for that.
+        #: Finds the session, if the app has a function for it.
         self.resolver = None if session is None else Implementation.of("session", session, session, _POOL)
         self.optional = optional
 
@@ -107,18 +107,18 @@ class Guard:
         session_param: SessionParam = UNSAID,
         session: SessionResolver | None = None,
     ) -> Self:
-        """Admit tokens whose role may do all that ``role`` may.
+        """Admit tokens whose role has all capabilities of ``role``.
 
         :param role: a standard role's name, a name that ``kit`` knows, or a :class:`~rolecall.Role`.
-        :param exact: admit no other role, though it may do as much.
+        :param exact: admit no other role, even with the same capabilities.
         :param kit: the kit that verifies; the app's only one unless given.
-        :param session_param: the path parameter that names the session: the token must be for that session. Unless
-            given it is ``session_id``, where a route has that. None binds the guard to no session: a token for any is
-            enough. On a route with other path parameters alone one of these must be said.
+        :param session_param: the path parameter that names the session: the token must be for that session. The default
+            is ``session_id``, if the route has it. None binds the guard to no session: a token for any is sufficient.
+            It is required on a route that has only other path parameters.
         :param session: a function from the framework's request to the session's id, ``def`` or ``async def``, for URLs
-            that carry other ids. Where it answers None, nobody is let in; an error of the framework's own that it
-            raises, such as ``abort(404)`` in Flask, is the answer.
-        :raises ConfigurationError: for a role that does not exist, or an argument that cannot be meant.
+            with other ids. If it returns None, nobody is admitted; if it raises one of the framework's own errors, such
+            as ``abort(404)`` in Flask, that is the answer.
+        :raises ConfigurationError: for an unknown role, or an invalid argument.
         """
         return cls(required_role(role, kit, exact), kit, session_param, session)
 
@@ -131,10 +131,10 @@ class Guard:
         session_param: SessionParam = UNSAID,
         session: SessionResolver | None = None,
     ) -> Self:
-        """Admit tokens that allow this act: ``require_capability("force_disconnect")``.
+        """Admit tokens with this capability: ``require_capability("force_disconnect")``.
 
-        :param kit: see :func:`require_role`, as for the others.
-        :raises ConfigurationError: for a capability that does not exist, or an argument that cannot be meant.
+        :param kit: see :func:`require_role`, also for the others.
+        :raises ConfigurationError: for an unknown capability, or an invalid argument.
         """
         return cls(Requirement.of_capability(capability), kit, session_param, session)
 
@@ -164,9 +164,9 @@ class Guard:
     ) -> Any:
         """Admit every good token, whatever its role; with or without parentheses.
 
-        :param optional: admit requests without a token, too: they have no grant, see :func:`find_grant`. A token that
-            is not good is refused all the same.
-        :param kit: see :func:`require_role`, as for the others.
+        :param optional: admit requests without a token, too: they have no grant, see :func:`find_grant`. An invalid
+            token is refused all the same.
+        :param kit: see :func:`require_role`, also for the others.
         """
         guard: Any = cls(ANY_TOKEN, kit, session_param, session, optional)
         return guard if target is None else guard(target)
@@ -186,13 +186,13 @@ class Guard:
 
     @property
     def binds(self) -> str | None:
-        """The session that the guard demands, in words: ``{room_id}``; None where it binds none."""
+        """The session that the guard demands, in words: ``{room_id}``; None if it binds none."""
         if self.resolver is not None:
             return "what session=… finds"
         return None if self.session_param is None else f"{{{self.session_param}}}"
 
     def is_settled(self, params: Iterable[str]) -> bool:
-        """Whether it is said which session a route with these path parameters is about."""
+        """Whether the session of a route with these path parameters is settled."""
         return self.says or self.binds_in(params)
 
     def binds_in(self, params: Iterable[str]) -> bool:
@@ -205,12 +205,12 @@ class Guard:
         path: str,
         others: Callable[[], tuple[Iterable[Guard], Iterable[Guard]]] = lambda: ((), ()),
     ) -> str | None:
-        """The session that a route names in its path, to which the token must belong; None where it names none.
+        """The session in a route's path, which the token must be for; None if there is none.
 
         :param params: the path parameters of the route, by name.
         :param path: for the message.
         :param others: the further guards of the route: those around this one, and those within.
-        :raises ConfigurationError: if the named parameter is not there, or nothing is said and the route has others.
+        :raises ConfigurationError: if the named parameter is missing, or if none is named and the route has others.
         """
         name = self.session_param
         if name is not None and name in params:
@@ -227,22 +227,22 @@ class Guard:
         raise ConfigurationError(f"the route {shown(path, 80)} {unsettled(params)}")
 
     def session_entered(self, named: str | None, grant: Grant) -> str | None:
-        """The session that a route turned out to be about, once a request is in: what a resolver found, too.
+        """The session of an admitted request, also one that a resolver found.
 
         :param named: the session that the route names.
         """
         return named if self.resolver is None else grant.session_id
 
     def split(self, guards: Sequence[Guard]) -> tuple[Sequence[Guard], Sequence[Guard]] | None:
-        """The guards around this one, and those within it; None if it is none of them.
+        """The guards around this one, and those within it; None if it is not among ``guards``.
 
-        :param guards: of a route, from the outermost.
+        :param guards: the guards of a route, from the outermost.
         """
         places = [place for place, one in enumerate(guards) if one is self]
         return (guards[: places[0]], guards[places[0] + 1 :]) if places else None
 
     def demands_no_less_than(self, other: Guard) -> bool:
-        """Whether it lets in nobody whom another guard keeps out, as far as the two can be compared."""
+        """Whether it refuses everybody whom another guard refuses, as far as the two can be compared."""
         if self == other:
             return True
         demand, needed = self.requirement, other.requirement
@@ -256,7 +256,7 @@ class Guard:
 
     @classmethod
     def check(cls, guard: object) -> None:
-        """Stop what is no guard of this class where one is to be passed.
+        """Refuse an argument that is no guard of this class.
 
         :raises ConfigurationError: says what to pass.
         """
@@ -270,17 +270,17 @@ class Guard:
 
 
 def is_settled_by(params: Iterable[str], around: Iterable[Guard], within: Iterable[Guard]) -> bool:
-    """Whether other guards of a route settle which session it is about, for one that does not do so itself.
+    """Whether other guards of a route settle its session, for a guard that does not do so itself.
 
-    One that binds the session does. One that is told to bind none speaks for the guards around it, since it is nearer
-    to the route, and not for those within.
+    A guard that binds the session settles it. A guard with ``session_param=None`` settles it for the guards around it,
+    because it is nearer to the route, but not for those within.
     """
     params = tuple(params)
     return any(guard.binds_in(params) for guard in around) or any(guard.is_settled(params) for guard in within)
 
 
 def unsettled(params: Iterable[str]) -> str:
-    """What is wrong with a route of which no guard says which session it is about, and what to do."""
+    """The problem with a route whose guards do not say which session it is about, and what to do."""
     names = sorted(params)
     return (
         f"has the path parameter {', '.join(map(repr, names))}, and its guard is not told whether that names the "
@@ -290,7 +290,7 @@ def unsettled(params: Iterable[str]) -> str:
 
 
 def unsettled_app(what: str) -> ConfigurationError:
-    """The refusal to guard an app whose path parameters a guard cannot see, as long as nothing is said of sessions.
+    """The refusal to guard an app whose path parameters are hidden, unless the guard says something about sessions.
 
     :param what: the app: ``an app of type Quart``.
     """
@@ -302,10 +302,10 @@ def unsettled_app(what: str) -> ConfigurationError:
 
 
 def required_role(role: Role | RoleName, kit: Kit | None, exact: bool = False) -> Requirement:
-    """What a guard requires that admits a role.
+    """The requirement of a guard that admits a role.
 
-    :param kit: that of the guard, whose roles of its own are known, too.
-    :raises ConfigurationError: for a role that does not exist, or what is no kit.
+    :param kit: the guard's kit, whose own roles are known, too.
+    :raises ConfigurationError: for an unknown role, or an object that is no kit.
     """
     _check_kit(kit)
     return Requirement.of_role(role, None if kit is None else kit.roles, exact)
@@ -317,10 +317,10 @@ def _check_kit(kit: object) -> None:
 
 
 def only_kit(kits: Sequence[SomeKit], advice: str) -> SomeKit:
-    """The one kit that an app has.
+    """The only kit of an app.
 
-    :param advice: how an app of this framework gets one.
-    :raises ConfigurationError: if there is none, or several to choose from.
+    :param advice: how to give an app of this framework a kit.
+    :raises ConfigurationError: if there is none, or more than one.
     """
     if len(kits) == 1:
         return kits[0]
@@ -342,7 +342,7 @@ def kit_problem(find: Callable[[], object]) -> str | None:
 
 
 def several_kits() -> ConfigurationError:
-    """The refusal to choose between kits."""
+    """The refusal to choose between several kits."""
     return ConfigurationError(
         "this app has several kits; tell each guard which one it is for: require_role(…, kit=kit)"
     )

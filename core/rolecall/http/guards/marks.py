@@ -1,4 +1,4 @@
-"""The marks that guards leave on views, so that it is exact which routes of an app are guarded, and how."""
+"""The marks that guards leave on views, so that the list of guarded routes is exact."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _PUBLIC: Final = "rolecall_public"
 _ELSEWHERE: Final = "rolecall_guarded_elsewhere"
 _ROUTE: Final = "rolecall_route"
 _NO_ROUTE: Final = (None, None, None)
-# Modules whose view classes answer each method by the handler of its name; adapters add those of their frameworks.
+# Modules whose view classes call the handler named after the method; adapters add those of their frameworks.
 _dispatchers: Final[set[str]] = set()
 _GUARDS: Final = "rolecall_guards"
 _GUARDED_BY: Final = "rolecall_guarded_by"
 _IS_GUARDED: Final = "rolecall_is_guarded"
 _GUARDED_HERE: Final = "rolecall_guarded_where_defined"
-# Frames of these are no code of an app's.
+# Packages whose frames are not the app's code.
 _OWN_PACKAGES: Final = frozenset({"rolecall", "functools", "contextlib"}) | {
     f"rolecall_{framework}" for framework in ("aiohttp", "fastapi", "flask", "starlette", "wsgi")
 }
 
 
 def public(view: View) -> View:
-    """Mark a view, a method of a view class, or a class, as open to all, within what :func:`protect` guards.
+    """Mark a view, a method of a view class, or a class, as open to all within an app under :func:`protect`.
 
-    :raises ConfigurationError: for something that takes no mark.
+    :raises ConfigurationError: for an object that cannot be marked.
     """
     return _marked(view, "public", _PUBLIC, True)
 
@@ -45,10 +45,10 @@ def public(view: View) -> View:
 def guarded_by(name: str) -> Callable[[View], View]:
     """Mark a view as guarded by something else, for the list of routes: ``@guarded_by("login_required")``.
 
-    It lets nobody in and keeps nobody out; ``rolecall routes`` shows the name, and does not call the route open.
+    The mark neither admits nor refuses anybody; ``rolecall routes`` shows the name, and does not call the route open.
 
-    :param name: what guards it, 1 to 80 printable characters.
-    :raises ConfigurationError: for a name that is none, or something that takes no mark.
+    :param name: the name of that guard, 1 to 80 printable characters.
+    :raises ConfigurationError: for an invalid name, or an object that cannot be marked.
     """
     if not isinstance(name, str) or not 0 < len(name) <= 80 or not name.isprintable():
         raise ConfigurationError(
@@ -73,46 +73,46 @@ def _marked(view: View, marker: str, mark: str, value: object) -> View:
 
 
 def mark_own(view: View, route: Route, kit: Kit) -> View:
-    """Remember on a view that it answers one of a kit's routes, which look after themselves."""
-    # With whose it is: functools.wraps hands marks on to what is the app's own.
+    """Mark a view as the answer to one of a kit's routes, which need no guard."""
+    # With the view's id, because functools.wraps copies marks to the app's own functions.
     setattr(view, _ROUTE, (id(view), route, kit))
     return view
 
 
 def own_route(view: Any) -> Route | None:
-    """The route of a kit that a view answers, if it is one of a kit's."""
+    """The kit's route that a view answers; None if it answers none."""
     marked, route, _ = getattr(view, _ROUTE, _NO_ROUTE)
     return route if marked == id(view) else None
 
 
 def own_kit(view: Any) -> Kit | None:
-    """The kit whose route a view answers, if it is one of a kit's."""
+    """The kit whose route a view answers; None if it answers none."""
     marked, _, kit = getattr(view, _ROUTE, _NO_ROUTE)
     return kit if marked == id(view) else None
 
 
 def dispatches_by_method(*modules: str) -> None:
-    """Tell that view classes answer each method by the handler of its name, as far as their dispatching is inherited.
+    """Register view classes that call the handler named after the method, unless they override their dispatching.
 
-    :param modules: those that define the ``dispatch`` or ``dispatch_request`` which does so: ``"flask.views"``.
+    :param modules: the modules of the ``dispatch`` or ``dispatch_request`` that does so: ``"flask.views"``.
     """
     _dispatchers.update(modules)
 
 
 def is_public(view: Any, method: str) -> bool:
-    """Whether a view, or what answers ``method`` in a view class, is marked as open to all."""
+    """Whether a view, or a view class's handler of ``method``, is marked as open to all."""
     return _mark_of(view, method, _PUBLIC) is not None
 
 
 def elsewhere_guard(view: Any, method: str) -> str | None:
-    """What guards a view, or what answers ``method`` in a view class, as :func:`guarded_by` says."""
+    """The :func:`guarded_by` name of a view, or of a view class's handler of ``method``; None if there is none."""
     name: str | None = _mark_of(view, method, _ELSEWHERE)
     return name
 
 
 def _mark_of(view: Any, method: str, mark: str) -> Any:
     for inner in unwrapped(view):
-        # In its own dictionary: a class does not hand its mark on to subclasses that add methods.
+        # In its own dictionary, because a class's mark is not for subclasses that add methods.
         if mark in getattr(inner, "__dict__", {}):
             return vars(inner)[mark]
         view_class = getattr(inner, "view_class", inner)
@@ -134,7 +134,7 @@ def class_of(view: Any) -> type[Any] | None:
 
 
 def handler_of(view_class: type[Any], method: str) -> Any:
-    """What answers ``method`` in a view class; None if nothing does, or the class dispatches by rules of its own."""
+    """A view class's handler of ``method``; None if there is none, or if the class has its own dispatching."""
     dispatch = getattr(view_class, "dispatch_request", None) or getattr(view_class, "dispatch", None)
     if dispatch is not None and getattr(dispatch, "__module__", None) not in _dispatchers:
         return None
@@ -143,13 +143,13 @@ def handler_of(view_class: type[Any], method: str) -> Any:
 
 
 def view_guards(view: Any, method: str) -> list[Guard]:
-    """The guards of a view; in a view class also those of what answers ``method``."""
+    """The guards of a view; for a view class also those of its handler of ``method``."""
     guards, view_class = guards_of(view), class_of(view)
     if view_class is None:
         return guards
     for handler in (handler_of(view_class, method), getattr(view_class, "dispatch_request", None)):
         guards += guards_of(handler)
-    # flask-restful and flask-restx put these around the handler at each request, by the method that was sent.
+    # flask-restful and flask-restx put these around the handler at each request, by the request's method.
     decorators = getattr(view_class, "method_decorators", ())
     if isinstance(decorators, Mapping):
         decorators = decorators.get(method.lower(), ())
@@ -168,10 +168,10 @@ def _guards_of_decorator(decorator: Any) -> list[Guard]:
 
 
 def mark_guarded(guarded: Any, guard: Guard, bare: Any = None) -> None:
-    """Remember on a guarded view which guard it has, and on the bare one which guarded view stands for it.
+    """Mark a guarded view with its guard, and the bare view with the guarded one.
 
-    :param guarded: a view, a view class, or what holds several.
-    :param bare: what the guard was put around, if that is another object.
+    :param guarded: a view, a view class, or an object that holds several.
+    :param bare: the object within the guard, if it is another one.
     """
     before = getattr(guarded, "__dict__", {}).get(_GUARDS, ())
     setattr(guarded, _GUARDS, (guard, *before))
@@ -179,25 +179,25 @@ def mark_guarded(guarded: Any, guard: Guard, bare: Any = None) -> None:
         setattr(guarded, _GUARDED_HERE, _is_one_of(guarded, _defined_by_the_caller(guard)))
     if bare is None:
         return
-    # With whose it is: functools.wraps hands marks on to decorators around the guarded view.
+    # With the view's id, because functools.wraps copies marks to decorators around the guarded view.
     setattr(guarded, _IS_GUARDED, id(guarded))
     defined = _defined_by_the_caller(guard)
     for inner in unwrapped(bare):
         is_here = any(_is_one_of(deeper, defined) for deeper in unwrapped(inner))
-        # What is guarded elsewhere matters as long as some app has it; and it may be guarded anew at each request.
+        # A guard from elsewhere counts while some app has it; as it may be made at each request, it is held weakly.
         mark = (lambda: guarded) if is_here else weakref.ref(guarded), is_here
         holder = getattr(inner, "__func__", inner)
         marks = getattr(holder, "__dict__", {}).get(_GUARDED_BY, ())
         with suppress(AttributeError, TypeError):  # a built-in takes no attribute
-            # A new tuple each time, since functools.wraps hands the old one on.
+            # A new tuple each time, because functools.wraps copies the old one.
             setattr(holder, _GUARDED_BY, (*(one for one in marks if one[0]() is not None), mark))
 
 
 def _defined_by_the_caller(guard: Guard) -> list[CodeType]:
-    """The functions and classes that the code defines which puts a guard on something, as with a decorator.
+    """The functions and classes that the code which applies a guard defines itself, as with a decorator.
 
-    A factory that takes its views from elsewhere guards them in one app, and perhaps not in the next; what it does
-    for one app says nothing about another.
+    A factory that gets its views from elsewhere may guard them in one app, and not in another; a guard in one app says
+    nothing about others.
     """
     frame = sys._getframe(1)
     while frame.f_back is not None and _is_of_an_adapter(frame, guard):
@@ -218,16 +218,16 @@ def _is_one_of(view: Any, defined: Iterable[CodeType]) -> bool:
 
 
 def is_guarded(view: Any) -> bool:
-    """Whether a view is what a guard has put around another one, and nothing around that."""
+    """Whether a view is itself the wrapper that a guard made, with nothing around it."""
     guarded = getattr(view, "__dict__", {}).get(_IS_GUARDED)
     return guarded == id(view)
 
 
 def is_run_as(endpoint: Any, method: str, guarded: Any) -> bool:
-    """Whether a framework that runs ``endpoint`` for a method runs this guarded function by that, and no other.
+    """Whether a framework that runs ``endpoint`` for a method thereby runs this guarded function, and no other.
 
-    What the guarded function returns is the answer then. Whoever else calls it (an endpoint that asks a helper, a
-    decorator of the app's own) may read a refusal for its truth.
+    Then the function's return value is the answer. Any other caller (an endpoint that calls a helper, a decorator of
+    the app) may take a refusal for a true value.
     """
     if isinstance(endpoint, type):
         endpoint = handler_of(endpoint, method)
@@ -253,13 +253,13 @@ def guards_of(view: Any) -> list[Guard]:
 
 
 def missed_guards(view: Any, registered: set[int], around: Iterable[Guard] = ()) -> list[Guard]:
-    """The guards that somebody put around a view, which this route of an app is without.
+    """The guards around a view that this route of an app has lost.
 
-    They stand above the route decorator, or between two of them; or the app has the view once with its guard and once
-    without. What is marked as public is meant to be open.
+    They are above the route decorator, or between two of them; or the app has the view both with its guard and without.
+    A view that is marked as public is meant to be open.
 
-    :param registered: the ids of all views that the app has, and of what they wrap.
-    :param around: the guards that stand around the route: what demands no less makes up for one that was missed.
+    :param registered: the ids of all views of the app, and of the functions that they wrap.
+    :param around: the guards around the route: one with the same demands makes up for a lost one.
     """
     if _PUBLIC in getattr(view, "__dict__", {}):
         return []
@@ -277,7 +277,7 @@ def missed_guards(view: Any, registered: set[int], around: Iterable[Guard] = ())
 
 
 def late_guards(view: Any, around: Iterable[Guard] = ()) -> list[Guard]:
-    """The guards of a view's class that the view was made without, because they came later.
+    """The guards of a view's class that the view lacks, because they were added after it was made.
 
     :param around: see :func:`missed_guards`.
     """
@@ -289,7 +289,7 @@ def late_guards(view: Any, around: Iterable[Guard] = ()) -> list[Guard]:
 
 
 def _holds_views(target: Any) -> bool:
-    """Whether it is a route or a group of them, whose own mark nobody would look at."""
+    """Whether it is a route or a group of routes, where nobody would look for a mark."""
     if isinstance(target, type):
         return False
     is_route = callable(getattr(target, "matches", None)) and callable(getattr(target, "handle", None))
@@ -297,18 +297,18 @@ def _holds_views(target: Any) -> bool:
 
 
 def ids_of(views: Iterable[Any]) -> set[int]:
-    """The ids of views and of what they wrap."""
+    """The ids of views and of the functions that they wrap."""
     return {id(inner) for view in views for inner in unwrapped(view)}
 
 
 def _guards_on(marked: Any) -> tuple[Guard, ...]:
-    # In its own dictionary: a class does not hand its guards on, which its bases have themselves.
+    # In its own dictionary, because the guards of base classes are found in the bases.
     found = vars(marked).get(_GUARDS) if isinstance(marked, type) else getattr(marked, _GUARDS, None)
     return found or ()
 
 
 def unwrapped(view: Any) -> Iterator[Any]:
-    """A view, and what it wraps, from the outermost."""
+    """A view, and the functions that it wraps, from the outermost."""
     while view is not None:
         yield view
         view = view.func if isinstance(view, partial) else getattr(view, "__wrapped__", None)

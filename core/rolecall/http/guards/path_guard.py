@@ -1,4 +1,4 @@
-"""Which paths a guard is for, where a framework does not say: what a guard around a whole WSGI or ASGI app looks at."""
+"""Guards for paths, around a whole WSGI or ASGI app that does not show its routes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TWO_WAYS: Final = (
 
 
 class PathGuard(Guard):
-    """A guard that may be put around an app of which it sees no routes, for some of its paths and methods.
+    """A guard around an app that does not show its routes, for some of its paths and methods.
 
     :param prefixes: the paths that it guards, with all below them; all of them if there are none.
     :param methods: the methods that it guards; all of them if there are none.
@@ -43,7 +43,7 @@ class PathGuard(Guard):
         self.paths = GuardedPaths(self, prefixes, methods, public)
 
     def also_open(self, public: Iterable[str]) -> Self:
-        """The same guard, which leaves these paths open, too."""
+        """Copy the guard, with these paths open, too."""
         other = copy(self)
         prefixes = [prefix.text for prefix in self.paths.prefixes]
         other.paths = GuardedPaths(self, prefixes, self.paths.methods, public)
@@ -55,13 +55,13 @@ class PathGuard(Guard):
 
 
 class GuardedPaths:
-    """The requests that a guard looks at, by path and method.
+    """The requests that a guard is for, by path and method.
 
-    :param guard: what binds a session by the names in ``prefixes``.
+    :param guard: the guard; it binds a session by the names in ``prefixes``.
     :param prefixes: the paths that it guards, with all below them; all of them if there are none.
     :param methods: the methods that it guards, HEAD with GET; all of them if there are none.
     :param public: exact paths that it leaves open.
-    :raises ConfigurationError: for an argument that cannot be meant.
+    :raises ConfigurationError: for an invalid argument.
     """
 
     __slots__ = ("_session_param", "guards_all", "methods", "prefixes", "public")
@@ -73,24 +73,24 @@ class GuardedPaths:
             if isinstance(texts, str | bytes):
                 raise ConfigurationError("prefixes, methods and public are lists: prefixes=['/admin']")
         self._session_param = guard.session_param
-        #: The patterns of the guarded paths, those last that say most.
+        #: The patterns of the guarded paths, the most specific last.
         self.prefixes = path_patterns(prefixes)
         #: The guarded methods; all if there are none.
         self.methods = frozenset(map(_method, methods))
-        #: The patterns of the paths that are left open.
+        #: The patterns of the open paths.
         self.public = path_patterns(public)
         if "GET" in self.methods:
             self.methods |= {"HEAD"}
-        #: Whether every request is guarded, whatever its path and method.
+        #: Whether every request is guarded, for any path and method.
         self.guards_all = not (self.prefixes or self.methods or self.public)
         self._check_session_param(guard)
 
     def find(self, method: str, path: str) -> dict[str, str] | None:
-        """The variable parts of a path that is guarded; None for a request that is not.
+        """The variable parts of a guarded path; None for a request that is not guarded.
 
-        :param method: as it was sent; compared in capitals, since frameworks read it so.
+        :param method: the request's method; compared in capitals, as frameworks do.
         :param path: within the app, decoded.
-        :raises InvalidRequest: for a path that can be read in two ways, of which one is guarded.
+        :raises InvalidRequest: for a path that can be read in two ways, one of which is guarded.
         """
         if self.methods and method.upper() not in self.methods:
             return None
@@ -105,9 +105,9 @@ class GuardedPaths:
         return found
 
     def find_within(self, method: str, path: str, root: str) -> dict[str, str] | None:
-        """:meth:`find`, for a path that begins with where the app is mounted, if ``root`` says so.
+        """:meth:`find`, for a path that may begin with the mount path ``root``.
 
-        Routers take it off in ways of their own: what one of them takes for a guarded path is guarded.
+        Routers remove it in different ways: a path that one of them takes for a guarded path is guarded.
 
         :param root: the ASGI scope's ``root_path``.
         """
@@ -117,10 +117,10 @@ class GuardedPaths:
         return found[0] if found else None
 
     def _is_ambiguous(self, path: str, found: dict[str, str] | None) -> bool:
-        """Whether some app could take ``path`` for another than it is taken for here."""
+        """Whether some app could read ``path`` differently."""
         if found is None:
             return any(prefix.may_begin(path) for prefix in self.prefixes)
-        # Who resolves what is hidden in it, or leaves it out, finds another segment where the session stands.
+        # An app that resolves or drops hidden parts finds another segment in the place of the session.
         others = [reading for reading in readings(path) if reading != path]
         return any(is_crooked(reading) or (self._bound(found) and self._params(reading) != found) for reading in others)
 
@@ -135,12 +135,12 @@ class GuardedPaths:
                 name = self._session_param
                 if found and name in params and found.get(name, params[name]) != params[name]:
                     raise InvalidRequest("the path names two sessions, and a token is for one")
-                # What is below several is bound by all of them.
+                # A path below several prefixes is bound by all of them.
                 found = {**found, **params} if found else params
         return found
 
     def _check_session_param(self, guard: Guard) -> None:
-        """Stop a guard that binds no session, or one by a name that a path has not, as long as nobody has said so."""
+        """Refuse a guard that binds no session, or binds one by a name that a prefix lacks, unless the app says so."""
         if not guard.says:
             if not self.prefixes:
                 raise unsettled_app("a whole app")
@@ -166,7 +166,7 @@ def _within(path: str, root: str) -> list[str]:
 
 
 def _method(name: str) -> str:
-    # One that no request has would leave open what it is to guard.
+    # An impossible method would leave open the paths that it should guard.
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z-]*", name):
         raise ConfigurationError(f"{shown(name)} is no method; expected one such as 'POST'")
     return name.upper()
