@@ -1,4 +1,4 @@
-"""Rolecall for FastAPI: guards as dependencies, which show up in the app's own OpenAPI description.
+"""Rolecall for FastAPI: guards as dependencies, which appear in the app's own OpenAPI description.
 
 Everything else is Starlette's: see :mod:`rolecall_starlette` for the kit's routes, and for guards around WebSockets and
 whole apps.

@@ -20,10 +20,10 @@ from .openapi import SCHEME
 
 
 class UncachedMiddleware:
-    """Keeps out of caches whatever an app answers to a request that a guard let in: ``app.add_middleware(…)``.
+    """Keeps an app's answers to admitted requests out of caches: ``app.add_middleware(…)``.
 
-    The dependencies reach only the answers that FastAPI makes itself; this one also reaches those that an endpoint
-    makes (``FileResponse(…)``) and errors.
+    The dependencies reach only the answers that FastAPI makes itself; this middleware also reaches answers that an
+    endpoint makes (``FileResponse(…)``), and errors.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -39,13 +39,13 @@ class UncachedMiddleware:
 
 
 class _Dependency:
-    """Lets a request in if its token meets the requirement of a guard, and gives its grant to the endpoint."""
+    """Admits a request if its token meets the requirement of a guard, and passes its grant to the endpoint."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
-        self._hash = hash((type(self), guard))  # FastAPI asks for it several times per request
+        self._hash = hash((type(self), guard))  # FastAPI needs it several times per request
         mark_guarded(self, guard)
-        # FastAPI reads from here what a dependency takes, and what it depends on.
+        # FastAPI reads the parameters and dependencies of a dependency from its signature.
         scopes = [] if guard.requirement is ANY_TOKEN else [guard.requirement.scope]
         signature = inspect.signature(self.__call__, eval_str=True)
         scheme = signature.parameters["_"].replace(default=Security(SCHEME, scopes=scopes))
@@ -72,7 +72,7 @@ class _Dependency:
         return grant
 
     def _leave_to_own_guard(self, scope: Scope) -> None:
-        """Let a WebSocket through to an endpoint with a guard of its own that demands no less.
+        """Admit a WebSocket to an endpoint with its own guard, if that has at least the same demands.
 
         :raises ConfigurationError: if it has none.
         """
@@ -94,7 +94,7 @@ class _Dependency:
 class RoleRequired(_Dependency):
     """``grant: Annotated[Grant, Depends(RoleRequired("moderator"))]``; see :func:`rolecall_starlette.require_role`.
 
-    Two that demand the same are equal, so ``app.dependency_overrides[RoleRequired("moderator")]`` finds it in tests.
+    Two with the same demands are equal, so ``app.dependency_overrides[RoleRequired("moderator")]`` works in tests.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a FastAPI app has beyond a Starlette one, for the list of its routes and for refusals."""
+"""The parts of a FastAPI app beyond a Starlette one, for the list of its routes and for refusals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rolecall_starlette.dialects import Dialect, add_dialect
 from rolecall_starlette.listing import Place, leaf, path_of, route_within
 from rolecall_starlette.listing import routes_of as routes_of
 
-#: The attributes of an app that name the routes which FastAPI makes by itself.
+#: The attributes of an app with the paths of FastAPI's own routes.
 _MADE_BY_FASTAPI = ("openapi_url", "docs_url", "redoc_url", "swagger_ui_oauth2_redirect_url")
 
 
@@ -47,7 +47,7 @@ class _FastAPI(Dialect):
 
 
 def install() -> None:
-    """Have Starlette's guards and list know FastAPI."""
+    """Register FastAPI with Starlette's guards and list of routes."""
     add_dialect(_FastAPI())
 
 
@@ -63,7 +63,7 @@ def _included(router: Any, place: Place) -> Iterator[Found]:
 
 
 def _is_front_end(route: Any) -> bool:
-    """Whether it is the routes that ``app.frontend(…)`` makes."""
+    """Whether it is the group of routes that ``app.frontend(…)`` makes."""
     return hasattr(route, "routes") and hasattr(route, "dependant")
 
 
@@ -71,12 +71,12 @@ def _front_ends(group: Any, place: Place, prefix: str, dependant: Any) -> Iterat
     place = place.within(group)
     for route in group.routes:
         for found in _described(route, place, f"{prefix}{route.path.rstrip('/')}/{{file:path}}", dependant):
-            # It has no view that could be marked.
+            # It has no view for a mark.
             yield replace(found, made_by="FastAPI")
 
 
 def _described(route: Any, place: Place, path: str, dependant: Any) -> Iterator[Found]:
-    """A route with what its dependencies add."""
+    """A route, with the guards and parameters of its dependencies."""
     for found in leaf(route, place, path):
         depended_on, mistakes = _dependencies(dependant, place.app)
         own = guards_of(found.view)
@@ -119,7 +119,7 @@ def _flattened(dependant: Any, replaced: Any) -> Iterator[Any]:
 
 
 def _query_names(dependant: Any) -> Iterator[str]:
-    """The query parameters that a route takes, with those of its dependencies."""
+    """The query parameters of a route, and of its dependencies."""
     for one in (dependant, *_flattened(dependant, {})):
         for param in one.query_params:
             yield str(param.alias)

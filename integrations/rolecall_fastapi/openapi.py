@@ -1,4 +1,4 @@
-"""What FastAPI's OpenAPI description of an app says of its guards."""
+"""The guards in the OpenAPI description of a FastAPI app."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi.security.base import SecurityBase
 
 
 class Scheme(SecurityBase):
-    """How tokens are sent, in an app's OpenAPI description: one scheme, whatever the guards."""
+    """The security scheme in an app's OpenAPI description: the same for all guards."""
 
     def __init__(self) -> None:
         self.scheme_name = "rolecall"
@@ -21,13 +21,13 @@ class Scheme(SecurityBase):
         )
 
     async def __call__(self) -> None:
-        """Nothing to do: the guard that depends on this has its own way to find the token."""
+        """Do nothing: the guard that depends on this finds the token itself."""
 
 
-#: That of all guards.
+#: The scheme of all guards.
 SCHEME: Final = Scheme()
 
-#: What a guarded operation may answer beside its own, for ``responses=`` of an app, a router or a route.
+#: Answers of a guarded operation besides its own, for ``responses=`` of an app, a router or a route.
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"description": "The credential is not one token"},
     401: {"description": "The token is missing, not valid, expired or revoked"},
@@ -38,9 +38,9 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
 
 
 def document_refusals(app: FastAPI) -> None:
-    """Have an app's OpenAPI description list ``REFUSALS`` with every operation that a dependency guards.
+    """Add ``REFUSALS`` to every operation with a guard in an app's OpenAPI description.
 
-    What an operation says of a status itself stays.
+    An operation's own description of a status is kept.
     """
     describe = app.openapi
 

@@ -20,10 +20,10 @@ from .translation import current_request, flask_response, neutral_request
 
 
 def rolecall_blueprint(kit: Rolecall, name: str = "rolecall", routes: Iterable[Route] | None = None) -> flask.Blueprint:
-    """A blueprint with the routes of ``kit``; registering it also tells the app's guards of the kit.
+    """Make a blueprint with the routes of ``kit``; registering it also gives the kit to the app's guards.
 
-    :param name: the blueprint's name, for ``url_for("rolecall.sessions")``; two kits in one app need two.
-    :param routes: which routes; all of them unless given. ``SDK_ROUTES`` are those that the OpenTok SDKs call.
+    :param name: the blueprint's name, for ``url_for("rolecall.sessions")``; two kits in one app need two names.
+    :param routes: the routes; all of them unless given. ``SDK_ROUTES`` are those that the OpenTok SDKs call.
     """
     if not isinstance(kit, Rolecall):
         raise ConfigurationError(f"rolecall_blueprint takes a Rolecall(…), not {shown(kit)}")
@@ -35,7 +35,7 @@ def rolecall_blueprint(kit: Rolecall, name: str = "rolecall", routes: Iterable[R
 
 
 def problem_response(error: RolecallError) -> flask.Response:
-    """The answer that tells a client of ``error``, for an app whose own views call the kit.
+    """The answer for ``error``, for an app whose own views call the kit.
 
     ``app.register_error_handler(RolecallError, problem_response)`` answers as the kit's routes do.
     """
@@ -47,14 +47,14 @@ def _add_route(blueprint: flask.Blueprint, route: Route, view: Callable[..., fla
     others = f"{route.name}_other_methods"
 
     def take_every_method(state: BlueprintSetupState) -> None:
-        # Flask has no way to say "any method", and leaves those that no rule lists to the app's own error handlers.
+        # Flask cannot say "any method", and passes unlisted methods to the app's own error handlers.
         endpoint = ".".join(filter(None, (state.name_prefix, state.name, others)))
         for rule in state.app.url_map.iter_rules(endpoint):
             rule.methods = None
 
     options: dict[str, Any] = {"provide_automatic_options": False}
     if route.is_open_ended:
-        # All that follows, a slash at its end too; and no redirect where two slashes stand for a part that is empty.
+        # The rest of a path may end in a slash; and an empty part between two slashes causes no redirect.
         options |= {"strict_slashes": False, "merge_slashes": False}
     blueprint.add_url_rule(path, route.name, view, methods=list(route.operations), **options)
     blueprint.add_url_rule(path, others, view, methods=["OPTIONS"], **options)
@@ -67,9 +67,9 @@ def _view(kit: Rolecall, route: Route) -> Callable[..., flask.Response]:
         neutral = neutral_request(request)
 
         async def read(longest: int) -> bytes:
-            announced_length(neutral.headers, longest)  # before Flask refuses one beyond any int of its own accord
-            request.max_content_length = sys.maxsize  # the kit has a limit of its own, and its own answer
-            # As raw bytes, never through the form parser; and also where the app has read them before.
+            announced_length(neutral.headers, longest)  # before Flask refuses a length beyond any int
+            request.max_content_length = sys.maxsize  # the kit has its own limit, and its own answer
+            # As raw bytes, never through the form parser; even if the app has read them before.
             return read_body(neutral.headers, request._get_stream_for_parsing().read, longest)
 
         return flask_response(drive(respond(kit.api, route, neutral, read)))

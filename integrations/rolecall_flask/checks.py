@@ -1,4 +1,4 @@
-"""The classic mistakes, found before they open a door: once for each app, when its first request comes."""
+"""Finds the classic mistakes that leave a route open: once for each app, at its first request."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _CHECKED = "rolecall_checked"
 
 
 def check_once(app: App) -> None:
-    """Stop an app in which a route is open that somebody meant to guard.
+    """Stop an app in which a route with a guard is open by mistake.
 
-    :raises ConfigurationError: names the route, at each request until it is mended.
+    :raises ConfigurationError: names the route, at each request until it is fixed.
     """
     if _CHECKED not in app.extensions:
         from .listing import routes_in

@@ -41,10 +41,10 @@ Subtree = TypeVar("Subtree", bound=flask.Blueprint | flask.Flask)
 
 
 class Guard(BaseGuard):
-    """Lets a request in if its token meets the requirement: a decorator for views, view classes and blueprints.
+    """Admits a request if its token meets the requirement: a decorator for views, view classes and blueprints.
 
-    It raises where it keeps a request out, so it guards whatever runs within a request: a helper, a property, a
-    resolver of GraphQL, a handler of Flask-SocketIO.
+    It raises to refuse a request, so it can guard everything that runs within a request: a helper, a property, a
+    GraphQL resolver, a handler of Flask-SocketIO.
     """
 
     def __call__(self, target: Guarded) -> Guarded:
@@ -66,8 +66,8 @@ class Guard(BaseGuard):
         def enter() -> None:
             request = current_request()
             view = current_app().view_functions.get(request.endpoint or "")
-            # A whole app has the kit's own routes in it, which look after themselves.
-            # Inside a blueprint they are guarded, but for OPTIONS, which they answer themselves.
+            # The kit's own routes in a whole app need no guard. In a blueprint they are guarded, except for OPTIONS,
+            # which they answer themselves.
             is_own = own_route(view) is not None and (is_whole or request.method == "OPTIONS")
             if not is_own and not is_public(view, request.method):
                 guard = unbound if self._is_about_none(request, view) else self
@@ -84,8 +84,8 @@ class Guard(BaseGuard):
             )
         own = vars(view_class).get("as_view")
 
-        # Around the finished view, so that a subclass loses the guard neither by decorators nor by methods of its own;
-        # and through super(), so that with several guarded bases each guards.
+        # Around the finished view, so that a subclass does not lose the guard by its own decorators or methods; and
+        # through super(), so that each of several guarded bases guards.
         @wraps(View.as_view.__func__)  # type: ignore[attr-defined]
         def as_view(cls: type[View], *args: Any, **kwargs: Any) -> Callable[..., Any]:
             make = super(view_class, cls).as_view if own is None else own.__get__(None, cls)  # type: ignore[misc]
@@ -109,9 +109,9 @@ class Guard(BaseGuard):
         return guarded
 
     def enter(self) -> None:
-        """Let the current request in, with its grant.
+        """Admit the current request, and keep its grant.
 
-        :raises Refused: if it stays out, and for OPTIONS.
+        :raises Refused: if it is refused, and for OPTIONS.
         """
         request = current_request()
         if not is_event(request):
@@ -129,7 +129,7 @@ class Guard(BaseGuard):
     def _enter(self, request: flask.Request) -> None:
         app = current_app()
         if request.method == "OPTIONS":
-            # A browser asks so before it sends the token; the view does not run.
+            # A browser asks before it sends the token; the view does not run.
             raise Refused(app.make_default_options_response())
         check_once(app)
         kit = kit_of(app) if self.kit is None else self.kit
@@ -143,7 +143,7 @@ class Guard(BaseGuard):
     def _session_id(self, request: flask.Request) -> str | None:
         name, params = self.session_param, request.view_args
         if name is not None and (params is None or name not in params):
-            params = dict(neutral_request(request).path_params)  # also what a url_value_preprocessor took away
+            params = dict(neutral_request(request).path_params)  # with those that a url_value_preprocessor removed
         return self.bound_session(params or {}, request.path, partial(self._others, request))
 
     def _others(self, request: flask.Request) -> tuple[Sequence[BaseGuard], Sequence[BaseGuard]]:
@@ -151,7 +151,7 @@ class Guard(BaseGuard):
         return self.split(guards) or (guards, ())  # a helper's guard is within them all
 
     def _is_about_none(self, request: flask.Request, view: Any) -> bool:
-        """Whether a request is about no session: for a path that nothing answers, or a file that Flask serves."""
+        """Whether a request belongs to no session: its path has no view, or is a file that Flask serves."""
         rule = request.url_rule
         if rule is None:
             return True
@@ -159,7 +159,7 @@ class Guard(BaseGuard):
 
 
 def _is_awaited() -> bool:
-    """Whether the caller runs on an event loop: it is an async view, which awaits a helper."""
+    """Whether the caller runs on an event loop: then it is an async view that awaits a helper."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -168,7 +168,7 @@ def _is_awaited() -> bool:
 
 
 def _guards_of_route(request: flask.Request) -> list[BaseGuard]:
-    """Every guard of the route of a request, from the outermost."""
+    """All guards of the route of a request, from the outermost."""
     app = current_app()
     view = app.view_functions.get(request.endpoint or "")
     holders = [app, *(app.blueprints[name] for name in reversed(request.blueprints) if name in app.blueprints)]
@@ -181,12 +181,11 @@ require_token = Guard.of_token
 
 
 def protect(target: Subtree, guard: Guard | None = None) -> Subtree:
-    """Guard every view of a blueprint or of a whole app, now and later, but for those that are marked with ``@public``.
+    """Guard every view of a blueprint or of a whole app, now and later, except those that are marked with ``@public``.
 
-    In a whole app an unknown path needs a token, too, and so do its static files; the kit's own routes look after
-    themselves.
+    In a whole app an unknown path needs a token, too, and so do its static files; the kit's own routes need no guard.
 
-    :param guard: what lets in, for example ``require_role("moderator")``; every good token unless given.
+    :param guard: for example ``require_role("moderator")``; every good token is admitted unless given.
     """
     if not isinstance(target, flask.Blueprint | flask.Flask):
         raise ConfigurationError(f"protect guards a blueprint or an app, not a {type(target).__name__}")
@@ -197,7 +196,7 @@ def protect(target: Subtree, guard: Guard | None = None) -> Subtree:
 
 
 def find_grant() -> Grant | None:
-    """The grant of the current request; None where a guard with ``optional=True`` let it in without a token."""
+    """The grant of the current request; None if a guard with ``optional=True`` admitted it without a token."""
     grant: Grant | None = flask.request.environ.get(ADMITTED)
     return grant
 
@@ -218,5 +217,5 @@ def _kept_out_of_caches(api: Api, response: flask.Response) -> flask.Response:
     return response
 
 
-#: The grant of the token with which the current request came in.
+#: The grant of the current request's token.
 current_grant: Grant = cast(Grant, LocalProxy(_current_grant))

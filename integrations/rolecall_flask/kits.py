@@ -16,7 +16,7 @@ class KitBlueprint(flask.Blueprint):
 
 
 def register_kit(app: App, kit: Rolecall) -> None:
-    """Make ``kit`` known to the guards of ``app``, and have the app checked when its first request comes."""
+    """Give ``kit`` to the guards of ``app``, and have the app checked at its first request."""
     kits: list[Rolecall] = app.extensions.setdefault("rolecall", [])
     if not kits:
         _check_at_first_request(app)
@@ -27,7 +27,7 @@ def register_kit(app: App, kit: Rolecall) -> None:
 def kit_of(app: App) -> Rolecall:
     """The only kit of ``app``.
 
-    :raises ConfigurationError: if it has none, or several to choose from.
+    :raises ConfigurationError: if it has none, or more than one.
     """
     kits: list[Rolecall] = app.extensions.get("rolecall", [])
     return only_kit(kits, "register one with app.register_blueprint(rolecall_blueprint(kit))")
@@ -39,16 +39,16 @@ def _check_at_first_request(app: App) -> None:
     def check() -> None:
         _spare_of_csrf(app)
         check_once(app)
-        # Found good: no later request pays for it. (A new list, since Flask is going through the old one.)
+        # The app is in order, so later requests need no check. (A new list, because Flask iterates over the old one.)
         app.before_request_funcs[None] = [other for other in app.before_request_funcs[None] if other is not check]
 
     functions.insert(0, check)
 
 
 def _spare_of_csrf(app: App) -> None:
-    """Keep Flask-WTF from asking the kit's own routes for its form token.
+    """Exempt the kit's own routes from Flask-WTF's form token.
 
-    They take JSON, which no form sends, and ask for a proof of their own where a cookie carries the token.
+    They take JSON, which no form sends, and need their own proof if a cookie carries the token.
     """
     protection = app.extensions.get("csrf")
     exempt = getattr(protection, "exempt", None)

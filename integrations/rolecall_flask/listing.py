@@ -1,4 +1,4 @@
-"""What a Flask app consists of, for the list of its routes."""
+"""The contents of a Flask app, for the list of its routes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_app(value: object) -> bool:
 
 
 def routes_of(app: Any) -> list[Found] | None:
-    """What ``app`` consists of; None if it is no Flask app."""
+    """The contents of ``app``; None if it is no Flask app."""
     if isinstance(app, flask.Flask):
         replaced = vars(app).get("wsgi_app")
         return routes_in(app) if replaced is None else [Found("", app=replaced)]
@@ -36,7 +36,7 @@ def routes_of(app: Any) -> list[Found] | None:
 
 
 def routes_in(app: flask.Flask) -> list[Found]:
-    """The routes that ``app`` has itself, whatever is around it."""
+    """The routes of ``app`` itself, without wrappers around it."""
     problem = kit_problem(lambda: kit_of(app))
     return [_route(app, rule, problem) for rule in app.url_map.iter_rules() if not rule.build_only]
 
@@ -68,7 +68,7 @@ def _route(app: flask.Flask, rule: Rule, problem: str | None) -> Found:
 
 
 def _holders(app: flask.Flask, endpoint: str) -> list[Any]:
-    """The app and the blueprints of an endpoint, in the order in which Flask asks what comes before a request."""
+    """The app and the blueprints of an endpoint, in the order in which Flask runs functions before a request."""
     parts = endpoint.split(".")[:-1]
     names = [".".join(parts[: number + 1]) for number in range(len(parts))]
     return [app, *(app.blueprints[name] for name in names if name in app.blueprints)]

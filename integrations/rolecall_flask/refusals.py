@@ -1,4 +1,4 @@
-"""How a request that a guard keeps out leaves the app: always as an exception, so that nobody reads it as a value."""
+"""How a refused request leaves the app: always as an exception, so that nobody takes it for a value."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .translation import flask_response
 
 
 class Refused(HTTPException):
-    """A request that a guard keeps out, as Flask answers it: with the problem document of the kit.
+    """A refused request, as Flask answers it: with the kit's problem document.
 
-    It has no ``code``, so Flask hands it to no error handler, and answers with ``response`` as it is. An app that
-    answers in its own style registers an error handler for ``RolecallError``, or for a subclass; that
-    gets the error itself, and its answer is the ``response``.
+    It has no ``code``, so Flask passes it to no error handler, and answers with ``response`` unchanged. An app with its
+    own style registers an error handler for ``RolecallError``, or for a subclass; the handler gets the error itself,
+    and its answer becomes the ``response``.
     """
 
     def __init__(self, response: flask.Response, error: RolecallError | None = None) -> None:
         super().__init__(error.public_message if error else None, response)
-        #: Why it is kept out; None for the answer to OPTIONS.
+        #: The reason of the refusal; None for the answer to OPTIONS.
         self.error = error
 
     def __str__(self) -> str:
@@ -32,15 +32,15 @@ class Refused(HTTPException):
 
 
 def refusal(api: Api, app: flask.Flask, request: flask.Request, error: RolecallError) -> Exception:
-    """The exception that keeps the current request out.
+    """The exception that refuses the current request.
 
-    :param api: of the kit whose guard it is.
+    :param api: of the guard's kit.
     """
     web, query = api.web, request.environ.get("QUERY_STRING", "")
     handler = _own_handler(app, request, error)
     if handler is None:
         return Refused(flask_response(guard_answer(error, web, query)), error)
-    # Asked here, because flask-restful and flask-restx keep from Flask's handlers what is no HTTPException.
+    # Called here, because flask-restful and flask-restx pass only HTTPExceptions to Flask's handlers.
     noted(error)
     response = app.make_response(app.ensure_sync(handler)(error))
     names = [name for name, _ in response.headers]
@@ -49,7 +49,7 @@ def refusal(api: Api, app: flask.Flask, request: flask.Request, error: RolecallE
 
 
 def _own_handler(app: flask.Flask, request: flask.Request, error: RolecallError) -> Callable[..., Any] | None:
-    """The error handler with which Flask would answer ``error``, if that is meant for errors of the kit."""
+    """The error handler that Flask would call for ``error``, if it is meant for errors of the kit; else None."""
     for name in (*request.blueprints, None):
         handlers = app.error_handler_spec[name][None]
         for kind in type(error).__mro__:

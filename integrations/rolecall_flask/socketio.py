@@ -1,4 +1,4 @@
-"""Flask-SocketIO behind a guard: each event is looked at by itself, and no refusal connects a client."""
+"""Flask-SocketIO behind a guard: each event is checked by itself, and a refused client is not connected."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from rolecall.http.adapter import noted
 
 from .refusals import Refused
 
-# Marks a request that has an environment of its own.
+# Marks a request with its own environment.
 _OWN: Final = "rolecall_own_environ"
 
 
 def is_event(request: flask.Request) -> bool:
-    """Whether Flask-SocketIO made the request, for an event of a client."""
+    """Whether Flask-SocketIO made the request, for a client's event."""
     return isinstance(getattr(request, "event", None), dict)
 
 
 def own_environ(request: flask.Request) -> None:
-    """Give an event an environment of its own: all of a client share one, and a grant is for the event alone."""
+    """Give an event its own environment: a client's events share one, and a grant is for one event alone."""
     if not hasattr(request, _OWN):
         request.environ = dict(request.environ)
         setattr(request, _OWN, True)
 
 
 def opens_a_socket(request: flask.Request) -> bool:
-    """Whether a client asks to be connected."""
+    """Whether a client asks to connect."""
     event: dict[str, Any] = getattr(request, "event", {})
     return event.get("message") == "connect"
 
 
 def unconnected(error: Exception) -> Exception:
-    """The exception that refuses a client, whatever a guard has raised; any other may be handled, and connects it."""
+    """The exception that refuses a client, for any error of a guard; others may be handled, and connect it."""
     from socketio.exceptions import ConnectionRefusedError as Unconnected
 
     known = error.error if isinstance(error, Refused) else error
     if not isinstance(known, RolecallError):
         known = InvalidRequest(str(known)) if isinstance(known, HTTPException) else noted(error)
     elif known is error:
-        noted(known)  # such as a guard that is not told of the session, of which the client hears nothing
+        noted(known)  # for example of a guard that does not know its session, which the client is not told
     return cast("Exception", Unconnected(known.public_message, {"code": known.code}))

@@ -1,4 +1,4 @@
-"""Flask's requests and responses, as the kit's and back."""
+"""Flask's requests and responses, translated to the kit's and back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rolecall.http.gateways.wsgi import WsgiHeaders
 
 
 def current_request() -> flask.Request:
-    """The current request itself: each look through Flask's proxy costs as much as reading a token's header."""
+    """The current request itself: each access through Flask's proxy costs as much as reading a token's header."""
     request: flask.Request = flask.request._get_current_object()  # type: ignore[attr-defined]
     return request
 
@@ -21,10 +21,10 @@ def current_app() -> flask.Flask:
 
 
 def neutral_request(request: flask.Request) -> Request:
-    """A request, as the kit sees it."""
+    """A request in the kit's form."""
     params, rule = request.view_args or {}, request.url_rule
     if rule is not None and not params.keys() >= rule.arguments:
-        # A url_value_preprocessor took some away from the view; the route still has them.
+        # A url_value_preprocessor removed some for the view; the route still has them.
         adapter = flask.current_app.create_url_adapter(request)
         params = {**adapter.match()[1], **params} if adapter else params
     return Request(
@@ -40,7 +40,7 @@ def neutral_request(request: flask.Request) -> Request:
 
 
 def flask_response(response: Response) -> flask.Response:
-    """A response of the kit, as Flask sends it."""
+    """A response of the kit as Flask's."""
     translated = flask.Response(response.body, response.status)
     translated.headers.clear()
     translated.headers.extend(response.headers)

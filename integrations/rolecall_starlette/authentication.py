@@ -26,7 +26,7 @@ class RolecallUser(BaseUser):
     """The bearer of a token, as ``request.user``."""
 
     def __init__(self, grant: Grant) -> None:
-        #: What the token grants, for one session.
+        #: The grant of the token, for one session.
         self.grant = grant
 
     @property
@@ -53,11 +53,11 @@ class RefusedToken(AuthenticationError):
 
 
 class RolecallBackend(AuthenticationBackend):
-    """Reads the token of a connection, for ``AuthenticationMiddleware``, wherever a guard finds it.
+    """Reads the token of a connection, for ``AuthenticationMiddleware``, from the places where guards do.
 
-    The scopes are the token's capabilities (``"publish"``) and every role that they amount to (``"role:publisher"``,
-    for a moderator, too), so Starlette's ``@requires("role:publisher")`` works. It looks at no session and asks no
-    policy: on a route that names a session use :func:`require_role`, or compare ``request.user.grant.session_id``.
+    The scopes are the token's capabilities (``"publish"``) and every role within them (``"role:publisher"``, for a
+    moderator, too), so Starlette's ``@requires("role:publisher")`` works. It checks neither session nor policies: on a
+    route that names a session use :func:`require_role`, or compare ``request.user.grant.session_id``.
     """
 
     def __init__(self, kit: Rolecall) -> None:
@@ -91,9 +91,9 @@ def on_auth_error(_: HTTPConnection, error: Exception) -> Response:
 class RolecallAuthentication(AuthenticationMiddleware):
     """``AuthenticationMiddleware`` with the tokens of a kit: ``Middleware(RolecallAuthentication, kit=kit)``.
 
-    It does what Starlette's own does with a :class:`RolecallBackend` and :func:`on_auth_error`. Beyond that, a client
+    It does what Starlette's own does with a :class:`RolecallBackend` and :func:`on_auth_error`. In addition, a client
     that opens a WebSocket with a bad token is told why, as by a guard; and one that offers its token as a subprotocol
-    is answered, unless the app accepts another one. Without such an answer a browser gives up.
+    gets that subprotocol as the answer, unless the app accepts another one. Without the answer a browser gives up.
     """
 
     def __init__(self, app: ASGIApp, kit: Rolecall) -> None:
@@ -110,7 +110,7 @@ class RolecallAuthentication(AuthenticationMiddleware):
         try:
             found = await self.backend.authenticate(HTTPConnection(scope))
         except RefusedToken as refused:
-            await receive()  # the client's wish to connect
+            await receive()  # the client's request to connect
             await refuse(noted(refused.error), scope, send)
             return
 

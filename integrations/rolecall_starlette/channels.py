@@ -1,4 +1,4 @@
-"""Django Channels: its consumers and routers behind a guard, which looks once the connection has been routed."""
+"""Django Channels: guards around its consumers and routers, which check a connection after it was routed."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from starlette.types import Scope
 
 
 def url_kwargs(scope: Scope) -> Mapping[str, Any] | None:
-    """The parameters of a connection that Channels has routed; None for one that it has not."""
+    """The parameters of a connection that Channels has routed; None if it has not been routed."""
     routed = scope.get("url_route")
     if routed is None:
         return None
-    # Groups without a name, which no guard can bind, and which are parameters all the same.
+    # Unnamed groups count as parameters, although no guard can bind them.
     unnamed = {f"group {number}": value for number, value in enumerate(routed.get("args", ()), 1)}
     return {**unnamed, **routed.get("kwargs", {})}
 
 
 def is_router(app: Any) -> bool:
-    """Whether an app is a ``URLRouter`` of Channels, by the patterns of Django that it holds."""
+    """Whether an app is a ``URLRouter`` of Channels, recognized by Django's patterns in its routes."""
     routes = getattr(app, "routes", None)
     return isinstance(routes, list) and bool(routes) and all(_has_pattern(route) for route in routes)
 
 
 def guarded_router(router: Any, guard: Callable[[Any], Any]) -> Any:
-    """A router like ``router``, with a guard around whatever its routes lead to.
+    """Copy ``router``, with a guard around the app of each route.
 
-    Only the router knows which route a path is for, and with which parameters.
+    Only the router knows the route of a path, and its parameters.
     """
     guarded = copy(router)
     guarded.routes = [_guarded_route(route, guard) for route in router.routes]

@@ -1,4 +1,4 @@
-"""Endpoint classes behind a guard, with whatever inherits from them."""
+"""Endpoint classes behind a guard, with their subclasses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def guard_class(guard: Guard, endpoint: type[Any]) -> None:
-    """Have a guard look at each connection before the endpoint of this class is run for it."""
+    """Put a guard around an endpoint class, so that it checks each connection first."""
 
     async def serve(instance: Any, run: Callable[[], Awaitable[None]]) -> None:
         async def run_on(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Frameworks on top of Starlette, and what they add to its guards and its list of routes."""
+"""Frameworks on top of Starlette, and their additions to its guards and its list of routes."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
     from .listing import Place
     from .refusals import Refused
 
-# The adapters of such frameworks, by the framework: whoever has imported that may use it without its adapter.
+# The adapters of such frameworks: an app that imports the framework may use it without importing its adapter.
 _ADAPTERS: Final = {"fastapi": "rolecall_fastapi"}
 _dialects: Final[list[Dialect]] = []
 
 
 class Dialect:
-    """What such a framework adds. Each of these leaves to Starlette what is none of its own."""
+    """The additions of such a framework. Each method returns None for objects that are not the framework's."""
 
     def refused(self, app: Any) -> type[Refused] | None:
-        """:class:`Refused`, as the framework's own error handlers take it, if the app is the framework's."""
+        """The framework's own subclass of :class:`Refused`, for its error handlers, if the app is the framework's."""
 
     def found(self, route: Any, place: Place) -> Iterator[Found] | None:
-        """What a route stands for in the list, if it is one of the framework's."""
+        """The entries of a route in the list, if it is one of the framework's."""
 
 
 def add_dialect(dialect: Dialect) -> None:
-    """Have guards and list know a framework."""
+    """Register a framework with guards and list."""
     _dialects.append(dialect)
 
 
 def dialects() -> list[Dialect]:
-    """Those of the frameworks that are imported."""
+    """The dialects of the imported frameworks."""
     for framework, adapter in _ADAPTERS.items():
         if framework in sys.modules and adapter not in sys.modules:
             import_module(adapter)

@@ -1,4 +1,4 @@
-"""Whole apps and mounts behind a guard: what a request is for, before it is routed."""
+"""Whole apps and mounts behind a guard, which finds the route of a request before it is routed."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ from .translation import neutral_request
 if TYPE_CHECKING:
     from .guards import Guard
 
-#: Where a scope remembers that a guard around has demanded a token for the session that it is about.
+#: The key in a scope for: a guard around has demanded a token for the session of the connection.
 BOUND: Final = "rolecall.bound"
-# Stands for that guard among the others of a route.
+# Represents that guard among the others of a route.
 _BOUND_AROUND: Final = BaseGuard(ANY_TOKEN, session=lambda _: None)
-# The modules of middleware that leads nowhere else than the request does.
+# The modules of middleware that does not redirect a request to another route.
 _HARMLESS: Final = ("starlette.middleware.", "fastapi.middleware.", "rolecall_starlette.")
-# Where a scope keeps what guards around an app with middleware have seen of it.
+# The key in a scope for the views of guards around an app with middleware.
 _SEEN: Final = "rolecall.seen"
 
 
 class GuardedApp:
-    """An ASGI app behind a guard, with everything in it; but for routes of it that are marked as public.
+    """An ASGI app behind a guard, with everything in it except routes that are marked as public.
 
-    :param routes: those of the app, where it does not show them itself.
-    :param is_leaf: whether the app is what a route leads to, so that no further path parameters are within.
+    :param routes: the routes of the app, if it does not show them itself.
+    :param is_leaf: whether the app is the end of a route, so that there are no further path parameters within.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class GuardedApp:
         self._guard = guard
         self._routes = routes
         self._is_leaf = is_leaf
-        # A whole app has the kit's own routes in it, which look after themselves.
+        # The kit's own routes in a whole app need no guard.
         self._is_whole = routes is None and is_whole(app)
         router, self._is_plain = _router_within(app)
-        #: Whether the routes of the app are seen, with their parameters.
+        #: Whether the routes of the app are visible, with their parameters.
         self.shows_routes = routes is not None or router is not None
-        #: The app whose innermost middleware has this guard look again; None if there is none.
+        #: The app whose innermost middleware has this guard check again; None if there is none.
         self.owner: Starlette | None = None
         if isinstance(router, Starlette) and router.middleware_stack is None:
             LateLook.install(router)
@@ -76,7 +76,7 @@ class GuardedApp:
 
     @property
     def routes(self) -> Sequence[BaseRoute]:
-        """The routes of the app, also where middleware is around it; none if they are not Starlette's."""
+        """The routes of the app, even within middleware; empty if they are not Starlette's."""
         if self._routes is not None:
             return self._routes
         router, _ = _router_within(self.app)
@@ -92,12 +92,12 @@ class GuardedApp:
         root = _own_root(self.app)
         start = {**scope, **root} if root else scope
         seen, is_certain = as_routed(start, self.routes)
-        # What was routed to may stand around this guard, and says nothing then of what is within.
+        # The endpoint in the scope may be an app around this guard; then it says nothing about what is within.
         own = start.get("endpoint")
         own = own if any(inner is self for inner in unwrapped(own)) else None
         endpoint = own if seen is start else seen.get("endpoint")
         if not is_certain or not self._is_plain:
-            endpoint = None  # middleware on the way may lead to another one
+            endpoint = None  # middleware on the way may redirect to another one
         if "app" not in seen:
             seen = {**seen, "app": self.app}
         if self.owner is not None:
@@ -123,14 +123,14 @@ class GuardedApp:
         return bool(self._guard.is_settled(seen.get("path_params") or {}) or seen.get(BOUND))
 
     def is_open(self, endpoint: Any, scope: Scope) -> bool:
-        """Whether the guard lets everybody reach an endpoint."""
+        """Whether the guard admits everybody to an endpoint."""
         is_own = self._is_whole and own_route(endpoint) is not None
         return is_own or is_public(endpoint, scope.get("method", "GET"))
 
     async def look_again(
         self, app: ASGIApp, endpoint: Any, seen: Scope, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Let in once more, where middleware has led to another endpoint, another method or other parameters."""
+        """Check again if middleware has changed the endpoint, the method or the parameters."""
         if self.is_open(endpoint, scope):
             await app(scope, receive, send)
         else:
@@ -157,7 +157,7 @@ class GuardedApp:
         await guard.serve(self.app, scope, receive, send, seen)
 
     def _with_params(self, seen: Scope) -> Scope:
-        """The scope with the path parameters of another router, of which this sees nothing by itself.
+        """The scope with another router's path parameters, which the guard does not see by itself.
 
         :raises ConfigurationError: if it sees none, and nobody has said which session the app is about.
         """
@@ -173,11 +173,11 @@ class GuardedApp:
 
 
 class _Seen(NamedTuple):
-    """What a guard around an app has seen of a connection, before the app's own middleware.
+    """A connection as a guard around an app has seen it, before the app's own middleware.
 
-    :param app: the app whose kit the guard asks.
-    :param own: the endpoint where no route of the app is for the connection: the guarded app itself, or None.
-    :param endpoint: the endpoint that the connection was for.
+    :param app: the app whose kit the guard uses.
+    :param own: the endpoint if no route of the app matches: the guarded app itself, or None.
+    :param endpoint: the endpoint that matched.
     """
 
     guarded: GuardedApp
@@ -189,7 +189,7 @@ class _Seen(NamedTuple):
 
 
 class LateLook:
-    """The innermost middleware of an app behind a guard: looks once more at what the middleware has left of a request.
+    """The innermost middleware of an app behind a guard: checks the request again if other middleware has changed it.
 
     :param owner: the app.
     """
@@ -224,12 +224,12 @@ class LateLook:
 
 
 def guards_that_bound(scope: Scope) -> list[BaseGuard]:
-    """What stands for a guard around an app that has demanded a token for the session that a connection is about."""
+    """The representative of a guard around an app that has demanded a token for the session of a connection."""
     return [_BOUND_AROUND] if scope.get(BOUND) else []
 
 
 def guards_of_route(scope: Scope) -> Iterator[BaseGuard]:
-    """The guards of what a connection was routed to, from the outermost: those of dependencies, in FastAPI, first."""
+    """The guards of a connection's route, from the outermost: in FastAPI those of dependencies first."""
     for depended_on in _dependencies(getattr(scope.get("route"), "dependant", None)):
         yield from guards_of(depended_on)
     yield from view_guards(scope.get("endpoint"), scope.get("method", "GET"))
@@ -242,7 +242,7 @@ def _dependencies(dependant: Any) -> Iterator[Any]:
 
 
 def is_whole(app: Any) -> bool:
-    """Whether it is a Starlette app, or what stands within its middleware, whatever is around it."""
+    """Whether it is a Starlette app, or the inside of its middleware, with anything around it."""
     while app is not None:
         if isinstance(app, Starlette | ExceptionMiddleware):
             return True
@@ -251,16 +251,16 @@ def is_whole(app: Any) -> bool:
 
 
 def router_within(app: Any) -> Starlette | Router | None:
-    """The router within middleware, if it is Starlette's."""
+    """The router within middleware, if it is Starlette's; else None."""
     return _router_within(app)[0]
 
 
 def _router_within(app: Any) -> tuple[Starlette | Router | None, bool]:
-    """The router within middleware, if it is Starlette's, and whether nothing on the way may rewrite a request."""
+    """The router within middleware, if it is Starlette's, and whether nothing on the way can change a request."""
     is_plain = True
     while app is not None:
         if inspect.ismethod(app) and isinstance(app.__self__, Router):
-            return app.__self__, is_plain  # what a router hands to its own middleware
+            return app.__self__, is_plain  # the method that a router passes to its own middleware
         if isinstance(app, Starlette | Router):
             return app, is_plain and not has_middleware(app)
         inner = getattr(app, "app", None)
@@ -271,7 +271,7 @@ def _router_within(app: Any) -> tuple[Starlette | Router | None, bool]:
 
 
 def has_middleware(app: Any) -> bool:
-    """Whether middleware stands between an app, or the app of a route, and its endpoints, and may rewrite a request."""
+    """Whether middleware between an app, or the app of a route, and its endpoints can change a request."""
     while isinstance(app, GuardedApp) or (hasattr(app, "app") and _rewrites_nothing(app)):
         app = app.app
     if isinstance(app, Starlette):
@@ -286,7 +286,7 @@ def _rewrites_nothing(app: Any) -> bool:
 
 
 def _is_harmless(middleware: Any) -> bool:
-    """Whether it is a guard, or the frameworks' own middleware; but for that which runs a function of the app's."""
+    """Whether it is a guard, or the frameworks' own middleware, except for the one that runs a function of the app."""
     if isinstance(middleware, BaseGuard):
         return True
     module = getattr(middleware, "__module__", "")
@@ -294,7 +294,7 @@ def _is_harmless(middleware: Any) -> bool:
 
 
 def _foreign_app(route: Any) -> Any:
-    """The app of a mount that shows no routes; None where there is none, or it has a guard of its own."""
+    """The app of a mount that shows no routes; None if there is none, or if it has its own guard."""
     if not isinstance(route, Mount | Host):
         return None
     app = route.app
@@ -304,7 +304,7 @@ def _foreign_app(route: Any) -> Any:
 
 
 def _is_routed(scope: Scope) -> bool:
-    """Whether a router has led here to the end: not by a mount, below which there is more of the path."""
+    """Whether a router has routed the whole path: not a mount, below which there is more of it."""
     route = scope.get("route")
     if route is not None:
         return not isinstance(route, Mount | Host)
@@ -312,7 +312,7 @@ def _is_routed(scope: Scope) -> bool:
 
 
 def _own_root(app: Any) -> dict[str, str]:
-    """The root path that a FastAPI app puts in place of the one it is called with."""
+    """The root path that a FastAPI app puts in place of the scope's."""
     while app is not None:
         if isinstance(app, Starlette):
             root = getattr(app, "root_path", "")
@@ -322,9 +322,9 @@ def _own_root(app: Any) -> dict[str, str]:
 
 
 def as_routed(scope: Scope, routes: Iterable[BaseRoute]) -> tuple[Scope, bool]:
-    """The scope as the route will have it, whose path parameters and endpoint are not known yet.
+    """The scope as the route will see it, with the path parameters and endpoint that are not known yet.
 
-    The second tells whether that is certain: middleware of a mount or a route on the way may rewrite the request.
+    The second value tells whether that is certain: middleware of a mount or a route on the way may change the request.
     """
     partly: tuple[Scope, bool] | None = None
     for route in routes:

@@ -66,9 +66,9 @@ _NO_PARAMS: Mapping[str, Any] = {}
 
 
 class Guard(BaseGuard):
-    """Lets a connection in if its token meets the requirement: for endpoints, routes, mounts and ASGI apps.
+    """Admits a connection if its token meets the requirement: for endpoints, routes, mounts and ASGI apps.
 
-    :param prefixes: the paths that it guards, with all below them, around an app whose routes it does not see.
+    :param prefixes: the paths that it guards, with all below them, around an app that does not show its routes.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class Guard(BaseGuard):
         prefixes: Iterable[str] = (),
     ) -> None:
         super().__init__(requirement, kit, session_param, session, optional)
-        #: The paths that it guards; None where it is for all of them.
+        #: The paths that it guards; None for all paths.
         self.paths = GuardedPaths(self, prefixes) if prefixes else None
-        # The app that was last seen, and the API of its kit.
+        # The last app, and the API of its kit.
         self._seen: tuple[Any, Api] | None = None
 
     def _identity(self) -> tuple[object, ...]:
@@ -122,16 +122,16 @@ class Guard(BaseGuard):
         if app is None:
             raise ConfigurationError(f"a guard cannot protect {route!r}: it leads to no app")
         if hasattr(route, "dependant"):
-            # Where its router is included, FastAPI makes the route anew from the endpoint, and the guard would be lost.
+            # FastAPI makes the route anew from the endpoint where its router is included, so the guard would be lost.
             raise ConfigurationError(
                 f"a guard cannot protect {route!r}, a route of FastAPI's: use dependencies=[Depends(RoleRequired(…))]"
             )
-        # None if the app in a mount is of another framework, and shows none.
+        # None if the app of a mount is of another framework, and shows none.
         routes = getattr(route, "routes", None) if routes_of(route) or router_within(app) is not None else None
         guarded = GuardedApp(self, app, routes, is_leaf=not hasattr(route, "routes"))
         endpoint = getattr(route, "endpoint", None)
         if endpoint is not None:
-            # FastAPI's include_router makes the route anew, from its endpoint alone.
+            # FastAPI's include_router makes the route anew from its endpoint alone.
             guarded.__wrapped__ = endpoint
             setattr(route, "endpoint", guarded)
         setattr(route, "app", guarded)
@@ -140,7 +140,7 @@ class Guard(BaseGuard):
     def _guarded_whole(self, app: Starlette) -> Starlette:
         if app.middleware_stack is not None:
             raise ConfigurationError("this app has begun to answer; a guard protects it before its first request")
-        # Innermost: it sees each request as the other middleware leaves it to the router, and not as it came.
+        # Innermost, so that it sees each request as the other middleware passes it to the router.
         app.user_middleware.append(Middleware(self))
         return app
 
@@ -170,7 +170,7 @@ class Guard(BaseGuard):
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             connection = args[0] if args and type(args[0]) is Request else _connection(args, kwargs)
             if connection is None:
-                # An ASGI app that is a function; or nothing that has a token.
+                # The endpoint is an ASGI app that is a function, or gets no connection.
                 return await GuardedApp(self, _as_app(endpoint, args))(*args)
             scope = connection.scope
             if isinstance(connection, WebSocket):
@@ -198,7 +198,7 @@ class Guard(BaseGuard):
         return guarded
 
     def _guarded_function(self, endpoint: Callable[..., Any]) -> Callable[..., Any]:
-        # A function, too, and no coroutine function: who calls it without await would take the coroutine for a yes.
+        # A plain function, too, and no coroutine function: a caller without await would take the coroutine for "yes".
         @wraps(endpoint)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             connection = _connection(args, kwargs)
@@ -223,10 +223,10 @@ class Guard(BaseGuard):
         return guarded
 
     async def enter(self, scope: Scope, native: HTTPConnection, seen: Scope | None = None) -> Refusal | None:
-        """Why an HTTP request stays out, or None: it is in, and its scope has the grant.
+        """Decide on an HTTP request: return the refusal, or None if it is admitted, with the grant in its scope.
 
         :param native: the connection, for the guard's ``session`` function.
-        :param seen: the scope as the route will have it, where that is known before it is routed.
+        :param seen: the scope as the route will see it, if that is known before the request is routed.
         """
         waiting = self._enter(scope, scope if seen is None else seen, native)
         if waiting is None:
@@ -238,7 +238,7 @@ class Guard(BaseGuard):
             raise
 
     def _enter(self, scope: Scope, seen: Scope, native: HTTPConnection) -> Coroutine[Any, Any, Refusal | None] | None:
-        """None where the token alone let the request in, as it mostly does; otherwise what is to be awaited."""
+        """None if the token alone admitted the request, as in most cases; otherwise an awaitable."""
         if scope["method"] == "OPTIONS":
             return _ready(options_response(getattr(seen.get("route"), "methods", None)))
         known = self._seen
@@ -246,7 +246,7 @@ class Guard(BaseGuard):
         session_id = params.get(self.session_param)
         api = known[1] if known is not None and known[0] is seen.get("app") else self.api_of(seen)
         keep_web(api.web, scope, seen)
-        if type(session_id) is not str:  # nearly always it is there, and text
+        if type(session_id) is not str:  # in most cases it is present, and text
             session_id = self._session_of(seen, params, seen is not scope)
         return enter(self, api, session_id, scope, authorization_of(seen), lambda: neutral_request(seen, native))
 
@@ -257,11 +257,11 @@ class Guard(BaseGuard):
         guards, around = list(guards_of_route(seen)), guards_that_bound(seen)
         if (found := self.split(guards)) is not None:
             return [*around, *found[0]], found[1]
-        # It stands around an app; or it is a helper's, within them all.
+        # It is around an app; or it is a helper's, within all the others.
         return (around, guards) if is_around else ([*around, *guards], ())
 
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, seen: Scope | None = None) -> None:
-        """Run an ASGI app for a connection that may enter; answer any other.
+        """Run an ASGI app for an admitted connection; answer a refused one.
 
         :param seen: see :meth:`enter`.
         """
@@ -282,7 +282,7 @@ class Guard(BaseGuard):
             await response(scope, receive, send)
 
     def _note_session(self, scope: Scope, seen: Scope) -> None:
-        """Tell guards within that the token is for the session that the connection is about."""
+        """Tell guards within that the token is for the session of the connection."""
         if self.binds_in(seen.get("path_params") or _NO_PARAMS):
             scope[BOUND] = True
 
@@ -347,7 +347,7 @@ class Guard(BaseGuard):
             )
 
         async def refuse(error: RolecallError) -> None:
-            # Whoever called the endpoint must not go on.
+            # The caller of the endpoint must not continue.
             raise as_exception(websocket.scope, error)
 
         scope = websocket.scope
@@ -366,7 +366,7 @@ class Guard(BaseGuard):
     def api_of(self, scope: Scope) -> Api:
         """The API of the kit that verifies, for the app of this scope.
 
-        :raises ConfigurationError: if there is none, or no telling which.
+        :raises ConfigurationError: if there is none, or more than one.
         """
         app, known = scope.get("app"), self._seen
         if known is not None and known[0] is app:
@@ -388,9 +388,9 @@ async def _ready(response: adapter.Response) -> adapter.Response:
 
 
 def _check_thread(endpoint: Any) -> None:
-    """Stop a guarded function where it cannot wait: anywhere but on a thread that the framework runs it on.
+    """Refuse a guarded function where it cannot wait: everywhere except on the framework's own threads.
 
-    :raises ConfigurationError: on the event loop, where whoever asks it would have to take a coroutine for an answer.
+    :raises ConfigurationError: on the event loop, where the caller would have to take a coroutine for an answer.
     """
     try:
         from_thread.check_cancelled()
@@ -410,7 +410,7 @@ def _is_run(scope: Scope, guarded: Any) -> bool:
 
 
 def _connection(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HTTPConnection | None:
-    """The request or WebSocket among the arguments of an endpoint, by what it is and not by a name."""
+    """The request or WebSocket among the arguments of an endpoint, found by type and not by name."""
     for value in (*args, *kwargs.values()):
         if isinstance(value, HTTPConnection):
             return value
@@ -449,20 +449,20 @@ def require_role(
     session: SessionResolver | None = None,
     prefixes: Iterable[str] = (),
 ) -> Guard:
-    """Admit tokens whose role may do all that ``role`` may.
+    """Admit tokens whose role has all capabilities of ``role``.
 
     :param role: a standard role's name, a name that ``kit`` knows, or a :class:`~rolecall.Role`.
-    :param exact: admit no other role, though it may do as much.
+    :param exact: admit no other role, even with the same capabilities.
     :param kit: the kit that verifies; the app's only one unless given.
-    :param session_param: the path parameter that names the session: the token must be for that session. Unless given
-        it is ``session_id``, where a route has that. None binds the guard to no session: a token for any is enough. On
-        a route with other path parameters alone, and around an app whose routes are not Starlette's, it must be said.
+    :param session_param: the path parameter that names the session: the token must be for that session. The default is
+        ``session_id``, if the route has it. None binds the guard to no session: a token for any is sufficient. It is
+        required on a route that has only other path parameters, and around an app whose routes are not Starlette's.
     :param session: a function from the connection (a ``Request``, a ``WebSocket``, or an ``HTTPConnection`` around an
-        app) to the session's id, ``def`` or ``async def``, for URLs that carry other ids. Where it answers None, nobody
-        is let in; an ``HTTPException`` of it is the answer.
-    :param prefixes: around an app whose routes are not Starlette's: the paths that are guarded, with all below them,
-        such as ``"/rooms/{session_id}"``.
-    :raises ConfigurationError: for a role that does not exist, or an argument that cannot be meant.
+        app) to the session's id, ``def`` or ``async def``, for URLs with other ids. If it returns None, nobody is
+        admitted; if it raises an ``HTTPException``, that is the answer.
+    :param prefixes: around an app whose routes are not Starlette's: the guarded paths, with all below them, such as
+        ``"/rooms/{session_id}"``.
+    :raises ConfigurationError: for an unknown role, or an invalid argument.
     """
     requirement = required_role(role, kit, exact)
     return Guard(requirement, kit, session_param, session, prefixes=prefixes)
@@ -476,10 +476,10 @@ def require_capability(
     session: SessionResolver | None = None,
     prefixes: Iterable[str] = (),
 ) -> Guard:
-    """Admit tokens that allow this act: ``require_capability("force_disconnect")``.
+    """Admit tokens with this capability: ``require_capability("force_disconnect")``.
 
-    :param kit: see :func:`require_role`, as for the others.
-    :raises ConfigurationError: for a capability that does not exist, or an argument that cannot be meant.
+    :param kit: see :func:`require_role`, also for the others.
+    :raises ConfigurationError: for an unknown capability, or an invalid argument.
     """
     return Guard(Requirement.of_capability(capability), kit, session_param, session, prefixes=prefixes)
 
@@ -507,18 +507,18 @@ def require_token(
 ) -> Any:
     """Admit every good token, whatever its role; with or without parentheses.
 
-    :param optional: admit connections without a token, too: they have no grant, see :func:`find_grant`. A token that is
-        not good is refused all the same.
-    :param kit: see :func:`require_role`, as for the others.
+    :param optional: admit connections without a token, too: they have no grant, see :func:`find_grant`. An invalid
+        token is refused all the same.
+    :param kit: see :func:`require_role`, also for the others.
     """
     guard = Guard(ANY_TOKEN, kit, session_param, session, optional, prefixes=prefixes)
     return guard if target is None else guard(target)
 
 
 def protect(target: Guarded, guard: Guard | None = None) -> Guarded:
-    """Guard everything in a mount or an app, now and later, but for endpoints that are marked with ``@public``.
+    """Guard everything in a mount or an app, now and later, except endpoints that are marked with ``@public``.
 
-    :param guard: what lets in, for example ``require_role("moderator")``; every good token unless given.
+    :param guard: for example ``require_role("moderator")``; every good token is admitted unless given.
     """
     if guard is None:
         guard = Guard(ANY_TOKEN)
@@ -527,14 +527,14 @@ def protect(target: Guarded, guard: Guard | None = None) -> Guarded:
 
 
 def find_grant(connection: HTTPConnection) -> Grant | None:
-    """The grant of a request or a WebSocket; None where a guard with ``optional=True`` let it in without a token."""
+    """The grant of a request or a WebSocket; None if a guard with ``optional=True`` admitted it without a token."""
     return granted(connection.scope)
 
 
 def current_grant(connection: HTTPConnection) -> Grant:
-    """The grant with which a request or a WebSocket came through a guard.
+    """The grant of a request or a WebSocket that passed a guard.
 
-    :raises RuntimeError: where there is none.
+    :raises RuntimeError: if there is none.
     """
     grant = find_grant(connection)
     if grant is None:

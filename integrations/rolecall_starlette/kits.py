@@ -1,4 +1,4 @@
-"""The kits of an app: ``app.state.rolecall``, or that of the routes that the app has mounted."""
+"""The kits of an app: ``app.state.rolecall``, or that of the kit's routes that the app has mounted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHECKED = "rolecall_checked"
 def kit_of(app: Any) -> Rolecall:
     """The only kit of ``app``.
 
-    :raises ConfigurationError: if it has none, or several to choose from.
+    :raises ConfigurationError: if it has none, or more than one.
     """
     stated = stated_kit(app)
     if stated is not None:
@@ -33,15 +33,15 @@ def kit_of(app: Any) -> Rolecall:
 
 
 def stated_kit(app: Any) -> Rolecall | None:
-    """The kit that the app itself names, which may be another after its next start."""
+    """The kit that the app itself names; it may be another one after the app's next start."""
     stated = getattr(getattr(app, "state", None), "rolecall", None)
     return stated if isinstance(stated, Rolecall) else None
 
 
 def check_once(app: Any) -> None:
-    """Stop an app in which a route is open that somebody meant to guard.
+    """Stop an app in which a route with a guard is open by mistake.
 
-    It is looked at when a guard or the kit first sees a request of it; from then on it answers none at all.
+    It is checked when a guard or the kit first sees one of its requests; after that it answers none at all.
 
     :raises ConfigurationError: names the route.
     """
@@ -60,7 +60,7 @@ def check_once(app: Any) -> None:
 
 
 def _stopped(error: ConfigurationError) -> ASGIApp:
-    """The app that stands in place of one with an open door."""
+    """The app that replaces one with an open route."""
 
     async def stopped(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise error.with_traceback(None)
@@ -69,7 +69,7 @@ def _stopped(error: ConfigurationError) -> ASGIApp:
 
 
 def routes_within(app: Any) -> Iterator[BaseRoute]:
-    """Every route of an app, and of what it mounts."""
+    """All routes of an app, and of the apps that it mounts."""
     for route in routes_of(app):
         yield route
         yield from routes_within(route)
@@ -78,11 +78,11 @@ def routes_within(app: Any) -> Iterator[BaseRoute]:
 def routes_of(app: Any) -> Sequence[BaseRoute]:
     """The routes directly in an app or a mount, or in a router that FastAPI has included and shows in its own way.
 
-    None if they are not Starlette's.
+    Empty if they are not Starlette's.
     """
     contexts = getattr(app, "effective_route_contexts", None)
     if contexts is not None:
         return [context.starlette_route or context for context in contexts()]
     routes = getattr(app, "routes", None) or ()
-    # Other frameworks have routes of this name, too: Litestar, for example.
+    # Other frameworks, such as Litestar, have an attribute of this name, too.
     return routes if routes and callable(getattr(routes[0], "matches", None)) else ()

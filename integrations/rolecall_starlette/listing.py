@@ -1,4 +1,4 @@
-"""What a Starlette app consists of, for the list of its routes."""
+"""The contents of a Starlette app, for the list of its routes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 
 
 def is_app(value: object) -> bool:
-    """Whether this is a Starlette app, or of a framework on top of it."""
+    """Whether this is an app of Starlette, or of a framework on top of it."""
     return isinstance(value, Starlette)
 
 
 def routes_of(app: Any) -> list[Found] | None:
-    """What ``app`` consists of; None if it is no Starlette app."""
+    """The contents of ``app``; None if it is no Starlette app."""
     return list(_walk(app, Place())) if isinstance(app, Starlette | Router | GuardedApp) else None
 
 
@@ -36,12 +36,12 @@ def routes_of(app: Any) -> list[Found] | None:
 class _Layer:
     """A guard around an app or a route.
 
-    :param sees: the ids of the routes that it sees directly within what is listed.
-    :param endpoint: the endpoint of the route that it sees last, on the way to what is listed.
+    :param sees: the ids of the routes that it sees directly within the listed place.
+    :param endpoint: the last endpoint that it sees on the way to the listed route.
     :param params: the path parameters that it sees on that way.
-    :param app: the app whose kit it asks.
-    :param base: the path at which it stands.
-    :param is_blind: whether middleware on the way may lead to another endpoint than it sees.
+    :param app: the app whose kit it uses.
+    :param base: the path of its place.
+    :param is_blind: whether middleware on the way may redirect to another endpoint than it sees.
     """
 
     guard: Any
@@ -55,7 +55,7 @@ class _Layer:
 
     def on_the_way(self, route: Any, endpoint: Any, params: frozenset[str]) -> _Layer:
         if id(route) not in self.sees:
-            # What it does not see, it cannot look into, either.
+            # A route that it does not see hides everything within.
             return replace(self, sees=frozenset())
         return replace(
             self,
@@ -75,7 +75,7 @@ class _Layer:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands in an app."""
+    """A place in an app."""
 
     path: str = ""
     name: str = ""
@@ -86,7 +86,7 @@ class Place:
     through: tuple[Any, ...] = ()
 
     def within(self, route: Any, path: str = "", endpoint: Any = None, name: str = "") -> Place:
-        """The place of what a route leads to."""
+        """The place behind a route."""
         params = frozenset(getattr(route, "param_convertors", {})) - ({"path"} if isinstance(route, Mount) else set())
         return replace(
             self,
@@ -98,7 +98,7 @@ class Place:
         )
 
     def behind(self, guard: Guard, app: Any, routes: Iterable[Any] = ()) -> Place:
-        """The same place behind one guard more, which stands around ``app``."""
+        """The same place behind one more guard, around ``app``."""
         spares_own = is_whole(app)
         asked = app if self.app is None else self.app
         layer = _Layer(guard, _ids(routes), self.endpoint, self.params, asked, spares_own, self.path)
@@ -167,7 +167,7 @@ class _Guarded:
 def _guarded(app: Any) -> _Guarded | None:
     if isinstance(app, GuardedApp):
         return _Guarded(app, guards_of(app)[0], app.app, app.routes)
-    # A function that is an app gets its guard as endpoints do, and sees the routes of a router whose method it is.
+    # A function that is an app is guarded as endpoints are, and sees the routes of the router whose method it is.
     if inspect.isfunction(app) and "rolecall_guards" in vars(app) and hasattr(app, "__wrapped__"):
         router = router_within(app.__wrapped__)
         return _Guarded(app, guards_of(app)[0], app.__wrapped__, () if router is None else router.routes)
@@ -188,7 +188,7 @@ def _guarded_within(app: Any) -> Iterator[_Guarded]:
 
 
 def _is_known(app: Any) -> bool:
-    """Whether an app within a middleware is one of those that are known here, or leads to one."""
+    """Whether an app within a middleware is of a known kind, or leads to one."""
     while app is not None:
         if isinstance(app, Starlette | Router | GuardedApp):
             return True
@@ -204,7 +204,7 @@ def _routes(router: Router, place: Place) -> Iterator[Found]:
 
 
 def route_within(route: Any, place: Place) -> Iterator[Found]:
-    """What a route of a router stands for."""
+    """The entries of a router's route."""
     if isinstance(route, Mount):
         name = f"{route.name}:" if route.name else ""
         yield from _walk(route.app, place.within(route, path_of(route.path), route.app, name))
@@ -222,7 +222,7 @@ def leaf(route: Any, place: Place, path: str) -> Iterator[Found]:
     endpoint = getattr(route, "endpoint", None)
     place = place.within(route, path, endpoint)
     for guarded in _guarded_within(getattr(route, "app", None)):
-        # It has been routed: the guard sees all of it.
+        # It has been routed, so the guard sees the whole route.
         place = place.behind(guarded.guard, guarded.app)
     view = getattr(route, "app", None) if endpoint is None else endpoint
     while isinstance(view, GuardedApp):
@@ -247,7 +247,7 @@ def _methods(route: Any, view: Any) -> tuple[str, ...]:
 
 
 def path_of(path: str) -> str:
-    """A path as every list has it: of the converters only that which takes several segments is told."""
+    """A path in the form of the list: the only converter that it shows is ``path``, which takes several segments."""
     parts = []
     for part in path.split("{"):
         name, brace, rest = part.partition("}")

@@ -1,4 +1,4 @@
-"""How a request that a guard keeps out leaves an app: by the app's own handler, or with the kit's problem document."""
+"""How a refused request leaves an app: by the app's own handler, or with the kit's problem document."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from .translation import starlette_response
 
 
 class Refused(HTTPException):
-    """A request that a guard keeps out where the guard is no endpoint: a dependency, or a helper of an endpoint.
+    """A request that is refused where the guard is no endpoint: in a dependency, or in a helper of an endpoint.
 
     FastAPI, and an app with a handler for ``HTTPException``, answer it as they answer all others, with its status and
-    challenge; :func:`problem_handler` answers with the problem document of the kit. A Starlette app without such a
-    handler answers with that document by itself.
+    challenge; :func:`problem_handler` answers with the kit's problem document. A Starlette app without such a handler
+    answers with that document by itself.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Refused(HTTPException):
         super().__init__(response.status, detail, headers)
         #: The answer of the kit: a problem document.
         self.response = response
-        #: Why the request is kept out; None for the answer to OPTIONS.
+        #: The reason of the refusal; None for the answer to OPTIONS.
         self.error = error
         self._as_document = as_document
 
@@ -51,18 +51,18 @@ class Refused(HTTPException):
 
 
 async def problem_handler(_: Any, refused: Exception) -> Response:
-    """Answers with problem documents, as everywhere else: ``app.add_exception_handler(Refused, problem_handler)``."""
+    """Answer with a problem document, as everywhere else: ``app.add_exception_handler(Refused, problem_handler)``."""
     if not isinstance(refused, Refused):
         raise refused
     return starlette_response(refused.response)
 
 
-#: Why a request stays out: an error, or for OPTIONS the answer to it.
+#: A refusal: an error, or the answer to OPTIONS.
 Refusal = RolecallError | adapter.Response
 
 
 def as_exception(scope: Scope, refusal: Refusal) -> Exception:
-    """What to raise where a refusal must not be a value: the error itself, if the app has a handler for it."""
+    """The exception for a refusal that must not be a value: the error itself, if the app has a handler for it."""
     kind = _kind_of_refused(scope.get("app"))
     if isinstance(refusal, adapter.Response):
         return kind(refusal)
@@ -73,7 +73,7 @@ def as_exception(scope: Scope, refusal: Refusal) -> Exception:
 
 
 async def as_response(connection: HTTPConnection, refusal: Refusal) -> Response:
-    """The answer to a request that stays out."""
+    """The answer to a refused request."""
     if isinstance(refusal, adapter.Response):
         return starlette_response(refusal)
     response = guard_refusal(refusal, connection.scope)  # logs what is the server's fault
@@ -92,9 +92,9 @@ async def as_response(connection: HTTPConnection, refusal: Refusal) -> Response:
 
 
 async def answer_http_error(error: HTTPException, app: Any, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer an ``HTTPException`` as ``app`` does, where nothing of the app is around that would.
+    """Answer an ``HTTPException`` as ``app`` does, outside of the app's own middleware.
 
-    :param app: the app; None, or one that is not Starlette's, has no handlers of its own.
+    :param app: the app; None, or an app that is not Starlette's, has no handlers of its own.
     """
     if scope["type"] == "websocket" and "websocket.http.response" not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": close_code(error.status_code), "reason": ""})
@@ -103,7 +103,7 @@ async def answer_http_error(error: HTTPException, app: Any, scope: Scope, receiv
     async def fail(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise error
 
-    # A copy: in its scope the app's own middleware of this kind would put another.
+    # A copy of the scope, because the app's own ExceptionMiddleware would replace the handlers in it.
     await ExceptionMiddleware(fail, _handlers_of(app))({**scope}, receive, send)
 
 
@@ -113,20 +113,20 @@ def _handlers_of(app: Any) -> dict[Any, Any]:
 
 
 def _handler_of(scope: Scope, error: RolecallError) -> Any:
-    """The app's own handler for errors of the kit, if it has one; one for errors of every kind is none."""
+    """The app's own handler for errors of the kit; None if it has none, or only one for errors of every kind."""
     handlers = _handlers_of(scope.get("app"))
     kinds = (kind for kind in type(error).__mro__ if issubclass(kind, RolecallError))
     return next((handlers[kind] for kind in kinds if kind in handlers), None)
 
 
 def _answers_http_errors(scope: Scope, status: int) -> bool:
-    """Whether the app has a handler of its own for what :class:`Refused` is."""
+    """Whether the app has its own handler for a class or status of :class:`Refused`."""
     handlers = _handlers_of(scope.get("app"))
     return status in handlers or any(kind in handlers for kind in Refused.__mro__ if kind is not Exception)
 
 
 def _kind_of_refused(app: Any) -> type[Refused]:
-    """:class:`Refused`, as the framework of ``app`` has it: FastAPI has an ``HTTPException`` of its own."""
+    """The class :class:`Refused` for the framework of ``app``: FastAPI has its own ``HTTPException``."""
     kinds = (dialect.refused(app) for dialect in dialects())
     return next((kind for kind in kinds if kind is not None), Refused)
 

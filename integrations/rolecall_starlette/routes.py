@@ -24,7 +24,7 @@ def rolecall_app(kit: Rolecall, routes: Iterable[Route] | None = None) -> ASGIAp
 
     Their names are those of the kit's routes: ``request.url_for("video:sessions")``.
 
-    :param routes: which routes; all of them unless given. ``SDK_ROUTES`` are those that the OpenTok SDKs call.
+    :param routes: the routes; all of them unless given. ``SDK_ROUTES`` are those that the OpenTok SDKs call.
     """
     return Router(_routes(kit, "", routes), redirect_slashes=False, default=not_found)
 
@@ -32,14 +32,14 @@ def rolecall_app(kit: Rolecall, routes: Iterable[Route] | None = None) -> ASGIAp
 def rolecall_routes(kit: Rolecall, name: str = "rolecall", routes: Iterable[Route] | None = None) -> list[BaseRoute]:
     """The routes of ``kit``, for a list of your own: ``routes=[*rolecall_routes(kit), Route(…)]``.
 
-    :param name: what their names begin with: ``request.url_for("rolecall.sessions")``; two kits in one app need two.
-    :param routes: which routes; see :func:`rolecall_app`.
+    :param name: the beginning of their names: ``request.url_for("rolecall.sessions")``; two kits in one app need two.
+    :param routes: the routes; see :func:`rolecall_app`.
     """
     return _routes(kit, f"{name}.", routes)
 
 
 def problem_response(_: Request, error: Exception) -> Response:
-    """The answer that tells a client of an error of the kit, for an app whose own endpoints call the kit.
+    """The answer for an error of the kit, for an app whose own endpoints call the kit.
 
     ``Starlette(exception_handlers={RolecallError: problem_response})`` answers as the kit's routes do.
     """
@@ -60,10 +60,10 @@ def _routes(kit: Rolecall, prefix: str, routes: Iterable[Route] | None) -> list[
 
 
 class OpenEndedRoute(StarletteRoute):
-    """A route whose last part, ``rest``, is all that follows: something, and no second slash."""
+    """A route whose last part, ``rest``, is the rest of the path: not empty, and without a slash at its beginning."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """What Starlette asks each route; its own pattern also takes nothing at all for the last part."""
+        """Match a scope for Starlette's router; Starlette's own pattern also accepts an empty last part."""
         match, found = super().matches(scope)
         if match is not Match.NONE and found["path_params"]["rest"][:1] in ("", "/"):
             return Match.NONE, {}
@@ -71,7 +71,7 @@ class OpenEndedRoute(StarletteRoute):
 
 
 class KitEndpoint:
-    """What answers one of the kit's routes, with whichever method."""
+    """The endpoint of one of the kit's routes, for all methods."""
 
     def __init__(self, kit: Rolecall, route: Route) -> None:
         self.kit = kit

@@ -1,4 +1,4 @@
-"""Starlette's connections and the kit's answers, as the other has them."""
+"""Starlette's connections and the kit's answers, translated."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .kits import routes_of
 
 
 def neutral_request(scope: Scope, native: HTTPConnection | None = None) -> Request:
-    """A connection, as the kit sees it; its body is read where one is wanted.
+    """A connection in the kit's form; its body is read later.
 
-    :param native: what Starlette makes of it, if that is there already.
+    :param native: Starlette's object for it, if there is one already.
     """
     if native is None:
         native = HTTPConnection(scope)
@@ -28,9 +28,9 @@ def neutral_request(scope: Scope, native: HTTPConnection | None = None) -> Reque
 
 
 def _root_of(scope: Scope) -> str:
-    """The path under which the app of a connection is mounted; what is mounted within the app does not count.
+    """The path under which the app of a connection is mounted, without mounts within the app.
 
-    A scope has both together in its ``root_path``. So it is asked where the app must stand for the connection to be
+    A scope has both together in its ``root_path``. So this tries under which root path the connection would have been
     routed as it was.
     """
     root = str(scope.get("root_path") or "").rstrip("/")
@@ -44,7 +44,7 @@ def _root_of(scope: Scope) -> str:
 
 
 def _leads(routes: Iterable[BaseRoute], scope: Scope, root: str, endpoint: object) -> bool:
-    """Whether routes lead from a place to an endpoint at this root path."""
+    """Whether routes lead to an endpoint at this root path."""
     for route in routes:
         match, child = route.matches(scope)
         if match is Match.NONE:
@@ -58,7 +58,7 @@ def _leads(routes: Iterable[BaseRoute], scope: Scope, root: str, endpoint: objec
 
 
 def starlette_response(response: adapter.Response) -> Response:
-    """A response of the kit, as Starlette sends it."""
+    """A response of the kit as Starlette's."""
     translated = Response(response.body, response.status)
     translated.raw_headers = [
         (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.framed_headers

@@ -1,4 +1,4 @@
-"""What an endpoint leaves open behind a guard: streams that end with their grant, WebSockets whose grant is renewed."""
+"""Open connections of an endpoint behind a guard: streams that end with their grant, WebSockets with renewed grants."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ Chunk = TypeVar("Chunk")
 
 
 def while_granted(request: HTTPConnection, chunks: AsyncIterable[Chunk] | Iterable[Chunk]) -> AsyncIterator[Chunk]:
-    """Hand out ``chunks`` for as long as the grant of a guarded request stands: what a ``StreamingResponse`` sends.
+    """Yield ``chunks`` while the grant of a guarded request is live, for a ``StreamingResponse``.
 
-    The grant is looked at every ``Web(recheck=…)`` seconds, and when it expires; the policies are asked again. Once it
-    has ended no chunk is handed out any more, and ``chunks`` is closed.
+    The grant is checked every ``Web(recheck=…)`` seconds, and when it expires; the policies vote again. After it has
+    ended no more chunks follow, and ``chunks`` is closed.
 
-    :param chunks: what is to be sent. A plain iterable runs on a worker thread, and is stopped when its next chunk
-        comes; an asynchronous one at once.
-    :raises RuntimeError: where there is no grant.
+    :param chunks: the data to send. A plain iterable runs on a worker thread, and stops at its next chunk; an
+        asynchronous one stops at once.
+    :raises RuntimeError: if there is no grant.
     """
     watches = watches_of(request.scope, neutral_request(request.scope, request))
     return adapter.while_granted(watches, chunks, run_in_threadpool)
 
 
 async def renew_grant(websocket: WebSocket, token: str) -> Grant:
-    """Put the grant of another token in the place of an open WebSocket's, which so stays open beyond its expiry.
+    """Replace the grant of an open WebSocket by another token's, to keep it open beyond its expiry.
 
     The token is verified like the first one: it must be for the same session, carry the same connection data, and be
-    enough for each guard of the WebSocket; the policies are asked.
+    sufficient for each guard of the WebSocket; the policies vote.
 
-    :param token: the token, as the client has sent it in a message of the app's own.
+    :param token: the token, which the client has sent in a message of the app's own.
     :returns: the new grant, which from now on is ``current_grant(websocket)``.
-    :raises RolecallError: if the token is refused, or the WebSocket is closed already. The grant stays what it was.
-    :raises RuntimeError: where there is no grant.
+    :raises RolecallError: if the token is refused, or the WebSocket is closed already. The grant is unchanged then.
+    :raises RuntimeError: if there is no grant.
     """
     socket: GuardedSocket | None = websocket.scope.get(SOCKET)
     if socket is None:

@@ -29,17 +29,17 @@ from rolecall.http.gateways.wsgi import ADMITTED, KIT, enter, path_of, send_resp
 
 from .translation import check_app, neutral_request
 
-#: Makes the app that answers a refusal; None leaves the answer to the kit.
+#: Makes the app that answers a refusal; None lets the kit answer.
 OnRefusal: TypeAlias = Callable[[RolecallError, WSGIEnvironment], WSGIApplication | None]
-#: What is wrong with a guard that finds no kit, and what to do.
+#: The problem of a guard without a kit, and what to do.
 NO_KIT = "this guard has no kit: put RolecallMiddleware(app, kit) around the app, or tell it: require_role(…, kit=kit)"
 
 
 class Guard(PathGuard):
-    """Lets a request into a WSGI app if its token meets the requirement.
+    """Admits a request to a WSGI app if its token meets the requirement.
 
     :param on_refusal: makes the app that answers a refusal, in place of the kit's problem document.
-    :raises ConfigurationError: for an argument that cannot be meant.
+    :raises ConfigurationError: for an invalid argument.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class GuardedApp:
             if params is None:
                 return self.app(environ, start_response)
         if environ["REQUEST_METHOD"] == "OPTIONS":
-            # A browser asks so before it sends the token; the app does not run.
+            # A browser asks before it sends the token; the app does not run.
             return send_response(Response(204), environ, start_response)
         api = _api(guard, environ)
         session_id = params.get(guard.session_param) if params and guard.session_param else None
@@ -121,7 +121,7 @@ def _api(guard: Guard, environ: WSGIEnvironment) -> Api:
 
 
 def _uncached(start_response: StartResponse, api: Api, environ: WSGIEnvironment) -> StartResponse:
-    """``start_response`` for answers of the app's own: kept out of caches, unless the app says otherwise."""
+    """Wrap ``start_response``, so that the app's own answers are not cached unless it says otherwise."""
     query = environ.get("QUERY_STRING", "")
 
     def start_uncached(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
@@ -142,22 +142,22 @@ def require_role(
     methods: Collection[str] = (),
     on_refusal: OnRefusal | None = None,
 ) -> Guard:
-    """Admit tokens whose role may do all that ``role`` may.
+    """Admit tokens whose role has all capabilities of ``role``.
 
     :param role: a standard role's name, a name that ``kit`` knows, or a :class:`~rolecall.Role`.
-    :param exact: admit no other role, though it may do as much.
+    :param exact: admit no other role, even with the same capabilities.
     :param kit: the kit that verifies; that of the :class:`RolecallMiddleware` around it unless given.
     :param session_param: the part of a prefix that names the session: with ``prefixes=["/rooms/{session_id}"]`` the
-        token must be for that session. A name of your own must be in every prefix. None binds the guard to no session:
-        a token for any is enough. Without prefixes, and for prefixes with other parts alone, it must be said.
-    :param session: a function from the WSGI environment to the session's id, ``def`` or ``async def``, for paths that
-        carry other ids. Where it answers None, nobody is let in.
-    :param prefixes: the paths that are guarded, with all below them; all of them unless given. They are paths within
-        the app, as ``PATH_INFO`` has them.
-    :param methods: the methods that are guarded, HEAD with GET; all of them unless given.
-    :param on_refusal: a function from the error and the WSGI environment to a WSGI app that answers; None from it
-        leaves the answer to the kit.
-    :raises ConfigurationError: for a role that does not exist, or an argument that cannot be meant.
+        token must be for that session. Another name must be in every prefix. None binds the guard to no session: a
+        token for any is sufficient. It is required without prefixes, and for prefixes that have only other parts.
+    :param session: a function from the WSGI environment to the session's id, ``def`` or ``async def``, for paths with
+        other ids. If it returns None, nobody is admitted.
+    :param prefixes: the guarded paths, with all below them; all of them unless given. They are paths within the app, as
+        in ``PATH_INFO``.
+    :param methods: the guarded methods, HEAD with GET; all of them unless given.
+    :param on_refusal: a function from the error and the WSGI environment to a WSGI app that answers; if it returns
+        None, the kit answers.
+    :raises ConfigurationError: for an unknown role, or an invalid argument.
     """
     return Guard(
         required_role(role, kit, exact),
@@ -180,9 +180,9 @@ def require_capability(
     methods: Collection[str] = (),
     on_refusal: OnRefusal | None = None,
 ) -> Guard:
-    """Admit tokens that allow this act: ``require_capability("force_disconnect")``. See :func:`require_role`.
+    """Admit tokens with this capability: ``require_capability("force_disconnect")``. See :func:`require_role`.
 
-    :raises ConfigurationError: for a capability that does not exist, or an argument that cannot be meant.
+    :raises ConfigurationError: for an unknown capability, or an invalid argument.
     """
     return Guard(
         Requirement.of_capability(capability),
@@ -207,8 +207,8 @@ def require_token(
 ) -> Guard:
     """Admit every good token, whatever its role. See :func:`require_role`.
 
-    :param optional: admit requests without a token, too: they have no grant, see :func:`find_grant`. A token that is
-        not good is refused all the same.
+    :param optional: admit requests without a token, too: they have no grant, see :func:`find_grant`. An invalid token
+        is refused all the same.
     """
     return Guard(
         ANY_TOKEN,
@@ -223,12 +223,12 @@ def require_token(
 
 
 def protect(app: WSGIApplication, guard: Guard, *, public: Iterable[str] = ()) -> GuardedApp:
-    """Guard everything in ``app``, but for the paths that are named as open.
+    """Guard everything in ``app``, except the paths in ``public``.
 
-    A guard around a whole app does not see which session a path is about, so it must be told:
+    A guard around a whole app does not see the session of a path, so it must be told:
     ``protect(app, require_token(session_param=None))``.
 
-    :param guard: what lets in, for example ``require_role("moderator", prefixes=["/rooms/{session_id}"])``.
+    :param guard: for example ``require_role("moderator", prefixes=["/rooms/{session_id}"])``.
     :param public: exact paths that need no token, for example ``["/health", "/rooms/{room}/poster"]``.
     """
     Guard.check(guard)
@@ -236,15 +236,15 @@ def protect(app: WSGIApplication, guard: Guard, *, public: Iterable[str] = ()) -
 
 
 def find_grant(environ: WSGIEnvironment) -> Grant | None:
-    """The grant of a request; None where a guard with ``optional=True`` let it in without a token."""
+    """The grant of a request; None if a guard with ``optional=True`` admitted it without a token."""
     grant: Grant | None = environ.get(ADMITTED)
     return grant
 
 
 def current_grant(environ: WSGIEnvironment) -> Grant:
-    """The grant with which a request came through the guard of an app.
+    """The grant of a request that passed a guard.
 
-    :raises RuntimeError: where there is none.
+    :raises RuntimeError: if there is none.
     """
     grant = find_grant(environ)
     if grant is None:

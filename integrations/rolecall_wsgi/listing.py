@@ -1,4 +1,4 @@
-"""What a WSGI app consists of, as far as that can be known, for the list of its routes."""
+"""The contents of a WSGI app, as far as they are known, for the list of its routes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .middleware import RolecallMiddleware
 
 
 def is_app(value: object) -> bool:
-    """Whether this is an app of this package's own: any other WSGI app is known by how a server calls it."""
+    """Whether this is an app of this package; other WSGI apps are recognized by how a server calls them."""
     return isinstance(value, RolecallMiddleware | GuardedApp)
 
 
 def routes_of(app: Any) -> list[Found] | None:
-    """What ``app`` consists of; None if that is not known here."""
+    """The contents of ``app``; None if they are not known here."""
     if isinstance(app, RolecallMiddleware):
         own = [Found(app.prefix + route.path, name=route.name, own=route) for route in app.routes]
         return [*own, Found("", app=app.app, kits=(app.kit,))]
@@ -39,6 +39,6 @@ def routes_of(app: Any) -> list[Found] | None:
         return [*files, Found("", app=app.app)]
     mounts = getattr(app, "mounts", None)
     if isinstance(mounts, Mapping) and callable(getattr(app, "app", None)):
-        # Werkzeug's DispatcherMiddleware, and what is made like it.
+        # Werkzeug's DispatcherMiddleware, and similar ones.
         return [*(Found(prefix, app=mounted) for prefix, mounted in mounts.items()), Found("", app=app.app)]
     return None

@@ -20,14 +20,14 @@ _PREFIX: Final = re.compile(r"(?:/[^/?#%\\\s]+)*")
 class RolecallMiddleware:
     """Answers the kit's routes under ``prefix``, and passes everything else on.
 
-    What is passed on has in its environment the kit (``rolecall.kit``, for guards that are given none; None where there
-    are two), and what the request's token grants (``rolecall.grant``), or None where it has no good one. That says who
-    is there; it lets nobody in: a guard does that, with the session and the policies looked at.
+    The environment of other requests gets the kit (``rolecall.kit``, for guards without one; None if there are two),
+    and the grant of the request's token (``rolecall.grant``), or None if it has no good one. The grant identifies the
+    bearer, and admits nobody: that is for a guard, which also checks the session and the policies.
 
     :param app: the app behind it.
-    :param prefix: in front of the kit's routes: ``"/video"``, or ``""`` for none.
-    :param routes: which routes; all of them unless given. ``SDK_ROUTES`` are those that the OpenTok SDKs call.
-    :raises ConfigurationError: for an argument that cannot be meant.
+    :param prefix: the beginning of the kit's routes: ``"/video"``, or ``""`` for none.
+    :param routes: the routes; all of them unless given. ``SDK_ROUTES`` are those that the OpenTok SDKs call.
+    :raises ConfigurationError: for an invalid argument.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class RolecallMiddleware:
             if found is not None:
                 return self._answer(*found, environ, start_response)
         environ[KIT] = self.kit if environ.get(KIT, self.kit) is self.kit else None
-        # What another kit, or a guard around this, found out stays true.
+        # The result of another kit, or of a guard around this, is kept.
         environ[GRANT] = environ.get(GRANT) or find_bearer(self.kit.api, neutral_request(environ, {}))
         return self.app(environ, start_response)
 

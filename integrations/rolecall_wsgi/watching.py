@@ -1,4 +1,4 @@
-"""What an app leaves open behind a guard: streams that end with their grant."""
+"""Streams of an app behind a guard, which end with their grant."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Chunk = TypeVar("Chunk")
 
 
 def while_granted(environ: WSGIEnvironment, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """Hand out ``chunks`` for as long as the grant of a guarded request stands: what an app returns.
+    """Yield ``chunks`` while the grant of a guarded request is live, for the answer of an app.
 
-    When a chunk comes, and the last look was ``Web(recheck=…)`` seconds ago or the grant expires, the grant is looked
-    at, and the policies are asked again. Once it has ended no chunk is handed out any more, and ``chunks`` is closed.
+    If ``Web(recheck=…)`` seconds have passed since the last check, or the grant expires, the grant is checked at the
+    next chunk, and the policies vote again. After it has ended no more chunks follow, and ``chunks`` is closed.
 
-    :param chunks: what is to be sent.
-    :raises RuntimeError: where there is no grant.
+    :param chunks: the data to send.
+    :raises RuntimeError: if there is no grant.
     """
     return while_granted_inline(watches_of(environ, neutral_request(environ, {})), chunks)
