@@ -42,6 +42,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if WHOLE_FILE.search(collection_path.read_text(encoding="utf-8")) else None
 
 
+#: How many rows of a table the newcomer's tier runs, unless the table is marked otherwise.
+ROWS = 12
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put each test into its tier, before pytest leaves out those that ``-m`` does not name."""
@@ -49,22 +53,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for fixture in TIER_OF_FIXTURE.keys() & item.fixturenames:
             item.add_marker(TIER_OF_FIXTURE[fixture])
-        if item.get_closest_marker("each_choice"):
+        if hasattr(item, "callspec"):
             tables[item.nodeid.partition("[")[0]].append(item)
     for rows in tables.values():
-        for item in _beyond_each_choice(rows):
+        if any(row.get_closest_marker("exhaustive") for row in rows):
+            continue  # the table itself says which
+        most = len(rows) if rows[0].get_closest_marker("each_choice") else ROWS
+        for item in _left_out(rows, most):
             item.add_marker("exhaustive")
 
 
-def _beyond_each_choice(rows: list[pytest.Item]) -> Iterable[pytest.Item]:
-    """The rows of a table that are left once each value of each parameter has come."""
+def _left_out(rows: list[pytest.Item], most: int) -> Iterable[pytest.Item]:
+    """The rows of a table that are left once each value of each parameter has come, or ``most`` rows are chosen."""
     # By identity: values need not be hashable, and one that comes in several rows is the same object there.
     choices = [{(name, id(value)) for name, value in row.callspec.params.items()} for row in rows]
     unseen = set().union(*choices)
+    # From all over the table: of rows with equally many new values the first in this order is chosen.
+    step = -(-len(rows) // most)
+    order = sorted(range(len(rows)), key=lambda number: (number % step, number))
     kept = set()
-    while unseen:
-        news = [len(choice & unseen) for choice in choices]
-        best = news.index(max(news))
+    while unseen and len(kept) < most:
+        best = max(order, key=lambda number: len(choices[number] & unseen))
         kept.add(best)
         unseen -= choices[best]
     return (row for number, row in enumerate(rows) if number not in kept)

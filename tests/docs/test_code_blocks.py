@@ -295,6 +295,11 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     """Makes the reader of a page, who sits in an empty folder and has nothing set up."""
     for name in filter(lambda name: name.startswith("ROLECALL_"), list(os.environ)):
         monkeypatch.delenv(name)
+    if "django.conf" in sys.modules:  # which another test of this process has set up
+        from django.conf import settings
+        from django.utils.functional import empty
+
+        monkeypatch.setattr(settings, "_wrapped", empty)
     monkeypatch.chdir(tmp_path)
     readers = []
 
