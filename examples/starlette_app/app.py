@@ -21,8 +21,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+import rolecall
 from rolecall import AccessRequest, Actor, Allow, Deny, Rolecall, SessionRequest, TokenRequest, Vote, blocking, hookimpl
-from rolecall.http import messages
 from rolecall_starlette import current_grant, public, require_capability, require_role, require_token, rolecall_app
 
 #: Who exists, and as what. A real app asks its database, and for a password.
@@ -67,7 +67,7 @@ class SchoolPolicy:
 
     @hookimpl
     @blocking
-    def rolecall_identify(self, request: messages.Request) -> Actor | None:
+    def rolecall_identify(self, request: rolecall.Request) -> Actor | None:
         cookies = cookie_parser(request.headers.get("cookie", ""))
         name = self._school.who(cookies["login"]) if "login" in cookies else None
         return Actor(name, {"teaches": PEOPLE[name] == "teacher"}) if name else None
