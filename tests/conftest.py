@@ -47,7 +47,7 @@ ROWS = 12
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Put each test into its tier, before pytest leaves out those that ``-m`` does not name."""
     tables = defaultdict(list)
     for item in items:
@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("exhaustive")
 
 
-def _left_out(rows: list[pytest.Item], most: int) -> Iterable[pytest.Item]:
+def _left_out(rows: list[pytest.Function], most: int) -> Iterable[pytest.Function]:
     """The rows of a table that are left once each value of each parameter has come, or ``most`` rows are chosen."""
     # By identity: values need not be hashable, and one that comes in several rows is the same object there.
     choices = [{(name, id(value)) for name, value in row.callspec.params.items()} for row in rows]
@@ -71,7 +71,7 @@ def _left_out(rows: list[pytest.Item], most: int) -> Iterable[pytest.Item]:
     # From all over the table: of rows with equally many new values the first in this order is chosen.
     step = -(-len(rows) // most)
     order = sorted(range(len(rows)), key=lambda number: (number % step, number))
-    kept = set()
+    kept: set[int] = set()
     while unseen and len(kept) < most:
         best = max(order, key=lambda number: len(choices[number] & unseen))
         kept.add(best)
@@ -135,6 +135,7 @@ def chromium() -> str:
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     path = next(filter(None, map(shutil.which, names)), None)
     needed(path, "a Chromium browser on the PATH")
+    assert path
     return path
 
 
@@ -143,6 +144,7 @@ def node() -> str:
     """The path of Node.js; ``npm`` is there as well."""
     path = shutil.which("node") if shutil.which("npm") else None
     needed(path, "Node.js with npm on the PATH")
+    assert path
     return path
 
 

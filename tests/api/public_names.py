@@ -101,8 +101,9 @@ def _is_private_base(base: type, public: list[object]) -> bool:
 
 def _member(name: str, value: Any) -> str:
     if isinstance(value, property):
+        getter: Any = value.fget
         written = "" if value.fset is None else ", settable"
-        return f"{name}: {_annotation(inspect.signature(value.fget).return_annotation)}{written}{_first_line(value)}"
+        return f"{name}: {_annotation(inspect.signature(getter).return_annotation)}{written}{_first_line(value)}"
     if isinstance(value, classmethod | staticmethod):
         return f"{type(value).__name__} {name}{_signature(value.__func__)}{_first_line(value.__func__)}"
     if inspect.isroutine(value) and not inspect.isbuiltin(value):

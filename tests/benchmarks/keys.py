@@ -11,6 +11,7 @@ import base64
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
@@ -101,7 +102,7 @@ def rings(rounds: int) -> None:
     base = "a ring of one"
     table: Table = {base: lambda: alone.verify(tokens[0])}
     for place, token in zip(("signing", "second", "third"), tokens, strict=False):
-        table[f"of three, by the {place}"] = lambda token=token: ring.verify(token)
+        table[f"of three, by the {place}"] = partial(ring.verify, token)
     table["of one, forged"] = refused(alone, tokens[3])
     table["of three, forged"] = refused(ring, tokens[3])
     times = Times(table, rounds, 400)

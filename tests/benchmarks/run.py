@@ -149,7 +149,7 @@ def _flask_jwt_extended_verify() -> Row:
 
     app, token = flask_jwt_extended_app()
     app.test_request_context(headers={"Authorization": f"Bearer {token}"}).push()
-    return verify_jwt_in_request
+    return lambda: verify_jwt_in_request()
 
 
 def _importing(modules: str, bytecode: str) -> Row:

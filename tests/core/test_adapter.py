@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 import pickle
 import time
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,8 @@ from rolecall.http.adapter import (
     split_offers,
 )
 from rolecall.http.gateways import websockets
+
+from ..untyped import untyped
 
 SECRET = "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 MODERATOR = Guard.of_role("moderator")
@@ -87,7 +91,8 @@ def test_an_empty_header_has_come():
 
 class Identifying:
     def __init__(self, actor: Actor | None) -> None:
-        self.actor, self.seen = actor, []
+        self.actor = actor
+        self.seen: list[Actor | None] = []
 
     @hookimpl
     def rolecall_identify(self, request):
@@ -99,8 +104,10 @@ class Identifying:
         return Allow()
 
 
-def asked(kit: Rolecall, actor: object) -> int:
-    route, params = find_route(ROUTES, "/sessions")
+def asked(kit: Rolecall, actor: Any) -> int:
+    found = find_route(ROUTES, "/sessions")
+    assert found is not None
+    route, params = found
     request = Request("POST", "/sessions", params, {"content-type": "application/json"})
     return drive(respond(kit.api, route, request, actor=actor)).status
 
@@ -143,7 +150,7 @@ class Counting:
     async def run(self, purpose, deadline, function, *args):
         return function(*args)
 
-    async def wait(self, awaitable, deadline):
+    async def wait(self, awaitable, deadline, purpose=None):
         self.waited += 1
         return await awaitable
 
@@ -162,7 +169,9 @@ def test_an_adapter_may_bring_a_way_of_its_own_to_wait():
         token = session.generate_token("moderator")
         api = kit.api_with(driver)
         admitted = admit(api, f"Bearer {token}", MODERATOR, session.session_id, lambda: bearing(token))
+        assert inspect.iscoroutine(admitted)
         grant = asyncio.run(admitted)
+    assert isinstance(grant, Grant)
     assert grant.session_id == session.session_id
     assert driver.waited == 1
 
@@ -183,7 +192,7 @@ def test_a_guard_of_a_subclass_is_made_by_role_capability_and_token():
     assert Own.of_role("moderator", exact=True).requirement.only is not None
     assert Own.of_capability("signal").requirement.scope == "capability:signal"
     assert Own.of_token(optional=True).optional
-    assert Own.of_token(print) == (Own.of_token(), print)
+    assert untyped(Own.of_token(print)) == (Own.of_token(), print)
 
 
 # -- sockets ---------------------------------------------------------------------------------------
@@ -217,6 +226,7 @@ class Line:
 async def opened(kit, token, session_id, guard=MODERATOR, line=None, outer=None):
     handshake = Handshake(kit.aio.api, Request("GET", "/room"), [token])
     grant = await handshake.enter(guard, session_id)
+    assert isinstance(grant, Grant)
     line = line or Line()
     return line, GuardedSocket(handshake.watch(guard, session_id, grant), line.close, line.grants.append, outer)
 

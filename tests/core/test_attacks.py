@@ -13,6 +13,8 @@ from rolecall import Deny, Rolecall, hookimpl
 from rolecall.errors import InvalidToken, PluginError, PolicyFault, RolecallError, SessionEnded
 from rolecall.keys import HMACKey
 
+from ..untyped import untyped
+
 SECRET = "S3cr3tS3cr3t-do-not-leak-0123456789abcdef"
 
 
@@ -42,7 +44,7 @@ class WithStar:
 
 
 class KeywordOnly:
-    @hookimpl
+    @untyped(hookimpl)
     def rolecall_vote_access(self, *, request):
         return Deny("banned")
 
@@ -137,7 +139,7 @@ def test_a_clock_that_is_set_back_is_noticed_for_a_token_that_was_verified_befor
     [
         lambda: Rolecall("123456", SECRET, leeway=99),
         lambda: Rolecall("123456", SECRET, store="nowhere"),
-        lambda: Rolecall("123456", SECRET, plugins=[object()]),
+        lambda: Rolecall("123456", SECRET, plugins=[untyped(object())]),
         lambda: Rolecall("123456", SECRET[:20]),
         lambda: HMACKey(SECRET[:20]),
     ],

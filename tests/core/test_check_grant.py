@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,8 @@ class Policy:
 
     def __init__(self, vote=None) -> None:
         self.vote = vote
-        self.asked = []
-        self.told = []
+        self.asked: list[Any] = []
+        self.told: list[Any] = []
 
     @hookimpl
     def rolecall_vote_access(self, request):

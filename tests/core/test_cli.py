@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import jwt
 import pytest
@@ -20,6 +21,7 @@ from rolecall.cli.commands import rolecall
 from rolecall.cli.reports import printable, relative
 
 from ..sdk_tokens import API_KEY, API_SECRET, resigned
+from ..untyped import untyped
 
 SESSION_ID = "1_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"
 CONFIGURED = {"ROLECALL_API_KEY": API_KEY, "ROLECALL_API_SECRET": API_SECRET}
@@ -163,6 +165,7 @@ def test_a_token_in_the_wrong_place_is_not_repeated(run, real_token, arguments):
 
 def test_control_characters_of_arguments_are_escaped_in_errors(run):
     result = run("token", HOSTILE)
+    assert result.exit_code == 2
     assert all(line.isprintable() for line in result.stderr.splitlines())
 
 
@@ -1090,7 +1093,7 @@ def test_an_endless_stdin_is_not_read_to_its_end():
 
 @pytest.mark.process
 def test_arguments_that_are_not_utf_8_are_no_traceback():
-    result = start("token", "verify", b"\xff\x9b")
+    result = start("token", "verify", untyped(b"\xff\x9b"))
     assert result.returncode == 1
     assert b"a character outside ASCII" in result.stderr
 
@@ -1122,7 +1125,7 @@ def on_terminal(*arguments: str, **environment: str) -> str:
 
 
 def _read_all(descriptor: int) -> str:
-    chunks = []
+    chunks: list[Any] = []
     while True:
         try:
             chunk = os.read(descriptor, 65_536)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import freezegun
 import pytest
@@ -77,7 +78,7 @@ def test_an_event_is_told_at_that_time(at):
         def rolecall_on_event(self, event):
             told.append(event.at)
 
-    told = []
+    told: list[Any] = []
     with Rolecall(KEY, SECRET, plugins=[Audit()]) as kit, at(NOON):
         kit.create_session()
     assert told == [NOON.timestamp()]

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -19,7 +20,19 @@ KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 SESSION = "2_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"
 
 
+class Server(ThreadingHTTPServer):
+    """Answers with a status, and keeps what is asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Service)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.status = 200
+        self.asked: list[tuple[str, Any]] = []
+
+
 class Service(BaseHTTPRequestHandler):
+    server: Server
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         is_json = self.headers.get("Content-Type") == "application/json"
@@ -40,9 +53,7 @@ class Service(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def service():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
-    server.status, server.asked = 200, []
-    server.url = f"http://127.0.0.1:{server.server_port}"
+    server = Server()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import flask
 import pytest
@@ -54,14 +55,19 @@ def closed(make_kit):
 
 
 def ask(kit, method: str, path: str, origin: str | None = LISTED, body: bytes = b"", **headers: str) -> Response:
-    route, params = find_route(ROUTES, path)
+    found = find_route(ROUTES, path)
+    assert found is not None
+    route, params = found
     sent = {"content-type": "application/json"} | {name.replace("_", "-"): text for name, text in headers.items()}
     sent |= {} if origin is None else {"origin": origin}
     return drive(respond(kit.api, route, Request(method, path, params, sent, body)))
 
 
 def preflight(kit, path: str, origin: str | None = LISTED, method: str = "POST") -> Response:
-    headers = {"access_control_request_method": method, "access_control_request_headers": "authorization,content-type"}
+    headers: dict[str, Any] = {
+        "access_control_request_method": method,
+        "access_control_request_headers": "authorization,content-type",
+    }
     return ask(kit, "OPTIONS", path, origin, **headers)
 
 
@@ -213,7 +219,8 @@ def test_an_adapter_hands_all_of_it_on(with_cookie):
     assert answer.status_code == 204
     assert answer.headers["Access-Control-Allow-Origin"] == LISTED
     assert answer.headers["Vary"] == "Origin, Cookie"
-    session = app.test_client().post("/video/sessions", headers={"Origin": LISTED}, json={}).json["session_id"]
+    created: Any = app.test_client().post("/video/sessions", headers={"Origin": LISTED}, json={}).json
+    session = created["session_id"]
     path = f"/video/sessions/{session}/tokens"
     answer = app.test_client().post(path, headers={"Origin": LISTED}, json={"cookie": True})
     assert len(answer.headers.getlist("Set-Cookie")) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -29,6 +30,7 @@ from rolecall.roles import ANY_TOKEN, Requirement
 from rolecall.tokens import Grant
 
 from ..budgets import examples
+from ..untyped import untyped
 
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 NOW = 1_795_186_800.0
@@ -455,7 +457,7 @@ def test_a_query_holds_one_token_or_is_one_of_two_errors(query):
 # -- what goes through a guard ---------------------------------------------------------------------
 
 
-def enter(kit, request, requirement=ANY_TOKEN, session_id=None) -> Grant | Response:
+def enter(kit, request, requirement=ANY_TOKEN, session_id=None) -> Any:
     authorization = request.headers.get("authorization")
     admitted = admit(kit.api, authorization, Guard(requirement), session_id, lambda: request)
     entered = admitted if isinstance(admitted, Grant) else drive(admitted)
@@ -570,7 +572,7 @@ class Listening:
     """Sees everything that a plugin is shown."""
 
     def __init__(self) -> None:
-        self.seen = []
+        self.seen: list[Any] = []
 
     @hookimpl
     def rolecall_identify(self, request):
@@ -612,7 +614,9 @@ def test_no_log_event_or_answer_shows_the_token_wherever_it_is(make_kit, caplog,
 
 
 def ask(kit, method: str, path: str, body: object = None, query: str = "", **headers: str) -> Response:
-    route, params = find_route(ROUTES, path)
+    found = find_route(ROUTES, path)
+    assert found is not None
+    route, params = found
     sent = {name.replace("_", "-"): text for name, text in headers.items()}
     raw = b"" if body is None else json.dumps(body).encode()
     sent |= {"content-type": "application/json"} if raw else {}
@@ -726,7 +730,7 @@ LONG = "\x01" * 500
 
 class Audit:
     def __init__(self) -> None:
-        self.events = []
+        self.events: list[Any] = []
 
     @hookimpl
     def rolecall_on_event(self, event):
@@ -785,4 +789,4 @@ def test_two_headers_in_one_are_refused_though_a_plugins_format_would_take_them(
         for sent in (token, f"{token},{token}")
     ]
     assert isinstance(entered[0], Grant)
-    assert drive(entered[1]).status == 400
+    assert drive(untyped(entered[1])).status == 400

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -363,7 +364,7 @@ def pem_of(jwk: dict[str, str]) -> bytes:
     """PKCS #8 of a private JWK."""
     if jwk["kty"] == "OKP":
         raw = urlsafe_b64decode(jwk["d"] + "=" * (-len(jwk["d"]) % 4))
-        loaded = ed25519.Ed25519PrivateKey.from_private_bytes(raw)
+        loaded: Any = ed25519.Ed25519PrivateKey.from_private_bytes(raw)
     else:
         loaded = ec.derive_private_key(number(jwk["d"]), ec.SECP256R1())
     return loaded.private_bytes(Encoding.PEM, PKCS8, NoEncryption())

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextvars import ContextVar
+from typing import Any
 
 import flask
 import pytest
@@ -71,7 +72,7 @@ def gate():
 
 
 #: The threads that kits of other tests have left.
-others = set()
+others: set[Any] = set()
 
 
 @pytest.fixture(autouse=True)
@@ -194,10 +195,13 @@ def test_a_hook_reads_flasks_request_its_g_and_its_session(make_kit, kind, hook)
 
 
 def test_concurrent_requests_do_not_see_each_others_context(make_kit):
+    sessions: list[Any] = []
+    names: dict[str, str] = {}
+
     async def votes(request):
         name = user.get()
         await asyncio.sleep(0.002)
-        return Allow() if user.get() == name == threads[request.actor.id] else None
+        return Allow() if user.get() == name == names[request.actor.id] else None
 
     class Login:
         @hookimpl
@@ -206,10 +210,10 @@ def test_concurrent_requests_do_not_see_each_others_context(make_kit):
 
             return Actor(threading.current_thread().name)
 
-    kit, sessions, threads = make_kit(plugins=[voting(votes), Login()]), [], {}
+    kit = make_kit(plugins=[voting(votes), Login()])
 
     def work(name):
-        threads[threading.current_thread().name] = name
+        names[threading.current_thread().name] = name
         user.set(name)
         sessions.extend(ask(kit) for _ in range(20))
 
@@ -487,7 +491,7 @@ def test_a_stores_own_error_is_raised_as_it_is(make_kit, call, gate):
 
 @pytest.mark.parametrize(("bounded", "own"), [(True, True), (False, False)])
 def test_sync_code_calls_a_store_that_bounds_its_calls_on_its_own_thread(make_kit, gate, bounded, own):
-    store = Remote(gate)
+    store: Any = Remote(gate)
     store.bounded = bounded
     kit = make_kit(store=store)
     kit.get_session(kit.create_session().session_id)
@@ -531,7 +535,7 @@ def test_a_hook_that_holds_up_the_background_loop_fails_requests_and_no_more(mak
 
 def test_a_hook_that_calls_the_kit_from_the_background_loop_does_not_hold_it_up(make_kit):
     """A sync call of the kit inside an async hook waits for the very loop that it runs on."""
-    depth = []
+    depth: list[Any] = []
 
     async def votes(request):
         if not depth:

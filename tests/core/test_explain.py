@@ -26,6 +26,7 @@ from rolecall.roles import ANY_TOKEN, Requirement
 from rolecall_flask import require_role, rolecall_blueprint
 
 from ..budgets import examples
+from ..untyped import untyped
 
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 OTHER_SECRET = "another secret, of another project, 9876543210"
@@ -172,7 +173,7 @@ def test_a_vote_is_explained_with_its_limits_and_not_with_the_data_it_sets(make_
     assert "Ada" not in explanation.as_json()
 
 
-@pytest.mark.parametrize("make", [lambda: Allow(reason=7), lambda: Deny("no", detail=7)])
+@pytest.mark.parametrize("make", [lambda: Allow(reason=untyped(7)), lambda: Deny("no", detail=untyped(7))])
 def test_a_vote_that_can_be_made_can_be_explained(make_kit, make):
     kit = make_kit(plugins=[plugin("a", vote_token=lambda request: make())])
     assert kit.explain_token(kit.create_session().session_id).steps

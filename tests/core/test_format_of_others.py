@@ -167,8 +167,8 @@ class LiveKit:
 
 
 def kit_of(plugin: Any = None, accept: tuple[str, ...] = ("livekit",), **options: Any) -> Rolecall:
-    options = {"format": "livekit", "accept": accept, "clock": lambda: NOW, "entry_points": False} | options
-    return Rolecall(*FIRST, plugins=[plugin or LiveKit(), AllowAnyone("moderator")], **options)
+    given: dict[str, Any] = {"format": "livekit", "accept": accept, "clock": lambda: NOW, "entry_points": False}
+    return Rolecall(*FIRST, plugins=[plugin or LiveKit(), AllowAnyone("moderator")], **(given | options))
 
 
 def read(token: str, secret: str = FIRST[1]) -> dict[str, Any]:
@@ -344,7 +344,9 @@ def test_a_format_that_does_not_say_whose_a_token_is_reads_those_of_the_first_pr
 
 
 def post(kit: Rolecall, session_id: str, **body: Any) -> Any:
-    route, params = find_route(ROUTES, f"/sessions/{session_id}/tokens")
+    found = find_route(ROUTES, f"/sessions/{session_id}/tokens")
+    assert found is not None
+    route, params = found
     headers = {"content-type": "application/json"}
     return drive(respond(kit.api, route, Request("POST", "/", params, headers, json.dumps(body).encode())))
 

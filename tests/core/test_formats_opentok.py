@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections import Counter
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -172,7 +173,7 @@ SIGNATURES = {
     "the key in x5c": forge(claims(), HEADER[:-1] + b',"x5c":["AAAA"]}', secret=ATTACKERS),
 }
 
-HEADERS = {
+HEADERS: dict[str, tuple[Any, type[RolecallError]]] = {
     "alg none, unsigned": (f"{base64url.encode(HEADER.replace(b'HS256', b'none')).decode()}.{BODY}.", WrongTokenKind),
     "alg none": (b'{"alg":"none","typ":"JWT"}', WrongTokenKind),
     "alg None": (b'{"alg":"None","typ":"JWT"}', WrongTokenKind),
@@ -282,7 +283,7 @@ WRONG_TEXTS = {
     "an object": {},
 }
 
-CLAIMS = {
+CLAIMS: dict[str, tuple[dict[str, Any], type[RolecallError]]] = {
     **{f"{name} {what}": ({name: value}, InvalidClaim)
        for name in ("iat", "exp", "nbf") for what, value in WRONG_TIMES.items()},
     **{f"{name} {what}": ({name: value}, InvalidClaim)

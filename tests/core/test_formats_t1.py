@@ -6,6 +6,7 @@ import hmac
 from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections import Counter
 from contextlib import suppress
+from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 import opentok
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rolecall import Allow, Role, hookimpl
+from rolecall import Allow, Role, RolecallError, hookimpl
 from rolecall.errors import (
     BadSignature,
     ExpiredToken,
@@ -228,7 +229,7 @@ FIELDS = {
     "only &": b"&",
 }
 
-CLAIMS = {
+CLAIMS: dict[str, tuple[dict[str, Any], type[RolecallError]]] = {
     "expired": ({"create_time": NOW - DAY, "expire_time": NOW - 10}, ExpiredToken),
     "expired at the epoch": ({"create_time": 0, "expire_time": 0}, ExpiredToken),
     "expired without expire_time": ({"create_time": NOW - DAY - 10, "expire_time": ABSENT}, ExpiredToken),

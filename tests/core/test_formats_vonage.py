@@ -8,6 +8,7 @@ import re
 from base64 import b64encode, urlsafe_b64encode
 from collections import Counter
 from functools import cache
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -81,8 +82,15 @@ def make(clock):
 @pytest.fixture(scope="module", params=["an application alone", "both"])
 def kit(request):
     """A kit with the application, alone or beside a project: neither changes what its tokens say."""
-    project = {"api_key": API_KEY, "api_secret": SECRET, "format": "vonage"} if request.param == "both" else {}
-    given = {"application_id": APPLICATION, "private_key": pem(), "clock": lambda: NOW, "entry_points": False}
+    project: dict[str, Any] = (
+        {"api_key": API_KEY, "api_secret": SECRET, "format": "vonage"} if request.param == "both" else {}
+    )
+    given: dict[str, Any] = {
+        "application_id": APPLICATION,
+        "private_key": pem(),
+        "clock": lambda: NOW,
+        "entry_points": False,
+    }
     with Rolecall(**given, **project) as made:
         yield made
 
@@ -97,7 +105,12 @@ def sole():
 @pytest.fixture(scope="module")
 def beside_a_project():
     """A kit with both, that mints a project's tokens."""
-    given = {"application_id": APPLICATION, "private_key": pem(), "clock": lambda: NOW, "entry_points": False}
+    given: dict[str, Any] = {
+        "application_id": APPLICATION,
+        "private_key": pem(),
+        "clock": lambda: NOW,
+        "entry_points": False,
+    }
     with Rolecall(API_KEY, SECRET, **given) as made:
         yield made
 
@@ -402,11 +415,11 @@ OTHER_ALGORITHMS = {
     "empty": (b"", MalformedToken),
 }
 
-WRONG_TEXTS = {"a number": 5, "zero": 0, "true": True, "false": False, "null": None, "an object": {}}
+WRONG_TEXTS: dict[str, Any] = {"a number": 5, "zero": 0, "true": True, "false": False, "null": None, "an object": {}}
 WRONG_TIMES = {"true": True, "text": str(NOW + 5), "null": None, "a list": [NOW], "minus one": -1,
                "milliseconds": NOW * 1000, "2^53": 2**53, "1e300": 1e300}  # fmt: skip
 
-CLAIMS = {
+CLAIMS: dict[str, tuple[dict[str, Any], type[RolecallError]]] = {
     **{f"{name} {what}": ({name: value}, InvalidClaim)
        for name in ("iat", "exp", "nbf") for what, value in WRONG_TIMES.items()},
     **{f"{name} {what}": ({name: value}, InvalidClaim)
@@ -510,11 +523,9 @@ def table():
     """Every attack that an RS256 header announces: what it is, the token, and the exact class that refuses it."""
     yield from ((f"form: {what}", token, MalformedToken) for what, token in FORM.items())
     yield from ((f"signature: {what}", token, BadSignature) for what, token in SIGNATURES.items())
-    for what, (header, error) in HEADERS.items():
-        yield f"header: {what}", forge(claims(), header), error
+    yield from ((f"header: {what}", forge(claims(), header), error) for what, (header, error) in HEADERS.items())
     yield from ((f"payload: {what}", forge(payload), MalformedToken) for what, payload in PAYLOADS.items())
-    for what, (changes, error) in CLAIMS.items():
-        yield f"claim: {what}", forge(claims(**changes)), error
+    yield from ((f"claim: {what}", forge(claims(**changes)), error) for what, (changes, error) in CLAIMS.items())
 
 
 ATTACKS = [pytest.param(token, error, id=what) for what, token, error in table()]

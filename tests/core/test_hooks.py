@@ -10,6 +10,7 @@ import time
 from dataclasses import fields
 from datetime import timedelta
 from hashlib import sha256
+from typing import Any
 
 import flask
 import pytest
@@ -38,6 +39,7 @@ from rolecall.tokens import MAX_LIFETIME
 from rolecall_flask import require_role, rolecall_blueprint
 
 from ..ids import as_text
+from ..untyped import untyped
 
 NOW = 1_795_186_800
 HTTP = Request("POST", "/")
@@ -111,11 +113,11 @@ def test_a_guard_admits_by_what_the_role_may_do(with_roles, required, role, stat
 def test_a_guard_without_a_kit_does_not_know_the_role(with_roles):
     with_roles(ASSISTANT)
     with pytest.raises(ConfigurationError, match="kit="):
-        require_role("assistant")
+        require_role(untyped("assistant"))
 
 
 def test_a_policy_may_limit_to_a_role_of_the_apps_own(with_roles):
-    kit = with_roles(ASSISTANT, plugins=[voting(Allow(max_role="assistant"))])
+    kit = with_roles(ASSISTANT, plugins=[voting(Allow(max_role=untyped("assistant")))])
     assert kit.verify_token(kit.create_session().generate_token("moderator")).role == "assistant"
 
 
@@ -123,7 +125,7 @@ def test_a_policy_may_limit_to_a_role_of_the_apps_own(with_roles):
     ("roles", "message"),
     [
         ([Role("assistant", ["connect"])], "wire_name"),
-        ([Role("assistant", ["connect"], wire_name="nobody")], "wire_name"),
+        ([Role("assistant", ["connect"], wire_name=untyped("nobody"))], "wire_name"),
         (
             [Role("helper", ["connect", "subscribe"], wire_name="moderator")],
             "may do more than the role: force",
@@ -233,7 +235,7 @@ def test_claims_that_no_token_can_carry_are_the_plugins_fault(make_kit, claims):
 
 
 def test_claims_that_hold_themselves_are_the_plugins_fault(make_kit):
-    circle = {}
+    circle: dict[Any, Any] = {}
     circle["a"] = circle
     with pytest.raises(PolicyFault, match="'claims'"):
         make_kit(plugins=[claiming(circle)]).create_session().generate_token()
@@ -580,7 +582,7 @@ def test_a_format_that_fails_on_a_token_does_not_accept_it(make_kit, error):
 
 
 class FolderStore(MemoryStore):
-    opened = ()
+    opened: tuple[str, ...] = ()
 
     def __init__(self, url):
         super().__init__()
@@ -768,10 +770,10 @@ def test_a_limit_that_leaves_less_than_the_route_requires_denies(make_kit):
     app.add_url_rule("/", "in", require_role("moderator", kit=kit)(lambda: "in"))
     token = kit.create_session().generate_token("moderator")
     answer = app.test_client().get("/", headers={"Authorization": f"Bearer {token}"})
-    assert (answer.status_code, answer.json["code"]) == (403, "insufficient_role")
+    assert (answer.status_code, untyped(answer.json)["code"]) == (403, "insufficient_role")
 
 
-@pytest.mark.parametrize("make", [lambda: Allow(reason=7), lambda: Deny(detail=7)])
+@pytest.mark.parametrize("make", [lambda: Allow(reason=untyped(7)), lambda: Deny(detail=untyped(7))])
 def test_a_reason_that_is_no_text_is_refused_where_the_vote_is_made(make):
     with pytest.raises(ConfigurationError):
         make()
@@ -825,10 +827,10 @@ class Asked:
 
 def test_each_request_that_plugins_are_shown_has_the_same_head(make_kit):
     asked = Asked()
-    client = flask.Flask(__name__)
+    app = flask.Flask(__name__)
     kit = make_kit(plugins=[ADA, asked], clock=lambda: NOW)
-    client.register_blueprint(rolecall_blueprint(kit))
-    client = client.test_client()
+    app.register_blueprint(rolecall_blueprint(kit))
+    client: Any = app.test_client()
     session_id = client.post("/sessions", json={}).json["session_id"]
     token = client.post(f"/sessions/{session_id}/tokens", json={"role": "moderator"}).json["token"]
     client.post(f"/sessions/{session_id}/signal", json={}, headers={"Authorization": f"Bearer {token}"})

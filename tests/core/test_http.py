@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rolecall import Capability, Role, Rolecall, Web, errors, hookimpl
+from rolecall import Capability, Grant, Role, Rolecall, Web, errors, hookimpl
 from rolecall.driver import drive
 from rolecall.errors import (
     BodyTooLarge,
@@ -32,6 +32,7 @@ from rolecall.errors import (
     StoreUnavailable,
     WrongSession,
 )
+from rolecall.http.answers import json_bytes
 from rolecall.http.api.rest import ROUTES
 from rolecall.http.api.routing import PUBLIC, Operation, Route
 from rolecall.http.gateways.asgi import AsgiHeaders
@@ -39,7 +40,7 @@ from rolecall.http.gateways.wsgi import WsgiHeaders
 from rolecall.http.guards.admission import admission, guard_answer, headers_to_add
 from rolecall.http.guards.guard import Guard
 from rolecall.http.messages import MAX_BODY, Response
-from rolecall.http.problems import json_bytes, phrase, problem, quotable, refused
+from rolecall.http.problems import phrase, problem, quotable, refused
 from rolecall.http.respond import respond
 from rolecall.policies import AllowAnyone
 from rolecall.request import Request
@@ -359,6 +360,7 @@ def test_a_good_token_is_admitted(open_kit, session_id):
     request = Request("GET", "/", headers={"authorization": f"Bearer {token}"})
     guard = Guard(Requirement.of_role("moderator"))
     grant = drive(admission(open_kit.api, request, guard, session_id))
+    assert isinstance(grant, Grant)
     assert (grant.session_id, grant.role) == (session_id, "moderator")
 
 

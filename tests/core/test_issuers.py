@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import cache
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -475,7 +476,8 @@ def test_what_is_no_path_is_a_secret(make, secret):
 
 def test_a_published_private_key_stops_the_kit(make, vectors):
     jwk = json.loads((vectors / "ietf-cookbook/jwk/3_4.rsa_private_key.json").read_text("utf-8"))
-    published = RSAAlgorithm.from_jwk(jwk).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    key: Any = RSAAlgorithm.from_jwk(jwk)
+    published = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     with pytest.raises(InvalidKey, match="publicly known"):
         make(application_id=APPLICATION, private_key=published)
 
@@ -535,7 +537,7 @@ AS_ANOTHER_ARGUMENT = {name for name in MISPLACED if name.startswith("as ") and 
 AS_ANOTHER_ARGUMENT |= {"the key as the API key", "the key as the application id"}
 
 
-def refusal(options: dict[str, object]) -> RolecallError:
+def refusal(options: dict[str, Any]) -> RolecallError:
     with pytest.raises(RolecallError) as caught:
         Rolecall(**options, entry_points=False)
     return caught.value

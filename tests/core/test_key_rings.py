@@ -33,7 +33,10 @@ from rolecall.keys.issuers import Issuer
 from rolecall.request import Request
 from rolecall.roles import Role, RoleTable
 from rolecall.session_ids import OpenTokIds
+from rolecall.sessions import MediaMode
 from rolecall.tokens import TokenOptions
+
+from ..untyped import untyped
 
 NOW = 1_795_186_800.0
 ID = "123456"
@@ -120,7 +123,7 @@ def test_a_derived_secret_may_look_like_text_with_something_around_it(end):
         def derive(self, purpose: str) -> bytes:
             return end + b"a" * 30 + end
 
-    assert len(HMACKey.derived(Fixed(), "x").sign(b"message")) == 32
+    assert len(HMACKey.derived(untyped(Fixed()), "x").sign(b"message")) == 32
 
 
 # -- tokens ----------------------------------------------------------------------------------------
@@ -272,26 +275,26 @@ def test_each_format_verifies_with_every_key_and_mints_with_the_first(form, owne
 
 def test_the_id_of_every_key_of_the_ring_is_real():
     ids = OpenTokIds(issuer_of(NEW, OLD, NEXT))
-    made = [OpenTokIds(issuer_of(key)).make("relayed", NOW) for key in (NEW, OLD, NEXT)]
+    made = [OpenTokIds(issuer_of(key)).make(MediaMode.RELAYED, NOW) for key in (NEW, OLD, NEXT)]
     assert [ids.check(session_id) for session_id in made] == [ID] * 3
 
 
 def test_the_id_of_another_key_is_made_up():
     with pytest.raises(InvalidSessionId, match="tag"):
-        OpenTokIds(issuer_of(NEW, OLD)).check(OpenTokIds(issuer_of(STRANGE)).make("relayed", NOW))
+        OpenTokIds(issuer_of(NEW, OLD)).check(OpenTokIds(issuer_of(STRANGE)).make(MediaMode.RELAYED, NOW))
 
 
 def test_the_key_that_signs_makes_the_tag():
     issuer = issuer_of(OLD)
     ids = OpenTokIds(issuer)
     issuer.ring = KeyRing([NEW, OLD])
-    assert OpenTokIds(issuer_of(NEW)).accepts(ids.make("relayed", NOW))
+    assert OpenTokIds(issuer_of(NEW)).accepts(ids.make(MediaMode.RELAYED, NOW))
 
 
 def test_an_id_that_was_checked_before_is_made_up_once_its_key_is_retired():
     issuer = issuer_of(NEW, OLD)
     ids = OpenTokIds(issuer)
-    made = OpenTokIds(issuer_of(OLD)).make("relayed", NOW)
+    made = OpenTokIds(issuer_of(OLD)).make(MediaMode.RELAYED, NOW)
     assert (ids.check(made), ids.made_at(made)) == (ID, NOW)
     issuer.ring = KeyRing([NEW])
     assert (ids.accepts(made), ids.made_at(made)) == (False, None)
@@ -300,7 +303,7 @@ def test_an_id_that_was_checked_before_is_made_up_once_its_key_is_retired():
 def test_an_id_that_is_made_up_is_real_once_its_key_is_on_the_ring():
     issuer = issuer_of(OLD)
     ids = OpenTokIds(issuer)
-    made = OpenTokIds(issuer_of(NEXT)).make("relayed", NOW)
+    made = OpenTokIds(issuer_of(NEXT)).make(MediaMode.RELAYED, NOW)
     assert not ids.accepts(made)
     issuer.ring = KeyRing([OLD, NEXT])
     assert ids.accepts(made)
@@ -315,7 +318,7 @@ NAME = "__Host-rolecall"
 def proven(credentials: Credentials, proof: str) -> bool:
     headers = {"cookie": f"{NAME}=t", CSRF_HEADER: proof}
     try:
-        return credentials.find(Request("POST", "/", "", headers, None)) == ("t", COOKIE)
+        return credentials.find(Request("POST", "/", untyped(""), headers, untyped(None))) == ("t", COOKIE)
     except CsrfFailed:
         return False
 

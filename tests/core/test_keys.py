@@ -13,6 +13,7 @@ from base64 import b64encode, encodebytes, urlsafe_b64encode
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -27,6 +28,8 @@ from rolecall.errors import ConfigurationError, InvalidKey
 from rolecall.keys import HMACKey, KeyRing
 from rolecall.keys.published import FINGERPRINT_BYTES, TABLE, is_published
 
+from ..untyped import untyped
+
 SECRET = "Xy7!secret-secret-secret-secret-Zq9"
 OTHER = "Ab3!another-another-another-another-Ef5"
 
@@ -34,13 +37,13 @@ OTHER = "Ab3!another-another-another-another-Ef5"
 @cache
 def public_keys() -> dict[str, bytes]:
     """Public keys in every form that they are passed around in."""
-    private = {
+    private: dict[str, Any] = {
         "rsa": rsa.generate_private_key(65537, 2048),
         # Fixed, because in one key of fifty the last byte is a white space, which is then trimmed away.
         "ec": ec.derive_private_key(0x1234567, ec.SECP256R1()),
         "ed25519": ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32))),
     }
-    writers = {"rsa": RSAAlgorithm, "ec": ECAlgorithm, "ed25519": OKPAlgorithm}
+    writers: dict[str, Any] = {"rsa": RSAAlgorithm, "ec": ECAlgorithm, "ed25519": OKPAlgorithm}
     forms = {}
     for name, key in private.items():
         public = key.public_key()
@@ -53,9 +56,14 @@ def public_keys() -> dict[str, bytes]:
     forms["rsa PKCS1 PEM"] = public.public_bytes(Encoding.PEM, PublicFormat.PKCS1)
     forms["rsa PKCS1 DER"] = public.public_bytes(Encoding.DER, PublicFormat.PKCS1)
     forms["JWK set"] = json.dumps({"keys": [json.loads(forms["rsa JWK"])]}).encode()
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "example.org")])
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "example.org")])
     certificate = x509.CertificateBuilder(
-        name, name, private["ec"].public_key(), 1, datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+        subject,
+        subject,
+        private["ec"].public_key(),
+        1,
+        datetime(2026, 1, 1, tzinfo=UTC),
+        datetime(2027, 1, 1, tzinfo=UTC),
     ).sign(private["ed25519"], None)
     forms["certificate PEM"] = certificate.public_bytes(Encoding.PEM)
     forms["certificate DER"] = certificate.public_bytes(Encoding.DER)
@@ -220,7 +228,7 @@ def test_a_weak_secret_stops_the_kit(secret, make_kit):
 # -- JWKs --------------------------------------------------------------------------------------
 
 
-def jwk(**members) -> dict[str, object]:
+def jwk(**members) -> dict[str, Any]:
     k = urlsafe_b64encode(SECRET.encode()).decode().rstrip("=")
     return {"kty": "oct", "k": k, "alg": "HS256", "use": "sig", "kid": "a", **members}
 
@@ -365,15 +373,15 @@ MISTAKES = {
     "a bad kid": lambda: HMACKey(SECRET, "é"),
     "the secret in a JWK of another type": lambda: HMACKey.from_jwk({"kty": "RSA", "k": SECRET}),
     "the secret as a JWK's k": lambda: HMACKey.from_jwk({"kty": "oct", "k": SECRET}),
-    "the secret as a key ring": lambda: KeyRing.from_jwks(SECRET),
+    "the secret as a key ring": lambda: KeyRing.from_jwks(untyped(SECRET)),
     "a store that does not exist": lambda: Rolecall("123456", SECRET, store="nowhere://"),
     "a format that does not exist": lambda: Rolecall("123456", SECRET, format="paseto"),
-    "an integer API key": lambda: Rolecall(123456, SECRET),
+    "an integer API key": lambda: Rolecall(untyped(123456), SECRET),
     "an impossible leeway": lambda: Rolecall("123456", SECRET, leeway=61),
-    "a bad role": lambda: Rolecall("123456", SECRET).create_session().generate_token("king"),
+    "a bad role": lambda: Rolecall("123456", SECRET).create_session().generate_token(untyped("king")),
     "a bad token": lambda: Rolecall("123456", SECRET).verify_token("a.b.c"),
     "the secret as an API key": lambda: Rolecall(SECRET, "123456"),
-    "the secret as a JWK": lambda: HMACKey.from_jwk(SECRET),
+    "the secret as a JWK": lambda: HMACKey.from_jwk(untyped(SECRET)),
     "the secret as a kid": lambda: HMACKey(OTHER, SECRET * 4),
 }
 

@@ -14,6 +14,8 @@ from rolecall.http.guards.marks import guarded_by, mark_guarded, mark_own, publi
 from rolecall.http.guards.paths import PathPattern
 from rolecall.roles import ANY_TOKEN, Requirement, Role
 
+from ..untyped import untyped
+
 MODERATOR = Requirement.of_role(Role.MODERATOR)
 
 
@@ -141,7 +143,10 @@ def test_a_head_of_its_own_has_a_line_of_its_own():
 
 def test_the_kit_s_own_routes_say_what_they_require():
     session = next(route for route in ROUTES if route.name == "session")
-    found = [Found("/a", name="a", own=session), Found("/a", ("OPTIONS",), "b", mark_own(lambda: None, session, None))]
+    found = [
+        Found("/a", name="a", own=session),
+        Found("/a", ("OPTIONS",), "b", mark_own(lambda: None, session, untyped(None))),
+    ]
     assert required(*found) == [
         (("GET",), "/a", "the kit's own (token)"),
         (("DELETE",), "/a", "the kit's own (role:moderator)"),
@@ -149,7 +154,7 @@ def test_the_kit_s_own_routes_say_what_they_require():
 
 
 def test_a_guard_around_the_kit_s_own_routes_is_shown_unless_it_spares_them():
-    view = mark_own(lambda: None, ROUTES[0], None)
+    view = mark_own(lambda: None, ROUTES[0], untyped(None))
     around = Around(Guard(), view, frozenset())
     spared = Around(Guard(), view, frozenset(), spares_own=True)
     assert required(Found("/a", name="a", view=view, around=(around,)))[0][2].startswith("role:moderator, then the kit")
@@ -373,7 +378,7 @@ def test_a_guard_without_a_kit_is_a_mistake_unless_it_has_its_own(view):
     mark_guarded(served, guard)
     found = Found("/a", ("GET",), "v", served, problem="no kit here")
     assert codes(found) == ["no_kit"]
-    guard.kit = object()
+    guard.kit = untyped(object())
     assert codes(found) == []
 
 
@@ -396,7 +401,7 @@ def test_a_guard_put_on_after_registering_is_a_mistake():
 
     def guarded(): ...
 
-    guarded.__wrapped__ = view
+    setattr(guarded, "__wrapped__", view)
     mark_guarded(guarded, Guard(), view)
     assert codes(Found("/a", ("GET",), "v", view)) == ["guard_above_route"]
     assert codes(Found("/a", ("GET",), "v", view), Found("/b", ("GET",), "w", guarded)) == ["guard_above_route"]

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import types
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from rolecall.request import Request
 from rolecall.sessions import SessionProperties
 
 from ..ids import as_text
+from ..untyped import untyped
 
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 ENVIRON = {"ROLECALL_API_KEY": KEY, "ROLECALL_API_SECRET": SECRET}
@@ -82,6 +84,8 @@ def lets_in(kit):
 
 def test_an_instance_goes_by_its_class_or_its_own_name(make_kit):
     class Policy:
+        name: str
+
         @hookimpl
         def rolecall_vote_session(self, request):
             return Allow()
@@ -115,7 +119,7 @@ def test_a_plugin_is_loaded_by_its_name(make_kit, package, source, attribute):
 
 
 def test_a_module_may_be_passed_itself(make_kit):
-    module = types.ModuleType("classroom")
+    module: Any = types.ModuleType("classroom")
     module.rolecall_vote_session = hookimpl(lambda request: Allow())
     assert set(loaded(make_kit(plugins=[module]))) == {"classroom"}
 
@@ -432,7 +436,7 @@ def test_a_plugin_that_would_not_do_what_it_says_is_named_with_its_package(make_
 
 def test_firstresult_is_no_option_of_an_implementation():
     with pytest.raises(TypeError, match="firstresult"):
-        hookimpl(firstresult=True)
+        untyped(hookimpl)(firstresult=True)
 
 
 FAILING = {

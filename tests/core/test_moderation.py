@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from rolecall import Allow, Capability, Deny, InvalidRequest, Role, Rolecall, blocking, hookimpl
+from rolecall import Allow, Capability, Deny, InvalidRequest, Role, Rolecall, Session, blocking, hookimpl
 from rolecall.driver import drive
 from rolecall.engine import Call
 from rolecall.errors import (
@@ -29,6 +31,8 @@ from rolecall.http.respond import respond
 from rolecall.moderation import ForceDisconnect, ListConnections, ListStreams, MuteAll, MuteStream, Signal
 from rolecall.policy import Limit
 from rolecall.request import Request
+
+from ..untyped import untyped
 
 CONNECTIONS = [{"connectionId": "c-1", "createdAt": 1_795_186_800_000}, {"connectionId": "c-2"}]
 STREAMS = [{"id": "s-1", "name": "Ada"}, {"id": "s-2", "name": ""}]
@@ -145,7 +149,7 @@ def room(session) -> str:
 
 
 #: Each act by the kit's method, and what arrives at the service.
-ACTS = {
+ACTS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     "signal": (("chat", "hello"), ("signal", "chat", "hello", None)),
     "signal to one": (("chat", "hello", "c-1"), ("signal", "chat", "hello", "c-1")),
     "signal of nothing": ((), ("signal", "", "", None)),
@@ -223,31 +227,37 @@ def test_an_ended_session_can_still_be_cleared(kit, media, room):
 
 # -- what is asked for -----------------------------------------------------------------------------
 
-WRONG = {
+WRONG: dict[str, tuple[Callable[[str], Any], str]] = {
     "an id with a slash": (lambda room: ForceDisconnect(room, "a/b"), "connection_id is 'a/b'"),
     "an id of dots": (lambda room: MuteStream(room, ".."), "stream_id is '..'"),
     "an empty id": (lambda room: MuteStream(room, ""), "stream_id is ''"),
     "a long id": (lambda room: MuteStream(room, "x" * 256), "stream_id is"),
-    "a number": (lambda room: ForceDisconnect(room, 7), "connection_id is 7"),
+    "a number": (lambda room: ForceDisconnect(room, untyped(7)), "connection_id is 7"),
     "an empty connection": (lambda room: Signal(room, "a", "b", ""), "connection_id is ''"),
-    "a type of another kind": (lambda room: Signal(room, 1), "type of the signal is 1"),
+    "a type of another kind": (lambda room: Signal(room, untyped(1)), "type of the signal is 1"),
     "a type too long": (lambda room: Signal(room, "é" * 65), "type of the signal has 130 bytes; at most 128"),
-    "data of another kind": (lambda room: Signal(room, "a", {"b": 1}), "data of the signal is a value of type dict"),
+    "data of another kind": (
+        lambda room: Signal(room, "a", untyped({"b": 1})),
+        "data of the signal is a value of type dict",
+    ),
     "data too long": (lambda room: Signal(room, "a", "é" * 4097), "data of the signal has 8194 bytes; at most 8192"),
     "a lone surrogate": (lambda room: Signal(room, "a", "\ud800"), "lone surrogate"),
-    "no boolean": (lambda room: MuteAll(room, "yes"), "active is 'yes'"),
+    "no boolean": (lambda room: MuteAll(room, untyped("yes")), "active is 'yes'"),
     "letters for streams": (lambda room: MuteAll(room, True, "s-1"), "excluded_stream_ids is 's-1'"),
-    "a number for streams": (lambda room: MuteAll(room, True, 1), "excluded_stream_ids is 1"),
+    "a number for streams": (lambda room: MuteAll(room, True, untyped(1)), "excluded_stream_ids is 1"),
     "an object for streams": (
         lambda room: MuteAll(room, True, {"a": 1}),
         "excluded_stream_ids is a value of type dict",
     ),
-    "bytes for streams": (lambda room: MuteAll(room, True, b"ab"), "excluded_stream_ids is a value of type bytes"),
+    "bytes for streams": (
+        lambda room: MuteAll(room, True, untyped(b"ab")),
+        "excluded_stream_ids is a value of type bytes",
+    ),
     "a stream that is none": (lambda room: MuteAll(room, True, ["s 1"]), "excluded_stream_ids is 's 1'"),
     "too many streams": (lambda room: MuteAll(room, True, ["s"] * 1001), "has 1001 stream ids; at most 1000"),
     "streams when it stops": (lambda room: MuteAll(room, False, ["s"]), "goes with active=True"),
-    "no session": (lambda _: ListStreams(None), "session_id is None"),
-    "no session with connections": (lambda _: ListConnections(None), "session_id is None"),
+    "no session": (lambda _: ListStreams(untyped(None)), "session_id is None"),
+    "no session with connections": (lambda _: ListConnections(untyped(None)), "session_id is None"),
     "a session with a slash": (lambda _: ListStreams("1_a/../b"), "session_id is '1_a/../b'"),
 }
 
@@ -406,7 +416,7 @@ def test_a_service_whose_methods_cannot_be_found_is_a_fault(make_kit):
         kit.signal(kit.create_session().session_id)
 
 
-NO_STREAMS = (
+NO_STREAMS: tuple[Any, ...] = (
     *(None, "ab", 7, {"items": []}, ({"id": "a"},)),
     *([None], ["a"], [{"name": "x"}], [{"id": 7}]),
     *([{"id": "a", "since": {1}}], [{"id": "a", "n": float("nan")}]),
@@ -451,7 +461,7 @@ def test_a_policy_sees_the_act_and_denies_it(make_kit, media):
     ]
 
 
-@pytest.mark.parametrize("vote", [True, 1, "yes", object(), Allow(max_role="modrator"), OSError])
+@pytest.mark.parametrize("vote", [True, 1, "yes", object(), Allow(max_role=untyped("modrator")), OSError])
 def test_what_is_no_vote_denies(make_kit, media, vote):
     def answer(_):
         if vote is OSError:
@@ -495,7 +505,9 @@ ROLES = (Role.SUBSCRIBER, Role.PUBLISHER, Role.PUBLISHER_ONLY, Role.MODERATOR)
 
 
 def ask(kit, method, room, path, token=None, body=b"", **headers):
-    route, params = find_route(ROUTES, f"/sessions/{room}{path}")
+    found = find_route(ROUTES, f"/sessions/{room}{path}")
+    assert found is not None
+    route, params = found
     sent = {"content-type": "application/json"} if body else {}
     if token is not None:
         sent["authorization"] = f"Bearer {token}"
@@ -556,6 +568,8 @@ def test_a_limit_on_an_act_narrows_the_grant(make_kit, media):
 @pytest.mark.parametrize("hook", ["vote_access", "vote_moderation"])
 @pytest.mark.parametrize("meanwhile", ["the session ends", "the token expires"])
 def test_nothing_is_done_for_a_token_that_is_over_when_the_policies_have_voted(make_kit, clock, media, hook, meanwhile):
+    session: Session
+
     def vote(self, request):
         if meanwhile == "the session ends":
             session.end()

@@ -15,6 +15,8 @@ from rolecall import Rolecall
 def fuzz():
     path = Path(__file__).parent.parent / "fuzz" / "mutate_tokens.py"
     spec = spec_from_file_location("mutate_tokens", path)
+    assert spec is not None
+    assert spec.loader is not None
     module = sys.modules["mutate_tokens"] = module_from_spec(spec)
     spec.loader.exec_module(module)
     yield module

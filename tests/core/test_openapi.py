@@ -477,7 +477,7 @@ def test_sdks_are_answered_in_json_or_xml(document):
 
 
 #: Values of each option, and in their midst what is none; ``...`` for one that is left out.
-OPTIONS = {
+OPTIONS: dict[str, list[Any]] = {
     "location": [..., None, "203.0.113.7", "2001:db8::1", "localhost", "203.0.113.07", "fe80::1%eth0", "", 1, []],
     "media_mode": [..., "relayed", "routed", "ROUTED", None, 1],
     "archive_mode": [..., "manual", "always", "never", None],

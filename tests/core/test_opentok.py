@@ -52,6 +52,8 @@ from rolecall.opentok import (
 )
 from rolecall_wsgi import SDK_ROUTES, RolecallMiddleware
 
+from ..untyped import untyped
+
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 APPLICATION = "5b1f0c2e-9d7a-4c3f-8e6b-7d2a1c0f9e8d"
 #: A session that another service made.
@@ -338,7 +340,7 @@ def test_a_session_needs_an_id(client, session_id):
 def test_an_error_keeps_the_kits_own(client):
     with pytest.raises(OpenTokException) as refused:
         client.generate_token(SESSION, "admin")
-    assert refused.value.__cause__.code == "invalid_role"
+    assert getattr(refused.value.__cause__, "code", None) == "invalid_role"
 
 
 # -- the kit behind it -----------------------------------------------------------------------------
@@ -359,7 +361,7 @@ class Lessons:
 
     @hookimpl
     def rolecall_vote_token(self, request):
-        return Deny("not on Sundays", "sunday") if request.data == "Sunday" else Allow(max_role="student")
+        return Deny("not on Sundays", "sunday") if request.data == "Sunday" else Allow(max_role=untyped("student"))
 
 
 @pytest.fixture
@@ -528,7 +530,7 @@ def test_what_does_not_go_with_the_kit_is_refused(kit, arguments, message):
 
 def test_what_is_no_kit_is_refused():
     with pytest.raises(ConfigurationError, match="kit is 'memory://'"):
-        Client(KEY, None, kit="memory://")
+        Client(KEY, None, kit=untyped("memory://"))
 
 
 def test_a_key_may_be_a_number():
@@ -637,7 +639,22 @@ def test_what_is_not_there_is_named_with_where_it_is(client):
 # -- a service -------------------------------------------------------------------------------------
 
 
+class Service(ThreadingHTTPServer):
+    """Answers with a status and a session, and keeps what is asked of it."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.status = 200
+        self.session_id = SESSION
+        self.seen: list[tuple[str, dict[str, str]]] = []
+
+
 class Answers(BaseHTTPRequestHandler):
+    server: Service
+
     def do_GET(self) -> None:
         self.send_error(self.server.status)
 
@@ -656,11 +673,8 @@ class Answers(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving() -> Iterator[ThreadingHTTPServer]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        server.daemon_threads = True
-        server.seen, server.status, server.session_id = [], 200, SESSION
-        server.url = f"http://127.0.0.1:{server.server_port}"
+def serving() -> Iterator[Service]:
+    with Service() as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
@@ -850,7 +864,7 @@ def theatre():
             handler_class=Quiet,
         ) as server,
     ):
-        kit.url = f"http://127.0.0.1:{server.server_port}"
+        setattr(kit, "url", f"http://127.0.0.1:{server.server_port}")
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield kit, studio
@@ -1072,7 +1086,7 @@ def test_an_argument_that_is_wrong_is_refused_before_anything_is_sent(acting, na
         call(client)
     assert str(refused.value).startswith(beginning)
     assert str(refused.value).endswith(f" ({refused.value.__cause__})")
-    assert refused.value.__cause__.status == (413 if "long" in name else 400)
+    assert getattr(refused.value.__cause__, "status", None) == (413 if "long" in name else 400)
     assert studio.done == []
 
 
@@ -1094,7 +1108,7 @@ def test_what_the_media_service_does_not_know_is_not_found(acting, name):
     with pytest.raises(error) as refused:
         CALLS[name][0](client)
     assert str(refused.value).startswith(beginning)
-    assert refused.value.__cause__.code == "not_found_at_service"
+    assert getattr(refused.value.__cause__, "code", None) == "not_found_at_service"
 
 
 def test_a_stream_that_is_not_among_the_sessions_is_not_found(acting):
@@ -1126,7 +1140,7 @@ def test_without_a_media_service_the_error_says_what_to_do(client, method):
         CALLS[method][0](client)
     assert "load a plugin with rolecall_media_service" in str(refused.value)
     assert str(refused.value).endswith("; a client with an api_url acts at that service")
-    assert refused.value.__cause__.code == "no_media_service"
+    assert getattr(refused.value.__cause__, "code", None) == "no_media_service"
 
 
 @METHODS
@@ -1155,7 +1169,7 @@ def test_another_secret_is_an_auth_error(stage, name):
     with Client(KEY, SECRET[::-1], kit.url) as client, pytest.raises(AuthError) as refused:
         CALLS[name][0](client)
     assert str(refused.value).startswith(REFUSED_KEY[name])
-    assert refused.value.__cause__.code == "service_credentials_refused"
+    assert getattr(refused.value.__cause__, "code", None) == "service_credentials_refused"
     assert studio.done == []
 
 
@@ -1179,7 +1193,7 @@ def test_a_server_that_is_not_there_is_a_request_error(method):
     with Client(KEY, SECRET, "http://127.0.0.1:9", 0.3) as client, pytest.raises(RequestError) as refused:
         CALLS[method][0](client)
     assert str(refused.value).startswith("An unexpected error occurred: ")
-    assert refused.value.__cause__.code == "service_unreachable"
+    assert getattr(refused.value.__cause__, "code", None) == "service_unreachable"
 
 
 @pytest.mark.parametrize("name", ["send_signal", "force_disconnect", "mute_all"])
@@ -1257,8 +1271,8 @@ def failing_calls(url: str):
     yield lambda: Client(KEY, CANARY, url).generate_token(SESSION, "admin")
     yield lambda: Client(KEY, CANARY, url).create_session()
     yield lambda: Client(KEY, CANARY).generate_token("junk")
-    yield lambda: Client(KEY, CANARY).api_secret
-    yield lambda: Client(KEY, CANARY, kit=7)
+    yield lambda: untyped(Client(KEY, CANARY)).api_secret
+    yield lambda: Client(KEY, CANARY, kit=untyped(7))
     yield lambda: Client(KEY, CANARY, url).mute_all(SESSION, None)
     yield lambda: Client(KEY, CANARY, url).get_stream(SESSION, "s-1")
 

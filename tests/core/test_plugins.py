@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 import types
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,8 @@ from rolecall.errors import PluginError, PolicyDenied, PolicyFault
 from rolecall.http.problems import refused
 from rolecall.request import Request
 from rolecall.sessions import SessionProperties
+
+from ..untyped import untyped
 
 OUTSIDE = Request("POST", "/sessions")
 
@@ -34,6 +37,8 @@ def voting(answer, name="the policy", asynchronous=False):
     """A plugin whose vote on a session is whatever ``answer()`` returns or raises."""
 
     class Votes:
+        name: str
+
         if asynchronous:
 
             @hookimpl
@@ -106,8 +111,8 @@ def exit_():
         lambda: [Allow()],
         lambda: Actor("ada"),
         lambda: (vote for vote in [Allow()]),
-        lambda: Allow(capabilities=["fly"]),
-        lambda: Allow(max_role="modrator"),
+        lambda: Allow(capabilities=[untyped("fly")]),
+        lambda: Allow(max_role=untyped("modrator")),
         exit_,
         fail,
     ],
@@ -148,6 +153,8 @@ def test_an_async_policy_sees_the_callers_context_under_a_sync_framework(make_ki
 
 def identifying(answer, name):
     class Identifies:
+        name: str
+
         @hookimpl
         def rolecall_identify(self, request):
             return answer()
@@ -196,7 +203,7 @@ class Unmarked:
 
 
 class Wrapper:
-    @hookimpl(wrapper=True)
+    @untyped(hookimpl)(wrapper=True)
     def rolecall_vote_session(self, request):
         return (yield)
 
@@ -225,13 +232,13 @@ class NeedlessArgument:
 
 
 class ArgumentTooMany:
-    @hookimpl
+    @untyped(hookimpl)
     def rolecall_vote_token(self, request, token):
         return Allow()
 
 
 class Renamed:
-    @hookimpl(specname="rolecall_vote_session")
+    @untyped(hookimpl)(specname="rolecall_vote_session")
     def vote(self, request):
         return Allow()
 
@@ -267,7 +274,7 @@ def test_two_plugins_of_one_name_stop_start_up(make_kit):
 
 
 def test_a_module_is_a_plugin(make_kit):
-    module = types.ModuleType("classroom")
+    module: Any = types.ModuleType("classroom")
     module.rolecall_vote_session = hookimpl(lambda request: Allow())
     kit = make_kit(plugins=[module])
 
@@ -276,7 +283,7 @@ def test_a_module_is_a_plugin(make_kit):
 
 
 def test_a_hook_may_leave_out_the_request(make_kit):
-    module = types.ModuleType("open_day")
+    module: Any = types.ModuleType("open_day")
     module.rolecall_vote_session = hookimpl(lambda: Allow())
     assert ask(make_kit(plugins=[module]))
 

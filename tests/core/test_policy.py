@@ -30,6 +30,8 @@ from rolecall.policy import (
 )
 from rolecall.roles import STANDARD_ROLES, RoleTable
 
+from ..untyped import untyped
+
 NOW = 1_000_000
 LATER = NOW + 3600
 ROLES = RoleTable()
@@ -173,22 +175,22 @@ def test_limits_that_leave_no_role_deny():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Allow(latest_expiry="tomorrow"),
+        lambda: Allow(latest_expiry=untyped("tomorrow")),
         lambda: Allow(latest_expiry=True),
         lambda: Allow(latest_expiry=float("nan")),
-        lambda: Deny(reason=7),
-        lambda: Deny(code=7),
+        lambda: Deny(reason=untyped(7)),
+        lambda: Deny(code=untyped(7)),
         lambda: Deny(status=200),
         lambda: Deny(status=404),
         lambda: Deny(status=503),
-        lambda: Deny(status="429"),
-        lambda: Deny(status=429.0),
-        lambda: Deny(status=None),
+        lambda: Deny(status=untyped("429")),
+        lambda: Deny(status=untyped(429.0)),
+        lambda: Deny(status=untyped(None)),
         lambda: Deny(retry_after=60),
         lambda: Deny(status=429, retry_after=-1),
-        lambda: Deny(status=429, retry_after=1.5),
+        lambda: Deny(status=429, retry_after=untyped(1.5)),
         lambda: Deny(status=429, retry_after=True),
-        lambda: Deny(status=429, retry_after="60"),
+        lambda: Deny(status=429, retry_after=untyped("60")),
         lambda: Deny(status=429, retry_after=2**31),
         lambda: Deny(status=429, retry_after=timedelta(seconds=-1)),
     ],
@@ -200,7 +202,7 @@ def test_votes_refuse_limits_that_are_none(make):
 
 def test_an_unknown_capability_in_a_vote_is_an_error():
     with pytest.raises(ValueError, match="fly"):
-        Allow(capabilities=["fly"])
+        Allow(capabilities=[untyped("fly")])
 
 
 def test_a_denial_may_ask_to_come_again_later():
@@ -291,7 +293,7 @@ def test_limits_that_narrow_nothing_leave_the_scope_itself(limits):
     ],
 )
 def test_each_limit_narrows_what_it_is_about_alone(limit, left):
-    scope = ASKED._replace(role=None) if "role" in left and left["role"] is None else ASKED
+    scope = ASKED._replace(role=untyped(None)) if "role" in left and left["role"] is None else ASKED
     assert narrow(scope, [limit], ROLES, issued_at=NOW, now=NOW) == scope._replace(**left)
 
 
@@ -312,7 +314,7 @@ def test_a_scope_of_which_no_role_is_left_is_denied():
 
 def test_limits_alone_are_no_vote_for():
     assert not isinstance(Limit(max_role="subscriber"), Allow)
-    assert Limit() != Allow()
+    assert untyped(Limit()) != Allow()
 
 
 def test_the_bare_limits_of_a_vote_are_no_vote(make_kit):

@@ -33,6 +33,7 @@ from rolecall.keys import HMACKey, KeyRing
 from rolecall.keys.issuers import Issuer
 from rolecall.request import Request
 from rolecall.session_ids import OpenTokIds
+from rolecall.sessions import MediaMode
 
 NOW = 1_795_186_800.0
 FIRST, SECOND = (
@@ -97,7 +98,7 @@ def test_a_project_signs_for_no_session_of_another(kit, form):
     if forged is None:
         # T1 does not sign whose it is: a kit of the other key, with the first one's secret, mints what it would.
         forged = kit_of((SECOND[0], FIRST[1]), format="t1").generate_token(
-            OpenTokIds(Issuer(SECOND[0], KeyRing([HMACKey(FIRST[1])]))).make("relayed", NOW)
+            OpenTokIds(Issuer(SECOND[0], KeyRing([HMACKey(FIRST[1])]))).make(MediaMode.RELAYED, NOW)
         )
     with pytest.raises((InvalidClaim, BadSignature)):
         kit.verify_token(forged)
@@ -126,7 +127,7 @@ def test_an_unknown_project_is_refused(kit, form):
 
 
 def test_an_id_of_one_project_has_no_tag_of_another(kit):
-    made_up = OpenTokIds(Issuer(SECOND[0], KeyRing([HMACKey(FIRST[1])]))).make("relayed", NOW)
+    made_up = OpenTokIds(Issuer(SECOND[0], KeyRing([HMACKey(FIRST[1])]))).make(MediaMode.RELAYED, NOW)
     with pytest.raises(InvalidSessionId, match="its tag does not fit"):
         kit.generate_token(made_up)
 
@@ -149,7 +150,7 @@ def test_a_plugin_creates_sessions_of_the_project_asked_for_alone():
     class Elsewhere:
         @hookimpl
         def rolecall_create_session(self, request):
-            return kit.engine.state.session_ids.make("relayed", NOW, answered or request.api_key)
+            return kit.engine.state.session_ids.make(MediaMode.RELAYED, NOW, answered or request.api_key)
 
     kit = kit_of(FIRST, SECOND, plugins=[Elsewhere()])
     answered = ""
@@ -193,6 +194,7 @@ def test_what_is_no_project_stops_start_up_and_shows_no_secret(projects, message
 def test_no_frame_of_a_refusal_holds_a_secret():
     with pytest.raises(ConfigurationError) as caught:
         Rolecall(*FIRST, projects={SECOND[0]: SECOND[1], "a b": THIRD[1]})
+    assert caught.value.__traceback__ is not None
     seen, traceback = [], caught.value.__traceback__.tb_next
     while traceback is not None:
         seen.append(repr(traceback.tb_frame.f_locals))
@@ -271,7 +273,9 @@ class TestWhatReachesForAnotherProject:
             session_id = session_id if reach != "by a path" else kit.create_session(api_key=SECOND[0]).session_id
             path, body = f"/v2/project/{key}/session/{session_id}/mute", b""
         witness.told.clear()
-        route, params = find_route(ROUTES, path)
+        found = find_route(ROUTES, path)
+        assert found is not None
+        route, params = found
         answer = drive(respond(kit.api, route, Request("POST", path, params, headers, body)))
         assert answer.status == 403
         assert witness.told == [("access_refused", "invalid_server_credential")]

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,8 @@ from rolecall.policy import Limit
 from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN
 from rolecall.sessions import SessionProperties
+
+from ..untyped import untyped
 
 LAST_PLACE_TAKEN = Deny("somebody took the last place", code="full", status=429, retry_after=5)
 
@@ -129,7 +132,7 @@ def test_a_request_that_everything_allows_reserves_once_and_keeps_it(make_kit, l
         Token(vote=lambda: Deny("no"), name="later"),
         Token(vote=fail),
         Token(vote=lambda: True),
-        Token(vote=lambda: Allow(max_role="nobody")),
+        Token(vote=lambda: Allow(max_role=untyped("nobody"))),
         Token(vote=lambda: Allow(latest_expiry=0)),
         Token(vote=lambda: Allow(capabilities=["connect"])),
         Token(claims=fail),
@@ -215,7 +218,7 @@ def test_what_fails_to_say_so_denies_and_names_the_plugin(make_kit, log, session
 
 
 def test_a_release_that_fails_is_logged_and_keeps_no_other_back(make_kit, log, session_id, ask, caplog):
-    broken = Desk(log, "b")
+    broken: Any = Desk(log, "b")
     broken.release = fail
     plugins = [Desk(log, "a"), broken, Desk(log, "c", lambda: LAST_PLACE_TAKEN)]
     with pytest.raises(PolicyDenied):
@@ -237,8 +240,8 @@ def test_the_trace_names_who_refuses(make_kit, log, session_id, caplog):
 
 
 def test_a_session_that_ends_meanwhile_gets_its_place_back(make_kit, log, ask):
-    kit = make_kit(plugins=[Desk(log, answers=lambda: kit.end_session(session_id))])
-    session_id = make_kit(store=kit._state.store).create_session().session_id
+    kit: Any = make_kit(plugins=[Desk(log, answers=lambda: kit.end_session(session_id))])
+    session_id: str = make_kit(store=kit._state.store).create_session().session_id
     with pytest.raises(SessionEnded):
         ask(kit, session_id)
     assert log == ["desk reserves", "desk releases"]
@@ -386,15 +389,15 @@ def test_votes_that_say_the_same_are_equal_and_show_no_function():
     assert Limit(reserve=fail, release=fail) == Limit(reserve=print) == Limit()
     assert hash(Allow(reserve=fail)) == hash(Allow())
     assert "fail" not in repr(Allow(reserve=partial(fail), release=fail))
-    assert Allow(reserve=fail) != Limit(reserve=fail)
+    assert untyped(Allow(reserve=fail)) != Limit(reserve=fail)
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Allow(reserve="a place"),
-        lambda: Limit(reserve=True),
-        lambda: Allow(reserve=print, release=7),
+        lambda: Allow(reserve=untyped("a place")),
+        lambda: Limit(reserve=untyped(True)),
+        lambda: Allow(reserve=print, release=untyped(7)),
         lambda: Limit(release=print),
     ],
 )

@@ -7,9 +7,11 @@ import json
 import pickle
 import traceback
 from base64 import b64encode, urlsafe_b64decode
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -40,7 +42,7 @@ PKCS8, PKCS1, OPENSSH = PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL, P
 @cache
 def private(name: str) -> rsa.RSAPrivateKey:
     """A private key of this kind, made once."""
-    makers = {
+    makers: dict[str, Callable[[], Any]] = {
         "RSA": lambda: rsa.generate_private_key(65537, 2048),
         "another RSA": lambda: rsa.generate_private_key(65537, 2048),
         "RSA of 3072 bits": lambda: rsa.generate_private_key(65537, 3072),
@@ -462,7 +464,9 @@ def modulus(key: rsa.RSAPublicKey) -> bytes:
 
 
 def test_a_key_of_the_public_lists_is_published():
-    assert is_published(modulus(load_pem_public_key(LISTED.encode())))
+    listed = load_pem_public_key(LISTED.encode())
+    assert isinstance(listed, rsa.RSAPublicKey)
+    assert is_published(modulus(listed))
 
 
 def test_a_key_of_ones_own_is_not_published():

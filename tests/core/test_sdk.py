@@ -25,7 +25,9 @@ def kit(make_kit):
 
 
 def ask(kit, method, path, key=KEY, secret=SECRET):
-    route, params = find_route(SDK_ROUTES, path)
+    found = find_route(SDK_ROUTES, path)
+    assert found is not None
+    route, params = found
     claims = {"iss": key, "ist": "project", "iat": NOW, "exp": NOW + 180}
     headers = {"x-opentok-auth": jwt.encode(claims, secret, "HS256")}
     answer = drive(respond(kit.api, route, Request(method, path, params, headers)))

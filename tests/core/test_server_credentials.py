@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import cache
 from statistics import median
+from typing import Any
 
 import jwt
 import pytest
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolecall import Rolecall, hookimpl
+from rolecall import Rolecall, RolecallError, hookimpl
 from rolecall.driver import drive
 from rolecall.errors import InvalidServerCredential
 from rolecall.http.api.sdk import SDK_ROUTES
@@ -49,7 +50,11 @@ def private_pem() -> bytes:
 
 @pytest.fixture
 def kit():
-    options = {"application_id": APPLICATION, "private_key": private_pem(), "projects": {OTHER_KEY: OTHER_SECRET}}
+    options: dict[str, Any] = {
+        "application_id": APPLICATION,
+        "private_key": private_pem(),
+        "projects": {OTHER_KEY: OTHER_SECRET},
+    }
     with Rolecall(KEY, SECRET, clock=lambda: NOW, entry_points=False, **options) as kit:
         yield kit
 
@@ -245,7 +250,7 @@ def test_a_clients_token_of_the_kit_is_no_servers_credential(kit):
 
 def test_a_servers_credential_is_no_clients_token(kit):
     for token in (signed(claims()), as_application()):
-        with pytest.raises(Exception, match=r"not for a client|typ") as caught:
+        with pytest.raises(RolecallError, match=r"not for a client|typ") as caught:
             kit.verify_token(token)
         assert caught.value.status == 401
 
@@ -284,7 +289,7 @@ def test_a_kit_takes_only_what_it_has_keys_for():
     project = Rolecall(KEY, SECRET, clock=lambda: NOW, entry_points=False)
     with pytest.raises(InvalidServerCredential, match=r"send X-OPENTOK-AUTH with a JWT that the API secret signs$"):
         admitted(project, bearer(as_application()))
-    options = {"application_id": APPLICATION, "private_key": private_pem()}
+    options: dict[str, Any] = {"application_id": APPLICATION, "private_key": private_pem()}
     with Rolecall(**options, clock=lambda: NOW, entry_points=False) as application:
         assert admitted(application, bearer(as_application())) == Server(APPLICATION, APPLICATION)
         with pytest.raises(InvalidServerCredential, match="send Authorization: Bearer"):
@@ -317,7 +322,7 @@ def test_whatever_is_signed_is_good_or_refused_by_an_error_of_the_kit(changed):
 
 @cache
 def _shared_kit() -> Rolecall:
-    options = {"application_id": APPLICATION, "private_key": private_pem()}
+    options: dict[str, Any] = {"application_id": APPLICATION, "private_key": private_pem()}
     return Rolecall(KEY, SECRET, clock=lambda: NOW, entry_points=False, **options)
 
 
@@ -378,7 +383,7 @@ def test_a_refused_credential_uses_up_no_jti(kit):
 
 @pytest.mark.parametrize("url", ["memory://", "sqlite:///{}/once.db"])
 def test_of_many_at_a_time_one_is_the_first(url, tmp_path):
-    options = {"store": url.format(tmp_path), "clock": lambda: NOW, "entry_points": False}
+    options: dict[str, Any] = {"store": url.format(tmp_path), "clock": lambda: NOW, "entry_points": False}
     with closing(Rolecall(KEY, SECRET, **options)) as kit, ThreadPoolExecutor(16) as pool:
         token = signed(claims())
 
@@ -392,7 +397,7 @@ def test_of_many_at_a_time_one_is_the_first(url, tmp_path):
 
 
 def test_it_comes_once_for_all_workers_and_after_a_restart(tmp_path):
-    options = {"store": f"sqlite:///{tmp_path}/once.db", "clock": lambda: NOW, "entry_points": False}
+    options: dict[str, Any] = {"store": f"sqlite:///{tmp_path}/once.db", "clock": lambda: NOW, "entry_points": False}
     token = signed(claims())
     with Rolecall(KEY, SECRET, **options) as first, Rolecall(KEY, SECRET, **options) as second:
         admitted(first, request(token))
@@ -420,7 +425,7 @@ def test_it_does_not_come_back_while_its_leeway_lasts():
 
 def test_a_clock_that_is_set_back_brings_none_back(tmp_path):
     now = NOW
-    options = {"store": f"sqlite:///{tmp_path}/once.db", "entry_points": False}
+    options: dict[str, Any] = {"store": f"sqlite:///{tmp_path}/once.db", "entry_points": False}
     with Rolecall(KEY, SECRET, clock=lambda: now, **options) as kit:
         token = signed(claims())
         admitted(kit, request(token))
@@ -437,7 +442,7 @@ async def no(*_):
 
 @pytest.mark.parametrize("answer", [no, lambda *_: "seen before", lambda *_: 1, lambda *_: None], ids=as_text)
 def test_only_true_from_a_store_means_that_it_came_for_the_first_time(answer):
-    store = MemoryStore()
+    store: Any = MemoryStore()
     store.use_once = answer
     kit = Rolecall(KEY, SECRET, clock=lambda: NOW, store=store, entry_points=False)
     with pytest.raises(InvalidServerCredential):

@@ -17,11 +17,13 @@ from rolecall.errors import ConfigurationError, InvalidSessionId, InvalidSession
 from rolecall.keys.issuers import credentials_of
 from rolecall.policies import AllowAnyone
 from rolecall.session_ids import PlainNames
+from rolecall.sessions import MediaMode
 from rolecall_flask import rolecall_blueprint
 from rolecall_starlette import rolecall_routes
 
 API_KEY, SECRET = "123456", "7c1f0a6be2d94f58b3a1c5e8d7f60912"
 PROJECT, _ = credentials_of(API_KEY, SECRET, None, None)
+assert PROJECT is not None
 NAMES = PlainNames(PROJECT)
 
 
@@ -52,7 +54,7 @@ class Studio:
         self.done.append((session_id, connection_id))
 
     @hookimpl
-    def rolecall_media_service(self, request: object) -> Studio:
+    def rolecall_media_service(self, request: object) -> Any:
         return self
 
 
@@ -121,7 +123,7 @@ def test_names_are_of_one_project():
     with pytest.raises(ConfigurationError, match="projects"):
         Rooms(API_KEY, SECRET, projects={"654321": SECRET + "0"}, entry_points=False)
     with pytest.raises(InvalidSessionOption, match="api_key"):
-        NAMES.make("relayed", 0, "654321")
+        NAMES.make(MediaMode.RELAYED, 0, "654321")
 
 
 # -- a kit of rooms --------------------------------------------------------------------------------

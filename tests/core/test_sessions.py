@@ -452,7 +452,9 @@ def test_each_property_has_a_field_in_the_form_that_a_service_is_sent_and_the_ki
     form = ASKED[0].as_form()
     assert len(form) == len(ASKED[0].as_dict())
     [route] = [route for route in SDK_ROUTES if route.name == "sdk_create"]
-    assert form.keys() <= route.operations["POST"].body.keys()
+    body = route.operations["POST"].body
+    assert body is not None
+    assert form.keys() <= body.keys()
 
 
 @pytest.mark.parametrize("asked", ASKED)

@@ -19,6 +19,8 @@ from rolecall.request import Request
 from rolecall.testing import TokenFor, assert_allowed, assert_refused
 from rolecall_flask import current_grant, require_role, rolecall_blueprint
 
+from ..untyped import untyped
+
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[2]
@@ -297,7 +299,7 @@ def test_a_token_would_be_refused(school, session):
 
 def test_what_is_asked_for_in_vain_is_refused(school, session):
     assert_refused(school, session, expires_in=60 * 86_400, code="invalid_expire_time")
-    assert_refused(school, session, "principal", code="invalid_role")
+    assert_refused(school, session, untyped("principal"), code="invalid_role")
 
 
 def test_a_lesser_role_is_not_what_was_asked_for(school, session):
@@ -313,7 +315,7 @@ def test_the_granted_role_may_be_one_of_the_apps_own(rolecall_make_kit):
             return [Role("assistant", ["connect", "publish"], wire_name="publisheronly")]
 
     kit = rolecall_make_kit([Assistants()])
-    assert_allowed(kit, kit.create_session(), "assistant")
+    assert_allowed(kit, kit.create_session(), untyped("assistant"))
 
 
 def test_a_bearer_enters_a_guarded_route(school, session):

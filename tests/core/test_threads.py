@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 import weakref
+from typing import Any
 
 import pytest
 
@@ -156,7 +157,7 @@ def test_more_calls_than_may_wait_are_refused_at_once(pools, gate, monkeypatch):
 
 def test_a_call_that_is_given_up_while_it_waits_is_never_made(pools, gate):
     hold(pools, gate)
-    made = []
+    made: list[Any] = []
     given_up, kept = (Asked(pools, made.append, number) for number in range(2))
     given_up.job.give_up()
     gate.set()
@@ -234,7 +235,7 @@ def test_a_forked_child_begins_anew_even_where_the_parents_threads_hang(pools, g
 
 
 def test_two_hundred_calls_of_many_threads_all_come_back(pools):
-    results = []
+    results: list[Any] = []
 
     def work():
         results.extend(Asked(pools, pow, number, 2).result() for number in range(20))

@@ -9,6 +9,8 @@ from rolecall.engine.verified import VerifiedTokens
 from rolecall.errors import InvalidToken, RevokedToken, TokenNotYetValid
 from rolecall.formats.opentok import OpenTokFormat
 
+from ..untyped import untyped
+
 
 def remembered(kit) -> int:
     verified = kit._state.verified
@@ -48,7 +50,7 @@ def test_a_token_with_the_end_and_the_beginning_of_one_that_is_remembered_is_not
 def test_what_is_not_asked_for_is_forgotten():
     verified = VerifiedTokens(size=4)
     for number in range(10):
-        verified.keep(b"%d" % number, (b"", None))
+        verified.keep(b"%d" % number, (b"", untyped(None)))
     assert len(verified.young) <= 2
     assert len(verified.old) <= 2
 

@@ -119,6 +119,7 @@ def test_the_sdk_ends_a_connection(backend, room, join):
     backend.force_disconnect(room, ada_id)
     with pytest.raises(ConnectionClosed) as closed:
         ada.recv(5)
+    assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4403
     with pytest.raises(opentok.ForceDisconnectError):
         backend.force_disconnect(room, ada_id)

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,13 +81,13 @@ class Environment:
 
     python: Path
 
-    def run(self, *arguments: object, **options: object) -> str:
+    def run(self, *arguments: object, **options: Any) -> str:
         """What Python prints; this environment, and nothing of the one that runs the tests, is on its path."""
         finished = self.attempt(*arguments, **options)
         assert finished.returncode == 0, finished.stdout + finished.stderr
         return finished.stdout
 
-    def attempt(self, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    def attempt(self, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "ROLECALL_"))}
         environ |= options.pop("env", {})
         return subprocess.run(

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
@@ -43,8 +44,9 @@ class Served:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.said = []
+        self.said: list[Any] = []
         while not (found := re.search(r"Rolecall demo: (http://\S+)  ", self.said[-1] if self.said else "")):
+            assert self.process.stdout is not None
             line = self.process.stdout.readline()
             assert line, self.process.communicate()
             self.said.append(line)

@@ -136,6 +136,7 @@ def node_call(node, npm_folder) -> Iterator[Callable[..., Any]]:
 
     def call(sdk: str, method: str, *args: Any, **options: Any) -> Any:
         print(json.dumps({"sdk": sdk, "method": method, "args": args, **options}), file=process.stdin)
+        assert process.stdout is not None
         answer = json.loads(process.stdout.readline())
         if "error" in answer:
             raise NodeError(answer["error"], answer["status"])
@@ -143,6 +144,7 @@ def node_call(node, npm_folder) -> Iterator[Callable[..., Any]]:
 
     with process:
         yield call
+        assert process.stdin is not None
         process.stdin.close()
         process.wait(10)
 
@@ -297,7 +299,7 @@ def recorded() -> Callable[[Callable[[str], Any], bytes], bytes]:
     return record
 
 
-def _is_whole(request: bytes) -> bool:
+def _is_whole(request: bytearray) -> bool:
     head, end, body = bytes(request).partition(b"\r\n\r\n")
     lengths = [line[15:] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
     return bool(end) and len(body) >= int(lengths[0] if lengths else 0)

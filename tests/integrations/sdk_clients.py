@@ -264,7 +264,7 @@ class VonageNode:
 
 
 #: Each SDK, and whether it has an application's private key for a secret.
-SDKS = {
+SDKS: dict[Any, bool] = {
     OpenTokPython: False,
     OpenTokNode: False,
     OpenTokNodeApplication: True,

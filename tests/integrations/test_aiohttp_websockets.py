@@ -16,6 +16,7 @@ from rolecall.driver.event_loops import running
 from rolecall.http.gateways import websockets
 from rolecall_aiohttp import current_grant, find_grant, protect, require_capability, require_role, require_token
 
+from ..untyped import untyped
 from .test_aiohttp import KEY, SECRET, bearer, on_loop
 
 ROUTE = "/rooms/{session_id}"
@@ -44,7 +45,7 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
 
 
 def offering(kit: Rolecall, room: str, role: str = "moderator", *others: str) -> tuple[str, ...]:
-    return (*others, websockets.BEARER, kit.generate_token(room, role))
+    return (*others, websockets.BEARER, kit.generate_token(room, untyped(role)))
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -223,7 +224,7 @@ def test_an_async_view_behind_an_async_policy_runs(folder, token, worker):
 
 def test_an_event_loop_decides_as_is_known_and_leaves_nothing_behind(folder, token, monkeypatch):
     monkeypatch.syspath_prepend(folder)
-    from by_number import ByNumber
+    ByNumber = import_module("by_number").ByNumber  # noqa: N806
 
     async def decide(kit, number):
         request = Request("GET", f"/decide/{number}", {}, {"authorization": f"Bearer {token}"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from pathlib import Path
+from typing import Any
 
 import flask
 import pytest
@@ -50,12 +51,12 @@ class Serving:
     """Serves WSGI apps on ports of this machine until it is closed."""
 
     def __init__(self) -> None:
-        self._servers = []
+        self._servers: list[Any] = []
 
     def __call__(self, app=None) -> int:
         """The port of ``app``, or one whose app is given to :meth:`put` later."""
         late = [app]
-        server = make_server("127.0.0.1", 0, lambda *arguments: late[0](*arguments), threaded=True)
+        server: Any = make_server("127.0.0.1", 0, lambda *arguments: late[0](*arguments), threaded=True)
         server.late = late
         self._servers.append(server)
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -108,7 +109,7 @@ class Service:
         self.port, self.listed, self.unlisted = serve(), serve(blank()), serve(blank())
         web = Web(origins=[f"http://localhost:{self.listed}"], cookie=COOKIE, query="access_token")
         self.kit = Rolecall("123456", "0f1e2d3c4b5a69788796a5b4c3d2e1f0", plugins=[AllowAnyone("moderator")], web=web)
-        self.changed = []
+        self.changed: list[Any] = []
         serve.put(self.port, self.app())
         self.url = f"http://localhost:{self.port}"
 
@@ -293,7 +294,7 @@ def test_a_link_with_the_token_in_its_query_opens(page, service):
 
 def test_the_page_of_the_guide_joins_and_changes_something(page, serve):
     guide = (Path(__file__).parents[2] / "docs/browsers.md").read_text(encoding="utf-8")
-    namespace = {"__name__": "guide"}
+    namespace: dict[str, Any] = {"__name__": "guide"}
     for block in re.findall(r"^```python\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE):
         if ">>>" not in block:
             exec(block, namespace)

@@ -40,6 +40,8 @@ from rolecall_starlette import (
     rolecall_app,
 )
 
+from ..untyped import untyped
+
 OTHER_KEY, OTHER_SECRET = "654321", "0f1e2d3c4b5a69788796a5b4c3d2e1f00123456789"
 
 PATH = "/rooms/{session_id}"
@@ -285,7 +287,9 @@ def test_who_meets_a_requirement(app, session, guard, admitted):
     assert statuses == {role: 200 if role in admitted else 403 for role in ROLES}
 
 
-@pytest.mark.parametrize("wrong", [lambda: RoleRequired("moderater"), lambda: CapabilityRequired("fly")])
+@pytest.mark.parametrize(
+    "wrong", [lambda: RoleRequired(untyped("moderater")), lambda: CapabilityRequired(untyped("fly"))]
+)
 def test_what_does_not_exist_cannot_be_required(wrong):
     with pytest.raises(ConfigurationError, match="does not exist"):
         wrong()
@@ -466,7 +470,7 @@ def test_a_role_may_be_demanded_exactly(app, make_kit):
     kit = make_kit(plugins=[Teachers()])
     app = FastAPI()
     app.state.rolecall = kit
-    of_an_endpoint(app, RoleRequired("teacher", exact=True, kit=kit), lambda grant: str(grant.role))
+    of_an_endpoint(app, RoleRequired(untyped("teacher"), exact=True, kit=kit), lambda grant: str(grant.role))
     session = kit.create_session()
     statuses = {
         role: ask(app, f"/rooms/{session.session_id}", session.generate_token(role)).status_code

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import io
 import threading
+from typing import Any
 
 import flask
 import pytest
@@ -23,7 +24,7 @@ def make_app(make_kit):
     """Makes an app with a kit; ``app.kit`` is the kit."""
 
     def make(*plugins, register=True):
-        app = flask.Flask(__name__)
+        app: Any = flask.Flask(__name__)
         app.kit = make_kit(plugins=plugins)
         if register:
             app.register_blueprint(rolecall_blueprint(app.kit), url_prefix="/video")
@@ -149,7 +150,9 @@ def test_an_app_itself_is_nothing_to_guard(make_app):
 
 def cancels_itself(request):
     async def cancel():
-        asyncio.current_task().cancel()
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
         await asyncio.sleep(1)
 
     asyncio.run(cancel())
@@ -173,6 +176,8 @@ def test_a_policy_that_ends_like_a_server_is_a_fault_and_no_end_of_the_server(ma
 
 def test_an_async_policy_that_waits_for_itself_is_told_so_and_holds_nobody_up(make_app, caplog):
     class Policy:
+        kit: Any
+
         @hookimpl
         async def rolecall_vote_access(self, request):
             self.kit.generate_token(request.grant.session_id)

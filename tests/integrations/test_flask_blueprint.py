@@ -6,6 +6,7 @@ import io
 import json
 import sqlite3
 from contextlib import closing
+from typing import Any
 
 import flask
 import pytest
@@ -14,6 +15,8 @@ from rolecall import Allow, Rolecall, hookimpl
 from rolecall.http.messages import MAX_BODY
 from rolecall.policies import AllowAnyone
 from rolecall_flask import require_token, rolecall_blueprint
+
+from ..untyped import untyped
 
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 OTHER_KEY, OTHER_SECRET = "654321", "0f1e2d3c4b5a69788796a5b4c3d2e1f00123456789"
@@ -232,7 +235,7 @@ def test_an_app_may_have_read_the_body_before(kit):
         flask.request.get_data()
 
     response = app.test_client().post("/sessions", json={"media_mode": "routed"})
-    assert (response.status_code, response.json.get("media_mode")) == (201, "routed")
+    assert (response.status_code, untyped(response.json).get("media_mode")) == (201, "routed")
 
 
 def test_a_form_limit_of_the_app_does_not_replace_the_answer(kit):
@@ -271,7 +274,7 @@ def test_a_policy_sees_the_request_as_it_was_routed(mount, make_kit):
 # -- refusals --------------------------------------------------------------------------------------
 
 #: A request for each status that an app may have an error handler for: what is sent, by whom, and the code.
-REFUSALS = {
+REFUSALS: dict[int, tuple[str, str, dict[str, Any], Any, str]] = {
     400: ("POST", "/sessions", {"data": b"{", "content_type": "application/json"}, None, "invalid_request"),
     401: ("GET", "/sessions/{ID}", {}, None, "missing_token"),
     403: ("DELETE", "/sessions/{ID}", {}, "publisher", "insufficient_role"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flask
 import flask_restful
 import flask_restx
@@ -215,12 +217,12 @@ def test_who_may_connect_does_so_whenever_that_is_said(app, session, always_conn
 
 
 def test_the_grant_of_one_event_is_not_that_of_the_next(app, kit, socketio, session):
-    seen = []
+    seen: list[Any] = []
 
     @socketio.on("mute")
     @require_token
     def mute():
-        seen.append(str(current_grant.role))
+        seen.append(current_grant.role)
 
     @socketio.on("who")
     def who():
@@ -235,12 +237,12 @@ def test_the_grant_of_one_event_is_not_that_of_the_next(app, kit, socketio, sess
 
 
 def test_the_grant_of_whoever_connects_is_not_that_of_an_event(app, socketio, session):
-    seen = []
+    seen: list[Any] = []
 
     @socketio.on("connect")
     @require_token
     def connect(auth=None):
-        seen.append(str(current_grant.role))
+        seen.append(current_grant.role)
 
     @socketio.on("who")
     def who():
@@ -300,7 +302,7 @@ def add(app, rest):
     return lambda resource, path="/x": api.add_resource(resource, path)
 
 
-def guarded_methods(rest, done):
+def guarded_methods(rest: Any, done):
     class Resource(rest.Resource):
         @require_token
         def get(self):
@@ -319,7 +321,7 @@ def guarded_methods(rest, done):
     return Resource
 
 
-def decorated_methods(rest, done):
+def decorated_methods(rest: Any, done):
     class Resource(rest.Resource):
         method_decorators = (require_role("moderator"),)
 
@@ -334,7 +336,7 @@ def decorated_methods(rest, done):
     return Resource
 
 
-def guarded_class(rest, done):
+def guarded_class(rest: Any, done):
     @require_role("moderator")
     class Resource(rest.Resource):
         def get(self):
@@ -352,7 +354,7 @@ def guarded_class(rest, done):
 @pytest.mark.parametrize("propagate", [False, True])
 def test_a_resource_is_guarded_and_the_client_gets_the_right_status(app, rest, add, session, make, propagate):
     app.config["PROPAGATE_EXCEPTIONS"] = propagate
-    done = []
+    done: list[Any] = []
     add(make(rest, done))
     publisher, moderator = session.generate_token(), session.generate_token("moderator")
     assert [ask(app, token=token, method="DELETE").status_code for token in (None, "a,b", publisher)] == [401, 400, 403]
@@ -393,7 +395,7 @@ def test_the_guards_of_all_methods_are_listed(app, rest, add, make):
     assert listed(app) == {"DELETE,GET": ("role:moderator", [])}
 
 
-def test_a_guard_without_brackets_among_the_decorators_is_listed(app, rest, add):
+def test_a_guard_without_brackets_among_the_decorators_is_listed(app, rest: Any, add):
     class Resource(rest.Resource):
         method_decorators = (require_token,)
 
@@ -426,7 +428,7 @@ def test_guards_that_are_named_for_some_methods_are_listed_for_these(app, sessio
     assert [ask(app, method=method).status_code for method in ("GET", "HEAD", "POST")] == [401, 200, 401]
 
 
-def test_an_open_method_beside_a_guarded_one_fails_the_check(app, rest, add):
+def test_an_open_method_beside_a_guarded_one_fails_the_check(app, rest: Any, add):
     class Resource(rest.Resource):
         @require_token
         def get(self):
@@ -458,7 +460,7 @@ def test_requests_leave_nothing_on_a_resource(app, rest, add, session):
     assert sum(len(value) for value in vars(resource.get).values()) == before
 
 
-def test_a_resource_of_a_room_binds_it(app, kit, rest, add, session):
+def test_a_resource_of_a_room_binds_it(app, kit, rest: Any, add, session):
     class Room(rest.Resource):
         method_decorators = (require_role("moderator", session_param="room_id"),)
 
@@ -471,7 +473,7 @@ def test_a_resource_of_a_room_binds_it(app, kit, rest, add, session):
     assert [ask(app, path, token).status_code for path in paths] == [200, 403]
 
 
-def test_a_resource_of_which_nobody_says_the_session_lets_nobody_in(app, rest, add, session):
+def test_a_resource_of_which_nobody_says_the_session_lets_nobody_in(app, rest: Any, add, session):
     class Room(rest.Resource):
         @require_role("moderator")
         def get(self, room_id):

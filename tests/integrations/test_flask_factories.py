@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import flask
 import pytest
@@ -16,7 +17,7 @@ def make_app(make_kit):
     """Makes apps with a kit each; ``app.kit`` is the kit."""
 
     def make():
-        app = flask.Flask(__name__)
+        app: Any = flask.Flask(__name__)
         app.kit = make_kit()
         app.register_blueprint(rolecall_blueprint(app.kit), url_prefix="/video")
         return app

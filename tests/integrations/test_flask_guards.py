@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import threading
 from contextlib import closing, suppress
+from typing import Any, ClassVar
 
 import flask
 import jwt
@@ -16,6 +17,8 @@ from flask.views import MethodView, View
 from rolecall import Allow, Deny, Grant, Role, hookimpl
 from rolecall.errors import ConfigurationError
 from rolecall_flask import current_grant, require_capability, require_role, require_token, rolecall_blueprint
+
+from ..untyped import untyped
 
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 OTHER_KEY, OTHER_SECRET = "654321", "0f1e2d3c4b5a69788796a5b4c3d2e1f00123456789"
@@ -70,7 +73,7 @@ def on_an_async_view(app, guard, view):
 
 def in_decorators_of_a_method_view(app, guard, view):
     class Room(MethodView):
-        decorators = (guard,)
+        decorators: ClassVar = [guard]
 
         def get(self, session_id):
             return view()
@@ -97,7 +100,7 @@ def on_a_view_class(app, guard, view):
         methods = METHODS
         init_every_request = False
 
-        def dispatch_request(self, session_id):
+        def dispatch_request(self, **_):
             return view()
 
     app.add_url_rule(RULE, view_func=Room.as_view("room"))
@@ -123,7 +126,7 @@ def on_the_base_of_a_view_with_decorators_of_its_own(app, guard, view):
         pass
 
     class Room(Base):
-        decorators = (lambda function: function,)
+        decorators: ClassVar = [lambda function: function]
 
         def get(self, session_id):
             return view()
@@ -364,21 +367,30 @@ def test_a_missing_capability_is_named_in_the_challenge(app, session):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: require_role("moderater"), r"'moderater' does not exist; the roles are subscriber, .*moderator"),
-        (lambda: require_role("Moderator"), r"'Moderator' does not exist"),
-        (lambda: require_role(""), r"does not exist"),
-        (lambda: require_role(None), r"None does not exist"),
         (
-            lambda: require_role(role_of_the_grant),
+            lambda: require_role(untyped("moderater")),
+            r"'moderater' does not exist; the roles are subscriber, .*moderator",
+        ),
+        (lambda: require_role(untyped("Moderator")), r"'Moderator' does not exist"),
+        (lambda: require_role(untyped("")), r"does not exist"),
+        (lambda: require_role(untyped(None)), r"None does not exist"),
+        (
+            lambda: require_role(untyped(role_of_the_grant)),
             r'^write @require_role\("publisher"\); for any good token @require_token$',
         ),
-        (lambda: require_capability("ban"), r"'ban' does not exist; the capabilities are connect, .*force_unpublish"),
-        (lambda: require_capability("moderator"), r"does not exist"),
-        (lambda: require_capability(None), r"None does not exist"),
-        (lambda: require_token("moderator"), r"a guard protects a view, a view class or a blueprint, not a str"),
+        (
+            lambda: require_capability(untyped("ban")),
+            r"'ban' does not exist; the capabilities are connect, .*force_unpublish",
+        ),
+        (lambda: require_capability(untyped("moderator")), r"does not exist"),
+        (lambda: require_capability(untyped(None)), r"None does not exist"),
+        (
+            lambda: untyped(require_token)("moderator"),
+            r"a guard protects a view, a view class or a blueprint, not a str",
+        ),
         (lambda: require_token(object), r"cannot protect the class object"),
         (lambda: require_role("moderator")(object), r"it is no flask.views.View"),
-        (lambda: require_role("moderator")(None), r"not a NoneType"),
+        (lambda: require_role("moderator")(untyped(None)), r"not a NoneType"),
     ],
 )
 def test_a_guard_that_could_never_work_stops_at_import(make, message):
@@ -388,7 +400,7 @@ def test_a_guard_that_could_never_work_stops_at_import(make, message):
 
 def test_the_roles_of_a_guards_own_kit_exist(make_kit):
     with pytest.raises(ConfigurationError, match="does not exist"):
-        require_role("moderater", kit=make_kit())
+        require_role(untyped("moderater"), kit=make_kit())
 
 
 # -- order -----------------------------------------------------------------------------------------
@@ -619,7 +631,7 @@ def test_requests_in_threads_have_grants_of_their_own(app, session):
 
 
 def test_a_thread_that_a_view_starts_has_no_grant(app, session):
-    found = []
+    found: list[Any] = []
 
     def look():
         try:
@@ -647,7 +659,7 @@ def test_a_streamed_answer_keeps_its_grant(app, session):
             yield "role: "
             yield str(current_grant.role)
 
-        return stream()
+        return untyped(stream)()
 
     response = ask(app, f"/rooms/{session.session_id}", session.generate_token("subscriber"))
     assert response.text == "role: subscriber"
@@ -940,8 +952,8 @@ FAULTS = [
     ("the class", lambda _: Allow),
     ("a subclass", lambda _: AllowLookAlike()),
     ("a list", lambda _: [Allow()]),
-    ("no such role", lambda _: Allow(max_role="no-such-role")),
-    ("no such capability", lambda _: Allow(capabilities=["no-such-capability"])),
+    ("no such role", lambda _: Allow(max_role=untyped("no-such-role"))),
+    ("no such capability", lambda _: Allow(capabilities=[untyped("no-such-capability")])),
 ]
 
 
@@ -1024,7 +1036,7 @@ def test_one_denial_is_enough_in_whatever_order(make_kit, order):
 
 
 def test_a_policy_is_not_asked_about_a_token_that_is_refused_anyway(make_kit):
-    asked = []
+    asked: list[Any] = []
     app, path, token = guarded_by(make_kit, voting(asked.append))
     for wrong in (None, "x", token[:-6] + "AAAAAA"):
         ask(app, path, wrong)
@@ -1033,7 +1045,7 @@ def test_a_policy_is_not_asked_about_a_token_that_is_refused_anyway(make_kit):
 
 
 def test_a_policy_sees_the_grant_the_requirement_and_the_route(make_kit):
-    asked = []
+    asked: list[Any] = []
     app, path, token = guarded_by(make_kit, voting(asked.append))
     ask(app, path, token)
     (request,) = asked
@@ -1043,7 +1055,7 @@ def test_a_policy_sees_the_grant_the_requirement_and_the_route(make_kit):
 
 
 def test_a_policy_shows_no_token_where_it_is_printed(make_kit):
-    asked = []
+    asked: list[Any] = []
     app, path, token = guarded_by(make_kit, voting(asked.append))
     ask(app, path, token)
     assert token not in repr(asked)

@@ -9,6 +9,7 @@ import io
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import flask
 import pytest
@@ -16,6 +17,8 @@ from flask_socketio import SocketIO
 from flask_wtf import CSRFProtect
 from socketio.exceptions import ConnectionRefusedError as Unconnected
 from werkzeug.exceptions import HTTPException
+
+from ..untyped import untyped
 
 PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
 
@@ -111,9 +114,13 @@ def test_the_view_for_static_files_comes_from_flask_itself(tmp_path):
 def test_the_handler_of_a_socket_finds_the_event_in_the_request(app):
     app.config["SECRET_KEY"] = "for tests"
     socketio = SocketIO(app, async_mode="threading")
-    seen = []
-    socketio.on("connect")(lambda auth=None: seen.append(flask.request.event["message"]))
-    socketio.on("question")(lambda text: seen.append((flask.request.event["message"], flask.request.event["args"][0])))
+    seen: list[Any] = []
+
+    def event() -> Any:
+        return untyped(flask.request).event
+
+    socketio.on("connect")(lambda auth=None: seen.append(event()["message"]))
+    socketio.on("question")(lambda text: seen.append((event()["message"], event()["args"][0])))
     socketio.test_client(app).emit("question", "?")
     assert seen == ["connect", ("question", "?")]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from typing import Any, ClassVar
 
 import flask
 import pytest
@@ -359,7 +360,7 @@ class WithAHead(Marked):
 
 
 class MarkedInDecorators(MethodView):
-    decorators = (public,)
+    decorators: ClassVar = [public]
 
     def get(self):
         return "got"
@@ -403,7 +404,7 @@ async def marked_coroutine():
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_exactly_what_is_marked_is_open(app, session, place, open_view, methods):
-    function = open_view.as_view("x") if isinstance(open_view, type) else open_view
+    function = open_view.as_view("x") if isinstance(open_view, type) and issubclass(open_view, View) else open_view
     place(app, None, lambda target: target.add_url_rule("/x", "x", function))
     allowed = ask(app, "/x", session.generate_token(), "OPTIONS").headers["Allow"].split(", ")
     opened = {method for method in allowed if method != "OPTIONS" and status(app, "/x", method=method) == 200}
@@ -628,7 +629,7 @@ def test_without_a_kit_a_protected_app_lets_nobody_in(session, caplog):
 
 @pytest.fixture
 def web_app(make_kit):
-    app = protect(flask.Flask(__name__))
+    app: Any = protect(flask.Flask(__name__))
     app.kit = make_kit(web=Web(cookie=COOKIE, query="access_token"), plugins=[AllowAnyone("moderator")])
     app.register_blueprint(rolecall_blueprint(app.kit), url_prefix="/video")
     app.add_url_rule("/x", "x", lambda: str(current_grant.role), methods=["GET", "POST"])

@@ -18,6 +18,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,7 +153,7 @@ def test_a_session_a_token_and_a_guarded_view(server):
 
 def answers_of_every_worker(server: Server, *request) -> dict[str, tuple]:
     """What each worker answers: asked at once by several clients, until every one has."""
-    answers = {}
+    answers: dict[Any, Any] = {}
     deadline = time.monotonic() + 20
     with ThreadPoolExecutor(8) as clients:
         while len(answers) < WORKERS and time.monotonic() < deadline:

@@ -4,7 +4,7 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
@@ -90,11 +90,12 @@ def test_what_is_around_the_routes_of_an_app_is_there_to_be_seen():
     app = Starlette()
     assert (app.middleware_stack, app.user_middleware, app.exception_handlers) == (None, [], {})
     TestClient(app).get("/")
-    around = app.middleware_stack.app
+    stack: Any = app.middleware_stack
+    around = stack.app
     assert (type(around), around.app) == (ExceptionMiddleware, app.router)
     router = Router()
     assert router.middleware_stack == router.app
-    assert router.app.__self__ is router
+    assert getattr(router.app, "__self__", None) is router
 
 
 # -- FastAPI ---------------------------------------------------------------------------------------
@@ -148,13 +149,15 @@ def test_a_dependant_names_the_parameters_of_the_query():
     @app.get("/x")
     def endpoint(session_id: str, other: int = 0) -> None: ...
 
-    assert [param.alias for param in app.routes[0].dependant.query_params] == ["session_id", "other"]
+    route: Any = app.routes[0]
+    assert [param.alias for param in route.dependant.query_params] == ["session_id", "other"]
 
 
 def test_a_router_that_is_included_shows_its_routes():
     app, router = FastAPI(openapi_url=None), APIRouter()
     router.get("/x")(first)
     app.include_router(router, prefix="/in")
+    group: Any
     (group,) = app.routes
     (context,) = group.effective_route_contexts()
     assert (context.path, context.endpoint, context.starlette_route) == ("/in/x", first, None)

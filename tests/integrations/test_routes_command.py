@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import bottle
 import flask
@@ -39,6 +40,8 @@ from rolecall.http.api.sdk import SDK_ROUTES
 from rolecall.http.guards.audit import Access, GuardedRoute
 from rolecall.http.guards.marks import public
 from rolecall_fastapi import RoleRequired
+
+from ..untyped import untyped
 
 #: A WSGI guard that lets in with a token of any session.
 ANY_SESSION = rolecall_wsgi.require_token(session_param=None)
@@ -126,7 +129,7 @@ def flask_app(kit) -> flask.Flask:
     app.add_url_rule("/child", view_func=Child.as_view("child"))
 
     class Decorated(View):
-        decorators = (token,)
+        decorators: ClassVar = [token]
 
         def dispatch_request(self):
             return "decorated"
@@ -375,7 +378,7 @@ def dispatched_wsgi_app(kit):
 def flask_app_in_a_wsgi_guard(kit) -> flask.Flask:
     app = flask_app(kit)
     guard = rolecall_wsgi.require_token(prefixes=["/staff", "/rooms/{session_id}", "/halls/7"])
-    app.wsgi_app = rolecall_wsgi.RolecallMiddleware(guard(app.wsgi_app), kit)
+    untyped(app).wsgi_app = rolecall_wsgi.RolecallMiddleware(guard(app.wsgi_app), kit)
     return app
 
 
@@ -1158,7 +1161,7 @@ def test_files_that_a_middleware_serves_are_open(kit, tmp_path):
     app = SharedDataMiddleware(inner, {"/files": str(tmp_path)})
     assert [access for path, access in required(app).items() if "/files" in path] == ["OPEN"]
     with Client(app).get("/files/secret.txt") as answer:
-        assert answer.text == "open"
+        assert answer.get_data() == b"open"
 
 
 def test_what_wraps_a_view_of_the_kit_is_not_the_kits_own(kit):

@@ -11,7 +11,7 @@ import re
 from base64 import b64encode, urlsafe_b64encode
 from hashlib import sha256
 from hmac import digest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -119,7 +119,7 @@ def kit(sites):
 # -- sessions --------------------------------------------------------------------------------------
 
 #: What each SDK posts, and what is asked for with it.
-FORMS = {
+FORMS: dict[str, tuple[Any, str, list[Any]]] = {
     "Ruby, default": (RUBY, "p2p.preference=enabled", [None, "relayed", "manual", False, None, None]),
     "Ruby, located": (
         RUBY,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from functools import cache
+from typing import Any
 
 import jwt
 import pytest
@@ -56,7 +57,7 @@ def public_pem(name: str) -> str:
 
 @pytest.fixture(scope="module", params=["an application alone", "beside a project"])
 def kit(request):
-    project = {"api_key": API_KEY, "api_secret": SECRET} if request.param == "beside a project" else {}
+    project: dict[str, Any] = {"api_key": API_KEY, "api_secret": SECRET} if request.param == "beside a project" else {}
     with Rolecall(**project, application_id=APPLICATION, private_key=pem("ours"), format="vonage") as made:
         yield made
 
@@ -158,7 +159,8 @@ def test_its_token_is_refused_if_anything_in_it_was_changed(kit, session, sdk):
 
 def test_its_credential_for_the_api_is_no_token(kit):
     auth = Auth(application_id=APPLICATION, private_key=pem("ours"))
-    for options in (None, {"sub": "video"}, {"acl": {"paths": {"/*/rtc/**": {}}}}):
+    of_an_app: dict[str, Any] = {"acl": {"paths": {"/*/rtc/**": {}}}}
+    for options in (None, {"sub": "video"}, of_an_app):
         credential = auth.generate_application_jwt(options).decode()
         assert refusal(kit, credential) == "wrong_token_kind"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from fastapi import APIRouter, FastAPI
@@ -61,7 +62,7 @@ class Site:
 
     def __init__(self, kit) -> None:
         self.kit = kit
-        self.runs = []
+        self.runs: list[Any] = []
 
     def routes(self):
         async def home(request):

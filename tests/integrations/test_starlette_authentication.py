@@ -31,6 +31,8 @@ from rolecall_starlette import (
     rolecall_app,
 )
 
+from ..untyped import untyped
+
 ROLES = ["subscriber", "publisher", "publisheronly", "moderator"]
 CAPABILITIES = {
     "subscriber": {"connect", "subscribe"},
@@ -73,7 +75,7 @@ async def talk(websocket):
 
 
 def app_of(kit, *routes, **options) -> Starlette:
-    routes = [
+    all_routes = [
         Route("/who", who),
         Route("/scopes", scopes),
         Route("/moderators", moderators_only),
@@ -83,7 +85,7 @@ def app_of(kit, *routes, **options) -> Starlette:
         *routes,
     ]
     middleware = [Middleware(AuthenticationMiddleware, backend=RolecallBackend(kit), **options)]
-    return Starlette(routes=routes, middleware=middleware)
+    return Starlette(routes=all_routes, middleware=middleware)
 
 
 @pytest.fixture
@@ -240,7 +242,7 @@ def test_without_on_error_a_bad_token_is_starlettes_plain_400_that_says_why(kit,
 
 def test_an_error_of_another_backend_is_not_for_on_auth_error():
     with pytest.raises(AuthenticationError, match="of another backend"):
-        on_auth_error(None, AuthenticationError("of another backend"))
+        on_auth_error(untyped(None), AuthenticationError("of another backend"))
 
 
 def test_the_plugins_are_told_of_a_refused_token(make_kit):

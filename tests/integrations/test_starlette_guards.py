@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import inspect
 import logging
 import threading
 import uuid
+from typing import Any
 
 import httpx2
 import pytest
@@ -37,6 +39,8 @@ from rolecall_starlette import (
     rolecall_app,
     rolecall_routes,
 )
+
+from ..untyped import untyped
 
 OTHER_KEY, OTHER_SECRET = "654321", "0f1e2d3c4b5a69788796a5b4c3d2e1f00123456789"
 
@@ -504,20 +508,26 @@ def test_a_missing_capability_is_named_in_the_challenge(kit, session):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: require_role("moderater"), r"'moderater' does not exist; the roles are subscriber, .*moderator"),
-        (lambda: require_role(""), r"does not exist"),
-        (lambda: require_role(None), r"None does not exist"),
-        (lambda: require_role(role_of_the_grant), r'^write @require_role\("publisher"\)'),
-        (lambda: require_role(["publisher", "moderator"]), r"^name one role"),
-        (lambda: protect(Starlette(), "moderator"), r"^pass a guard: require_role\('moderator'\)$"),
-        (lambda: protect(Starlette(), ""), r"^pass a guard"),
-        (lambda: protect(Starlette(), require_token), r"^pass a guard of rolecall_starlette"),
-        (lambda: require_capability("ban"), r"'ban' does not exist; the capabilities are connect, .*force_unpublish"),
-        (lambda: require_token("moderator"), r"an endpoint, a route, a mount or an ASGI app, not 'moderator'"),
+        (
+            lambda: require_role(untyped("moderater")),
+            r"'moderater' does not exist; the roles are subscriber, .*moderator",
+        ),
+        (lambda: require_role(untyped("")), r"does not exist"),
+        (lambda: require_role(untyped(None)), r"None does not exist"),
+        (lambda: require_role(untyped(role_of_the_grant)), r'^write @require_role\("publisher"\)'),
+        (lambda: require_role(untyped(["publisher", "moderator"])), r"^name one role"),
+        (lambda: protect(Starlette(), untyped("moderator")), r"^pass a guard: require_role\('moderator'\)$"),
+        (lambda: protect(Starlette(), untyped("")), r"^pass a guard"),
+        (lambda: protect(Starlette(), untyped(require_token)), r"^pass a guard of rolecall_starlette"),
+        (
+            lambda: require_capability(untyped("ban")),
+            r"'ban' does not exist; the capabilities are connect, .*force_unpublish",
+        ),
+        (lambda: require_token(untyped("moderator")), r"an endpoint, a route, a mount or an ASGI app, not 'moderator'"),
         (lambda: require_token(object), r"cannot protect the class object: it is no HTTPEndpoint"),
         (lambda: require_role("moderator")(Starlette), r"cannot protect the class Starlette"),
-        (lambda: require_role("moderator")(None), r"not None"),
-        (lambda: protect([Route("/x", role_of_the_grant)]), r"not a value of type list"),
+        (lambda: require_role("moderator")(untyped(None)), r"not None"),
+        (lambda: protect(untyped([Route("/x", role_of_the_grant)])), r"not a value of type list"),
     ],
 )
 def test_a_guard_that_could_never_work_stops_at_import(make, message):
@@ -532,7 +542,7 @@ def test_a_guard_for_a_role_of_a_plugin_knows_the_roles_of_its_kit(make_kit):
             return [Role("assistant", {"connect", "subscribe", "force_unpublish"}, "subscriber")]
 
     kit = make_kit(plugins=[Assistants()])
-    app = app_of(kit, Route("/x", require_role("assistant", kit=kit)(role_of_the_grant)))
+    app = app_of(kit, Route("/x", require_role(untyped("assistant"), kit=kit)(role_of_the_grant)))
     session = kit.create_session()
     assert ask(app, "/x", session.generate_token("assistant")).text == "assistant"
     assert ask(app, "/x", session.generate_token("publisher")).status_code == 403
@@ -551,9 +561,9 @@ def test_a_role_may_be_demanded_exactly(make_kit):
     session = kit.create_session()
     app = app_of(
         kit,
-        Route("/teacher", require_role("teacher", exact=True, kit=kit)(role_of_the_grant)),
+        Route("/teacher", require_role(untyped("teacher"), exact=True, kit=kit)(role_of_the_grant)),
         Route("/publisher", require_role("publisher", exact=True)(role_of_the_grant)),
-        Route("/any", require_role("teacher", kit=kit)(role_of_the_grant)),
+        Route("/any", require_role(untyped("teacher"), kit=kit)(role_of_the_grant)),
     )
     admitted = {
         path: [role for role in (*ROLES, "teacher") if ask(app, path, session.generate_token(role)).status_code == 200]
@@ -661,7 +671,9 @@ def test_a_guard_within_an_optional_one_demands_a_token(kit, session):
     assert ask(app, "/x", session.generate_token("moderator")).status_code == 200
 
 
-@pytest.mark.parametrize("make", [lambda: require_token(optional=1), lambda: require_token(optional="no")])
+@pytest.mark.parametrize(
+    "make", [lambda: require_token(optional=untyped(1)), lambda: require_token(optional=untyped("no"))]
+)
 def test_optional_is_said_by_true_or_false(make):
     with pytest.raises(ConfigurationError, match=r"optional is .*; expected True or False"):
         make()
@@ -930,6 +942,7 @@ class VotesLater:
 
 async def async_name(request):
     first = current_grant(request).data
+    assert first is not None
     await asyncio.sleep(0.001 * (int(first[5:]) % 5))
     return JSONResponse([first, current_grant(request).data, request.state.grant.data])
 
@@ -972,11 +985,12 @@ def test_a_function_runs_on_a_worker_thread(kit, session, guarded):
         def get(self, request):
             return there(request)
 
+    endpoint: Any
     if guarded == "function":
         endpoint = require_token(there)
     elif guarded == "method":
-        Endpoint.get = require_token(Endpoint.get)
         endpoint = Endpoint
+        endpoint.get = require_token(Endpoint.get)
     else:
         endpoint = require_token(Endpoint)
     app = app_of(kit, Route("/here", require_token(here)), Route("/there", endpoint))
@@ -1223,7 +1237,7 @@ def test_a_guard_around_a_route_makes_up_for_one_that_its_endpoint_is_without(ki
     async def guarded(request):
         return PlainTextResponse("in")
 
-    bare = guarded.__wrapped__
+    bare = inspect.unwrap(guarded)
     app = app_of(kit, Route("/x", guarded), protect(Mount("/tree", routes=[Route("/x", bare)])))
     assert [ask(app, path).status_code for path in ("/x", "/tree/x")] == [401, 401]
     assert ask(app, "/tree/x", session.generate_token()).text == "in"
@@ -1234,7 +1248,7 @@ def test_a_lesser_guard_around_a_route_does_not(kit, session):
     async def guarded(request):
         raise AssertionError("it ran")
 
-    app = app_of(kit, Route("/x", guarded), protect(Mount("/tree", routes=[Route("/x", guarded.__wrapped__)])))
+    app = app_of(kit, Route("/x", guarded), protect(Mount("/tree", routes=[Route("/x", inspect.unwrap(guarded))])))
     with pytest.raises(ConfigurationError, match="'/tree/x'"):
         TestClient(app).get("/tree/x", headers=bearer(session.generate_token()))
 
@@ -1482,6 +1496,7 @@ def test_an_async_policy_sees_the_request_and_decides(make_kit, around):
 
     kit = make_kit(plugins=[Policy()])
     guard = require_role("publisher")
+    route: Route | Mount
     if around == "endpoint":
         route = Route("/rooms/{session_id}/board", guard(role_of_the_grant))
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from typing import Any
 from urllib.parse import urlparse
 
 import pytest
@@ -29,6 +30,8 @@ from rolecall_starlette import (
     require_token,
     rolecall_app,
 )
+
+from ..untyped import untyped
 
 
 @pytest.fixture
@@ -185,8 +188,8 @@ class Rooms:
     """An app's own rooms, by its own ids, and which of them were looked for."""
 
     def __init__(self) -> None:
-        self.sessions = {}
-        self.asked = []
+        self.sessions: dict[Any, Any] = {}
+        self.asked: list[Any] = []
 
     def find(self, connection):
         room = connection.path_params.get("room") or connection.query_params.get("room")
@@ -333,7 +336,7 @@ def test_an_http_error_of_it_is_the_answer(kit, session, place, handled):
         return JSONResponse({"lost": error.detail}, error.status_code, error.headers)
 
     app = app_of(kit, place(require_token(session=find), "/rooms/{room}"))
-    for one in (app, app.routes[0].app) if handled else ():
+    for one in (app, untyped(app.routes[0]).app) if handled else ():
         if isinstance(one, Starlette):
             one.add_exception_handler(404, not_found)
     response = ask(app, "/rooms/7", session.generate_token())
@@ -471,7 +474,7 @@ class Own:
     """An app of another framework, which finds the room in the path by itself, and who was in which."""
 
     def __init__(self) -> None:
-        self.runs = []
+        self.runs: list[Any] = []
 
     def _room(self, scope):
         match = re.fullmatch(r"(?:/app)?/rooms/([^/]+)(?:/.*)?", scope["path"])
@@ -656,7 +659,8 @@ CROOKED = [
 
 def call(app, path, token=None, kind="http", extensions=None, root=""):
     """What an app sends for a path that no client library, and no server, has tidied up."""
-    sent, inbox = [], asyncio.Queue()
+    sent: list[Any] = []
+    inbox: asyncio.Queue[Any] = asyncio.Queue()
     headers = [(b"authorization", f"Bearer {token}".encode())] if token else []
     scope = {
         "type": kind,
@@ -778,7 +782,7 @@ def channels():
     return routing
 
 
-urlpatterns = []
+urlpatterns: list[Any] = []
 
 
 def guard_on_the_consumer(channels, guard, route):

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import threading
 from contextlib import closing
+from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import flask
@@ -23,6 +24,8 @@ import rolecall_wsgi
 from rolecall import Allow, Deny, Web, hookimpl
 from rolecall_fastapi import RoleRequired
 
+from ..untyped import untyped
+
 RECHECK = 0.05
 
 
@@ -31,8 +34,8 @@ class Keeper:
 
     def __init__(self) -> None:
         self.vote = lambda request: None
-        self.asked = []
-        self.codes = []
+        self.asked: list[Any] = []
+        self.codes: list[Any] = []
 
     @hookimpl
     def rolecall_vote_access(self, request):
@@ -95,7 +98,7 @@ def asked_by_wsgi(app, session_id, token):
     headers = {"Authorization": f"Bearer {token}"}
     answer = Client(app).get(f"/rooms/{session_id}/news", headers=headers, buffered=False)
     assert answer.status_code == 200
-    return [piece.decode() for piece in answer.response]
+    return [piece.decode() for piece in untyped(answer.response)]
 
 
 async def as_async(chunks):
@@ -316,7 +319,7 @@ def test_without_a_guard_there_is_no_grant_to_watch():
 
 
 def test_without_a_guard_a_wsgi_app_has_none_either():
-    environ = {}
+    environ: dict[Any, Any] = {}
     setup_testing_defaults(environ)
     with pytest.raises(RuntimeError, match="while_granted needs a route behind require_role"):
         rolecall_wsgi.while_granted(environ, [])
@@ -336,7 +339,7 @@ def test_in_flask_the_policies_can_have_the_requests_context(make_kit):
         def rolecall_vote_access(self, request):
             seen.append(flask.request.path)
 
-    seen = []
+    seen: list[Any] = []
     kit = make_kit(web=Web(recheck=RECHECK), plugins=[OfFlask()])
     app = flask.Flask(__name__)
     app.register_blueprint(rolecall_flask.rolecall_blueprint(kit), url_prefix="/video")
@@ -402,7 +405,8 @@ def test_a_generator_may_hold_a_time_out_open_and_its_context(kit):
 
 
 def test_no_chunk_is_made_before_the_one_before_it_was_sent(kit):
-    made, sent = [], []
+    made: list[int] = []
+    sent: list[tuple[str, int]] = []
 
     async def counted():
         for number in range(3):
@@ -410,7 +414,7 @@ def test_no_chunk_is_made_before_the_one_before_it_was_sent(kit):
             yield str(number)
 
     async def run():
-        async for chunk in rolecall_starlette.while_granted(connection, counted()):
+        async for chunk in rolecall_starlette.while_granted(untyped(connection), counted()):
             await asyncio.sleep(0)
             sent.append((chunk, len(made)))
 

@@ -19,11 +19,19 @@ import pytest
 import websockets.asyncio.client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 pytestmark = pytest.mark.server
 
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 BEARER = "rolecall.bearer"
+
+
+def offer(token: str) -> list[Subprotocol]:
+    """The subprotocols that a browser offers with this token."""
+    return [Subprotocol(BEARER), Subprotocol(token)]
+
+
 PAGE = "https://app.example"
 
 APP = '''
@@ -128,7 +136,7 @@ class Server:
         return f"ws://127.0.0.1:{self._port}/rooms/{session_id}/{what}"
 
     def open(self, session_id, token, what="echo", **options):
-        return connect(self.url(session_id, what), subprotocols=[BEARER, token], proxy=None, **options)
+        return connect(self.url(session_id, what), subprotocols=offer(token), proxy=None, **options)
 
     def left(self, what) -> int:
         """How many tasks the server has, or how many clients its endpoints."""
@@ -194,6 +202,7 @@ def end_of(websocket):
     """The close code and reason that the client sees."""
     with pytest.raises(ConnectionClosed) as caught:
         _ = [websocket.recv(timeout=10) for _ in range(1000)]
+    assert caught.value.rcvd is not None
     return caught.value.rcvd.code, caught.value.rcvd.reason
 
 
@@ -235,7 +244,7 @@ def test_without_a_token_it_is_refused_before_it_is_accepted(server, session_id)
 def test_whoever_may_not_enter_is_refused_before_it_is_accepted(role, mine, origin, code, server, session_id):
     token = server.token(session_id if mine else server.session(), role)
     url = server.url(session_id)
-    status, found, _ = refusal_of(server, url, subprotocols=[BEARER, token], origin=origin)
+    status, found, _ = refusal_of(server, url, subprotocols=offer(token), origin=origin)
     assert (status, found) == (403, code)
 
 
@@ -243,7 +252,10 @@ def test_two_tokens_at_once_are_a_bad_request(server, session_id):
     token = server.token(session_id)
     headers = {"Authorization": f"Bearer {token}"}
     status, code, _ = refusal_of(
-        server, server.url(session_id), subprotocols=[BEARER, token], additional_headers=headers
+        server,
+        server.url(session_id),
+        subprotocols=offer(token),
+        additional_headers=headers,
     )
     assert (status, code) == (400, "malformed_credential")
 
@@ -324,12 +336,13 @@ def test_fifty_at_once_are_all_closed(server, session_id):
     token = server.token(session_id)
 
     async def one(opened):
-        client = websockets.asyncio.client.connect(server.url(session_id), subprotocols=[BEARER, token], proxy=None)
+        client = websockets.asyncio.client.connect(server.url(session_id), subprotocols=offer(token), proxy=None)
         async with client as websocket:
             await websocket.recv()
             await opened.wait()
             with pytest.raises(ConnectionClosed) as caught:
                 await websocket.recv()
+        assert caught.value.rcvd is not None
         return caught.value.rcvd.code
 
     async def all_of_them():
@@ -356,7 +369,7 @@ def test_a_server_stops_with_a_socket_open(tmp_path):
 def test_a_socket_that_ended_cannot_be_opened_again_with_its_token(server, session_id):
     token = server.token(session_id)
     server.end(session_id)
-    status, code, _ = refusal_of(server, server.url(session_id), subprotocols=[BEARER, token])
+    status, code, _ = refusal_of(server, server.url(session_id), subprotocols=offer(token))
     assert (status, code) == (401, "revoked_token")
 
 

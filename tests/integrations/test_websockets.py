@@ -8,7 +8,7 @@ import logging
 import time
 from contextlib import asynccontextmanager, suppress
 from functools import partial, wraps
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
@@ -54,8 +54,8 @@ class Told:
     """A plugin that remembers what it is told of the tokens that somebody came with."""
 
     def __init__(self) -> None:
-        self.codes = []
-        self.events = []
+        self.codes: list[Any] = []
+        self.events: list[Any] = []
 
     @hookimpl
     def rolecall_on_event(self, event):
@@ -72,10 +72,10 @@ class Answer(NamedTuple):
 
     status: int
     code: str | None = None
-    said: object = None
+    said: Any = None
     subprotocol: str | None = None
-    headers: object = None
-    problem: object = None
+    headers: Any = None
+    problem: Any = None
 
 
 def knock(app, session_id, token=None, *, path="/rooms/{}/board", offer=None, headers=()) -> Answer:
@@ -645,7 +645,7 @@ def test_a_token_in_the_query_and_one_in_a_subprotocol_are_one_too_many(make_kit
     assert answer[:2] == (400, "malformed_credential")
 
 
-WITH_COOKIE = {"cookie": "__Host-rolecall"}
+WITH_COOKIE: dict[str, Any] = {"cookie": "__Host-rolecall"}
 
 
 @pytest.mark.parametrize(
@@ -747,7 +747,7 @@ class Policy:
     """Votes as it is told, and keeps what it was asked."""
 
     def __init__(self, vote) -> None:
-        self.asked = []
+        self.asked: list[Any] = []
         self._vote = vote
 
     @hookimpl
@@ -845,7 +845,8 @@ class Socket:
         self.scope = scope
         self.writable = writable
         self._closes = closes
-        self._inbox, self._outbox = asyncio.Queue(), asyncio.Queue()
+        self._inbox: asyncio.Queue[Any] = asyncio.Queue()
+        self._outbox: asyncio.Queue[Any] = asyncio.Queue()
         self.receive_soon({"type": "websocket.connect"})
         self.task = asyncio.create_task(app(scope, self._inbox.get, self._send))
 
@@ -916,7 +917,7 @@ async def serving(
 class FailingStore(MemoryStore):
     """Answers, until it has a failure."""
 
-    failure = None
+    failure: Exception | None = None
 
     def has_ended(self, session_id):
         if self.failure is not None:
@@ -928,7 +929,9 @@ class Seen:
     """What an endpoint has come across."""
 
     def __init__(self) -> None:
-        self.texts, self.codes, self.reasons = [], [], []
+        self.texts: list[str] = []
+        self.codes: list[int] = []
+        self.reasons: list[str] = []
         self.ended = asyncio.Event()
 
 
@@ -1492,7 +1495,7 @@ class Doorkeeper:
 
     def __init__(self, now=None) -> None:
         self.now = now
-        self.asked = []
+        self.asked: list[Any] = []
 
     @hookimpl
     async def rolecall_vote_access(self, request):
@@ -1623,7 +1626,8 @@ async def test_a_look_gives_no_more_than_was_left_at_the_door(make_kit):
             looked.append(request.grant.role)
             return None if request.again else Allow(max_role="subscriber")
 
-    looked, found = [], []
+    looked: list[Any] = []
+    found: list[Any] = []
 
     async def wait(websocket):
         while len(looked) < 4:
@@ -1675,7 +1679,7 @@ async def renewing(websocket, results):
 
 @on_a_loop
 async def test_a_renewed_token_keeps_it_open_beyond_the_first_ones_expiry(kit, clock):
-    results = []
+    results: list[Any] = []
     session = kit.create_session()
     first = session.generate_token(expire_time=NOW + 60, data="name=Ada")
     second = session.generate_token(expire_time=NOW + 120, data="name=Ada")
@@ -1749,7 +1753,8 @@ def forged(kit, session, clock):
 def test_a_renewal_that_is_refused_changes_nothing(make, code, make_kit, clock):
     @on_a_loop
     async def refused():
-        results, told = [], Told()
+        results: list[Any] = []
+        told = Told()
         kit = make_kit(web=Web(recheck=RECHECK), plugins=[told])
         session = kit.create_session()
         first = session.generate_token(expire_time=NOW + 60, data="name=Ada")
@@ -1771,7 +1776,7 @@ def test_a_renewal_that_is_refused_changes_nothing(make, code, make_kit, clock):
 @on_a_loop
 async def test_the_policies_are_asked_about_a_renewal(make_kit):
     keeper, kit = make_doorkeeper(make_kit)
-    results = []
+    results: list[Any] = []
     session = kit.create_session()
     first, second = session.generate_token(), session.generate_token()
     wanted = kit.verify_token(second).token_id
@@ -1802,7 +1807,8 @@ async def test_every_guard_renews_or_none(make_kit, clock):
             )
             return Deny("at night", code="night") if denied else None
 
-    nights, results = Nights(), []
+    nights = Nights()
+    results: list[Any] = []
     kit = make_kit(web=Web(recheck=RECHECK), plugins=[nights])
 
     @require_role("subscriber")
@@ -1833,7 +1839,7 @@ async def test_every_guard_renews_or_none(make_kit, clock):
 
 @on_a_loop
 async def test_what_was_closed_is_not_renewed(kit, clock):
-    results = []
+    results: list[Any] = []
 
     async def too_late(websocket, token):
         await listen(websocket)
@@ -1906,7 +1912,7 @@ async def test_an_asgi_app_renews_by_what_its_scope_has(kit):
 
 @on_a_loop
 async def test_the_grant_is_renewed_for_an_app_behind_middleware_that_copies_the_scope(kit):
-    results = []
+    results: list[Any] = []
 
     async def board(websocket):
         await websocket.accept()

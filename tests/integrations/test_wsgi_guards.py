@@ -7,6 +7,7 @@ import json
 import logging
 import posixpath
 import sys
+from typing import Any
 from urllib.parse import unquote, urlparse, urlsplit
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
@@ -30,6 +31,8 @@ from rolecall_wsgi import (
     require_token,
 )
 
+from ..untyped import untyped
+
 #: A token of any session is enough; a guard around a whole app must be told so.
 ANY_SESSION = require_token(session_param=None)
 ROLES = ["subscriber", "publisher", "publisheronly", "moderator"]
@@ -39,7 +42,7 @@ class Room:
     """A WSGI app that says whose grant it sees, and remembers its requests."""
 
     def __init__(self) -> None:
-        self.requests = []
+        self.requests: list[Any] = []
 
     def __call__(self, environ, start_response):
         self.requests.append(environ)
@@ -222,18 +225,18 @@ def test_every_good_token_is_enough_where_no_role_is_named(kit, session, room):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: require_role("moderater"), "'moderater' does not exist; the roles are"),
-        (lambda: require_role(None), "None does not exist"),
-        (lambda: require_capability("ban"), "'ban' does not exist; the capabilities are"),
-        (lambda: ANY_SESSION("moderator"), "a guard protects a WSGI app, not 'moderator'"),
-        (lambda: require_role("moderator", session_param=None)(None), "a guard protects a WSGI app, not None"),
-        (lambda: require_role(Room), r"^write @require_role"),
-        (lambda: require_role(["publisher"]), "^name one role"),
-        (lambda: protect(Room(), "moderator"), r"^pass a guard: require_role\('moderator'\)$"),
-        (lambda: protect(Room(), ""), r"^pass a guard"),
-        (lambda: protect(Room(), starlette_role("moderator")), r"^pass a guard of rolecall_wsgi"),
-        (lambda: protect(1, ANY_SESSION), "a guard protects a WSGI app, not 1"),
-        (lambda: ANY_SESSION(Room), r"not the class Room; pass an instance: Room\(\)"),
+        (lambda: require_role(untyped("moderater")), "'moderater' does not exist; the roles are"),
+        (lambda: require_role(untyped(None)), "None does not exist"),
+        (lambda: require_capability(untyped("ban")), "'ban' does not exist; the capabilities are"),
+        (lambda: ANY_SESSION(untyped("moderator")), "a guard protects a WSGI app, not 'moderator'"),
+        (lambda: require_role("moderator", session_param=None)(untyped(None)), "a guard protects a WSGI app, not None"),
+        (lambda: require_role(untyped(Room)), r"^write @require_role"),
+        (lambda: require_role(untyped(["publisher"])), "^name one role"),
+        (lambda: protect(Room(), untyped("moderator")), r"^pass a guard: require_role\('moderator'\)$"),
+        (lambda: protect(Room(), untyped("")), r"^pass a guard"),
+        (lambda: protect(Room(), untyped(starlette_role("moderator"))), r"^pass a guard of rolecall_wsgi"),
+        (lambda: protect(untyped(1), ANY_SESSION), "a guard protects a WSGI app, not 1"),
+        (lambda: ANY_SESSION(untyped(Room)), r"not the class Room; pass an instance: Room\(\)"),
         (lambda: require_token(prefixes="/admin"), r"are lists: prefixes=\['/admin'\]"),
         (lambda: require_token(methods="POST"), "are lists"),
         (lambda: protect(Room(), ANY_SESSION, public="/health"), "are lists"),
@@ -241,7 +244,7 @@ def test_every_good_token_is_enough_where_no_role_is_named(kit, session, room):
         (lambda: require_token(prefixes=["/rooms/<session_id>"]), "is no path"),
         (lambda: protect(Room(), ANY_SESSION, public=["/static/*"]), "is no path"),
         (lambda: require_token(methods=["GET "]), "'GET ' is no method"),
-        (lambda: require_token(methods=[None]), "None is no method"),
+        (lambda: require_token(methods=[untyped(None)]), "None is no method"),
         (lambda: require_token(session_param="room"), "by 'room', which is no part of any prefix; name it in each"),
         (
             lambda: require_token(session_param="room", prefixes=["/rooms/{room}", "/admin"]),
@@ -275,7 +278,7 @@ def test_the_roles_of_a_guards_own_kit_exist(make_kit, room):
             return [Role("assistant", ["connect", "publish", "subscribe"], wire_name="publisheronly")]
 
     kit = make_kit(plugins=[Roles()])
-    app = require_role("assistant", kit=kit, session_param=None)(room)
+    app = require_role(untyped("assistant"), kit=kit, session_param=None)(room)
     assert ask(app, token=kit.create_session().generate_token("subscriber")).status_code == 403
 
 
@@ -386,7 +389,7 @@ def test_a_path_that_a_framework_has_decoded_already_is_read_as_it_is(kit, room)
     app = require_token(kit=kit, prefixes=["/räume–1"])(room)
     environ = {"PATH_INFO": "/räume–1", "REQUEST_METHOD": "GET"}
     started = []
-    list(app(environ, lambda status, headers: started.append(status)))
+    list(app(environ, untyped(lambda status, headers: started.append(status))))
     assert started == ["401 Unauthorized"]
 
 
@@ -609,7 +612,7 @@ def test_a_guarded_app_gets_the_environment_itself(kit, session, room):
     environ = {"HTTP_AUTHORIZATION": f"Bearer {session.generate_token()}"}
     setup_testing_defaults(environ)
     before = dict(environ)
-    require_token(kit=kit, session_param=None)(room)(environ, lambda status, headers: None)
+    require_token(kit=kit, session_param=None)(room)(environ, untyped(lambda status, headers: None))
     assert room.requests == [environ]
     assert room.requests[0] is environ
     grant = current_grant(environ)
@@ -624,7 +627,10 @@ class Exchange:
     """One request of a bare WSGI server, which sees everything that an app does."""
 
     def __init__(self, app, token=None, *, method="GET", path="/", body=b"", exc=None):
-        self.events, self.status, self.headers, self.exc_info = [], None, None, None
+        self.events: list[bytes] = []
+        self.status: Any = None
+        self.headers: Any = None
+        self.exc_info: Any = None
         self.environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "wsgi.input": io.BytesIO(body)}
         if body:
             self.environ.update(CONTENT_LENGTH=str(len(body)), CONTENT_TYPE="application/json")
@@ -1170,7 +1176,7 @@ def test_the_apps_own_answer_to_a_url_with_a_token_sends_it_nowhere(make_kit, ro
 
 
 def test_an_answer_of_the_apps_own_that_fails_lets_nobody_in(kit, room):
-    app = require_token(kit=kit, session_param=None, on_refusal=lambda error, environ: 1 / 0)(room)
+    app = require_token(kit=kit, session_param=None, on_refusal=untyped(lambda error, environ: 1 / 0))(room)
     with pytest.raises(ZeroDivisionError):
         ask(app)
     assert room.requests == []

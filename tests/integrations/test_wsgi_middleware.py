@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
@@ -26,6 +27,8 @@ from rolecall.http.gateways.wsgi import WsgiHeaders
 from rolecall.http.messages import MAX_BODY
 from rolecall.policies import AllowAnyone
 from rolecall_wsgi import RolecallMiddleware, require_role, require_token
+
+from ..untyped import untyped
 
 
 @pytest.fixture
@@ -205,7 +208,8 @@ def test_an_input_in_pieces_is_put_together(app):
         def read(self, size=-1):
             return super().read(min(size, 5))
 
-    status, created = post(app, body := b'{"media_mode": "routed"}', **{"wsgi.input": Pieces(body)})
+    body = b'{"media_mode": "routed"}'
+    status, created = post(app, body, **{"wsgi.input": Pieces(body)})
     assert (status, created["media_mode"]) == (201, "routed")
 
 
@@ -246,7 +250,11 @@ def test_a_body_shorter_than_announced_is_refused(app):
 
 
 def test_a_route_that_takes_no_body_reads_none(app, session):
-    environ = {"REQUEST_METHOD": "DELETE", "PATH_INFO": f"/video/sessions/{session.session_id}", "CONTENT_LENGTH": "3"}
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "DELETE",
+        "PATH_INFO": f"/video/sessions/{session.session_id}",
+        "CONTENT_LENGTH": "3",
+    }
     environ["HTTP_AUTHORIZATION"] = f"Bearer {session.generate_token('moderator')}"
     environ["wsgi.input"] = body = Endless(b"abc")
     setup_testing_defaults(environ)
@@ -274,9 +282,9 @@ def test_the_answer_is_the_very_one_that_the_app_gave(kit):
 
     answer = stream()
     app = RolecallMiddleware(lambda environ, start_response: answer, kit)
-    environ = {}
+    environ: dict[Any, Any] = {}
     setup_testing_defaults(environ)
-    assert app(environ, lambda status, headers: None) is answer
+    assert app(environ, untyped(lambda status, headers: None)) is answer
 
 
 def test_the_body_is_left_to_the_app(kit):
@@ -284,7 +292,7 @@ def test_the_body_is_left_to_the_app(kit):
     app = RolecallMiddleware(lambda environ, start_response: [environ["wsgi.input"].read()], kit)
     environ = {"REQUEST_METHOD": "POST", "wsgi.input": body, "CONTENT_LENGTH": "100000"}
     setup_testing_defaults(environ)
-    assert app(environ, None) == [b"x" * 100_000]
+    assert app(environ, untyped(None)) == [b"x" * 100_000]
 
 
 def test_an_error_of_the_app_is_the_servers_to_see(kit):
@@ -628,6 +636,8 @@ def django():
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def evaluate(expression):
+        assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write(expression + "\n")
         process.stdin.flush()
         return process.stdout.readline().strip()

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -103,7 +103,7 @@ def circles(drawn: Graph) -> list[list[str]]:
             elif other in stack:
                 low[module] = min(low[module], index[other])
         if low[module] == index[module]:
-            part = []
+            part: list[Any] = []
             while not part or part[-1] != module:
                 part.append(stack.pop())
             if len(part) > 1:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -15,13 +17,16 @@ from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault, Rolec
 from rolecall.policies import MaxLiveTokens
 from rolecall.policy import Limit
 
+from ...untyped import untyped
+
 API_KEY, API_SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 
 
 class Switch:
     """Denies, fails, limits or allows, as it is set."""
 
-    answer = None
+    name: str
+    answer: Callable[[], Any] | None = None
 
     @hookimpl
     def rolecall_vote_token(self, request):
@@ -337,14 +342,14 @@ def test_a_file_that_is_lost_refuses_every_token(asker, tmp_path):
         lambda folder: MaxLiveTokens(),
         lambda folder: MaxLiveTokens(per_session=0),
         lambda folder: MaxLiveTokens(per_session=True),
-        lambda folder: MaxLiveTokens(per_actor=1.5),
-        lambda folder: MaxLiveTokens(per_actor="3"),
+        lambda folder: MaxLiveTokens(per_actor=untyped(1.5)),
+        lambda folder: MaxLiveTokens(per_actor=untyped("3")),
         lambda folder: MaxLiveTokens(per_actor=1, reservation=0),
-        lambda folder: MaxLiveTokens(per_actor=1, reservation=None),
+        lambda folder: MaxLiveTokens(per_actor=1, reservation=untyped(None)),
         lambda folder: MaxLiveTokens(per_actor=1, name=""),
         lambda folder: MaxLiveTokens(per_actor=1, file=":memory:"),
         lambda folder: MaxLiveTokens(per_actor=1, file=""),
-        lambda folder: MaxLiveTokens(per_actor=1, file=5),
+        lambda folder: MaxLiveTokens(per_actor=1, file=untyped(5)),
         lambda folder: MaxLiveTokens(per_actor=1, file="nul\0"),
         lambda folder: MaxLiveTokens(per_actor=1, file=folder / "missing" / "live.db"),
         lambda folder: MaxLiveTokens(per_actor=1, file=folder),

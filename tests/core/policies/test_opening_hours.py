@@ -13,6 +13,8 @@ from rolecall.policies import OpeningHours
 from rolecall.policy import Deny, Limit
 from rolecall.roles import ANY_TOKEN
 
+from ...untyped import untyped
+
 BERLIN = "Europe/Berlin"
 SCHOOL = "mon-fri 08:00-17:30"
 
@@ -24,7 +26,7 @@ def at(text, zone=BERLIN, fold=0):
 
 def closing_time(policy, now):
     """When a guarded route closes; None while it is closed."""
-    vote = policy.rolecall_vote_access(AccessRequest(None, ANY_TOKEN, None, now))
+    vote = policy.rolecall_vote_access(AccessRequest(untyped(None), ANY_TOKEN, None, now))
     assert isinstance(vote, Limit | Deny)
     return vote.latest_expiry if isinstance(vote, Limit) else None
 
@@ -180,8 +182,8 @@ def test_hours_that_cannot_be_read_refuse_the_request(asker, answer):
         lambda: OpeningHours(),
         lambda: OpeningHours([], BERLIN),
         lambda: OpeningHours(SCHOOL),
-        lambda: OpeningHours(5, BERLIN),
-        lambda: OpeningHours([None], BERLIN),
+        lambda: OpeningHours(untyped(5), BERLIN),
+        lambda: OpeningHours([untyped(None)], BERLIN),
         lambda: OpeningHours("mon-fri", BERLIN),
         lambda: OpeningHours("mo-fr 08:00-17:00", BERLIN),
         lambda: OpeningHours("mon-tue-wed 08:00-17:00", BERLIN),
@@ -195,8 +197,8 @@ def test_hours_that_cannot_be_read_refuse_the_request(asker, answer):
         lambda: OpeningHours(SCHOOL, "Europe/Atlantis"),
         lambda: OpeningHours(SCHOOL, "/etc/passwd"),
         lambda: OpeningHours(SCHOOL, ""),
-        lambda: OpeningHours(SCHOOL, 1),
-        lambda: OpeningHours(session="09:00"),
+        lambda: OpeningHours(SCHOOL, untyped(1)),
+        lambda: OpeningHours(session=untyped("09:00")),
     ],
 )
 def test_wrong_arguments_stop_start_up(make):

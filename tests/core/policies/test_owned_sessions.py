@@ -7,6 +7,8 @@ import pytest
 from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault
 from rolecall.policies import OwnedSessions
 
+from ...untyped import untyped
+
 
 @pytest.fixture(params=["memory", "file"])
 def file(request, tmp_path):
@@ -105,10 +107,10 @@ def test_who_could_not_be_remembered_owns_nothing(asker, outside, tmp_path, capl
 @pytest.mark.parametrize(
     "make",
     [
-        lambda folder: OwnedSessions(others="owner"),
-        lambda folder: OwnedSessions(others=1),
+        lambda folder: OwnedSessions(others=untyped("owner")),
+        lambda folder: OwnedSessions(others=untyped(1)),
         lambda folder: OwnedSessions(file=folder / "missing" / "owners.db"),
-        lambda folder: OwnedSessions(name=None),
+        lambda folder: OwnedSessions(name=untyped(None)),
     ],
 )
 def test_wrong_arguments_stop_start_up(make, tmp_path):

@@ -13,6 +13,8 @@ from rolecall import Deny, hookimpl
 from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault
 from rolecall.policies import RateLimit
 
+from ...untyped import untyped
+
 
 class FailingStorage(MemoryStorage):
     """A storage of limits that can be cut off."""
@@ -65,6 +67,7 @@ def test_an_explanation_is_not_counted(asker, outside):
 @pytest.mark.parametrize("name", ["before", "zzz later"])
 def test_what_others_refuse_is_not_counted(asker, outside, strategy, name):
     class Closed:
+        name: str
         open = True
 
         @hookimpl
@@ -254,22 +257,22 @@ def test_a_storage_that_is_down_refuses_the_request(asker, outside, monkeypatch)
     [
         lambda: RateLimit("often"),
         lambda: RateLimit(""),
-        lambda: RateLimit(5),
+        lambda: RateLimit(untyped(5)),
         lambda: RateLimit("0/minute"),
         lambda: RateLimit("1/minute; nonsense"),
         lambda: RateLimit("1/minute", per="user"),
-        lambda: RateLimit("1/minute", per=["actor"]),
+        lambda: RateLimit("1/minute", per=untyped(["actor"])),
         lambda: RateLimit("1/minute", per="address"),
         lambda: RateLimit("1/minute", address_header="x-real-ip"),
         lambda: RateLimit("1/minute", per="address", address_header=""),
         lambda: RateLimit("1/minute", per="address", address_header="Forwarded"),
         lambda: RateLimit("1/minute", per="address", address_header="x-real-ip", trusted_proxies=0),
         lambda: RateLimit("1/minute", per="address", address_header="x-real-ip", trusted_proxies=True),
-        lambda: RateLimit("1/minute", per="address", address_header="x-real-ip", trusted_proxies="2"),
-        lambda: RateLimit("1/minute", per="address", address_header="x-real-ip", trusted_proxies=None),
+        lambda: RateLimit("1/minute", per="address", address_header="x-real-ip", trusted_proxies=untyped("2")),
+        lambda: RateLimit("1/minute", per="address", address_header="x-real-ip", trusted_proxies=untyped(None)),
         lambda: RateLimit("1/minute", trusted_proxies=2),
         lambda: RateLimit("1/minute", storage=""),
-        lambda: RateLimit("1/minute", storage=None),
+        lambda: RateLimit("1/minute", storage=untyped(None)),
         lambda: RateLimit("1/minute", storage="nosuch://host"),
         lambda: RateLimit("1/minute", storage="async+memory://"),
         lambda: RateLimit("1/minute", strategy="elastic"),

@@ -7,8 +7,16 @@ import pytest
 from rolecall import Role
 from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault
 from rolecall.policies import RoleMap
+from rolecall.roles import RoleName
 
-ROLES = {"teachers": "moderator", "pupils": "publisher", "guests": "subscriber", "cameras": "publisheronly"}
+from ...untyped import untyped
+
+ROLES: dict[str, Role | RoleName] = {
+    "teachers": "moderator",
+    "pupils": "publisher",
+    "guests": "subscriber",
+    "cameras": "publisheronly",
+}
 
 
 @pytest.mark.parametrize(
@@ -102,16 +110,16 @@ def test_groups_that_cannot_be_read_refuse_the_request(asker, outside, groups):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: RoleMap({"staff": "modrator"}),
-        lambda: RoleMap({"staff": None}),
-        lambda: RoleMap({1: "moderator"}),
-        lambda: RoleMap([("staff", "moderator")]),
-        lambda: RoleMap(ROLES, default="none"),
+        lambda: RoleMap({"staff": untyped("modrator")}),
+        lambda: RoleMap({"staff": untyped(None)}),
+        lambda: RoleMap({untyped(1): "moderator"}),
+        lambda: RoleMap(untyped([("staff", "moderator")])),
+        lambda: RoleMap(ROLES, default=untyped("none")),
         lambda: RoleMap(ROLES, may_create="teachers"),
-        lambda: RoleMap(ROLES, may_create=[None]),
-        lambda: RoleMap(ROLES, groups=None),
+        lambda: RoleMap(ROLES, may_create=[untyped(None)]),
+        lambda: RoleMap(ROLES, groups=untyped(None)),
         lambda: RoleMap(ROLES, groups=""),
-        lambda: RoleMap(ROLES, groups=later),
+        lambda: RoleMap(ROLES, groups=untyped(later)),
         lambda: RoleMap(ROLES, name=""),
     ],
 )

@@ -8,6 +8,8 @@ from rolecall import Role
 from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault
 from rolecall.policies import TomlPolicy
 
+from ...untyped import untyped
+
 SCHOOL = """
 [[session]]
 who = { groups = ["teachers"], actors = ["root"] }
@@ -193,8 +195,8 @@ def test_a_file_that_says_nothing_is_refused(policy, text):
         lambda folder: TomlPolicy(folder / "missing.toml"),
         lambda folder: TomlPolicy(folder),
         lambda folder: TomlPolicy("nul\0"),
-        lambda folder: TomlPolicy(None),
-        lambda folder: TomlPolicy(folder / "missing.toml", groups=None),
+        lambda folder: TomlPolicy(untyped(None)),
+        lambda folder: TomlPolicy(folder / "missing.toml", groups=untyped(None)),
     ],
 )
 def test_wrong_arguments_stop_start_up(make, tmp_path):
