@@ -123,7 +123,7 @@ __all__ = [
     "inspect_token",
 ]
 
-#: Where the names are that are loaded when they are first used.
+#: The modules of the names that are imported at their first use.
 _LATER = {"Event": ".events", "Plugin": ".plugins.protocols"} | dict.fromkeys(
     ("ForceDisconnect", "ListConnections", "ListStreams", "MediaService", "MuteAll", "MuteStream", "Signal"),
     ".moderation",

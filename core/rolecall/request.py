@@ -44,11 +44,11 @@ class PlainHeaders(Headers):
 
 
 class JoinedHeaders(Headers):
-    """The headers of a framework that keeps those apart which came twice; here they are joined (RFC 9110, section 5.3).
+    """The headers of a framework that keeps repeated headers apart; here they are joined (RFC 9110, section 5.3).
 
-    :param all_of: every value of the header of a name in small letters, in the order in which they came, as text in
-        Latin-1; none if it did not come: ``lambda name: request.headers.getall(name, ())``.
-    :param names: of the headers that came, in any spelling.
+    :param all_of: returns every value of a header, by its name in lower case, in the original order, as text in
+        Latin-1; empty if there is none: ``lambda name: request.headers.getall(name, ())``.
+    :param names: the names of the request's headers, in any case.
     """
 
     __slots__ = ("_all_of", "_names")
@@ -108,8 +108,8 @@ class Request(_Fields):
     """A request, translated by an adapter or made by a test.
 
     :param method: the HTTP method, in capitals; ``GET`` for the handshake of a WebSocket.
-    :param route: the path within the app, decoded, as it was routed; never rebuilt from ``Host``. It is the same
-        wherever the app is mounted, and has in it what stands before the kit's routes in the app: ``/video/sessions``.
+    :param route: the path within the app, decoded, as it was routed; never rebuilt from ``Host``. It does not depend on
+        where the app is mounted, and includes the prefix of the kit's routes in the app: ``/video/sessions``.
     :param path_params: the variable parts of the route, by name.
     :param headers: by name, in any case; the values of a repeated header are joined by commas.
     :param body: at most one byte more than the operation reads; the extra byte shows that the body is too long.

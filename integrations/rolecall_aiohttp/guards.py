@@ -22,7 +22,7 @@ Run = Callable[[], Awaitable[web.StreamResponse]]
 
 
 class Refused(web.HTTPException):
-    """Keeps a request out, with the kit's answer: raised, so that no helper or decorator takes it for the handler's."""
+    """Refuses a request with the kit's answer: raised, so that no helper or decorator takes it for the handler's."""
 
     empty_body = True  # aiohttp would write one
 
@@ -34,7 +34,7 @@ class Refused(web.HTTPException):
 
 
 class Guard(adapter.Guard):
-    """Lets a request in if its token meets the requirement: a decorator for handlers, views and methods of views."""
+    """Admits a request if its token meets the requirement: a decorator for handlers, views and methods of views."""
 
     def __call__(self, target: Target) -> Target:
         if isinstance(target, type) and issubclass(target, web.View):
@@ -46,7 +46,7 @@ class Guard(adapter.Guard):
 
         @wraps(target)
         async def guarded(*args: Any) -> web.StreamResponse:
-            # A method of a view, or of any other object, is given that one first.
+            # The first argument of a method is its view, or any other object.
             request = args[0].request if isinstance(args[0], web.View) else args[-1]
             return await self.serve(request, partial(target, *args))
 
@@ -54,12 +54,12 @@ class Guard(adapter.Guard):
         return guarded  # type: ignore[return-value]
 
     async def serve(self, request: web.Request, run: Run) -> web.StreamResponse:
-        """The answer of ``run`` to a request that may enter.
+        """Answer an admitted request by ``run``.
 
-        :raises Refused: if it stays out, and for OPTIONS.
+        :raises Refused: if it is refused, and for OPTIONS.
         """
         match = request.match_info
-        if request.method == "OPTIONS":  # a browser asks so before it sends a token; no handler runs
+        if request.method == "OPTIONS":  # a browser asks before it sends a token; no handler runs
             raise Refused(adapter.options_response({route.method for route in match.route.resource or ()}))
         api = kit_of(match.apps, self.kit).aio.api
         session_id = self.bound_session(match, request.path, partial(self._others, request))
@@ -90,7 +90,7 @@ class Guard(adapter.Guard):
         if "tokens" not in kept:
             others, kept["tokens"] = adapter.split_offers(request.headers.getall(PROTOCOL, ()))
             kept["opened"], kept["web"] = [], api.web
-            # The handler, and aiohttp's log, are shown no token.
+            # So that neither the handler nor aiohttp's log sees the token.
             headers = CIMultiDict(request.headers)
             headers.popall(PROTOCOL, None)
             headers.extend({PROTOCOL: ", ".join(others)} if any(others) else {})
@@ -102,7 +102,7 @@ class Guard(adapter.Guard):
                 await response.close(code=code, message=reason)
 
         handshake = adapter.Handshake(api, neutral_request(request), kept["tokens"])
-        # aiohttp raises these in a handler that goes on once its WebSocket is closed.
+        # aiohttp raises these in a handler that continues after its WebSocket is closed.
         answer = await handshake.serve(self, session_id, run, close, kept, (ConnectionResetError, RuntimeError))
         if isinstance(answer, RolecallError) and not kept["opened"]:
             raise Refused(adapter.guard_answer(answer, api.web, request.rel_url.raw_query_string), answer)
@@ -118,11 +118,11 @@ require_role, require_capability, require_token = Guard.of_role, Guard.of_capabi
 
 
 def protect(app: web.Application, guard: Guard | None = None) -> web.Application:
-    """Guard every route of an app, and of the apps within it, but for those that are marked with ``@public``.
+    """Guard every route of an app, and of the apps within it, except those that are marked with ``@public``.
 
-    An unknown path needs a token, too, and so do static files; the kit's own routes look after themselves.
+    An unknown path needs a token, too, and so do static files; the kit's own routes need no guard.
 
-    :param guard: what lets in, for example ``require_role("moderator")``; every good token unless given.
+    :param guard: for example ``require_role("moderator")``; every good token is admitted unless given.
     """
     if not isinstance(app, web.Application):
         raise ConfigurationError(f"protect guards an app, not a {type(app).__name__}")
@@ -135,27 +135,27 @@ def protect(app: web.Application, guard: Guard | None = None) -> web.Application
         match = request.match_info
         if adapter.own_route(match.handler) is not None or adapter.is_public(match.handler, request.method):
             return await handler(request)  # type: ignore[no-any-return]
-        # A path that nothing answers, and a file, are about no session.
+        # A path without a handler, and a file, belong to no session.
         guard = unbound if isinstance(match.route.resource, web.StaticResource | None) else bound
         return await guard.serve(request, partial(handler, request))
 
-    app.middlewares.insert(0, enter)  # in front of the app's other ones
+    app.middlewares.insert(0, enter)  # before the app's other middleware
     app[GUARDS] = (bound, *app.get(GUARDS, ()))
     return app
 
 
 def find_grant(request: web.Request) -> Grant | None:
-    """The grant of a request; None where a guard with ``optional=True`` let it in without a token."""
+    """The grant of a request; None if a guard with ``optional=True`` admitted it without a token."""
     return adapter.granted(request.get(KEPT, {}))
 
 
 def current_grant(request: web.Request) -> Grant:
-    """The grant of the token with which a request came in; a ``RuntimeError`` where there is none."""
+    """The grant of a request that passed a guard; a ``RuntimeError`` if there is none."""
     return adapter.current_grant(request.get(KEPT, {}))
 
 
 async def renew_grant(request: web.Request, token: str) -> Grant:
-    """Put the grant of another token in the place of an open WebSocket's, which so stays open beyond its expiry.
+    """Replace the grant of an open WebSocket by another token's, to keep it open beyond its expiry.
 
     :raises RolecallError: if the token is refused, or for another session, or the WebSocket is closed already.
     """
@@ -165,6 +165,6 @@ async def renew_grant(request: web.Request, token: str) -> Grant:
 
 
 def while_granted(request: web.Request, chunks: AsyncIterable[Any]) -> AsyncIterator[Any]:
-    """Hand out ``chunks`` for as long as the grant of a guarded request stands, for a handler to write."""
+    """Yield ``chunks`` while the grant of a guarded request is live, for a handler to write."""
     watches = adapter.watches_of(request.get(KEPT, {}), neutral_request(request))
     return adapter.while_granted(watches, chunks, asyncio.to_thread)

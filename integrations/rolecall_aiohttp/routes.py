@@ -1,4 +1,4 @@
-"""The routes of an aiohttp app: the kit's own, and for the list of all routes what the app consists of."""
+"""The routes of an aiohttp app: the kit's own, and the contents of the app for the list of all routes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Routes = Iterable[adapter.Route]
 #: The kits of an app, and the guards that ``protect`` has put around it, from the outermost.
 KITS: Final = web.AppKey("rolecall.kits", dict[Any, None])
 GUARDS: Final = web.AppKey("rolecall.guards", tuple[Any, ...])
-#: What is kept of a guarded request: how it came in, its kit's ``Web``, the tokens and the responses of a WebSocket.
+#: The records of a guarded request: its entries, its kit's ``Web``, the tokens and the responses of a WebSocket.
 KEPT: Final = web.RequestKey("rolecall", dict[str, Any])
 PROTOCOL: Final = "Sec-WebSocket-Protocol"
 
@@ -28,13 +28,13 @@ PROTOCOL: Final = "Sec-WebSocket-Protocol"
 def setup(
     app: web.Application, kit: Rolecall, prefix: str = "", *, name: str = "rolecall", routes: Routes | None = None
 ) -> None:
-    """Add the routes of ``kit`` to an app, and let guards in it, and in the apps within it, find the kit.
+    """Add the routes of ``kit`` to an app, and give the kit to guards in it, and in the apps within it.
 
-    The app does not start if one of its routes is open that somebody meant to guard.
+    The app does not start if one of its routes with a guard is open by mistake.
 
-    :param prefix: of the routes' paths: ``"/video"``.
-    :param name: what the routes' names begin with: ``app.router["rolecall.sessions"].url_for()``.
-    :param routes: which routes; all of them unless given. ``SDK_ROUTES`` are those that the OpenTok SDKs call.
+    :param prefix: the beginning of the routes' paths: ``"/video"``.
+    :param name: the beginning of the routes' names: ``app.router["rolecall.sessions"].url_for()``.
+    :param routes: the routes; all of them unless given. ``SDK_ROUTES`` are those that the OpenTok SDKs call.
     """
     if not isinstance(kit, Rolecall):
         raise ConfigurationError(f"the routes are those of a Rolecall(…), not of {adapter.shown(kit)}")
@@ -54,7 +54,7 @@ async def _check(app: web.Application) -> None:
 
 
 async def _on_prepare(request: web.Request, response: web.StreamResponse) -> None:
-    """See what streams, and what opens a WebSocket, before its head is sent."""
+    """Prepare a streamed answer, and the opening of a WebSocket, before its head is sent."""
     kept = request.get(KEPT, {})
     keep_out_of_caches(request, response)
     if adapter.SOCKET in kept and isinstance(response, web.WebSocketResponse) and response not in kept["opened"]:
@@ -66,7 +66,7 @@ async def _on_prepare(request: web.Request, response: web.StreamResponse) -> Non
 
 
 def keep_out_of_caches(request: web.Request, response: object) -> None:
-    """Add to a guarded answer what keeps it out of caches, unless the app says something itself."""
+    """Add the headers that keep a guarded answer out of caches, unless the app sets its own."""
     if "web" in request.get(KEPT, {}) and isinstance(response, web.StreamResponse):
         query = request.rel_url.raw_query_string
         response.headers.extend(adapter.headers_to_add(response.headers, request[KEPT]["web"], query))
@@ -83,7 +83,7 @@ def _handler(kit: Rolecall, route: adapter.Route) -> Callable[[web.Request], Any
 
 
 def neutral_request(request: web.Request) -> adapter.Request:
-    """A request, as the kit sees it; its body is read where one is wanted."""
+    """A request in the kit's form; its body is read later."""
     apps, headers = request.match_info.apps, adapter.JoinedHeaders(partial(all_of, request), request.headers)
     infos = [resource.get_info() for app in apps[-2:-1] for resource in app.router.resources()]
     root = next((info.get("prefix", "") for info in infos if info.get("app") is apps[-1]), "")
@@ -98,7 +98,7 @@ def all_of(request: web.Request, name: str) -> Iterator[str]:
 
 
 def kit_of(apps: tuple[web.Application, ...], given: Any = None) -> Any:
-    """The kit of a guard: the one that it was given, or the only one of the innermost app that has any."""
+    """The kit of a guard: its own, or the only one of the innermost app with a kit."""
     kits = next(([*app[KITS]] for app in reversed(apps) if KITS in app), [])
     return given if given and kits else adapter.only_kit(kits, "call setup(app, kit) for it, or the app around it")
 
@@ -114,7 +114,7 @@ def is_app(value: object) -> bool:
 
 
 def routes_of(app: Any) -> list[adapter.Found] | None:
-    """What ``app`` consists of; None if it is no aiohttp app."""
+    """The contents of ``app``; None if it is no aiohttp app."""
     return list(_walk((app,), "")) if is_app(app) else None
 
 
@@ -134,7 +134,7 @@ def _found(apps: tuple[web.Application, ...], host: str, resource: Any, view: An
     is_view, is_static = inspect.isclass(view), isinstance(resource, web.StaticResource)
     if "*" in methods:
         methods = [name for name in sorted(hdrs.METH_ALL) if is_view and hasattr(view, name.lower())]
-    # The path has the prefixes of the apps around it.
+    # The path includes the prefixes of the apps around it.
     path = host + resource.canonical + ("/{path:path}" if is_static else "")
     name = str(resource.name or getattr(view, "__qualname__", type(view).__name__))
     problem, params = adapter.kit_problem(lambda: kit_of(apps)), frozenset(re.findall(r"{(\w+)", path))

@@ -189,6 +189,6 @@ def _failed(doing: str, error: BaseException) -> AppNotFound:
 def _is_of_the_app(frame: FrameType) -> bool:
     path = frame.f_code.co_filename
     package = str(frame.f_globals.get("__name__")).partition(".")[0]
-    # Of Rolecall's own packages, adapters of others included, an error comes of the line which called them.
+    # An error in one of Rolecall's packages, adapters of others included, is caused by the line that called it.
     is_own = package == "importlib" or package.partition("_")[0] == "rolecall"
     return not is_own and "site-packages" not in path and not path.startswith("<")

@@ -49,20 +49,20 @@ class OpenTokFormat(TokenFormat):
         return _as_key(_claims_of(token).get("iss"))
 
     def mint(self, options: TokenOptions) -> tuple[str, str]:
-        # All at once, because each look at an attribute takes as long.
+        # Unpacked once, because each access to an attribute takes as long.
         session_id, role, issued_at, expires_at, data, layout, claims, narrowed, issuer, _, _ = options
         api_key = issuer or self._first
         random = os.urandom(20)
         token_id = random[:16].hex()
-        # Written out, because a JSON encoder takes longer than the signature. What JSON may have to escape is encoded;
-        # the rest was validated to letters, digits, "-" and "_".
+        # Built by hand, because a JSON encoder takes longer than the signature. Values that may need escapes are
+        # encoded; the others are validated to letters, digits, "-" and "_".
         payload = (
             f'{{"session_id":{_quoted(session_id)},"role":"{role.wire_name}",'
             f'"iat":{issued_at},"exp":{expires_at},"scope":"{SCOPE}",'
             f'"iss":"{api_key}","ist":"project",'
             f'"nonce":{int.from_bytes(random[16:])},"jti":"{token_id}"'
         )
-        # The SDKs leave out what is empty.
+        # As in the SDKs, empty claims are left out.
         if layout:
             payload += f',"initial_layout_class_list":{encode_basestring(" ".join(layout))}'
         if data:

@@ -38,12 +38,12 @@ def announced_length(headers: Mapping[str, str], longest: int) -> int:
 async def collected(
     headers: Mapping[str, str], read: Callable[[], Awaitable[bytes]], seconds: float, longest: int
 ) -> bytes:
-    """The body of a request on an event loop, up to a little beyond what the operation takes.
+    """Read the body of a request on an event loop, up to a little more than the operation allows.
 
-    :param read: waits for the next piece of the body; nothing in it means that the body is complete.
-    :param seconds: within which the body must have arrived.
-    :param longest: the most bytes that the operation takes.
-    :raises BodyTooLarge: if more than that is announced, before any of it is read.
+    :param read: waits for the next piece of the body; an empty piece ends the body.
+    :param seconds: the time within which the body must arrive.
+    :param longest: the longest body of the operation, in bytes.
+    :raises BodyTooLarge: if a longer one is announced, before any of it is read.
     :raises InvalidRequest: if it does not arrive.
     """
     announced_length(headers, longest)
@@ -52,7 +52,7 @@ async def collected(
         async with event_loops.running().timeout(seconds):
             while len(body) <= longest and (piece := await read()):
                 body += piece
-    except Exception:  # a client that goes away, or breaks its own chunks: each framework has errors of its own for it
+    except Exception:  # the client disconnects, or breaks its own chunks: each framework has its own exceptions
         raise unread() from None
     return body
 

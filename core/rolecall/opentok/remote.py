@@ -53,7 +53,7 @@ class Remote:
         self._service = self._reached_by(_proxy(self._api_url, proxies))
 
     def _reached_by(self, proxy: str | None) -> AsyncRemoteService:
-        from ..connector import RemoteService  # not everybody has what it needs
+        from ..connector import RemoteService  # it needs httpx, which is optional
 
         # Its calls leave no connection open, so the old one need not be closed.
         return RemoteService(self._api_key, self._api_secret, self._api_url, proxy=proxy, **self._options).aio

@@ -76,7 +76,7 @@ class _RegisterStores(Protocol):
     def rolecall_register_stores(self) -> _Collected: ...
 
 
-#: What ``Rolecall(plugins=[…])`` takes: an object with hooks, a module, or the name of either. A class is none.
+#: The types in ``Rolecall(plugins=[…])``: an object with hooks, a module, or the name of either. A class is no plugin.
 Plugin: TypeAlias = (
     str
     | ModuleType

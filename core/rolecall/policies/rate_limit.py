@@ -189,7 +189,7 @@ def _address(header: str, trusted_proxies: int) -> str | None:
     """The client's address as a key for counting: IPv4, or the network of 2**64 addresses for IPv6."""
     entries = header.split(",")
     if len(entries) < trusted_proxies:
-        return None  # it came past one of the proxies
+        return None  # the request bypassed one of the proxies
     try:
         address = ip_address(_without_port(entries[-trusted_proxies].strip()))
     except ValueError:

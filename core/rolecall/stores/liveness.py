@@ -46,6 +46,6 @@ class Liveness:
 
 
 def _check_answer(ended: object) -> None:
-    """Refuse what is no answer: read as a truth value it could let somebody in."""
+    """Refuse an answer that is neither True nor False: its truth value could admit somebody."""
     if ended is not True:
         raise StoreUnavailable(f"the store's has_ended returned {shown(ended)}; expected True or False")

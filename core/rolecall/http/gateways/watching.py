@@ -17,7 +17,7 @@ from ..problems import noted
 
 #: The key of a request's entries, one for each guard that it passed, in its ASGI scope or WSGI environment.
 ENTRIES: Final = "rolecall.entries"
-#: Where the :class:`~rolecall.http.gateways.websockets.GuardedSocket` of an open WebSocket is, in the same place.
+#: The key of the :class:`~rolecall.http.gateways.websockets.GuardedSocket` of an open WebSocket in the same mapping.
 SOCKET: Final = "rolecall.socket"
 
 
@@ -53,10 +53,10 @@ def keep_entry(
 
 
 def granted(kept: Mapping[str, Any]) -> Grant | None:
-    """The grant of a request, as it is now; None if it came through no guard, or without a token.
+    """The current grant of a request; None if it passed no guard, or has no token.
 
-    :param kept: where :func:`keep_entry` has put how the request came in, and the adapter its
-        :class:`~rolecall.http.gateways.websockets.GuardedSocket`, as ``kept[SOCKET]``.
+    :param kept: the mapping with the entries of :func:`keep_entry`, and with the adapter's
+        :class:`~rolecall.http.gateways.websockets.GuardedSocket` as ``kept[SOCKET]``.
     """
     socket = kept.get(SOCKET)
     entries = kept.get(ENTRIES)
@@ -69,7 +69,7 @@ def granted(kept: Mapping[str, Any]) -> Grant | None:
 
 
 def current_grant(kept: Mapping[str, Any]) -> Grant:
-    """The grant of a request, as it is now; see :func:`granted`.
+    """The current grant of a request; see :func:`granted`.
 
     :raises RuntimeError: if it has none.
     """

@@ -140,9 +140,9 @@ def guard_answer(error: RolecallError, web: Web | None, query: str) -> Response:
 
 
 def options_response(methods: Iterable[str] | None) -> Response:
-    """The answer to OPTIONS on a guarded route: nothing of the app runs, since a browser asks before it sends a token.
+    """The answer to OPTIONS on a guarded route: the app does not run, because a browser asks before it sends a token.
 
-    :param methods: those of the route, where that is known.
+    :param methods: the methods of the route, if known.
     """
     if not methods:
         return Response(204)

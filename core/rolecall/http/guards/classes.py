@@ -1,4 +1,4 @@
-"""View classes behind a guard, with whatever inherits from them, for frameworks that await each view."""
+"""View classes behind a guard, with their subclasses, for frameworks that await each view."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any, Final
 
 from ...errors import ConfigurationError
 
-# Marks what awaits a view behind a guard.
+# Marks an ``__await__`` with a guard.
 _GUARDED: Final = "rolecall_guards"
 
 
 def guard_awaited(view_class: type[Any], serve: Callable[[Any, Callable[[], Awaitable[Any]]], Awaitable[Any]]) -> None:
-    """Put a guard around whatever a view of this class does when it is awaited.
+    """Put a guard around everything that a view of this class does when awaited.
 
-    A subclass in which another way to await stands before the guarded one is refused, since the guard is lost there.
+    A subclass in which another ``__await__`` comes before the guarded one is refused, because it would lose the guard.
 
-    :param serve: is given the view, and what awaits its own; comes to the answer.
+    :param serve: takes the view, and a function that awaits it; returns the answer.
     """
     own = vars(view_class).get("__await__")
 
-    # Around the whole of it, so that a subclass does not lose the guard by methods of its own; and through super(),
-    # so that with several guarded bases each guards.
+    # Around the whole ``__await__``, so that a subclass does not lose the guard by its own methods; and through
+    # super(), so that each of several guarded bases guards.
     def __await__(self: Any) -> Generator[Any, None, Any]:  # noqa: N807
         async def run() -> Any:
             inherited: Any = super(view_class, self)
@@ -55,7 +55,7 @@ def _watch_subclasses(view_class: type[Any]) -> None:
 
 
 class _Awaiting:
-    """Awaits what a class's own ``__await__`` gives."""
+    """Awaits a class's own ``__await__``."""
 
     def __init__(self, make: Callable[[], Generator[Any, None, Any]]) -> None:
         self._make = make
