@@ -1,6 +1,6 @@
-"""The conformance suite, for adapters of others: a table of requests, and what an adapter answers to each.
+"""The conformance suite, for adapters of others: a table of requests, and the answers that every adapter must give.
 
-A test file gives the suite the sites of a framework, each made for a kit by a function of its own::
+A test file gives the suite the sites of a framework, each made for a kit by the test file's own function::
 
     import pytest
     from rolecall.testing.conformance import AdapterSuite, WsgiSite
@@ -16,8 +16,8 @@ A test file gives the suite the sites of a framework, each made for a kit by a f
     class TestMine(AdapterSuite):
         pass
 
-Each row is put to every site, and each answer is compared with that of the core, byte by byte. What a server or a
-framework decides before the adapter is asked, a site says in its ``differences``.
+Each row is sent to every site, and each answer is compared with that of the core, byte by byte. A site lists in its
+``differences`` what a server or a framework decides before the adapter.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ __all__ = [
     "running",
 ]
 
-# A server's process makes a site and needs no table, which takes a second to make.
+# Imported late, because a server's process needs no table, which takes a second to make.
 _LATE: Final = {
     "Answer": "driving",
     "answer_of": "driving",
@@ -84,7 +84,7 @@ _LATE: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs the table once it is asked for."""
+    """Import the names that need the table on demand."""
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_LATE[name]}", __name__), name)

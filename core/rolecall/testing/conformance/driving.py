@@ -1,4 +1,4 @@
-"""Requests of the table, sent to an app as a server would send them, or over a socket; and answers to compare."""
+"""Sends requests of the table to an app, as a server would, or over a socket; and compares answers."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from .kits import ENDED, FOREIGN, OF_APPLICATION, OF_SECOND, OPEN, OTHER, UNKNOW
 if TYPE_CHECKING:
     from .table import Case
 
-#: What a server adds to an answer, or decides about the connection.
+#: Headers that a server adds to an answer, or that are about the connection.
 _OF_THE_SERVER: Final = {"date", "server", "connection", "keep-alive", "transfer-encoding", "via"}
 
 
 class Answer(NamedTuple):
-    """An answer, with the names of its headers in small letters, ordered by them."""
+    """An answer, with header names in lower case, in alphabetical order."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The value of a header that comes once at most."""
+        """The value of a header that occurs at most once."""
         values = [value for key, value in self.headers if key == name]
         assert len(values) <= 1, f"{name} comes {len(values)} times"
         return values[0] if values else None
 
 
 def answer_of(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Answer:
-    """An answer, without what is the server's own.
+    """An answer, without the server's own headers.
 
-    :param headers: names, in any spelling, and values, in order.
+    :param headers: names, in any case, and values, in order.
     """
     named = [(name.lower(), value) for name, value in headers if name.lower() not in _OF_THE_SERVER]
-    # Two of the same name keep their order.
+    # Headers with the same name keep their order.
     return Answer(status, tuple(sorted(named, key=lambda header: header[0])), body)
 
 
@@ -53,7 +53,7 @@ _PROOF = re.compile(rb'(?<="csrf_token":")[0-9A-Za-z_-]{43}|(?<=-csrf=)[0-9A-Za-
 
 
 def without_chance(answer: Answer) -> Answer:
-    """The answer with what is random in it blotted out, and as long as it was."""
+    """Mask the random parts of an answer, without changing its length."""
 
     body, length = _blotted(answer.body), len(answer.body)
     headers = []
@@ -84,7 +84,7 @@ def asked(case: Case, prefix: str = "") -> tuple[str, str, list[tuple[str, str]]
     return prefix + path, query, headers, case.body or b""
 
 
-#: The phrases of RFC 7231, which some frameworks still send, and Python before 3.13.
+#: The phrases of RFC 7231, which some frameworks, and Python before 3.13, still send.
 _OLDER_PHRASES: Final = {
     413: "REQUEST ENTITY TOO LARGE",
     414: "REQUEST-URI TOO LONG",
@@ -96,7 +96,7 @@ _OLDER_PHRASES: Final = {
 def ask_wsgi(app: Callable[..., Any], case: Case, prefix: str = "", strips_head: bool = False) -> Answer:
     """Call a WSGI app with an environment as servers make it (PEP 3333).
 
-    :param prefix: in front of the path.
+    :param prefix: prepended to the path.
     :param strips_head: whether the framework leaves it to the server to send no body in answer to HEAD.
     """
     path, query, headers, body = asked(case, prefix)
@@ -155,7 +155,7 @@ async def ask_asgi(
 ) -> Answer:
     """Call an ASGI app with a scope as servers make it, the body in two pieces.
 
-    :param prefix: in front of the path.
+    :param prefix: prepended to the path.
     :param strips_head: whether the framework leaves it to the server to send no body in answer to HEAD, for the kit's
         own routes, too.
     :param lowers_names: whether the framework leaves it to the server to send the names of headers in small letters.
@@ -205,9 +205,9 @@ async def ask_asgi(
 
 
 def ask_over_socket(connection: socket.socket, case: Case, prefix: str = "") -> Answer:
-    """Send a case over a connection of its own, and read the answer to its end.
+    """Send a case over its own connection, and read the answer to its end.
 
-    :param prefix: in front of the path.
+    :param prefix: prepended to the path.
     """
     connection.sendall(request_bytes(case, prefix))
     return _answer_from(connection, case)
@@ -217,7 +217,7 @@ async def ask_protocol(make_protocol: Callable[[], asyncio.Protocol], case: Case
     """Send a case to a server that is a protocol of asyncio, over a transport in memory.
 
     :param make_protocol: makes the protocol of a connection.
-    :param prefix: in front of the path.
+    :param prefix: prepended to the path.
     """
     protocol = make_protocol()
     transport = _MemoryTransport(protocol)
@@ -228,7 +228,7 @@ async def ask_protocol(make_protocol: Callable[[], asyncio.Protocol], case: Case
 
 
 class _MemoryTransport(asyncio.Transport):
-    """Keeps what a protocol writes, until the protocol closes it."""
+    """Collects the output of a protocol, until the protocol closes it."""
 
     def __init__(self, protocol: asyncio.Protocol) -> None:
         super().__init__()
@@ -257,10 +257,10 @@ class _MemoryTransport(asyncio.Transport):
         return not self.ended.done()
 
     def pause_reading(self) -> None:
-        """Nothing more comes."""
+        """Do nothing: no more data follows."""
 
     def resume_reading(self) -> None:
-        """Nothing more comes."""
+        """Do nothing: no more data follows."""
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -273,7 +273,7 @@ def _answer_from(connection: Any, case: Case) -> Answer:
 
 
 def request_bytes(case: Case, prefix: str = "") -> bytes:
-    """The request of a case as a client of HTTP/1.1 sends it, the last one of its connection."""
+    """The request of a case as an HTTP/1.1 client sends it, the last one of its connection."""
     path, query, headers, body = asked(case, prefix)
     lines = [f"{case.method} {path}{'?' if query else ''}{query} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in [*headers, ("Connection", "close")]]

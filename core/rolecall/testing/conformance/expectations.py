@@ -1,4 +1,4 @@
-"""What must hold of an answer by the table alone, whoever gave it."""
+"""The checks of an answer against the table alone, whoever gave the answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .sites import MOUNTED
 from .table import Case
 from .traits import Trait
 
-#: What a challenge says is wrong (RFC 6750, section 3.1), by the code of the problem.
+#: The error of a challenge (RFC 6750, section 3.1), by the code of the problem.
 CHALLENGES: Final = {
     "malformed_credential": "invalid_request",
     "wrong_session": "insufficient_scope",
@@ -35,7 +35,7 @@ CHALLENGES: Final = {
 
 
 def check(case: Case, answer: Answer) -> None:
-    """Assert that an answer is what the table says, and what holds for all answers."""
+    """Assert that an answer is the table's, and that it meets the rules for all answers."""
     media_type, body = answer.header("content-type"), answer.body
     problem = problem_of(answer)
     assert (answer.status, problem.get("code")) == (case.status, None if case.method == "HEAD" else case.code)
@@ -53,7 +53,7 @@ def check(case: Case, answer: Answer) -> None:
 
 
 def problem_of(answer: Answer) -> dict[str, Any]:
-    """The problem that an answer is; empty for any other answer."""
+    """The problem document of an answer; empty for any other answer."""
     if answer.header("content-type") != "application/problem+json" or not answer.body:
         return {}
     problem: dict[str, Any] = json.loads(answer.body)
@@ -71,7 +71,7 @@ def _check_length(case: Case, answer: Answer) -> None:
 
 
 def holds_token(case: Case) -> bool:
-    """Whether the URL has a token, or what was meant for one, where the kit looks for it."""
+    """Whether the URL has a token, or an attempt at one, where the kit reads it."""
     names = (name for name, _ in parse_qsl(case.target.partition("?")[2], keep_blank_values=True, errors="replace"))
     web: Web = KITS[case.kit].get("web", Web())
     return web.query is not None and web.query in names
@@ -96,15 +96,15 @@ def challenge(case: Case, problem: dict[str, Any]) -> str | None:
 
 
 def comparable(case: Case, answer: Answer, prefix: str = "") -> Answer:
-    """An answer without what may differ: what is random, where the app is mounted, and how odd bytes are shown.
+    """An answer without the parts that may differ: random ones, the mount path, and the spelling of odd bytes.
 
-    :param prefix: that of the app that answered.
+    :param prefix: the prefix of the app that answered.
     """
     return _with_any_rendering(case, without_chance(_unmounted(case, answer, prefix)))
 
 
 def _unmounted(case: Case, answer: Answer, prefix: str) -> Answer:
-    """The answer, with the one thing put back that a prefix changes: where the description says that the routes are."""
+    """The answer with the only part restored that a prefix changes: the path of the routes in the description."""
     if not (prefix and case.target == "/video/openapi.json" and answer.status == 200):
         return answer
     assert case.method == "HEAD" or f'"url":"{MOUNTED}/video"'.encode() in answer.body
@@ -113,7 +113,7 @@ def _unmounted(case: Case, answer: Answer, prefix: str) -> Answer:
 
 
 def _with_any_rendering(case: Case, answer: Answer) -> Answer:
-    """The answer, with ``%FF`` for each byte of the path that is no UTF-8; others show U+FFFD."""
+    """The answer with ``%FF`` for each byte of the path that is no UTF-8; other frameworks show U+FFFD."""
     if Trait.UNDECODABLE_PATH not in case.traits or answer.status < 400:
         return answer
     body = re.sub(rb"\xef\xbf\xbd|\\\\ufffd", b"%FF", answer.body)

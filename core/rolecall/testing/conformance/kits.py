@@ -1,6 +1,6 @@
-"""The kits that a conforming site has, and the sessions that they know: what every row of the table relies on.
+"""The kits of a conforming site, and their sessions, on which every row of the table relies.
 
-Every kit has the same secret, a clock that stands still, and the same sessions, so what is answered is the same to the
+All kits have the same secret, a clock that stands still, and the same sessions, so their answers are the same to the
 byte.
 """
 
@@ -27,15 +27,15 @@ NOW = 1_795_186_800.0
 ORIGIN = "https://app.example"
 COOKIE, QUERY = "__Host-rolecall", "access_token"
 
-#: A second project, which one of the kits serves as well, and a session of it.
+#: A second project, which one of the kits serves, too, and a session of it.
 SECOND_KEY, SECOND_SECRET = "654321", "fedcba0987654321fedcba0987654321fedcba0987"
 OF_SECOND = "1_MX42NTQzMjF-fjE3OTUxODY4MDAwMDB-cmN1NGF2eHd3NG5rM2llNG5peGEzd3BwamxjdWV1cnc1anczY2M2d2l6flB-fg"
 #: An application, and a session of it that its service made.
 APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
 OF_APPLICATION = "2_MX43YjFkM2IyYy05NmYxLTRmNTItOGIwZS0wYzhhMWY3ZTVkMzR-fjE3OTUxODY4MDAwMDB-YWJjZGVmfn5-"
 
-#: Ids that a kit of this secret made: of an open session, of a second one, of one that has ended, of one that no store
-#: knows; and of another project's.
+#: Ids that a kit with this secret made: of an open session, of a second one, of one that has ended, of one that no
+#: store has; and of another project's session.
 OPEN = "1_MX4xMjM0NTZ-fjE3OTUxODY4MDAwMDB-cmN6aXA1bTJodDRzcW1meW95bHRwYW9mZnY2NXNheGZpYWpvbHZic3Z6flB-fg"
 OTHER = "1_MX4xMjM0NTZ-fjE3OTUxODY4MDAwMDB-cmMzZWVpZm1uanJ4NmljemJmZXJyaWlyNWY2b2htNW5sM3VleG02Njd0flB-fg"
 ENDED = "1_MX4xMjM0NTZ-fjE3OTUxODY4MDAwMDB-cmN0amg2eWx3bXhkM3BjcGxya3hzdnBrZDNhbjY2bHp2eGp0N3V1YTJ0flB-fg"
@@ -50,7 +50,7 @@ STREAMS: Final[list[dict[str, Any]]] = [
 
 
 def private_key() -> str:
-    """The application's, made anew by the tests' process and handed on to the servers that it starts."""
+    """The application's key, made by the tests' process and passed to the servers that it starts."""
     if "CONFORMANCE_PRIVATE_KEY" not in os.environ:
         key = rsa.generate_private_key(65537, 2048)
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -59,7 +59,7 @@ def private_key() -> str:
 
 
 class Service:
-    """Carries the media of every session; some of its methods wait, in each of the ways in which one can."""
+    """Carries the media of every session; its methods are sync and async, in all possible ways."""
 
     async def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> None:
         await asyncio.sleep(0)
@@ -84,7 +84,7 @@ class Service:
 class Refusing:
     """A service that carries nothing out.
 
-    :param error: is raised, with what was asked.
+    :param error: raised, with the arguments.
     """
 
     def __init__(self, error: Callable[[str], Exception]) -> None:
@@ -111,7 +111,7 @@ class Refusing:
 
 
 class Failing:
-    """A service that is of no use, in a way of its own for each act; it cannot mute all."""
+    """A service that misbehaves, differently for each act; it cannot mute all."""
 
     async def signal(self, *asked: Any) -> Any:
         raise RuntimeError("a fault of the service, with a secret in it")
@@ -130,7 +130,7 @@ class Failing:
 
 
 class Studio:
-    """Names the service."""
+    """Returns the service."""
 
     def __init__(self, service: Any) -> None:
         self._service = service
@@ -144,7 +144,7 @@ BUSY = Deny("there is too much to do", code="busy", status=429, retry_after=30)
 
 
 class Doorman:
-    """Votes on who enters guarded routes, as a header says, and on acts, as a header or the act itself says."""
+    """Votes on guarded routes, as a header says, and on acts, as a header or the act itself says."""
 
     @hookimpl
     def rolecall_vote_session(self, request: Any) -> Any:
@@ -186,7 +186,7 @@ class Doorman:
         return None
 
 
-#: Who may, and what carries it out.
+#: The policy, and the media service.
 PLUGINS: Final[list[Any]] = [AllowAnyone("moderator"), Studio(Service())]
 KITS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -217,7 +217,7 @@ KITS: dict[str, dict[str, Any]] = {
 
 
 class Sessions(MemoryStore):
-    """A store with the sessions above, which can go back to its beginning."""
+    """A store with the sessions above, which can be reset."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -226,12 +226,12 @@ class Sessions(MemoryStore):
         self.end_session(ENDED, NOW)
 
     def reset(self) -> None:
-        """Go back to the beginning: no session ended, no credential used."""
+        """Reset the store: no session ended, no credential used."""
         self.__init__()  # type: ignore[misc]
 
 
 def make_kit(name: str, store: Sessions | None = None) -> Rolecall:
-    """A kit of this name, on a store of its own unless one is given.
+    """Make the kit with this name, on its own store unless one is given.
 
     :param name: one of :data:`KITS`.
     """

@@ -1,4 +1,4 @@
-"""The answers of the core itself, with no framework around it: what every adapter's are compared with."""
+"""The answers of the core itself, without a framework, with which every adapter's answers are compared."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Reference:
         self._kits = {name: make_kit(name, store) for name, store in self._stores.items()}
 
     def ask(self, case: Case) -> Answer:
-        """The answer to a case; a session that it has ended is open again afterwards."""
+        """Answer a case; a session that it ends is open again afterwards."""
         try:
             response = _answer(self._kits[case.kit], _request_of(case))
         finally:
@@ -98,7 +98,7 @@ def _own_answer(kit: Rolecall, own: OwnRoute, pattern: PathPattern, request: Req
         decided = drive(entered)
         if isinstance(decided, RolecallError):
             return guard_answer(decided, kit.api.web, request.query)
-        assert decided is not None  # no route of the site's own lets in without a token
+        assert decided is not None  # none of the site's own routes admits without a token
         entered = decided
     answer = answer._replace(body=described(entered))
     names = [name for name, _ in answer.headers]

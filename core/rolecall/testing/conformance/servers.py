@@ -1,4 +1,4 @@
-"""Sites behind real servers, each in a process of its own, asked over sockets."""
+"""Sites behind real servers, each in its own process, reached over sockets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PATIENCE: Final = 120
 class Server:
     """A site behind a running server.
 
-    :param differences: what the server answers by itself.
+    :param differences: the server's own answers.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Server:
     differences: Sequence[Difference] = ()
 
     def connect(self, timeout: float = 20) -> socket.socket:
-        """A connection to it.
+        """Open a connection.
 
         :param timeout: the seconds after which waiting is given up.
         """
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
     def ask(self, case: Case, prefix: str = "") -> Answer:
-        """The answer to a case of the table; a session that it has ended is open again afterwards.
+        """Answer a case of the table; a session that it ends is open again afterwards.
 
         :param prefix: empty, or :data:`~rolecall.testing.conformance.MOUNTED`.
         """
@@ -56,21 +56,21 @@ class Server:
         return answer
 
     def send(self, *pieces: bytes, pause: float = 0, shut: bool = False, patience: float = 5) -> bytes:
-        """What comes back for bytes that need not be a sound request, until the server closes the connection.
+        """Send bytes that need not be a sound request, and return the answer up to the end of the connection.
 
-        :param pause: the seconds to wait in front of each piece but the first.
-        :param shut: whether the server is told that no more comes.
+        :param pause: the seconds to wait before each piece but the first.
+        :param shut: whether the server is told that no more data follows.
         :param patience: the seconds of silence after which the client gives up.
         """
         answer = b""
         with self.connect(patience) as connection, suppress(ConnectionError, TimeoutError):
             for number, piece in enumerate(pieces):
                 time.sleep(pause if number else 0)
-                # Closed while more was sent: what has come before is the answer.
+                # The server closed during the sending: the data so far is the answer.
                 with suppress(ConnectionError):
                     connection.sendall(piece)
             if shut:
-                # Reset before that: the kernel says that there is no connection any more.
+                # The connection was reset before: the kernel has none any more.
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_WR)
             while piece := connection.recv(65_536):
@@ -78,7 +78,7 @@ class Server:
         return answer
 
     def control(self, name: str, patience: float = 20) -> dict[str, int]:
-        """Ask the site itself: ``status`` tells what the process holds, ``reset`` opens its sessions again.
+        """Call the site itself: ``status`` returns the process's resources, ``reset`` opens its sessions again.
 
         :param patience: the seconds of silence after which the client gives up.
         """
@@ -88,9 +88,9 @@ class Server:
         return told
 
     def logged(self, since: int = 0) -> str:
-        """What the process has written.
+        """The output of the process.
 
-        :param since: the bytes to leave out at the beginning.
+        :param since: the number of bytes to leave out at the beginning.
         """
         return self.log.read_bytes()[since:].decode("utf-8", "replace")
 
@@ -102,13 +102,13 @@ def running(
     python_path: Path,
     differences: Mapping[str, Sequence[Difference]] | None = None,
 ) -> Iterator[dict[str, Server]]:
-    """Servers, started at once, by name; they are ended with the block.
+    """Start servers, all at once, by name; they end with the block.
 
     :param commands: by the server's name, the arguments of Python that start it. ``{fd}`` stands for the number of the
-        socket on which it is to listen.
-    :param folder: for what the processes write.
-    :param python_path: the folder of the modules that the commands name.
-    :param differences: by the server's name, what it answers by itself.
+        socket that it is to listen on.
+    :param folder: the folder for the output of the processes.
+    :param python_path: the folder of the modules in the commands.
+    :param differences: by the server's name, its own answers.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(python_path), os.environ.get("PYTHONPATH", "")])}
     with ExitStack() as stack:
@@ -119,7 +119,7 @@ def running(
         for server in servers.values():
             assert server.control("status", _PATIENCE)["threads"] >= 1, server.logged()
         yield servers
-        # All at once: each takes a moment to end.
+        # All at once, because each takes a moment to end.
         for server in servers.values():
             server.process.terminate()
 

@@ -1,11 +1,11 @@
-"""The site that the rows of the table are put to: one app for each kit, and the same app under a prefix.
+"""The sites that the table's requests are sent to: one app for each kit, and the same app under a prefix.
 
 A site's app has, for a kit:
 
-- the routes of the kit under ``/video``, and those that SDKs call (``SDK_ROUTES``) at the root as well;
-- :data:`OWN_ROUTES`, which answer all of :data:`METHODS`. Each answers 200 with ``described(grant)`` and the
+- the routes of the kit under ``/video``, and those for the SDKs (``SDK_ROUTES``) also at the root;
+- :data:`OWN_ROUTES`, for all of :data:`METHODS`. Each answers 200 with ``described(grant)`` and the
   ``Content-Type`` ``application/json``; those without a guard answer ``described(None)``;
-- the status 404, the ``Content-Type`` ``text/plain`` and the body ``nothing here`` for what is none of these.
+- for all other paths the status 404, the ``Content-Type`` ``text/plain`` and the body ``nothing here``.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from .traits import Difference
 if TYPE_CHECKING:
     from .table import Case
 
-#: Where the second app of each kit stands.
+#: The prefix of the second app of each kit.
 MOUNTED: Final = "/outer"
-#: What the routes of the site's own answer.
+#: The methods of the site's own routes.
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-#: The body of an answer to a path that is none of the site's.
+#: The body of an answer to a path that the site does not have.
 NOTHING_HERE: Final = b"nothing here"
 
 
@@ -69,7 +69,7 @@ def own_guards(adapter: Any, options: Callable[[str], dict[str, Any]] | None = N
     """The guards of the site's own routes that have one each, by path.
 
     :param adapter: has ``require_role``, ``require_capability`` and ``require_token``, such as ``rolecall_flask``.
-    :param options: gives further arguments of a guard, by the path of its route.
+    :param options: returns further arguments of a guard, by the path of its route.
     """
     guards = {}
     for route in OWN_ROUTES:
@@ -81,16 +81,16 @@ def own_guards(adapter: Any, options: Callable[[str], dict[str, Any]] | None = N
 
 
 def described(grant: Grant | None) -> bytes:
-    """The body with which every route of the site's own answers."""
+    """The body of the answers of all the site's own routes."""
     return json.dumps(grant and {"role": grant.role, "session": grant.session_id, "data": grant.data}).encode()
 
 
 class Site(ABC):
-    """The apps of one framework. :class:`WsgiSite` and :class:`AsgiSite` know how to ask theirs.
+    """The apps of one framework. :class:`WsgiSite` and :class:`AsgiSite` can call theirs.
 
     :param make_app: makes the app of a kit.
     :param mount: puts an app under :data:`MOUNTED` in another; None for a framework that cannot.
-    :param differences: what the framework answers by itself.
+    :param differences: the framework's own answers.
     """
 
     def __init__(
@@ -109,11 +109,11 @@ class Site(ABC):
 
     @property
     def prefixes(self) -> tuple[str, ...]:
-        """Where its apps stand."""
+        """The prefixes of its apps."""
         return ("",) if self._mount is None else ("", MOUNTED)
 
     def app(self, kit: str, mounted: bool = False) -> Any:
-        """The app of the kit of this name, made when it is first asked for; of "plain" if there is no such kit.
+        """The app of the kit with this name, made at its first use; of "plain" if there is no such kit.
 
         :param mounted: whether it is the one under the prefix.
         """
@@ -125,7 +125,7 @@ class Site(ABC):
             return app
 
     def kit(self, name: str) -> Rolecall:
-        """The kit of this name, made when it is first asked for."""
+        """The kit with this name, made at its first use."""
         with self._making:
             if name not in self._kits:
                 self._kits[name] = make_kit(name, self._stores[name])
@@ -136,7 +136,7 @@ class Site(ABC):
         return self._mount(app) if mounted and self._mount is not None else app
 
     def ask(self, case: Case, prefix: str = "") -> Answer:
-        """The answer to a case; a session that it has ended is open again afterwards.
+        """Answer a case; a session that it ends is open again afterwards.
 
         :param prefix: empty, or :data:`MOUNTED`.
         """
@@ -148,25 +148,25 @@ class Site(ABC):
 
     @abstractmethod
     def send(self, app: Any, case: Case, prefix: str) -> Answer:
-        """The answer of an app to a case, whose path has the prefix in front."""
+        """Call an app with a case, with the prefix prepended to its path, and return the answer."""
 
     def reset(self) -> None:
-        """Have every store as it was in the beginning."""
+        """Reset every store."""
         for store in self._stores.values():
             store.reset()
 
     def status(self) -> dict[str, int]:
-        """What the process holds, for tests that look for leaks: threads and sockets."""
+        """The resources of the process, for tests that look for leaks: threads and sockets."""
         return {"threads": threading.active_count(), "sockets": _sockets()}
 
     def control(self, path: str) -> bytes:
-        """The answer to ``/-/status`` and ``/-/reset``, by which tests reach a site behind a server."""
+        """The answer to ``/-/status`` and ``/-/reset``, through which tests reach a site behind a server."""
         if path == "/-/reset":
             self.reset()
         return json.dumps(self.status()).encode()
 
     def close(self) -> None:
-        """Close what the site has opened: nothing."""
+        """Release the site's resources: there are none."""
         return
 
     def __enter__(self) -> Self:
@@ -194,7 +194,7 @@ class WsgiSite(Site):
         self._strips_head = strips_head
 
     def send(self, app: Any, case: Case, prefix: str) -> Answer:
-        """Call the app as PEP 3333 says."""
+        """Call the app as PEP 3333 defines it."""
         return ask_wsgi(app, case, prefix, self._strips_head)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -209,22 +209,22 @@ class WsgiSite(Site):
 
 
 class _LoopSite(Site):
-    """A site that is asked on an event loop, which it keeps."""
+    """A site that is called on its own event loop."""
 
     _loop: asyncio.AbstractEventLoop | None = None
 
     def send(self, app: Any, case: Case, prefix: str) -> Answer:
-        """Ask the app on the event loop."""
+        """Call the app on the event loop."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
         return self._loop.run_until_complete(self.exchange(app, case, prefix))
 
     @abstractmethod
     async def exchange(self, app: Any, case: Case, prefix: str) -> Answer:
-        """The answer of an app to a case, whose path has the prefix in front."""
+        """Call an app with a case, with the prefix prepended to its path, and return the answer."""
 
     def status(self) -> dict[str, int]:
-        """What the process holds, with asyncio's tasks."""
+        """The resources of the process, with asyncio's tasks."""
         return super().status() | {"tasks": len(asyncio.all_tasks())}
 
     def close(self) -> None:
@@ -255,7 +255,7 @@ class AsgiSite(_LoopSite):
         self._lowers_names = lowers_names
 
     async def exchange(self, app: Any, case: Case, prefix: str) -> Answer:
-        """Call the app as the ASGI specification says."""
+        """Call the app as the ASGI specification defines it."""
         return await ask_asgi(app, case, prefix, self._strips_head, self._lowers_names)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -271,10 +271,10 @@ class AsgiSite(_LoopSite):
 
 
 class ProtocolSite(_LoopSite):
-    """A site of a framework that has a server of its own, whose connections are protocols of asyncio.
+    """A site of a framework with its own server, whose connections are protocols of asyncio.
 
-    :param serve: starts to serve an app, and comes to what makes the protocol of a connection; for aiohttp an
-        ``AppRunner`` has that as its ``server``.
+    :param serve: starts to serve an app, and returns the factory of a connection's protocol; for aiohttp, that is the
+        ``server`` of an ``AppRunner``.
     """
 
     def __init__(
@@ -289,7 +289,7 @@ class ProtocolSite(_LoopSite):
         self._served: dict[int, Callable[[], asyncio.Protocol]] = {}
 
     async def exchange(self, app: Any, case: Case, prefix: str) -> Answer:
-        """Speak to the app's server over a transport in memory."""
+        """Call the app's server over a transport in memory."""
         if id(app) not in self._served:
             self._served[id(app)] = await self._serve(app)
         return await ask_protocol(self._served[id(app)], case, prefix)
@@ -304,7 +304,7 @@ def _is_mounted(path: str) -> bool:
 
 
 def _below_prefix(app: Any) -> Any:
-    """A WSGI app that has another one below the prefix, and nothing else."""
+    """A WSGI app with another one below the prefix, and nothing else."""
 
     def outer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         inner = dict(environ)
@@ -321,6 +321,6 @@ def _sockets() -> int:
     for descriptor in os.listdir("/proc/self/fd"):
         try:
             count += os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:")
-        except OSError:  # that of the listing itself
+        except OSError:  # the descriptor of the listing itself
             continue
     return count

@@ -1,4 +1,4 @@
-"""The tests that an adapter's author subclasses: the table, and what one request alone does not show."""
+"""The tests that an adapter's author subclasses: the table, and behaviour that takes more than one request."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from .table import (
 )
 from .traits import Difference
 
-#: Asks a site, at one of its prefixes.
+#: Calls a site, at one of its prefixes.
 Ask: TypeAlias = Callable[[Case], Answer]
 
 _CREATE: Final = Case("", "POST", "/video/session/create", 200, headers=((AUTH, SERVER),))
 _JSON: Final = ("Accept", "application/json")
 _FORM: Final = ("Content-Type", "application/x-www-form-urlencoded")
 
-#: Properties of a session, as a form asks for them, and as they are read.
+#: Properties of a session, as form fields, and as read from the session.
 FORMS: Final[dict[str, dict[str, Any]]] = {
     "": {"media_mode": "relayed", "archive_mode": "manual", "e2ee": False, "location": None},
     "p2p.preference=enabled": {"media_mode": "relayed"},
@@ -56,14 +56,14 @@ FORMS: Final[dict[str, dict[str, Any]]] = {
     "p2p.preference=disabled&media_mode=relayed": {"media_mode": "routed"},
 }
 
-#: Credentials that are taken once: the kit that takes them, and two that have the same ``jti``.
+#: Single-use credentials: the kit that accepts them, and two with the same ``jti``.
 ONCE: Final[dict[str, tuple[str, Headers, Headers]]] = {
     "a project's": ("plain", ((AUTH, server_jwt(jti="j")),), ((AUTH, server_jwt(jti="j", iat=int(NOW) - 1)),)),
     "an application's": ("application", bearer(application_jwt(jti="j")), bearer(application_jwt(jti="j", nonce=1))),
 }
 
-#: Requests for guarded routes that not every router takes for the same: a line break (Starlette's Mount matches none),
-#: further slashes, a method that nobody lists. What they get differs; that nobody enters does not.
+#: Requests for guarded routes that routers read differently: a line break (Starlette's Mount matches none), further
+#: slashes, an unlisted method. Their answers differ, but none admits the request.
 ODD: Final = (
     ("GET", f"/rooms/{OPEN}%0A/join"),
     ("GET", f"/rooms/{OPEN}/join%0A"),
@@ -109,7 +109,7 @@ STRANGERS: Final[dict[str, Headers]] = {
     "bad": bearer("x"),
 }
 
-#: The paths below the kit's prefix, and at the root, that are none of its routes.
+#: Paths below the kit's prefix, and at the root, that are none of its routes.
 NO_ROUTES: Final = (
     "/video/",
     "/video/session",
@@ -145,41 +145,41 @@ def _named(text: str) -> str:
 
 
 def difference_of(case: Case, differences: Sequence[Difference]) -> Difference | None:
-    """What a server or a framework answers to a case by itself; None where the kit's answer is to come."""
+    """The answer of a server or a framework itself to a case; None if the kit answers."""
     return next((difference for difference in differences if difference.trait in case.traits), None)
 
 
 def check_difference(answer: Answer, expected: Answer, difference: Difference) -> None:
-    """Assert that an answer is the server's own, as it is said to be, and still another one than the kit's."""
+    """Assert that an answer is the server's own, as listed, and still differs from the kit's."""
     assert (answer.status, problem_of(answer).get("code")) == (difference.status, difference.code), difference
     assert answer != expected, f"no longer so: {difference}"
 
 
 @cache
 def _reference() -> Reference:
-    """The answers of the core itself; there is one in a process."""
+    """The answers of the core itself; shared by a process."""
     return Reference()
 
 
 class _Suite:
-    """A suite whose table can be a shorter one."""
+    """A suite whose table can be shortened."""
 
-    #: The rows that are asked, of which each may be a ``pytest.param(case, id=case.name, marks=…)``.
+    #: The rows to run; each may be a ``pytest.param(case, id=case.name, marks=…)``.
     cases: ClassVar[Sequence[Any]] = CASES
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Put each row of the table to the tests that ask for a ``case``."""
+        """Parametrize the tests that take a ``case`` with the rows of the table."""
         if "case" in metafunc.fixturenames:
             rows = [pytest.param(row, id=row.name) if isinstance(row, Case) else row for row in self.cases]
             metafunc.parametrize("case", rows)
 
 
 class AdapterSuite(_Suite):
-    """What every adapter does. A subclass has a fixture ``sites``: the sites that are asked, by name."""
+    """The tests of every adapter. A subclass has a fixture ``sites``: the sites, by name."""
 
     @pytest.fixture
     def asks(self, sites: Mapping[str, Site]) -> dict[str, Ask]:
-        """What asks each site, also under the prefix, by name."""
+        """The functions that call each site, also under the prefix, by name."""
         return {
             f"{name}{' mounted' if prefix else ''}": _asking(site, prefix)
             for name, site in sites.items()
@@ -205,7 +205,7 @@ class AdapterSuite(_Suite):
         assert answers == dict.fromkeys(answers, expected)
 
     def test_json_for_sdks_is_a_list_of_the_session(self, asks: dict[str, Ask]) -> None:
-        """What an SDK that asks for JSON finds in the answer."""
+        """Check the answer to an SDK that asks for JSON."""
         for ask in asks.values():
             (session,) = json.loads(ask(_CREATE._replace(headers=(*_CREATE.headers, _JSON))).body)
             session_id = session.pop("session_id")
@@ -218,7 +218,7 @@ class AdapterSuite(_Suite):
             assert _session(ask, session_id)["session_id"] == session_id
 
     def test_xml_for_sdks_has_the_session(self, asks: dict[str, Ask]) -> None:
-        """What any other SDK finds in the answer."""
+        """Check the answer to any other SDK."""
         for ask in asks.values():
             root = ET.fromstring(ask(_CREATE).body)
             assert [one.tag for one in root.iter()] == ["sessions", "Session", "session_id", "partner_id", "create_dt"]
@@ -239,7 +239,7 @@ class AdapterSuite(_Suite):
     def test_a_credential_that_comes_again_is_refused(
         self, asks: dict[str, Ask], kit: str, headers: Headers, others: Headers
     ) -> None:
-        """Credentials that are taken once."""
+        """Check single-use credentials."""
         create = _CREATE._replace(kit=kit, headers=headers)
         again = create._replace(headers=others)
         at_root = create._replace(target="/session/create", once=True)
@@ -249,7 +249,7 @@ class AdapterSuite(_Suite):
             assert {json.loads(one.body)["code"] for one in answers} == {"invalid_server_credential"}
 
     def test_two_projects_may_name_their_credentials_alike(self, asks: dict[str, Ask]) -> None:
-        """The names of credentials are each project's own."""
+        """Check that the names of credentials are each project's own."""
         first = _CREATE._replace(kit="two", headers=((AUTH, server_jwt(jti="j")),))
         second = server_jwt(iss=SECOND_KEY, secret=SECOND_SECRET, jti="j")
         for ask in asks.values():
@@ -258,7 +258,7 @@ class AdapterSuite(_Suite):
 
     @pytest.mark.parametrize(("method", "target"), ODD, ids=[_named(f"{method} {target}") for method, target in ODD])
     def test_no_odd_path_or_method_leads_around_a_guard(self, asks: dict[str, Ask], method: str, target: str) -> None:
-        """What the frameworks' own routers decide."""
+        """Check requests that the frameworks' own routers decide."""
         for name, ask in asks.items():
             for who, headers in STRANGERS.items():
                 answer = ask(Case(who, method, target, 0, headers=headers))
@@ -268,7 +268,7 @@ class AdapterSuite(_Suite):
     @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
     @pytest.mark.parametrize("target", NO_ROUTES, ids=_named)
     def test_what_is_none_of_the_routes_is_found_nowhere(self, asks: dict[str, Ask], target: str, method: str) -> None:
-        """Paths beside those of the kit."""
+        """Check paths beside those of the kit."""
         case = Case("", method, target, 404, headers=(*bearer(token()), (AUTH, SERVER)))
         assert {name: ask(case).status for name, ask in asks.items()} == dict.fromkeys(asks, 404)
 
@@ -290,17 +290,17 @@ _MOUNTED_NAMES: Final = {
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "ROLECALL")
     for who in _WHO
 }
-#: Each of the kit's routes with each method: what a server is asked once more, under the prefix.
+#: Each of the kit's routes with each method, for servers under the prefix.
 MOUNTED_CASES: Final = tuple(case for case in CASES if case.kit == "plain" and case.name in _MOUNTED_NAMES)
 
 
 class ServerSuite(_Suite):
-    """What every server sends. A subclass has a fixture ``servers``: those that run, by name."""
+    """The tests of every server. A subclass has a fixture ``servers``: the running ones, by name."""
 
     cases = ANSWERS
 
     def test_every_server_sends_the_answer_of_the_core(self, servers: Mapping[str, Server], case: Case) -> None:
-        """The rows that a server is asked."""
+        """The rows for servers."""
         expected = comparable(case, _reference().ask(case))
         answers = {}
         for name, server in servers.items():
@@ -325,7 +325,7 @@ class ServerSuite(_Suite):
 
     @pytest.mark.parametrize("owner", ONCE)
     def test_every_server_takes_a_credential_once(self, servers: Mapping[str, Server], owner: str) -> None:
-        """Credentials that are taken once, in the server's one process."""
+        """Check single-use credentials, in the server's one process."""
         kit, headers, _ = ONCE[owner]
         create = _CREATE._replace(kit=kit, headers=headers)
         for server in servers.values():
@@ -333,6 +333,6 @@ class ServerSuite(_Suite):
             assert [answer.status for answer in answers] == [200, 403]
 
     def test_no_server_had_a_fault_to_log(self, servers: Mapping[str, Server]) -> None:
-        """The rows in which a policy answers what is no vote are told of, without a traceback."""
+        """Check that the log reports a policy's answers that are no vote, without a traceback."""
         for server in servers.values():
             assert "Traceback" not in server.logged(), server.name

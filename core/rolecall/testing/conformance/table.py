@@ -1,7 +1,7 @@
-"""The table of the conformance suite: requests, and what every adapter answers to them.
+"""The table of the conformance suite: requests, and the answers of every adapter.
 
-A row says the status and the code that are expected, by rules written down here once more, so that the suite fails also
-where the core and all adapters are wrong in the same way. The rest of an answer is compared with the core's, byte by
+A row has the expected status and code, by rules that are written down here a second time, so that the suite fails even
+if the core and all adapters are wrong in the same way. The rest of an answer is compared with the core's, byte by
 byte.
 """
 
@@ -54,17 +54,17 @@ Headers = tuple[tuple[str, str], ...]
 class Case(NamedTuple):
     """A request, and its answer.
 
-    :param name: in the test's id; no two are the same.
-    :param kit: which of the kits answers.
-    :param target: path and query as they stand in the request line.
-    :param headers: names and values, in order; one that comes twice stands twice. ``Host`` is added.
+    :param name: unique; part of the test's id.
+    :param kit: the name of the kit that answers.
+    :param target: path and query, as in the request line.
+    :param headers: names and values, in order; a repeated header is listed twice. ``Host`` is added.
     :param body: None for no body, and no ``Content-Length``.
     :param chunked: whether the body is sent in chunks rather than with a ``Content-Length``.
     :param status: the status of the answer.
     :param code: the ``code`` of the problem; None for an answer that is none.
-    :param has: further headers of the answer, by lower-case name; None for one that is not there.
-    :param says: what stands in the answer's body; of a problem, all that it says for people.
-    :param once: whether its credential is one that is taken once.
+    :param has: further headers of the answer, by lower-case name; None for a header that is missing.
+    :param says: a part of the answer's body; of a problem, the whole text for people.
+    :param once: whether it has a single-use credential.
     """
 
     name: str
@@ -82,12 +82,12 @@ class Case(NamedTuple):
 
     @property
     def is_own(self) -> bool:
-        """Whether one of the app's own endpoints is asked, not one of the kit's."""
+        """Whether it is for one of the app's own endpoints, not one of the kit's."""
         return not self.target.startswith(("/video", "/session/", "/v2/"))
 
     @property
     def traits(self) -> frozenset[Trait]:
-        """What of the request some server or framework treats in a way of its own."""
+        """The traits of the request that some server or framework treats in its own way."""
         path, names = self.target.partition("?")[0], [name for name, _ in self.headers]
         has = {
             Trait.UNKNOWN_METHOD: self.method == "ROLECALL",
@@ -101,7 +101,7 @@ class Case(NamedTuple):
 
     @property
     def framing(self) -> str:
-        """How the body is framed."""
+        """The framing of the body."""
         if self.body is None:
             return "none"
         return "chunked" if self.chunked else "by its length"
@@ -116,7 +116,7 @@ _KIT = make_kit("plain")
 
 
 def token(role: Any = "moderator", session_id: str = OPEN, kit: Rolecall = _KIT, **options: Any) -> str:
-    """A token of the kits, as their own server would mint it."""
+    """Mint a token of the kits, as their own server would."""
     return kit.generate_token(session_id, role, **options)
 
 
@@ -139,7 +139,7 @@ def forged(
 
 
 def signed(header: bytes, payload: bytes) -> str:
-    """A JWS over bytes that no JSON encoder would write, with the right signature."""
+    """Make a JWS over bytes that no JSON encoder writes, with the right signature."""
     signing_input = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, payload))
     signature = hmac.digest(API_SECRET.encode(), signing_input, hashlib.sha256)
     return (signing_input + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
@@ -154,9 +154,9 @@ AUTH = "X-OPENTOK-AUTH"
 
 
 def server_claims(drop: tuple[str, ...] = (), **claims: Any) -> dict[str, Any]:
-    """What the credential of a project's server says, as the SDKs write it; without ``jti``, so for any number of uses.
+    """The claims of a server's credential, as the SDKs write them; without ``jti``, so for any number of uses.
 
-    :param claims: that are other ones, or further ones.
+    :param claims: different or additional claims.
     """
     good = {"iss": API_KEY, "ist": "project", "iat": int(NOW), "exp": int(NOW) + 180}
     return {name: value for name, value in (good | claims).items() if name not in drop}
@@ -187,7 +187,7 @@ _CAPABILITIES = {
 
 
 class Credential(NamedTuple):
-    """Headers, and what they amount to: a role in a session, or a refusal wherever they come."""
+    """Headers, and their meaning: a role in a session, or the same refusal everywhere."""
 
     name: str
     headers: Headers
@@ -350,9 +350,9 @@ _BY_NAME = {credential.name: credential for credential in CREDENTIALS}
 
 
 class Guarded(NamedTuple):
-    """A route, what it requires, and the session that it is about; None where it looks at none.
+    """A route, its requirement, and its session; None if it checks none.
 
-    :param granted: the status of an answer to whoever enters.
+    :param granted: the status of an answer to an admitted request.
     """
 
     name: str
@@ -376,7 +376,7 @@ GUARDED = (
     Guarded("end", f"/video/sessions/{OPEN}", {"moderate"}, OPEN, "DELETE", 204),
 )
 CONNECTION, STREAM = "connection-1", "stream-1"
-#: The routes on which participants act in a session that goes on.
+#: The routes for acts in a running session.
 MODERATED = (
     Guarded("acting-signal", f"/video/sessions/{OPEN}/signal", {"signal"}, OPEN, "POST", 204),
     Guarded("acting-connection", f"/video/sessions/{OPEN}/connections/{CONNECTION}", {"moderate"}, OPEN, "DELETE", 204),
@@ -388,7 +388,7 @@ MODERATED = (
 
 
 def refusal_of(route: Guarded, credential: Credential) -> tuple[int, str] | None:
-    """Why a credential does not enter; None: it does."""
+    """The reason why a credential is refused; None if it is admitted."""
     if credential.refusal == REVOKED and route.session_id not in (None, credential.session_id):
         return 403, "wrong_session"
     if credential.refusal is not None:
@@ -408,7 +408,7 @@ def _guarded() -> Iterator[Case]:
             yield Case(name, route.method, route.path, status, code, credential.headers)
 
 
-#: What the policies answer that ask to come again later, and when.
+#: The answer of policies that ask to come again later.
 BUSY = (429, "busy")
 
 
@@ -417,7 +417,7 @@ def retry_after(status: int) -> dict[str, str | None]:
 
 
 def _guarded_by_policy() -> Iterator[Case]:
-    """The way in on which policies are asked is another one; what it answers is the same."""
+    """Cases in which policies vote: they take another code path, with the same answers."""
     for route in GUARDED[:2] + GUARDED[-2:] + MODERATED[:2]:
         for credential in CREDENTIALS:
             status, code = refusal_of(route, credential) or (route.granted, None)
@@ -457,19 +457,19 @@ class KitRoute(NamedTuple):
     name: str
     path: str
     allow: str
-    #: What each method answers to whoever may, and sends no body.
+    #: The status of each method for an admitted request, without a body.
     granted: dict[str, int]
-    #: Who may: everyone, who has a "token", or a "server".
+    #: Who is admitted: everybody, bearers of a "token", or a "server".
     needs: str = "nothing"
 
     def answer(self, method: str) -> tuple[int, str | None]:
-        """Status and code for whoever may; of what an SDK asks for and the kit has not, those of a refusal."""
+        """Status and code for an admitted request; for SDKs' calls that the kit does not have, those of a refusal."""
         status = self.granted.get(method, 405)
         return status, {405: "method_not_allowed", 501: "not_served"}.get(status)
 
     @property
     def credential(self) -> Headers:
-        """The headers of one who may."""
+        """The headers of an admitted request."""
         return ((AUTH, SERVER),) if self.needs == "server" else bearer(GOOD)
 
 
@@ -477,7 +477,7 @@ SERVER = server_jwt()
 NO_SERVER = (403, "invalid_server_credential")
 NOT_SERVED = (501, "not_served")
 REFUSALS = {"token": MISSING, "server": NO_SERVER}
-#: In front of the routes on which a project's servers act in a session.
+#: The beginning of the routes for acts by a project's servers.
 ACTS = f"/video/v2/project/{API_KEY}/session/{OPEN}"
 
 KIT_ROUTES = (
@@ -527,7 +527,7 @@ KIT_ROUTES = (
     ),
     KitRoute("openapi", "/video/openapi.json", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}),
 )
-#: The routes that SDKs call once more, where one that drops the path of its URL finds them.
+#: The routes for SDKs again, at the place where an SDK that drops the path of its URL expects them.
 ROOT_ROUTES = tuple(
     route._replace(name=f"root-{route.name}", path=route.path.removeprefix("/video"))
     for route in KIT_ROUTES
@@ -589,14 +589,14 @@ def _ids() -> Iterator[Case]:
     }
     for name, (text, issued, read) in ids.items():
         yield Case(f"tokens-of-{name}", "POST", f"/video/sessions/{text}/tokens", *issued)
-        # A token for the id that the path names, where there can be one.
+        # A token for the id in the path, if there can be one.
         named = {"ended": ENDED, "unknown": UNKNOWN}.get(name)
         subject = token(session_id=named) if named and named != ENDED else forged(session_id=named or OPEN)
         status, code = read if named or name in ("escaped",) else (403, "wrong_session")
         yield Case(f"read-{name}", "GET", f"/video/sessions/{text}", status, code, bearer(subject))
         yield Case(f"read-{name}-nobody", "GET", f"/video/sessions/{text}", *MISSING)
         if name in ("nul", "not-utf-8", "space", "semicolon"):
-            continue  # a guard that has no router refuses what can be read in two ways before it looks at the token
+            continue  # a guard without a router refuses ambiguous paths before it reads the token
         yield Case(
             f"enter-{name}",
             "GET",
@@ -611,7 +611,7 @@ def _ids() -> Iterator[Case]:
 
 JSON = (("Content-Type", "application/json"),)
 MAX_BODY = 16_384
-#: The most bytes of a body that signals, and of one that mutes all.
+#: The longest body of a signal, and of an act that mutes all, in bytes.
 MAX_SIGNAL_BODY, MAX_MUTE_BODY = 65_536, 262_144
 
 
@@ -623,9 +623,9 @@ INVALID, TOO_LARGE, UNSUPPORTED = (400, "invalid_request"), (413, "body_too_larg
 
 
 def _bodies_of_any_route(most: int = MAX_BODY) -> dict[str, tuple[Headers, bytes | None, tuple[int, str | None]]]:
-    """Bodies and what they come to, by name.
+    """Bodies and their results, by name.
 
-    :param most: the most bytes that the route takes.
+    :param most: the longest body of the route, in bytes.
     """
     good = (201, None)
     rows: dict[str, tuple[Headers, bytes | None, tuple[int, str | None]]] = {
@@ -900,7 +900,7 @@ def _queries() -> Iterator[Case]:
             yield Case(
                 f"{kit}-in-query-{name}-POST", "POST", f"/rooms/{OPEN}/moderate{query}", *answer, headers, kit=kit
             )
-    # Switched off it is no credential at all.
+    # If switched off, it is no credential at all.
     yield Case("switched-off-query", "GET", f"/rooms/{OPEN}/moderate?{QUERY}={GOOD}", *MISSING)
     yield Case("switched-off-query-and-header", "GET", f"/rooms/{OPEN}/moderate?{QUERY}=x", 200, None, bearer(GOOD))
 
@@ -1061,9 +1061,9 @@ _CONNECTIONS: dict[str, tuple[Any, bool]] = {
 
 
 def _mutes(streams: str, lenient: bool) -> dict[str, tuple[Any, bool]]:
-    """What ``active`` and the streams that are left out may be, by the name that these have.
+    """Values of ``active``, and of the member ``streams`` with the excluded streams; and whether they are valid.
 
-    :param lenient: whether streams may stand where muting stops, and null for none, as SDKs send them.
+    :param lenient: whether streams are allowed when muting stops, and null for none, as SDKs send them.
     """
     return {
         "active": ({"active": True}, True),
@@ -1096,14 +1096,14 @@ def _mutes(streams: str, lenient: bool) -> dict[str, tuple[Any, bool]]:
 
 
 def _answer(taken: bool | tuple[int, str], granted: int) -> tuple[int, str | None]:
-    """What a body comes to that is taken, is refused in one way, or in the usual one."""
+    """The result of a body that is accepted, refused in one way, or refused in the usual one."""
     if taken is True:
         return granted, None
     return taken or INVALID
 
 
 def _acts() -> Iterator[Case]:
-    """What those may whose token allows it."""
+    """The acts that a sufficient token allows."""
     good = bearer(GOOD)
     session = f"/video/sessions/{OPEN}"
     mutes = _mutes("excluded_stream_ids", lenient=False) | {"active-text": ({"active": "true"}, False)}
@@ -1130,7 +1130,7 @@ def _acts() -> Iterator[Case]:
         yield Case(f"act-connection-{name}", "DELETE", f"{session}/connections/{text}", *answer, good)
         yield Case(f"act-stream-{name}", "POST", f"{session}/streams/{text}/mute", *answer, good)
     yield Case("act-connection-with-body", "DELETE", f"{session}/connections/x", 204, None, (*good, *JSON), b"{")
-    # Who may not is told so first, whatever the rest of the request is.
+    # An insufficient token is reported first, whatever the rest of the request is.
     subscriber = bearer(token("subscriber"))
     yield Case("act-signal-subscriber-and-bad", "POST", f"{session}/signal", 403, "insufficient_role", subscriber, b"x")
     yield Case("act-connection-nobody-and-bad", "DELETE", f"{session}/connections/%2E", *MISSING)
@@ -1162,7 +1162,7 @@ FAULT, OUT_OF_ORDER = (503, "policy_fault"), (503, "unavailable")
 
 
 def _services() -> Iterator[Case]:
-    """Where no service carries the media, or one that is of no use; and what reaches it."""
+    """Cases without a media service, or with one that misbehaves; and the arguments that reach it."""
     for route in KIT_ROUTES:
         if route.path not in {one.path for one in MODERATED} and not route.path.startswith(ACTS):
             continue

@@ -1,4 +1,4 @@
-"""What servers and frameworks decide about a request before any adapter is asked."""
+"""Decisions of servers and frameworks about a request, before any adapter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Trait(StrEnum):
 
 
 class Difference(NamedTuple):
-    """What a server or a framework answers to requests with one trait, in place of the kit.
+    """The answer of a server or a framework to requests with one trait, in place of the kit's.
 
     :param trait: what the requests have in common.
     :param status: the status of the answer.
