@@ -145,23 +145,23 @@ def _one_line(data: dict[str, Any]) -> str:
 class Trace:
     """Collects the steps of one decision while it is made."""
 
-    __slots__ = ("_found",)
+    __slots__ = ("_entries",)
 
     def __init__(self) -> None:
-        self._found: list[Step | Decision] = []
+        self._entries: list[Step | Decision] = []
 
     def ok(self, name: str, detail: str = "") -> None:
-        self._found.append(Step(name, "ok", detail))
+        self._entries.append(Step(name, "ok", detail))
 
     def votes(self, decision: Decision) -> None:
         # Rendered only on demand, so that a decision does not wait for its explanation.
-        self._found.append(decision)
+        self._entries.append(decision)
 
     def finish(self, subject: str, error: RolecallError | None) -> Explanation:
         """The explanation of a decision that ended with ``error``, or well if None."""
         steps: list[Step] = []
-        for found in self._found:
-            steps.extend([found] if isinstance(found, Step) else map(_vote_step, found.ballots))
+        for entry in self._entries:
+            steps.extend([entry] if isinstance(entry, Step) else map(_vote_step, entry.ballots))
         # A refusing vote is among the steps already.
         if error is not None and not any(step.outcome in ("deny", "fault") for step in steps):
             steps.append(Step(failed_step(error), "refused", str(error)))

@@ -57,16 +57,16 @@ class Role(str):
                     f"{shown(text)} cannot be the name of a role; expected 1 to 64 of a-z, 0-9, '_' and '-'"
                 )
         try:
-            held = frozenset(map(Capability, capabilities))
+            checked = frozenset(map(Capability, capabilities))
         except ValueError as error:
             raise ConfigurationError(f"role {name!r}: {error}; the capabilities are {', '.join(Capability)}") from None
         role = super().__new__(cls, name)
-        if not held:
+        if not checked:
             raise ConfigurationError(
                 f"role {name!r} has no capabilities, so every token would have it; "
                 f"the standard roles are Role.{', Role.'.join(_STANDARD_NAMES)}"
             )
-        object.__setattr__(role, "capabilities", held)
+        object.__setattr__(role, "capabilities", checked)
         object.__setattr__(role, "wire_name", wire_name or name)
         return role
 

@@ -290,8 +290,8 @@ def _unknown_issuer(api_key: object) -> InvalidSessionOption:
 
 def _ill_formed(session_id: str, problem: str) -> InvalidSessionId:
     around = wrapping(session_id)
-    said = problem if around is None else f"it has {around}; pass the id alone"
-    return InvalidSessionId(f"session_id is not well formed: {said}")
+    message = problem if around is None else f"it has {around}; pass the id alone"
+    return InvalidSessionId(f"session_id is not well formed: {message}")
 
 
 def _base32(data: bytes) -> str:

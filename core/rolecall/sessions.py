@@ -200,8 +200,8 @@ def record_fields(record: SessionRecord) -> dict[str, Any]:
 @lru_cache(maxsize=256)
 def _from_json(text: str) -> SessionProperties:
     # Cached, because most sessions of an app have the same properties.
-    found = strict_json.loads(text.encode())
-    known = {item.name: found[item.name] for item in fields(SessionProperties) if item.name in found}
+    stored = strict_json.loads(text.encode())
+    known = {item.name: stored[item.name] for item in fields(SessionProperties) if item.name in stored}
     try:
         return SessionProperties(**known).checked()
     except InvalidSessionOption as error:

@@ -48,12 +48,12 @@ def find_app(reference: str) -> Any:
     # The output of the app's import is no part of the answer.
     with redirect_stdout(sys.stderr):
         module = _import(match[1])
-        found = _attribute(module, match[2]) if match[2] else _default(module)
+        app = _attribute(module, match[2]) if match[2] else _default(module)
         if match[3]:
-            found = _call(found, reference, *_arguments(match[3], reference))
-    if not _is_app(found) and not any(adapter.is_app(found) for adapter in adapters()):
-        raise AppNotFound(f"{reference} is {_described(found)}, and no app", _factory_hint(reference, found))
-    return found
+            app = _call(app, reference, *_arguments(match[3], reference))
+    if not _is_app(app) and not any(adapter.is_app(app) for adapter in adapters()):
+        raise AppNotFound(f"{reference} is {_described(app)}, and no app", _factory_hint(reference, app))
+    return app
 
 
 def routes_of(app: Any) -> list[GuardedRoute]:
@@ -82,13 +82,13 @@ def _import(name: str) -> ModuleType:
 
 
 def _attribute(module: ModuleType, path: str) -> Any:
-    found: Any = module
+    value: Any = module
     for name in path.split("."):
         try:
-            found = getattr(found, name)
+            value = getattr(value, name)
         except AttributeError:
             raise AppNotFound(f"the module {module.__name__!r} has no {path!r}", _apps_in(module)) from None
-    return found
+    return value
 
 
 def _default(module: ModuleType) -> Any:
@@ -146,12 +146,12 @@ def _call(factory: Any, reference: str, args: tuple[Any, ...], kwargs: dict[str,
         raise _failed(f"calling {reference}", error) from None
 
 
-def _is_app(found: Any) -> bool:
+def _is_app(value: Any) -> bool:
     """Whether a server could call it as a WSGI or ASGI app: with two arguments, or with three."""
-    if isinstance(found, type) or not callable(found):
+    if isinstance(value, type) or not callable(value):
         return False
     try:
-        signature = inspect.signature(found)
+        signature = inspect.signature(value)
     except (TypeError, ValueError):  # no signature
         return True
     except Exception:  # a proxy for an object that exists only during a request
@@ -167,15 +167,15 @@ def _binds(signature: inspect.Signature, count: int) -> bool:
     return True
 
 
-def _factory_hint(reference: str, found: Any) -> str:
-    is_factory = inspect.isroutine(found) and not reference.endswith(")")
+def _factory_hint(reference: str, value: Any) -> str:
+    is_factory = inspect.isroutine(value) and not reference.endswith(")")
     return f"If it makes the app, write it with brackets: '{reference}()'" if is_factory else ""
 
 
-def _described(found: Any) -> str:
-    if isinstance(found, ModuleType):
+def _described(value: Any) -> str:
+    if isinstance(value, ModuleType):
         return "a module"
-    return "a class" if isinstance(found, type) else f"a {type(found).__name__}"
+    return "a class" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 def _failed(doing: str, error: BaseException) -> AppNotFound:

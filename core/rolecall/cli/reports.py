@@ -359,8 +359,8 @@ def _role_lines(role: Role) -> tuple[Line | Grid, ...]:
     return Line("role", str(role)), Grid("may", cells)
 
 
-def _unknown_role(named: object) -> Line:
-    text = "the token names none" if named is None else f"{quoted(named)}, which is not a standard role"
+def _unknown_role(name: object) -> Line:
+    text = "the token names none" if name is None else f"{quoted(name)}, which is not a standard role"
     return Line("role", text, Tone.DOUBTFUL)
 
 

@@ -80,10 +80,10 @@ def problem_code(content_type: str, body: bytes) -> str | None:
     if media_type(content_type) != PROBLEM:
         return None
     try:
-        found = json.loads(body)
+        value = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    code = found.get("code") if isinstance(found, dict) else None
+    code = value.get("code") if isinstance(value, dict) else None
     return code if isinstance(code, str) and _CODE.fullmatch(code) else None
 
 
@@ -103,8 +103,8 @@ def read_json(content_type: str, body: bytes, expected: str = "JSON") -> Any:
 
 
 def _items(content_type: str, body: bytes) -> Any:
-    found = read_json(content_type, body)
-    return found.get("items") if isinstance(found, dict) else None
+    value = read_json(content_type, body)
+    return value.get("items") if isinstance(value, dict) else None
 
 
 def _quoted(content_type: str) -> str:

@@ -227,10 +227,10 @@ def _reason(error: BaseException | None) -> tuple[str, bool]:
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
-    found: list[BaseException] = []
-    while error is not None and len(found) < 10:
-        found.append(error)
+    causes: list[BaseException] = []
+    while error is not None and len(causes) < 10:
+        causes.append(error)
         if isinstance(error, BaseExceptionGroup):  # of trio: one exception for each address
-            found.extend(error.exceptions)
+            causes.extend(error.exceptions)
         error = error.__cause__ or error.__context__
-    return found
+    return causes

@@ -155,17 +155,17 @@ class Codec:
         kid = header.get("kid")
         if "kid" in header and not (isinstance(kid, str) and len(kid) <= MAX_KID_LENGTH and kid.isascii()):
             raise MalformedToken(f"the token's kid is not a string of at most {MAX_KID_LENGTH} ASCII characters")
-        named = ring.find(kid)
-        if not named:
+        candidates = ring.find(kid)
+        if not candidates:
             raise UnknownKey(
                 "the token names no key, and each of this kit's has a kid"
                 if kid is None
                 else "the token names a key that this kit does not have"
             )
-        keys = tuple(key for key in named if key.algorithm == algorithm)
+        keys = tuple(key for key in candidates if key.algorithm == algorithm)
         if not keys:
             raise WrongTokenKind(
-                f"the token's algorithm is {shown(algorithm)}; its key is for {named[0].algorithm}"
+                f"the token's algorithm is {shown(algorithm)}; its key is for {candidates[0].algorithm}"
             ).at("key")
         return keys
 

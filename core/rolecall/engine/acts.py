@@ -61,22 +61,22 @@ async def _service(
     deadline: float,
 ) -> tuple[str, object]:
     """The media service, and the plugin that names it."""
-    found: tuple[str, object] | None = None
+    choice: tuple[str, object] | None = None
     for one in implementations:
         answer = await answer_of(one, request, driver, deadline, _failed, (RolecallError,))
         if answer is None:
             continue
         if discard(answer):
             raise _fault(one.plugin, "it returned a coroutine; an implementation that awaits is an async def")
-        if found is not None:
+        if choice is not None:
             raise _fault(one.plugin, "another plugin has named the session's media service already")
-        found = one.plugin, answer
-    if found is None:
+        choice = one.plugin, answer
+    if choice is None:
         raise NoMediaService(
             f"{act.name}: no media service carries this session; load a plugin with rolecall_media_service, such as "
             "rolecall.connector:RemoteSessions, by plugins=[…] or ROLECALL_PLUGINS"
         )
-    return found
+    return choice
 
 
 def _misfit(method: Callable[..., object], act: Act[Any]) -> str | None:

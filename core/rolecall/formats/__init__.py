@@ -119,8 +119,8 @@ def find_format(name: str, registered: Mapping[str, type[TokenFormat]]) -> type[
             f"token format {shown(name)} does not exist; the formats are {', '.join((*_FORMATS, *registered))}"
         )
     module, _, attribute = _FORMATS[name].partition(":")
-    found: type[TokenFormat] = getattr(import_module("." + module, __name__), attribute)
-    return found
+    form: type[TokenFormat] = getattr(import_module("." + module, __name__), attribute)
+    return form
 
 
 def is_own(form: TokenFormat) -> bool:
@@ -146,10 +146,10 @@ def unaccepted(token: bytes, accepted: Collection[str]) -> MalformedToken | None
 
     :param accepted: the names of the formats that the kit accepts.
     """
-    found = _recognized(token, [name for name in FORMATS if name not in accepted])
-    if found is None or found[1]._known_as is None:
+    recognized = _recognized(token, [name for name in FORMATS if name not in accepted])
+    if recognized is None or recognized[1]._known_as is None:
         return None
-    name, form = found
+    name, form = recognized
     return MalformedToken(
         f"the token is {form._known_as}, which this kit does not accept; "
         f"a kit for SDKs that still make it is told so: accept={[*accepted, name]}"

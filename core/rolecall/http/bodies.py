@@ -76,14 +76,14 @@ def members(request: Request, known: tuple[str, ...], limit: BodyLimit = USUAL_B
     if not request.body:
         return {}
     try:
-        found = strict_json.loads(request.body.strip(b" \t\r\n"), limit.elements)
+        parsed = strict_json.loads(request.body.strip(b" \t\r\n"), limit.elements)
     except ValueError as error:
         raise InvalidRequest(f"the body is not one strict JSON object: {error}") from None
-    for name in found:
+    for name in parsed:
         if name not in known:
             expected = f"only {', '.join(known)}" if known else "none"
             raise InvalidRequest(f"the body has a member {shown(name)}; expected {expected}")
-    return found
+    return parsed
 
 
 def fields(request: Request, known: tuple[str, ...]) -> dict[str, str]:
@@ -107,14 +107,14 @@ def fields(request: Request, known: tuple[str, ...]) -> dict[str, str]:
         pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=64)
     except ValueError:
         raise InvalidRequest("the body is not a form: name=value&name=value, with %XX of UTF-8") from None
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for name, value in pairs:
         if name not in known:
             raise InvalidRequest(f"the body has a field {shown(name)}; expected only {', '.join(known)}")
-        if name in found:
+        if name in values:
             raise InvalidRequest(f"the body has the field {shown(name)} twice")
-        found[name] = value
-    return found
+        values[name] = value
+    return values
 
 
 def _check_length(request: Request, longest: int) -> None:

@@ -78,12 +78,12 @@ class Credentials:
         """
         if self._web.header_alone:
             return bearer_token(request.headers), HEADER
-        found = [*_in_header(request), *self._in_cookie(request), *self._in_query(request)]
-        if not found:
+        tokens = [*_in_header(request), *self._in_cookie(request), *self._in_query(request)]
+        if not tokens:
             raise MissingCredential(_NEEDED)
-        if len(found) > 1:
+        if len(tokens) > 1:
             raise MalformedCredential(TOO_MANY)
-        token, place = found[0]
+        token, place = tokens[0]
         if place != HEADER:
             _checked(token, place)
         if place == COOKIE and request.method not in SAFE_METHODS:
@@ -107,9 +107,9 @@ class Credentials:
         if self._web.cookie is None:
             return []
         pairs = (pair.strip(" \t").partition("=") for pair in request.headers.get("cookie", "").split(";"))
-        found = [(value, COOKIE) for name, _, value in pairs if name == self._web.cookie]
+        tokens = [(value, COOKIE) for name, _, value in pairs if name == self._web.cookie]
         # An empty cookie is one that was deleted.
-        return [] if found == [("", COOKIE)] else found
+        return [] if tokens == [("", COOKIE)] else tokens
 
     def _in_query(self, request: Request) -> list[tuple[str, str]]:
         if self._web.query is None:

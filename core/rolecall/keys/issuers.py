@@ -74,15 +74,15 @@ def further_projects(projects: object, first: Issuer | None) -> tuple[Issuer, ..
             raise ConfigurationError(f"projects is {kind(projects)}; expected a mapping from API keys to API secrets")
         if projects and first is None:
             raise ConfigurationError("projects are those beside the first: name that one with api_key and api_secret")
-        found = []
+        further = []
         for number, api_key in enumerate(projects, 1):
             if first is not None and api_key == first.id:
                 raise ConfigurationError("projects names the kit's own api_key, too; leave it out there")
-            found.append(_project(api_key, projects[api_key], f"projects, number {number}: "))
+            further.append(_project(api_key, projects[api_key], f"projects, number {number}: "))
     finally:
         api_key = None
         del projects  # so that no frame of a traceback holds the secrets
-    return tuple(found)
+    return tuple(further)
 
 
 def _project(api_key: object, api_secret: object, whose: str = "") -> Issuer:

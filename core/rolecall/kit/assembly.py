@@ -32,13 +32,13 @@ def plugins_of(
     if entry_points is True:
         raise PluginError("entry_points is True; plugins of installed packages load when they are named: ['classroom']")
     wanted = () if entry_points is False else checked_names("entry_points", entry_points, ", or False")
-    found = [*passed(plugins), *installed(wanted, blocked)]
-    known = {*wanted, *map(plugin_name, found)}
+    candidates = [*passed(plugins), *installed(wanted, blocked)]
+    known = {*wanted, *map(plugin_name, candidates)}
     if all_known:
         _check_known(known, blocked, configured)
     if entry_points is not False and (wanted or seems_to_offer()):
         _tell_what_is_left(known | set(blocked))
-    return Plugins(found, blocked)
+    return Plugins(candidates, blocked)
 
 
 def _check_known(known: Collection[str], blocked: Iterable[str], configured: Iterable[str]) -> None:
@@ -161,12 +161,12 @@ def formats_of(
 
 
 def _registered_formats(plugins: Plugins) -> dict[str, type[TokenFormat]]:
-    found = registered(plugins, "rolecall_register_formats", FORMATS)
-    for name, form in found.items():
+    formats = registered(plugins, "rolecall_register_formats", FORMATS)
+    for name, form in formats.items():
         problem = _problem_with_format(form)
         if problem is not None:
             raise PluginError(f"rolecall_register_formats: the format {shown(name)} {problem}")
-    return found
+    return formats
 
 
 def _problem_with_format(form: object) -> str | None:
@@ -195,14 +195,14 @@ def registered(plugins: Plugins, hook: str, taken: Collection[str]) -> dict[str,
     :param taken: the names of the kit's own objects.
     :raises PluginError: for an answer that is no mapping by name, and for a name that is taken.
     """
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for plugin, answer in plugins.registered(hook):
         if not isinstance(answer, Mapping) or not all(
             isinstance(name, str) and callable(answer[name]) for name in answer
         ):
             raise PluginError(f"plugin {plugin}: {hook} returned {shown(answer)}; expected a mapping by name")
         for name in answer:
-            if name in found or name in taken:
+            if name in by_name or name in taken:
                 raise PluginError(f"plugin {plugin}: {hook} registers {shown(name)}, which is there already")
-        found.update(answer)
-    return found
+        by_name.update(answer)
+    return by_name

@@ -142,7 +142,7 @@ class Reservations:
     :raises PolicyFault: if a plugin fails to reserve.
     """
 
-    __slots__ = ("_asked", "_deadline", "_driver", "_taken", "_votes")
+    __slots__ = ("_deadline", "_driver", "_request_type", "_taken", "_votes")
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class Reservations:
             if isinstance(ballot.vote, Limits) and ballot.vote.reserve is not None
         ]
         self._votes.sort(key=lambda reserving: reserving[1].release is None)
-        self._asked = type(request).__name__
+        self._request_type = type(request).__name__
         self._driver = driver
         self._deadline = deadline
         self._taken: list[Implementation] = []
@@ -174,7 +174,7 @@ class Reservations:
                 if denial is not None:
                     if release is not None:
                         self._taken.remove(release)
-                    _log_denial(plugin, denial, self._asked)
+                    _log_denial(plugin, denial, self._request_type)
                     raise denial.error().at(f"policy {plugin}")
         except BaseException as error:
             await self.__aexit__(type(error), error, None)
@@ -386,17 +386,17 @@ def log_refusal(decision: Decision, request: object) -> None:
     import logging
 
     log = logging.getLogger("rolecall")
-    asked = type(request).__name__
+    request_type = type(request).__name__
     denials = [(ballot.plugin, ballot.vote) for ballot in decision.ballots if isinstance(ballot.vote, Deny)]
     for plugin, denial in denials:
-        _log_denial(plugin, denial, asked)
+        _log_denial(plugin, denial, request_type)
     if denials or any(ballot.fault for ballot in decision.ballots):
         return
-    asked_plugins = [ballot.plugin for ballot in decision.ballots if ballot.plugin != BUILT_IN]
-    if asked_plugins:
-        log.info("a %s was denied: every policy abstained (%s)", asked, ", ".join(asked_plugins))
+    plugins = [ballot.plugin for ballot in decision.ballots if ballot.plugin != BUILT_IN]
+    if plugins:
+        log.info("a %s was denied: every policy abstained (%s)", request_type, ", ".join(plugins))
     else:
-        log.warning("a %s was denied because no plugin votes on it; pass Rolecall(plugins=…) a policy", asked)
+        log.warning("a %s was denied because no plugin votes on it; pass Rolecall(plugins=…) a policy", request_type)
 
 
 def _log_denial(plugin: str, denial: Deny, asked: str) -> None:

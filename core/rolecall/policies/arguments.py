@@ -73,12 +73,12 @@ def groups_of(actor: Actor, groups: Groups) -> frozenset[str]:
 
     :raises PolicyFault: if they are not a collection of names.
     """
-    found: object = actor.attributes.get(groups) if isinstance(groups, str) else groups(actor)
-    if found is None and isinstance(groups, str):
+    value: object = actor.attributes.get(groups) if isinstance(groups, str) else groups(actor)
+    if value is None and isinstance(groups, str):
         return frozenset()
-    if inspect.iscoroutine(found):
-        found.close()
+    if inspect.iscoroutine(value):
+        value.close()
     # A text would be split into its letters, and a mapping would lose its values.
-    elif isinstance(found, list | tuple | set | frozenset) and all(isinstance(name, str) for name in found):
-        return frozenset(found)
-    raise PolicyFault(f"the groups of an actor are {shown(found)}; expected a list or set of names")
+    elif isinstance(value, list | tuple | set | frozenset) and all(isinstance(name, str) for name in value):
+        return frozenset(value)
+    raise PolicyFault(f"the groups of an actor are {shown(value)}; expected a list or set of names")

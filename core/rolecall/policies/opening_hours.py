@@ -100,14 +100,14 @@ class OpeningHours:
 
     def _weekly(self, now: float) -> Interval | None:
         """The weekly hours that contain ``now``, or else the next ones; None if there are none within the horizon."""
-        found: Interval | None = None
+        hours: Interval | None = None
         for interval in self._intervals(datetime.fromtimestamp(now, self._timezone).date()):
             if interval.closes <= now:
                 continue
-            if found is not None and interval.opens > found.closes:
+            if hours is not None and interval.opens > hours.closes:
                 break
-            found = Interval(found.opens, max(found.closes, interval.closes)) if found else interval
-        return found
+            hours = Interval(hours.opens, max(hours.closes, interval.closes)) if hours else interval
+        return hours
 
     def _intervals(self, today: date) -> Iterator[Interval]:
         """The weekly hours from yesterday on, in the order of their beginnings."""

@@ -57,15 +57,15 @@ class RoleMap:
         if request.actor is None:
             return None
         groups = groups_of(request.actor, self._groups)
-        held = [role for group, role in self._roles.items() if group in groups]
-        if not held:
+        roles = [role for group, role in self._roles.items() if group in groups]
+        if not roles:
             return None if self._default is None else Allow(max_role=self._default, reason="an actor in no group")
-        highest = _highest(held)
+        highest = _highest(roles)
         if highest is None:
             return Deny(
                 "your groups give roles of which none includes the others",
                 code="ambiguous_role",
-                detail=", ".join(sorted(set(held))),
+                detail=", ".join(sorted(set(roles))),
             )
         return Allow(max_role=highest, reason="the highest role of the actor's groups")
 

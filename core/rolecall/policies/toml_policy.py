@@ -192,9 +192,9 @@ class _Reader:
         return ConfigurationError(f"policy file {str(self._file)!r}{place}: {message}")
 
 
-def _rule(found: Mapping[str, Any]) -> _Rule:
-    vote = Allow(max_role=found["role"], max_lifetime=found.get("lifetime"), reason="the policy file says so")
-    return _Rule(found["who"], vote, found.get("sessions"), found.get("where", ()))
+def _rule(table: Mapping[str, Any]) -> _Rule:
+    vote = Allow(max_role=table["role"], max_lifetime=table.get("lifetime"), reason="the policy file says so")
+    return _Rule(table["who"], vote, table.get("sessions"), table.get("where", ()))
 
 
 def _tables(document: Mapping[str, object], name: str) -> Iterator[tuple[Mapping[str, object], _Path]]:

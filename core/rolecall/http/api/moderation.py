@@ -84,8 +84,8 @@ ACT: Final = (404, 501)
 
 async def _signal_session(api: Api, request: Request) -> Response:
     session_id, grant = await _enter(api, request, _SIGNAL)
-    asked = members(request, tuple(_SIGNAL_BODY), SIGNAL_LIMIT)
-    act = Signal(session_id, asked.get("type", ""), asked.get("data", ""), asked.get("connection_id"))
+    body = members(request, tuple(_SIGNAL_BODY), SIGNAL_LIMIT)
+    act = Signal(session_id, body.get("type", ""), body.get("data", ""), body.get("connection_id"))
     await api.engine.moderate(act, grant, Call(request))
     return done()
 
@@ -106,8 +106,8 @@ async def _mute_stream(api: Api, request: Request) -> Response:
 
 async def _mute_all(api: Api, request: Request) -> Response:
     session_id, grant = await _enter(api, request, _UNPUBLISH)
-    asked: dict[str, Any] = members(request, tuple(_MUTE_BODY), MUTE_LIMIT)
-    act = MuteAll(session_id, asked.get("active", True), asked.get("excluded_stream_ids", ()))
+    body: dict[str, Any] = members(request, tuple(_MUTE_BODY), MUTE_LIMIT)
+    act = MuteAll(session_id, body.get("active", True), body.get("excluded_stream_ids", ()))
     await api.engine.moderate(act, grant, Call(request))
     return done()
 

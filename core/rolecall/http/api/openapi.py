@@ -81,26 +81,26 @@ def _path_item(route: Route, api: Api) -> dict[str, Any]:
 
 
 def _operation(method: str, operation: Operation, api: Api) -> dict[str, Any]:
-    said: dict[str, Any] = {
+    described: dict[str, Any] = {
         "operationId": operation.handler.__name__.lstrip("_"),
         "summary": operation.summary,
     }
     if operation.requires == BY_POLICY:
-        said["description"] = _BY_POLICY
+        described["description"] = _BY_POLICY
     if operation.requires == BY_SERVER:
-        said["description"] = _BY_SERVER
-        said["security"] = [{name: []} for name in _server_schemes(api)]
+        described["description"] = _BY_SERVER
+        described["security"] = [{name: []} for name in _server_schemes(api)]
     if _needs_token(operation):
-        said["security"] = _security(method, operation, api.web)
+        described["security"] = _security(method, operation, api.web)
     if operation.body is not None:
-        said["requestBody"] = {
+        described["requestBody"] = {
             "required": False,
             "content": {operation.media_type: {"schema": _body(operation, api)}},
         }
-    said["responses"] = {str(operation.status): _granted(operation)} | {
+    described["responses"] = {str(operation.status): _granted(operation)} | {
         str(status): _refused(status, operation) for status in sorted(_refusals(operation))
     }
-    return said
+    return described
 
 
 def _needs_token(operation: Operation) -> bool:
@@ -130,27 +130,27 @@ def _refusals(operation: Operation) -> set[int]:
 
 
 def _granted(operation: Operation) -> dict[str, Any]:
-    said = _response(operation.status, operation)
+    response = _response(operation.status, operation)
     if operation.answer is not None:
-        said["content"] = _content("application/json", operation.answer.name)
+        response["content"] = _content("application/json", operation.answer.name)
         if operation.answer.otherwise is not None:
-            said["content"][operation.answer.otherwise] = {"schema": {"type": "string"}}
-    return said
+            response["content"][operation.answer.otherwise] = {"schema": {"type": "string"}}
+    return response
 
 
 def _refused(status: int, operation: Operation) -> dict[str, Any]:
-    said = _response(status, operation)
+    response = _response(status, operation)
     if status == 429:
-        said["headers"]["Retry-After"] = _RETRY_AFTER
+        response["headers"]["Retry-After"] = _RETRY_AFTER
     if _needs_token(operation) and status in _CHALLENGES:
-        said["headers"]["WWW-Authenticate"] = {"required": _CHALLENGES[status], "schema": {"type": "string"}}
-    said["content"] = _content("application/problem+json", "Problem")
-    return said
+        response["headers"]["WWW-Authenticate"] = {"required": _CHALLENGES[status], "schema": {"type": "string"}}
+    response["content"] = _content("application/problem+json", "Problem")
+    return response
 
 
 def _response(status: int, operation: Operation) -> dict[str, Any]:
-    said: dict[str, Any] = {"description": phrase(status)}
-    return said if operation.requires == PUBLIC else {**said, "headers": {"Cache-Control": _UNCACHED}}
+    response: dict[str, Any] = {"description": phrase(status)}
+    return response if operation.requires == PUBLIC else {**response, "headers": {"Cache-Control": _UNCACHED}}
 
 
 def _content(media_type: str, name: str) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def _cookie(api: Api) -> dict[str, Any]:
 
 
 def _token_answer(api: Api) -> dict[str, Any]:
-    said = {
+    properties = {
         "session_id": {"type": "string"},
         "role": {"enum": [str(role) for role in api.engine.state.roles]},
         "capabilities": {"type": "array", "items": {"enum": [str(capability) for capability in Capability]}},
@@ -87,10 +87,10 @@ def _token_answer(api: Api) -> dict[str, Any]:
         "expires_at": _UNIX_SECONDS,
         "data": _TEXT_OR_NULL,
     }
-    plain = _object(token={"type": "string"}, **said)
+    plain = _object(token={"type": "string"}, **properties)
     if api.web.cookie is None:
         return plain
-    return {"oneOf": [plain, _object(csrf_token={"type": "string"}, **said)]}
+    return {"oneOf": [plain, _object(csrf_token={"type": "string"}, **properties)]}
 
 
 _SESSION_BODY: Final[dict[str, Schema]] = {
@@ -159,10 +159,10 @@ async def _create_session(api: Api, request: Request) -> Response:
 async def _read_session(api: Api, request: Request) -> Response:
     session_id = request.path_params["session_id"]
     grant = await enter(api, request, ANY_TOKEN, session_id)
-    said = (await api.engine.get_session(session_id)).as_dict()
+    answer = (await api.engine.get_session(session_id)).as_dict()
     if not _MODERATOR.capabilities <= grant.capabilities:
-        said["location"] = None  # it may show where another participant is
-    return json_answer(200, said)
+        answer["location"] = None  # it may show where another participant is
+    return json_answer(200, answer)
 
 
 async def _end_session(api: Api, request: Request) -> Response:
@@ -173,18 +173,18 @@ async def _end_session(api: Api, request: Request) -> Response:
 
 
 async def _create_token(api: Api, request: Request) -> Response:
-    asked = members(request, tuple(_TOKEN_BODY))
-    as_cookie = _as_cookie(api, asked)
+    body = members(request, tuple(_TOKEN_BODY))
+    as_cookie = _as_cookie(api, body)
     token, options = await api.engine.generate_token(
         request.path_params["session_id"],
-        asked.get("role", Role.PUBLISHER),
-        _expire_time(asked),
-        asked.get("data"),
-        asked.get("initial_layout_class_list", ()),
+        body.get("role", Role.PUBLISHER),
+        _expire_time(body),
+        body.get("data"),
+        body.get("initial_layout_class_list", ()),
         call=Call(request),
         longest=_MAX_COOKIE_TOKEN if as_cookie else MAX_TOKEN_LENGTH,
     )
-    said = {
+    answer = {
         "session_id": options.session_id,
         "role": str(options.role),
         "capabilities": sorted(options.capabilities),
@@ -193,10 +193,10 @@ async def _create_token(api: Api, request: Request) -> Response:
         "data": options.data,
     }
     if as_cookie:
-        return json_answer(201, {"csrf_token": api.credentials.csrf_token(token), **said}).with_headers(
+        return json_answer(201, {"csrf_token": api.credentials.csrf_token(token), **answer}).with_headers(
             *_cookies(api, token, options.expires_at - options.issued_at)
         )
-    return json_answer(201, {"token": token, **said})
+    return json_answer(201, {"token": token, **answer})
 
 
 async def _describe(api: Api, request: Request) -> Response:
@@ -255,9 +255,9 @@ ROUTES: Final = (
 )
 
 
-def _as_cookie(api: Api, asked: dict[str, Any]) -> bool:
+def _as_cookie(api: Api, body: dict[str, Any]) -> bool:
     """Whether the client wants the token as a cookie, out of reach of scripts."""
-    as_cookie = asked.get("cookie", False)
+    as_cookie = body.get("cookie", False)
     if not isinstance(as_cookie, bool):
         raise InvalidRequest(f"cookie is {shown(as_cookie)}; expected true or false")
     if as_cookie and api.web.cookie is None:
@@ -280,13 +280,13 @@ def _cookies(api: Api, token: str, seconds: int) -> list[tuple[str, str]]:
     ]
 
 
-def _expire_time(asked: dict[str, Any]) -> ExpireTime:
+def _expire_time(body: dict[str, Any]) -> ExpireTime:
     """``expire_time`` (Unix seconds) or ``expires_in`` (seconds from now, for clients whose clock may be wrong)."""
-    seconds = asked.get("expires_in")
+    seconds = body.get("expires_in")
     if seconds is None:
-        expire_time: ExpireTime = asked.get("expire_time")
+        expire_time: ExpireTime = body.get("expire_time")
         return expire_time
-    if asked.get("expire_time") is not None:
+    if body.get("expire_time") is not None:
         raise InvalidExpireTime("the body has both expire_time and expires_in; send one of them")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= 1e9:
         raise InvalidExpireTime(f"expires_in is {shown(seconds)}; expected a number of seconds from 1 on")

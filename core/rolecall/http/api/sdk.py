@@ -139,10 +139,10 @@ _CONNECTIONS_ANSWER: Final = Answer(
 
 async def _create_sdk_session(api: Api, request: Request) -> Response:
     server = await enter_as_server(api, request)
-    asked = fields(request, tuple(_SESSION_FORM))
-    if asked.get("api_key", server.id) != server.id:
+    form = fields(request, tuple(_SESSION_FORM))
+    if form.get("api_key", server.id) != server.id:
         raise await _told(api, request, "api_key in the body is another than the credential's")
-    record = await api.engine.create_session(_properties(asked), server.api_key)
+    record = await api.engine.create_session(_properties(form), server.api_key)
     # As the service does: JSON for clients that ask for it, XML for all others.
     if "application/json" in request.headers.get("accept", "").lower():
         return json_answer(200, [_created(record, server)])
@@ -159,8 +159,8 @@ async def _signal_connection(api: Api, request: Request) -> Response:
 
 async def _signal(api: Api, request: Request, connection_id: str | None) -> Response:
     session_id = await _enter(api, request)
-    asked = members(request, tuple(SIGNAL), SIGNAL_LIMIT)
-    await api.engine.moderate(Signal(session_id, asked.get("type", ""), asked.get("data", ""), connection_id))
+    body = members(request, tuple(SIGNAL), SIGNAL_LIMIT)
+    await api.engine.moderate(Signal(session_id, body.get("type", ""), body.get("data", ""), connection_id))
     return done()
 
 
@@ -179,13 +179,13 @@ async def _mute_one(api: Api, request: Request) -> Response:
 
 async def _mute_session(api: Api, request: Request) -> Response:
     session_id = await _enter(api, request)
-    asked = members(request, tuple(_MUTE_BODY), MUTE_LIMIT)
-    if "excludedStreams" in asked and "excludedStreamIds" in asked:
+    body = members(request, tuple(_MUTE_BODY), MUTE_LIMIT)
+    if "excludedStreams" in body and "excludedStreamIds" in body:
         raise InvalidRequest("the body has excludedStreams and excludedStreamIds, which are the same; send one of them")
-    active = asked.get("active", True)
+    active = body.get("active", True)
     if isinstance(active, str):
         active = _TEXTS.get(active, active)
-    excluded = asked.get("excludedStreams", asked.get("excludedStreamIds"))
+    excluded = body.get("excludedStreams", body.get("excludedStreamIds"))
     act = MuteAll(session_id, excluded_stream_ids=() if excluded is None else excluded)
     if active is not True:
         # Two SDKs send a list also when muting stops, which it does for all streams.
@@ -399,24 +399,24 @@ def _not_served(rest: str) -> str | None:
     return f"layouts of {what}" if what and last == "layout" else what
 
 
-def _properties(asked: Mapping[str, str]) -> SessionProperties:
-    location = asked.get("location")
+def _properties(form: Mapping[str, str]) -> SessionProperties:
+    location = form.get("location")
     properties = SessionProperties(
         None if location in _NO_LOCATION else location,
-        _media_mode(asked),
-        _one_of(_ARCHIVES, "archiveMode", asked.get("archiveMode", ArchiveMode.MANUAL)),
-        _one_of(_BOOLEANS, "e2ee", asked.get("e2ee", "")),
-        asked.get("archiveName") or None,
-        asked.get("archiveResolution") or None,
+        _media_mode(form),
+        _one_of(_ARCHIVES, "archiveMode", form.get("archiveMode", ArchiveMode.MANUAL)),
+        _one_of(_BOOLEANS, "e2ee", form.get("e2ee", "")),
+        form.get("archiveName") or None,
+        form.get("archiveResolution") or None,
     )
     properties.check_archives(("archiveName", "archiveResolution"))
     return properties
 
 
-def _media_mode(asked: Mapping[str, str]) -> MediaMode:
-    mode: MediaMode = _one_of(_MODES, "media_mode", asked.get("media_mode", MediaMode.RELAYED))
-    if "p2p.preference" in asked:
-        mode = _one_of(_MEDIA, "p2p.preference", asked["p2p.preference"])
+def _media_mode(form: Mapping[str, str]) -> MediaMode:
+    mode: MediaMode = _one_of(_MODES, "media_mode", form.get("media_mode", MediaMode.RELAYED))
+    if "p2p.preference" in form:
+        mode = _one_of(_MEDIA, "p2p.preference", form["p2p.preference"])
     return mode
 
 

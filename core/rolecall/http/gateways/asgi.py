@@ -59,12 +59,12 @@ class AsgiHeaders(Headers):
         return value  # type: ignore[no-any-return]
 
     def get(self, name: str, default: Any = None) -> Any:
-        name, found = name.lower(), None
+        name, joined = name.lower(), None
         wanted = name.encode("latin-1", "replace")
         for key, value in self._raw:
             if key == wanted:
-                found = value if found is None else found + joint(name).encode() + value
-        return default if found is None else found.decode("latin-1")
+                joined = value if joined is None else joined + joint(name).encode() + value
+        return default if joined is None else joined.decode("latin-1")
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(key.decode("latin-1") for key, _ in self._raw))
@@ -75,11 +75,11 @@ class AsgiHeaders(Headers):
 
 def authorization_of(scope: Scope) -> str | None:
     """The value of the ``Authorization`` header; repeated values are joined by commas."""
-    found: bytes | None = None
+    joined: bytes | None = None
     for name, value in scope["headers"]:
         if name == b"authorization":
-            found = value if found is None else found + b"," + value
-    return None if found is None else found.decode("latin-1")
+            joined = value if joined is None else joined + b"," + value
+    return None if joined is None else joined.decode("latin-1")
 
 
 def neutral_request(

@@ -243,13 +243,13 @@ def is_run_as(endpoint: Any, method: str, guarded: Any) -> bool:
 
 def guards_of(view: Any) -> list[Guard]:
     """The guards of a view, from the outermost; of a class, with those of its bases."""
-    found: list[Guard] = []
+    guards: list[Guard] = []
     for inner in unwrapped(view):
         for marked in inner.__mro__ if isinstance(inner, type) else (inner,):
             for guard in _guards_on(marked):
-                if not any(guard is other for other in found):
-                    found.append(guard)
-    return found
+                if not any(guard is other for other in guards):
+                    guards.append(guard)
+    return guards
 
 
 def missed_guards(view: Any, registered: set[int], around: Iterable[Guard] = ()) -> list[Guard]:
