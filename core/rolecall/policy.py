@@ -288,7 +288,7 @@ def earliest_expiry(expires_at: float, limits: Iterable[Limits], issued_at: floa
 
 def outlived() -> PolicyDenied:
     """The error for a request after the end of a limit."""
-    return PolicyDenied("the policies of this service allow no token that lives on from now")
+    return PolicyDenied("the policies of this service leave the token no time to live")
 
 
 def _check_reservation(reserve: object, release: object) -> None:

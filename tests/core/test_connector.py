@@ -501,8 +501,8 @@ FAILURES = {
     "redirects": (answer(302, Location="https://else.example/a?b"), ServiceAnswerInvalid, "(302) to 'else.example'"),
     "redirects nowhere": (answer(301, Location="https://[/"), ServiceAnswerInvalid, "redirect (301), which is not"),
     "206": (answer(206, CREATED), ServiceAnswerInvalid, "its status is 206; expected 200 or 204"),
-    "speaks no HTTP": (b"220 mail.example ESMTP\r\n\r\n", ServiceAnswerInvalid, "what it sent is not HTTP"),
-    "sends headers without end": (endless_headers, ServiceAnswerInvalid, "what it sent is not HTTP"),
+    "speaks no HTTP": (b"220 mail.example ESMTP\r\n\r\n", ServiceAnswerInvalid, "its answer is not HTTP"),
+    "sends headers without end": (endless_headers, ServiceAnswerInvalid, "its answer is not HTTP"),
     "sends a body without end": (endless, ServiceAnswerInvalid, "the body is longer than 65536 bytes"),
     "sends too much": (answer(200, " " * 65_537), ServiceAnswerInvalid, "the body is longer than 65536 bytes"),
     "compresses": (answer(200, "x", Content_Encoding="gzip"), ServiceAnswerInvalid, "the body is compressed"),
@@ -539,7 +539,7 @@ def test_json_without_one_session_is_no_answer(make_server, connect, body):
 @pytest.mark.parametrize("session_id", [None, 1, "", "a/b", "..", "a b", "é", "x" * 256, {}], ids=ascii)
 def test_what_is_no_session_id_is_no_answer(make_server, connect, session_id):
     body = json.dumps([{"session_id": session_id}])
-    with pytest.raises(ServiceAnswerInvalid, match="session_id is none"):
+    with pytest.raises(ServiceAnswerInvalid, match="session_id is invalid"):
         connect(make_server(answer(200, body))).create_session()
 
 
@@ -826,7 +826,7 @@ def test_the_patience_that_the_service_asks_for_is_had(make_server, connect, sta
 def test_longer_patience_than_there_is_time_for_is_told_at_once(make_server, connect, patience):
     server = make_server(answer(503, Retry_After=patience))
     started = time.monotonic()
-    with pytest.raises(ServiceDown, match=r"asks for \d+ s of patience"):
+    with pytest.raises(ServiceDown, match=r"asks for a pause of \d+ s"):
         connect(server, retries=2).create_session()
     assert time.monotonic() - started < 2
     assert len(server.requests) == 1

@@ -474,7 +474,7 @@ def test_a_store_all_of_whose_threads_hang_is_not_asked(make_kit, call, gate, mo
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="has not answered"):
             call(kit, "create_session")
-    with pytest.raises(StoreUnavailable, match="the store was not asked: no thread is free"):
+    with pytest.raises(StoreUnavailable, match="the store was not called: no thread is free"):
         call(kit, "create_session")
     assert len(store.callers) == 2
 

@@ -76,7 +76,7 @@ def test_a_variable_gives_an_argument(variable, text, options):
     ],
 )
 def test_a_misspelt_variable_stops_start_up_and_the_nearest_name_is_said(variable, meant):
-    with pytest.raises(ConfigurationError, match=f"'{variable}' is none that Rolecall reads; did you mean {meant}\\?"):
+    with pytest.raises(ConfigurationError, match=f"'{variable}' is unknown to Rolecall; did you mean {meant}\\?"):
         Rolecall.from_env({**ENVIRON, variable: "canary"})
 
 
@@ -171,8 +171,8 @@ def test_a_variable_that_says_nothing_is_named_and_its_value_is_not_quoted(varia
     ("origins", "said"),
     [
         ("https://b.example,https://a.example/", r"number 2 \('https://a.example/'\) .*: leave out what follows host"),
-        ("https://b.example, *", "number 2 is none .*: there is no wildcard"),
-        ("a.example", "number 1 is none .*: begin it with 'https://'"),
+        ("https://b.example, *", "number 2 is no origin .*: there is no wildcard"),
+        ("a.example", "number 1 is no origin .*: begin it with 'https://'"),
         ("https://b.example https://c.example", "number 1 .*between commas"),
     ],
 )
@@ -352,7 +352,7 @@ def test_a_variable_and_its_file_exclude_each_other(file, variable):
 
 
 def test_what_is_no_secret_comes_from_no_file(file):
-    with pytest.raises(ConfigurationError, match="'ROLECALL_TRACE_FILE' is none that Rolecall reads"):
+    with pytest.raises(ConfigurationError, match="'ROLECALL_TRACE_FILE' is unknown to Rolecall"):
         read_environment({"ROLECALL_TRACE_FILE": file("1")})
 
 
@@ -418,7 +418,7 @@ def test_a_switch_may_be_a_bool_or_its_number(value, switch):
         ("ROLECALL_ORIGINS", 1, "origins is 1"),
         ("ROLECALL_ORIGINS", [1], "1 is no origin"),
         ("ROLECALL_PLUGIN_CLASSROOM", 1, "ROLECALL_PLUGIN_CLASSROOM is 1; expected a JSON object"),
-        ("ROLECALL_UNKNOWN", 1, "'ROLECALL_UNKNOWN' is none that Rolecall reads"),
+        ("ROLECALL_UNKNOWN", 1, "'ROLECALL_UNKNOWN' is unknown to Rolecall"),
     ],
 )
 def test_a_value_of_a_type_that_its_argument_does_not_take_stops_start_up(variable, value, message):

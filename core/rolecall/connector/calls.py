@@ -116,12 +116,14 @@ def _segment(checked_id: str) -> str:
     return quote(checked_id, safe="")
 
 
-# The service's own, which are base64url.
+# The service's own ids are base64url.
 _SESSION_ID: Final = re.compile(r"(?!\.+\Z)[0-9A-Za-z_.~=+-]{1,255}")
 
 
 def _read_session_id(content_type: str, body: bytes) -> str:
-    found = answers.session_id(content_type, body)
-    if not isinstance(found, str) or not _SESSION_ID.fullmatch(found):
-        raise Unreadable("its session_id is none: 1 to 255 letters, digits and '-', '_', '.', '~', '=', '+' are")
-    return found
+    value = answers.session_id(content_type, body)
+    if not isinstance(value, str) or not _SESSION_ID.fullmatch(value):
+        raise Unreadable(
+            "its session_id is invalid; expected 1 to 255 of letters, digits, '-', '_', '.', '~', '=', '+'"
+        )
+    return value

@@ -138,7 +138,7 @@ class Outcomes:
 
     def _out_of_order(self, answer: Answer) -> Failure:
         status, wait = answer.status, _retry_after(answer.headers, self._clock())
-        later = "" if wait is None else f", and asks for {wait:.0f} s of patience"
+        later = "" if wait is None else f", and asks for a pause of {wait:.0f} s"
         if status == 429:
             error: ServiceFault = ServiceBusy(f"{self._service} takes no more requests for now (429){later}")
         else:
@@ -223,7 +223,7 @@ def _reason(error: BaseException | None) -> tuple[str, bool]:
             return "it refused the connection", True
         if isinstance(cause, ConnectionError):
             return "it closed the connection", True
-    return "the network does not lead there", True
+    return "the network has no route to it", True
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

@@ -138,7 +138,7 @@ class Transport:
             # Only the message tells a connection that was merely closed from an answer that is not HTTP.
             if began or "disconnected" in str(error):
                 return outcomes.broken(began)
-            return outcomes.invalid("what it sent is not HTTP")
+            return outcomes.invalid("its answer is not HTTP")
         except httpx.TransportError:
             return outcomes.broken(began)
         except Exception as error:

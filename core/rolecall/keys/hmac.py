@@ -129,7 +129,7 @@ def problem_with(secret: object) -> str | None:
         )
     around = wrapping(secret)
     if around is not None:
-        return f"the secret has {around}, which is hardly a part of it; take it off"
+        return f"the secret has {around}, which is probably not part of it; remove it"
     if len(material) < MIN_SECRET_BYTES:
         return (
             f"the secret has {len(material)} bytes; HS256 needs at least {MIN_SECRET_BYTES}. "

@@ -73,7 +73,7 @@ def further_projects(projects: object, first: Issuer | None) -> tuple[Issuer, ..
         if not isinstance(projects, Mapping):
             raise ConfigurationError(f"projects is {kind(projects)}; expected a mapping from API keys to API secrets")
         if projects and first is None:
-            raise ConfigurationError("projects are those beside the first: name that one with api_key and api_secret")
+            raise ConfigurationError("projects are further ones: pass the first project as api_key and api_secret")
         further = []
         for number, api_key in enumerate(projects, 1):
             if first is not None and api_key == first.id:

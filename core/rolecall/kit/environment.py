@@ -82,7 +82,7 @@ def _unknown(name: str) -> str:
         known = [variable.removeprefix(_PREFIX) + _FILE for variable in _FROM_FILES]
     close = nearest(name[len(_PREFIX) :], known)
     hint = f"did you mean {_PREFIX}{close}?" if close else f"there are {', '.join(_VARIABLES)} and {_PLUGIN}<NAME>"
-    return f"the environment variable {shown(name, 80)} is none that Rolecall reads; {hint}"
+    return f"the environment variable {shown(name, 80)} is unknown to Rolecall; {hint}"
 
 
 def _text_of_file(variable: str, path: object) -> str:
@@ -167,7 +167,9 @@ def _origins(place: str, value: object) -> object:
         if problem is not None:
             # A text that is no URL may be another variable's value; a URL with a user may hold a password.
             quoted = f" ({shown(origin, 80)})" if re.match("(?i)https?://[^@]*$", origin) else ""
-            raise ConfigurationError(f"{place}: origin number {number}{quoted} is none that browsers send: {problem}")
+            raise ConfigurationError(
+                f"{place}: origin number {number}{quoted} is no origin that browsers send: {problem}"
+            )
     return origins
 
 

@@ -118,7 +118,7 @@ def open_store(store: str | Store, registered: Mapping[str, Callable[[str], Stor
         made = registered[scheme](store)
         if problem := problem_with(made):
             raise ConfigurationError(
-                f"what is registered for {scheme}:// made {shown(made)}, which is no store: {problem}"
+                f"the function registered for {scheme}:// returned {shown(made)}, which is no store: {problem}"
             )
         return made
     if not separator or scheme not in _STORES:

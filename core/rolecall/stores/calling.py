@@ -79,7 +79,7 @@ def _threaded(store: Store, method: str, driver: Driver, seconds: Callable[[], f
         except TimeoutError as error:
             raise _late(method, deadline) from error
         except PoolExhausted as error:
-            raise StoreUnavailable(f"the store was not asked: {error}") from error
+            raise StoreUnavailable(f"the store was not called: {error}") from error
         if type(answer) in usual:
             return answer
         return await _unusual(answer, method, driver, deadline, monotonic() - started)

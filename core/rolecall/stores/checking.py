@@ -45,7 +45,7 @@ def is_async(function: Callable[..., object]) -> bool:
 
 def _without(store: object, method: str) -> str:
     close = nearest(method, (name for name in dir(store) if not name.startswith("_") and name not in METHODS))
-    return f"it has no method {_signature(method)}{f'; did you mean that by {close}?' if close else ''}; {_HELP}"
+    return f"it has no method {_signature(method)}{f'; did you mean {close}?' if close else ''}; {_HELP}"
 
 
 def _problem_with_method(name: str, method: Any) -> str | None:
