@@ -604,6 +604,7 @@ FORMS = combined(
 )
 
 
+@pytest.mark.exhaustive
 def test_the_schema_takes_exactly_the_forms_that_the_service_does(make_kit):
     kit = make_kit(entry_points=False)
     document = description(ROUTES, "", kit.api)

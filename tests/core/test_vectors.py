@@ -281,6 +281,7 @@ def test_a_servers_own_credential_is_no_clients_token(token):
         verified(token, token["claims"]["iat"])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("token", CLIENT_TOKENS, ids=token_name)
 def test_a_token_with_any_character_changed_is_refused(token):
     now, text = stated(token)["issued_at"], token["token"]
