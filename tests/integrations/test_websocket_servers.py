@@ -43,7 +43,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from rolecall import Rolecall, Web
-from rolecall.http import websockets
+from rolecall.http.gateways import websockets
 from rolecall.policies import AllowAnyone
 from rolecall_starlette import current_grant, require_role, require_token, rolecall_app
 
