@@ -82,6 +82,13 @@ def further(session: nox.Session) -> None:
 
 
 @nox.session
+def mutation(session: nox.Session) -> None:
+    """Mutants of the modules that decide, which tests have to kill; a quarter of an hour. Modules may be named."""
+    _install(session, "mutation")
+    session.run("python", "scripts/mutation.py", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The documentation, built without a warning."""
     _install(session, "docs")
