@@ -28,6 +28,11 @@ def test_encoding_is_that_of_the_standard_library_without_padding(data):
     assert base64url.encode(data) == urlsafe_b64encode(data).rstrip(b"=")
 
 
+@pytest.mark.parametrize("data", [bytes(before) + bytes([last]) for before in range(3) for last in range(256)])
+def test_no_last_character_is_lost(data):
+    assert base64url.encode(data) == urlsafe_b64encode(data).rstrip(b"=")
+
+
 @given(st.binary(max_size=300))
 def test_what_is_encoded_decodes_to_itself(data):
     assert base64url.decode(base64url.encode(data)) == data
@@ -72,3 +77,22 @@ def test_unused_bits_that_are_not_zero_are_refused(text):
 @pytest.mark.parametrize("text", [b"A", b"ABCDE", b"A" * 401])
 def test_a_length_that_cannot_be_is_refused(text):
     assert not reads(text)
+
+
+@pytest.mark.parametrize("length", range(1, 13))
+@pytest.mark.parametrize("last", [b"", b"A"])
+def test_a_text_of_hardly_any_character_of_the_alphabet_is_refused(length, last):
+    assert not reads(b"!" * length + last)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"A", "not base64url: a length that cannot be, or unused bits that are not zero"),
+        (b"QR", "not base64url: a length that cannot be, or unused bits that are not zero"),
+        (b"QQ==", "not base64url: a character is outside its alphabet"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(text, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        base64url.decode(text)

@@ -253,7 +253,7 @@ def test_no_beginning_of_a_signature_is_enough(length):
 
 @pytest.mark.parametrize("token", [b"", b".", b"..", b"...", b"a.b", b"a.b.c.d", b"a..b.c", b"....", b"\n.\n.\n"])
 def test_what_has_not_three_parts_is_malformed(token):
-    with pytest.raises(MalformedToken):
+    with pytest.raises(MalformedToken, match=r"^the token('s header is malformed| is not a compact JWS)"):
         CODEC.verify(token)
 
 
@@ -278,3 +278,83 @@ def test_16385_characters_are_refused():
 def test_size_is_checked_before_the_characters():
     with pytest.raises(MalformedToken, match="16385"):
         jws.raw_token("é" * 16385)
+
+
+NOT_COMPACT = "the token is not a compact JWS: three parts with two dots are expected"
+
+
+@pytest.mark.parametrize("token", [b"", b".", b"a.b", b"a.b.c.d", b"...."])
+def test_what_has_not_three_parts_is_not_taken_apart(token):
+    with pytest.raises(MalformedToken, match=f"^{NOT_COMPACT}$"):
+        jws.split(token)
+
+
+def test_a_token_is_taken_apart_as_it_stands():
+    assert jws.split(b"ab.cd.ef") == (b"ab.cd", b"ab", b"cd", b"ef")
+    assert jws.split(b"..") == (b".", b"", b"", b"")
+
+
+def test_a_payload_is_read_without_looking_at_the_signature():
+    assert jws.read_payload(base64url.encode(b"{}")) == b"{}"
+    with pytest.raises(MalformedToken, match=r"^the token's payload is malformed: not base64url: "):
+        jws.read_payload(b"!!!!")
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        (7, "a token is a string, not int"),
+        ("a" * 16385, "the token has 16385 characters; at most 16384 are read"),
+        ("a b", "the token holds a space; pass the token alone, without 'Bearer'"),
+        ("aéb", "the token holds a character outside ASCII"),
+        (" a", "the token has white space at its beginning; pass the token alone"),
+        ("a\xa0", "the token has white space at its end; pass the token alone"),
+        ("\u201ca\u201d", "the token has quotes around it; pass the token alone"),
+    ],
+    ids=repr,
+)
+def test_what_is_no_raw_token_is_told_what_ails_it(token, message):
+    with pytest.raises(MalformedToken) as refused:
+        jws.raw_token(token)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(("token", "said"), [("ab", "no reason"), (7, "no reason"), ('"ab"', "the token has quotes")])
+def test_what_was_pasted_around_a_token_is_said_before_any_other_reason(token, said):
+    assert str(jws.what_ails(token, MalformedToken("no reason"))).startswith(said)
+
+
+def test_a_header_is_compact_json():
+    header = base64url.decode(codec_of(HMACKey(SECRET, "a")).sign(b"{}").encode().partition(b".")[0])
+    assert header == b'{"alg":"HS256","typ":"JWT","kid":"a"}'
+
+
+def test_a_codec_makes_tokens_that_say_they_are_jwts_unless_it_is_told_otherwise():
+    token = Codec(Issuer("an issuer", KeyRing([HMACKey(SECRET)]))).sign(b"{}")
+    assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT"}
+
+
+@pytest.mark.parametrize("typ", ["JWT", "at+jwt", None])
+def test_a_codec_signs_and_verifies_with_the_ring_that_its_issuer_has_now(typ):
+    issuer = Issuer("an issuer", KeyRing([HMACKey(SECRET, "a")]))
+    codec = Codec(issuer, typ)
+    old = codec.sign(b"{}").encode()
+
+    issuer.ring = KeyRing([HMACKey(OTHER, "b")])
+
+    new = codec.sign(b"{}")
+    assert jwt.get_unverified_header(new).get("kid") == "b"
+    assert jwt.get_unverified_header(new).get("typ") == typ
+    assert codec.verify(new.encode()) == b"{}"
+    with pytest.raises(UnknownKey):
+        codec.verify(old)
+
+
+def test_a_codec_that_only_verifies_takes_a_new_ring_too():
+    issuer = Issuer("an issuer", KeyRing([HMACKey(SECRET, "a")]))
+    codec = Codec(issuer)
+    token = codec_of(HMACKey(OTHER, "b")).sign(b"{}").encode()
+
+    issuer.ring = KeyRing([HMACKey(OTHER, "b")])
+
+    assert codec.verify(token) == b"{}"

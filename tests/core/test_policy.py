@@ -27,6 +27,7 @@ from rolecall.policy import (
     narrow,
     narrowed_capabilities,
     narrowed_role,
+    outlived,
 )
 from rolecall.roles import STANDARD_ROLES, RoleTable
 
@@ -325,3 +326,69 @@ def test_the_bare_limits_of_a_vote_are_no_vote(make_kit):
 
     with pytest.raises(PolicyFault, match="a vote is None, Allow"):
         make_kit(plugins=[Voter()]).create_session()
+
+
+def nothing() -> None:
+    """Reserves, and gives back."""
+
+
+NO_TEXT = "Deny takes reason, code and detail as text"
+NO_WAIT = "expected seconds from 0 to 2147483647, as a whole number or a timedelta"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Allow(reason=7), "reason is 7; expected text"),
+        (lambda: Allow(max_role=7), "max_role is 7; expected a role or the name of one"),
+        (lambda: Limit(latest_expiry="x"), "latest_expiry is 'x'; expected a number of seconds"),
+        (lambda: Limit(max_lifetime="x"), "max_lifetime is 'x'; expected a number of seconds"),
+        (
+            lambda: Allow(capabilities="publish"),
+            "capabilities is the text 'publish'; expected a list, for example ['publish']",
+        ),
+        (
+            lambda: Allow(capabilities=["fly"]),
+            f"'fly' is not a valid Capability; the capabilities are {', '.join(Capability)}",
+        ),
+        (lambda: Allow(reserve=7), "reserve is 7; expected a function that takes no arguments"),
+        (lambda: Allow(reserve=nothing, release=7), "release is 7; expected a function that takes no arguments"),
+        (lambda: Allow(release=nothing), "release goes with reserve: there is nothing to give back"),
+        (lambda: Deny(reason=7), NO_TEXT),
+        (lambda: Deny(code=7), NO_TEXT),
+        (lambda: Deny(detail=7), NO_TEXT),
+        (lambda: Deny(status=404), "status is 404; expected 403 or 429"),
+        (lambda: Deny(retry_after=60), "retry_after goes with status=429: a 403 does not change with time"),
+        (lambda: Deny(status=429, retry_after=-1), f"retry_after is -1; {NO_WAIT}"),
+    ],
+)
+def test_a_vote_that_cannot_be_meant_is_told_what_was_expected(make, message):
+    with pytest.raises(ConfigurationError) as refused:
+        make()
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize("make", [Allow, Limit])
+def test_a_vote_may_reserve_and_need_not_give_back(make):
+    assert make(reserve=nothing).release is None
+    assert make(reserve=nothing, release=nothing).release is nothing
+
+
+def test_a_client_may_be_told_to_wait_as_long_as_clients_can_hold():
+    assert Deny(status=429, retry_after=2**31 - 1).retry_after == 2**31 - 1
+
+
+def test_a_refusal_that_nobody_voted_for_says_so():
+    assert str(decide([]).refusal()) == "no policy of this service allows the request"
+
+
+def test_a_fault_names_each_plugin_that_failed_and_has_the_first_ones_error_for_its_cause():
+    error = OSError("no disk")
+    refusal = decide([Ballot("a", None, "it raised OSError", 0.1, error), Ballot("b", None, "it was late")]).refusal()
+
+    assert str(refusal) == "a policy failed: 'a': it raised OSError; 'b': it was late"
+    assert refusal.__cause__ is error
+
+
+def test_a_limit_that_is_over_says_so():
+    assert str(outlived()) == "the policies of this service allow no token that lives on from now"
