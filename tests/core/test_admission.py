@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 
+import jwt
 import pytest
 
 from rolecall import Allow, Deny, Web, hookimpl
@@ -19,6 +20,7 @@ from rolecall.errors import (
     RolecallError,
     WrongSession,
 )
+from rolecall.http.api.sdk_credentials import Server
 from rolecall.http.guards.admission import (
     admission,
     admit,
@@ -33,6 +35,9 @@ from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN, Requirement
 from rolecall.tokens import Grant
 
+from ..sdk_tokens import API_KEY, API_SECRET
+
+NOW = 1_795_186_800
 MODERATOR = Requirement.of_role("moderator")
 UNCACHED = ("Cache-Control", "no-store")
 UNREFERRED = ("Referrer-Policy", "no-referrer")
@@ -59,7 +64,7 @@ class Votes:
 
     @hookimpl
     def rolecall_vote_access(self, request):
-        self.asked.append(request.session_id)
+        self.asked.append((request.session_id, request.http.route))
         return self.vote
 
 
@@ -188,7 +193,7 @@ def test_a_policy_is_asked_about_the_session_that_the_route_names(make_kit):
     kit = make_kit(plugins=[votes])
     session = kit.create_session()
     grant = entered(kit, f"Bearer {session.generate_token()}", session_id=session.session_id)
-    assert (grant.role, votes.asked) == ("subscriber", [session.session_id])
+    assert (grant.role, votes.asked) == ("subscriber", [(session.session_id, "/room")])
 
 
 def test_a_denial_is_the_refusal_and_the_plugins_are_told(make_kit, records):
@@ -285,6 +290,37 @@ def test_a_route_of_the_kits_own_refuses_and_tells_the_plugins(kit, session, rec
     with pytest.raises(error):
         drive(enter(kit.api, asking(f"Bearer {session.generate_token(role)}"), MODERATOR, session_id))
     assert records.told == [(code, session_id, "/room")]
+
+
+def test_a_policy_is_shown_the_request_for_a_route_of_the_kits_own(make_kit):
+    votes = Votes(Allow())
+    kit = make_kit(plugins=[votes])
+    session = kit.create_session()
+    drive(enter(kit.api, asking(f"Bearer {session.generate_token()}"), ANY_TOKEN, session.session_id))
+    assert votes.asked == [(session.session_id, "/room")]
+
+
+def credential(**claims) -> Request:
+    """A request of a project's own server."""
+    claims = {"iss": API_KEY, "ist": "project", "iat": NOW, "exp": NOW + 180, **claims}
+    return Request("POST", "/room", headers={"x-opentok-auth": jwt.encode(claims, API_SECRET, "HS256")})
+
+
+def test_a_server_enters_with_a_credential_of_its_own_once(kit, records):
+    assert drive(enter_as_server(kit.api, credential(jti="a"))) == Server(API_KEY, API_KEY)
+    assert drive(enter_as_server(kit.api, credential(jti="b"))) == Server(API_KEY, API_KEY)
+    with pytest.raises(InvalidServerCredential) as refused:
+        drive(enter_as_server(kit.api, credential(jti="a")))
+    assert str(refused.value) == (
+        "the request's credential came before, by its jti: make one for each request, and never repeat one"
+    )
+    assert records.told == [("invalid_server_credential", None, "/room")]
+
+
+def test_a_credential_without_an_id_may_come_again(kit, records):
+    for _ in range(2):
+        assert drive(enter_as_server(kit.api, credential())) == Server(API_KEY, API_KEY)
+    assert records.told == []
 
 
 def test_a_server_without_a_credential_is_refused_and_the_plugins_are_told(kit, records):
