@@ -166,6 +166,22 @@ def test_a_token_is_good_within_its_times_and_the_leeway(times, ends):
     assert made.expires_at == ends
 
 
+def grant_without_leeway(now: float, **times: float) -> Grant:
+    return ClaimRules(RoleTable(), 0).grant(claims("iat", "exp") | times, now, "")
+
+
+@pytest.mark.parametrize("iat", [0, 0.0])
+def test_without_leeway_a_token_is_good_from_the_moment_of_its_issue(iat):
+    assert grant_without_leeway(0, iat=iat, exp=60).expires_at == 60
+
+
+@pytest.mark.parametrize("kind", [int, float])
+def test_without_leeway_a_token_is_over_at_its_end(kind):
+    assert grant_without_leeway(NOW - 1, iat=kind(NOW - 60), exp=kind(NOW)).expires_at == NOW
+    with pytest.raises(ExpiredToken):
+        grant_without_leeway(NOW, iat=kind(NOW - 60), exp=kind(NOW))
+
+
 @pytest.mark.parametrize(
     ("times", "now"),
     [
