@@ -41,7 +41,8 @@ CONFIGURATION = """
 source_paths = ["src"]
 only_mutate = ["src/rolecall/{module}"]
 pytest_add_cli_args_test_selection = {tests}
-pytest_add_cli_args = ["-n0"]
+# Every row of each table.
+pytest_add_cli_args = ["-n0", "-m", ""]
 # Seconds for a mutant: three times what its tests take and twenty more.
 timeout_multiplier = 3.0
 timeout_constant = 20.0

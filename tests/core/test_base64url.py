@@ -88,8 +88,8 @@ def test_a_text_of_hardly_any_character_of_the_alphabet_is_refused(length, last)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"A", "not base64url: a length that cannot be, or unused bits that are not zero"),
-        (b"QR", "not base64url: a length that cannot be, or unused bits that are not zero"),
+        (b"A", "not base64url: the length is impossible, or unused bits are not zero"),
+        (b"QR", "not base64url: the length is impossible, or unused bits are not zero"),
         (b"QQ==", "not base64url: a character is outside its alphabet"),
     ],
 )
