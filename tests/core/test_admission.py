@@ -29,8 +29,10 @@ from rolecall.http.guards.admission import (
     enter_as_server,
     guard_answer,
     headers_to_add,
+    options_response,
 )
 from rolecall.http.guards.guard import Guard
+from rolecall.http.messages import Response
 from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN, Requirement
 from rolecall.tokens import Grant
@@ -396,3 +398,20 @@ def test_one_header_of_the_apps_own_keeps_no_other_away():
     challenge = 'Bearer realm="rolecall"'
     assert challenges(MissingCredential("no token"), 401, ["Retry-After"]) == [("WWW-Authenticate", challenge)]
     assert challenges(LATER.error(), 429, ["WWW-Authenticate"]) == [("Retry-After", "60")]
+
+
+@pytest.mark.parametrize(
+    ("methods", "allowed"),
+    [
+        (["POST", "GET", "HEAD"], "GET, HEAD, OPTIONS, POST"),
+        (["OPTIONS", "GET"], "GET, OPTIONS"),
+        (iter(["GET"]), "GET, OPTIONS"),
+    ],
+)
+def test_an_answer_to_options_lists_the_methods_of_the_route_and_itself(methods, allowed):
+    assert options_response(methods) == Response(204, (("Allow", allowed),))
+
+
+@pytest.mark.parametrize("methods", [None, []])
+def test_an_answer_to_options_lists_no_methods_that_are_not_known(methods):
+    assert options_response(methods) == Response(204)
