@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from typing import Any
 
 import jwt
 import pytest
@@ -49,7 +50,7 @@ class Records:
     """Remembers the refusals that plugins are told of."""
 
     def __init__(self) -> None:
-        self.told = []
+        self.told: list[Any] = []
 
     @hookimpl
     def rolecall_on_event(self, event):
@@ -62,7 +63,7 @@ class Votes:
 
     def __init__(self, vote) -> None:
         self.vote = vote
-        self.asked = []
+        self.asked: list[Any] = []
 
     @hookimpl
     def rolecall_vote_access(self, request):
@@ -111,6 +112,7 @@ def test_a_token_alone_decides_without_a_coroutine_and_without_the_request(make_
     session = kit.create_session()
     written = f"Bearer {session.generate_token()}"
     admitted = admit(kit.api, written, Guard(ANY_TOKEN), session.session_id, lambda: pytest.fail("nobody asked for it"))
+    assert isinstance(admitted, Grant)
     assert admitted.session_id == session.session_id
 
 

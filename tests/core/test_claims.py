@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_a_text_at_the_edge_of_its_length_is_taken(changed):
 
 
 TEXT = "a string of at most 1000 characters"
-WRONG = [
+WRONG: list[tuple[str, Any, str]] = [
     ("session_id", [None, "", "x" * 256, 7, ["room"]], "a string of 1 to 255 characters"),
     ("role", [None, "", "assistant", "Publisher", 7, ["publisher"]], "one of the standard roles"),
     ("connection_data", [None, "x" * 1001, 7, ["x"]], TEXT),
@@ -134,7 +135,8 @@ def test_no_other_standard_role_stands_for_it(standard, own):
 
 def test_capabilities_take_the_place_of_those_of_the_role():
     made = grant(rolecall_capabilities="connect subscribe")
-    assert (made.role, made.capabilities) == ("publisher", {Capability.CONNECT, Capability.SUBSCRIBE})
+    assert made.role == "publisher"
+    assert made.capabilities == {Capability.CONNECT, Capability.SUBSCRIBE}
 
 
 # -- times -----------------------------------------------------------------------------------------
