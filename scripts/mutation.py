@@ -26,11 +26,11 @@ SURVIVORS = ROOT / "tests" / "mutation" / "survivors.md"
 LEAST = 0.95
 #: The tests that judge a module, in tests/core.
 JUDGES = {
-    "encoding/base64url.py": ["test_base64url.py"],
-    "encoding/jws.py": ["test_jws.py"],
-    "encoding/strict_json.py": ["test_strict_json.py"],
-    "formats/claims.py": ["test_claims.py"],
-    "http/guards/admission.py": ["test_admission.py"],
+    "encoding/base64url.py": ["encoding/test_base64url.py"],
+    "encoding/jws.py": ["encoding/test_jws.py"],
+    "encoding/strict_json.py": ["encoding/test_strict_json.py"],
+    "formats/claims.py": ["formats/test_claims.py"],
+    "http/guards/admission.py": ["http/test_admission.py"],
     "policy.py": ["test_policy.py"],
 }
 #: What the exit codes of mutmut mean.
@@ -54,11 +54,13 @@ def lay_out(module: str, workplace: Path) -> None:
     shutil.rmtree(workplace, ignore_errors=True)
     unread = shutil.ignore_patterns("__pycache__", ".hypothesis")
     shutil.copytree(ROOT / "core", workplace / "src", ignore=unread)
-    (workplace / "tests" / "core").mkdir(parents=True)
+    (workplace / "tests").mkdir()
     for file in (ROOT / "tests").glob("*.py"):
         shutil.copy(file, workplace / "tests")
     for name in JUDGES[module]:
-        shutil.copy(ROOT / "tests" / "core" / name, workplace / "tests" / "core")
+        copied = workplace / "tests" / "core" / name
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "tests" / "core" / name, copied)
     tests = json.dumps([f"tests/core/{name}" for name in JUDGES[module]])
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (workplace / "pyproject.toml").write_text(project + CONFIGURATION.format(module=module, tests=tests), "utf-8")

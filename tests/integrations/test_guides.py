@@ -1,6 +1,6 @@
 """The rules of all five guides at their edges, whichever way a token is minted.
 
-The guides' samples themselves are in ``tests/core/test_opentok.py``, call by call.
+The guides' samples themselves are in ``tests/core/opentok/test_opentok.py``, call by call.
 """
 
 from __future__ import annotations
