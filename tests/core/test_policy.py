@@ -394,4 +394,4 @@ def test_a_fault_names_each_plugin_that_failed_and_has_the_first_ones_error_for_
 
 
 def test_a_limit_that_is_over_says_so():
-    assert str(outlived()) == "the policies of this service allow no token that lives on from now"
+    assert str(outlived()) == "the policies of this service leave the token no time to live"
