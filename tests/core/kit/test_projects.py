@@ -204,7 +204,7 @@ def test_no_frame_of_a_refusal_holds_a_secret():
 
 
 def test_further_projects_need_a_first_one():
-    with pytest.raises(ConfigurationError, match="those beside the first"):
+    with pytest.raises(ConfigurationError, match="projects are further ones: pass the first project"):
         Rolecall(projects=dict([SECOND]), application_id=APPLICATION, private_key=private_pem())
 
 
