@@ -22,7 +22,7 @@ _UUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 class Issuer:
     """A project or an application, for which tokens and session ids are issued.
 
-    To change its keys, assign another ring. Code that signs or verifies reads :attr:`ring` each time, and keeps nothing
+    To change its keys, assign another ring. Code that signs or verifies reads ``ring`` each time, and keeps nothing
     of an earlier ring.
 
     :param id: the API key, or the application's id.
