@@ -28,9 +28,10 @@ def test_encoding_is_that_of_the_standard_library_without_padding(data):
     assert base64url.encode(data) == urlsafe_b64encode(data).rstrip(b"=")
 
 
-@pytest.mark.parametrize("data", [bytes(before) + bytes([last]) for before in range(3) for last in range(256)])
-def test_no_last_character_is_lost(data):
-    assert base64url.encode(data) == urlsafe_b64encode(data).rstrip(b"=")
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_no_last_character_is_lost(length):
+    values = [bytes(length - 1) + bytes([last]) for last in range(256)]
+    assert list(map(base64url.encode, values)) == [urlsafe_b64encode(value).rstrip(b"=") for value in values]
 
 
 @given(st.binary(max_size=300))
