@@ -407,7 +407,7 @@ def test_one_header_of_the_apps_own_keeps_no_other_away():
     [
         (["POST", "GET", "HEAD"], "GET, HEAD, OPTIONS, POST"),
         (["OPTIONS", "GET"], "GET, OPTIONS"),
-        (iter(["GET"]), "GET, OPTIONS"),
+        ({"GET"}, "GET, OPTIONS"),
     ],
 )
 def test_an_answer_to_options_lists_the_methods_of_the_route_and_itself(methods, allowed):
