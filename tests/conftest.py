@@ -23,7 +23,6 @@ hypothesis.settings.load_profile("rolecall")
 #: The tier of each test that asks for a fixture, by the fixture's name.
 TIER_OF_FIXTURE = {
     "servers": "server",
-    "sites": "server",
     "node": "sdk",
     "chromium": "browser",
 }
