@@ -42,7 +42,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 #: How many rows of a table the newcomer's tier runs, unless the table is marked otherwise.
-ROWS = 8
+ROWS = 4
 
 
 @pytest.hookimpl(tryfirst=True)
