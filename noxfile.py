@@ -81,7 +81,9 @@ def coverage(session: nox.Session) -> None:
 def further(session: nox.Session) -> None:
     """The tiers that the newcomer's leaves out; a test that lacks what it needs fails."""
     _install(session)
-    session.run("python", "-m", "pytest", "-m", FURTHER_TIERS, *session.posargs, env={"REQUIRE_ALL_TESTS": "1"})
+    # Four at a time: half of the time these tests wait for servers and browsers.
+    chosen = ["-n", "4", "-m", FURTHER_TIERS, *session.posargs]
+    session.run("python", "-m", "pytest", *chosen, env={"REQUIRE_ALL_TESTS": "1"})
 
 
 @nox.session
