@@ -28,11 +28,13 @@ _PURPOSE: Final = "session ids"
 _BARRED: Final = (
     r"/\\?#%;<>\x22\x00-\x20\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
     r"\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ue000-\uf8ff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff"
-    "\U000e0000-\U0010ffff"
 )
-_PLAIN: Final = re.compile(rf"(?!\.+\Z)[^{_BARRED}\ud800-\udfff]{{1,{MAX_SESSION_ID_LENGTH}}}")
-#: The pattern of :func:`is_plain_id` for JSON Schema, without the length.
-ID_PATTERN: Final = rf"^\.*[^.{_BARRED}][^{_BARRED}]*$"
+# Tags, variation selectors, and the planes for private use.
+_BARRED_PLANES: Final = "\U000e0000-\U0010ffff"
+_PLAIN: Final = re.compile(rf"(?!\.+\Z)[^{_BARRED}{_BARRED_PLANES}\ud800-\udfff]{{1,{MAX_SESSION_ID_LENGTH}}}")
+#: The pattern of :func:`is_plain_id` for JSON Schema, without the length. The planes are in a condition of their own:
+#: programs that generate texts for a pattern enumerate the characters of its classes.
+ID_PATTERN: Final = rf"^(?!.*[{_BARRED_PLANES}])\.*[^.{_BARRED}][^{_BARRED}]*$"
 #: The end of messages about an invalid id.
 ID_EXPECTED: Final = (
     f"expected 1 to {MAX_SESSION_ID_LENGTH} characters that show, not dots alone, without white space and any of "
