@@ -9,10 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, Ellip
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from ..errors import InvalidKey
 from .jwk import number, public_jwk
-from .key import Concealed, check_kid, derived
-from .pem import private_key
+from .key import derived
+from .pem import PrivateKey, private_key
 from .published import refuse_published_private
 
 #: The bytes of each of the two numbers of a signature, and of each coordinate of a point.
@@ -20,27 +19,23 @@ _SIZE: Final = 32
 _ECDSA: Final = ECDSA(SHA256())
 
 
-class ECKey(Concealed):
-    """A private key on the curve P-256, for ES256: it signs, and verifies what it signed."""
+class ECKey(PrivateKey[EllipticCurvePrivateKey]):
+    """A private key on the curve P-256, for ES256: PEM text in PKCS #8 or SEC 1."""
 
-    __slots__ = ("_private", "_public")
+    __slots__ = ()
 
-    def __init__(self, pem: str | bytes, kid: str | None = None) -> None:
-        """Load the key once.
+    _algorithm = "ES256"
 
-        :param pem: the private key as PEM text (PKCS #8 or SEC 1), unencrypted, on the curve P-256.
-        :param kid: at most 128 ASCII characters.
-        :raises InvalidKey: for anything else.
-        """
-        loaded = _private_ec_key(pem)
-        del pem  # so that no frame of a traceback below holds it
-        if isinstance(loaded, str):
-            raise InvalidKey(loaded)
-        check_kid(kid)
-        self._private = loaded
-        self._public = loaded.public_key()
-        self.algorithm = "ES256"
-        self.kid = kid
+    @staticmethod
+    def _load(pem: object) -> EllipticCurvePrivateKey | str:
+        key = private_key(pem, "an EC key", "PRIVATE KEY", "EC PRIVATE KEY")
+        if isinstance(key, str):
+            return key
+        if not isinstance(key, EllipticCurvePrivateKey):
+            return "the private key is of another kind; ES256 needs an EC key"
+        if not isinstance(key.curve, SECP256R1):
+            return f"the EC key is on the curve {key.curve.name}; ES256 needs P-256, which OpenSSL calls prime256v1"
+        return key
 
     def sign(self, message: bytes) -> bytes:
         """See :class:`Key`."""
@@ -76,15 +71,3 @@ class ECKey(Concealed):
         """
         point = self._public.public_numbers()
         refuse_published_private(point.x.to_bytes(_SIZE) + point.y.to_bytes(_SIZE))
-
-
-def _private_ec_key(pem: object) -> EllipticCurvePrivateKey | str:
-    """The key in ``pem``, or the problem with it: returned, so that no frame of a traceback holds the key."""
-    key = private_key(pem, "an EC key", "PRIVATE KEY", "EC PRIVATE KEY")
-    if isinstance(key, str):
-        return key
-    if not isinstance(key, EllipticCurvePrivateKey):
-        return "the private key is of another kind; ES256 needs an EC key"
-    if not isinstance(key.curve, SECP256R1):
-        return f"the EC key is on the curve {key.curve.name}; ES256 needs P-256, which OpenSSL calls prime256v1"
-    return key

@@ -5,34 +5,25 @@ from __future__ import annotations
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ..errors import InvalidKey
 from .jwk import octets, public_jwk
-from .key import Concealed, check_kid, derived
-from .pem import private_key
+from .key import derived
+from .pem import PrivateKey, private_key
 from .published import refuse_published_private
 
 
-class Ed25519Key(Concealed):
-    """A private Ed25519 key, for EdDSA: it signs, and verifies what it signed."""
+class Ed25519Key(PrivateKey[Ed25519PrivateKey]):
+    """A private Ed25519 key, for EdDSA: PEM text in PKCS #8. Ed448, the other curve of EdDSA, is refused."""
 
-    __slots__ = ("_private", "_public")
+    __slots__ = ()
 
-    def __init__(self, pem: str | bytes, kid: str | None = None) -> None:
-        """Load the key once.
+    _algorithm = "EdDSA"
 
-        :param pem: the private key as PEM text (PKCS #8), unencrypted. Ed448, the other curve of EdDSA, is refused.
-        :param kid: at most 128 ASCII characters.
-        :raises InvalidKey: for anything else.
-        """
-        loaded = _private_ed25519_key(pem)
-        del pem  # so that no frame of a traceback below holds it
-        if isinstance(loaded, str):
-            raise InvalidKey(loaded)
-        check_kid(kid)
-        self._private = loaded
-        self._public = loaded.public_key()
-        self.algorithm = "EdDSA"
-        self.kid = kid
+    @staticmethod
+    def _load(pem: object) -> Ed25519PrivateKey | str:
+        key = private_key(pem, "an Ed25519 key", "PRIVATE KEY")
+        if isinstance(key, str | Ed25519PrivateKey):
+            return key
+        return "the private key is of another kind; EdDSA needs an Ed25519 key"
 
     def sign(self, message: bytes) -> bytes:
         """See :class:`Key`."""
@@ -60,11 +51,3 @@ class Ed25519Key(Concealed):
         :raises InvalidKey: for such a key.
         """
         refuse_published_private(self._public.public_bytes_raw())
-
-
-def _private_ed25519_key(pem: object) -> Ed25519PrivateKey | str:
-    """The key in ``pem``, or the problem with it: returned, so that no frame of a traceback holds the key."""
-    key = private_key(pem, "an Ed25519 key", "PRIVATE KEY")
-    if isinstance(key, str | Ed25519PrivateKey):
-        return key
-    return "the private key is of another kind; EdDSA needs an Ed25519 key"

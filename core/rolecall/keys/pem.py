@@ -4,12 +4,47 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 
+from ..errors import InvalidKey
+from .key import Concealed, check_kid
+
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+_Loaded = TypeVar("_Loaded")
+
+
+class PrivateKey(Concealed, Generic[_Loaded]):
+    """The base of the kit's own private keys: one that signs, and verifies what it signed."""
+
+    __slots__ = ("_private", "_public")
+
+    _algorithm: ClassVar[str]
+
+    def __init__(self, pem: str | bytes, kid: str | None = None) -> None:
+        """Load the key once: loading takes far longer than signing.
+
+        :param pem: the private key as unencrypted PEM text, of the kind that the class names.
+        :param kid: at most 128 ASCII characters.
+        :raises InvalidKey: for anything else.
+        """
+        loaded = self._load(pem)
+        del pem  # so that no frame of a traceback below holds it
+        if isinstance(loaded, str):
+            raise InvalidKey(loaded)
+        check_kid(kid)
+        self._private = loaded
+        self._public: Any = loaded.public_key()  # type: ignore[attr-defined]  # which each of the three kinds has
+        self.algorithm = self._algorithm
+        self.kid = kid
+
+    @staticmethod
+    def _load(pem: object) -> _Loaded | str:
+        """The key in ``pem``, or the problem with it: returned, so that no frame of a traceback holds the key."""
+        raise NotImplementedError
 
 
 def private_key(pem: object, name: str, *labels: str) -> PrivateKeyTypes | str:

@@ -9,10 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from ..errors import InvalidKey
 from .jwk import number, public_jwk
-from .key import Concealed, check_kid, derived
-from .pem import private_key
+from .key import derived
+from .pem import PrivateKey, private_key
 from .published import refuse_published_private
 
 #: NIST SP 800-131A.
@@ -21,27 +20,28 @@ _PADDING: Final = PKCS1v15()
 _HASH: Final = SHA256()
 
 
-class RSAKey(Concealed):
-    """A private RSA key, for RS256: it signs, and verifies what it signed."""
+class RSAKey(PrivateKey[RSAPrivateKey]):
+    """A private RSA key of at least 2,048 bits, for RS256: PEM text in PKCS #8 or PKCS #1."""
 
-    __slots__ = ("_private", "_public")
+    __slots__ = ()
 
-    def __init__(self, pem: str | bytes, kid: str | None = None) -> None:
-        """Load the key once: loading takes far longer than signing.
+    _algorithm = "RS256"
 
-        :param pem: the private key as PEM text (PKCS #8 or PKCS #1), unencrypted, of at least 2,048 bits.
-        :param kid: at most 128 ASCII characters.
-        :raises InvalidKey: for anything else.
-        """
-        loaded = _private_rsa_key(pem)
-        del pem  # so that no frame of a traceback below holds it
-        if isinstance(loaded, str):
-            raise InvalidKey(loaded)
-        check_kid(kid)
-        self._private = loaded
-        self._public = loaded.public_key()
-        self.algorithm = "RS256"
-        self.kid = kid
+    @staticmethod
+    def _load(pem: object) -> RSAPrivateKey | str:
+        key = private_key(pem, "an RSA key", "PRIVATE KEY", "RSA PRIVATE KEY")
+        if isinstance(key, str):
+            return key
+        if not isinstance(key, RSAPrivateKey):
+            return "the private key is of another kind; RS256 needs an RSA key"
+        if key.key_size < MIN_RSA_BITS:
+            return f"the RSA key has {key.key_size} bits; at least {MIN_RSA_BITS} are needed"
+        if _has_weak_primes(key.public_key().public_numbers().n):
+            return (
+                "the RSA key was made by a faulty generator (ROCA, CVE-2017-15361) and can be worked out; "
+                "make a new one"
+            )
+        return key
 
     def sign(self, message: bytes) -> bytes:
         """See :class:`Key`."""
@@ -72,20 +72,6 @@ class RSAKey(Concealed):
         """
         modulus = self._public.public_numbers().n
         refuse_published_private(modulus.to_bytes((modulus.bit_length() + 7) // 8))
-
-
-def _private_rsa_key(pem: object) -> RSAPrivateKey | str:
-    """The key in ``pem``, or the problem with it: returned, so that no frame of a traceback holds the key."""
-    key = private_key(pem, "an RSA key", "PRIVATE KEY", "RSA PRIVATE KEY")
-    if isinstance(key, str):
-        return key
-    if not isinstance(key, RSAPrivateKey):
-        return "the private key is of another kind; RS256 needs an RSA key"
-    if key.key_size < MIN_RSA_BITS:
-        return f"the RSA key has {key.key_size} bits; at least {MIN_RSA_BITS} are needed"
-    if _has_weak_primes(key.public_key().public_numbers().n):
-        return "the RSA key was made by a faulty generator (ROCA, CVE-2017-15361) and can be worked out; make a new one"
-    return key
 
 
 def _has_weak_primes(modulus: int) -> bool:
