@@ -133,7 +133,7 @@ def protect(app: web.Application, guard: Guard | None = None) -> web.Application
     @web.middleware
     async def enter(request: web.Request, handler: Any) -> web.StreamResponse:
         match = request.match_info
-        if adapter.own_route(match.handler) is not None or adapter.is_public(match.handler, request.method):
+        if adapter.is_spared(match.handler, request.method, whole=True):
             return await handler(request)  # type: ignore[no-any-return]
         # A path without a handler, and a file, belong to no session.
         guard = unbound if isinstance(match.route.resource, web.StaticResource | None) else bound

@@ -19,9 +19,8 @@ from rolecall.http.adapter import (
     Api,
     guards_of,
     headers_to_add,
-    is_public,
+    is_spared,
     mark_guarded,
-    own_route,
     view_guards,
 )
 from rolecall.http.adapter import (
@@ -66,10 +65,8 @@ class Guard(BaseGuard):
         def enter() -> None:
             request = current_request()
             view = current_app().view_functions.get(request.endpoint or "")
-            # The kit's own routes in a whole app need no guard. In a blueprint they are guarded, except for OPTIONS,
-            # which they answer themselves.
-            is_own = own_route(view) is not None and (is_whole or request.method == "OPTIONS")
-            if not is_own and not is_public(view, request.method):
+            # The kit's own routes in a blueprint are guarded, except for OPTIONS, which they answer themselves.
+            if not is_spared(view, request.method, whole=is_whole or request.method == "OPTIONS"):
                 guard = unbound if self._is_about_none(request, view) else self
                 guard.enter()
 

@@ -19,9 +19,8 @@ from rolecall.errors import ConfigurationError, InvalidRequest
 from rolecall.http.adapter import (
     ANY_TOKEN,
     guards_of,
-    is_public,
+    is_spared,
     mark_guarded,
-    own_route,
     unsettled_app,
     unwrapped,
     view_guards,
@@ -124,8 +123,7 @@ class GuardedApp:
 
     def is_open(self, endpoint: Any, scope: Scope) -> bool:
         """Whether the guard admits everybody to an endpoint."""
-        is_own = self._is_whole and own_route(endpoint) is not None
-        return is_own or is_public(endpoint, scope.get("method", "GET"))
+        return is_spared(endpoint, scope.get("method", "GET"), whole=self._is_whole)
 
     async def look_again(
         self, app: ASGIApp, endpoint: Any, seen: Scope, scope: Scope, receive: Receive, send: Send

@@ -104,6 +104,17 @@ def is_public(view: Any, method: str) -> bool:
     return _mark_of(view, method, _PUBLIC) is not None
 
 
+def is_spared(view: Any, method: str, *, whole: bool) -> bool:
+    """Whether a guard around many views leaves one of them alone.
+
+    It leaves alone the views that are marked as open to all; and, around a whole app, the kit's own routes, which check
+    tokens themselves.
+
+    :param whole: whether it is around a whole app.
+    """
+    return (whole and own_route(view) is not None) or is_public(view, method)
+
+
 def elsewhere_guard(view: Any, method: str) -> str | None:
     """The :func:`guarded_by` name of a view, or of a view class's handler of ``method``; None if there is none."""
     name: str | None = _mark_of(view, method, _ELSEWHERE)
