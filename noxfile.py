@@ -82,8 +82,7 @@ def further(session: nox.Session) -> None:
     """The tiers that the newcomer's leaves out; a test that lacks what it needs fails."""
     _install(session)
     # Four at a time: half of the time these tests wait for servers and browsers.
-    # Schemathesis takes too long since ids may be any text; it is run by hand until it is quick again.
-    chosen = ["-n", "4", "-m", FURTHER_TIERS, "--ignore=tests/conformance/test_schemathesis.py", *session.posargs]
+    chosen = ["-n", "4", "-m", FURTHER_TIERS, *session.posargs]
     session.run("python", "-m", "pytest", *chosen, env={"REQUIRE_ALL_TESTS": "1"})
 
 

@@ -87,7 +87,7 @@ def certificate(name: str) -> bytes:
     return made.public_bytes(Encoding.PEM)
 
 
-KINDS = {"EC": ECKey, "Ed25519": Ed25519Key}
+KINDS: dict[str, Callable[..., ECKey | Ed25519Key]] = {"EC": ECKey, "Ed25519": Ed25519Key}
 kinds = pytest.mark.parametrize(("name", "kind"), KINDS.items(), ids=KINDS)
 
 
