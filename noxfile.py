@@ -81,8 +81,8 @@ def coverage(session: nox.Session) -> None:
 def further(session: nox.Session) -> None:
     """The tiers that the newcomer's leaves out; a test that lacks what it needs fails."""
     _install(session)
-    # Four at a time: half of the time these tests wait for servers and browsers.
-    chosen = ["-n", "4", "-m", FURTHER_TIERS, *session.posargs]
+    # Four at a time: half of the time these tests wait for servers and browsers. In the order of tests/conftest.py.
+    chosen = ["-n", "4", "--no-loadscope-reorder", "-m", FURTHER_TIERS, *session.posargs]
     session.run("python", "-m", "pytest", *chosen, env={"REQUIRE_ALL_TESTS": "1"})
 
 

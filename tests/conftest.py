@@ -6,6 +6,7 @@ import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import hypothesis
@@ -38,7 +39,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Spare the newcomer's tier the time to read the files of the others."""
     if config.option.markexpr != NEWCOMERS or collection_path.suffix != ".py":
         return None
-    return True if WHOLE_FILE.search(collection_path.read_text(encoding="utf-8")) else None
+    return True if _has_a_tier(collection_path) else None
+
+
+@cache
+def _has_a_tier(path: Path) -> bool:
+    """Whether all tests of a file belong to one tier, none of which is the newcomer's."""
+    return WHOLE_FILE.search(path.read_text(encoding="utf-8")) is not None
 
 
 #: How many rows of a table the newcomer's tier runs, unless the table is marked otherwise.
@@ -47,7 +54,11 @@ ROWS = 4
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Put each test into its tier, before pytest leaves out those that ``-m`` does not name."""
+    """Put each test into its tier, before pytest leaves out those that ``-m`` does not name; the slow files first.
+
+    With ``--no-loadscope-reorder`` they begin first, so that none is left to run alone at the end.
+    """
+    items.sort(key=lambda item: not _has_a_tier(item.path))
     tables = defaultdict(list)
     for item in items:
         for fixture in TIER_OF_FIXTURE.keys() & item.fixturenames:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import tomllib
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,25 +102,16 @@ class Environment:
         self.pip("install", "--no-deps", "--no-build-isolation", folder)
 
 
-def requirements() -> list[str]:
-    """What the kit with its Flask extra, the package, their builds and their tests need from the index."""
-    kit, package = (tomllib.loads((folder / "pyproject.toml").read_text()) for folder in (ROOT, PACKAGE))
-    own = [name for name in package["project"]["dependencies"] if not name.startswith("rolecall")]
-    builds = {name for project in (kit, package) for name in project["build-system"]["requires"]}
-    extras = kit["project"]["optional-dependencies"]["flask"]
-    return [*kit["project"]["dependencies"], *extras, *own, *sorted(builds), "pytest>=9"]
-
-
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory, needed) -> Environment:
-    """A fresh virtual environment with the checkout in it, and without the package."""
+def environment(tmp_path_factory) -> Environment:
+    """A new virtual environment without the package; what the tests run with is there, the checkout included."""
     folder = tmp_path_factory.mktemp("environment")
+    scheme = {"base": folder, "platbase": folder}
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    environment = Environment(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
-    fetched = environment.attempt("-m", "pip", "install", "--disable-pip-version-check", *requirements())
-    needed(fetched.returncode == 0, "a package index for pip")
-    environment.install(ROOT)
-    return environment
+    here, there = Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("purelib", "venv", scheme))
+    # As a folder of packages, so that the files in it that name further ones are read, that of the checkout for one.
+    (there / "tests.pth").write_text(f"import site; site.addsitedir({str(here)!r})\n", encoding="utf-8")
+    return Environment(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
 
 
 @pytest.fixture

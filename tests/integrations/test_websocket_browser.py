@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 import uvicorn
@@ -17,6 +18,7 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 
 from rolecall import Rolecall, Web
+from rolecall.testing import Clock
 from rolecall_starlette import RolecallAuthentication, current_grant, require_token
 
 pytestmark = pytest.mark.browser
@@ -51,9 +53,15 @@ def port(listener):
 
 
 @pytest.fixture(scope="module")
-def kit(listener, port):
+def clock():
+    return Clock(time.time())
+
+
+@pytest.fixture(scope="module")
+def kit(listener, port, clock):
     # The page is listed by its number, and not by its name.
-    with Rolecall(KEY, SECRET, web=Web(origins=[f"http://127.0.0.1:{port}"], recheck=0.1)) as kit:
+    web = Web(origins=[f"http://127.0.0.1:{port}"], recheck=0.1)
+    with Rolecall(KEY, SECRET, web=web, clock=clock) as kit:
         desk = Middleware(RolecallAuthentication, kit=kit)
         app = Starlette(
             routes=[
@@ -121,10 +129,26 @@ def what_became_of(page, port, session, *protocols, place="rooms"):
     return page.evaluate(OPEN, [f"ws://127.0.0.1:{port}/{place}/{session.session_id}", list(protocols)])
 
 
-def test_a_page_opens_it_and_sees_why_it_was_closed_when_the_token_expires(visit, port, kit):
+@contextmanager
+def once_it_is_open(act):
+    """Does this when an endpoint has greeted its client, while the page waits."""
+
+    def wait():
+        if greeted.wait(20):
+            act()
+
+    greeted.clear()
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    yield
+    waiting.join()
+
+
+def test_a_page_opens_it_and_sees_why_it_was_closed_when_the_token_expires(visit, port, kit, clock):
     session = kit.create_session()
-    token = session.generate_token("subscriber", expire_time=time.time() + 2)
-    seen = what_became_of(visit(), port, session, "rolecall.bearer", token)
+    token = session.generate_token("subscriber", expire_time=clock.now + 600)
+    with once_it_is_open(lambda: clock.advance(601)):
+        seen = what_became_of(visit(), port, session, "rolecall.bearer", token)
     assert (seen["opened"], seen["protocol"], seen["said"]) == (True, "rolecall.bearer", ["subscriber"])
     assert seen["code"] == 4401
     assert seen["reason"].startswith("expired_token: the token's life ended at ")
@@ -132,16 +156,8 @@ def test_a_page_opens_it_and_sees_why_it_was_closed_when_the_token_expires(visit
 
 def test_a_page_sees_that_the_session_has_ended(visit, port, kit):
     session = kit.create_session()
-
-    def end_once_it_is_open():
-        if greeted.wait(10):
-            session.end()
-
-    greeted.clear()
-    ending = threading.Thread(target=end_once_it_is_open)
-    ending.start()
-    seen = what_became_of(visit(), port, session, "rolecall.bearer", session.generate_token())
-    ending.join()
+    with once_it_is_open(session.end):
+        seen = what_became_of(visit(), port, session, "rolecall.bearer", session.generate_token())
     assert (seen["opened"], seen["code"]) == (True, 4401)
     assert seen["reason"] == "revoked_token: the token's session has ended"
 

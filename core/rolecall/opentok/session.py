@@ -10,7 +10,9 @@ from .exceptions import OpenTokException
 from .messages import plain
 
 
-class _MintsTokens(Protocol):
+class MintsTokens(Protocol):
+    """What a :class:`Session` asks of its client."""
+
     @property
     def generate_token(self) -> Callable[..., str]: ...
 
@@ -30,7 +32,7 @@ class Session:
     archive_mode: ArchiveModes
     e2ee: bool
 
-    def __init__(self, sdk: _MintsTokens, session_id: str, **kwargs: Any) -> None:
+    def __init__(self, sdk: MintsTokens, session_id: str, **kwargs: Any) -> None:
         if not isinstance(session_id, str) or not session_id:
             raise OpenTokException(f"Cannot instantiate Session, session_id was not valid {plain(session_id)}")
         self.session_id = session_id
