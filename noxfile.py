@@ -69,7 +69,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """The newcomer's tier once more, and the share of the branches that it takes."""
+    """The newcomer's tier, and the share of the branches that it takes."""
     _install(session)
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)

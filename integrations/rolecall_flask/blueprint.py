@@ -42,22 +42,27 @@ def problem_response(error: RolecallError) -> flask.Response:
     return flask_response(refused(error))
 
 
+class _EveryMethod(set[str]):
+    """The methods that a route names, which Flask lists; every other one, which the kit answers, is in it, too."""
+
+    def __contains__(self, method: object) -> bool:
+        return True
+
+
 def _add_route(blueprint: flask.Blueprint, route: Route, view: Callable[..., flask.Response]) -> None:
     path = re.sub(r"\{(\w+):path\}", r"<path:\1>", route.path).replace("{", "<").replace("}", ">")
-    others = f"{route.name}_other_methods"
 
     def take_every_method(state: BlueprintSetupState) -> None:
         # Flask cannot say "any method", and passes unlisted methods to the app's own error handlers.
-        endpoint = ".".join(filter(None, (state.name_prefix, state.name, others)))
+        endpoint = ".".join(filter(None, (state.name_prefix, state.name, route.name)))
         for rule in state.app.url_map.iter_rules(endpoint):
-            rule.methods = None
+            rule.methods = _EveryMethod(rule.methods or ())
 
     options: dict[str, Any] = {"provide_automatic_options": False}
     if route.is_open_ended:
         # The rest of a path may end in a slash; and an empty part between two slashes causes no redirect.
         options |= {"strict_slashes": False, "merge_slashes": False}
     blueprint.add_url_rule(path, route.name, view, methods=list(route.operations), **options)
-    blueprint.add_url_rule(path, others, view, methods=["OPTIONS"], **options)
     blueprint.record(take_every_method)
 
 
