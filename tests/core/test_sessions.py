@@ -19,6 +19,8 @@ from rolecall.sessions import SessionProperties
 from ..budgets import examples
 from ..ids import as_text
 
+pytestmark = pytest.mark.each_choice
+
 API_KEY = "123456"
 SECRET = "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 #: The session of the SDKs' own tests, which no kit made.

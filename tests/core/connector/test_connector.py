@@ -59,7 +59,10 @@ from rolecall.errors import (
 )
 
 # httpx leaves generators unfinished where a body is not read to its end, which trio tells of, and asyncio does not.
-pytestmark = pytest.mark.filterwarnings("ignore:Async generator 'http(x|core):ResourceWarning")
+pytestmark = [
+    pytest.mark.each_choice,
+    pytest.mark.filterwarnings("ignore:Async generator 'http(x|core):ResourceWarning"),
+]
 
 KEY = "123456"
 SECRET = "canary-secret-5b1f0c2e9d7a4c3f8e6b7d2a1c0f9e8d"

@@ -27,6 +27,8 @@ from rolecall.errors import (
     WrongTokenKind,
 )
 
+pytestmark = pytest.mark.each_choice
+
 API_KEY = "123456"
 SECRET = b"2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 SESSION = "1_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"

@@ -35,6 +35,8 @@ from rolecall.errors import (
 
 from ...budgets import examples
 
+pytestmark = pytest.mark.each_choice
+
 APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
 ANOTHER = "00000000-96f1-4f52-8b0e-0c8a1f7e5d34"
 API_KEY = "123456"

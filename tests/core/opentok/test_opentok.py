@@ -54,6 +54,8 @@ from rolecall_wsgi import SDK_ROUTES, RolecallMiddleware
 
 from ...untyped import untyped
 
+pytestmark = pytest.mark.each_choice
+
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 APPLICATION = "5b1f0c2e-9d7a-4c3f-8e6b-7d2a1c0f9e8d"
 #: A session that another service made.

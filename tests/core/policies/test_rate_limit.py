@@ -15,6 +15,8 @@ from rolecall.policies import RateLimit
 
 from ...untyped import untyped
 
+pytestmark = pytest.mark.each_choice
+
 
 class FailingStorage(MemoryStorage):
     """A storage of limits that can be cut off."""

@@ -10,6 +10,8 @@ from rolecall.policies import TomlPolicy
 
 from ...untyped import untyped
 
+pytestmark = pytest.mark.each_choice
+
 SCHOOL = """
 [[session]]
 who = { groups = ["teachers"], actors = ["root"] }
