@@ -576,7 +576,7 @@ def outcome(call):
     return True, None
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     cast=st.lists(votes, max_size=3),
     claims=claims,
@@ -605,7 +605,7 @@ def test_an_explanation_of_a_token_says_what_happens(
     assert (explanation.allowed, explanation.code) == happens
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     cast=st.lists(votes, max_size=3),
     token=st.sampled_from(["good", "subscriber", "forged", "cut", "empty", "other key", "expired", "early", "RS256"]),

@@ -208,7 +208,7 @@ def a_site():
     return Site(kit), kit.create_session(), kit.create_session()
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(segments=st.lists(SEGMENTS, max_size=7), whole=st.booleans(), root=st.sampled_from(["", "/tree", "/behind"]))
 def test_no_path_at_all_reaches_an_endpoint_without_a_token(segments, whole, root):
     site, mine, other = a_site()
@@ -219,7 +219,7 @@ def test_no_path_at_all_reaches_an_endpoint_without_a_token(segments, whole, roo
     assert site.runs == []
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(segments=st.lists(SEGMENTS, max_size=7), whole=st.booleans(), root=st.sampled_from(["", "/tree", "/behind"]))
 def test_no_path_at_all_reaches_an_endpoint_with_a_token_for_another_session(segments, whole, root):
     site, mine, other = a_site()

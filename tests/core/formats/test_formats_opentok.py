@@ -527,7 +527,7 @@ JSON = st.recursive(
 NAMES = st.sampled_from([*json.loads(claims()), "nbf", "connection_data", "initial_layout_class_list", "kid"])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=examples(500))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=examples(250))
 @given(st.dictionaries(NAMES, JSON, max_size=3))
 def test_signed_claims_of_any_kind_make_a_sound_grant_or_an_invalid_token(kit, changes):
     try:

@@ -660,7 +660,7 @@ JSON = st.recursive(
 NAMES = st.sampled_from([*json.loads(claims()), "subject", "nbf", "connection_data", LAYOUT])
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(150))
 @given(changes=st.dictionaries(NAMES, JSON, max_size=3))
 def test_signed_claims_of_any_kind_make_a_sound_grant_or_an_invalid_token(sole, changes):
     try:
