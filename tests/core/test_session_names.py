@@ -21,6 +21,8 @@ from rolecall.sessions import MediaMode
 from rolecall_flask import rolecall_blueprint
 from rolecall_starlette import rolecall_routes
 
+pytestmark = pytest.mark.each_choice
+
 API_KEY, SECRET = "123456", "7c1f0a6be2d94f58b3a1c5e8d7f60912"
 PROJECT, _ = credentials_of(API_KEY, SECRET, None, None)
 assert PROJECT is not None

@@ -472,3 +472,26 @@ def test_a_session_has_what_the_sdks_sessions_have(make_kit):
         "always",
         False,
     )
+
+
+@pytest.mark.parametrize(
+    ("properties", "message"),
+    [
+        ({"archive_mode": "manual", "archive_name": "lesson"}, "archive_name is for sessions that are archived"),
+        ({"archive_mode": "manual", "archive_resolution": "640x480"}, "archive_resolution is for sessions that are"),
+        ({"archive_name": ""}, "archive_name is ''; expected 1 to 80 characters"),
+        ({"archive_name": "x" * 81}, "expected 1 to 80 characters"),
+        ({"archive_name": "\ud800"}, "expected 1 to 80 characters"),
+        ({"archive_name": 7}, "archive_name is 7; expected 1 to 80 characters"),
+        ({"archive_resolution": "1x1"}, "archive_resolution is '1x1'; expected one of "),
+    ],
+)
+def test_an_impossible_archive_is_refused(properties, message):
+    archived = {"media_mode": "routed", "archive_mode": "always"}
+    with pytest.raises(InvalidSessionOption, match=message):
+        SessionProperties(**(archived | properties)).checked()
+
+
+def test_a_possible_archive_is_taken():
+    wanted = SessionProperties(None, "routed", "always", False, "x" * 80, "1280x720")  # type: ignore[arg-type]
+    assert (wanted.checked().archive_name, wanted.checked().archive_resolution) == ("x" * 80, "1280x720")

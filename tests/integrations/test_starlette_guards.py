@@ -505,6 +505,7 @@ def test_a_missing_capability_is_named_in_the_challenge(kit, session):
     assert response.headers["WWW-Authenticate"].endswith('scope="capability:force_disconnect"')
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -15,6 +15,8 @@ from rolecall.roles import ANY_TOKEN
 
 from ...untyped import untyped
 
+pytestmark = pytest.mark.each_choice
+
 BERLIN = "Europe/Berlin"
 SCHOOL = "mon-fri 08:00-17:30"
 
