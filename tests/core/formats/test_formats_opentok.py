@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from rolecall.encoding import base64url
@@ -544,6 +544,7 @@ def test_signed_claims_of_any_kind_make_a_sound_grant_or_an_invalid_token(kit, c
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=60), st.binary(max_size=60))
 def test_signed_bytes_of_any_kind_are_refused_by_an_error_of_the_kit(kit, header, payload):
+    assume(b"HS256" not in header)  # hypothesis tries texts of this file, and some are good headers
     for token in (forge(payload), forge(claims(), header), forge(payload, header)):
         with pytest.raises(RolecallError):
             kit.verify_token(token)
