@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import _thread
 import os
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from threading import Lock, get_ident
+from threading import get_ident
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from weakref import WeakSet
 
 from ..errors import RolecallError, StoreUnavailable
+from .native import native_lock
 
 #: The longest wait of a write for other threads of its process, and again for other processes, in seconds.
 BUSY_TIMEOUT: Final = 10.0
 #: How long reads trust the last check of the file, in seconds. Each write is followed by a check.
 LOOK_INTERVAL: Final = 0.01
 
-# A value that SQLite cannot hold, such as a lone surrogate or a huge integer, raises one of the last two.
-_FAILURES: Final = (sqlite3.Error, ValueError, OverflowError)
+#: What ``sqlite3`` raises. A value that SQLite cannot hold, such as a lone surrogate or a huge integer, raises one of
+#: the last two.
+FAILURES: Final = (sqlite3.Error, ValueError, OverflowError)
 _FORKED: Final = (
     "this process was forked while its parent was using the SQLite store, so nothing that it writes would be kept; "
     "start it anew, and fork only by Python's os.fork (uWSGI: set lazy-apps), never inside a transaction"
@@ -32,15 +32,13 @@ _FORKED: Final = (
 Identity = tuple[int, int]
 
 
-def native_lock() -> Lock:
-    """Make a lock of the operating system's threads, even if gevent has replaced it.
-
-    No greenlet switches while it holds such a lock. Threads that gevent does not know may hold it, too.
-    """
-    gevent = sys.modules.get("gevent.monkey")
-    allocate = _thread.allocate_lock if gevent is None else gevent.get_original("_thread", "allocate_lock")
-    lock: Lock = allocate()
-    return lock
+# Where the kernel lists what is mounted, and the file systems that other machines share: neither SQLite's shared memory
+# nor its locks hold there.
+_MOUNTS: Final = "/proc/self/mountinfo"
+_NETWORKED: Final = frozenset(
+    "nfs nfs4 cifs smb3 smbfs afs ceph lustre beegfs glusterfs "
+    "fuse.sshfs fuse.glusterfs fuse.ceph-fuse fuse.s3fs fuse.rclone".split()
+)
 
 
 class SQLiteFile:
@@ -54,8 +52,14 @@ class SQLiteFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
-        real = os.path.realpath(self.path)
+        #: The path without symbolic links, beside which SQLite puts its other files.
+        self.real = real = os.path.realpath(self.path)
         self._names = (str(self.path), f"{real}-wal", f"{real}-shm")
+        if (kind := _networked(os.path.dirname(real))) is not None:
+            raise StoreUnavailable(
+                f"the folder is on {kind}, a network file system, where workers would overwrite each other's changes; "
+                "use a local disk, or a database server"
+            )
         # A process loses its locks on a file when it closes any descriptor of it. No connection has a lock here yet:
         # the file is new, and others open it only behind this gate.
         with _GATE:
@@ -65,6 +69,8 @@ class SQLiteFile:
                 pass
             except OSError as error:
                 raise StoreUnavailable(f"the file cannot be made: {error.strerror}") from error
+        if not os.path.isfile(real):
+            raise StoreUnavailable("it is not a file")
         self.identity = _identity(self._names[0])
 
     def connect(self) -> sqlite3.Connection:
@@ -106,6 +112,20 @@ def _identity(name: str) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
+def _networked(folder: str) -> str | None:
+    """The type of the folder's file system, if other machines share it; None for a local one, or an unknown one."""
+    with suppress(OSError):
+        device = os.stat(folder).st_dev
+        number = f"{os.major(device)}:{os.minor(device)}"
+        with open(_MOUNTS, encoding="utf-8", errors="replace") as mounts:
+            for line in mounts:
+                mounted, _, described = line.partition(" - ")  # proc(5): … major:minor … - type source options
+                kind = described.partition(" ")[0]
+                if kind in _NETWORKED and mounted.split(" ", 3)[2] == number:
+                    return kind
+    return None
+
+
 class SharedConnection:
     """A connection that the threads of a process share, one at a time. It is opened when first needed.
 
@@ -124,11 +144,22 @@ class SharedConnection:
         self._found: tuple[Identity | None, ...] = ()
         self._looked_at = self._look_again_at = 0.0
         self._closed = False
+        #: How often the connection was opened.
+        self.times_opened = 0
         # Whether a fork waits for this connection, and whether it has got it.
         self._wanted = False
         self._paused = False
         with _GATE:
             _CONNECTIONS.add(self)
+
+    @property
+    def log(self) -> Identity | None:
+        """The write-ahead log that the connection uses, as of the last look at the file."""
+        return self._found[1] if self._found else None
+
+    def is_fresh(self) -> bool:
+        """Whether the connection is open, and the file was looked at within :data:`LOOK_INTERVAL`."""
+        return self._looked_at <= monotonic() < self._look_again_at
 
     def read(self, query: str, value: object) -> tuple[Any, ...] | None:
         """Fetch the only row of a query with one parameter; None if there is none.
@@ -136,15 +167,15 @@ class SharedConnection:
         :raises StoreUnavailable: if the database does not answer.
         """
         try:
-            if not (self._looked_at <= monotonic() < self._look_again_at and self._lock.acquire(False)):
+            if not (self.is_fresh() and self._lock.acquire(False)):
                 self._acquire()
             try:
                 cursor = self._cursor or self._open()
                 row: tuple[Any, ...] | None = cursor.execute(query, (value,)).fetchone()
             finally:
                 self._lock.release()
-        except _FAILURES as error:
-            raise self._unavailable(error) from error
+        except FAILURES as error:
+            raise self.unavailable(error) from error
         return row
 
     @contextmanager
@@ -170,8 +201,8 @@ class SharedConnection:
                 self._lock.release()
         except RolecallError:
             raise
-        except _FAILURES as error:
-            raise self._unavailable(error) from error
+        except FAILURES as error:
+            raise self.unavailable(error) from error
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -187,8 +218,8 @@ class SharedConnection:
                 self._lock.release()
         except RolecallError:
             raise
-        except _FAILURES as error:
-            raise self._unavailable(error) from error
+        except FAILURES as error:
+            raise self.unavailable(error) from error
 
     def close(self) -> None:
         """Close the connection as soon as it is unused. It is not opened again."""
@@ -197,8 +228,7 @@ class SharedConnection:
 
     def disconnect(self) -> None:
         """Close the connection as soon as it is unused. It is opened again when needed."""
-        if _pid != os.getpid():
-            _begin_unannounced()
+        notice_a_fork()
         if self._lock.acquire(timeout=BUSY_TIMEOUT):
             try:
                 self._close()
@@ -209,13 +239,12 @@ class SharedConnection:
         """Take the lock, and a cursor on a file that still exists. The caller releases the lock."""
         if self._wanted:
             _let_a_fork_pass()
-        if _pid != os.getpid():
-            _begin_unannounced()
+        notice_a_fork()
         if not self._lock.acquire(timeout=BUSY_TIMEOUT):
             raise StoreUnavailable(f"the SQLite database is locked: other threads used it for {BUSY_TIMEOUT:g} seconds")
         try:
             cursor = self._cursor or self._open()
-            if not self._looked_at <= monotonic() < self._look_again_at:
+            if not self.is_fresh():
                 self._look()
         except BaseException:
             self._lock.release()
@@ -238,6 +267,7 @@ class SharedConnection:
             raw.close()
             raise
         self._cursor = raw.cursor()
+        self.times_opened += 1
         return self._cursor
 
     def _look(self) -> None:
@@ -259,11 +289,13 @@ class SharedConnection:
             self._close()  # which rolls back as well
 
     def _close(self) -> None:
+        self._look_again_at = 0.0
         cursor, self._cursor = self._cursor, None
         if cursor is not None:
             cursor.connection.close()
 
-    def _unavailable(self, error: Exception) -> StoreUnavailable:
+    def unavailable(self, error: Exception) -> StoreUnavailable:
+        """The error for a failure of SQLite."""
         if self._file is None:
             return StoreUnavailable(f"the SQLite database in memory does not answer: {error}")
         try:
@@ -288,7 +320,8 @@ class SharedConnection:
             self._paused = False
             self._lock.release()
 
-    def _begin_in_child(self) -> None:
+    def begin_in_child(self) -> None:
+        """Leave the parent's connection alone."""
         used = self._lock.locked() and not self._paused
         if self._file is not None and (used or self._cursor is not None):
             # Neither use nor close it: closing would roll back the parent's transaction.
@@ -310,13 +343,31 @@ def _connect(target: str) -> sqlite3.Connection:
 
 # -- forks -----------------------------------------------------------------------------------------
 
+
+class _Forkable(Protocol):
+    def begin_in_child(self) -> None: ...
+
+
 # Held during a fork, and by operations that must not run during one.
 _GATE = native_lock()
 _CONNECTIONS: WeakSet[SharedConnection] = WeakSet()
+_OTHERS: WeakSet[_Forkable] = WeakSet()
 # Connections that this process has inherited open, by file. No other connection to such a file is safe in it.
 _INHERITED: dict[Identity | None, list[sqlite3.Cursor | None]] = {}
 _forking_thread: int | None = None
 _pid = os.getpid()
+
+
+def tell_in_child(one: _Forkable) -> None:
+    """Have ``one`` told in each forked child, before the store is used there."""
+    with _GATE:
+        _OTHERS.add(one)
+
+
+def notice_a_fork() -> None:
+    """Begin anew if this is a forked child, and something other than Python has forked it."""
+    if _pid != os.getpid():
+        _begin_unannounced()
 
 
 def _let_a_fork_pass() -> None:
@@ -349,8 +400,8 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     global _GATE, _forking_thread, _pid
     _GATE, _forking_thread = native_lock(), None
-    for connection in list(_CONNECTIONS):
-        connection._begin_in_child()
+    for one in [*_CONNECTIONS, *_OTHERS]:
+        one.begin_in_child()
     _pid = os.getpid()
 
 

@@ -1,0 +1,99 @@
+"""Locks, threads and signals of the operating system, also where gevent has replaced Python's."""
+
+from __future__ import annotations
+
+import _thread
+import sys
+from collections.abc import Callable
+from threading import Lock, Thread
+from typing import Any, Protocol
+
+
+def native_lock() -> Lock:
+    """Make a lock of the operating system's threads.
+
+    No greenlet switches while it holds such a lock. Threads that gevent does not know may hold it, too.
+    """
+    gevent = sys.modules.get("gevent.monkey")
+    allocate = _thread.allocate_lock if gevent is None else gevent.get_original("_thread", "allocate_lock")
+    lock: Lock = allocate()
+    return lock
+
+
+def start_native_thread(function: Callable[[], None], name: str) -> None:
+    """Start a daemon thread of the operating system.
+
+    :raises RuntimeError: if the system has no more threads, or the interpreter shuts down.
+    """
+    gevent = sys.modules.get("gevent.monkey")
+    if gevent is None or not gevent.is_module_patched("threading"):
+        Thread(target=function, name=name, daemon=True).start()
+    else:
+        gevent.get_original("_thread", "start_new_thread")(function, ())
+
+
+class Signal(Protocol):
+    """A message from a thread to one waiting caller, sent at most once."""
+
+    def send(self) -> None:
+        """Wake the caller, from any thread."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is sent, and return whether it was."""
+
+    def close(self) -> None:
+        """Release what it holds. It is not sent afterwards."""
+
+
+def signal() -> Signal:
+    """Make a signal for the calling thread; for the calling greenlet, if gevent runs this thread."""
+    hub = _hub_of_this_thread()
+    return _ThreadSignal() if hub is None else _GreenletSignal(hub)
+
+
+class _ThreadSignal:
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = native_lock()
+        self._lock.acquire()
+
+    def send(self) -> None:
+        self._lock.release()
+
+    def wait(self, seconds: float) -> bool:
+        return self._lock.acquire(timeout=max(seconds, 0.0))
+
+    def close(self) -> None:
+        pass
+
+
+class _GreenletSignal:
+    """Wakes a greenlet by its hub's loop, so that other greenlets run meanwhile."""
+
+    __slots__ = ("_event", "_watcher")
+
+    def __init__(self, hub: Any) -> None:
+        from gevent.event import Event
+
+        self._event = Event()
+        self._watcher = hub.loop.async_()
+        self._watcher.start(self._event.set)
+
+    def send(self) -> None:
+        self._watcher.send()
+
+    def wait(self, seconds: float) -> bool:
+        return bool(self._event.wait(max(seconds, 0.0)))
+
+    def close(self) -> None:
+        self._watcher.stop()
+        self._watcher.close()
+
+
+def _hub_of_this_thread() -> Any:
+    if "gevent.hub" not in sys.modules:
+        return None
+    from gevent._hub_local import get_hub_if_exists
+
+    return get_hub_if_exists()
