@@ -36,8 +36,10 @@ Identity = tuple[int, int]
 # nor its locks hold there.
 _MOUNTS: Final = "/proc/self/mountinfo"
 _NETWORKED: Final = frozenset(
-    "nfs nfs4 cifs smb3 smbfs afs ceph lustre beegfs glusterfs "
-    "fuse.sshfs fuse.glusterfs fuse.ceph-fuse fuse.s3fs fuse.rclone".split()
+    (
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "beegfs", "glusterfs"),
+        *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph-fuse", "fuse.s3fs", "fuse.rclone"),
+    )
 )
 
 
