@@ -167,7 +167,8 @@ def _prepare(file: SQLiteFile) -> None:
     try:
         with lock.held_within(sqlite_file.BUSY_TIMEOUT), closing(file.connect()) as raw:
             _retry_while_locked(raw, _switch_to_wal)
-            _retry_while_locked(raw, _migrate)
+            if _version(raw) < len(_MIGRATIONS):
+                _retry_while_locked(raw, _migrate)
     finally:
         lock.close()
 
@@ -179,12 +180,20 @@ def _switch_to_wal(raw: sqlite3.Connection) -> None:
 def _migrate(raw: sqlite3.Connection) -> None:
     raw.execute("BEGIN IMMEDIATE")
     raw.execute("CREATE TABLE IF NOT EXISTS rolecall_schema (version INTEGER NOT NULL)")
-    (version,) = raw.execute("SELECT coalesce(max(version), 0) FROM rolecall_schema").fetchone()
+    version = _version(raw)  # another worker may have been quicker
     for number, script in enumerate(_MIGRATIONS[version:], version + 1):
         for statement in _statements(script):
             raw.execute(statement)
         raw.execute("INSERT INTO rolecall_schema (version) VALUES (?)", (number,))
     raw.execute("COMMIT")
+
+
+def _version(raw: sqlite3.Connection) -> int:
+    """The version of the schema; 0 if there is none."""
+    if raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'rolecall_schema'").fetchone() is None:
+        return 0
+    (version,) = raw.execute("SELECT coalesce(max(version), 0) FROM rolecall_schema").fetchone()
+    return int(version)
 
 
 def _statements(script: str) -> Iterator[str]:
