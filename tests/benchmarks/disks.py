@@ -1,10 +1,14 @@
-"""Disks that are slow, hang or fail: a library for ``LD_PRELOAD``, built by the system's C compiler."""
+"""Disks that are slow, hang or fail: a library for ``LD_PRELOAD``, built by the system's C compiler.
+
+``python tests/benchmarks/disks.py FOLDER MILLISECONDS COMMAND …`` runs a command on such a disk.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 _SOURCE = r"""
@@ -62,3 +66,8 @@ def faulty_disk(folder: Path, milliseconds: float = 0) -> dict[str, str]:
         "DISK_HANGS": str(folder / "hangs"),
         "DISK_FAILS": str(folder / "fails"),
     }
+
+
+if __name__ == "__main__":
+    folder, milliseconds, *command = sys.argv[1:]
+    os.execvpe(command[0], command, faulty_disk(Path(folder), float(milliseconds)))

@@ -123,7 +123,7 @@ def _networked(folder: str) -> str | None:
             for line in mounts:
                 mounted, _, described = line.partition(" - ")  # proc(5): … major:minor … - type source options
                 kind = described.partition(" ")[0]
-                if kind in _NETWORKED and mounted.split(" ", 3)[2] == number:
+                if kind in _NETWORKED and mounted.split(" ")[2:3] == [number]:
                     return kind
     return None
 
