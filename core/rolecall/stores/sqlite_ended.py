@@ -131,7 +131,7 @@ def header_of(file: SQLiteFile) -> Mapped:
     """A file's WAL-index header; b"" where it cannot be mapped. A connection must be open, and have read."""
     forget_deleted()
     identity = file.look()[2]
-    if identity is None:
+    if identity is None or os.name != "posix":
         return b""
     if identity not in _MAPS:
         try:
@@ -153,5 +153,11 @@ def header_of(file: SQLiteFile) -> Mapped:
 def forget_deleted() -> None:
     """Close the shared memory of files that nobody has open any more."""
     for identity, (_, descriptor) in list(_MAPS.items()):
-        if not os.fstat(descriptor).st_nlink and _MAPS.pop(identity, None) is not None:
+        try:
+            found = os.fstat(descriptor)
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != identity:
+            _MAPS.pop(identity, None)  # somebody closed it, as daemons close all files
+        elif not found.st_nlink and _MAPS.pop(identity, None) is not None:
             os.close(descriptor)

@@ -116,6 +116,8 @@ def _identity(name: str) -> Identity | None:
 
 def _networked(folder: str) -> str | None:
     """The type of the folder's file system, if other machines share it; None for a local one, or an unknown one."""
+    if not os.path.exists(_MOUNTS):
+        return None
     with suppress(OSError):
         device = os.stat(folder).st_dev
         number = f"{os.major(device)}:{os.minor(device)}"

@@ -70,6 +70,9 @@ class LockFile:
         if descriptor is not None:
             os.close(descriptor)
 
+    def __del__(self) -> None:
+        self.close()
+
     def _acquire(self, how: int) -> bool:
         if fcntl is None:
             return True

@@ -53,6 +53,9 @@ class WriteAheadLog:
             with suppress(OSError):
                 os.close(descriptor)
 
+    def __del__(self) -> None:
+        self.close()
+
     def _opened(self, log: Identity | None) -> int:
         """The descriptor of the log that the last commit went to."""
         if self._descriptor is not None and _identity_of(self._descriptor) != log:

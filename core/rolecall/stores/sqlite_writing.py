@@ -82,11 +82,8 @@ class WriteQueue:
         if starts:
             try:
                 start_native_thread(self._serve, "rolecall: writes to SQLite")
-            except RuntimeError as error:
-                with self._mutex:
-                    self._has_thread = False
-                    self._give_up(change)
-                raise StoreUnavailable(f"no thread can write the change: {error}") from error
+            except RuntimeError:  # the interpreter shuts down, or the system has no more threads
+                self._serve(idle=0.0)
 
     def _give_up(self, change: _Change[Any]) -> None:
         change.is_given_up = True
@@ -112,18 +109,18 @@ class WriteQueue:
 
     # -- in the thread ---------------------------------------------------------------------------
 
-    def _serve(self) -> None:
-        while self._is_needed():
+    def _serve(self, idle: float = IDLE) -> None:
+        while self._is_needed(idle):
             with self._working:
                 self._write_together()
 
-    def _is_needed(self) -> bool:
-        """Wait for changes; False if none come for long."""
+    def _is_needed(self, idle: float) -> bool:
+        """Wait for changes; False if none come within ``idle`` seconds."""
         with self._mutex:
             if self._waiting:
                 return True
             self._is_idle = True
-        if self._wake.acquire(timeout=IDLE):
+        if self._wake.acquire(timeout=idle):
             return True
         with self._mutex:
             if self._is_idle:
