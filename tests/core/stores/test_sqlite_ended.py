@@ -123,6 +123,23 @@ def test_what_ends_while_the_pages_are_read_is_not_missed(store, raw, path, monk
         assert len(known) == 160
 
 
+def test_what_is_committed_between_two_reads_of_one_look_is_seen_by_the_next(store, raw, monkeypatch):
+    monkeypatch.setattr(sqlite_ended, "PAGE", 10)
+    end(raw, *(f"1_b{number:02}" for number in range(12)))
+    assert store.has_ended("1_b00") is True
+
+    def intervene(statement: str) -> None:
+        if "typeof" in statement:  # the log was read, and the last page comes
+            cursor.connection.set_trace_callback(None)
+            end(raw, "1_a in front of it")
+
+    cursor: Any = store._reader._cursor
+    cursor.connection.set_trace_callback(intervene)
+    assert store.has_ended("1_b11") is True
+    assert store._ended._page is None
+    assert store.has_ended("1_a in front of it") is True
+
+
 def test_a_long_log_is_followed_to_its_end(store, raw, monkeypatch):
     monkeypatch.setattr(sqlite_ended, "PAGE", 10)
     assert store.has_ended("1_0") is False
@@ -151,6 +168,17 @@ def test_a_backup_that_is_restored_into_the_file_counts(store, raw, tmp_path):
     assert store.has_ended("1_before") is True
     end(raw, "1_after")
     assert store.has_ended("1_after") is True
+
+
+def test_a_backup_after_which_as_much_was_ended_as_before_is_noticed(store, raw, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "backup.db")) as backup:
+        raw.backup(backup)
+        end(raw, "1_lost", "1_lost too")
+        assert store.has_ended("1_lost") is True
+        backup.backup(raw)
+    end(raw, "1_other", "1_other too")
+    names = ("1_lost", "1_lost too", "1_other", "1_other too")
+    assert [store.has_ended(name) for name in names] == [False, False, True, True]
 
 
 def test_two_sessions_of_one_hash_are_told_apart(store, raw, monkeypatch):
