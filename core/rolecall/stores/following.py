@@ -1,0 +1,269 @@
+"""Following a store behind a network: the ended sessions, held in the process and kept in step with the store's log."""
+
+from __future__ import annotations
+
+import _thread
+import logging
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from hashlib import blake2b
+from math import inf
+from time import monotonic
+from typing import Any, Final, Protocol, TypeAlias
+from weakref import WeakSet, ref
+
+from ..errors import StoreUnavailable
+
+#: The seconds after which a process that is out of touch with its store refuses, unless set.
+MAX_STALENESS: Final = 1.0
+#: The seconds for which one read of the log may wait for news, unless set.
+POLL: Final = 0.25
+#: The shortest and the longest pause before a read that has failed is tried again, in seconds.
+PAUSES: Final = (0.02, 0.4)
+#: The most seconds for which checks wait for a follower that is late, though nothing has failed.
+GRACE: Final = 0.25
+
+# Random, so that nobody can look for two session ids with the same number.
+_SEED: Final = os.urandom(16)
+_LOG: Final = logging.getLogger("rolecall")
+
+#: A place in a store's log. Only the log itself looks into it.
+Position: TypeAlias = Any
+
+
+class Gap(Exception):
+    """Entries of the log may be missing: it was trimmed, or the store's content was replaced.
+
+    :param noticed: what was noticed, as a clause.
+    """
+
+    def __init__(self, noticed: str) -> None:
+        super().__init__(f"{noticed}, so all ended sessions are read anew")
+
+
+class Log(Protocol):
+    """The ended sessions of a store, and their changes. The follower calls it on its own thread alone.
+
+    Both methods raise :class:`~rolecall.errors.StoreUnavailable` if the store does not answer, and do so in bounded
+    time. A log does not refer to its follower, so that an abandoned follower ends.
+    """
+
+    def snapshot(self) -> tuple[Iterable[str], Position]:
+        """The id of every ended session, and the place from where :meth:`changes` continues.
+
+        The place is determined before the first id is read, so that nothing is missed in between. The ids may be read
+        while they are iterated over.
+        """
+
+    def changes(self, after: Position, wait: float) -> tuple[Iterable[str], Position]:
+        """The ids of the sessions that have ended after a place in the log, and the place behind them.
+
+        Repeated ids do no harm. If there are none, it waits for some; an entry ends the wait.
+
+        :param wait: the longest wait in seconds; 0 to return at once.
+        :raises Gap: if entries after that place may be missing.
+        """
+
+
+class Follower:
+    """Holds the ended sessions of a store in this process, and follows the store's log on a thread of its own.
+
+    The thread starts at first use, and again in a forked child. It ends when the follower is closed or abandoned. It is
+    a thread of the operating system even where gevent has replaced those.
+
+    An ended session costs about 81 bytes: it is held as a number of 60 bits. Of a million ended sessions one has the
+    same number as a given other session with a chance of 10⁻¹². What has ended stays ended in this process, even if the
+    store forgets it.
+
+    :param log: the store's log.
+    :param max_staleness: the longest time out of touch with the store, in seconds. After it every check is refused.
+    :param poll: the seconds for which one read of the log waits for news; at most a quarter of ``max_staleness``.
+    """
+
+    _started: bool
+
+    def __init__(self, log: Log, *, max_staleness: float = MAX_STALENESS, poll: float = POLL) -> None:
+        self._log = log
+        self.max_staleness = max_staleness
+        self._poll = min(poll, max_staleness / 4)
+        self._closed = False
+        self._begin()
+        _FOLLOWERS.add(self)
+
+    def has_ended(self, session_id: str) -> bool:
+        """Whether a session has ended. It answers from memory, at once.
+
+        Only the first check in a process waits: for the snapshot, at most ``max_staleness`` seconds.
+
+        :raises StoreUnavailable: if the process has been out of touch with the store for longer than
+            ``max_staleness``.
+        """
+        if monotonic() > self._trusted_until:
+            self._catch_up()
+        return _number(session_id) in self._ended
+
+    def add(self, session_id: str) -> None:
+        """Note that this process has ended a session, so that it counts at once."""
+        self._ended.add(_number(session_id))
+
+    def start(self) -> None:
+        """Start to follow, so that the first check need not wait. Starting again changes nothing.
+
+        :raises StoreUnavailable: if the follower was closed, or no thread can start.
+        """
+        if self._pid != os.getpid():
+            self._begin()
+        if self._closed:
+            raise StoreUnavailable("the store was closed; make another kit")
+        if not self._started and _claim(self._claims):
+            self._started = True
+            try:
+                _start_thread(_follow, (ref(self), self._log, self._poll, self._pid))
+            except RuntimeError as error:
+                self._begin()
+                raise StoreUnavailable(f"no thread can start to follow the store: {error}") from error
+
+    def lag(self) -> float:
+        """The seconds since this process was last known to be in step with the store; infinite before that."""
+        return max(0.0, monotonic() - (self._trusted_until - self.max_staleness))
+
+    def close(self) -> None:
+        """End the thread, once its current read has returned. Later checks are refused."""
+        self._closed = True
+        self._trusted_until = -inf
+
+    def _begin(self) -> None:
+        """Begin with nothing, as a new process does."""
+        self._pid = os.getpid()
+        self._started = False
+        self._claims: list[None] = [None]
+        self._ended: set[int] = set()
+        self._trusted_until = -inf
+        self._is_complete = False
+        self._failure: str | None = None
+        self._late_since: float | None = None
+
+    def _catch_up(self) -> None:
+        """Wait for a follower that has just started or is late, and refuse if it stays out of touch."""
+        self.start()
+        if self._late_since is None:
+            self._late_since = monotonic()
+        # Counted from the first check that found it late, so that later ones do not wait as long again.
+        deadline = self._late_since + (GRACE if self._is_complete else self.max_staleness)
+        while monotonic() > self._trusted_until:
+            if self._failure is not None or self._closed or monotonic() > deadline:
+                raise self._out_of_touch()
+            time.sleep(0.001)  # looked up at each call, because gevent may replace it: it lets greenlets run
+
+    def _out_of_touch(self) -> StoreUnavailable:
+        reason = self._failure or "the thread that follows it is late"
+        if not self._is_complete:
+            return StoreUnavailable(f"the ended sessions have not been read from the store yet: {reason}")
+        return StoreUnavailable(
+            f"this process is out of touch with the store for longer than max_staleness ({self.max_staleness:g} s), "
+            f"so a session may have been ended elsewhere: {reason}"
+        )
+
+    def _is_done(self, pid: int) -> bool:
+        return self._closed or self._pid != pid
+
+    def _learn(self, session_ids: Iterable[str], began: float) -> Exception | None:
+        """Take in what was read, as of the moment before the read began.
+
+        :returns: why it could not be read to its end, or None.
+        """
+        add = self._ended.add
+        try:
+            for session_id in session_ids:
+                add(_number.__wrapped__(session_id))  # past the cache, which is for the checks
+        except Exception as error:
+            return error
+        if self._failure is not None and self._is_complete:
+            _LOG.info("the store's ended sessions are followed again")
+        self._failure, self._is_complete = None, True
+        if not self._closed:
+            self._trusted_until = began + self.max_staleness
+            self._late_since = None
+        return None
+
+    def _miss(self, error: Exception) -> None:
+        """Take note of a read that has failed."""
+        if self._failure is None:
+            _LOG.warning("the store's ended sessions are not followed: %s", error)
+        self._failure = str(error)
+
+
+@lru_cache(maxsize=8192)
+def _number(session_id: str) -> int:
+    """A number of 60 bits, the longest that Python keeps in two digits. Cached, because it takes 0.8 µs."""
+    digest = blake2b(session_id.encode("utf-8", "surrogatepass"), digest_size=8, key=_SEED).digest()
+    return int.from_bytes(digest, "big") >> 4
+
+
+def _follow(follower: ref[Follower], log: Log, poll: float, pid: int) -> None:
+    """Read the snapshot and then the changes, for as long as the follower is used in this process."""
+    position: Position = None
+    # Without a wait at first, and after a failure: the sooner the log has been read, the sooner checks are answered.
+    wait, failures = 0.0, 0
+    while True:
+        began = monotonic()
+        failure: Exception | None = None
+        try:
+            session_ids, reached = log.snapshot() if position is None else log.changes(position, wait)
+        except Exception as error:
+            session_ids, reached, failure = (), None, error
+        current = follower()
+        if current is None or current._is_done(pid):
+            return
+        if failure is None:
+            failure = current._learn(session_ids, began)
+        if failure is None:
+            wait, failures = (0.0 if position is None else poll), 0
+            position = reached
+        else:
+            current._miss(failure)
+            wait, failures = 0.0, failures + 1
+            if isinstance(failure, Gap):
+                position = None
+        # Nothing here keeps an abandoned follower alive while the next read waits.
+        del current, session_ids, failure
+        if failures:
+            time.sleep(_pause(failures))
+
+
+def _pause(failures: int) -> float:
+    """The seconds before the next try. Random, so that all workers of a service do not ask at once."""
+    shortest, longest = PAUSES
+    return random.uniform(0.5, 1.0) * min(longest, shortest * 2.0 ** min(failures, 16))  # noqa: S311 (no secret)
+
+
+def _claim(claims: list[None]) -> bool:
+    """Whether the caller is the only one of all threads to have claimed it: one step that cannot be interrupted."""
+    try:
+        claims.pop()
+    except IndexError:
+        return False
+    return True
+
+
+def _start_thread(function: Callable[..., None], args: tuple[Any, ...]) -> None:
+    """Start a thread of the operating system, which ends with the process."""
+    gevent = sys.modules.get("gevent.monkey")
+    start = _thread.start_new_thread if gevent is None else gevent.get_original("_thread", "start_new_thread")
+    start(function, args)
+
+
+_FOLLOWERS: Final[WeakSet[Follower]] = WeakSet()
+
+
+def _begin_in_child() -> None:
+    for follower in list(_FOLLOWERS):
+        follower._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)

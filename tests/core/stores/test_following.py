@@ -1,0 +1,278 @@
+"""The follower: in step with a store's log within its bound, and refusing beyond it; over a log in this process."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from weakref import ref
+
+import pytest
+
+from rolecall.errors import StoreUnavailable
+from rolecall.stores import following
+from rolecall.stores.following import Follower, Gap
+
+from ...forking import in_child
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
+#: The bound on waits for other threads, in seconds: long, because the machine may be busy.
+PATIENCE = 20.0
+
+
+class ListLog:
+    """A log that is a list; ``first`` is the number of its first entry, after a trim."""
+
+    def __init__(self, *session_ids: str) -> None:
+        self.entries = list(session_ids)
+        self.first = 0
+        self.broken: Exception | None = None
+        self.frozen = threading.Event()
+        self.changed = threading.Condition()
+        self.snapshots = self.reads = 0
+        self.threads: set[int] = set()
+
+    def end(self, *session_ids: str) -> None:
+        with self.changed:
+            self.entries += session_ids
+            self.changed.notify_all()
+
+    def trim(self) -> None:
+        with self.changed:
+            self.first = len(self.entries)
+
+    def snapshot(self) -> tuple[Iterable[str], int]:
+        self._answer()
+        self.snapshots += 1
+        return list(self.entries), len(self.entries)
+
+    def changes(self, after: int, wait: float) -> tuple[Iterable[str], int]:
+        self._answer()
+        with self.changed:
+            self.changed.wait_for(lambda: len(self.entries) > after, wait)
+            if after < self.first:
+                raise Gap("the log was trimmed")
+            return self.entries[after:], len(self.entries)
+
+    def _answer(self) -> None:
+        self.reads += 1
+        self.threads.add(threading.get_ident())
+        while self.frozen.is_set():
+            time.sleep(0.005)
+        if self.broken is not None:
+            raise self.broken
+
+
+@pytest.fixture
+def log() -> ListLog:
+    return ListLog("1_before")
+
+
+@pytest.fixture
+def follower(log) -> Iterator[Follower]:
+    with closing(Follower(log, max_staleness=PATIENCE)) as follower:
+        yield follower
+        log.frozen.clear()
+
+
+def soon(condition: Callable[[], object]) -> bool:
+    """Whether the condition becomes true in time; an answer of StoreUnavailable counts as false."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            if condition():
+                return True
+        except StoreUnavailable:
+            pass
+        time.sleep(0.005)
+    return False
+
+
+def reason(follower: Follower) -> str:
+    """Why the follower refuses a check, or nothing if it answers."""
+    try:
+        follower.has_ended("1_any")
+    except StoreUnavailable as error:
+        return str(error)
+    return ""
+
+
+def test_it_knows_what_ended_before_it_began(follower):
+    assert follower.has_ended("1_before") is True
+    assert follower.has_ended("1_other") is False
+
+
+def test_it_reads_nothing_until_it_is_used(log):
+    with closing(Follower(log)) as follower:
+        assert log.reads == 0
+        follower.start()
+        assert soon(lambda: log.snapshots)
+
+
+def test_it_follows_what_ends_elsewhere(log, follower):
+    assert follower.has_ended("1_later") is False
+    log.end("1_later")
+    assert soon(lambda: follower.has_ended("1_later"))
+    assert log.snapshots == 1
+
+
+def test_what_this_process_ends_counts_at_once(log, follower):
+    assert follower.has_ended("1_own") is False
+    log.frozen.set()
+    follower.add("1_own")
+    assert follower.has_ended("1_own") is True
+
+
+def test_concurrent_first_checks_start_one_thread(log, follower):
+    start = threading.Barrier(8)
+
+    def check() -> None:
+        start.wait(PATIENCE)
+        follower.has_ended("1_any")
+
+    threads = [threading.Thread(target=check) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert log.snapshots == 1
+    assert len(log.threads) == 1
+
+
+def test_a_gap_is_read_anew(log, follower):
+    assert follower.has_ended("1_lost") is False
+    log.frozen.set()
+    log.end("1_lost")
+    log.trim()
+    log.frozen.clear()
+    assert soon(lambda: follower.has_ended("1_lost"))
+    assert log.snapshots == 2
+
+
+def test_what_has_ended_stays_ended_if_the_store_forgets_it(log, follower):
+    assert follower.has_ended("1_before") is True
+    log.entries[:] = ["1_x", "1_y"]
+    log.trim()
+    assert soon(lambda: follower.has_ended("1_y"))
+    assert follower.has_ended("1_before") is True
+
+
+def test_a_log_that_does_not_answer_at_first_is_refused_at_once(log, follower):
+    log.broken = StoreUnavailable("the server is down")
+    started = time.monotonic()
+    assert reason(follower) == "the ended sessions have not been read from the store yet: the server is down"
+    assert time.monotonic() - started < PATIENCE / 2
+
+
+def test_it_refuses_beyond_its_bound_and_says_why(log):
+    with closing(Follower(log, max_staleness=0.2)) as follower:
+        assert soon(lambda: follower.has_ended("1_before"))
+        log.broken = StoreUnavailable("the server is down")
+        log.end("1_elsewhere")
+        assert soon(lambda: reason(follower))
+        assert "longer than max_staleness (0.2 s)" in reason(follower)
+        assert "the server is down" in reason(follower)
+        assert follower.lag() > 0.2
+        log.broken = None
+        assert soon(lambda: follower.has_ended("1_elsewhere"))
+
+
+def test_a_read_says_how_it_was_when_it_began(log):
+    """What ends while an answer is on its way is not in it."""
+    with closing(Follower(log, max_staleness=0.4)) as follower:
+        assert soon(lambda: follower.has_ended("1_before"))
+        log.frozen.set()
+        assert soon(lambda: "late" in reason(follower))
+        log.frozen.clear()
+        log.broken = StoreUnavailable("down after one more answer")
+        assert soon(lambda: "down" in reason(follower))
+        assert follower.lag() >= 0.4
+
+
+def test_an_error_while_the_snapshot_is_read_is_no_snapshot(log):
+    class HalfLog(ListLog):
+        def snapshot(self) -> tuple[Iterable[str], int]:
+            session_ids, position = super().snapshot()
+
+            def half() -> Iterator[str]:
+                yield next(iter(session_ids))
+                if self.snapshots == 1:
+                    raise StoreUnavailable("cut off")
+
+            return half(), position
+
+    log = HalfLog("1_a", "1_b")
+    with closing(Follower(log, max_staleness=PATIENCE)) as follower:
+        assert "cut off" in reason(follower)
+        assert soon(lambda: follower.has_ended("1_a"))
+        assert log.snapshots == 2
+
+
+def test_any_other_error_of_a_log_ends_no_thread(log, follower, caplog):
+    assert follower.has_ended("1_later") is False
+    with caplog.at_level(logging.INFO, "rolecall"):
+        log.broken = ZeroDivisionError("a mistake")
+        assert soon(lambda: any("a mistake" in one.getMessage() for one in caplog.records))
+        log.broken = None
+        log.end("1_later")
+        assert soon(lambda: follower.has_ended("1_later"))
+    assert [one.levelname for one in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_once_closed_it_refuses_and_its_thread_ends(log, follower):
+    assert follower.has_ended("1_before") is True
+    follower.close()
+    assert "closed" in reason(follower)
+    reads = -1
+
+    def is_still() -> bool:
+        nonlocal reads
+        before, reads = reads, log.reads
+        time.sleep(following.POLL)
+        return before == log.reads
+
+    assert soon(is_still)
+
+
+def test_the_thread_of_an_abandoned_follower_ends(log):
+    follower = Follower(log, max_staleness=PATIENCE)
+    assert follower.has_ended("1_before") is True
+    references = ref(follower)
+    del follower
+
+    def is_gone() -> bool:
+        gc.collect()
+        return references() is None
+
+    assert soon(is_gone)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_follows_anew(log, follower):
+    assert follower.has_ended("1_later") is False
+    log.frozen.set()  # so that no thread of the parent holds a lock of the log's
+    assert soon(lambda: log.reads > 2)
+
+    def follow() -> object:
+        log.frozen.clear()
+        log.entries.append("1_later")
+        return follower.has_ended("1_later"), follower.has_ended("1_before")
+
+    assert in_child(follow) == (True, True)
+
+
+def test_a_check_takes_little(follower):
+    assert follower.has_ended("1_before") is True
+
+    def seconds() -> float:
+        started = time.perf_counter()
+        for _ in range(100):
+            follower.has_ended("1_other")
+        return (time.perf_counter() - started) / 100
+
+    assert min(seconds() for _ in range(200)) < 5e-6  # 0.2 µs measured; the slack is for a slow machine
