@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
 from types import MappingProxyType
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from ..errors import ConfigurationError
 from ..sessions import SessionRecord
@@ -92,15 +92,21 @@ class Store(Protocol):
         """
 
 
-_STORES = {"memory": "memory:MemoryStore", "sqlite": "sqlite:SQLiteStore"}
-
+_REDIS = ("redis", "rediss", "redis+unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+_STORES = {
+    "memory": "memory:MemoryStore",
+    "sqlite": "sqlite:SQLiteStore",
+    **dict.fromkeys(_REDIS, "redis:RedisStore"),
+}
+# The extra of a store that needs more than the core.
+_EXTRAS = dict.fromkeys(_REDIS, "redis")
 
 #: The URL schemes of the kit's own stores.
 SCHEMES = tuple(_STORES)
 
 
 def open_store(store: str | Store, registered: Mapping[str, Callable[[str], Store]] = MappingProxyType({})) -> Store:
-    """The store for a URL such as ``memory://`` or ``sqlite:///rolecall.db``; a store is returned unchanged.
+    """The store for a URL such as ``sqlite:///rolecall.db`` or ``redis://host``; a store is returned unchanged.
 
     :param registered: the stores of plugins, by scheme.
     :raises ConfigurationError: for an object that is no store (the message says why), and for an invalid URL (the
@@ -124,9 +130,22 @@ def open_store(store: str | Store, registered: Mapping[str, Callable[[str], Stor
     if not separator or scheme not in _STORES:
         named = shown(scheme) if separator and scheme.isalnum() else "none"
         raise ConfigurationError(
-            f"the store's URL has the scheme {named}; expected 'memory://' or 'sqlite:///path/to/file.db'"
+            f"the store's URL has the scheme {named}; expected 'memory://', "
+            "'sqlite:///path/to/file.db' or 'redis://host:6379/0'"
             + "".join(f", or '{other}://…'" for other in registered)
         )
-    module, _, name = _STORES[scheme].partition(":")
-    opened: Store = getattr(import_module("." + module, __name__), name).from_url(store)
+    opened: Store = _class_for(scheme).from_url(store)
     return opened
+
+
+def _class_for(scheme: str) -> Any:
+    module, _, name = _STORES[scheme].partition(":")
+    try:
+        return getattr(import_module("." + module, __name__), name)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(scheme)
+        if extra is None:
+            raise
+        raise ConfigurationError(
+            f"the store {scheme}:// needs the package {error.name}: pip install 'rolecall[{extra}]'"
+        ) from error

@@ -1,0 +1,287 @@
+"""Redis servers: finding the one that takes writes, checking that it keeps them, and calls in bounded time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final, TypeAlias
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import BlockingConnectionPool, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.crc import key_slot
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from ..errors import StoreUnavailable
+from .redis_url import Host, RedisURL
+
+Command: TypeAlias = tuple[Any, ...]
+
+#: The part of a call's time for which it waits for a connection, for a Sentinel or node, and for an answer. A server
+#: that stops to answer does so once in a call, so the parts are not exceeded together.
+_FOR_CONNECTION: Final = 0.2
+_FOR_LOOKUP: Final = 0.2
+_FOR_ANSWER: Final = 0.75
+#: The errors by which a server says that another one takes its place.
+_MOVED: Final = (redis.exceptions.ReadOnlyError, redis.exceptions.AskError, redis.exceptions.ClusterDownError)
+
+
+class _Refused(redis.ConnectionError):
+    """The server was reached and cannot be used."""
+
+
+class RedisServer:
+    """The server of a store, reached by a pool of connections, which are opened when needed.
+
+    Each new connection looks at the server: it must be a master, and one that keeps what it acknowledges. A forked
+    child has a pool of its own.
+
+    :param url: where the server is.
+    :param connections: the most connections at once.
+    :param patience: further seconds in which a blocking command may wait, beyond ``url.timeout``.
+    """
+
+    def __init__(self, url: RedisURL, connections: int, patience: float = 0.0) -> None:
+        self._url = url
+        self._connections = connections
+        self._patience = patience
+        self._locate = _LOCATORS[url.kind]
+        self._client: redis.Redis | None = None
+        self._master: Host | None = None
+        self._pid = os.getpid()
+        self._closed = False
+        #: The id of the server's process that the newest connection leads to.
+        self.run_id = ""
+
+    def call(self, *commands: Command) -> list[Any]:
+        """Send commands in one round trip, and return their answers.
+
+        If the connection is lost, all are sent again, once: they must do no harm if they run twice.
+
+        :raises StoreUnavailable: if the server does not answer, or answers with an error.
+        """
+        try:
+            try:
+                return self._send(commands)
+            except (redis.ConnectionError, *_MOVED) as error:
+                self._leave()
+                if isinstance(error, _Refused | redis.BusyLoadingError | redis.AuthenticationError):
+                    raise
+                return self._send(commands)
+        except redis.TimeoutError as error:
+            raise StoreUnavailable(
+                f"the Redis server has not answered within {self._url.timeout:g} s; a change that it was asked for may "
+                "have been made. See that it runs and is reached"
+            ) from error
+        except _Refused as error:
+            raise StoreUnavailable(str(error)) from error
+        except (redis.RedisError, OSError) as error:
+            raise StoreUnavailable(f"the Redis server does not answer as it should: {_reason(error)}") from error
+        except (ValueError, OverflowError) as error:
+            raise StoreUnavailable(f"the Redis store cannot hold this: {type(error).__name__}") from error
+
+    def change(self, *command: Any) -> Any:
+        """Send one command that writes, and return its answer once as many replicas have it as the URL demands.
+
+        :raises StoreUnavailable: if the server does not answer, or too few replicas do.
+        """
+        wanted = self._url.replicas
+        if not wanted:
+            return self.call(command)[0]
+        answer, reached = self.call(command, ("WAIT", wanted, int(self._url.timeout * 500)))
+        if reached < wanted:
+            self._leave()  # this may be a master that has been replaced
+            raise StoreUnavailable(
+                f"the change is written on the Redis master, but only {reached} of {wanted} replicas have it, so it "
+                "may be lost; try again, and see that the replicas run"
+            )
+        return answer
+
+    def look_for_master(self) -> None:
+        """Ask the Sentinels or the cluster whether another server is the master by now; if so, go there."""
+        if self._url.kind not in ("sentinel", "cluster") or self._master is None:
+            return
+        with suppress(redis.RedisError, OSError):
+            if self._locate(self._url) != self._master:
+                self._leave()
+
+    def close(self) -> None:
+        """Close the connections. None is opened again."""
+        self._closed = True
+        self._leave()
+
+    def _send(self, commands: tuple[Command, ...]) -> list[Any]:
+        pipeline = self._reach().pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        answers: list[Any] = pipeline.execute(raise_on_error=False)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    def _reach(self) -> redis.Redis:
+        """The client of this process."""
+        if self._closed:
+            raise _Refused("the store was closed; make another kit")
+        if self._pid != os.getpid():
+            self._client, self._pid = None, os.getpid()
+        client = self._client
+        if client is None:
+            # Two threads may make one each, which does no harm: the later one is kept.
+            self._master = self._locate(self._url)
+            self._client = client = redis.Redis(connection_pool=self._pool(self._master))
+        return client
+
+    def _leave(self) -> None:
+        """Close the connections that nobody uses. The server is looked for again at the next call."""
+        client, self._client = self._client, None
+        if client is not None and self._pid == os.getpid():
+            client.connection_pool.disconnect(inuse_connections=False)
+
+    def _pool(self, master: Host | None) -> BlockingConnectionPool:
+        url, timeout = self._url, self._url.timeout
+        return BlockingConnectionPool(
+            max_connections=self._connections,
+            timeout=timeout * _FOR_CONNECTION,
+            connection_class=_connection_class(url),
+            db=url.db,
+            username=url.username,
+            password=url.password,
+            redis_connect_func=self._greet,
+            **_target(url, master),
+            **_limits(timeout * _FOR_ANSWER, self._patience),
+        )
+
+    def _greet(self, connection: Any) -> None:
+        connection.on_connect()
+        connection.send_command("INFO")
+        try:
+            facts = _facts(connection.read_response())
+        except redis.exceptions.NoPermissionError:
+            raise _Refused("the user of the Redis store may not run INFO; grant it: ACL SETUSER … +info") from None
+        if problem := _problem_with(facts, self._url.is_durable):
+            raise _Refused(problem)
+        self.run_id = facts.get("run_id", "")
+
+
+# -- finding the master ----------------------------------------------------------------------------
+
+
+def _given(url: RedisURL) -> Host | None:
+    return url.hosts[0] if url.hosts else None
+
+
+def _asked_of_sentinels(url: RedisURL) -> Host:
+    login = {"username": url.sentinel_username, "password": url.sentinel_password, "ssl": url.uses_tls}
+    sentinels = Sentinel(
+        list(url.hosts),
+        sentinel_kwargs={**login, **dict(url.certificates), **_limits(url.timeout * _FOR_LOOKUP)},
+    )
+    try:
+        host, port = sentinels.discover_master(url.service)
+    except redis.sentinel.MasterNotFoundError:
+        raise _Refused(
+            "no Redis Sentinel that answers knows a master of the service's name in the URL that is up; "
+            "see SENTINEL MASTERS, and the hosts and the service in the URL"
+        ) from None
+    return str(host), int(port)
+
+
+def _asked_of_cluster(url: RedisURL) -> Host:
+    slot = key_slot(url.prefix.encode())
+    for host, port in url.hosts:
+        node = redis.Redis(
+            host,
+            port,
+            username=url.username,
+            password=url.password,
+            ssl=url.uses_tls,
+            **dict(url.certificates),  # type: ignore[arg-type]
+            **_limits(url.timeout * _FOR_LOOKUP),
+        )
+        with node, suppress(redis.ConnectionError, redis.TimeoutError):
+            for first, last, master, *_ in _slots(node):
+                if first <= slot <= last:
+                    return (master[0] or host.encode()).decode(), int(master[1])
+    raise _Refused("no node of the Redis cluster in the URL answers and knows who has the store's keys")
+
+
+def _slots(node: redis.Redis) -> list[Any]:
+    node.response_callbacks.clear()  # for the answer as it is, in every version of redis-py
+    slots: list[Any] = node.execute_command("CLUSTER", "SLOTS")
+    return slots
+
+
+_LOCATORS: Final[Mapping[str, Callable[[RedisURL], Host | None]]] = {
+    "": _given,
+    "unix": _given,
+    "sentinel": _asked_of_sentinels,
+    "cluster": _asked_of_cluster,
+}
+
+
+# -- connections -----------------------------------------------------------------------------------
+
+
+def _limits(seconds: float, patience: float = 0.0) -> dict[str, Any]:
+    """The settings by which no call waits for long: one try, of which every part is bounded."""
+    return {
+        "socket_connect_timeout": seconds,
+        "socket_timeout": seconds + patience,
+        # redis-py tries three times more unless told so, each time as long as the first.
+        "retry": Retry(NoBackoff(), 0),
+        # Under the later protocol redis-py does not notice that a pooled connection was closed.
+        "protocol": 2,
+        "driver_info": None,
+    }
+
+
+def _connection_class(url: RedisURL) -> type[Any]:
+    if url.path is not None:
+        return UnixDomainSocketConnection
+    return SSLConnection if url.uses_tls else Connection
+
+
+def _target(url: RedisURL, master: Host | None) -> dict[str, Any]:
+    if master is None:
+        return {"path": url.path}
+    return {"host": master[0], "port": master[1], "socket_keepalive": True, **dict(url.certificates)}
+
+
+# -- what a server says of itself ------------------------------------------------------------------
+
+
+def _facts(info: bytes) -> dict[str, str]:
+    lines = (line.partition(":") for line in info.decode("utf-8", "replace").splitlines())
+    return {name: value for name, separator, value in lines if separator}
+
+
+def _problem_with(facts: Mapping[str, str], is_durable: bool) -> str | None:
+    """Why a server cannot be used, and what to do; None if it can."""
+    if facts.get("role", "master") != "master":
+        return "the Redis server is a replica, which takes no writes; name the master in the URL, or use Sentinel"
+    if facts.get("loading") == "1":
+        return "the Redis server has started and is still reading its data; try again shortly"
+    if not is_durable:
+        return None
+    remedy = "or add durability=none to the URL, for a store that may forget who was ended"
+    if facts.get("aof_enabled") != "1":
+        return (
+            "the Redis server has no append-only file, so ended sessions would come back after a restart; "
+            f"set appendonly yes (and appendfsync always), {remedy}"
+        )
+    policy = facts.get("maxmemory_policy")
+    if policy != "noeviction":
+        return (
+            f"the Redis server may drop ended sessions when its memory is full (maxmemory-policy {policy}); "
+            f"set maxmemory-policy noeviction, {remedy}"
+        )
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """A server's or a socket's words, without a command's arguments, which may hold ids."""
+    return str(error).partition(", with args")[0] or type(error).__name__

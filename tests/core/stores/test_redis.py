@@ -1,0 +1,648 @@
+"""The Redis store on real servers: the contract, servers that die, freeze and forget, Sentinels and a cluster."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from functools import partial
+from typing import Any
+
+import pytest
+import redis
+
+from rolecall.errors import StoreUnavailable
+from rolecall.sessions import SessionProperties, SessionRecord
+from rolecall.stores import open_store
+from rolecall.stores.redis import LOG_LENGTH, PAGE, RedisStore
+from rolecall.testing.stores import StoreContract
+
+from ...conftest import needed
+from ...forking import in_child
+from ...redis_servers import PROGRAM, RedisProcess, free_port
+
+pytestmark = pytest.mark.server
+
+#: The bound on waits for servers and threads, in seconds: long, because the machine may be busy.
+PATIENCE = 30.0
+#: The promised longest time of an answer, and what a busy machine may add, in seconds.
+ANSWER, SLACK = 0.5, 2.0
+RECORD = SessionRecord("1_abc", SessionProperties(), 1_795_186_800.125)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _needs_a_server():
+    needed(PROGRAM, "redis-server or valkey-server on the PATH")
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts servers, and ends them after the test."""
+    servers: list[RedisProcess] = []
+
+    def start(*options: str, **settings: Any) -> RedisProcess:
+        folder = tmp_path / f"redis{len(servers)}"
+        folder.mkdir()
+        servers.append(RedisProcess(folder, *options, **settings))
+        return servers[-1].start()
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def server(start) -> RedisProcess:
+    return start()
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory):
+    """A server for tests that leave it as it was; each of them finds it empty."""
+    server = RedisProcess(tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def empty_server(shared_server) -> RedisProcess:
+    with shared_server.client as client:
+        client.flushall()
+    return shared_server
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[str], RedisStore]]:
+    """Makes stores, and closes them after the test."""
+    stores: list[RedisStore] = []
+
+    def connect(url: str) -> RedisStore:
+        stores.append(RedisStore(url))
+        return stores[-1]
+
+    yield connect
+    for store in stores:
+        store.close()
+
+
+def soon(condition: Callable[[], object], seconds: float = PATIENCE) -> bool:
+    """Whether the condition becomes true in time; an answer of StoreUnavailable counts as false."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with suppress(StoreUnavailable):
+            if condition():
+                return True
+        time.sleep(0.005)
+    return False
+
+
+def refusal(call: Callable[[], object]) -> str:
+    with pytest.raises(StoreUnavailable) as caught:
+        call()
+    return str(caught.value)
+
+
+def refuses(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except StoreUnavailable:
+        return True
+    return False
+
+
+def generation(server: RedisProcess) -> object:
+    with server.client as client:
+        return client.get("{rolecall}:generation")
+
+
+# -- the contract ----------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+class TestRedisStore(StoreContract):
+    @pytest.fixture
+    def store(self, empty_server):
+        return RedisStore(empty_server.url)
+
+    @pytest.fixture
+    def other_store(self, empty_server, connect):
+        return connect(empty_server.url)
+
+    @pytest.fixture
+    def broken_store(self, connect):
+        return connect(f"redis://127.0.0.1:{free_port()}")
+
+
+def test_it_is_opened_by_its_url_and_through_a_unix_socket(empty_server, connect):
+    with closing(open_store(empty_server.url)) as store:
+        store.end_session("1_abc", 7.5)
+    through_socket = connect(f"redis+unix://{empty_server.socket}")
+    assert through_socket.has_ended("1_abc") is True
+
+
+def test_two_prefixes_are_two_stores(empty_server, connect):
+    one, other = (connect(f"{empty_server.url}?prefix={prefix}") for prefix in ("one", "other"))
+    one.end_session("1_abc", 7.5)
+    assert one.use_once("a", 10.0, 5.0) is other.use_once("a", 10.0, 5.0) is True
+    other.end_session("1_x", 7.5)
+    assert other.has_ended("1_abc") is False
+
+
+def test_nothing_connects_before_the_first_call(empty_server):
+    with empty_server.client as client:
+        before = client.info("stats")["total_connections_received"]
+        with closing(RedisStore(empty_server.url)):
+            assert client.info("stats")["total_connections_received"] == before
+
+
+def test_a_user_and_a_password_are_sent_and_never_shown(start):
+    server = start("--requirepass", "p@ss/word#1")
+    with closing(RedisStore(f"redis://:p%40ss%2Fword%231@127.0.0.1:{server.port}")) as store:
+        store.add_session(RECORD)
+        assert store.get_session("1_abc") == RECORD
+    with closing(RedisStore(f"redis://someone:wrong-word@127.0.0.1:{server.port}")) as store:
+        for call in (lambda: store.add_session(RECORD), lambda: store.has_ended("1_abc")):
+            assert "wrong-word" not in refusal(call)
+        assert "wrong-word" not in repr(store)
+
+
+# -- promises --------------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_killed_loses_nothing_acknowledged(server, connect):
+    store = connect(server.url)
+    kept: dict[str, list[str]] = {"added": [], "ended": [], "used": []}
+    written = threading.Event()
+
+    def write() -> None:
+        for number in range(100_000):
+            try:
+                store.add_session(SessionRecord(f"1_{number}", SessionProperties(), 7.5))
+                kept["added"].append(f"1_{number}")
+                store.end_session(f"2_{number}", 7.5)
+                kept["ended"].append(f"2_{number}")
+                store.use_once(str(number), 1e6, 0.0)
+                kept["used"].append(str(number))
+            except StoreUnavailable:
+                return
+            if number == 50:
+                written.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert written.wait(PATIENCE)
+    server.kill()
+    writer.join(PATIENCE)
+    server.start()
+    another = connect(server.url)
+    assert len(kept["added"]) > 50
+    assert all(another.get_session(session_id) for session_id in kept["added"])
+    assert all(another.has_ended(session_id) for session_id in kept["ended"])
+    assert not any(another.use_once(name, 1e6, 0.0) for name in kept["used"])
+
+
+def test_an_end_is_in_the_row_and_in_the_log_or_in_neither(server, connect):
+    store = connect(server.url)
+    for number in range(20):
+        store.end_session(f"1_{number}", 7.5)
+    with server.client as client:
+        log = [fields[b"ended"] for _, fields in client.xrange("{rolecall}:log")]
+        assert sorted(log) == sorted(client.hkeys("{rolecall}:ended"))
+        assert int(client.get("{rolecall}:count")) == len(log) == 20
+
+
+def test_a_frozen_server_is_answered_for_in_time_and_then_followed_again(server, connect):
+    store, other = connect(server.url), connect(server.url)
+    store.add_session(RECORD)
+    assert other.has_ended("1_abc") is False
+    server.freeze()
+    calls = {
+        "add_session": lambda: store.add_session(RECORD),
+        "get_session": lambda: store.get_session("1_abc"),
+        "end_session": lambda: store.end_session("1_abc", 7.5),
+        "use_once": lambda: store.use_once("a", 10.0, 5.0),
+    }
+    for call in calls.values():
+        started = time.monotonic()
+        assert "has not answered" in refusal(call)
+        assert time.monotonic() - started < ANSWER + SLACK
+    assert soon(lambda: refuses(lambda: other.has_ended("1_abc")))
+    started = time.monotonic()
+    assert "longer than max_staleness (1 s)" in refusal(lambda: other.has_ended("1_abc"))
+    assert time.monotonic() - started < ANSWER
+    with closing(RedisStore(server.url)) as late:
+        started = time.monotonic()
+        assert refuses(lambda: late.has_ended("1_abc"))
+        assert time.monotonic() - started < 2 * ANSWER + SLACK
+    server.thaw()
+    started = time.monotonic()
+    assert soon(lambda: other.has_ended("1_abc"))  # the server carries out what it was asked
+    assert time.monotonic() - started < 1.0 + SLACK
+    assert store.get_session("1_abc").ended_at == 7.5
+
+
+def test_a_server_that_returns_is_followed_within_a_second(server, connect):
+    store, other = connect(server.url), connect(server.url)
+    assert other.has_ended("1_abc") is False
+    server.kill()
+    assert soon(lambda: refuses(lambda: other.has_ended("1_abc")))
+    server.start()
+    started = time.monotonic()
+    assert soon(lambda: other.has_ended("1_abc") is False)
+    assert time.monotonic() - started < 1.0 + SLACK
+    store.end_session("1_abc", 7.5)
+    assert soon(lambda: other.has_ended("1_abc"))
+
+
+def test_a_pool_that_is_used_up_is_answered_for_in_time(server, connect):
+    store = connect(f"{server.url}?connections=1")
+    store.add_session(RECORD)
+    server.freeze()
+    seconds: list[float] = []
+
+    def ask() -> None:
+        started = time.monotonic()
+        assert refuses(lambda: store.get_session("1_abc"))
+        seconds.append(time.monotonic() - started)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(seconds) == 8
+    assert max(seconds) < ANSWER + SLACK
+
+
+# -- the log ---------------------------------------------------------------------------------------
+
+
+def test_what_one_worker_ends_another_knows_in_time(empty_server, connect):
+    one, other = connect(empty_server.url), connect(empty_server.url)
+    assert other.has_ended("1_0") is False
+    for number in range(50):
+        one.end_session(f"1_{number}", 7.5)
+        assert soon(partial(other.has_ended, f"1_{number}"), 1.0 + SLACK)
+
+
+def test_more_entries_than_one_answer_holds_are_all_followed(empty_server, connect):
+    one, other = connect(empty_server.url), connect(f"{empty_server.url}?max_staleness=30")
+    assert other.has_ended("1_0") is False
+    count = PAGE + 100
+    with empty_server.client as client, client.pipeline() as together:
+        for number in range(1, count + 1):
+            together.xadd("{rolecall}:log", {"ended": f"1_{number}"}, id=f"{number}-0")
+            together.hset("{rolecall}:ended", f"1_{number}", "7.5")
+        together.set("{rolecall}:count", count)
+        together.execute()
+    assert soon(lambda: all(other.has_ended(f"1_{number}") for number in range(1, count + 1)))
+    assert one.has_ended("1_1") is True
+
+
+def behind(server: RedisProcess, store: RedisStore, change: Callable[[redis.Redis], object]) -> None:
+    """Change the server's content, in one step, between two reads of the store's follower."""
+    with server.client as client, client.pipeline(transaction=True) as together:
+        change(together)
+        together.execute()
+
+
+def test_a_trimmed_log_is_noticed(empty_server, connect):
+    other = connect(f"{empty_server.url}?max_staleness=30")
+    assert other.has_ended("1_lost") is False
+
+    def trim(client: redis.Redis) -> None:
+        client.hset("{rolecall}:ended", "1_lost", "7.5")
+        client.incr("{rolecall}:count")
+        client.xadd("{rolecall}:log", {"ended": "1_lost"}, id="1-0")
+        client.xtrim("{rolecall}:log", maxlen=0)
+
+    behind(empty_server, other, trim)
+    assert soon(lambda: other.has_ended("1_lost"))
+
+
+def test_a_log_that_lacks_an_entry_in_the_middle_is_noticed(empty_server, connect):
+    other = connect(f"{empty_server.url}?max_staleness=30")
+    assert other.has_ended("1_lost") is False
+
+    def lose(client: redis.Redis) -> None:
+        client.hset("{rolecall}:ended", mapping={"1_lost": "7.5", "1_later": "7.5"})
+        client.set("{rolecall}:count", 2)
+        client.xadd("{rolecall}:log", {"ended": "1_later"}, id="2-0")
+
+    behind(empty_server, other, lose)
+    assert soon(lambda: other.has_ended("1_lost"))
+
+
+def test_a_server_that_was_emptied_is_noticed(empty_server, connect):
+    store, other = connect(empty_server.url), connect(f"{empty_server.url}?max_staleness=30")
+    for number in range(3):
+        store.end_session(f"1_{number}", 7.5)
+    assert other.has_ended("1_2") is True
+    before = generation(empty_server)
+
+    def empty(client: redis.Redis) -> None:
+        client.flushall()
+        client.hset("{rolecall}:ended", "1_after", "7.5")
+
+    behind(empty_server, other, empty)
+    assert soon(lambda: other.has_ended("1_after"))
+    assert generation(empty_server) != before
+    assert other.has_ended("1_2") is True  # this process knew it
+
+
+def test_a_restored_backup_is_noticed(server, connect):
+    store, other = connect(server.url), connect(f"{server.url}?max_staleness=30")
+    store.end_session("1_before", 7.5)
+    assert other.has_ended("1_before") is True
+    with server.client as client:
+        keys = {key: client.dump(key) for key in client.scan_iter()}
+    for number in range(3):
+        store.end_session(f"1_{number}", 7.5)
+    assert soon(lambda: other.has_ended("1_2"))
+    server.freeze()
+    with server.client as client, client.pipeline() as together:
+        together.flushall()
+        for key, value in keys.items():
+            together.restore(key, 0, value)
+        together.hset("{rolecall}:ended", "1_hidden", "7.5")  # without an entry: only a new snapshot can tell
+        server.thaw()
+        together.execute()
+    assert soon(lambda: other.has_ended("1_hidden"))
+
+
+def test_a_restarted_server_is_read_anew(server, connect):
+    store, other = connect(server.url), connect(f"{server.url}?max_staleness=30")
+    store.end_session("1_before", 7.5)
+    assert other.has_ended("1_before") is True
+    with server.client as client:
+        client.hset("{rolecall}:ended", "1_hidden", "7.5")  # without an entry: only a new snapshot can tell
+    server.kill()
+    server.start()
+    assert soon(lambda: other.has_ended("1_hidden"))
+
+
+def test_keys_that_were_lost_do_not_stop_the_log(empty_server, connect):
+    store, other = connect(empty_server.url), connect(empty_server.url)
+    for number in range(3):
+        store.end_session(f"1_{number}", 7.5)
+    assert other.has_ended("1_2") is True
+    with empty_server.client as client:
+        client.delete("{rolecall}:count")
+    store.end_session("1_after", 7.5)
+    assert soon(lambda: other.has_ended("1_after"))
+    assert connect(empty_server.url).has_ended("1_1") is True
+
+
+def test_the_log_is_bounded(empty_server, connect):
+    store = connect(empty_server.url)
+    with empty_server.client as client:
+        client.set("{rolecall}:count", 3 * LOG_LENGTH)
+        with client.pipeline() as together:
+            for number in range(2 * LOG_LENGTH // 100):
+                together.eval(
+                    "for n = 1, 100 do redis.call('XADD', KEYS[1], ARGV[1] * 100 + n .. '-0', 'ended', n) end",
+                    1,
+                    "{rolecall}:log",
+                    number,
+                )
+            together.execute()
+        assert client.xlen("{rolecall}:log") == 2 * LOG_LENGTH
+        store.end_session("1_abc", 7.5)
+        assert client.xlen("{rolecall}:log") < 1.1 * LOG_LENGTH
+
+
+# -- use once --------------------------------------------------------------------------------------
+
+
+def test_a_single_use_id_expires_after_its_time(empty_server, connect):
+    connect(empty_server.url).use_once("a", 1010.0, 1000.0)
+    with empty_server.client as client:
+        assert 10_000 < client.pttl("{rolecall}:used:a") <= 70_000
+
+
+def test_a_use_whose_answer_was_lost_is_still_the_first(empty_server, connect):
+    """The connection breaks between the change and the answer; the store asks again with the same token."""
+    with closing(Cutting(empty_server.port)) as proxy:
+        store = connect(f"redis://127.0.0.1:{proxy.port}")
+        assert store.use_once("first", 10.0, 5.0) is True
+        proxy.cut_after_next = b"used:second"
+        assert store.use_once("second", 10.0, 5.0) is True
+        assert proxy.cuts == 1
+        assert store.use_once("second", 10.0, 5.0) is False
+
+
+class Cutting:
+    """A proxy that cuts a connection when the server has answered a request with a given text."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.cut_after_next = b""
+        self.cuts = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: Any) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._target)) as server, suppress(OSError):
+            while request := client.recv(65536):
+                cuts = bool(self.cut_after_next) and self.cut_after_next in request
+                server.sendall(request)
+                answer = server.recv(65536)
+                if cuts:
+                    self.cut_after_next = b""
+                    self.cuts += 1
+                    return
+                client.sendall(answer)
+
+
+# -- servers that are refused ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--appendonly", "no"), "no append-only file.*set appendonly yes"),
+        (("--maxmemory-policy", "allkeys-lru"), "allkeys-lru.*set maxmemory-policy noeviction"),
+    ],
+    ids=["no AOF", "eviction"],
+)
+def test_a_server_that_may_forget_is_refused_unless_told_so(start, connect, options, message):
+    server = start(*options)
+    store = connect(server.url)
+    for call in (lambda: store.add_session(RECORD), lambda: store.has_ended("1_abc")):
+        with pytest.raises(StoreUnavailable, match=message + ".*durability=none"):
+            call()
+    told = connect(f"{server.url}?durability=none")
+    told.end_session("1_abc", 7.5)
+    assert told.has_ended("1_abc") is True
+
+
+def test_a_replica_is_refused(server, start, connect):
+    replica = start("--replicaof", "127.0.0.1", str(server.port))
+    assert "is a replica" in refusal(lambda: connect(replica.url).get_session("1_abc"))
+
+
+def test_a_user_who_may_not_ask_for_info_is_told_so(server, connect):
+    with server.client as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">word", "~*", "+@all", "-info")
+    store = connect(f"redis://app:word@127.0.0.1:{server.port}")
+    assert "may not run INFO" in refusal(lambda: store.get_session("1_abc"))
+
+
+def test_a_full_server_refuses_and_says_so(server, connect):
+    store = connect(server.url)
+    store.end_session("1_abc", 7.5)
+    with server.client as client:
+        client.config_set("maxmemory", "1")
+    assert "maxmemory" in refusal(lambda: store.end_session("1_def", 7.5))
+    assert store.has_ended("1_abc") is True
+    assert store.has_ended("1_def") is False
+
+
+# -- threads, forks, gevent ------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_child_uses_none_of_its_parents_connections(empty_server, connect):
+    store = connect(empty_server.url)
+    store.end_session("1_parent", 7.5)
+    assert store.has_ended("1_other") is False
+
+    def work() -> object:
+        store.end_session("1_child", 7.5)
+        return store.has_ended("1_parent"), store.has_ended("1_child"), store.use_once("a", 10.0, 5.0)
+
+    assert in_child(work) == (True, True, True)
+    assert soon(lambda: store.has_ended("1_child"))
+    assert store.use_once("a", 10.0, 5.0) is False
+
+
+UNDER_GEVENT = """
+import gevent.monkey
+gevent.monkey.patch_all()
+import sys, time, gevent
+from rolecall.stores.redis import RedisStore
+store, other = RedisStore(sys.argv[1]), RedisStore(sys.argv[1])
+assert other.has_ended("1_abc") is False
+gaps = [0.0]
+def tick():
+    while True:
+        began = time.monotonic()
+        gevent.sleep(0.005)
+        gaps.append(time.monotonic() - began)
+ticking = gevent.spawn(tick)
+gevent.joinall([gevent.spawn(store.end_session, f"1_{n}", 7.5) for n in range(20)], raise_error=True)
+with gevent.Timeout(20):
+    while not all(other.has_ended(f"1_{n}") for n in range(20)):
+        gevent.sleep(0.005)
+# Without a turn for any greenlet, the follower goes on: it is a thread of the system.
+busy_until = time.monotonic() + 1.5
+while time.monotonic() < busy_until:
+    pass
+assert other.has_ended("1_other") is False
+store.close(), other.close()
+print("done")
+"""
+
+
+def test_it_works_under_gevent(empty_server):
+    done = subprocess.run(
+        [sys.executable, "-c", UNDER_GEVENT, empty_server.url], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
+
+
+# -- Sentinel and Cluster --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sentinels(server, start, tmp_path):
+    """A master, a replica, and three Sentinels that watch them."""
+    replica = start("--replicaof", "127.0.0.1", str(server.port))
+    with server.client as client:
+        assert soon(lambda: client.wait(1, 100) == 1)
+    watchers = [start(sentinel=True) for _ in range(3)]
+    for watcher in watchers:
+        with watcher.client as client:
+            client.execute_command("SENTINEL", "MONITOR", "kit", "127.0.0.1", server.port, 2)
+            client.execute_command("SENTINEL", "SET", "kit", "down-after-milliseconds", 500)
+            client.execute_command("SENTINEL", "SET", "kit", "failover-timeout", 5000)
+    for watcher in watchers:
+        with watcher.client as client:
+            assert soon(partial(_knows_all, client))
+    hosts = ",".join(f"127.0.0.1:{watcher.port}" for watcher in watchers)
+    return server, replica, f"redis+sentinel://{hosts}/kit"
+
+
+def _knows_all(client: redis.Redis) -> bool:
+    state: Any = client.sentinel_master("kit")
+    return (state["num-other-sentinels"], state["num-slaves"]) == (2, 1)
+
+
+def test_a_failover_loses_nothing_acknowledged(sentinels, connect):
+    master, replica, url = sentinels
+    store, other = connect(url), connect(url)
+    store.add_session(RECORD)
+    store.end_session("1_before", 7.5)
+    assert other.has_ended("1_before") is True
+    master.freeze()
+    assert soon(lambda: store.end_session("1_during", 7.5) is None)
+    master.thaw()
+    with replica.client as client:
+        assert client.info("replication")["role"] == "master"
+    assert soon(lambda: store.end_session("1_after", 7.5) is None)
+    assert soon(lambda: other.has_ended("1_during") and other.has_ended("1_before"))
+    assert store.get_session("1_abc") == RECORD
+
+
+def test_a_change_that_no_replica_has_is_not_acknowledged(sentinels, connect):
+    _, replica, url = sentinels
+    store = connect(url)
+    store.end_session("1_before", 7.5)
+    replica.freeze()
+    started = time.monotonic()
+    assert "only 0 of 1 replicas" in refusal(lambda: store.end_session("1_alone", 7.5))
+    assert time.monotonic() - started < ANSWER + SLACK
+    replica.thaw()
+
+
+def test_an_unknown_service_is_refused(sentinels, connect):
+    _, _, url = sentinels
+    store = connect(url.replace("/kit", "/other"))
+    assert "no Redis Sentinel that answers knows" in refusal(lambda: store.get_session("1_abc"))
+
+
+def test_a_cluster_keeps_a_store_on_one_of_its_servers(start, connect):
+    nodes = [start("--cluster-enabled", "yes") for _ in range(2)]
+    first, second = (node.client for node in nodes)
+    with first, second:
+        first.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
+        second.execute_command("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
+        first.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[1].port)
+        assert soon(lambda: all(b"cluster_state:ok" in _cluster_info(client) for client in (first, second)))
+    for node in nodes:  # each knows where the keys are
+        store = connect(f"redis+cluster://127.0.0.1:{node.port}?replicas=0")
+        session_id = f"1_{node.port}"
+        store.add_session(SessionRecord(session_id, SessionProperties(), 7.5))
+        store.end_session(session_id, 7.5)
+        assert store.has_ended(session_id) is True
+        assert store.use_once(session_id, 10.0, 5.0) is True
+        assert store.get_session(session_id).ended_at == 7.5
+
+
+def _cluster_info(client: redis.Redis) -> bytes:
+    client.response_callbacks.clear()
+    return client.execute_command("CLUSTER", "INFO")
