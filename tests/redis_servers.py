@@ -29,12 +29,13 @@ def free_port() -> int:
 class RedisProcess:
     """A Redis server of a test's own. It keeps its port and its folder when it is started again."""
 
-    def __init__(self, folder: Path, *options: str, port: int | None = None, sentinel: bool = False) -> None:
+    def __init__(self, folder: Path, *options: str, password: str | None = None, sentinel: bool = False) -> None:
         self.folder = folder
-        self.port = port or free_port()
+        self.port = free_port()
         self.socket = folder / "redis.sock"
         self._sentinel = sentinel
-        self._options = options
+        self._options = (*options, "--requirepass", password) if password else options
+        self._password = password
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -43,7 +44,8 @@ class RedisProcess:
 
     @property
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, retry=Retry(NoBackoff(), 0), socket_timeout=PATIENCE)
+        retry = Retry(NoBackoff(), 0)
+        return redis.Redis(port=self.port, password=self._password, retry=retry, socket_timeout=PATIENCE)
 
     def start(self) -> RedisProcess:
         """Start the server, with an append-only file that is synced at each write, and wait until it answers."""

@@ -71,6 +71,7 @@ class RedisServer:
                     raise
                 return self._send(commands)
         except redis.TimeoutError as error:
+            self._leave()  # another server may have taken its place, or will
             raise StoreUnavailable(
                 f"the Redis server has not answered within {self._url.timeout:g} s; a change that it was asked for may "
                 "have been made. See that it runs and is reached"
