@@ -82,7 +82,7 @@ class RedisProcess:
         self._signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is None:
             self.kill()
 
     def _signal(self, number: signal.Signals) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from threading import BoundedSemaphore
+from time import monotonic
 from typing import Any, Final, TypeAlias
 
 import redis
 from redis.backoff import NoBackoff
-from redis.connection import BlockingConnectionPool, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.crc import key_slot
 from redis.retry import Retry
 from redis.sentinel import Sentinel
@@ -19,8 +21,8 @@ from .redis_url import Host, RedisURL
 
 Command: TypeAlias = tuple[Any, ...]
 
-#: The part of a call's time for which it waits for a connection, for a Sentinel or node, and for an answer. A server
-#: that stops to answer does so once in a call, so the parts are not exceeded together.
+#: The parts of a call's time: the wait for a free connection, for one Sentinel or node, and for an answer. A server
+#: that freezes does so once in a call, so few of them pass in full.
 _FOR_CONNECTION: Final = 0.2
 _FOR_LOOKUP: Final = 0.2
 _FOR_ANSWER: Final = 0.75
@@ -50,6 +52,7 @@ class RedisServer:
         self._locate = _LOCATORS[url.kind]
         self._client: redis.Redis | None = None
         self._master: Host | None = None
+        self._free = BoundedSemaphore(connections)
         self._pid = os.getpid()
         self._closed = False
         #: The id of the server's process that the newest connection leads to.
@@ -62,14 +65,14 @@ class RedisServer:
 
         :raises StoreUnavailable: if the server does not answer, or answers with an error.
         """
+        slots = self._slots()
+        if not slots.acquire(timeout=self._url.timeout * _FOR_CONNECTION):
+            raise StoreUnavailable(
+                f"all {self._connections} connections to the Redis server are in use; it is slow, or more are needed: "
+                "see connections=… in the store's URL"
+            )
         try:
-            try:
-                return self._send(commands)
-            except (redis.ConnectionError, *_MOVED) as error:
-                self._leave()
-                if isinstance(error, _Refused | redis.BusyLoadingError | redis.AuthenticationError):
-                    raise
-                return self._send(commands)
+            return self._send_twice(commands)
         except redis.TimeoutError as error:
             self._leave()  # another server may have taken its place, or will
             raise StoreUnavailable(
@@ -82,6 +85,8 @@ class RedisServer:
             raise StoreUnavailable(f"the Redis server does not answer as it should: {_reason(error)}") from error
         except (ValueError, OverflowError) as error:
             raise StoreUnavailable(f"the Redis store cannot hold this: {type(error).__name__}") from error
+        finally:
+            slots.release()
 
     def change(self, *command: Any) -> Any:
         """Send one command that writes, and return its answer once as many replicas have it as the URL demands.
@@ -113,6 +118,20 @@ class RedisServer:
         self._closed = True
         self._leave()
 
+    def _send_twice(self, commands: tuple[Command, ...]) -> list[Any]:
+        """Send commands, and once more if that fails at once: to another connection, or to the new master."""
+        started = monotonic()
+        try:
+            return self._send(commands)
+        except (_Refused, redis.BusyLoadingError, redis.AuthenticationError):
+            self._leave()
+            raise
+        except (redis.ConnectionError, *_MOVED):
+            self._leave()
+            if monotonic() - started > self._url.timeout * _FOR_CONNECTION:
+                raise
+            return self._send(commands)
+
     def _send(self, commands: tuple[Command, ...]) -> list[Any]:
         pipeline = self._reach().pipeline(transaction=False)
         for command in commands:
@@ -123,15 +142,19 @@ class RedisServer:
                 raise answer
         return answers
 
+    def _slots(self) -> BoundedSemaphore:
+        """A place for each connection of this process. A forked child has neither its parent's nor their holders."""
+        if self._pid != os.getpid():
+            self._client, self._free, self._pid = None, BoundedSemaphore(self._connections), os.getpid()
+        return self._free
+
     def _reach(self) -> redis.Redis:
         """The client of this process."""
         if self._closed:
             raise _Refused("the store was closed; make another kit")
-        if self._pid != os.getpid():
-            self._client, self._pid = None, os.getpid()
         client = self._client
         if client is None:
-            # Two threads may make one each, which does no harm: the later one is kept.
+            # Two threads may make a pool each, which does no harm: the later one is kept.
             self._master = self._locate(self._url)
             self._client = client = redis.Redis(connection_pool=self._pool(self._master))
         return client
@@ -142,18 +165,16 @@ class RedisServer:
         if client is not None and self._pid == os.getpid():
             client.connection_pool.disconnect(inuse_connections=False)
 
-    def _pool(self, master: Host | None) -> BlockingConnectionPool:
-        url, timeout = self._url, self._url.timeout
-        return BlockingConnectionPool(
-            max_connections=self._connections,
-            timeout=timeout * _FOR_CONNECTION,
+    def _pool(self, master: Host | None) -> ConnectionPool:
+        url = self._url
+        return ConnectionPool(
             connection_class=_connection_class(url),
             db=url.db,
             username=url.username,
             password=url.password,
             redis_connect_func=self._greet,
             **_target(url, master),
-            **_limits(timeout * _FOR_ANSWER, self._patience),
+            **_limits(url.timeout * _FOR_ANSWER, self._patience),
         )
 
     def _greet(self, connection: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import subprocess
 import sys
@@ -9,12 +10,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
+from rolecall import Rolecall
 from rolecall.errors import StoreUnavailable
 from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores import open_store
@@ -157,6 +166,40 @@ def test_nothing_connects_before_the_first_call(empty_server):
         before = client.info("stats")["total_connections_received"]
         with closing(RedisStore(empty_server.url)):
             assert client.info("stats")["total_connections_received"] == before
+
+
+def test_over_tls_the_servers_certificate_is_checked(start, tmp_path, connect):
+    authority, certificate, key = certified(tmp_path)
+    tls_port = free_port()
+    server = start(
+        *("--tls-port", str(tls_port), "--tls-auth-clients", "no", "--tls-ca-cert-file", str(authority)),
+        *("--tls-cert-file", str(certificate), "--tls-key-file", str(key)),
+    )
+    store = connect(f"rediss://localhost:{tls_port}?ssl_ca_certs={authority}")
+    store.end_session("1_abc", 7.5)
+    assert store.has_ended("1_abc") is True
+    assert "certificate" in refusal(lambda: connect(f"rediss://localhost:{tls_port}").get_session("1_abc"))
+    assert refuses(lambda: connect(f"rediss://localhost:{server.port}").get_session("1_abc"))
+
+
+def certified(folder: Path) -> tuple[Path, Path, Path]:
+    """The files of a certificate authority, of a certificate for localhost, and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "authority.pem", folder / "certificate.pem", folder / "key.pem"
+    for file in files[:2]:
+        file.write_bytes(certificate.public_bytes(Encoding.PEM))
+    files[2].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return files
 
 
 def test_a_user_and_a_password_are_sent_and_never_shown(start):
@@ -417,6 +460,48 @@ def test_the_log_is_bounded(empty_server, connect):
         assert client.xlen("{rolecall}:log") < 1.1 * LOG_LENGTH
 
 
+WORKER = """
+import sys
+from rolecall import InvalidToken, Rolecall
+with Rolecall("123456", sys.argv[2], store=sys.argv[1], entry_points=False) as kit:
+    for token in sys.stdin:
+        try:
+            kit.verify_token(token.strip())
+            print("good", flush=True)
+        except InvalidToken:
+            print("ended", flush=True)
+"""
+
+
+def test_ended_in_one_worker_a_token_is_refused_in_another(empty_server):
+    secret = secrets.token_hex(32)
+    command = [sys.executable, "-c", WORKER, empty_server.url, secret]
+    with (
+        Rolecall("123456", secret, store=empty_server.url, entry_points=False) as kit,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker,
+    ):
+        requests, answers = worker.stdin, worker.stdout
+        assert requests is not None
+        assert answers is not None
+
+        def ask(token: str) -> str:
+            requests.write(token + "\n")
+            requests.flush()
+            return answers.readline().strip()
+
+        def has_ended(token: str) -> bool:
+            return ask(token) == "ended"
+
+        for _ in range(50):
+            session = kit.create_session()
+            token = session.generate_token()
+            assert ask(token) == "good"
+            kit.end_session(session.session_id)
+            assert soon(partial(has_ended, token), 1.0 + SLACK)
+        requests.close()
+        assert worker.wait(PATIENCE) == 0
+
+
 # -- use once --------------------------------------------------------------------------------------
 
 
@@ -630,12 +715,16 @@ def test_a_change_that_no_replica_has_is_not_acknowledged(sentinels, connect):
 
 
 def test_a_cluster_keeps_a_store_on_one_of_its_servers(start, connect):
-    nodes = [start("--cluster-enabled", "yes") for _ in range(2)]
+    ports = [
+        free_port(),
+        free_port(),
+    ]  # of the cluster's own talk; otherwise 10,000 above the node's, which may be none
+    nodes = [start("--cluster-enabled", "yes", "--cluster-port", str(port)) for port in ports]
     first, second = (node.client for node in nodes)
     with first, second:
         first.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
         second.execute_command("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
-        first.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[1].port)
+        first.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[1].port, ports[1])
         assert soon(lambda: all(b"cluster_state:ok" in _cluster_info(client) for client in (first, second)))
     for node in nodes:  # each knows where the keys are
         store = connect(f"redis+cluster://127.0.0.1:{node.port}?replicas=0")
