@@ -20,7 +20,8 @@ def store_option(command: _Command) -> _Command:
     return click.option(
         "--store",
         metavar="URL",
-        help="Where sessions are kept: memory:// or sqlite:///file.db.  [default: ROLECALL_STORE, or memory://]",
+        help="Where sessions are kept: memory://, sqlite:///file.db or redis://host.  "
+        "[default: ROLECALL_STORE, or memory://]",
     )(command)
 
 

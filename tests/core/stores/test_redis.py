@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -347,8 +349,8 @@ def test_more_entries_than_one_answer_holds_are_all_followed(empty_server, conne
     assert one.has_ended("1_1") is True
 
 
-def behind(server: RedisProcess, store: RedisStore, change: Callable[[redis.Redis], object]) -> None:
-    """Change the server's content, in one step, between two reads of the store's follower."""
+def in_one_step(server: RedisProcess, change: Callable[[redis.Redis], object]) -> None:
+    """Change the server's content between two reads of all followers."""
     with server.client as client, client.pipeline(transaction=True) as together:
         change(together)
         together.execute()
@@ -364,7 +366,7 @@ def test_a_trimmed_log_is_noticed(empty_server, connect):
         client.xadd("{rolecall}:log", {"ended": "1_lost"}, id="1-0")
         client.xtrim("{rolecall}:log", maxlen=0)
 
-    behind(empty_server, other, trim)
+    in_one_step(empty_server, trim)
     assert soon(lambda: other.has_ended("1_lost"))
 
 
@@ -377,7 +379,7 @@ def test_a_log_that_lacks_an_entry_in_the_middle_is_noticed(empty_server, connec
         client.set("{rolecall}:count", 2)
         client.xadd("{rolecall}:log", {"ended": "1_later"}, id="2-0")
 
-    behind(empty_server, other, lose)
+    in_one_step(empty_server, lose)
     assert soon(lambda: other.has_ended("1_lost"))
 
 
@@ -392,7 +394,7 @@ def test_a_server_that_was_emptied_is_noticed(empty_server, connect):
         client.flushall()
         client.hset("{rolecall}:ended", "1_after", "7.5")
 
-    behind(empty_server, other, empty)
+    in_one_step(empty_server, empty)
     assert soon(lambda: other.has_ended("1_after"))
     assert generation(empty_server) != before
     assert other.has_ended("1_2") is True  # this process knew it
@@ -407,14 +409,14 @@ def test_a_restored_backup_is_noticed(server, connect):
     for number in range(3):
         store.end_session(f"1_{number}", 7.5)
     assert soon(lambda: other.has_ended("1_2"))
-    server.freeze()
-    with server.client as client, client.pipeline() as together:
-        together.flushall()
+
+    def restore(client: redis.Redis) -> None:
+        client.flushall()
         for key, value in keys.items():
-            together.restore(key, 0, value)
-        together.hset("{rolecall}:ended", "1_hidden", "7.5")  # without an entry: only a new snapshot can tell
-        server.thaw()
-        together.execute()
+            client.restore(key, 0, value)
+        client.hset("{rolecall}:ended", "1_hidden", "7.5")  # without an entry: only a new snapshot can tell
+
+    in_one_step(server, restore)
     assert soon(lambda: other.has_ended("1_hidden"))
 
 
@@ -587,6 +589,24 @@ def test_a_user_who_may_not_ask_for_info_is_told_so(server, connect):
         client.execute_command("ACL", "SETUSER", "app", "on", ">word", "~*", "+@all", "-info")
     store = connect(f"redis://app:word@127.0.0.1:{server.port}")
     assert "may not run INFO" in refusal(lambda: store.get_session("1_abc"))
+
+
+def test_the_rights_that_the_docs_name_suffice(server, connect):
+    page = (Path(__file__).parents[3] / "docs" / "stores.md").read_text("utf-8")
+    (rights,) = re.findall(r"^~\{rolecall\}.*$", page, re.MULTILINE)
+    with server.client as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">word", "-@all", *rights.split())
+    one, other = (connect(f"redis://app:word@127.0.0.1:{server.port}") for _ in range(2))
+    one.add_session(RECORD)
+    assert other.has_ended("1_abc") is False
+    one.end_session("1_abc", 7.5)
+    assert soon(lambda: other.has_ended("1_abc"))
+    assert one.get_session("1_abc") == replace(RECORD, ended_at=7.5)
+    assert one.use_once("a", 10.0, 5.0) is True
+    with server.client as client:
+        client.delete("{rolecall}:count")
+    one.end_session("1_def", 7.5)
+    assert soon(lambda: other.has_ended("1_def"))
 
 
 def test_a_full_server_refuses_and_says_so(server, connect):
