@@ -9,8 +9,6 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterable
-from functools import lru_cache
-from hashlib import blake2b
 from math import inf
 from time import monotonic
 from typing import Any, Final, Protocol, TypeAlias
@@ -27,8 +25,9 @@ PAUSES: Final = (0.02, 0.4)
 #: The most seconds for which checks wait for a follower that is late, though nothing has failed.
 GRACE: Final = 0.25
 
-# Random, so that nobody can look for two session ids with the same number.
-_SEED: Final = os.urandom(16)
+# A session is held as this many bits of its id's hash: the most that Python keeps in two digits. The hash is keyed anew
+# in each process, unless PYTHONHASHSEED is set.
+_BITS: Final = 2**60 - 1
 _LOG: Final = logging.getLogger("rolecall")
 
 #: A place in a store's log. Only the log itself looks into it.
@@ -75,9 +74,9 @@ class Follower:
     The thread starts at first use, and again in a forked child. It ends when the follower is closed or abandoned. It is
     a thread of the operating system even where gevent has replaced those.
 
-    An ended session costs about 81 bytes: it is held as a number of 60 bits. Of a million ended sessions one has the
-    same number as a given other session with a chance of 10⁻¹². What has ended stays ended in this process, even if the
-    store forgets it.
+    An ended session costs about 81 bytes: it is held as a number of 60 bits. With a chance of 10⁻¹² one of a million
+    ended sessions has the same number as another session, which is then refused; none is ever accepted for another.
+    What has ended stays ended in this process, even if the store forgets it.
 
     :param log: the store's log.
     :param max_staleness: the longest time out of touch with the store, in seconds. After it every check is refused.
@@ -104,11 +103,11 @@ class Follower:
         """
         if monotonic() > self._trusted_until:
             self._catch_up()
-        return _number(session_id) in self._ended
+        return hash(session_id) & _BITS in self._ended
 
     def add(self, session_id: str) -> None:
         """Note that this process has ended a session, so that it counts at once."""
-        self._ended.add(_number(session_id))
+        self._ended.add(hash(session_id) & _BITS)
 
     def start(self) -> None:
         """Start to follow, so that the first check need not wait. Starting again changes nothing.
@@ -179,7 +178,7 @@ class Follower:
         add = self._ended.add
         try:
             for session_id in session_ids:
-                add(_number.__wrapped__(session_id))  # past the cache, which is for the checks
+                add(hash(session_id) & _BITS)
         except Exception as error:
             return error
         if self._failure is not None and self._is_complete:
@@ -195,13 +194,6 @@ class Follower:
         if self._failure is None:
             _LOG.warning("the store's ended sessions are not followed: %s", error)
         self._failure = str(error)
-
-
-@lru_cache(maxsize=8192)
-def _number(session_id: str) -> int:
-    """A number of 60 bits, the longest that Python keeps in two digits. Cached, because it takes 0.8 µs."""
-    digest = blake2b(session_id.encode("utf-8", "surrogatepass"), digest_size=8, key=_SEED).digest()
-    return int.from_bytes(digest, "big") >> 4
 
 
 def _follow(follower: ref[Follower], log: Log, poll: float, pid: int) -> None:

@@ -84,6 +84,7 @@ class RedisStore:
         # The follower waits on a connection of its own.
         self._log = RedisLog(RedisServer(where, 1, POLL), self._keys, where.max_staleness / 2)
         self._follower = Follower(self._log, max_staleness=where.max_staleness)
+        self.has_ended = self._follower.has_ended  # without a method between, because it is asked for every token
 
     @classmethod
     def from_url(cls, url: str) -> RedisStore:
@@ -107,9 +108,6 @@ class RedisStore:
         args = (_bytes(session_id), _seconds(ended_at), secrets.token_hex(16), LOG_LENGTH)
         self._server.change("EVAL", _END, len(keys), *keys, *args)
         self._follower.add(session_id)
-
-    def has_ended(self, session_id: str) -> bool:
-        return self._follower.has_ended(session_id)
 
     def use_once(self, name: str, until: float, now: float) -> bool:
         self._follower.start()

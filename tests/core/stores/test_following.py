@@ -276,3 +276,9 @@ def test_a_check_takes_little(follower):
         return (time.perf_counter() - started) / 100
 
     assert min(seconds() for _ in range(200)) < 5e-6  # 0.2 µs measured; the slack is for a slow machine
+
+
+def test_a_log_that_fails_is_read_again_after_pauses_that_grow_and_vary():
+    for failures, longest in ((1, 0.04), (3, 0.16), (1000, following.PAUSES[1])):
+        pauses = [following._pause(failures) for _ in range(50)]
+        assert longest / 2 <= min(pauses) < max(pauses) <= longest

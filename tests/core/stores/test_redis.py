@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import secrets
 import socket
@@ -24,6 +25,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from redis.crc import key_slot
 
 from rolecall import Rolecall
 from rolecall.errors import StoreUnavailable
@@ -248,6 +250,9 @@ def test_a_server_that_is_killed_loses_nothing_acknowledged(server, connect):
     assert all(another.get_session(session_id) for session_id in kept["added"])
     assert all(another.has_ended(session_id) for session_id in kept["ended"])
     assert not any(another.use_once(name, 1e6, 0.0) for name in kept["used"])
+    with server.client as client:
+        log = [fields[b"ended"] for _, fields in client.xrange("{rolecall}:log")]
+        assert sorted(log) == sorted(client.hkeys("{rolecall}:ended"))
 
 
 def test_an_end_is_in_the_row_and_in_the_log_or_in_neither(server, connect):
@@ -619,7 +624,23 @@ def test_a_full_server_refuses_and_says_so(server, connect):
     assert store.has_ended("1_def") is False
 
 
-# -- threads, forks, gevent ------------------------------------------------------------------------
+# -- connections, forks, gevent ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("leave", [lambda store: store.close(), lambda store: None], ids=["closed", "abandoned"])
+def test_a_store_that_is_left_holds_no_connection(server, leave):
+    store = RedisStore(server.url)
+    assert store.has_ended("1_abc") is False
+    store.add_session(RECORD)
+    leave(store)
+    del store
+
+    def connections() -> int:
+        gc.collect()
+        with server.client as client:
+            return len(client.client_list())
+
+    assert soon(lambda: connections() == 1)
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -754,6 +775,33 @@ def test_a_cluster_keeps_a_store_on_one_of_its_servers(start, connect):
         assert store.has_ended(session_id) is True
         assert store.use_once(session_id, 10.0, 5.0) is True
         assert store.get_session(session_id).ended_at == 7.5
+
+
+def test_a_store_follows_its_keys_to_another_node(start, connect):
+    ports = [free_port(), free_port()]
+    nodes = [start("--cluster-enabled", "yes", "--cluster-port", str(port)) for port in ports]
+    first, second = (node.client for node in nodes)
+    with first, second:
+        first.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        first.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[1].port, ports[1])
+        assert soon(lambda: all(b"cluster_known_nodes:2" in _cluster_info(client) for client in (first, second)))
+        assert soon(lambda: all(b"cluster_state:ok" in _cluster_info(client) for client in (first, second)))
+        store = connect(f"redis+cluster://127.0.0.1:{nodes[0].port}?replicas=0")
+        assert store.has_ended("1_abc") is False
+        slot, newcomer = key_slot(b"rolecall"), second.execute_command("CLUSTER", "MYID")
+
+        def move() -> bool:
+            first.flushall()
+            with suppress(redis.ResponseError):  # the follower has written its generation in between
+                return all(
+                    client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", newcomer) for client in (second, first)
+                )
+            return False
+
+        assert soon(move)
+        assert soon(lambda: store.end_session("1_abc", 7.5) is None)
+        assert second.hkeys("{rolecall}:ended") == [b"1_abc"]
+        assert soon(lambda: store.has_ended("1_abc"))
 
 
 def _cluster_info(client: redis.Redis) -> bytes:
