@@ -82,7 +82,8 @@ class RedisStore:
         self._keys = _Keys(where.prefix)
         self._server = RedisServer(where, where.connections)
         # The follower waits on a connection of its own.
-        self._log = RedisLog(RedisServer(where, 1, POLL), self._keys, where.max_staleness / 2)
+        server = RedisServer(where, 1, POLL)
+        self._log = RedisLog(server, self._keys, (server, self._server), where.max_staleness / 2)
         self._follower = Follower(self._log, max_staleness=where.max_staleness)
         self.has_ended = self._follower.has_ended  # without a method between, because it is asked for every token
 
@@ -130,12 +131,14 @@ class RedisLog:
     """The log of ended sessions on a Redis server: a stream whose entries are numbered without gaps.
 
     :param server: with one connection, for this log alone.
-    :param look_every: the seconds between two questions to the Sentinels or the cluster who is master.
+    :param watched: what goes to another server when the Sentinels or the cluster name another master.
+    :param look_every: the seconds between two questions to them.
     """
 
-    def __init__(self, server: RedisServer, keys: _Keys, look_every: float) -> None:
+    def __init__(self, server: RedisServer, keys: _Keys, watched: tuple[RedisServer, ...], look_every: float) -> None:
         self._server = server
         self._keys = keys
+        self._watched = watched
         self._look_every = look_every
         self._looked_at = monotonic()
 
@@ -145,7 +148,8 @@ class RedisLog:
 
     def changes(self, after: Position, wait: float) -> tuple[Iterable[str], Position]:
         if monotonic() - self._looked_at > self._look_every:
-            self._server.look_for_master()
+            for server in self._watched:
+                server.look_for_master()
             self._looked_at = monotonic()
         if wait:
             milliseconds = max(1, int(wait * 1000))

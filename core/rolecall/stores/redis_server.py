@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import BoundedSemaphore
 from time import monotonic
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.crc import key_slot
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel
 
 from ..errors import StoreUnavailable
 from .redis_url import Host, RedisURL
@@ -49,7 +49,7 @@ class RedisServer:
         self._url = url
         self._connections = connections
         self._patience = patience
-        self._locate = _LOCATORS[url.kind]
+        self._finder = _FINDERS[url.kind](url)
         self._client: redis.Redis | None = None
         self._master: Host | None = None
         self._free = BoundedSemaphore(connections)
@@ -110,7 +110,7 @@ class RedisServer:
         if self._url.kind not in ("sentinel", "cluster") or self._master is None:
             return
         with suppress(redis.RedisError, OSError):
-            if self._locate(self._url) != self._master:
+            if self._finder.find() != self._master:
                 self._leave()
 
     def close(self) -> None:
@@ -145,7 +145,8 @@ class RedisServer:
     def _slots(self) -> BoundedSemaphore:
         """A place for each connection of this process. A forked child has neither its parent's nor their holders."""
         if self._pid != os.getpid():
-            self._client, self._free, self._pid = None, BoundedSemaphore(self._connections), os.getpid()
+            self._client, self._finder = None, _FINDERS[self._url.kind](self._url)
+            self._free, self._pid = BoundedSemaphore(self._connections), os.getpid()
         return self._free
 
     def _reach(self) -> redis.Redis:
@@ -155,7 +156,7 @@ class RedisServer:
         client = self._client
         if client is None:
             # Two threads may make a pool each, which does no harm: the later one is kept.
-            self._master = self._locate(self._url)
+            self._master = self._finder.find()
             self._client = client = redis.Redis(connection_pool=self._pool(self._master))
         return client
 
@@ -168,6 +169,7 @@ class RedisServer:
     def _pool(self, master: Host | None) -> ConnectionPool:
         url = self._url
         return ConnectionPool(
+            max_connections=self._connections,
             connection_class=_connection_class(url),
             db=url.db,
             username=url.username,
@@ -192,56 +194,64 @@ class RedisServer:
 # -- finding the master ----------------------------------------------------------------------------
 
 
-def _given(url: RedisURL) -> Host | None:
-    return url.hosts[0] if url.hosts else None
+class _Finder(Protocol):
+    """Finds the server that takes writes. Its own connections are kept, because it is asked again and again."""
+
+    def find(self) -> Host | None:
+        """The server's host; None for a Unix socket."""
 
 
-def _asked_of_sentinels(url: RedisURL) -> Host:
-    login = {"username": url.sentinel_username, "password": url.sentinel_password, "ssl": url.uses_tls}
-    sentinels = Sentinel(
-        list(url.hosts),
-        sentinel_kwargs={**login, **dict(url.certificates), **_limits(url.timeout * _FOR_LOOKUP)},
-    )
-    try:
-        host, port = sentinels.discover_master(url.service)
-    except redis.sentinel.MasterNotFoundError:
-        raise _Refused(
-            "no Redis Sentinel that answers knows a master of the service's name in the URL that is up; "
-            "see SENTINEL MASTERS, and the hosts and the service in the URL"
-        ) from None
-    return str(host), int(port)
+class _Given:
+    def __init__(self, url: RedisURL) -> None:
+        self._host = url.hosts[0] if url.hosts else None
+
+    def find(self) -> Host | None:
+        return self._host
 
 
-def _asked_of_cluster(url: RedisURL) -> Host:
-    slot = key_slot(url.prefix.encode())
-    for host, port in url.hosts:
-        node = redis.Redis(
-            host,
-            port,
-            username=url.username,
-            password=url.password,
-            ssl=url.uses_tls,
-            **dict(url.certificates),  # type: ignore[arg-type]
-            **_limits(url.timeout * _FOR_LOOKUP),
+class _Sentinels:
+    def __init__(self, url: RedisURL) -> None:
+        login = {"username": url.sentinel_username, "password": url.sentinel_password, "ssl": url.uses_tls}
+        self._service = url.service
+        self._sentinels = Sentinel(
+            list(url.hosts),
+            sentinel_kwargs={**login, **dict(url.certificates), **_limits(url.timeout * _FOR_LOOKUP)},
         )
-        with node, suppress(redis.ConnectionError, redis.TimeoutError):
-            for first, last, master, *_ in _slots(node):
-                if first <= slot <= last:
-                    return (master[0] or host.encode()).decode(), int(master[1])
-    raise _Refused("no node of the Redis cluster in the URL answers and knows who has the store's keys")
+
+    def find(self) -> Host:
+        try:
+            host, port = self._sentinels.discover_master(self._service)
+        except MasterNotFoundError:
+            raise _Refused(
+                "no Redis Sentinel that answers knows a master of the service's name in the URL that is up; "
+                "see SENTINEL MASTERS, and the hosts and the service in the URL"
+            ) from None
+        return str(host), int(port)
 
 
-def _slots(node: redis.Redis) -> list[Any]:
-    node.response_callbacks.clear()  # for the answer as it is, in every version of redis-py
-    slots: list[Any] = node.execute_command("CLUSTER", "SLOTS")
-    return slots
+class _Cluster:
+    def __init__(self, url: RedisURL) -> None:
+        login: dict[str, Any] = {"username": url.username, "password": url.password, "ssl": url.uses_tls}
+        settings = {**login, **dict(url.certificates), **_limits(url.timeout * _FOR_LOOKUP)}
+        self._nodes = [(host, redis.Redis(host, port, **settings)) for host, port in url.hosts]
+        for _, node in self._nodes:
+            node.response_callbacks.clear()  # for answers as they are, in every version of redis-py
+        self._slot = key_slot(url.prefix.encode())
+
+    def find(self) -> Host:
+        for host, node in self._nodes:
+            with suppress(redis.ConnectionError, redis.TimeoutError):
+                for first, last, master, *_ in node.execute_command("CLUSTER", "SLOTS"):
+                    if first <= self._slot <= last:
+                        return (master[0] or host.encode()).decode(), int(master[1])
+        raise _Refused("no node of the Redis cluster in the URL answers and knows who has the store's keys")
 
 
-_LOCATORS: Final[Mapping[str, Callable[[RedisURL], Host | None]]] = {
-    "": _given,
-    "unix": _given,
-    "sentinel": _asked_of_sentinels,
-    "cluster": _asked_of_cluster,
+_FINDERS: Final[Mapping[str, Callable[[RedisURL], _Finder]]] = {
+    "": _Given,
+    "unix": _Given,
+    "sentinel": _Sentinels,
+    "cluster": _Cluster,
 }
 
 

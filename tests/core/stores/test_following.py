@@ -188,6 +188,9 @@ def test_a_read_says_how_it_was_when_it_began(log):
         assert soon(lambda: follower.has_ended("1_before"))
         log.frozen.set()
         assert soon(lambda: "late" in reason(follower))
+        started = time.monotonic()
+        assert all("late" in reason(follower) for _ in range(200))  # only the first of them has waited
+        assert time.monotonic() - started < 200 * following.GRACE / 4
         log.frozen.clear()
         log.broken = StoreUnavailable("down after one more answer")
         assert soon(lambda: "down" in reason(follower))
