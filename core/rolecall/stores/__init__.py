@@ -93,20 +93,31 @@ class Store(Protocol):
 
 
 _REDIS = ("redis", "rediss", "redis+unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+_POSTGRESQL = ("postgresql", "postgresql+psycopg", "postgres")
 _STORES = {
     "memory": "memory:MemoryStore",
     "sqlite": "sqlite:SQLiteStore",
+    **dict.fromkeys(_POSTGRESQL, "sql:SQLStore"),
     **dict.fromkeys(_REDIS, "redis:RedisStore"),
 }
 # The extra of a store that needs more than the core.
-_EXTRAS = dict.fromkeys(_REDIS, "redis")
+_EXTRAS = dict.fromkeys(_POSTGRESQL, "sql") | dict.fromkeys(_REDIS, "redis")
+# Databases that SQLAlchemy speaks and no store does, by the schemes of its URLs.
+_OTHERS = {
+    "mysql": "MySQL",
+    "mariadb": "MariaDB",
+    "oracle": "Oracle",
+    "mssql": "SQL Server",
+    "cockroachdb": "CockroachDB",
+    "redshift": "Redshift",
+}
 
 #: The URL schemes of the kit's own stores.
 SCHEMES = tuple(_STORES)
 
 
 def open_store(store: str | Store, registered: Mapping[str, Callable[[str], Store]] = MappingProxyType({})) -> Store:
-    """The store for a URL such as ``sqlite:///rolecall.db`` or ``redis://host``; a store is returned unchanged.
+    """The store for a URL such as ``sqlite:///rolecall.db`` or ``postgresql://host/db``; a store is returned unchanged.
 
     :param registered: the stores of plugins, by scheme.
     :raises ConfigurationError: for an object that is no store (the message says why), and for an invalid URL (the
@@ -128,24 +139,33 @@ def open_store(store: str | Store, registered: Mapping[str, Callable[[str], Stor
             )
         return made
     if not separator or scheme not in _STORES:
-        named = shown(scheme) if separator and scheme.isalnum() else "none"
         raise ConfigurationError(
-            f"the store's URL has the scheme {named}; expected 'memory://', "
-            "'sqlite:///path/to/file.db' or 'redis://host:6379/0'"
+            f"the store's URL {_problem_with_scheme(scheme) if separator else 'has the scheme none'}; expected "
+            "'memory://', 'sqlite:///path/to/file.db', 'postgresql://host:5432/database' or 'redis://host:6379/0'"
             + "".join(f", or '{other}://…'" for other in registered)
         )
     opened: Store = _class_for(scheme).from_url(store)
     return opened
 
 
+def _problem_with_scheme(scheme: str) -> str:
+    name, _, driver = scheme.partition("+")
+    if name in _OTHERS:
+        return f"names {_OTHERS[name]}, which cannot be a store"
+    if name in _STORES and driver:
+        return f"names a driver for {name}, which has one of its own"
+    return f"has the scheme {shown(scheme) if scheme.isalnum() else 'none'}"
+
+
 def _class_for(scheme: str) -> Any:
     module, _, name = _STORES[scheme].partition(":")
     try:
         return getattr(import_module("." + module, __name__), name)
-    except ModuleNotFoundError as error:
+    except ImportError as error:  # also of psycopg without libpq
         extra = _EXTRAS.get(scheme)
         if extra is None:
             raise
         raise ConfigurationError(
-            f"the store {scheme}:// needs the package {error.name}: pip install 'rolecall[{extra}]'"
+            f"the store {scheme}:// needs further packages, and {error.name or 'one'} cannot be imported: "
+            f"pip install 'rolecall[{extra}]'"
         ) from error

@@ -1,0 +1,270 @@
+"""The store of many machines: a PostgreSQL database that all workers share (extra ``sql``)."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy import ARRAY, Double, Executable, Text, any_, bindparam, extract, func, literal_column, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+from ..errors import StoreUnavailable
+from ..sessions import SessionProperties, SessionRecord
+from ..wording import shown
+from .following import Follower
+from .sql_connections import BoundedConnection, Connections, Refused
+from .sql_log import CHANNEL, SQLLog
+from .sql_schema import ENDED, SESSIONS, USED, prepare
+from .sql_url import SQLURL
+from .together import Together
+
+#: The most sessions that are created by one statement.
+MOST: Final = 200
+#: The most expired single-use ids that are deleted with a use.
+EXPIRED: Final = 50
+
+#: A session that is to be created: its id, its properties as JSON, the time in Unix seconds.
+_Creation: TypeAlias = tuple[str, str, float]
+
+
+def _text(name: str) -> Any:
+    return bindparam(name, type_=Text)
+
+
+def _double(name: str) -> Any:
+    return bindparam(name, type_=Double)
+
+
+def _compiled(statement: Executable) -> bytes:
+    """The statement's text for psycopg, made once: a call spends its time in the server."""
+    return str(statement.compile(dialect=PGDialect_psycopg())).encode()  # type: ignore[attr-defined, no-untyped-call]
+
+
+def _adding() -> Executable:
+    rows = (
+        func.unnest(
+            bindparam("ids", type_=ARRAY(Text)),
+            bindparam("properties", type_=ARRAY(Text)),
+            bindparam("moments", type_=ARRAY(Double)),
+        )
+        .table_valued("session_id", "properties", "created_at", name="rows")
+        .render_derived()
+    )
+    return (
+        insert(SESSIONS)
+        .from_select(["session_id", "properties", "created_at"], select(rows))
+        .on_conflict_do_nothing()
+        .returning(SESSIONS.c.session_id)
+    )
+
+
+def _getting() -> Executable:
+    return (
+        select(SESSIONS.c.session_id, SESSIONS.c.properties, SESSIONS.c.created_at, ENDED.c.ended_at)
+        .select_from(SESSIONS.outerjoin(ENDED, SESSIONS.c.session_id == ENDED.c.session_id))
+        .where(SESSIONS.c.session_id == _text("id"))
+    )
+
+
+def _ending() -> Executable:
+    # Announced with the commit, in the same round trip. Creations are not announced, because it makes commits queue.
+    ended = (
+        insert(ENDED)
+        .values(session_id=_text("id"), ended_at=_double("moment"))
+        .on_conflict_do_nothing()
+        .returning(ENDED.c.session_id)
+        .cte("ended")
+    )
+    return select(func.pg_notify(literal_column(f"'{CHANNEL}'"), literal_column("''"))).select_from(ended)
+
+
+def _using() -> Executable:
+    # An id is over when both clocks say so. Another use that deletes the same rows is not waited for.
+    over = func.least(_double("now"), extract("epoch", func.clock_timestamp()))
+    ctid: Any = literal_column("ctid")
+    old = (
+        select(ctid)
+        .select_from(USED)
+        .where(USED.c.until < over, USED.c.name != _text("name"))
+        .order_by(USED.c.until)
+        .limit(literal_column(str(EXPIRED)))
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    deleted = USED.delete().where(ctid == any_(func.array(old))).cte("deleted")
+    use = insert(USED).values(name=_text("name"), until=_double("until"), token=_text("token"))
+    # Whoever tries again brings the same token, and so is the first again.
+    return (
+        use.on_conflict_do_update(
+            index_elements=["name"],
+            set_={"token": use.excluded.token},
+            where=USED.c.token == use.excluded.token,
+        )
+        .returning(USED.c.name)
+        .add_cte(deleted)
+    )
+
+
+_ADD: Final = _compiled(_adding())
+_GET: Final = _compiled(_getting())
+_END: Final = _compiled(_ending())
+_USE: Final = _compiled(_using())
+
+
+class SQLStore:
+    """Sessions in a PostgreSQL database. Nothing connects before the first call, and each process has its own
+    connections.
+
+    An acknowledged change is on the disk of the server, and so survives the death of a worker, of the server and a loss
+    of power. Each call ends within ``timeout`` seconds (0.4 unless set) or little more, also on a server that has
+    frozen. It sends one statement, which is atomic by itself. If the connection is lost meanwhile, it sends it once
+    more: no statement counts twice.
+
+    :param url: such as ``postgresql://user:password@host:5432/database``; see :class:`~rolecall.stores.sql_url.SQLURL`.
+    :raises ConfigurationError: if the URL is wrong.
+    """
+
+    bounded = True
+
+    def __init__(self, url: str) -> None:
+        self._url = SQLURL.parse(url)
+        self._processes = _Processes(self._url)
+        self._log = SQLLog(self._processes.open, self._url.timeout)
+        self._follower = Follower(self._log, max_staleness=self._url.max_staleness)
+
+    @classmethod
+    def from_url(cls, url: str) -> SQLStore:
+        return cls(url)
+
+    def add_session(self, record: SessionRecord) -> None:
+        deadline = monotonic() + self._url.timeout
+        self._follower.start()
+        row = (_checked(record.session_id), _checked(record.properties.as_json()), _seconds(record.created_at))
+        self._processes.here().creations.add(row, deadline)
+
+    def get_session(self, session_id: str) -> SessionRecord | None:
+        self._follower.start()
+        rows = self._processes.here().connections.fetch(_GET, {"id": _checked(session_id)})
+        return _record(*rows[0]) if rows else None
+
+    def end_session(self, session_id: str, ended_at: float) -> None:
+        self._follower.start()
+        values = {"id": _checked(session_id), "moment": _seconds(ended_at)}
+        self._processes.here().connections.fetch(_END, values)
+        self._follower.add(session_id)
+
+    def has_ended(self, session_id: str) -> bool:
+        return self._follower.has_ended(session_id)
+
+    def use_once(self, name: str, until: float, now: float) -> bool:
+        self._follower.start()
+        values = {
+            "name": _checked(name),
+            "until": _seconds(until),
+            "now": _seconds(now),
+            "token": secrets.token_hex(16),
+        }
+        return bool(self._processes.here().connections.fetch(_USE, values))
+
+    def close(self) -> None:
+        self._follower.close()
+        self._log.close()
+        self._processes.close()
+
+    def __repr__(self) -> str:
+        return "<SQLStore>"
+
+
+class _Processes:
+    """What a store holds open, for each process that uses it."""
+
+    def __init__(self, url: SQLURL) -> None:
+        self._url = url
+        # By pid, so that a forked child neither uses nor closes what its parent holds.
+        self._held: dict[int, _Process] = {}
+
+    def here(self) -> _Process:
+        held = self._held.get(os.getpid())
+        # One step, so that all threads have the same.
+        return held or self._held.setdefault(os.getpid(), _Process(self._url))
+
+    def open(self) -> BoundedConnection:
+        """Open a connection of this process, for the follower."""
+        return self.here().connections.open()
+
+    def close(self) -> None:
+        self.here().connections.close()
+
+
+class _Process:
+    """The connections of one process, and the creations that wait in it."""
+
+    def __init__(self, url: SQLURL) -> None:
+        self.connections = Connections(url, prepare)
+        self.creations: Together[_Creation] = Together(self._add, MOST)
+
+    def _add(self, rows: Sequence[_Creation], deadline: float) -> list[StoreUnavailable | None]:
+        try:
+            return self._add_all(rows, deadline)
+        except Refused:
+            if len(rows) == 1:
+                raise
+        # One of them is at fault, so that the others are written one by one.
+        return [self._add_one(row, deadline) for row in rows]
+
+    def _add_one(self, row: _Creation, deadline: float) -> StoreUnavailable | None:
+        try:
+            return self._add_all([row], deadline)[0]
+        except StoreUnavailable as error:
+            return error
+
+    def _add_all(self, rows: Sequence[_Creation], deadline: float) -> list[StoreUnavailable | None]:
+        ids, properties, moments = map(list, zip(*rows, strict=True))
+        values = {"ids": ids, "properties": properties, "moments": moments}
+        added = Counter(session_id for (session_id,) in self.connections.fetch(_ADD, values, deadline))
+        failures: list[StoreUnavailable | None] = []
+        for row in rows:
+            is_new = added[row[0]] > 0
+            added[row[0]] -= 1
+            failures.append(None if is_new else self._conflict(row, deadline))
+        return failures
+
+    def _conflict(self, row: _Creation, deadline: float) -> StoreUnavailable | None:
+        """The failure of a creation whose id is taken; None if it was taken by this very creation, at a first try."""
+        kept = self.connections.fetch(_GET, {"id": row[0]}, deadline)
+        if kept and kept[0][:3] == row:
+            return None
+        return StoreUnavailable("the PostgreSQL store has another session of this id, which stays as it is")
+
+
+def _checked(text: str) -> str:
+    """Text that PostgreSQL can hold."""
+    if isinstance(text, str) and "\0" not in text and text.encode("utf-8", "replace").decode() == text:
+        return text
+    raise StoreUnavailable("the PostgreSQL store cannot hold this text: it has a zero byte, or is no Unicode")
+
+
+def _seconds(moment: float) -> float:
+    try:
+        seconds = float(moment)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise StoreUnavailable("the PostgreSQL store cannot hold this moment: it is no finite number of seconds")
+    return seconds
+
+
+def _record(session_id: str, properties: Any, created_at: Any, ended_at: Any) -> SessionRecord:
+    try:
+        return SessionRecord(session_id, SessionProperties.from_json(properties), created_at, ended_at)
+    except ValueError:
+        raise StoreUnavailable(
+            f"the PostgreSQL store's row of the session {shown(session_id)} cannot be read: "
+            "it is damaged, or a later version of Rolecall wrote it; update this worker, or restore a backup"
+        ) from None

@@ -1,0 +1,146 @@
+"""The log of ended sessions in PostgreSQL, read in a way that misses no transaction."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from math import inf
+from time import monotonic
+from typing import Any, Final, NamedTuple
+
+import psycopg
+
+from .following import Gap, Position
+from .sql_connections import BoundedConnection, unavailable
+
+#: The channel on which the end of a session is announced, without its id.
+CHANNEL: Final = "rolecall"
+#: The most ended sessions in one answer while all of them are read.
+PAGE: Final = 10_000
+#: The seconds after which one open transaction is worth a warning.
+LONG: Final = 60.0
+
+# All as of one snapshot. The epoch changes when transaction ids may have begun anew: another cluster, a replica that
+# was promoted or a backup that was restored (both begin another timeline), or tables that were made anew. Rows from
+# another cluster may have ids of the future; those are left to the first reading of all rows.
+_CHANGES: Final = b"""
+SELECT concat_ws('/', (SELECT generation FROM rolecall_schema WHERE version = 1),
+                 (SELECT system_identifier FROM pg_control_system()),
+                 left(pg_walfile_name(pg_current_wal_lsn()), 8)),
+       pg_snapshot_xmin(pg_current_snapshot())::text::numeric,
+       pg_snapshot_xmax(pg_current_snapshot())::text::numeric,
+       ARRAY(SELECT session_id FROM rolecall_ended_sessions
+             WHERE xid >= %s::text::xid8 AND xid < pg_snapshot_xmax(pg_current_snapshot()))
+"""
+_PAGE: Final = b"SELECT session_id FROM rolecall_ended_sessions WHERE session_id > %s ORDER BY session_id LIMIT %s"
+_NO_ROWS: Final = 2**64 - 1
+
+_LOG: Final = logging.getLogger("rolecall")
+
+
+class _Position(NamedTuple):
+    """A place in the log.
+
+    :param epoch: says whether transaction ids can be compared.
+    :param xmin: every transaction with a lower id has ended.
+    """
+
+    epoch: str
+    xmin: int
+
+
+class SQLLog:
+    """The ended sessions of a PostgreSQL store, for its follower.
+
+    Each row holds the id of its transaction. A transaction may commit long after one with a higher id, so each reading
+    begins at the oldest transaction that was still open at the last one: rows are read twice, and none is missed.
+
+    :param connect: opens a connection of this process.
+    :param timeout: the longest time of one reading, in seconds.
+    """
+
+    def __init__(self, connect: Callable[[], BoundedConnection], timeout: float) -> None:
+        self._connect = connect
+        self._timeout = timeout
+        self._connection: tuple[int, BoundedConnection] | None = None
+        self._is_closed = False
+        self._reading = threading.Lock()
+        self._oldest = (0, monotonic(), False)
+
+    def snapshot(self) -> tuple[Iterable[str], Position]:
+        position, _ = self._guarded(self._read, _NO_ROWS)
+        return self._all_ended(), position
+
+    def changes(self, after: Position, wait: float) -> tuple[Iterable[str], Position]:
+        if wait:
+            self._guarded(self._wait, wait)
+        position, session_ids = self._guarded(self._read, after.xmin)
+        if position.epoch != after.epoch or position.xmin < after.xmin:
+            raise Gap("the database was restored, promoted or replaced")
+        return session_ids, position
+
+    def close(self) -> None:
+        """Close the connection, once nothing is read any more."""
+        self._is_closed = True
+        if self._reading.acquire(False):
+            self._disconnect()
+            self._reading.release()
+
+    def _all_ended(self) -> Iterator[str]:
+        last = ""
+        while page := self._guarded(self._page, last):
+            yield from page
+            last = page[-1]
+
+    def _page(self, last: str) -> list[str]:
+        return [row[0] for row in self._fetch(_PAGE, (last, PAGE))]
+
+    def _read(self, first: int) -> tuple[_Position, list[str]]:
+        ((epoch, xmin, xmax, session_ids),) = self._fetch(_CHANGES, (str(first),))
+        self._look_for_long_transactions(int(xmin), int(xmax))
+        return _Position(epoch, int(xmin)), session_ids
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until the end of a session is announced."""
+        connection = self._open()
+        connection.deadline = inf
+        for _ in connection.notifies(timeout=seconds, stop_after=1):
+            pass
+
+    def _fetch(self, query: bytes, values: tuple[Any, ...]) -> list[Any]:
+        return self._open().fetch(query, values, monotonic() + self._timeout)
+
+    def _open(self) -> BoundedConnection:
+        # A forked child leaves its parent's connection alone.
+        if self._connection is None or self._connection[0] != os.getpid():
+            connection = self._connect()
+            self._connection = os.getpid(), connection
+            connection.fetch(f"LISTEN {CHANNEL}".encode(), None, monotonic() + self._timeout)
+        return self._connection[1]
+
+    def _guarded(self, function: Callable[..., Any], *args: Any) -> Any:
+        with self._reading:
+            try:
+                return function(*args)
+            except psycopg.Error as error:
+                self._disconnect()
+                raise unavailable(error) from error
+            finally:
+                if self._is_closed:
+                    self._disconnect()
+
+    def _disconnect(self) -> None:
+        opened, self._connection = self._connection, None
+        if opened is not None and opened[0] == os.getpid():
+            opened[1].close()
+
+    def _look_for_long_transactions(self, xmin: int, xmax: int) -> None:
+        """Warn of a transaction that stays open, because all that ends meanwhile is read again at each reading."""
+        oldest, since, is_told = self._oldest
+        if xmin != oldest or xmin == xmax:
+            self._oldest = xmin, monotonic(), False
+        elif not is_told and monotonic() - since > LONG:
+            self._oldest = oldest, since, True
+            _LOG.warning("a transaction has been open in PostgreSQL for a minute: the ended sessions are read slowly")
