@@ -6,7 +6,7 @@ import math
 import os
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any, Final, TypeAlias
 
@@ -17,8 +17,8 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from ..errors import StoreUnavailable
 from ..sessions import SessionProperties, SessionRecord
 from ..wording import shown
-from .following import Follower
-from .sql_connections import BoundedConnection, Connections, Refused
+from .following import Follower, Position
+from .sql_connections import Connections, Refused
 from .sql_log import CHANNEL, SQLLog
 from .sql_schema import ENDED, SESSIONS, USED, prepare
 from .sql_url import SQLURL
@@ -135,8 +135,7 @@ class SQLStore:
     def __init__(self, url: str) -> None:
         self._url = SQLURL.parse(url)
         self._processes = _Processes(self._url)
-        self._log = SQLLog(self._processes.open, self._url.timeout)
-        self._follower = Follower(self._log, max_staleness=self._url.max_staleness)
+        self._follower = Follower(self._processes, max_staleness=self._url.max_staleness)
 
     @classmethod
     def from_url(cls, url: str) -> SQLStore:
@@ -174,15 +173,14 @@ class SQLStore:
 
     def close(self) -> None:
         self._follower.close()
-        self._log.close()
-        self._processes.close()
+        self._processes.here().close()
 
     def __repr__(self) -> str:
         return "<SQLStore>"
 
 
 class _Processes:
-    """What a store holds open, for each process that uses it."""
+    """What a store holds open in each process that uses it; the log that its follower reads, too."""
 
     def __init__(self, url: SQLURL) -> None:
         self._url = url
@@ -194,22 +192,34 @@ class _Processes:
         # One step, so that all threads have the same.
         return held or self._held.setdefault(os.getpid(), _Process(self._url))
 
-    def open(self) -> BoundedConnection:
-        """Open a connection of this process, for the follower."""
-        return self.here().connections.open()
+    def snapshot(self) -> tuple[Iterable[str], Position]:
+        return self.here().log.snapshot()
 
-    def close(self) -> None:
-        self.here().connections.close()
+    def changes(self, after: Position, wait: float) -> tuple[Iterable[str], Position]:
+        return self.here().log.changes(after, wait)
 
 
 class _Process:
-    """The connections of one process, and the creations that wait in it."""
+    """The connections of one process, the log that it reads, and the creations that wait in it."""
 
     def __init__(self, url: SQLURL) -> None:
         self.connections = Connections(url, prepare)
-        self.creations: Together[_Creation] = Together(self._add, MOST)
+        self.log = SQLLog(self.connections.open, url.timeout)
+        self.creations: Together[_Creation] = Together(Creating(self.connections).add, MOST)
 
-    def _add(self, rows: Sequence[_Creation], deadline: float) -> list[StoreUnavailable | None]:
+    def close(self) -> None:
+        self.log.close()
+        self.connections.close()
+
+
+class Creating:
+    """Creates sessions together: in one statement, or one by one if the server refuses one of them."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def add(self, rows: Sequence[_Creation], deadline: float) -> list[StoreUnavailable | None]:
+        """Create sessions, and return the failure of each, or None."""
         try:
             return self._add_all(rows, deadline)
         except Refused:
@@ -227,7 +237,7 @@ class _Process:
     def _add_all(self, rows: Sequence[_Creation], deadline: float) -> list[StoreUnavailable | None]:
         ids, properties, moments = map(list, zip(*rows, strict=True))
         values = {"ids": ids, "properties": properties, "moments": moments}
-        added = Counter(session_id for (session_id,) in self.connections.fetch(_ADD, values, deadline))
+        added = Counter(session_id for (session_id,) in self._connections.fetch(_ADD, values, deadline))
         failures: list[StoreUnavailable | None] = []
         for row in rows:
             is_new = added[row[0]] > 0
@@ -237,7 +247,7 @@ class _Process:
 
     def _conflict(self, row: _Creation, deadline: float) -> StoreUnavailable | None:
         """The failure of a creation whose id is taken; None if it was taken by this very creation, at a first try."""
-        kept = self.connections.fetch(_GET, {"id": row[0]}, deadline)
+        kept = self._connections.fetch(_GET, {"id": row[0]}, deadline)
         if kept and kept[0][:3] == row:
             return None
         return StoreUnavailable("the PostgreSQL store has another session of this id, which stays as it is")

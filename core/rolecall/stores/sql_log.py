@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
@@ -52,7 +51,7 @@ class _Position(NamedTuple):
 
 
 class SQLLog:
-    """The ended sessions of a PostgreSQL store, for its follower.
+    """The ended sessions of a PostgreSQL store, for the follower in one process.
 
     Each row holds the id of its transaction. A transaction may commit long after one with a higher id, so each reading
     begins at the oldest transaction that was still open at the last one: rows are read twice, and none is missed.
@@ -64,7 +63,7 @@ class SQLLog:
     def __init__(self, connect: Callable[[], BoundedConnection], timeout: float) -> None:
         self._connect = connect
         self._timeout = timeout
-        self._connection: tuple[int, BoundedConnection] | None = None
+        self._connection: BoundedConnection | None = None
         self._is_closed = False
         self._reading = threading.Lock()
         self._oldest = (0, monotonic(), False)
@@ -113,12 +112,10 @@ class SQLLog:
         return self._open().fetch(query, values, monotonic() + self._timeout)
 
     def _open(self) -> BoundedConnection:
-        # A forked child leaves its parent's connection alone.
-        if self._connection is None or self._connection[0] != os.getpid():
-            connection = self._connect()
-            self._connection = os.getpid(), connection
-            connection.fetch(f"LISTEN {CHANNEL}".encode(), None, monotonic() + self._timeout)
-        return self._connection[1]
+        if self._connection is None:
+            self._connection = self._connect()
+            self._fetch(f"LISTEN {CHANNEL}".encode(), ())
+        return self._connection
 
     def _guarded(self, function: Callable[..., Any], *args: Any) -> Any:
         with self._reading:
@@ -132,9 +129,9 @@ class SQLLog:
                     self._disconnect()
 
     def _disconnect(self) -> None:
-        opened, self._connection = self._connection, None
-        if opened is not None and opened[0] == os.getpid():
-            opened[1].close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _look_for_long_transactions(self, xmin: int, xmax: int) -> None:
         """Warn of a transaction that stays open, because all that ends meanwhile is read again at each reading."""
