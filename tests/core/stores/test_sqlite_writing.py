@@ -248,6 +248,43 @@ def test_a_child_does_not_keep_the_lock_of_a_parent_that_is_killed(store, path):
         os.close(alive)
 
 
+@pytest.mark.process
+@needs_fork
+def test_a_worker_that_is_killed_loses_nothing_that_it_acknowledged(store, path):
+    """Whatever it writes at that moment, with several threads."""
+    for attempt in range(10):
+        acknowledged, tell = os.pipe()
+
+        def work(attempt: int = attempt, tell: int = tell) -> None:
+            def write(thread: int) -> None:
+                for number in range(100_000):
+                    name = f"{attempt}-{thread}-{number}"
+                    store.add_session(record(name))
+                    store.end_session(f"1_{name}", 7.5)
+                    assert store.use_once(name, 10.0, 5.0)
+                    os.write(tell, f"{name}\n".encode())
+
+            threads = [threading.Thread(target=write, args=(number,)) for number in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+        child = forked(work)
+        os.close(tell)
+        with os.fdopen(acknowledged) as pipe:
+            names = [pipe.readline().strip()]
+            time.sleep(0.003 * attempt)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            names += pipe.read().split()
+        for name in names:
+            assert store.get_session(f"1_{name}") == SessionRecord(f"1_{name}", PROPERTIES, 1.0, 7.5)
+            assert store.has_ended(f"1_{name}")
+            assert not store.use_once(name, 10.0, 5.0)
+    assert rows(path, "PRAGMA integrity_check") == [("ok",)]
+
+
 # -- what the disk does ----------------------------------------------------------------------------
 
 HEAD = """
