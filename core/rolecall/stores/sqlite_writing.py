@@ -92,9 +92,9 @@ class WriteQueue:
             self._waiting.remove(change)
 
     def _answer(self, change: _Change[Answer]) -> Answer:
-        if change.error is not None:
-            raise change.error
         if not change.is_given_up:
+            if change.error is not None:
+                raise change.error
             return change.answer
         seconds = f"{sqlite_file.BUSY_TIMEOUT:g} seconds"
         if change.was_taken:

@@ -348,6 +348,18 @@ assert store.has_ended("1_a") and store.has_ended("1_b")
 
 
 @pytest.mark.process
+def test_a_change_that_fails_on_a_disk_that_hangs_is_unavailable_like_others(disk):
+    disk("""
+record = SessionRecord("1_twice", SessionProperties(), 1.0)
+store.add_session(record)
+sqlite_file.BUSY_TIMEOUT = 0.3
+hangs.touch()
+assert "unknown" in refusal(store.add_session, record)
+hangs.unlink()
+""")
+
+
+@pytest.mark.process
 def test_an_acknowledgement_waits_for_the_disk(disk):
     disk("""
 import threading
