@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import atexit
 import logging
 import os
 import random
@@ -24,6 +25,8 @@ POLL: Final = 0.25
 PAUSES: Final = (0.02, 0.4)
 #: The most seconds for which checks wait for a follower that is late, though nothing has failed.
 GRACE: Final = 0.25
+#: The most seconds for which the end of a process under gevent waits for its followers.
+AT_EXIT: Final = 2.0
 
 # A session is held as this many bits of its id's hash: the most that Python keeps in two digits. The hash is keyed anew
 # in each process, unless PYTHONHASHSEED is set.
@@ -197,6 +200,18 @@ class Follower:
 
 
 def _follow(follower: ref[Follower], log: Log, poll: float, pid: int) -> None:
+    """Follow a log, on a thread of its own."""
+    me = object()
+    _RUNNING.add(me)
+    try:
+        _read_on(follower, log, poll, pid)
+    finally:
+        if (gevent := sys.modules.get("gevent")) is not None:
+            gevent.get_hub().destroy(destroy_loop=True)  # the event loop that gevent's sockets made on this thread
+        _RUNNING.discard(me)
+
+
+def _read_on(follower: ref[Follower], log: Log, poll: float, pid: int) -> None:
     """Read the snapshot and then the changes, for as long as the follower is used in this process."""
     position: Position = None
     # Without a wait at first, and after a failure: the sooner the log has been read, the sooner checks are answered.
@@ -250,12 +265,27 @@ def _start_thread(function: Callable[..., None], args: tuple[Any, ...]) -> None:
 
 
 _FOLLOWERS: Final[WeakSet[Follower]] = WeakSet()
+# What stands for each thread of this process that follows a log.
+_RUNNING: Final[set[object]] = set()
 
 
 def _begin_in_child() -> None:
+    _RUNNING.clear()
     for follower in list(_FOLLOWERS):
         follower._begin()
 
 
+def _end_at_exit() -> None:
+    """End all threads where gevent has replaced sockets: its event loops crash if the interpreter ends under them."""
+    if "gevent.monkey" not in sys.modules:
+        return
+    for follower in list(_FOLLOWERS):
+        follower.close()
+    deadline = monotonic() + AT_EXIT
+    while _RUNNING and monotonic() < deadline:
+        time.sleep(0.005)
+
+
+atexit.register(_end_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_in_child)

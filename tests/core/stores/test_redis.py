@@ -687,9 +687,8 @@ print("done")
 
 
 def test_it_works_under_gevent(empty_server):
-    done = subprocess.run(
-        [sys.executable, "-c", UNDER_GEVENT, empty_server.url], capture_output=True, text=True, timeout=60, check=False
-    )
+    command = [sys.executable, "-X", "faulthandler", "-c", UNDER_GEVENT, empty_server.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
 
 
