@@ -133,6 +133,10 @@ class Follower:
         """The seconds since this process was last known to be in step with the store; infinite before that."""
         return max(0.0, monotonic() - (self._trusted_until - self.max_staleness))
 
+    def is_late(self) -> bool:
+        """Whether checks are refused, or wait."""
+        return monotonic() > self._trusted_until
+
     def close(self) -> None:
         """End the thread, once its current read has returned. Later checks are refused."""
         self._closed = True
@@ -206,8 +210,8 @@ def _follow(follower: ref[Follower], log: Log, poll: float, pid: int) -> None:
     try:
         _read_on(follower, log, poll, pid)
     finally:
-        if (gevent := sys.modules.get("gevent")) is not None:
-            gevent.get_hub().destroy(destroy_loop=True)  # the event loop that gevent's sockets made on this thread
+        if (gevent := _gevent()) is not None:
+            gevent.get_hub().destroy(destroy_loop=True)  # the event loop that its sockets made on this thread
         _RUNNING.discard(me)
 
 
@@ -229,7 +233,7 @@ def _read_on(follower: ref[Follower], log: Log, poll: float, pid: int) -> None:
         if failure is None:
             failure = current._learn(session_ids, began)
         if failure is None:
-            wait, failures = (0.0 if position is None else poll), 0
+            wait, failures = (0.0 if position is None or current.is_late() else poll), 0
             position = reached
         else:
             current._miss(failure)
@@ -259,9 +263,20 @@ def _claim(claims: list[None]) -> bool:
 
 def _start_thread(function: Callable[..., None], args: tuple[Any, ...]) -> None:
     """Start a thread of the operating system, which ends with the process."""
-    gevent = sys.modules.get("gevent.monkey")
-    start = _thread.start_new_thread if gevent is None else gevent.get_original("_thread", "start_new_thread")
+    gevent, start = _gevent(), _thread.start_new_thread
+    if gevent is not None:
+        # The new thread makes an event loop of its own. All that takes is imported here, before it: two threads that
+        # import at the same time wait for each other for ever.
+        hub = gevent.get_hub()
+        _ = hub.resolver, hub.threadpool
+        start = gevent.monkey.get_original("_thread", "start_new_thread")
     start(function, args)
+
+
+def _gevent() -> Any:
+    """The package gevent, if it has replaced this process's sockets; otherwise None."""
+    monkey = sys.modules.get("gevent.monkey")
+    return sys.modules["gevent"] if monkey is not None and monkey.is_module_patched("socket") else None
 
 
 _FOLLOWERS: Final[WeakSet[Follower]] = WeakSet()
@@ -277,7 +292,7 @@ def _begin_in_child() -> None:
 
 def _end_at_exit() -> None:
     """End all threads where gevent has replaced sockets: its event loops crash if the interpreter ends under them."""
-    if "gevent.monkey" not in sys.modules:
+    if _gevent() is None:
         return
     for follower in list(_FOLLOWERS):
         follower.close()
