@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +31,7 @@ from rolecall.stores.sql_url import SQLURL
 from rolecall.testing.stores import StoreContract
 
 from ...conftest import needed
+from ...cutting import proxy_to
 from ...forking import forked, in_child
 from ...postgres_servers import PATIENCE, PROGRAMS, PostgresProcess, free_port
 
@@ -271,24 +274,31 @@ def test_a_session_that_the_server_refuses_harms_no_other_one(connect, url):
 # -- single-use ids ----------------------------------------------------------------------------------
 
 
-def test_a_use_that_is_tried_again_is_still_the_first(connect, url, raw):
-    """The server ends the connection once it has committed, so the answer is lost."""
+@pytest.mark.parametrize("number", range(4), ids=["add", "get", "end", "use"])
+def test_a_call_whose_answer_is_lost_is_sent_again(shared_server, database, connect, number):
+    with proxy_to(shared_server.port) as proxy:
+        store = connect(f"postgresql://app@127.0.0.1:{proxy.port}/{database}?timeout=10")
+        changes = [
+            lambda: store.add_session(record("lost")),
+            lambda: store.get_session("1_lost"),
+            lambda: store.end_session("1_lost", 7.5),
+            lambda: store.use_once("1_lost", 10.0, 5.0),
+        ]
+        assert store.use_once("1_before", 10.0, 5.0) is True
+        proxy.cuts_after = b"1_lost"
+        answer = changes[number]()
+        assert proxy.cut.is_set()
+        assert answer is (True if number == 3 else None)  # the first use, though it was sent twice
+        assert store.use_once("1_before", 10.0, 5.0) is False
+
+
+def test_a_single_use_id_belongs_to_the_token_of_its_caller(connect, url):
     store = connect(url)
-    assert store.use_once("a", 10.0, 5.0) is True
-    raw.execute(
-        "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        "IF NEW.name = 'lost' AND NOT EXISTS (SELECT FROM cuts) THEN "
-        "  INSERT INTO cuts VALUES (1); PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NULL; END $$"
-    )
-    raw.execute("CREATE TABLE cuts (number integer)")
-    raw.execute("CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON rolecall_used_once FOR EACH ROW EXECUTE FUNCTION cut()")
-    refusal(lambda: store.use_once("lost", 10.0, 5.0))
-    raw.execute("DROP TRIGGER cut ON rolecall_used_once")
-    token = {"name": "b", "until": 10.0, "now": 5.0, "token": "of one caller"}
-    here = store._processes.here().connections
-    assert here.fetch(_USE, token)
-    assert here.fetch(_USE, token)
-    assert not here.fetch(_USE, {**token, "token": "of another caller"})
+    store.get_session("1_none")
+    fetch = store._processes.here().connections.fetch
+    use = {"name": "a", "until": 10.0, "now": 5.0, "token": "of one caller"}
+    assert fetch(_USE, use) == fetch(_USE, use) == [("a",)]
+    assert fetch(_USE, {**use, "token": "of another caller"}) == []
 
 
 def test_few_expired_ids_are_deleted_with_each_use(connect, url, raw):
@@ -744,3 +754,56 @@ def test_a_call_that_is_interrupted_leaves_no_answer_to_the_next(connect, url, r
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert store.get_session(RECORD.session_id) == RECORD
+
+
+@pytest.mark.process
+def test_it_works_under_gevent(shared_server, database):
+    """Greenlets that wait for the server hold up no other one."""
+    pytest.importorskip("gevent")
+    run = subprocess.run(
+        [sys.executable, "-c", UNDER_GEVENT, shared_server.url_of(database)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+
+
+UNDER_GEVENT = """
+from gevent import monkey; monkey.patch_all()
+import sys, time, gevent
+from rolecall.errors import StoreUnavailable
+from rolecall.sessions import SessionProperties, SessionRecord
+from rolecall.stores import open_store
+
+store = open_store(sys.argv[1] + "?timeout=10")
+other = open_store(sys.argv[1] + "?timeout=10")
+record = lambda one: SessionRecord(f"1_{one}", SessionProperties(), 5.0)
+store.add_session(record("first"))
+assert store.has_ended("1_first") is False and other.has_ended("1_first") is False
+
+# Greenlets beside those that wait for a lock in the server get their turn.
+connections = store._processes.here().connections
+sleeps = [gevent.spawn(connections.fetch, b"SELECT pg_sleep(0.5)") for _ in range(4)]
+turns = 0
+while not all(sleep.ready() for sleep in sleeps):
+    gevent.sleep(0.001)
+    turns += 1
+assert turns > 20, turns
+
+gevent.joinall([gevent.spawn(store.add_session, record(one)) for one in range(100)], raise_error=True)
+assert all(store.get_session(f"1_{one}") for one in range(100))
+store.end_session("1_first", 7.5)
+deadline = time.monotonic() + 30
+while not other.has_ended("1_first"):
+    assert time.monotonic() < deadline
+    gevent.sleep(0.01)
+
+# A call that gevent gives up leaves no answer to the next one.
+with gevent.Timeout(0.1, False):
+    connections.fetch(b"SELECT pg_sleep(5)")
+assert store.get_session("1_1") == record(1)
+store.close(), other.close()
+"""
