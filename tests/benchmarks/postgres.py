@@ -21,7 +21,10 @@ from measuring import Table, Times, show
 from tests.postgres_servers import PostgresProcess
 
 from rolecall import Rolecall
+from rolecall.driver import LoopDriver
+from rolecall.driver.threads import ThreadPools
 from rolecall.sessions import SessionProperties, SessionRecord
+from rolecall.stores.calling import Calls
 from rolecall.stores.sql import SQLStore
 
 AT_ONCE = 1000
@@ -66,15 +69,26 @@ async def lag_of(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
     return took, longest
 
 
-async def at_once(kit: Rolecall) -> None:
-    async def create() -> None:
+async def at_once(store: SQLStore, kit: Rolecall, memory: Rolecall) -> None:
+    calls = Calls(store, LoopDriver(ThreadPools()), lambda: 5.0, blocks=False)
+
+    async def add() -> None:
+        records = [record() for _ in range(AT_ONCE)]
+        await asyncio.gather(*map(calls.add_session, records))
+
+    async def create(kit: Rolecall) -> None:
         await asyncio.gather(*(kit.aio.create_session() for _ in range(AT_ONCE)))
 
     async def sleep() -> None:
         await asyncio.gather(*(asyncio.sleep(0.001) for _ in range(AT_ONCE)))
 
     print(f"\n{AT_ONCE} at once from one asyncio worker{'seconds':>20}{'longest lag, ms':>20}")
-    for name, work in (("bare sleep(0.001)", sleep), ("Rolecall create_session", create)):
+    for name, work in (
+        ("bare sleep(0.001)", sleep),
+        ("the store's add_session", add),
+        ("kit.aio.create_session", lambda: create(kit)),
+        ("the same on memory://", lambda: create(memory)),
+    ):
         await work()
         seconds, lags = zip(*[await lag_of(work) for _ in range(ROUNDS)], strict=True)
         ms = ", ".join(f"{lag * 1e3:.1f}" for lag in sorted(lags))
@@ -83,8 +97,10 @@ async def at_once(kit: Rolecall) -> None:
 
 def main(url: str) -> None:
     one_at_a_time(url)
-    with Rolecall("123456", secrets.token_hex(32), store=url + "?timeout=5") as kit:
-        asyncio.run(at_once(kit))
+    store = SQLStore(url + "?timeout=5")
+    secret = secrets.token_hex(32)
+    with Rolecall("123456", secret, store=store) as kit, Rolecall("123456", secret) as memory:
+        asyncio.run(at_once(store, kit, memory))
 
 
 if __name__ == "__main__":

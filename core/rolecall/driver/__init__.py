@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakSet
 
 from .threads import STORE, ThreadPools
+from .turns import Turns
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,6 +27,9 @@ class Driver(Protocol):
 
     def pass_through(self, error: BaseException) -> None:
         """Re-raise cancellation and shutdown, which are not the plugin's failures."""
+
+    async def take_turn(self) -> None:
+        """Let other tasks run, if those that began just now have held the event loop up for long."""
 
     async def run(self, purpose: str, deadline: float, function: Callable[..., Result], *args: Any) -> Result:
         """Call a blocking function on a thread of the pool for ``purpose`` and return its result.
@@ -68,6 +72,9 @@ class InlineDriver:
         if isinstance(error, KeyboardInterrupt):
             raise error
 
+    async def take_turn(self) -> None:
+        pass
+
     async def run(self, purpose: str, deadline: float, function: Callable[..., Result], *args: Any) -> Result:
         done = threading.Event()
         job = self._pools.submit(purpose, function, args, done.set)
@@ -91,12 +98,23 @@ class LoopDriver:
 
     def __init__(self, pools: ThreadPools) -> None:
         self._pools = pools
+        self._turns = Turns()
 
     def pass_through(self, error: BaseException) -> None:
         from . import event_loops
 
         if isinstance(error, KeyboardInterrupt | GeneratorExit) or event_loops.running().is_cancellation(error):
             raise error
+
+    async def take_turn(self) -> None:
+        await self._turns.take()
+
+    def start(self, purpose: str, function: Callable[[], object]) -> None:
+        """Call a blocking function on a thread of the pool for ``purpose``, and do not wait for it.
+
+        :raises PoolExhausted: at once, if the pool has no thread for the call.
+        """
+        self._pools.submit(purpose, function, (), _ignore)
 
     async def run(self, purpose: str, deadline: float, function: Callable[..., Result], *args: Any) -> Result:
         from . import event_loops
@@ -116,6 +134,10 @@ class LoopDriver:
 
         async with event_loops.running().timeout(deadline):
             return await awaitable
+
+
+def _ignore() -> None:
+    pass
 
 
 class BackgroundLoop:

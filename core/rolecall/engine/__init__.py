@@ -167,6 +167,7 @@ class Engine:
         :param properties: the requested properties, unchecked.
         :param api_key: the project of the session; the first one unless given.
         """
+        await self._driver.take_turn()
         async with self._calling("session", call, refused="session_refused") as call:
             checked, owner = properties.checked(), self.state.session_ids.issuer(api_key)
             record = await self._create_session(checked, owner, call)

@@ -7,13 +7,14 @@ from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any, Final, TypeAlias, TypeVar
 
-from ..driver import Driver
+from ..driver import Driver, LoopDriver
 from ..driver.threads import STORE, PoolExhausted
 from ..errors import StoreUnavailable
 from ..sessions import SessionRecord
 from ..wording import shown
 from . import Store
 from .checking import is_async
+from .gathering import Gathering
 
 _Answer = TypeVar("_Answer")
 _Call: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
@@ -47,7 +48,11 @@ class Calls:
                 return _awaited(store, method, driver, seconds)
             return (_inline if inline else _threaded)(store, method, driver, seconds)
 
-        self.add_session: Callable[[SessionRecord], Coroutine[Any, Any, None]] = chosen("add_session", writes_inline)
+        self.add_session: Callable[[SessionRecord], Coroutine[Any, Any, None]] = (
+            _gathered(store, driver, seconds)
+            if isinstance(driver, LoopDriver) and hasattr(store, "add_sessions")
+            else chosen("add_session", writes_inline)
+        )
         self.get_session: Callable[[str], Coroutine[Any, Any, SessionRecord | None]] = chosen(
             "get_session", reads_inline
         )
@@ -83,6 +88,20 @@ def _threaded(store: Store, method: str, driver: Driver, seconds: Callable[[], f
         if type(answer) in usual:
             return answer
         return await _unusual(answer, method, driver, deadline, monotonic() - started)
+
+    return call
+
+
+def _gathered(store: Any, driver: LoopDriver, seconds: Callable[[], float]) -> _Call:
+    """Create the sessions that wait at the same time by one call on a thread: a thread for each costs the loop dear."""
+    gathering = Gathering(store.add_sessions, driver)
+
+    async def call(record: SessionRecord) -> None:
+        deadline = seconds()
+        try:
+            await gathering.add(record, deadline)
+        except TimeoutError as error:
+            raise _late("add_session", deadline) from error
 
     return call
 

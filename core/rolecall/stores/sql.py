@@ -144,8 +144,24 @@ class SQLStore:
     def add_session(self, record: SessionRecord) -> None:
         deadline = monotonic() + self._url.timeout
         self._follower.start()
-        row = (_checked(record.session_id), _checked(record.properties.as_json()), _seconds(record.created_at))
-        self._processes.here().creations.add(row, deadline)
+        self._processes.here().creations.add(_creation(record), deadline)
+
+    def add_sessions(self, records: Sequence[SessionRecord]) -> list[StoreUnavailable | None]:
+        """Create several sessions in one statement, and return the failure of each, or None."""
+        deadline = monotonic() + self._url.timeout
+        self._follower.start()
+        rows: list[_Creation] = []
+        failures: list[StoreUnavailable | None] = []
+        for record in records:
+            try:
+                rows.append(_creation(record))
+                failures.append(None)
+            except StoreUnavailable as error:
+                failures.append(error)
+        if rows:
+            answers = iter(Creating(self._processes.here().connections).add(rows, deadline))
+            failures = [next(answers) if failure is None else failure for failure in failures]
+        return failures
 
     def get_session(self, session_id: str) -> SessionRecord | None:
         self._follower.start()
@@ -251,6 +267,10 @@ class Creating:
         if kept and kept[0][:3] == row:
             return None
         return StoreUnavailable("the PostgreSQL store has another session of this id, which stays as it is")
+
+
+def _creation(record: SessionRecord) -> _Creation:
+    return _checked(record.session_id), _checked(record.properties.as_json()), _seconds(record.created_at)
 
 
 def _checked(text: str) -> str:

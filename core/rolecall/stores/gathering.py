@@ -1,0 +1,109 @@
+"""Gathering the creations that wait on an event loop, so that one thread writes many of them in one call."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Final
+
+from ..driver import LoopDriver, event_loops
+from ..driver.event_loops import Signal
+from ..driver.threads import STORE, PoolExhausted
+from ..errors import StoreUnavailable
+from ..sessions import SessionRecord
+
+#: The most sessions of one call.
+MOST: Final = 200
+
+
+class _Waiting:
+    """A session to be created, and its task's signal."""
+
+    __slots__ = ("failure", "is_done", "record", "signal")
+
+    def __init__(self, record: SessionRecord, signal: Signal) -> None:
+        self.record = record
+        self.signal = signal
+        self.is_done = False
+        self.failure: Exception | None = None
+
+
+class Gathering:
+    """Hands the sessions that tasks create at the same time to a store in batches. One thread at a time writes.
+
+    Tasks may run on several event loops. A task that is cancelled takes its session back, unless it was handed over.
+
+    :param add: the store's ``add_sessions``.
+    """
+
+    def __init__(
+        self, add: Callable[[Sequence[SessionRecord]], Sequence[Exception | None]], driver: LoopDriver
+    ) -> None:
+        self._add: Final = add
+        self._driver: Final = driver
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._lock = Lock()
+        self._queue: deque[_Waiting] = deque()
+        self._is_served = False
+
+    async def add(self, record: SessionRecord, seconds: float) -> None:
+        """Create a session.
+
+        :raises TimeoutError: after ``seconds``; the session may have been created.
+        """
+        if self._pid != os.getpid():
+            self._begin()
+        await self._driver.take_turn()
+        loop = event_loops.running()
+        mine = _Waiting(record, loop.signal())
+        with self._lock:
+            self._queue.append(mine)
+            serves, self._is_served = not self._is_served, True
+        try:
+            if serves:
+                self._start()
+            async with loop.timeout(seconds):
+                await mine.signal.wait()
+        finally:
+            if not mine.is_done:
+                self._take_back(mine)
+        # A whole batch is woken at once.
+        await self._driver.take_turn()
+        if mine.failure is not None:
+            raise mine.failure
+
+    def _start(self) -> None:
+        try:
+            self._driver.start(STORE, self._serve)
+        except PoolExhausted as error:
+            with self._lock:
+                self._is_served = False
+            raise StoreUnavailable(f"the store was not called: {error}") from error
+
+    def _take_back(self, mine: _Waiting) -> None:
+        with self._lock:
+            if mine in self._queue:
+                self._queue.remove(mine)
+
+    def _serve(self) -> None:
+        """Write what waits, on a thread, until nothing does."""
+        while batch := self._next():
+            records = [waiting.record for waiting in batch]
+            try:
+                failures = self._add(records)
+            except Exception as error:
+                failures = [error] * len(batch)
+            for waiting, failure in zip(batch, failures, strict=True):
+                waiting.failure, waiting.is_done = failure, True
+                waiting.signal.give()
+
+    def _next(self) -> list[_Waiting]:
+        with self._lock:
+            batch = [self._queue.popleft() for _ in range(min(MOST, len(self._queue)))]
+            self._is_served = bool(batch)
+            return batch
