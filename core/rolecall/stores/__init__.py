@@ -32,6 +32,9 @@ class Store(Protocol):
     :class:`~rolecall.errors.StoreUnavailable`: if the store does not answer, if its content cannot be read, and if it
     cannot hold an argument. Methods continue to work in a forked child, which never uses its parent's connections.
 
+    A store may have a plain function ``add_sessions(records)``, which returns a list with the failure of each session,
+    or None. The kit hands it the sessions that are created at the same time on an event loop.
+
     A store may have these attributes, each True or False, about its plain functions and its reach:
 
     - ``reads_inline``: ``get_session`` is a plain function that takes microseconds, so the kit calls it directly, also

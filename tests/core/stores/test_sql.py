@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -473,6 +474,32 @@ def test_a_role_without_synchronous_commit_commits_to_disk_all_the_same(connect,
     assert store._processes.here().connections.fetch(settings) == [("on", "read committed")]
 
 
+@FORKS
+def test_nothing_acknowledged_is_lost_when_a_worker_is_killed(url, raw):
+    def work(acknowledged: int) -> None:
+        store = SQLStore(url)
+        for number in range(10**6):
+            name = f"{os.getpid()}_{number}"
+            store.add_session(replace(RECORD, session_id=name))
+            store.end_session(name, 7.5)
+            assert store.use_once(name, 2e9, 5.0) is True
+            os.write(acknowledged, f"{name}\n".encode())
+
+    names: set[str] = set()
+    for round_ in range(10):
+        read, write = os.pipe()
+        child = forked(partial(work, write))
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            names.add(pipe.readline().strip())
+            time.sleep(0.003 * round_)  # so that each round ends elsewhere
+            os.kill(child, signal.SIGKILL)
+            assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+            names.update(line.strip() for line in pipe if line.endswith("\n"))
+    for table in ("sessions", "ended_sessions", "used_once"):
+        assert names <= {row[0] for row in raw.execute(f"SELECT * FROM rolecall_{table}".encode())}
+
+
 # -- the log -----------------------------------------------------------------------------------------
 
 
@@ -553,6 +580,29 @@ def test_transaction_ids_that_began_anew_are_a_gap(log):
         log.changes(position._replace(xmin=position.xmin + 10**6), 0.0)
     with pytest.raises(Gap):
         log.changes(position._replace(epoch=position.epoch.replace("/", "/1", 1)), 0.0)
+
+
+def test_a_restored_backup_is_noticed(server, connect):
+    """Its transaction ids go back, so what ends afterwards has lower ones than what was read before."""
+    store = connect(server.url + "?timeout=10")
+    store.end_session("1_kept", 7.5)
+    server.kill()
+    backup = server.data.with_name("backup")
+    shutil.copytree(server.data, backup)
+    for path in (backup, *backup.rglob("*")):
+        os.chown(path, server.data.stat().st_uid, server.data.stat().st_gid)
+    server.start()
+    for number in range(200):
+        store.end_session(f"1_{number}", 7.5)
+    assert soon(lambda: store.has_ended("1_199"))
+    server.kill()
+    shutil.rmtree(server.data)
+    backup.rename(server.data)
+    server.start()
+    with server.connect() as raw:
+        raw.execute("INSERT INTO rolecall_ended_sessions (session_id, ended_at) VALUES ('1_after', 7.5)")
+    assert soon(lambda: store.has_ended("1_after"))
+    assert store.has_ended("1_199") is True  # what was acknowledged stays ended in this process
 
 
 def test_a_follower_reads_everything_anew_after_a_gap(connect, url, raw):
