@@ -678,7 +678,7 @@ PASSWORD = "hunter2"
         "sqlite:///a\x00b",
         "sessions.db",
         "postgresql://user:hunter2@host/db",
-        "postgresql+psycopg://user:hunter2@host/db",
+        "mysql+pymysql://user:hunter2@host/db",
         "redis://:hunter2@host/sessions",
         "redis://:hunter2@host?paswort=x",
         "hunter2",
