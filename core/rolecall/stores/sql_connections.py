@@ -28,6 +28,8 @@ _LOOK: Final = 0.02
 # The kernel notices a dead peer by these, if packets are lost; a frozen server goes on acknowledging them.
 _LOST_PACKETS: Final = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 2000}
 
+#: The classes of the errors that a value of one row causes: it is invalid, breaks a constraint or exceeds a limit.
+_OF_VALUES: Final = ("22", "23", "54")
 # The last three: of a value that psycopg cannot send, of the name service, and of a machine without threads.
 _FAILURES: Final = (psycopg.Error, ValueError, OSError, RuntimeError)
 
@@ -66,11 +68,6 @@ class BoundedConnection(psycopg.Connection[Row]):
             return super().wait(gen, *args, **kwargs)
         except DeadlinePassed:
             self.close()
-            raise
-        except BaseException as error:
-            # Interrupted, as by gevent.Timeout: the answer that is under way belongs to nobody.
-            if not isinstance(error, psycopg.Error):
-                self.close()
             raise
 
     def __del__(self, *_: Any) -> None:
@@ -146,6 +143,7 @@ class Connections:
                     self._idle.append(connection)
                 raise
             except BaseException:
+                # Interrupted, as by gevent.Timeout: the answer that is under way belongs to nobody.
                 connection.close()
                 raise
             self._idle.append(connection)
@@ -236,7 +234,7 @@ def _set_up(connection: BoundedConnection, seconds: float) -> None:
 
 
 class Refused(StoreUnavailable):
-    """The server answers, and does not do what it is asked to."""
+    """The server does not take a value."""
 
 
 def unavailable(error: Exception) -> StoreUnavailable:
@@ -245,6 +243,7 @@ def unavailable(error: Exception) -> StoreUnavailable:
         return StoreUnavailable(f"PostgreSQL does not answer: {error}; a change may have been made all the same")
     if isinstance(error, psycopg.Error) and error.sqlstate and error.diag.message_primary:
         # The primary message alone: the detail quotes the row.
-        return Refused(f"PostgreSQL refuses: {printable(error.diag.message_primary)}")
+        kind = Refused if error.sqlstate.startswith(_OF_VALUES) else StoreUnavailable
+        return kind(f"PostgreSQL refuses: {printable(error.diag.message_primary)}")
     reason = str(error).strip() or type(error).__name__
     return StoreUnavailable(f"PostgreSQL does not answer: {printable(reason.splitlines()[0])}")

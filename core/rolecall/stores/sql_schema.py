@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import column, table
 
 from ..errors import StoreUnavailable
+from ..wording import printable
 from .sql_connections import BoundedConnection
 
 #: The first version of PostgreSQL that has ``xid8``.
@@ -89,10 +90,19 @@ def _check_server(connection: BoundedConnection) -> None:
     ((name, fsync),) = connection.fetch(
         b"SELECT pg_catalog.version(), current_setting('fsync', true)", None, connection.deadline
     )
-    # Others speak its protocol without its transaction ids.
-    if not name.startswith("PostgreSQL ") or "-YB-" in name or connection.info.server_version < _OLDEST:
-        raise StoreUnavailable(
-            f"the server is {' '.join(name.split()[:2])[:40]}; expected PostgreSQL {_OLDEST // 10000} or later"
-        )
+    check_version(name, connection.info.server_version)
     if fsync == "off":
         _LOG.warning("PostgreSQL runs with fsync = off, so a loss of power loses changes that were acknowledged")
+
+
+def check_version(name: str, number: int) -> None:
+    """Refuse a server that speaks PostgreSQL's protocol without its transaction ids.
+
+    :param name: its own description, such as ``"PostgreSQL 15.18 (Debian …) on x86_64…"``.
+    :param number: the version of PostgreSQL that it claims, such as 150018.
+    """
+    if not name.startswith("PostgreSQL ") or "-YB-" in name or number < _OLDEST:
+        raise StoreUnavailable(
+            f"the server is {printable(' '.join(name.split()[:2]))[:40]}; "
+            f"expected PostgreSQL {_OLDEST // 10000} or later"
+        )
