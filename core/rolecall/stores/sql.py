@@ -47,6 +47,12 @@ def _compiled(statement: Executable) -> bytes:
 
 
 def _adding() -> Executable:
+    # Without arrays, which cost a single creation a quarter more.
+    values = {"session_id": _text("id"), "properties": _text("properties"), "created_at": _double("moment")}
+    return insert(SESSIONS).values(values).on_conflict_do_nothing().returning(SESSIONS.c.session_id)
+
+
+def _adding_many() -> Executable:
     rows = (
         func.unnest(
             bindparam("ids", type_=ARRAY(Text)),
@@ -112,6 +118,7 @@ def _using() -> Executable:
 
 
 _ADD: Final = _compiled(_adding())
+_ADD_MANY: Final = _compiled(_adding_many())
 _GET: Final = _compiled(_getting())
 _END: Final = _compiled(_ending())
 _USE: Final = _compiled(_using())
@@ -251,9 +258,12 @@ class Creating:
             return error
 
     def _add_all(self, rows: Sequence[_Creation], deadline: float) -> list[StoreUnavailable | None]:
-        ids, properties, moments = map(list, zip(*rows, strict=True))
-        values = {"ids": ids, "properties": properties, "moments": moments}
-        added = Counter(session_id for (session_id,) in self._connections.fetch(_ADD, values, deadline))
+        if len(rows) == 1:
+            values: dict[str, Any] = dict(zip(("id", "properties", "moment"), rows[0], strict=True))
+            is_new = bool(self._connections.fetch(_ADD, values, deadline))
+            return [None if is_new else self._conflict(rows[0], deadline)]
+        values = dict(zip(("ids", "properties", "moments"), map(list, zip(*rows, strict=True)), strict=True))
+        added = Counter(session_id for (session_id,) in self._connections.fetch(_ADD_MANY, values, deadline))
         failures: list[StoreUnavailable | None] = []
         for row in rows:
             is_new = added[row[0]] > 0

@@ -16,15 +16,14 @@ Item = TypeVar("Item")
 class _Waiting(Generic[Item]):
     """A change that waits to be written.
 
-    :ivar woken: set when it has been written, or when its thread is to lead.
+    :ivar woken: set when it has been written, or when its thread is to lead; None if that leads from the start.
     """
 
-    __slots__ = ("deadline", "failure", "is_written", "item", "leads", "woken")
+    __slots__ = ("failure", "is_written", "item", "leads", "woken")
 
-    def __init__(self, item: Item, deadline: float) -> None:
+    def __init__(self, item: Item) -> None:
         self.item = item
-        self.deadline = deadline
-        self.woken = Event()
+        self.woken: Event | None = None
         self.leads = False
         self.is_written = False
         self.failure: Exception | None = None
@@ -50,12 +49,15 @@ class Together(Generic[Item]):
 
         :raises StoreUnavailable: if it was not written in time. Other exceptions are those of ``write``.
         """
-        mine = _Waiting(item, deadline)
+        mine = _Waiting(item)
         with self._lock:
             self._queue.append(mine)
-            mine.leads, self._is_led = not self._is_led, True
+            if self._is_led:
+                mine.woken = Event()
+            else:
+                mine.leads = self._is_led = True
         try:
-            if not mine.leads:
+            if mine.woken is not None:
                 mine.woken.wait(max(0.0, deadline - monotonic()))
             if mine.leads:
                 self._lead(deadline)
@@ -83,7 +85,8 @@ class Together(Generic[Item]):
             self._hand_over()
         for waiting, failure in zip(batch, failures, strict=True):
             waiting.failure, waiting.is_written = failure, True
-            waiting.woken.set()
+            if waiting.woken is not None:
+                waiting.woken.set()
 
     def _hand_over(self) -> None:
         """Let the thread lead that has the most time left of those in the next batch."""
@@ -92,7 +95,8 @@ class Together(Generic[Item]):
             if self._queue:
                 next_leader = self._queue[min(self._most, len(self._queue)) - 1]
                 next_leader.leads = True
-                next_leader.woken.set()
+                if next_leader.woken is not None:
+                    next_leader.woken.set()
 
     def _give_up(self, mine: _Waiting[Item]) -> bool:
         """Take a change back; whether it had not been taken by a leader yet."""
