@@ -155,8 +155,8 @@ def _problem_with_scheme(scheme: str) -> str:
     name, _, driver = scheme.partition("+")
     if name in _OTHERS:
         return f"names {_OTHERS[name]}, which cannot be a store"
-    if name in _STORES and driver:
-        return f"names a driver for {name}, which has one of its own"
+    if name == "postgresql" and driver:
+        return "names a driver for postgresql, which has one of its own"
     return f"has the scheme {shown(scheme) if scheme.isalnum() else 'none'}"
 
 
@@ -164,11 +164,10 @@ def _class_for(scheme: str) -> Any:
     module, _, name = _STORES[scheme].partition(":")
     try:
         return getattr(import_module("." + module, __name__), name)
-    except ImportError as error:  # also of psycopg without libpq
+    except ImportError as error:  # also of psycopg without libpq, which names no module
         extra = _EXTRAS.get(scheme)
         if extra is None:
             raise
         raise ConfigurationError(
-            f"the store {scheme}:// needs further packages, and {error.name or 'one'} cannot be imported: "
-            f"pip install 'rolecall[{extra}]'"
+            f"the store {scheme}:// needs the package {error.name or 'libpq'}: pip install 'rolecall[{extra}]'"
         ) from error

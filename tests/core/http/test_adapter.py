@@ -147,6 +147,9 @@ class Counting:
     def pass_through(self, error):
         return None
 
+    async def take_turn(self):
+        pass
+
     async def run(self, purpose, deadline, function, *args):
         return function(*args)
 
