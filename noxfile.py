@@ -18,7 +18,7 @@ SHIPPED = ["core", "integrations", "examples/demo"]
 FURTHER_TIERS = "server or process or sdk or browser or exhaustive or hypothesis"
 
 nox.needs_version = ">=2025.10"
-nox.options.sessions = ["lint", "types", "tests", "docs", "release"]
+nox.options.sessions = ["lint", "types", "tests", "coverage", "docs", "release"]
 nox.options.reuse_existing_virtualenvs = True
 # Also where CI is set, where nox would rather fail.
 nox.options.error_on_missing_interpreters = False

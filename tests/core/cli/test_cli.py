@@ -200,10 +200,10 @@ def test_a_weak_secret_is_a_configuration_error_that_does_not_repeat_it(run, mon
 
 
 def test_a_store_that_does_not_exist_is_a_configuration_error(run):
-    result = run("session", "create", "--store", "mysql://root:password@host")
+    result = run("session", "create", "--store", "mongodb://root:password@host")
     assert result.exit_code == 2
     assert "password" not in result.output
-    assert result.stderr.startswith("error: the store's URL has the scheme 'mysql'")
+    assert result.stderr.startswith("error: the store's URL has the scheme 'mongodb'")
 
 
 def test_the_option_for_the_store_wins_over_the_environment(run, monkeypatch, tmp_path):
