@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    import asyncio
 
 #: The most tasks that go on in one turn of the loop. Each may take some 0.1 ms until it next awaits.
 MOST: Final = 32
@@ -19,6 +21,8 @@ class Turns:
 
     async def take(self) -> None:
         """Go on in this turn of the loop, or in a later one."""
+        import asyncio
+
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:

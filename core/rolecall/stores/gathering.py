@@ -6,13 +6,15 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from ..driver import LoopDriver, event_loops
-from ..driver.event_loops import Signal
+from ..driver import LoopDriver
 from ..driver.threads import STORE, PoolExhausted
 from ..errors import StoreUnavailable
 from ..sessions import SessionRecord
+
+if TYPE_CHECKING:
+    from ..driver.event_loops import Signal
 
 #: The most sessions of one call.
 MOST: Final = 200
@@ -56,6 +58,8 @@ class Gathering:
 
         :raises TimeoutError: after ``seconds``; the session may have been created.
         """
+        from ..driver import event_loops
+
         if self._pid != os.getpid():
             self._begin()
         await self._driver.take_turn()

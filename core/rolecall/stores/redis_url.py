@@ -45,7 +45,7 @@ _OPTIONS: Final = (*_NUMBERS, "durability", "prefix", *_CERTIFICATES, *_CREDENTI
 class RedisURL:
     """A Redis store's URL, taken apart and checked.
 
-    :param scheme: one of :data:`SCHEMES`.
+    :param scheme: one of ``SCHEMES``.
     :param hosts: the server, or the Sentinels or nodes that are asked for it; empty for a Unix socket.
     :param path: the path of the Unix socket, or None.
     :param service: the name by which Sentinels know the server, or None.

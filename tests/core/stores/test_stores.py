@@ -677,7 +677,7 @@ PASSWORD = "hunter2"
         "sqlite://user:hunter2@host/sessions.db",
         "sqlite:///a\x00b",
         "sessions.db",
-        "postgresql://user:hunter2@host/db",
+        "oracle://user:hunter2@host/db",
         "mysql+pymysql://user:hunter2@host/db",
         "redis://:hunter2@host/sessions",
         "redis://:hunter2@host?paswort=x",
