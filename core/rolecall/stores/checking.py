@@ -18,6 +18,8 @@ METHODS: Final = {
     "use_once": ("name", "until", "now"),
     "close": (),
 }
+#: A method that a store may have besides, and its arguments.
+OPTIONAL: Final = {"add_sessions": ("records",)}
 _ATTRIBUTES: Final = ("reads_inline", "writes_inline", "bounded", "shared")
 _HELP: Final = "see rolecall.stores.Store"
 
@@ -34,7 +36,8 @@ def problem_with(store: Any) -> str | None:
         return "it has none of the methods of rolecall.stores.Store"
     if missing:
         return _without(store, missing[0])
-    problems = (_problem_with_method(method, getattr(store, method)) for method in METHODS)
+    methods = [*METHODS, *(method for method in OPTIONAL if hasattr(store, method))]
+    problems = (_problem_with_method(method, getattr(store, method)) for method in methods)
     return next(filter(None, problems), None) or _problem_with_attributes(store)
 
 
@@ -58,8 +61,10 @@ def _problem_with_method(name: str, method: Any) -> str | None:
             "its has_ended is an async def; expected a plain def that answers from memory, because it is asked for "
             f"every token, also where nothing can be awaited: keep the ids of ended sessions in the process; {_HELP}"
         )
+    if name in OPTIONAL and is_async(method):
+        return f"its {name} is an async def; expected a plain def, or none: an async store needs none; {_HELP}"
     try:
-        inspect.signature(method).bind(*METHODS[name])
+        inspect.signature(method).bind(*_arguments(name))
     except TypeError:
         return f"its {name} cannot be called with the arguments {_signature(name)}; {_HELP}"
     except ValueError:  # functions in C may have no signature
@@ -83,4 +88,8 @@ def _is(test: Callable[[object], bool], function: Any) -> bool:
 
 
 def _signature(method: str) -> str:
-    return f"{method}({', '.join(METHODS[method])})"
+    return f"{method}({', '.join(_arguments(method))})"
+
+
+def _arguments(method: str) -> tuple[str, ...]:
+    return METHODS[method] if method in METHODS else OPTIONAL[method]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import logging
 import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any, Final, Protocol, TypeAlias
 from weakref import WeakSet, ref
 
 from ..errors import StoreUnavailable
+from .native import start_native_thread
 
 #: The seconds after which a process that is out of touch with its store refuses, unless set.
 MAX_STALENESS: Final = 1.0
@@ -124,7 +125,10 @@ class Follower:
         if not self._started and _claim(self._claims):
             self._started = True
             try:
-                _start_thread(_follow, (ref(self), self._log, self._poll, self._pid))
+                _import_for_thread()
+                start_native_thread(
+                    partial(_follow, ref(self), self._log, self._poll, self._pid), "rolecall: follows the store"
+                )
             except RuntimeError as error:
                 self._begin()
                 raise StoreUnavailable(f"no thread can start to follow the store: {error}") from error
@@ -261,16 +265,13 @@ def _claim(claims: list[None]) -> bool:
     return True
 
 
-def _start_thread(function: Callable[..., None], args: tuple[Any, ...]) -> None:
-    """Start a thread of the operating system, which ends with the process."""
-    gevent, start = _gevent(), _thread.start_new_thread
-    if gevent is not None:
-        # The new thread makes an event loop of its own. All that takes is imported here, before it: two threads that
-        # import at the same time wait for each other for ever.
+def _import_for_thread() -> None:
+    """Import here what a thread needs for an event loop of gevent's own: two threads that import it at the same time
+    wait for each other for ever.
+    """
+    if (gevent := _gevent()) is not None:
         hub = gevent.get_hub()
         _ = hub.resolver, hub.threadpool
-        start = gevent.monkey.get_original("_thread", "start_new_thread")
-    start(function, args)
 
 
 def _gevent() -> Any:

@@ -6,12 +6,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..driver import LoopDriver
 from ..driver.threads import STORE, PoolExhausted
 from ..errors import StoreUnavailable
 from ..sessions import SessionRecord
+from .failures import for_one_of_several
 
 if TYPE_CHECKING:
     from ..driver.event_loops import Signal
@@ -97,14 +98,24 @@ class Gathering:
     def _serve(self) -> None:
         """Write what waits, on a thread, until nothing does."""
         while batch := self._next():
-            records = [waiting.record for waiting in batch]
-            try:
-                failures = self._add(records)
-            except Exception as error:
-                failures = [error] * len(batch)
-            for waiting, failure in zip(batch, failures, strict=True):
+            for waiting, failure in zip(batch, self._failures_of(batch), strict=True):
                 waiting.failure, waiting.is_done = failure, True
                 waiting.signal.give()
+
+    def _failures_of(self, batch: Sequence[_Waiting]) -> list[Exception | None]:
+        """Create the sessions of a batch, and return the failure of each, or None."""
+        try:
+            failures: Any = self._add([waiting.record for waiting in batch])
+        except Exception as error:
+            return [for_one_of_several(error) if isinstance(error, StoreUnavailable) else error for _ in batch]
+        if (
+            isinstance(failures, Sequence)
+            and len(failures) == len(batch)
+            and all(isinstance(one, Exception | None) for one in failures)
+        ):
+            return list(failures)
+        problem = "the store's add_sessions returned no list with a failure or None for each session"
+        return [StoreUnavailable(f"{problem}; they may have been created") for _ in batch]
 
     def _next(self) -> list[_Waiting]:
         with self._lock:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from ..errors import StoreUnavailable
 from ..sessions import SessionProperties, SessionRecord
 from ..wording import shown
+from .failures import unreadable
 from .following import POLL, Follower, Gap, Position
 from .redis_server import RedisServer
 from .redis_url import RedisURL
@@ -238,10 +239,7 @@ def _record(session_id: str, kept: bytes, ended_at: bytes | None) -> SessionReco
             None if ended_at is None else float(ended_at),
         )
     except ValueError:
-        raise StoreUnavailable(
-            f"the Redis store's value of the session {shown(session_id)} cannot be read: it is damaged, or a later "
-            "version of Rolecall wrote it; update this worker, or restore the value"
-        ) from None
+        raise unreadable("Redis", session_id) from None
 
 
 def _bytes(text: str) -> bytes:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from ..errors import ConfigurationError
-from ..wording import nearest, shown
+from ..wording import shown
 from .following import MAX_STALENESS
+from .url_options import Limits, check_known, numbers_in, options_in
 
 Host: TypeAlias = tuple[str, int]
 
@@ -30,12 +32,12 @@ _FORMS: Final = (
 _PREFIX: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _CERTIFICATES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _CREDENTIALS: Final = ("sentinel_username", "sentinel_password")
-#: The options of a URL that are numbers: the least, the most, and the default.
-_NUMBERS: Final = {
+#: The options of a URL that are numbers. With Sentinel and Cluster one replica is the default.
+_NUMBERS: Final[Mapping[str, Limits]] = {
     "timeout": (0.05, 10.0, 0.4),
     "max_staleness": (0.2, 60.0, MAX_STALENESS),
     "connections": (1, 10_000, 50),
-    "replicas": (0, 10, None),
+    "replicas": (0, 10, 0),
     "db": (0, 1_000_000, 0),
 }
 _OPTIONS: Final = (*_NUMBERS, "durability", "prefix", *_CERTIFICATES, *_CREDENTIALS)
@@ -104,8 +106,10 @@ class RedisURL:
             raise _wrong(f"is not of a known form; expected {_FORMS} (in a password write # as %23)")
         login, _, hosts = rest.rpartition("@") if "@" in rest else ("", "", rest)
         hosts, _, path = hosts.partition("/")
-        options = _options(query)
-        numbers = {name: _number(name, options.get(name), *limits) for name, limits in _NUMBERS.items()}
+        options = options_in(query, _wrong)
+        for name in options:
+            check_known(name, _OPTIONS, ", ".join(_OPTIONS), _wrong)
+        numbers = numbers_in(options, _NUMBERS, _wrong)
         kind = scheme.partition("+")[2]
         service, db = _service_and_db(kind, unquote(path))
         if db is not None and "db" in options:
@@ -115,22 +119,22 @@ class RedisURL:
         username, separator, password = login.partition(":")
         if login and not separator:
             raise _wrong("has something before @ that is no user:password (a password alone is :password@)")
-        replicas = numbers["replicas"]
+        replicas = numbers["replicas"] if "replicas" in options else kind in ("sentinel", "cluster")
         return cls(
             scheme,
             () if kind == "unix" else _hosts(hosts, SCHEMES[scheme], single=not kind),
             _socket(hosts, path) if kind == "unix" else None,
             service,
-            int(numbers["db"] or 0) if db is None else db,
+            int(numbers["db"]) if db is None else db,
             unquote(username) or None,
             unquote(password) or None,
             options.get("sentinel_username"),
             options.get("sentinel_password"),
             _certificates(options, scheme),
-            float(numbers["timeout"] or 0),
-            float(numbers["max_staleness"] or 0),
-            int(numbers["connections"] or 0),
-            int(kind in ("sentinel", "cluster")) if replicas is None else int(replicas),
+            numbers["timeout"],
+            numbers["max_staleness"],
+            int(numbers["connections"]),
+            int(replicas),
             _prefix(options.get("prefix", "rolecall")),
             _durability(options.get("durability", "aof")),
         )
@@ -138,31 +142,6 @@ class RedisURL:
 
 def _wrong(problem: str) -> ConfigurationError:
     return ConfigurationError(f"the Redis store's URL {problem}")
-
-
-def _options(query: str) -> dict[str, str]:
-    pairs = parse_qsl(query, keep_blank_values=True)
-    options = dict(pairs)
-    for name in options:
-        if name not in _OPTIONS:
-            close = nearest(name, _OPTIONS)
-            hint = f"did you mean {close}?" if close else f"expected {', '.join(_OPTIONS)}"
-            raise _wrong(f"has the unknown option {shown(name)}; {hint}")
-    if len(options) < len(pairs):
-        raise _wrong("has an option twice")
-    return options
-
-
-def _number(name: str, text: str | None, least: float, most: float, default: float | None) -> float | None:
-    if text is None:
-        return default
-    try:
-        number = int(text) if isinstance(least, int) else float(text)
-    except ValueError:
-        number = least - 1
-    if not least <= number <= most:
-        raise _wrong(f"has {name}={shown(text)}; expected a number from {least:g} to {most:g}")
-    return number
 
 
 def _hosts(text: str, usual_port: int, *, single: bool) -> tuple[Host, ...]:

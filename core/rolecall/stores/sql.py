@@ -16,9 +16,9 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from ..errors import StoreUnavailable
 from ..sessions import SessionProperties, SessionRecord
-from ..wording import shown
+from .failures import unreadable
 from .following import Follower, Position
-from .sql_connections import Connections, Refused
+from .sql_connections import Connections, is_of_a_value
 from .sql_log import CHANNEL, SQLLog
 from .sql_schema import ENDED, SESSIONS, USED, prepare
 from .sql_url import SQLURL
@@ -245,8 +245,8 @@ class Creating:
         """Create sessions, and return the failure of each, or None."""
         try:
             return self._add_all(rows, deadline)
-        except Refused:
-            if len(rows) == 1:
+        except StoreUnavailable as error:
+            if len(rows) == 1 or not is_of_a_value(error):
                 raise
         # One of them is at fault, so that the others are written one by one.
         return [self._add_one(row, deadline) for row in rows]
@@ -304,7 +304,4 @@ def _record(session_id: str, properties: Any, created_at: Any, ended_at: Any) ->
     try:
         return SessionRecord(session_id, SessionProperties.from_json(properties), created_at, ended_at)
     except ValueError:
-        raise StoreUnavailable(
-            f"the PostgreSQL store's row of the session {shown(session_id)} cannot be read: "
-            "it is damaged, or a later version of Rolecall wrote it; update this worker, or restore a backup"
-        ) from None
+        raise unreadable("PostgreSQL", session_id) from None

@@ -233,8 +233,10 @@ def _set_up(connection: BoundedConnection, seconds: float) -> None:
     connection.fetch(_SETUP, (f"{int(seconds * 1000)}ms",), monotonic() + OPENING)
 
 
-class Refused(StoreUnavailable):
-    """The server does not take a value."""
+def is_of_a_value(error: StoreUnavailable) -> bool:
+    """Whether the server was reached, and does not take a value."""
+    cause = error.__cause__
+    return isinstance(cause, psycopg.Error) and (cause.sqlstate or "").startswith(_OF_VALUES)
 
 
 def unavailable(error: Exception) -> StoreUnavailable:
@@ -243,7 +245,6 @@ def unavailable(error: Exception) -> StoreUnavailable:
         return StoreUnavailable(f"PostgreSQL does not answer: {error}; a change may have been made all the same")
     if isinstance(error, psycopg.Error) and error.sqlstate and error.diag.message_primary:
         # The primary message alone: the detail quotes the row.
-        kind = Refused if error.sqlstate.startswith(_OF_VALUES) else StoreUnavailable
-        return kind(f"PostgreSQL refuses: {printable(error.diag.message_primary)}")
+        return StoreUnavailable(f"PostgreSQL refuses: {printable(error.diag.message_primary)}")
     reason = str(error).strip() or type(error).__name__
     return StoreUnavailable(f"PostgreSQL does not answer: {printable(reason.splitlines()[0])}")

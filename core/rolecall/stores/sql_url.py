@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from ..errors import ConfigurationError
-from ..wording import nearest, shown
 from .following import MAX_STALENESS
+from .url_options import Limits, check_known, numbers_in, options_in
 
 #: The URL schemes. All of them mean psycopg.
 SCHEMES: Final = ("postgresql", "postgresql+psycopg", "postgres")
 #: The store's own options: the least, the most and the default number.
-_NUMBERS: Final = {
+_NUMBERS: Final[Mapping[str, Limits]] = {
     "timeout": (0.05, 10.0, 0.4),
     "max_staleness": (0.2, 60.0, MAX_STALENESS),
     "connections": (1, 1000, 4),
@@ -50,14 +51,12 @@ class SQLURL:
         if scheme not in SCHEMES or "\0" in url:
             raise _wrong("is not of the form postgresql://user:password@host:5432/database")
         place, _, query = rest.partition("?")
-        pairs = parse_qsl(query, keep_blank_values=True)
-        options = dict(pairs)
-        if len(options) < len(pairs):
-            raise _wrong("has an option twice")
+        options = options_in(query, _wrong)
         _check_names(options)
-        numbers = {name: _number(name, options.pop(name, None), *limits) for name, limits in _NUMBERS.items()}
+        numbers = numbers_in(options, _NUMBERS, _wrong)
+        for_libpq = {name: value for name, value in options.items() if name not in _NUMBERS}
         try:
-            parameters = conninfo_to_dict(f"postgresql://{place}?{urlencode(options)}")
+            parameters = conninfo_to_dict(f"postgresql://{place}?{urlencode(for_libpq)}")
         except (psycopg.Error, ValueError):
             raise _wrong(
                 "cannot be read by libpq; expected postgresql://user:password@host:5432/database, "
@@ -70,24 +69,9 @@ def _wrong(problem: str) -> ConfigurationError:
     return ConfigurationError(f"the PostgreSQL store's URL {problem}")
 
 
-def _check_names(options: dict[str, str]) -> None:
+def _check_names(options: Mapping[str, str]) -> None:
     known = {*_NUMBERS, "ssl", *(option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults())}
     for name in options:
         if name in _OWN:
             raise _wrong(f"has the option {name}, which the store sets itself: {_OWN[name]}")
-        if name not in known:
-            close = nearest(name, known)
-            hint = f"did you mean {close}?" if close else f"expected {', '.join(_NUMBERS)}, or a parameter of libpq"
-            raise _wrong(f"has the unknown option {shown(name)}; {hint}")
-
-
-def _number(name: str, text: str | None, least: float, most: float, default: float) -> float:
-    if text is None:
-        return default
-    try:
-        number = int(text) if isinstance(least, int) else float(text)
-    except ValueError:
-        number = least - 1
-    if not least <= number <= most:
-        raise _wrong(f"has {name}={shown(text)}; expected a number from {least:g} to {most:g}")
-    return number
+        check_known(name, known, f"{', '.join(_NUMBERS)}, or a parameter of libpq", _wrong)

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from ..errors import ConfigurationError, StoreUnavailable
 from ..sessions import SessionProperties, SessionRecord
-from ..wording import shown
 from . import sqlite_file
+from .failures import unreadable
 from .sqlite_ended import EndedSessions, forget_deleted
 from .sqlite_file import SharedConnection, SQLiteFile
 from .sqlite_lock import LockFile
@@ -155,10 +155,7 @@ def _record(session_id: str, properties: Any, created_at: Any, ended_at: Any) ->
             raise ValueError
         return SessionRecord(session_id, SessionProperties.from_json(properties), created_at, ended_at)
     except ValueError:
-        raise StoreUnavailable(
-            f"the SQLite store's row of the session {shown(session_id)} cannot be read: "
-            "it is damaged, or a later version of Rolecall wrote it; update this worker, or restore the file"
-        ) from None
+        raise unreadable("SQLite", session_id) from None
 
 
 def _prepare(file: SQLiteFile) -> None:

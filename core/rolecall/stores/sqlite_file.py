@@ -349,9 +349,17 @@ def _connect(target: str) -> sqlite3.Connection:
 
 
 class _Forkable(Protocol):
+    def pause(self, until: float) -> None:
+        """Stop where a fork may copy it, or give up at this time on the monotonic clock."""
+
+    def resume(self) -> None:
+        """Go on in the parent."""
+
     def begin_in_child(self) -> None: ...
 
 
+# Held by the thread that forks.
+_FORK = native_lock()
 # Held during a fork, and by operations that must not run during one.
 _GATE = native_lock()
 _CONNECTIONS: WeakSet[SharedConnection] = WeakSet()
@@ -359,11 +367,12 @@ _OTHERS: WeakSet[_Forkable] = WeakSet()
 # Connections that this process has inherited open, by file. No other connection to such a file is safe in it.
 _INHERITED: dict[Identity | None, list[sqlite3.Cursor | None]] = {}
 _forking_thread: int | None = None
+_has_gate = False
 _pid = os.getpid()
 
 
 def tell_in_child(one: _Forkable) -> None:
-    """Have ``one`` told in each forked child, before the store is used there."""
+    """Have ``one`` paused during each fork, and told in the child before the store is used there."""
     with _GATE:
         _OTHERS.add(one)
 
@@ -382,29 +391,42 @@ def _let_a_fork_pass() -> None:
 
 
 def _before_fork() -> None:
-    global _forking_thread
+    global _forking_thread, _has_gate
     # As long as the holder of a lock may wait. After that the child refuses to use the store.
     until = monotonic() + 2 * BUSY_TIMEOUT
-    if _GATE.acquire(timeout=2 * BUSY_TIMEOUT):
-        _forking_thread = get_ident()
+    if not _FORK.acquire(timeout=2 * BUSY_TIMEOUT):
+        return
+    _forking_thread = get_ident()
+    # Before the gate, through which they may have to pass on their way to a stop.
+    for one in list(_OTHERS):
+        one.pause(until)
+    _has_gate = _GATE.acquire(timeout=max(0.0, until - monotonic()))
+    if _has_gate:
         # Connections in use come first, so that the others can be used until their turn.
         for connection in sorted(_CONNECTIONS, key=lambda one: not one._lock.locked()):
             connection._pause(until)
 
 
 def _after_fork_in_parent() -> None:
-    global _forking_thread
+    global _forking_thread, _has_gate
     if _forking_thread == get_ident():
         _forking_thread = None
         for connection in list(_CONNECTIONS):
             connection._resume()
-        _GATE.release()
+        if _has_gate:
+            _has_gate = False
+            _GATE.release()
+        for one in list(_OTHERS):
+            one.resume()
+        _FORK.release()
 
 
 def _after_fork_in_child() -> None:
-    global _GATE, _forking_thread, _pid
-    _GATE, _forking_thread = native_lock(), None
-    for one in [*_CONNECTIONS, *_OTHERS]:
+    global _FORK, _GATE, _forking_thread, _has_gate, _pid
+    _FORK, _GATE, _forking_thread, _has_gate = native_lock(), native_lock(), None, False
+    for connection in list(_CONNECTIONS):
+        connection.begin_in_child()
+    for one in list(_OTHERS):
         one.begin_in_child()
     _pid = os.getpid()
 

@@ -6,10 +6,12 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable
 from threading import Lock
+from time import monotonic
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from ..errors import StoreUnavailable
 from . import sqlite_file
+from .failures import for_one_of_several
 from .native import native_lock, signal, start_native_thread
 from .sqlite_file import FAILURES, SharedConnection, SQLiteFile
 from .sqlite_lock import LockFile
@@ -41,7 +43,7 @@ class WriteQueue:
         self._log = WriteAheadLog(f"{file.real}-wal", connection)
         self._mutex, self._working, self._wake = _fresh_locks()
         self._waiting: deque[_Change[Any]] = deque()
-        self._has_thread = self._is_idle = False
+        self._has_thread = self._is_idle = self._is_paused = False
         sqlite_file.tell_in_child(self)
 
     def write(self, work: Work[Answer]) -> Answer:
@@ -62,10 +64,11 @@ class WriteQueue:
         return self._answer(change)
 
     def close(self) -> None:
-        """Release the files, after the transaction that is being written. What waits is refused."""
-        self._connection.close()
+        """Release the files, after what is being written is durable. What waits is refused."""
         sqlite_file.notice_a_fork()
-        if self._working.acquire(timeout=sqlite_file.BUSY_TIMEOUT):
+        is_still = self._working.acquire(timeout=sqlite_file.BUSY_TIMEOUT)
+        self._connection.close()
+        if is_still:
             self._log.close()
             self._lock_file.close()
             self._working.release()
@@ -140,7 +143,7 @@ class WriteQueue:
             self._log.sync()
         except BaseException as error:
             for change in taken or self._take():
-                change.error = _as_unavailable(error)
+                change.error = for_one_of_several(error)
                 self._finish(change)
             return
         for change in taken:
@@ -160,6 +163,15 @@ class WriteQueue:
 
     # -- forks -----------------------------------------------------------------------------------
 
+    def pause(self, until: float) -> None:
+        """Wait until what was committed is durable: a fork closes connections, and SQLite may delete the log then."""
+        self._is_paused = self._working.acquire(timeout=max(0.0, until - monotonic()))
+
+    def resume(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            self._working.release()
+
     def begin_in_child(self) -> None:
         """Forget the parent's thread, and what waited for it."""
         # The child's copies of the descriptors would keep the parent's lock after its death.
@@ -167,7 +179,7 @@ class WriteQueue:
         self._log.close()
         self._mutex, self._working, self._wake = _fresh_locks()
         self._waiting.clear()
-        self._has_thread = self._is_idle = False
+        self._has_thread = self._is_idle = self._is_paused = False
 
 
 def _fresh_locks() -> tuple[Lock, Lock, Lock]:
@@ -195,10 +207,3 @@ class _Change(Generic[Answer]):
             if not raw.in_transaction:
                 raise  # SQLite has undone the changes before this one, too
             self.error = error
-
-
-def _as_unavailable(error: BaseException) -> StoreUnavailable:
-    """The error for one of several callers: an exception of its own, as each gets its own traceback."""
-    unavailable = StoreUnavailable(str(error))
-    unavailable.__cause__ = error
-    return unavailable

@@ -112,6 +112,29 @@ def test_a_store_that_fails_tells_everybody(store, pools):
     assert [str(answer) for answer in asyncio.run(create())] == ["out of order"] * 5
 
 
+@pytest.mark.parametrize("answer", [None, [], [None] * 6, "no list", [True]])
+def test_a_store_that_does_not_say_what_became_of_each_session_is_unavailable(answer, store, pools):
+    async def create() -> list[object]:
+        store.add_sessions = lambda records: answer
+        add = calls(store, pools).add_session
+        return await asyncio.gather(*(add(record(one)) for one in range(5)), return_exceptions=True)
+
+    for failure in asyncio.run(create()):
+        assert isinstance(failure, StoreUnavailable)
+
+
+def test_each_task_has_an_error_of_its_own(store, pools):
+    def fail(records):
+        raise StoreUnavailable("out of order")
+
+    async def create() -> list[object]:
+        store.add_sessions = fail
+        add = calls(store, pools).add_session
+        return await asyncio.gather(*(add(record(one)) for one in range(5)), return_exceptions=True)
+
+    assert len(set(map(id, asyncio.run(create())))) == 5
+
+
 def test_a_task_that_is_cancelled_takes_its_session_back_and_harms_no_other_one(store, pools):
     async def create() -> None:
         add = calls(store, pools).add_session

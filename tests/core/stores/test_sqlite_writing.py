@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores.sqlite import SQLiteStore
 from rolecall.stores.sqlite_lock import LockFile
 
-from ...forking import forked
+from ...forking import forked, in_child
+from ...open_files import needs_proc, open_files
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
@@ -155,9 +157,33 @@ def test_where_no_thread_starts_the_caller_writes_itself(store, monkeypatch):
         store.add_session(record(0))
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs a /proc that lists open files")
+@pytest.mark.process
+@needs_fork
+@pytest.mark.parametrize("closes", ["a fork", "the end of the store"])
+def test_no_connection_is_closed_between_a_commit_and_its_sync(closes, store, monkeypatch):
+    # The last connection to be closed deletes the log.
+    committed, goes_on, sync = threading.Event(), threading.Event(), store._queue._log.sync
+
+    def sync_later() -> None:
+        committed.set()
+        assert goes_on.wait(20)
+        sync()
+
+    monkeypatch.setattr(store._queue._log, "sync", sync_later)
+    with ThreadPoolExecutor(2) as pool:
+        writing = pool.submit(store.end_session, "1_a", 7.5)
+        assert committed.wait(20)
+        closing_it = pool.submit(partial(in_child, int) if closes == "a fork" else store.close)
+        with suppress(TimeoutError):
+            closing_it.result(0.2)  # it would be enough, if nothing held it up
+        goes_on.set()
+        writing.result()
+        closing_it.result()
+
+
+@needs_proc
 def test_a_store_that_is_forgotten_leaves_no_file_open(path):
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files(path.parent)
     store = SQLiteStore(path)
     store.end_session("1_a", 7.5)
     assert store.has_ended("1_a")
@@ -165,7 +191,7 @@ def test_a_store_that_is_forgotten_leaves_no_file_open(path):
     del store
     until(lambda: gc.collect() is not None and queue() is None)
     SQLiteStore(path).close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files(path.parent) == before
 
 
 # -- in time ---------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from rolecall.testing.stores import StoreContract
 
 from ...forking import forked
 from ...ids import as_text
+from ...open_files import needs_proc
 from ...untyped import untyped
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -585,6 +586,12 @@ class TakesByName(AnyStore):
         (lambda: with_(close=None), ["its close is of type NoneType", "close()"]),
         (AsyncEnds, ["has_ended is an async def", "answers from memory"]),
         (lambda: with_(has_ended=partial(AsyncEnds().has_ended)), ["has_ended is an async def"]),
+        (lambda: with_(add_sessions=AsyncCallable()), ["add_sessions is an async def", "or none"]),
+        (
+            lambda: with_(add_sessions=lambda record, region: []),
+            ["add_sessions cannot be called", "add_sessions(records)"],
+        ),
+        (lambda: with_(add_sessions=True), ["its add_sessions is of type bool", "add_sessions(records)"]),
         (lambda: with_(has_ended=AsyncCallable()), ["has_ended is an async def"]),
         (Yields, ["add_session is a generator"]),
         (TakesLess, ["use_once(name, until, now)"]),
@@ -1137,9 +1144,6 @@ def connections_to(path: Path) -> int:
     """How many open files of this process are the database, its log or its shared memory."""
     names = (str(path), f"{path}-wal", f"{path}-shm")
     return sum(os.path.realpath(f"/proc/self/fd/{fd}") in names for fd in os.listdir("/proc/self/fd"))
-
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs a /proc that lists open files")
 
 
 @needs_proc

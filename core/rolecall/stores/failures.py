@@ -1,0 +1,24 @@
+"""The errors that several stores have in common."""
+
+from __future__ import annotations
+
+from ..errors import StoreUnavailable
+from ..wording import shown
+
+
+def unreadable(store: str, session_id: object) -> StoreUnavailable:
+    """The error for a session that is kept in a form which this version cannot read.
+
+    :param store: the kind of store, such as ``SQLite``.
+    """
+    return StoreUnavailable(
+        f"the {store} store's row of the session {shown(session_id)} cannot be read: it is damaged, or a later version "
+        "of Rolecall wrote it; update this worker, or restore a backup"
+    )
+
+
+def for_one_of_several(error: BaseException) -> StoreUnavailable:
+    """The same error for one of several callers, each of which adds a traceback to its own."""
+    unavailable = StoreUnavailable(str(error))
+    unavailable.__cause__ = error
+    return unavailable
