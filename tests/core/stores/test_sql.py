@@ -77,7 +77,7 @@ def database(shared_server) -> str:
 @pytest.fixture
 def url(shared_server, database) -> str:
     """A store's URL. Calls may take long, because the machine may be busy."""
-    return shared_server.url_of(database) + "?timeout=10"
+    return shared_server.url_of(database) + "?timeout=10&max_staleness=10"
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ class TestSQLStore(StoreContract):
         with shared_server.connect(contract_database) as raw:
             for table in ("schema", "sessions", "ended_sessions", "used_once"):
                 raw.execute(f"DROP TABLE IF EXISTS rolecall_{table}".encode())
-        return shared_server.url_of(contract_database) + "?timeout=10"
+        return shared_server.url_of(contract_database) + "?timeout=10&max_staleness=10"
 
     @pytest.fixture
     def store(self, url):
@@ -864,8 +864,8 @@ from rolecall.errors import StoreUnavailable
 from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores import open_store
 
-store = open_store(sys.argv[1] + "?timeout=10")
-other = open_store(sys.argv[1] + "?timeout=10")
+store = open_store(sys.argv[1] + "?timeout=10&max_staleness=10")
+other = open_store(sys.argv[1] + "?timeout=10&max_staleness=10")
 record = lambda one: SessionRecord(f"1_{one}", SessionProperties(), 5.0)
 store.add_session(record("first"))
 assert store.has_ended("1_first") is False and other.has_ended("1_first") is False
