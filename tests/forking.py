@@ -9,13 +9,17 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 
-def forked(work: Callable[[], object], fork: Callable[[], int] = os.fork) -> int:
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+def forked(work: Callable[[], object], fork: Callable[[], int] | None = None) -> int:
     """The pid of a child that does ``work`` and exits with 0, or with 1 if it fails or takes a minute.
 
     :param fork: what forks; another one than Python's tells Python nothing of it.
     """
-    child = fork()
+    child = (fork or os.fork)()
     if child == 0:
         signal.alarm(60)
         try:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,8 +14,8 @@ from pathlib import Path
 
 import psycopg
 
-#: The seconds within which a server must have started or stopped: long, because the machine may be busy.
-PATIENCE = 60.0
+from .waiting import PATIENCE, free_port
+
 #: The account that runs the server where the tests run as root, which PostgreSQL refuses.
 ACCOUNT = "postgres"
 
@@ -33,12 +32,6 @@ def _programs() -> Path | None:
 
 #: None if PostgreSQL is not installed.
 PROGRAMS = _programs()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _runs(pid: int) -> bool:

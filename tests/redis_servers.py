@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -14,16 +13,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from .waiting import PATIENCE, free_port
+
 #: The server's program: Redis or Valkey, or None.
 PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
-#: Seconds within which a server must have started or stopped: long, because the machine may be busy.
-PATIENCE = 30.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class RedisProcess:

@@ -26,6 +26,7 @@ from rolecall.stores.memory import MemoryStore
 from rolecall_flask import require_token, rolecall_blueprint
 
 from ...forking import in_child
+from ...waiting import soon
 
 OUTSIDE = Request("POST", "/sessions")
 VOTES = ("vote_session", "vote_token", "vote_access")
@@ -90,14 +91,6 @@ def background_threads():
 def tasks_of(kit):
     """The tasks of a kit's background loop."""
     return asyncio.all_tasks(kit._inline._background._loop)
-
-
-def soon(condition, seconds=5):
-    """Whether ``condition()`` becomes true."""
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return condition()
 
 
 # -- context ---------------------------------------------------------------------------------------

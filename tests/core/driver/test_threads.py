@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import threading
-import time
 import weakref
 from typing import Any
 
@@ -15,6 +14,7 @@ from rolecall.driver import threads
 from rolecall.driver.threads import PoolExhausted, ThreadPools
 
 from ...forking import in_child
+from ...waiting import soon
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
@@ -63,14 +63,6 @@ def hold(pools, gate, calls=2, purpose="calls"):
     asked = [Asked(pools, hang, purpose=purpose) for _ in range(calls)]
     began.wait(20)
     return asked
-
-
-def soon(condition, seconds=20):
-    """Whether ``condition()`` becomes true."""
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.005)
-    return condition()
 
 
 def running(purpose="calls"):

@@ -18,13 +18,11 @@ from rolecall.policies.database import Database
 from rolecall.stores.sqlite import SQLiteStore
 from rolecall.stores.sqlite_file import LOOK_INTERVAL
 
-from ...forking import in_child
+from ...forking import in_child, needs_fork
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS notes (text TEXT PRIMARY KEY); CREATE INDEX IF NOT EXISTS other ON notes (text)"
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 @pytest.fixture

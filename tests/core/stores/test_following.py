@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from weakref import ref
 
@@ -18,6 +18,7 @@ from rolecall.stores import following
 from rolecall.stores.following import Follower, Gap
 
 from ...forking import in_child
+from ...waiting import soon
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
@@ -78,19 +79,6 @@ def follower(log) -> Iterator[Follower]:
     with closing(Follower(log, max_staleness=PATIENCE)) as follower:
         yield follower
         log.frozen.clear()
-
-
-def soon(condition: Callable[[], object]) -> bool:
-    """Whether the condition becomes true in time; an answer of StoreUnavailable counts as false."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        try:
-            if condition():
-                return True
-        except StoreUnavailable:
-            pass
-        time.sleep(0.005)
-    return False
 
 
 def reason(follower: Follower) -> str:

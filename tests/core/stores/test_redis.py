@@ -36,12 +36,11 @@ from rolecall.testing.stores import StoreContract
 
 from ...conftest import needed
 from ...forking import in_child
-from ...redis_servers import PROGRAM, RedisProcess, free_port
+from ...redis_servers import PROGRAM, RedisProcess
+from ...waiting import PATIENCE, free_port, refusal, soon
 
 pytestmark = pytest.mark.server
 
-#: The bound on waits for servers and threads, in seconds: long, because the machine may be busy.
-PATIENCE = 30.0
 #: The promised longest time of an answer, and what a busy machine may add, in seconds.
 ANSWER, SLACK = 0.5, 2.0
 #: For tests of anything but time.
@@ -109,23 +108,6 @@ def connect() -> Iterator[Callable[[str], RedisStore]]:
 def done(change: Callable[[], None]) -> None:
     """Make a change, however slow the disk is just then."""
     assert soon(lambda: change() is None)
-
-
-def soon(condition: Callable[[], object], seconds: float = PATIENCE) -> bool:
-    """Whether the condition becomes true in time; an answer of StoreUnavailable counts as false."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with suppress(StoreUnavailable):
-            if condition():
-                return True
-        time.sleep(0.005)
-    return False
-
-
-def refusal(call: Callable[[], object]) -> str:
-    with pytest.raises(StoreUnavailable) as caught:
-        call()
-    return str(caught.value)
 
 
 def refuses(call: Callable[[], object]) -> bool:

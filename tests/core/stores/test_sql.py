@@ -34,7 +34,8 @@ from rolecall.testing.stores import StoreContract
 from ...conftest import needed
 from ...cutting import proxy_to
 from ...forking import forked, in_child
-from ...postgres_servers import PATIENCE, PROGRAMS, PostgresProcess, free_port
+from ...postgres_servers import PROGRAMS, PostgresProcess
+from ...waiting import PATIENCE, free_port, refusal, soon
 
 pytestmark = pytest.mark.server
 
@@ -102,23 +103,6 @@ def connect() -> Iterator[Callable[[str], SQLStore]]:
 
 def record(number: object) -> SessionRecord:
     return replace(RECORD, session_id=f"1_{number}")
-
-
-def soon(condition: Callable[[], object], seconds: float = PATIENCE) -> bool:
-    """Whether the condition becomes true in time; an answer of StoreUnavailable counts as false."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with suppress(StoreUnavailable):
-            if condition():
-                return True
-        time.sleep(0.005)
-    return False
-
-
-def refusal(call: Callable[[], object]) -> str:
-    with pytest.raises(StoreUnavailable) as caught:
-        call()
-    return str(caught.value)
 
 
 def has_seen(store: SQLStore, ids: list[str]) -> bool:

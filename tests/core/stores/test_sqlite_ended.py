@@ -15,14 +15,12 @@ import pytest
 from rolecall.stores import sqlite_ended
 from rolecall.stores.sqlite import SQLiteStore
 
-from ...forking import forked, in_child
+from ...forking import forked, in_child, needs_fork
 from ...open_files import needs_proc, open_files
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 RACE = Path(__file__).parents[2] / "benchmarks" / "sqlite_race.py"
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 @pytest.fixture

@@ -26,15 +26,13 @@ from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores.sqlite import SQLiteStore
 from rolecall.stores.sqlite_lock import LockFile
 
-from ...forking import forked, in_child
+from ...forking import forked, in_child, needs_fork
 from ...open_files import needs_proc, open_files
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PROPERTIES = SessionProperties()
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 @pytest.fixture
