@@ -139,12 +139,15 @@ class SessionRecord:
     :param properties: the properties that it was created with.
     :param created_at: the time of its creation, in Unix seconds.
     :param ended_at: the time of its end, in Unix seconds; None while it is open.
+    :param created_by: the id of the actor that created it; None if nobody was identified. It may be personal, so it is
+        shown to policies and servers alone.
     """
 
     session_id: str
     properties: SessionProperties
     created_at: float
     ended_at: float | None = None
+    created_by: str | None = None
 
     @property
     def location(self) -> str | None:

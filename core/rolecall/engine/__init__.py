@@ -420,7 +420,8 @@ class Engine:
         now = state.clock()
         if session_id is None:
             session_id = state.session_ids.make(request.properties.media_mode, now, request.api_key)
-        record = SessionRecord(session_id, request.properties, now)
+        creator = None if request.actor is None else request.actor.id
+        record = SessionRecord(session_id, request.properties, now, created_by=creator)
         await self._store.add_session(record)
         return record
 

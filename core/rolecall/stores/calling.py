@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from time import monotonic
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -11,7 +11,7 @@ from ..driver import Driver, LoopDriver
 from ..driver.threads import STORE, PoolExhausted
 from ..errors import StoreUnavailable
 from ..sessions import SessionRecord
-from ..wording import shown
+from ..wording import kind, shown
 from . import Store
 from .checking import is_async
 from .gathering import Gathering
@@ -19,7 +19,7 @@ from .gathering import Gathering
 _Answer = TypeVar("_Answer")
 _Call: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 #: The types of the usual answers, which are returned without further checks.
-_USUAL: Final = {
+_USUAL: Final[Mapping[str, tuple[type, ...]]] = {
     "add_session": (type(None),),
     "get_session": (SessionRecord, type(None)),
     "end_session": (type(None),),
@@ -36,14 +36,14 @@ class Calls:
     :param seconds: returns the time limit of a call; read at each call.
     """
 
-    __slots__ = ("add_session", "close", "end_session", "get_session", "use_once")
+    __slots__ = ("_chosen", "_store", "add_session", "close", "end_session", "get_session", "use_once")
 
     def __init__(self, store: Store, driver: Driver, seconds: Callable[[], float], *, blocks: bool) -> None:
         ends_calls = blocks and getattr(store, "bounded", False)
         reads_inline = ends_calls or getattr(store, "reads_inline", False)
         writes_inline = ends_calls or getattr(store, "writes_inline", False)
 
-        def chosen(method: str, inline: bool) -> _Call:
+        def chosen(method: str, inline: bool = writes_inline) -> _Call:
             if is_async(getattr(store, method)):
                 return _awaited(store, method, driver, seconds)
             return (_inline if inline else _threaded)(store, method, driver, seconds)
@@ -51,20 +51,30 @@ class Calls:
         self.add_session: Callable[[SessionRecord], Coroutine[Any, Any, None]] = (
             _gathered(store, driver, seconds)
             if isinstance(driver, LoopDriver) and hasattr(store, "add_sessions")
-            else chosen("add_session", writes_inline)
+            else chosen("add_session")
         )
         self.get_session: Callable[[str], Coroutine[Any, Any, SessionRecord | None]] = chosen(
             "get_session", reads_inline
         )
-        self.end_session: Callable[[str, float], Coroutine[Any, Any, None]] = chosen("end_session", writes_inline)
-        self.use_once: Callable[[str, float, float], Coroutine[Any, Any, bool]] = chosen("use_once", writes_inline)
+        self.end_session: Callable[[str, float], Coroutine[Any, Any, None]] = chosen("end_session")
+        self.use_once: Callable[[str, float, float], Coroutine[Any, Any, bool]] = chosen("use_once")
         # Sync code closes on its own thread, because no new thread starts at the end of a process.
         self.close: Callable[[], Coroutine[Any, Any, None]] = chosen("close", blocks)
+        self._store, self._chosen = store, chosen
+
+    async def further(self, method: str, *args: Any) -> Any:
+        """Call a method that a store need not have, such as ``take_lease`` or ``list_sessions``.
+
+        :raises StoreUnavailable: if this store does not have it.
+        """
+        if not hasattr(self._store, method):
+            raise StoreUnavailable(f"the store, {kind(self._store)}, has no method {method}; see rolecall.stores")
+        return await self._chosen(method)(*args)
 
 
 def _inline(store: Store, method: str, driver: Driver, seconds: Callable[[], float]) -> _Call:
     """Call a plain function that returns at once, or may block its caller."""
-    usual = _USUAL[method]
+    usual = _USUAL.get(method, ())
 
     async def call(*args: Any) -> Any:
         answer = getattr(store, method)(*args)
@@ -75,7 +85,7 @@ def _inline(store: Store, method: str, driver: Driver, seconds: Callable[[], flo
 
 def _threaded(store: Store, method: str, driver: Driver, seconds: Callable[[], float]) -> _Call:
     """Call a plain function on a thread of the store's pool."""
-    usual = _USUAL[method]
+    usual = _USUAL.get(method, ())
 
     async def call(*args: Any) -> Any:
         deadline, started = seconds(), monotonic()

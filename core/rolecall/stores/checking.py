@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ..wording import kind, nearest
@@ -18,8 +18,28 @@ METHODS: Final = {
     "use_once": ("name", "until", "now"),
     "close": (),
 }
-#: A method that a store may have besides, and its arguments.
-OPTIONAL: Final = {"add_sessions": ("records",)}
+#: The methods of :class:`~rolecall.stores.leases.Leases`, :class:`~rolecall.stores.listing.Listing` and
+#: :class:`~rolecall.stores.upkeep.Upkeep`, which a store may have besides.
+LEASES: Final = {
+    "full_slot": ("slots", "now"),
+    "take_lease": ("lease", "slots", "now"),
+    "keep_lease": ("lease", "slots"),
+    "drop_lease": ("lease",),
+    "drop_slot": ("key",),
+}
+LISTING: Final = {"list_sessions": ("page",)}
+UPKEEP: Final = {
+    "forget": ("over",),
+    "count": (),
+    "dump": ("kind", "after", "limit"),
+    "load": ("kind", "rows"),
+    "examine": (),
+    "migrate": (),
+    "clock": (),
+}
+#: What a store may have that makes it faster.
+_FASTER: Final = {"add_sessions": ("records",)}
+_OPTIONAL: Final = {**_FASTER, **LEASES, **LISTING, **UPKEEP}
 _ATTRIBUTES: Final = ("reads_inline", "writes_inline", "bounded", "shared")
 _HELP: Final = "see rolecall.stores.Store"
 
@@ -36,9 +56,14 @@ def problem_with(store: Any) -> str | None:
         return "it has none of the methods of rolecall.stores.Store"
     if missing:
         return _without(store, missing[0])
-    methods = [*METHODS, *(method for method in OPTIONAL if hasattr(store, method))]
+    methods = [*METHODS, *(method for method in _OPTIONAL if hasattr(store, method))]
     problems = (_problem_with_method(method, getattr(store, method)) for method in methods)
     return next(filter(None, problems), None) or _problem_with_attributes(store)
+
+
+def has(store: object, methods: Iterable[str]) -> bool:
+    """Whether a store has all of some methods that it need not have."""
+    return all(hasattr(store, method) for method in methods)
 
 
 def is_async(function: Callable[..., object]) -> bool:
@@ -61,7 +86,7 @@ def _problem_with_method(name: str, method: Any) -> str | None:
             "its has_ended is an async def; expected a plain def that answers from memory, because it is asked for "
             f"every token, also where nothing can be awaited: keep the ids of ended sessions in the process; {_HELP}"
         )
-    if name in OPTIONAL and is_async(method):
+    if name in _FASTER and is_async(method):
         return f"its {name} is an async def; expected a plain def, or none: an async store needs none; {_HELP}"
     try:
         inspect.signature(method).bind(*_arguments(name))
@@ -92,4 +117,4 @@ def _signature(method: str) -> str:
 
 
 def _arguments(method: str) -> tuple[str, ...]:
-    return METHODS[method] if method in METHODS else OPTIONAL[method]
+    return METHODS[method] if method in METHODS else _OPTIONAL[method]

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from functools import partial
+from itertools import islice
+from threading import Lock
+from typing import Any, Final
 
 from ..errors import ConfigurationError
-from ..sessions import SessionRecord
+from ..sessions import SessionProperties, SessionRecord
+from .leases import Full, Slot
+from .listing import Page
+from .upkeep import Finding, Kind, Over, Row
 
 _MANY: Final = 1024
+_FORGETFUL: Final = Finding(
+    "info",
+    "everything is kept in the memory of this process, and forgotten when it exits",
+    "for several workers, or to keep sessions, use sqlite:///path/to/file.db, postgresql://… or redis://…",
+)
 
 
 class MemoryStore:
@@ -23,6 +35,9 @@ class MemoryStore:
         self._ended: dict[str, float] = {}
         self._used: dict[str, tuple[float, object]] = {}
         self._many = _MANY
+        # By slot and lease, the time until which each place is taken; under the lock.
+        self._slots: dict[str, dict[str, float]] = {}
+        self._lock = Lock()
 
     @classmethod
     def from_url(cls, url: str) -> MemoryStore:
@@ -57,3 +72,149 @@ class MemoryStore:
 
     def close(self) -> None:
         pass
+
+    # -- listing ---------------------------------------------------------------------------------
+
+    def list_sessions(self, page: Page) -> Sequence[SessionRecord]:
+        newest_first = sorted(self._sessions.values(), key=_place, reverse=True)
+        return list(islice(filter(None, (self._on_page(record, page) for record in newest_first)), page.limit))
+
+    def _on_page(self, record: SessionRecord, page: Page) -> SessionRecord | None:
+        """The session as it is by now, if it belongs on a page."""
+        if page.after is not None and _place(record) >= (page.after[0], page.after[1].encode()):
+            return None
+        if page.created_by is not None and record.created_by != page.created_by:
+            return None
+        ended_at = self._ended.get(record.session_id)
+        if page.state is not None and (ended_at is None) != (page.state == "open"):
+            return None
+        return replace(record, ended_at=ended_at)
+
+    # -- leases ----------------------------------------------------------------------------------
+
+    def full_slot(self, slots: Sequence[Slot], now: float) -> Full | None:
+        with self._lock:
+            return self._full_slot(slots, now)
+
+    def take_lease(self, lease: str, slots: Sequence[Slot], now: float) -> Full | None:
+        with self._lock:
+            full = self._full_slot(slots, now, lease)
+            if full is None:
+                self._hold(lease, slots)
+            return full
+
+    def keep_lease(self, lease: str, slots: Sequence[Slot]) -> None:
+        with self._lock:
+            self._hold(lease, slots)
+
+    def drop_lease(self, lease: str) -> None:
+        with self._lock:
+            self._drop(lease)
+
+    def drop_slot(self, key: str) -> None:
+        with self._lock:
+            for lease in list(self._slots.get(key, ())):
+                self._drop(lease)
+
+    def _full_slot(self, slots: Sequence[Slot], now: float, lease: str = "") -> Full | None:
+        for slot in slots:
+            held = self._slots.get(slot.key, {})
+            for over in [holder for holder, until in held.items() if until <= now]:
+                del held[over]
+            if lease not in held and len(held) >= slot.most:
+                return Full(slot.key, min(held.values()))
+        return None
+
+    def _hold(self, lease: str, slots: Sequence[Slot]) -> None:
+        for slot in slots:
+            self._slots.setdefault(slot.key, {})[lease] = slot.until
+
+    def _drop(self, lease: str) -> None:
+        for held in self._slots.values():
+            held.pop(lease, None)
+
+    # -- upkeep ----------------------------------------------------------------------------------
+
+    def forget(self, over: Over) -> int:
+        with self._lock:
+            removals = list(islice(self._removals(over), over.limit))
+            for remove in removals:
+                remove()
+            self._slots = {key: held for key, held in self._slots.items() if held}
+        return len(removals)
+
+    def _removals(self, over: Over) -> Iterator[Callable[[], Any]]:
+        """What removes each row that is over."""
+        for name, (until, _) in list(self._used.items()):
+            if until < over.lapsed_before:
+                yield partial(self._used.pop, name, None)
+        for held in self._slots.values():
+            for lease, until in list(held.items()):
+                if until < over.lapsed_before:
+                    yield partial(held.pop, lease, None)
+        for session_id, record in list(self._sessions.items()):
+            ended_at = self._ended.get(session_id)
+            if _is_before(ended_at, over.ended_before) or _is_before(record.created_at, over.created_before):
+                yield partial(self._sessions.pop, session_id, None)
+        for session_id, ended_at in list(self._ended.items()):
+            if _is_before(ended_at, over.created_before):
+                yield partial(self._ended.pop, session_id, None)
+
+    def count(self) -> Mapping[Kind, int]:
+        with self._lock:
+            places = sum(map(len, self._slots.values()))
+        return {"ended": len(self._ended), "sessions": len(self._sessions), "used": len(self._used), "leases": places}
+
+    def dump(self, kind: Kind, after: str | None, limit: int) -> tuple[Sequence[Row], str | None]:
+        first = 0 if after is None else int(after)
+        rows = list(islice(self._rows(kind), first, first + limit))
+        return rows, str(first + limit) if len(rows) == limit else None
+
+    def _rows(self, kind: Kind) -> Iterator[Row]:
+        if kind == "ended":
+            yield from list(self._ended.items())
+        elif kind == "sessions":
+            yield from map(_row, list(self._sessions.values()))
+        elif kind == "used":
+            yield from ((name, until) for name, (until, _) in list(self._used.items()))
+        else:
+            yield from ((lease, key, until) for key, held in self._slots.items() for lease, until in held.items())
+
+    def load(self, kind: Kind, rows: Sequence[Row]) -> Sequence[Row]:
+        return [self._loaded(kind, row) for row in rows]
+
+    def _loaded(self, kind: Kind, row: Any) -> Row:
+        if kind == "ended":
+            return row[0], self._ended.setdefault(*row)
+        if kind == "used":
+            return row[0], self._used.setdefault(row[0], (row[1], None))[0]
+        if kind == "sessions":
+            session_id, properties, created_at, created_by = row
+            record = SessionRecord(
+                session_id, SessionProperties.from_json(properties), created_at, created_by=created_by
+            )
+            return _row(self._sessions.setdefault(session_id, record))
+        lease, key, until = row
+        with self._lock:
+            return lease, key, self._slots.setdefault(key, {}).setdefault(lease, until)
+
+    def examine(self) -> Sequence[Finding]:
+        return [_FORGETFUL]
+
+    def migrate(self) -> tuple[int, int]:
+        return 0, 0
+
+    def clock(self) -> float | None:
+        return None
+
+
+def _place(record: SessionRecord) -> tuple[float, bytes]:
+    return record.created_at, record.session_id.encode("utf-8", "surrogatepass")
+
+
+def _row(record: SessionRecord) -> Row:
+    return record.session_id, record.properties.as_json(), record.created_at, record.created_by
+
+
+def _is_before(moment: float | None, limit: float | None) -> bool:
+    return moment is not None and limit is not None and moment < limit

@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -28,8 +28,9 @@ from ..kit import Rolecall
 from ..sessions import ArchiveMode, MediaMode, SessionProperties, SessionRecord
 from ..stores import Store, open_store
 from ..stores.calling import Calls
+from ..stores.checking import METHODS
 
-__all__ = ["Ask", "StoreContract"]
+__all__ = ["Ask", "Contract", "StoreContract"]
 
 Question: TypeAlias = tuple[Any, ...]
 _SECRET: Final = "the secret of rolecall.testing, for tests and nothing else"  # noqa: S105
@@ -101,8 +102,7 @@ class _Sync:
     def __call__(self, store: Store, method: str, *args: Any) -> Any:
         if method == "has_ended":
             return store.has_ended(*args)
-        calls = Calls(store, self._driver, lambda: self._patience, blocks=True)
-        return drive(getattr(calls, method)(*args))
+        return drive(_called(Calls(store, self._driver, lambda: self._patience, blocks=True), method, args))
 
     def together(self, store: Store, questions: Iterable[Question]) -> list[Any]:
         questions = list(questions)
@@ -145,16 +145,20 @@ class _Async:
     async def _ask(self, store: Store, method: str, args: Iterable[Any]) -> Any:
         if method == "has_ended":
             return store.has_ended(*args)
-        calls = Calls(store, self._driver, lambda: self._patience, blocks=False)
-        return await getattr(calls, method)(*args)
+        return await _called(Calls(store, self._driver, lambda: self._patience, blocks=False), method, args)
 
 
-class StoreContract:
-    """The contract of every store.
+def _called(calls: Calls, method: str, args: Iterable[Any]) -> Coroutine[Any, Any, Any]:
+    """Call a method that every store has, or one that it may have besides."""
+    return getattr(calls, method)(*args) if method in METHODS else calls.further(method, *args)
 
-    Subclass it with a fixture ``store`` that yields an empty store; the suite closes it. Two further fixtures are
-    optional: ``other_store`` yields a second store on the same data, like another worker's; ``broken_store`` yields one
-    whose database does not answer. Without them their tests are skipped.
+
+class Contract:
+    """What the contracts of stores have in common: their fixtures.
+
+    Subclass one or several of them with a fixture ``store`` that yields an empty store; the suite closes it. Two
+    further fixtures are optional: ``other_store`` yields a second store on the same data, like another worker's;
+    ``broken_store`` yields one whose database does not answer. Without them their tests are skipped.
     """
 
     #: The seconds within which other workers see the end of a session.
@@ -188,6 +192,10 @@ class StoreContract:
     def _closes_the_store(self, store: Store, ask: Ask) -> Iterator[None]:
         yield
         ask(store, "close")
+
+
+class StoreContract(Contract):
+    """The contract of every store; see :class:`Contract` for its fixtures."""
 
     def test_a_kit_takes_it(self, store: Store) -> None:
         assert open_store(store) is store
@@ -333,7 +341,7 @@ class StoreContract:
 
         _in_child(work)
         if getattr(store, "shared", True):
-            assert _soon(lambda: store.has_ended("1_0"), self.max_lag)
+            assert soon(lambda: store.has_ended("1_0"), self.max_lag)
             assert ask(store, "use_once", "a", 10.0, 5.0) is False
 
     def test_another_worker_sees_what_is_kept(self, store: Store, other_store: Store, ask: Ask) -> None:
@@ -346,7 +354,7 @@ class StoreContract:
     def test_another_worker_sees_the_end_in_time(self, store: Store, other_store: Store, ask: Ask) -> None:
         ask(store, "add_session", _KEPT)
         ask(store, "end_session", _KEPT.session_id, 7.5)
-        assert _soon(lambda: other_store.has_ended(_KEPT.session_id), self.max_lag)
+        assert soon(lambda: other_store.has_ended(_KEPT.session_id), self.max_lag)
         ask(other_store, "end_session", _KEPT.session_id, 6.5)
         for one in (store, other_store):
             assert ask(one, "get_session", _KEPT.session_id) == replace(_KEPT, ended_at=7.5)
@@ -395,7 +403,7 @@ class StoreContract:
                 kit.get_session("1_MX43MzU3fn5TYXQgTWFyIDE1IDE0OjQyOjIzIFBEVCAyMDE0fjAuNDkwMTMwMjV-")
 
 
-def _soon(condition: Callable[[], bool], seconds: float) -> bool:
+def soon(condition: Callable[[], bool], seconds: float) -> bool:
     """Whether ``condition`` becomes true within ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():

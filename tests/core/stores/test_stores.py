@@ -34,6 +34,7 @@ from rolecall.stores import Store, open_store
 from rolecall.stores.memory import MemoryStore
 from rolecall.stores.sqlite import _MIGRATIONS, SQLiteStore
 from rolecall.stores.sqlite_file import LOOK_INTERVAL
+from rolecall.testing.store_parts import LeasesContract, ListingContract, UpkeepContract
 from rolecall.testing.stores import StoreContract
 
 from ...forking import forked
@@ -78,7 +79,7 @@ def record(number: object) -> SessionRecord:
 # -- every store -----------------------------------------------------------------------------------
 
 
-class TestMemoryStore(StoreContract):
+class TestMemoryStore(StoreContract, LeasesContract, ListingContract, UpkeepContract):
     @pytest.fixture
     def store(self):
         return MemoryStore()

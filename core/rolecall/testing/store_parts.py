@@ -1,0 +1,313 @@
+"""The contracts of what a store may have besides: leases, listing and upkeep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+import pytest
+
+from ..sessions import ArchiveMode, MediaMode, SessionProperties, SessionRecord
+from ..stores import Store
+from ..stores.leases import Full, Slot
+from ..stores.listing import Page
+from ..stores.upkeep import KINDS, Kind, Over, Row
+from .stores import Ask, Contract, soon
+
+__all__ = ["LeasesContract", "ListingContract", "UpkeepContract"]
+
+_TOGETHER: Final = 8
+_NOW: Final = 1_795_186_800.0
+
+
+def _record(number: object, created_at: float = _NOW, created_by: str | None = None) -> SessionRecord:
+    return SessionRecord(f"1_{number}", SessionProperties(), created_at, created_by=created_by)
+
+
+def _slots(*keys: str, most: int = 1, until: float = _NOW + 60) -> list[Slot]:
+    return [Slot(key, most, until) for key in keys]
+
+
+class LeasesContract(Contract):
+    """The contract of :class:`~rolecall.stores.leases.Leases`."""
+
+    def test_a_slot_has_as_many_places_as_it_says(self, store: Store, ask: Ask) -> None:
+        for lease in ("a", "b"):
+            assert ask(store, "full_slot", _slots("s", most=2), _NOW) is None
+            assert ask(store, "take_lease", lease, _slots("s", most=2), _NOW) is None
+        full = Full("s", _NOW + 60)
+        assert ask(store, "full_slot", _slots("s", most=2), _NOW) == full
+        assert ask(store, "take_lease", "c", _slots("s", most=2), _NOW) == full
+        assert ask(store, "take_lease", "c", _slots("s", most=3), _NOW) is None
+
+    def test_looking_takes_no_place(self, store: Store, ask: Ask) -> None:
+        for _ in range(3):
+            assert ask(store, "full_slot", _slots("s"), _NOW) is None
+
+    def test_a_lease_has_all_of_its_places_or_none(self, store: Store, ask: Ask) -> None:
+        assert ask(store, "take_lease", "a", _slots("s"), _NOW) is None
+        assert ask(store, "take_lease", "b", _slots("t", "s", "u"), _NOW) == Full("s", _NOW + 60)
+        assert ask(store, "take_lease", "c", _slots("u", "t"), _NOW) is None
+
+    def test_the_first_full_slot_is_told(self, store: Store, ask: Ask) -> None:
+        ask(store, "take_lease", "a", [Slot("s", 1, _NOW + 10), Slot("t", 1, _NOW + 20)], _NOW)
+        assert ask(store, "full_slot", _slots("t", "s"), _NOW) == Full("t", _NOW + 20)
+        assert ask(store, "take_lease", "b", _slots("s", "t"), _NOW) == Full("s", _NOW + 10)
+
+    def test_a_place_is_free_at_its_end(self, store: Store, ask: Ask) -> None:
+        ask(store, "take_lease", "a", [Slot("s", 2, _NOW + 10)], _NOW)
+        ask(store, "take_lease", "b", [Slot("s", 2, _NOW + 5)], _NOW)
+        assert ask(store, "take_lease", "c", _slots("s", most=2), _NOW + 4.9) == Full("s", _NOW + 5)
+        assert ask(store, "take_lease", "c", _slots("s", most=2), _NOW + 5) is None
+        assert ask(store, "take_lease", "d", _slots("s", most=2), _NOW + 5) == Full("s", _NOW + 10)
+
+    def test_taking_a_lease_again_takes_no_further_place(self, store: Store, ask: Ask) -> None:
+        for _ in range(2):
+            assert ask(store, "take_lease", "a", _slots("s", most=2), _NOW) is None
+        assert ask(store, "take_lease", "b", _slots("s", most=2), _NOW) is None
+        assert ask(store, "take_lease", "a", _slots("s", most=2), _NOW) is None
+
+    def test_what_is_kept_counts_even_beyond_the_most(self, store: Store, ask: Ask) -> None:
+        ask(store, "take_lease", "a", _slots("s", until=_NOW + 1), _NOW)
+        assert ask(store, "keep_lease", "a", _slots("s", until=_NOW + 100)) is None
+        assert ask(store, "take_lease", "b", _slots("s"), _NOW + 50) == Full("s", _NOW + 100)
+        ask(store, "keep_lease", "late", _slots("s", until=_NOW + 200))
+        assert ask(store, "take_lease", "b", _slots("s"), _NOW + 150) == Full("s", _NOW + 200)
+        ask(store, "keep_lease", "late", _slots("s", until=_NOW + 10))
+        assert ask(store, "take_lease", "b", _slots("s"), _NOW + 150) is None
+
+    def test_what_is_dropped_is_free(self, store: Store, ask: Ask) -> None:
+        ask(store, "take_lease", "a", _slots("s", "t"), _NOW)
+        assert ask(store, "drop_lease", "a") is None
+        assert ask(store, "take_lease", "b", _slots("s", "t"), _NOW) is None
+        assert ask(store, "drop_slot", "t") is None
+        assert ask(store, "take_lease", "c", _slots("t", "s"), _NOW) is None
+        ask(store, "drop_lease", "unknown")
+        ask(store, "drop_slot", "unknown")
+        assert ask(store, "full_slot", _slots("s"), _NOW) is not None
+
+    def test_keys_are_told_apart_by_every_character(self, store: Store, ask: Ask) -> None:
+        ask(store, "take_lease", "a", _slots("s Zoë"), _NOW)
+        for key in ("s zoë", "s Zoe", "s Zoë ", "s Zoe\u0308", "s", "*", "s%", "auth0|123", "x" * 1000):
+            assert ask(store, "full_slot", _slots(key), _NOW) is None, key
+
+    def test_of_concurrent_takers_as_many_succeed_as_there_are_places(self, store: Store, ask: Ask) -> None:
+        for slot in map(str, range(5)):
+            questions = [("take_lease", f"{slot}.{taker}", _slots(slot, most=3), _NOW) for taker in range(_TOGETHER)]
+            assert ask.together(store, questions).count(None) == 3
+
+    def test_takers_of_the_same_slots_in_any_order_do_not_block_each_other(self, store: Store, ask: Ask) -> None:
+        orders = [("s", "t"), ("t", "s")] * (_TOGETHER // 2)
+        questions = [
+            ("take_lease", str(taker), _slots(*keys, most=_TOGETHER), _NOW) for taker, keys in enumerate(orders)
+        ]
+        assert ask.together(store, questions) == [None] * _TOGETHER
+
+    def test_another_worker_counts_the_same_places(self, store: Store, other_store: Store, ask: Ask) -> None:
+        ask(store, "take_lease", "a", _slots("s"), _NOW)
+        assert ask(other_store, "take_lease", "b", _slots("s"), _NOW) == Full("s", _NOW + 60)
+        ask(other_store, "drop_lease", "a")
+        assert ask(store, "take_lease", "b", _slots("s"), _NOW) is None
+
+
+class ListingContract(Contract):
+    """The contract of :class:`~rolecall.stores.listing.Listing`."""
+
+    @pytest.fixture
+    def filled(self, store: Store, ask: Ask) -> Store:
+        """A store of five sessions: two of the same time, one ended, two of Ada."""
+        for record in (
+            _record("b", _NOW, "ada"),
+            _record("a", _NOW),
+            _record("c", _NOW + 1.5, "Ada"),
+            _record("d", _NOW + 2, "ada"),
+            _record("e", _NOW - 1),
+        ):
+            ask(store, "add_session", record)
+        ask(store, "end_session", "1_c", _NOW + 3)
+        ask(store, "end_session", "1_unknown", _NOW + 3)
+        return store
+
+    def test_an_empty_store_lists_nothing(self, store: Store, ask: Ask) -> None:
+        assert list(ask(store, "list_sessions", Page(10))) == []
+
+    def test_the_newest_come_first(self, filled: Store, ask: Ask) -> None:
+        found = ask(filled, "list_sessions", Page(10))
+        assert [record.session_id for record in found] == ["1_d", "1_c", "1_b", "1_a", "1_e"]
+        assert [record.ended_at for record in found] == [None, _NOW + 3, None, None, None]
+        assert found[2] == _record("b", _NOW, "ada")
+
+    @pytest.mark.parametrize("limit", [1, 2, 5, 6])
+    def test_pages_follow_on_each_other(self, filled: Store, ask: Ask, limit: int) -> None:
+        pages = list(_pages(filled, ask, limit))
+        assert [record.session_id for page in pages for record in page] == ["1_d", "1_c", "1_b", "1_a", "1_e"]
+        assert all(len(page) == limit for page, _ in pairwise(pages))
+
+    def test_only_the_wanted_ones_are_listed(self, filled: Store, ask: Ask) -> None:
+        def ids(**wanted: Any) -> list[str]:
+            return [record.session_id for record in ask(filled, "list_sessions", Page(10, **wanted))]
+
+        assert ids(state="open") == ["1_d", "1_b", "1_a", "1_e"]
+        assert ids(state="ended") == ["1_c"]
+        assert ids(created_by="ada") == ["1_d", "1_b"]
+        assert ids(created_by="ada", state="ended") == ids(created_by="nobody") == ids(created_by="ad%") == []
+        assert ids(after=(_NOW, "1_b"), state="open") == ["1_a", "1_e"]
+        assert ids(after=(_NOW, "1_b~")) == ["1_b", "1_a", "1_e"]
+
+    def test_pages_are_full_though_others_stand_between(self, store: Store, ask: Ask) -> None:
+        for number in range(120):
+            ask(store, "add_session", _record(number, _NOW + number, "ada" if number % 40 == 0 else None))
+            if number % 40:
+                ask(store, "end_session", f"1_{number}", _NOW + number)
+        for page in (Page(3, state="open"), Page(3, created_by="ada")):
+            found = ask(store, "list_sessions", page)
+            assert [record.session_id for record in found] == ["1_80", "1_40", "1_0"]
+
+    def test_new_sessions_disturb_no_page(self, filled: Store, ask: Ask) -> None:
+        first = ask(filled, "list_sessions", Page(2))
+        ask(filled, "add_session", _record("new", _NOW + 10))
+        last = first[-1]
+        rest = ask(filled, "list_sessions", Page(10, after=(last.created_at, last.session_id)))
+        assert [record.session_id for record in (*first, *rest)] == ["1_d", "1_c", "1_b", "1_a", "1_e"]
+
+    def test_another_worker_lists_the_same(self, filled: Store, other_store: Store, ask: Ask) -> None:
+        assert list(ask(other_store, "list_sessions", Page(10))) == list(ask(filled, "list_sessions", Page(10)))
+
+
+class UpkeepContract(Contract):
+    """The contract of :class:`~rolecall.stores.upkeep.Upkeep`, for a store that has leases and lists its sessions."""
+
+    def test_single_use_ids_and_leases_are_forgotten_when_they_are_over(self, store: Store, ask: Ask) -> None:
+        for name, until in (("old", _NOW - 200), ("new", _NOW + 1e6)):
+            ask(store, "use_once", name, until, _NOW - 300)
+            ask(store, "keep_lease", name, _slots("s", until=until))
+        _forget_all(store, ask, Over(_NOW - 100))
+        assert ask(store, "use_once", "new", _NOW + 1e6, _NOW) is False
+        assert ask(store, "full_slot", _slots("s"), _NOW) == Full("s", _NOW + 1e6)
+        counted = ask(store, "count")
+        assert counted["leases"] == 1
+        assert counted["used"] <= 2  # a store may keep them a little longer
+
+    def test_records_are_forgotten_and_their_ends_stay_known(
+        self, store: Store, ask: Ask, other_store_or_none: Store | None
+    ) -> None:
+        for number, ended_at in enumerate((_NOW - 10, _NOW, None)):
+            ask(store, "add_session", _record(number, _NOW - 20))
+            if ended_at is not None:
+                ask(store, "end_session", f"1_{number}", ended_at)
+        _forget_all(store, ask, Over(0.0, ended_before=_NOW))
+        assert [ask(store, "get_session", f"1_{number}") is None for number in range(3)] == [True, False, False]
+        for one in filter(None, (store, other_store_or_none)):
+            assert [ask(one, "has_ended", f"1_{number}") for number in range(3)] == [True, True, False]
+        assert [record.session_id for record in ask(store, "list_sessions", Page(10))] == ["1_2", "1_1"]
+
+    def test_sessions_of_an_age_are_forgotten_whole(self, store: Store, ask: Ask) -> None:
+        for number in range(3):
+            ask(store, "add_session", _record(number, _NOW + number, "ada"))
+        ask(store, "end_session", "1_0", _NOW + 0.5)
+        ask(store, "end_session", "1_2", _NOW + 2.5)
+        _forget_all(store, ask, Over(0.0, created_before=_NOW + 2))
+        assert [ask(store, "get_session", f"1_{number}") is None for number in range(3)] == [True, True, False]
+        counted = ask(store, "count")
+        assert (counted["sessions"], counted["ended"]) == (1, 1)
+        assert [record.session_id for record in ask(store, "list_sessions", Page(10, created_by="ada"))] == ["1_2"]
+
+    def test_it_forgets_a_few_at_a_time(self, store: Store, ask: Ask) -> None:
+        for number in range(30):
+            ask(store, "add_session", _record(number))
+        removed = ask(store, "forget", Over(0.0, created_before=_NOW + 1, limit=10))
+        assert 1 <= removed <= 20
+        assert ask(store, "count")["sessions"] >= 10
+        _forget_all(store, ask, Over(0.0, created_before=_NOW + 1, limit=10))
+        assert ask(store, "count")["sessions"] == 0
+
+    def test_followers_work_on_after_the_log_was_purged(self, store: Store, other_store: Store, ask: Ask) -> None:
+        for number in range(5):
+            ask(store, "end_session", f"1_{number}", _NOW)
+        assert _soon_ended(other_store, "1_4", self.max_lag)
+        _forget_all(store, ask, Over(0.0, created_before=_NOW + 1))
+        ask(store, "end_session", "1_new", _NOW)
+        assert _soon_ended(other_store, "1_new", self.max_lag)
+
+    def test_rows_are_dumped_and_loaded(self, store: Store, ask: Ask) -> None:
+        rows = _ROWS
+        for kind in KINDS:
+            assert list(ask(store, "load", kind, rows[kind])) == list(rows[kind])
+            assert list(ask(store, "load", kind, rows[kind])) == list(rows[kind])
+            for limit in (2, 100):
+                assert sorted(set(_dumped(store, ask, kind, limit))) == sorted(rows[kind])
+        assert dict(ask(store, "count")) == {kind: len(rows[kind]) for kind in KINDS}
+        assert store.has_ended("1_a") is True
+        found = ask(store, "get_session", "1_b")
+        assert (found.created_by, found.created_at, found.ended_at) == ("Zoë", _NOW + 0.25, _NOW + 1)
+        assert [record.session_id for record in ask(store, "list_sessions", Page(10))] == ["1_c", "1_b"]
+        assert ask(store, "use_once", "n1", _NOW + 1e6, _NOW) is False
+        assert ask(store, "full_slot", _slots("s"), _NOW) == Full("s", _NOW + 1e6)
+
+    def test_what_is_there_stays_when_another_row_is_loaded(self, store: Store, ask: Ask) -> None:
+        for kind in KINDS:
+            ask(store, "load", kind, _ROWS[kind])
+            there = _ROWS[kind][0]
+            other = (*there[:-1], "other" if kind == "sessions" else _NOW + 2e6)
+            assert list(ask(store, "load", kind, [other])) == [there], kind
+
+    def test_an_examined_store_is_sound(self, store: Store, ask: Ask) -> None:
+        ask(store, "add_session", _record("a"))
+        assert [finding for finding in ask(store, "examine") if finding.level == "error"] == []
+
+    def test_a_store_that_is_up_to_date_needs_no_migration(self, store: Store, ask: Ask) -> None:
+        ask(store, "migrate")
+        before, after = ask(store, "migrate")
+        assert before == after
+
+    def test_its_clock_is_about_right(self, store: Store, ask: Ask) -> None:
+        now = ask(store, "clock")
+        assert now is None or abs(now - time.time()) < 60
+
+    @pytest.fixture
+    def other_store_or_none(self, request: pytest.FixtureRequest) -> Store | None:
+        """The second store on the same data; None if the suite has none."""
+        try:
+            other: Store = request.getfixturevalue("other_store")
+        except pytest.skip.Exception:
+            return None
+        return other
+
+
+_PROPERTIES: Final = SessionProperties("203.0.113.7", MediaMode.ROUTED, ArchiveMode.ALWAYS, archive_name="Größe")
+_ROWS: Final[dict[Kind, list[Row]]] = {
+    "ended": [("1_a", _NOW), ("1_b", _NOW + 1), ("1_foreign", _NOW + 0.125)],
+    "sessions": [
+        ("1_b", _PROPERTIES.as_json(), _NOW + 0.25, "Zoë"),
+        ("1_c", SessionProperties().as_json(), _NOW + 0.5, None),
+    ],
+    # Far in the future by the clocks of the test and of the server.
+    "used": [(f"n{number}", _NOW + 1e6 + number) for number in range(3)],
+    "leases": [("l1", "s", _NOW + 1e6), ("l1", "t", _NOW + 1e6), ("l2", "t", _NOW + 2e6)],
+}
+
+
+def _pages(store: Store, ask: Ask, limit: int) -> Iterator[Sequence[SessionRecord]]:
+    after = None
+    while page := ask(store, "list_sessions", Page(limit, after=after)):
+        yield page
+        after = page[-1].created_at, page[-1].session_id
+
+
+def _dumped(store: Store, ask: Ask, kind: Kind, limit: int) -> list[Row]:
+    rows, after = ask(store, "dump", kind, None, limit)
+    while after is not None:
+        more, after = ask(store, "dump", kind, after, limit)
+        rows = [*rows, *more]
+    return [tuple(row) for row in rows]
+
+
+def _forget_all(store: Store, ask: Ask, over: Over) -> None:
+    while ask(store, "forget", over):
+        pass
+
+
+def _soon_ended(store: Store, session_id: str, seconds: float) -> bool:
+    return soon(lambda: store.has_ended(session_id), seconds)
