@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
 from math import inf
 from os import urandom
@@ -22,6 +22,7 @@ from ..errors import (
     PolicyFault,
     RolecallError,
     SessionNotFound,
+    StoreUnavailable,
     Unavailable,
     WrongActor,
     WrongSession,
@@ -36,6 +37,7 @@ from ..request import Actor, Request
 from ..roles import Capability, Requirement, Role, RoleTable
 from ..sessions import SessionProperties, SessionRecord
 from ..stores.calling import Calls
+from ..stores.leases import Full, Slot
 from ..tokens import ExpireTime, Grant, TokenOptions, check_options, leeway_used
 from ..wording import moment, shown
 from .state import State
@@ -374,6 +376,21 @@ class Engine:
         """
         # Exactly True: no other answer of a store lets anybody in.
         return await self._store.use_once(name, until + _KEPT_LONGER, self.state.clock()) is True
+
+    async def full_slot(self, slots: Sequence[Slot]) -> Full | None:
+        return _checked_full(await self._store.further("full_slot", slots, self.state.clock()))
+
+    async def take_lease(self, lease: str, slots: Sequence[Slot]) -> Full | None:
+        return _checked_full(await self._store.further("take_lease", lease, slots, self.state.clock()))
+
+    async def keep_lease(self, lease: str, slots: Sequence[Slot]) -> None:
+        await self._store.further("keep_lease", lease, slots)
+
+    async def drop_lease(self, lease: str) -> None:
+        await self._store.further("drop_lease", lease)
+
+    async def drop_slot(self, key: str) -> None:
+        await self._store.further("drop_slot", key)
 
     async def moderate(self, act: Act[Result], grant: Grant | None = None, call: Call | None = None) -> Result:
         """Ask the policies about an act, have the session's media service carry it out, and return its answer.
@@ -719,6 +736,13 @@ class Engine:
     async def close(self) -> None:
         """Release the store."""
         await self._store.close()
+
+
+def _checked_full(answer: object) -> Full | None:
+    """Refuse an answer that is neither: its truth value could give somebody a place."""
+    if answer is not None and not isinstance(answer, Full):
+        raise StoreUnavailable(f"the store answered {shown(answer)} about a lease; expected a Full or None")
+    return answer
 
 
 def _check_act(act: Act[Any], grant: Grant | None) -> None:

@@ -31,6 +31,7 @@ from .assembly import config_name, formats_of, issuers_by_need, plugins_of, regi
 from .calls import Calls, Records, Settings
 from .environment import read_environment
 from .facade import P, Result, derived, written_out
+from .leases import AsyncLeases, Leases
 
 if TYPE_CHECKING:
     from ..plugins.protocols import Plugin
@@ -187,6 +188,8 @@ class Rolecall(Settings):
         #: The kit for an adapter of a sync framework.
         self.api = Api(self.engine, web, credentials, servers)
         self._calls, self._records = Calls(self.engine, self.api), Records(self.engine)
+        #: Places that are limited in number and in time, for policies that count.
+        self.leases = Leases(self.engine)
         #: The same methods for async code: ``await kit.aio.create_session()``.
         self.aio = AsyncRolecall(self)
         try:
@@ -307,6 +310,8 @@ class AsyncRolecall(Calls, Settings):
         )
         engine = Engine(self._state, LoopDriver(self._pools), blocks=False)
         self._records = Records(engine)
+        #: Places that are limited in number and in time, for policies that count.
+        self.leases = AsyncLeases(engine)
         super().__init__(engine, Api(engine, kit.api.web, kit.api.credentials, kit.api.servers))
         self._repr = f"{kit!r}.aio"
 

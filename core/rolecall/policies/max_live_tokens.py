@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from functools import partial
 from typing import Final
 
@@ -10,49 +9,28 @@ from ..errors import ConfigurationError
 from ..events import Event, SessionClosed, TokenIssued
 from ..hookspecs import TokenRequest, blocking, hookimpl
 from ..policy import Deny, Limit, Vote
+from ..stores.leases import Full, Slot
 from ..wording import shown
-from .arguments import checked_name
-from .database import Database, File
+from .counting import Counting
 
-_CODE: Final = "too_many_tokens"
-# A reservation counts until ``reserved_until``. A token has NULL there, and counts until ``expires_at``.
-_SCHEMA: Final = """
-    CREATE TABLE IF NOT EXISTS rolecall_live_tokens (
-        id TEXT PRIMARY KEY,
-        policy TEXT NOT NULL,
-        session_id TEXT NOT NULL,
-        actor_id TEXT,
-        expires_at REAL NOT NULL,
-        reserved_until REAL
-    ) WITHOUT ROWID;
-    CREATE INDEX IF NOT EXISTS rolecall_live_tokens_by_session ON rolecall_live_tokens (policy, session_id);
-    CREATE INDEX IF NOT EXISTS rolecall_live_tokens_by_actor ON rolecall_live_tokens (policy, actor_id);
-    CREATE INDEX IF NOT EXISTS rolecall_live_tokens_by_expiry ON rolecall_live_tokens (expires_at)
-"""
-_COUNT: Final = """
-    SELECT count(*) FROM rolecall_live_tokens
-    WHERE policy = ? AND {column} = ? AND expires_at > ? AND (reserved_until IS NULL OR reserved_until > ?)
-"""
-_COUNT_OF_SESSION: Final = _COUNT.format(column="session_id")
-_COUNT_OF_ACTOR: Final = _COUNT.format(column="actor_id")
+#: More places than a session or an actor ever takes: it is counted, and not limited.
+_UNLIMITED: Final = 2**31 - 1
 
 
-class MaxLiveTokens:
+class MaxLiveTokens(Counting):
     """Limits the number of live tokens of each session, of each actor, or both.
 
-    A place is reserved after all policies have allowed the token, in one transaction, so that no two workers take the
-    last place. When the token is issued, the reservation becomes a token, which counts until it expires (without the
-    kit's leeway) or its session ends. A refused request takes no place. If a worker dies in between, its place is free
-    again after ``reservation`` seconds. This policy never allows: another policy has to.
+    A place is reserved after all policies have allowed the token, in one step, so that no two workers take the last
+    place. When the token is issued, the reservation becomes a token, which counts until it expires (without the kit's
+    leeway) or its session ends. A refused request takes no place. If a worker dies in between, its place is free again
+    after ``reservation`` seconds. The counts are in the kit's store. This policy never allows: another policy has to.
 
     :param per_session: the most live tokens of one session, including those for the server's own code.
     :param per_actor: the most live tokens of one identified actor. Requests from outside without an identified actor
         are denied (``"not_identified"``); requests of the server's own code have no actor, and are not counted.
-    :param file: an SQLite file for the counts, shared by all workers of one machine; None counts in memory, for one
-        worker with any number of threads.
     :param reservation: seconds after which a reservation lapses: longer than issuing a token ever takes.
-    :param name: the policy's name. Policies with the same name share the counts of their file.
-    :raises ConfigurationError: for numbers that are no counts, and for a file that cannot be opened.
+    :param name: the policy's name. Policies with the same name, on the same store, share their counts.
+    :raises ConfigurationError: for numbers that are no counts; and at the kit's start if its store has no leases.
     """
 
     def __init__(
@@ -60,10 +38,10 @@ class MaxLiveTokens:
         *,
         per_session: int | None = None,
         per_actor: int | None = None,
-        file: File = None,
         reservation: float = 60,
         name: str = "max_live_tokens",
     ) -> None:
+        super().__init__(name)
         if per_session is None and per_actor is None:
             raise ConfigurationError("nothing is limited; pass per_session, per_actor, or both")
         for argument, value in (("per_session", per_session), ("per_actor", per_actor)):
@@ -74,8 +52,6 @@ class MaxLiveTokens:
         self._per_session = per_session
         self._per_actor = per_actor
         self._reservation = reservation
-        self.name = checked_name(name)
-        self._database = Database(file, _SCHEMA)
 
     @hookimpl
     @blocking
@@ -83,71 +59,45 @@ class MaxLiveTokens:
         actor_id = None if request.actor is None else request.actor.id
         if actor_id is None and self._per_actor is not None and request.http is not None:
             return Deny("tokens are counted for each user, and nobody was identified", code="not_identified")
-        with self._database.reading() as connection:
-            denial = self._denial(connection, request, actor_id)
-        if denial is not None:
-            return denial
+        slots = self._slots(request.session_id, actor_id, min(request.expires_at, request.now + self._reservation))
+        if full := self._leases.full_slot(*slots):
+            return self._denial(full, request.session_id)
         return Limit(
             reason="there is a place for one more token",
-            reserve=partial(self._reserve, request, actor_id),
+            reserve=partial(self._reserve, request, slots),
             release=partial(self._release, request.call_id),
         )
-
-    def _reserve(self, request: TokenRequest, actor_id: str | None) -> Deny | None:
-        with self._database.transaction() as connection:
-            # Checked again: another request may have taken the last place since the vote.
-            denial = self._denial(connection, request, actor_id)
-            if denial is not None:
-                return denial
-            connection.execute("DELETE FROM rolecall_live_tokens WHERE expires_at <= ?", (request.now,))
-            connection.execute(
-                "INSERT INTO rolecall_live_tokens VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    self._place(request.call_id),
-                    self.name,
-                    request.session_id,
-                    actor_id,
-                    request.expires_at,
-                    request.now + self._reservation,
-                ),
-            )
-        return None
-
-    def _release(self, call_id: str) -> None:
-        self._write("DELETE FROM rolecall_live_tokens WHERE id = ?", self._place(call_id))
-
-    def _denial(self, connection: sqlite3.Connection, request: TokenRequest, actor_id: str | None) -> Deny | None:
-        """The denial if there is no place for one more token; else None."""
-        counts = (
-            (_COUNT_OF_SESSION, request.session_id, self._per_session, "the session has"),
-            (_COUNT_OF_ACTOR, actor_id, self._per_actor, "you have"),
-        )
-        for query, value, most, who in counts:
-            if most is None or value is None:
-                continue
-            (live,) = connection.execute(query, (self.name, value, request.now, request.now)).fetchone()
-            if live >= most:
-                return Deny(f"{who} {most} live tokens, which is the most there may be", code=_CODE)
-        return None
 
     @hookimpl
     @blocking
     def rolecall_on_event(self, event: Event) -> None:
         if isinstance(event, TokenIssued):
             # Even if its reservation has lapsed: the token exists, so it counts.
-            self._write(
-                "UPDATE rolecall_live_tokens SET reserved_until = NULL, expires_at = ? WHERE id = ?",
-                event.expires_at,
-                self._place(event.call_id),
-            )
+            actor_id = None if event.actor is None else event.actor.id
+            slots = self._slots(event.session_id, actor_id, event.expires_at)
+            self._leases.keep(self._lease(event.call_id), *slots)
         elif isinstance(event, SessionClosed):
-            self._write(
-                "DELETE FROM rolecall_live_tokens WHERE policy = ? AND session_id = ?", self.name, event.session_id
-            )
+            self._leases.drop_slot(self._key("session", event.session_id))
 
-    def _place(self, call_id: str) -> str:
+    def _slots(self, session_id: str, actor_id: str | None, until: float) -> list[Slot]:
+        # The session's always, because the end of a session frees the places of its actors, too.
+        slots = [Slot(self._key("session", session_id), self._per_session or _UNLIMITED, until)]
+        if actor_id is not None and self._per_actor is not None:
+            slots.append(Slot(self._key("actor", actor_id), self._per_actor, until))
+        return slots
+
+    def _reserve(self, request: TokenRequest, slots: list[Slot]) -> Deny | None:
+        # Another request may have taken the last place since the vote.
+        full = self._leases.take(self._lease(request.call_id), *slots)
+        return None if full is None else self._denial(full, request.session_id)
+
+    def _release(self, call_id: str) -> None:
+        self._leases.drop(self._lease(call_id))
+
+    def _denial(self, full: Full, session_id: str) -> Deny:
+        is_session = full.key == self._key("session", session_id)
+        who, most = ("the session has", self._per_session) if is_session else ("you have", self._per_actor)
+        return Deny(f"{who} {most} live tokens, which is the most there may be", code="too_many_tokens")
+
+    def _lease(self, call_id: str) -> str:
         return f"{self.name} {call_id}"
-
-    def _write(self, statement: str, *values: object) -> None:
-        with self._database.transaction() as connection:
-            connection.execute(statement, values)

@@ -1,40 +1,37 @@
-"""A policy that limits the rate of requests; it needs the package ``limits``."""
+"""A policy that limits the rate of requests; it needs the package ``limits``, for the notation of rates."""
 
 from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Mapping
 from functools import partial
 from ipaddress import IPv4Address, ip_address, ip_network
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ..errors import ConfigurationError
 from ..hookspecs import Asked, SessionRequest, TokenRequest, blocking, hookimpl
 from ..policy import MAX_RETRY_AFTER, Deny, Limit, Vote
 from ..request import Request
+from ..stores.leases import Full, Slot
 from ..wording import shown
-from .arguments import checked_name
+from .counting import Counting
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
-    from limits.strategies import RateLimiter
 
 _PER: Final = ("actor", "session", "address")
-_STRATEGIES: Final = ("moving-window", "fixed-window", "sliding-window-counter")
 # An IPv6 address is in brackets where a port may follow (RFC 3986, section 3.2.2).
 _WITH_PORT: Final = re.compile(r"(?:(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[^\[\]]+)\](?::[0-9]{1,5})?)")
 
 
-class RateLimit:
+class RateLimit(Counting):
     """Limits the rate of requests from outside for tokens, and for new sessions: ``RateLimit("30/minute")``.
 
     Tokens and sessions are counted separately. Requests beyond the rate are denied (429, ``"rate_limited"``, with
-    ``Retry-After``). Only requests that all policies allow are counted. This policy never allows: another policy has
-    to. It does not limit the server's own code. Time is that of ``limits`` and its storage, not the kit's clock. If the
-    storage does not answer, the request is refused.
+    ``Retry-After``). Only requests that all policies allow are counted, each until its window has passed (a moving
+    window). The counts are in the kit's store, a row for each counted request; if it does not answer, the request is
+    refused. This policy never allows: another policy has to. It does not limit the server's own code.
 
     :param rate: in the notation of ``limits``: ``"30/minute"``, ``"5 per 10 seconds"``, several joined by ``;``.
     :param per: the unit of counting: the ``"actor"`` (requests without an identified actor are denied,
@@ -45,14 +42,10 @@ class RateLimit:
     :param trusted_proxies: the number of your own proxies in front of the app. Each appends to the header the address
         that it was called from, so with one proxy the last entry is the client's, with two the last but one. A client
         can forge all entries before it.
-    :param storage: the storage of the counts, as a URI of ``limits``: ``"memory://"`` (one worker), or for several
-        workers for example ``"redis://…"``.
-    :param storage_options: further arguments of that storage, for example its timeouts.
-    :param strategy: ``"moving-window"``, ``"fixed-window"`` or ``"sliding-window-counter"``; not every storage supports
-        all of them.
     :param name: the policy's name, which is also the key of its counts; ``"rate_limit_per_actor"`` and the like unless
-        given.
-    :raises ConfigurationError: for arguments that cannot be meant, and if ``limits`` is not installed.
+        given. Policies with the same name, on the same store, share their counts.
+    :raises ConfigurationError: for arguments that cannot be meant, and if ``limits`` is not installed; and at the kit's
+        start if its store has no leases.
     """
 
     def __init__(
@@ -62,9 +55,6 @@ class RateLimit:
         per: str = "actor",
         address_header: str | None = None,
         trusted_proxies: int = 1,
-        storage: str = "memory://",
-        storage_options: Mapping[str, Any] = MappingProxyType({}),
-        strategy: str = "moving-window",
         name: str | None = None,
     ) -> None:
         if per not in _PER:
@@ -86,14 +76,11 @@ class RateLimit:
             )
         if trusted_proxies != 1 and address_header is None:
             raise ConfigurationError("trusted_proxies goes with per='address', and address_header")
-        if strategy not in _STRATEGIES:
-            raise ConfigurationError(f"strategy is {shown(strategy)}; expected one of {', '.join(_STRATEGIES)}")
+        super().__init__(f"rate_limit_per_{per}" if name is None else name)
         self._per = per
         self._address_header = (address_header or "").lower()
         self._trusted_proxies = trusted_proxies
-        self.name = checked_name(f"rate_limit_per_{per}" if name is None else name)
         self._rates = _rates(rate)
-        self._limiter = _limiter(storage, storage_options, strategy)
 
     @hookimpl
     @blocking
@@ -111,41 +98,43 @@ class RateLimit:
 
     def _vote(self, asked: str, request: Asked, http: Request, session_id: str | None) -> Vote:
         if self._per == "session":
-            key = session_id
+            counted = session_id
         elif self._per == "actor":
             if request.actor is None:
                 return Deny("requests are counted for each user, and nobody was identified", code="not_identified")
-            key = request.actor.id
+            counted = request.actor.id
         else:
-            key = _address(http.headers.get(self._address_header, ""), self._trusted_proxies)
-            if key is None:
+            counted = _address(http.headers.get(self._address_header, ""), self._trusted_proxies)
+            if counted is None:
                 return Deny(
                     "requests are counted for each address, and yours is not known",
                     code="unknown_address",
                     detail=f"entry {self._trusted_proxies} from the right of {self._address_header} is no IP address",
                 )
-        for rate in self._rates:
-            # Not `all(…)`: only exactly True is within the rate.
-            if self._limiter.test(rate, self.name, asked, str(key)) is not True:
-                return self._denial(rate, asked, str(key))
-        return Limit(reason="within the rate", reserve=partial(self._count, asked, str(key)))
-
-    def _count(self, asked: str, key: str) -> Deny | None:
-        """Count a request that all policies allow. ``limits`` cannot take a count back."""
-        for rate in self._rates:
-            if self._limiter.hit(rate, self.name, asked, key) is not True:
-                return self._denial(rate, asked, key)
-        return None
-
-    def _denial(self, rate: RateLimitItem, asked: str, key: str) -> Deny:
-        reset = self._limiter.get_window_stats(rate, self.name, asked, key).reset_time
-        seconds = min(max(1, math.ceil(reset - time.time())), MAX_RETRY_AFTER)
-        return Deny(
-            f"too many requests: at most {rate}; try again in {seconds} s",
-            code="rate_limited",
-            status=429,
-            retry_after=seconds,
+        rates = {self._key(f"{asked} {rate}", str(counted)): rate for rate in self._rates}
+        slots = [Slot(key, rate.amount, request.now + rate.get_expiry()) for key, rate in rates.items()]
+        lease = f"{self.name} {asked} {request.call_id}"
+        if full := self._leases.full_slot(*slots):
+            return _denial(rates[full.key], full, request.now)
+        return Limit(
+            reason="within the rate",
+            reserve=partial(self._count, lease, rates, slots, request.now),
+            release=partial(self._leases.drop, lease),
         )
+
+    def _count(self, lease: str, rates: Mapping[str, RateLimitItem], slots: list[Slot], now: float) -> Deny | None:
+        full = self._leases.take(lease, *slots)
+        return None if full is None else _denial(rates[full.key], full, now)
+
+
+def _denial(rate: RateLimitItem, full: Full, now: float) -> Deny:
+    seconds = min(max(1, math.ceil(full.free_at - now)), MAX_RETRY_AFTER)
+    return Deny(
+        f"too many requests: at most {rate}; try again in {seconds} s",
+        code="rate_limited",
+        status=429,
+        retry_after=seconds,
+    )
 
 
 def _rates(text: object) -> list[RateLimitItem]:
@@ -160,29 +149,6 @@ def _rates(text: object) -> list[RateLimitItem]:
     if not rates or any(rate.amount < 1 or rate.multiples < 1 for rate in rates):
         raise ConfigurationError(f"rate is {shown(text)}; expected for example '30/minute' or '5 per 10 seconds'")
     return rates
-
-
-def _limiter(storage: object, options: Mapping[str, Any], strategy: str) -> RateLimiter:
-    from limits.errors import ConfigurationError as LimitsConfigurationError
-    from limits.storage import Storage, storage_from_string
-    from limits.strategies import STRATEGIES
-
-    # A URI may hold a password, so no message quotes it.
-    if not isinstance(storage, str) or "://" not in storage:
-        raise ConfigurationError("storage is no URI; expected for example 'memory://' or 'redis://localhost:6379'")
-    try:
-        made = storage_from_string(storage, **options)
-        if not isinstance(made, Storage):
-            raise ConfigurationError("storage is an async one, and RateLimit waits on a thread; leave out 'async+'")
-        limiter: RateLimiter = STRATEGIES[strategy](made)
-    except ConfigurationError:
-        raise
-    except (LimitsConfigurationError, NotImplementedError, TypeError, ValueError) as error:
-        raise ConfigurationError(
-            f"storage cannot be used with the strategy {strategy!r} ({type(error).__name__}); expected a URI of a "
-            "storage of limits that supports it, with the options that it takes"
-        ) from None
-    return limiter
 
 
 def _address(header: str, trusted_proxies: int) -> str | None:

@@ -13,9 +13,18 @@ from typing import Any
 import pytest
 
 from rolecall import Allow, Deny, Rolecall, hookimpl
-from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault, RolecallError
+from rolecall.errors import (
+    ConfigurationError,
+    PluginError,
+    PolicyDenied,
+    PolicyFault,
+    RolecallError,
+    StoreUnavailable,
+)
 from rolecall.policies import MaxLiveTokens
 from rolecall.policy import Limit
+from rolecall.stores.checking import METHODS
+from rolecall.stores.memory import MemoryStore
 
 from ...untyped import untyped
 
@@ -33,13 +42,13 @@ class Switch:
         return self.answer() if self.answer else None
 
 
-@pytest.fixture(params=["memory", "file"])
-def file(request, tmp_path):
-    return None if request.param == "memory" else tmp_path / "live.db"
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request, tmp_path):
+    return {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/app.db"}[request.param]
 
 
-def test_a_session_has_so_many_tokens_at_most(asker, outside, file):
-    ask = asker(MaxLiveTokens(per_session=2, file=file), allow_all=True)
+def test_a_session_has_so_many_tokens_at_most(asker, outside, store):
+    ask = asker(MaxLiveTokens(per_session=2), allow_all=True, store=store)
     session_id, other = ask.session(), ask.session()
     ask.token(session_id)
     ask.token(session_id, http=outside("ada"))
@@ -51,8 +60,8 @@ def test_a_session_has_so_many_tokens_at_most(asker, outside, file):
     assert ask.token(other)
 
 
-def test_an_actor_has_so_many_tokens_at_most(asker, outside, file):
-    ask = asker(MaxLiveTokens(per_actor=1, file=file), allow_all=True)
+def test_an_actor_has_so_many_tokens_at_most(asker, outside, store):
+    ask = asker(MaxLiveTokens(per_actor=1), allow_all=True, store=store)
     session_id = ask.session()
     ask.token(session_id, http=outside("ada"))
 
@@ -63,15 +72,15 @@ def test_an_actor_has_so_many_tokens_at_most(asker, outside, file):
     assert ask.token(session_id)
 
 
-def test_where_actors_are_counted_nobody_comes_in_unidentified(asker, outside, file):
-    ask = asker(MaxLiveTokens(per_actor=1, file=file), allow_all=True)
+def test_where_actors_are_counted_nobody_comes_in_unidentified(asker, outside, store):
+    ask = asker(MaxLiveTokens(per_actor=1), allow_all=True, store=store)
     with pytest.raises(PolicyDenied) as refusal:
         ask.token(ask.session(), http=outside())
     assert refusal.value.code == "not_identified"
 
 
-def test_a_place_is_free_again_when_a_token_expires(asker, clock, file):
-    ask = asker(MaxLiveTokens(per_session=1, file=file))
+def test_a_place_is_free_again_when_a_token_expires(asker, clock, store):
+    ask = asker(MaxLiveTokens(per_session=1), store=store)
     session_id = ask.session()
     grant = ask.token(session_id, expire_time=timedelta(hours=1))
 
@@ -83,10 +92,10 @@ def test_a_place_is_free_again_when_a_token_expires(asker, clock, file):
 
 
 @pytest.mark.parametrize("who", [None, "ada"])
-def test_a_token_counts_until_the_end_that_other_policies_set(asker, outside, clock, file, who):
+def test_a_token_counts_until_the_end_that_other_policies_set(asker, outside, clock, store, who):
     short = Switch()
     short.answer = lambda: Allow(max_lifetime=60)
-    ask = asker(MaxLiveTokens(per_session=1, file=file), short)
+    ask = asker(MaxLiveTokens(per_session=1), short, store=store)
     session_id = ask.session()
     ask.token(session_id, http=who and outside(who))
 
@@ -97,8 +106,8 @@ def test_a_token_counts_until_the_end_that_other_policies_set(asker, outside, cl
     assert ask.token(session_id, http=who and outside(who))
 
 
-def test_a_place_is_free_again_when_the_session_has_ended(asker, outside, file):
-    ask = asker(MaxLiveTokens(per_actor=1, file=file), allow_all=True)
+def test_a_place_is_free_again_when_the_session_has_ended(asker, outside, store):
+    ask = asker(MaxLiveTokens(per_actor=1), allow_all=True, store=store)
     session_id = ask.session()
     ask.token(session_id, http=outside("ada"))
     ask.kit.end_session(session_id)
@@ -112,9 +121,9 @@ def fail():
 
 @pytest.mark.parametrize("who", [None, "ada"])
 @pytest.mark.parametrize("answer", [Deny, fail, lambda: True, lambda: Allow(latest_expiry=0)])
-def test_a_refused_token_gives_its_place_back(asker, outside, file, who, answer):
+def test_a_refused_token_gives_its_place_back(asker, outside, store, who, answer):
     switch = Switch()
-    ask = asker(MaxLiveTokens(per_session=1, file=file), switch, allow_all=True)
+    ask = asker(MaxLiveTokens(per_session=1), switch, allow_all=True, store=store)
     session_id, http = ask.session(), who and outside(who)
 
     switch.answer = answer
@@ -126,7 +135,7 @@ def test_a_refused_token_gives_its_place_back(asker, outside, file, who, answer)
     assert ask.token(session_id, http=http)
 
 
-def test_whoever_is_about_to_be_refused_takes_no_place(asker, outside, file):
+def test_whoever_is_about_to_be_refused_takes_no_place(asker, outside, store):
     """A policy that votes later, and takes its time over it, holds nobody else up."""
     seen = []
 
@@ -140,14 +149,14 @@ def test_whoever_is_about_to_be_refused_takes_no_place(asker, outside, file):
             seen.append(ask.token(session_id, http=outside("ada")))
             return Deny("log in first")
 
-    ask = asker(MaxLiveTokens(per_session=1, file=file), Slow(), allow_all=True)
+    ask = asker(MaxLiveTokens(per_session=1), Slow(), allow_all=True, store=store)
     session_id = ask.session()
     with pytest.raises(PolicyDenied, match="log in"):
         ask.token(session_id, http=outside())
     assert len(seen) == 1
 
 
-def test_who_comes_second_for_the_last_place_is_told_so(asker, outside, file):
+def test_who_comes_second_for_the_last_place_is_told_so(asker, outside, store):
     class Slow:
         name = "slow"
 
@@ -156,7 +165,7 @@ def test_who_comes_second_for_the_last_place_is_told_so(asker, outside, file):
             if request.actor.id == "bob":
                 ask.token(session_id, http=outside("ada"))
 
-    ask = asker(MaxLiveTokens(per_session=1, file=file), Slow(), allow_all=True)
+    ask = asker(MaxLiveTokens(per_session=1), Slow(), allow_all=True, store=store)
     session_id = ask.session()
     with pytest.raises(PolicyDenied, match="1 live tokens") as refusal:
         ask.token(session_id, http=outside("bob"))
@@ -164,11 +173,11 @@ def test_who_comes_second_for_the_last_place_is_told_so(asker, outside, file):
 
 
 @pytest.mark.parametrize("who", [None, "ada"])
-def test_a_place_is_free_again_where_another_policy_has_none(asker, outside, file, who):
+def test_a_place_is_free_again_where_another_policy_has_none(asker, outside, store, who):
     full = Switch()
     full.answer = lambda: Limit(reserve=lambda: Deny("somebody was faster"))
     full.name = "a place elsewhere"
-    ask = asker(full, MaxLiveTokens(per_session=1, file=file, name="z"), allow_all=True)
+    ask = asker(full, MaxLiveTokens(per_session=1, name="z"), allow_all=True, store=store)
     session_id, http = ask.session(), who and outside(who)
     for _ in range(2):
         with pytest.raises(PolicyDenied, match="faster"):
@@ -178,8 +187,8 @@ def test_a_place_is_free_again_where_another_policy_has_none(asker, outside, fil
 
 
 @pytest.mark.parametrize("who", [None, "ada"])
-def test_a_refusal_gives_no_place_back_that_it_never_had(asker, outside, file, who):
-    ask = asker(MaxLiveTokens(per_session=1, file=file), allow_all=True)
+def test_a_refusal_gives_no_place_back_that_it_never_had(asker, outside, store, who):
+    ask = asker(MaxLiveTokens(per_session=1), allow_all=True, store=store)
     session_id, http = ask.session(), who and outside(who)
     ask.token(session_id, http=http)
 
@@ -188,8 +197,8 @@ def test_a_refusal_gives_no_place_back_that_it_never_had(asker, outside, file, w
             ask.token(session_id, role, http)
 
 
-def test_an_explanation_takes_no_place_and_says_when_there_is_none(asker, file):
-    ask = asker(MaxLiveTokens(per_session=1, file=file))
+def test_an_explanation_takes_no_place_and_says_when_there_is_none(asker, store):
+    ask = asker(MaxLiveTokens(per_session=1), store=store)
     session_id = ask.session()
 
     assert ask.kit.explain_token(session_id).allowed
@@ -197,13 +206,13 @@ def test_an_explanation_takes_no_place_and_says_when_there_is_none(asker, file):
     assert ask.kit.explain_token(session_id).code == "too_many_tokens"
 
 
-def test_async_code_that_is_refused_gives_its_place_back(make_kit, file):
+def test_async_code_that_is_refused_gives_its_place_back(make_kit, store):
     class NoModerators:
         @hookimpl
         async def rolecall_vote_token(self, request):
             return Deny("no moderators") if request.role == "moderator" else None
 
-    kit = make_kit(plugins=[MaxLiveTokens(per_session=1, file=file), NoModerators()])
+    kit = make_kit(plugins=[MaxLiveTokens(per_session=1), NoModerators()], store=store)
 
     async def ask():
         session = await kit.aio.create_session()
@@ -214,18 +223,18 @@ def test_async_code_that_is_refused_gives_its_place_back(make_kit, file):
     assert asyncio.run(ask())
 
 
-def test_it_opens_no_door(asker, outside, file):
-    ask = asker(MaxLiveTokens(per_session=1, file=file))
+def test_it_opens_no_door(asker, outside, store):
+    ask = asker(MaxLiveTokens(per_session=1), store=store)
     with pytest.raises(PolicyDenied, match="no policy"):
         ask.token(ask.session(), http=outside("ada"))
 
 
-def test_two_policies_count_apart_in_one_file(asker, outside, tmp_path):
-    file = tmp_path / "live.db"
+def test_two_policies_count_apart_in_one_store(asker, outside, store):
     ask = asker(
-        MaxLiveTokens(per_session=2, file=file, name="room"),
-        MaxLiveTokens(per_actor=1, file=file, name="user"),
+        MaxLiveTokens(per_session=2, name="room"),
+        MaxLiveTokens(per_actor=1, name="user"),
         allow_all=True,
+        store=store,
     )
     session_id = ask.session()
     ask.token(session_id, http=outside("ada"))
@@ -237,17 +246,21 @@ def test_two_policies_count_apart_in_one_file(asker, outside, tmp_path):
         ask.token(session_id, http=outside("eve"))
 
 
-def test_it_may_share_the_file_of_the_store(asker, tmp_path):
-    ask = asker(MaxLiveTokens(per_session=1, file=tmp_path / "app.db"), store=f"sqlite:///{tmp_path}/app.db")
-    session_id = ask.session()
-    ask.token(session_id)
-    with pytest.raises(PolicyDenied):
-        ask.token(session_id)
+def test_a_policy_counts_for_one_kit(make_kit):
+    policy = MaxLiveTokens(per_session=2)
+    make_kit(plugins=[policy])
+    with pytest.raises(PluginError, match="another kit"):
+        make_kit(plugins=[policy])
+
+
+def test_a_store_without_leases_stops_start_up(make_kit):
+    with pytest.raises(PluginError, match="no leases"):
+        make_kit(plugins=[MaxLiveTokens(per_session=2)], store=Bare())
 
 
 @pytest.mark.parametrize("own_code", [True, False])
-def test_threads_never_get_one_too_many(asker, outside, file, own_code):
-    ask = asker(MaxLiveTokens(per_session=7, file=file), allow_all=True)
+def test_threads_never_get_one_too_many(asker, outside, store, own_code):
+    ask = asker(MaxLiveTokens(per_session=7), allow_all=True, store=store)
     session_id = ask.session()
     gate = threading.Barrier(8)
 
@@ -267,9 +280,9 @@ def test_threads_never_get_one_too_many(asker, outside, file, own_code):
         assert sum(pool.map(attempts, range(8))) == 7
 
 
-def test_tasks_never_get_one_too_many(make_kit, clock, file):
+def test_tasks_never_get_one_too_many(make_kit, clock, store):
     switch = Switch()
-    kit = make_kit(plugins=[MaxLiveTokens(per_session=5, file=file), switch])
+    kit = make_kit(plugins=[MaxLiveTokens(per_session=5), switch], store=store)
     session_id = kit.create_session().session_id
 
     async def attempt(role):
@@ -287,8 +300,8 @@ def test_tasks_never_get_one_too_many(make_kit, clock, file):
     assert not any(asyncio.run(attempts()))
 
 
-def issue(file, session_id, gate, counts):
-    kit = Rolecall(API_KEY, API_SECRET, plugins=[MaxLiveTokens(per_session=11, file=file)], entry_points=False)
+def issue(store, session_id, gate, counts):
+    kit = Rolecall(API_KEY, API_SECRET, store=store, plugins=[MaxLiveTokens(per_session=11)], entry_points=False)
     gate.wait(60)
 
     def attempts(_):
@@ -312,10 +325,11 @@ def test_processes_never_get_one_too_many(tmp_path, method):
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip("needs fork")
     context = multiprocessing.get_context(method)
-    with Rolecall(API_KEY, API_SECRET) as kit:
+    store = f"sqlite:///{tmp_path}/app.db"
+    with Rolecall(API_KEY, API_SECRET, store=store) as kit:
         session_id = kit.create_session().session_id
     gate, counts = context.Barrier(4), context.Queue()
-    workers = [context.Process(target=issue, args=(tmp_path / "live.db", session_id, gate, counts)) for _ in range(4)]
+    workers = [context.Process(target=issue, args=(store, session_id, gate, counts)) for _ in range(4)]
     for worker in workers:
         worker.start()
     issued = [counts.get(timeout=60) for _ in workers]
@@ -325,36 +339,48 @@ def test_processes_never_get_one_too_many(tmp_path, method):
     assert sum(issued) == 11
 
 
-def test_a_file_that_is_lost_refuses_every_token(asker, tmp_path):
-    file = tmp_path / "folder" / "live.db"
-    file.parent.mkdir()
-    ask = asker(MaxLiveTokens(per_session=1, file=file), allow_all=True)
-    session_id = ask.session()
-    file.write_bytes(b"no database " * 1000)
+class Failing(MemoryStore):
+    """A store whose leases can be cut off, or give an answer that is none."""
 
+    answer: object = StoreUnavailable("the secret is out")
+
+    def take_lease(self, *_: object) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class Bare:
+    """A store with the methods that every store has, and no more."""
+
+    def __init__(self) -> None:
+        store = MemoryStore()
+        for method in METHODS:
+            setattr(self, method, getattr(store, method))
+
+
+@pytest.mark.parametrize("answer", [StoreUnavailable("down"), True, False, "yes", ("s", 1.0)], ids=str)
+def test_a_store_that_does_not_answer_refuses_every_token(asker, answer):
+    store = Failing()
+    store.answer = answer
+    ask = asker(MaxLiveTokens(per_session=1), allow_all=True, store=store)
     with pytest.raises(PolicyFault):
-        ask.token(session_id)
+        ask.token(ask.session())
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda folder: MaxLiveTokens(),
-        lambda folder: MaxLiveTokens(per_session=0),
-        lambda folder: MaxLiveTokens(per_session=True),
-        lambda folder: MaxLiveTokens(per_actor=untyped(1.5)),
-        lambda folder: MaxLiveTokens(per_actor=untyped("3")),
-        lambda folder: MaxLiveTokens(per_actor=1, reservation=0),
-        lambda folder: MaxLiveTokens(per_actor=1, reservation=untyped(None)),
-        lambda folder: MaxLiveTokens(per_actor=1, name=""),
-        lambda folder: MaxLiveTokens(per_actor=1, file=":memory:"),
-        lambda folder: MaxLiveTokens(per_actor=1, file=""),
-        lambda folder: MaxLiveTokens(per_actor=1, file=untyped(5)),
-        lambda folder: MaxLiveTokens(per_actor=1, file="nul\0"),
-        lambda folder: MaxLiveTokens(per_actor=1, file=folder / "missing" / "live.db"),
-        lambda folder: MaxLiveTokens(per_actor=1, file=folder),
+        lambda: MaxLiveTokens(),
+        lambda: MaxLiveTokens(per_session=0),
+        lambda: MaxLiveTokens(per_session=True),
+        lambda: MaxLiveTokens(per_actor=untyped(1.5)),
+        lambda: MaxLiveTokens(per_actor=untyped("3")),
+        lambda: MaxLiveTokens(per_actor=1, reservation=0),
+        lambda: MaxLiveTokens(per_actor=1, reservation=untyped(None)),
+        lambda: MaxLiveTokens(per_actor=1, name=""),
     ],
 )
-def test_wrong_arguments_stop_start_up(make, tmp_path):
+def test_wrong_arguments_stop_start_up(make):
     with pytest.raises(ConfigurationError):
-        make(tmp_path)
+        make()

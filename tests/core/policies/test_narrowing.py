@@ -47,7 +47,7 @@ READY = {
     "MaxLiveTokens": st.sampled_from([None, 1]).map(
         lambda most: lambda _: MaxLiveTokens(per_session=1, per_actor=most)
     ),
-    "RateLimit": st.just(lambda shared: shared["rate"]),
+    "RateLimit": st.just(lambda _: RateLimit("1000000/second")),
     "OwnedSessions": st.sampled_from([None, *STANDARD]).map(lambda role: lambda _: OwnedSessions(others=role)),
     "TomlPolicy": st.just(lambda shared: TomlPolicy(shared["file"])),
 }
@@ -65,7 +65,7 @@ GROUPS = st.none() | st.lists(st.sampled_from(sorted(ROLES)), max_size=2)
 def shared(tmp_path_factory):
     file = tmp_path_factory.mktemp("policy") / "policy.toml"
     file.write_text(SCHOOL)
-    return {"file": file, "rate": RateLimit("1000000/second")}
+    return {"file": file}
 
 
 def outcome(asker, plugins, http, role, lifetime):

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from limits.storage import MemoryStorage
 
 from rolecall import Deny, hookimpl
-from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault
+from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault, StoreUnavailable
 from rolecall.policies import RateLimit
+from rolecall.stores.leases import Full, Slot
+from rolecall.stores.memory import MemoryStore
 
 from ...untyped import untyped
 
 pytestmark = pytest.mark.each_choice
 
 
-class FailingStorage(MemoryStorage):
-    """A storage of limits that can be cut off."""
+class Failing(MemoryStore):
+    """A store whose leases can be cut off."""
 
-    STORAGE_SCHEME = ["rolecall-test-failing"]  # noqa: RUF012
     down = False
 
-    def acquire_entry(self, *args, **options):
+    def take_lease(self, lease: str, slots: Sequence[Slot], now: float) -> Full | None:
         if self.down:
-            raise OSError("the secret is out")
-        return super().acquire_entry(*args, **options)
+            raise StoreUnavailable("the secret is out")
+        return super().take_lease(lease, slots, now)
 
 
 def refused(ask, session_id, http):
@@ -36,9 +37,8 @@ def refused(ask, session_id, http):
     return refusal.value
 
 
-@pytest.mark.parametrize("strategy", ["moving-window", "fixed-window", "sliding-window-counter"])
-def test_an_actor_is_told_when_to_try_again(asker, outside, strategy):
-    ask = asker(RateLimit("2/hour", strategy=strategy), allow_all=True)
+def test_an_actor_is_told_when_to_try_again(asker, outside):
+    ask = asker(RateLimit("2/hour"), allow_all=True)
     session_id = ask.session()
     for _ in range(2):
         ask.token(session_id, http=outside("ada"))
@@ -65,9 +65,8 @@ def test_an_explanation_is_not_counted(asker, outside):
     assert ask.kit.explain_token(session_id, http=ada).code == "rate_limited"
 
 
-@pytest.mark.parametrize("strategy", ["moving-window", "fixed-window", "sliding-window-counter"])
 @pytest.mark.parametrize("name", ["before", "zzz later"])
-def test_what_others_refuse_is_not_counted(asker, outside, strategy, name):
+def test_what_others_refuse_is_not_counted(asker, outside, name):
     class Closed:
         name: str
         open = True
@@ -82,7 +81,7 @@ def test_what_others_refuse_is_not_counted(asker, outside, strategy, name):
 
     closed = Closed()
     closed.name = name
-    ask = asker(RateLimit("2/hour", strategy=strategy), closed, allow_all=True)
+    ask = asker(RateLimit("2/hour"), closed, allow_all=True)
     session_id = ask.session()
     closed.open = False
     for _ in range(5):
@@ -242,12 +241,34 @@ def test_threads_never_get_one_too_many(asker, outside):
         assert sum(pool.map(attempt, range(60))) == 7
 
 
-def test_a_storage_that_is_down_refuses_the_request(asker, outside, monkeypatch):
-    ask = asker(RateLimit("9/hour", storage="rolecall-test-failing://"), allow_all=True)
+def test_a_moving_window_frees_each_place_at_its_own_time(asker, outside, clock):
+    ask = asker(RateLimit("2/minute"), allow_all=True)
+    session_id = ask.session()
+    for _ in range(2):
+        assert ask.token(session_id, http=outside("ada"))
+        clock.now += 20
+    refusal = refused(ask, session_id, outside("ada"))
+    assert refusal.retry_after == 20
+    clock.now += 20
+    assert ask.token(session_id, http=outside("ada"))
+    assert refused(ask, session_id, outside("ada")).retry_after == 20
+
+
+def test_workers_share_their_counts(asker, outside, tmp_path):
+    one, other = (asker(RateLimit("2/hour"), allow_all=True, store=f"sqlite:///{tmp_path}/app.db") for _ in range(2))
+    session_id = one.session()
+    for ask in (one, other):
+        assert ask.token(session_id, http=outside("ada"))
+    assert refused(one, session_id, outside("ada")).code == "rate_limited"
+
+
+def test_a_store_that_is_down_refuses_the_request(asker, outside):
+    store = Failing()
+    ask = asker(RateLimit("9/hour"), allow_all=True, store=store)
     session_id = ask.session()
     assert ask.token(session_id, http=outside("ada"))
 
-    monkeypatch.setattr(FailingStorage, "down", True)
+    store.down = True
     with pytest.raises(PolicyFault):
         ask.token(session_id, http=outside("ada"))
     with pytest.raises(PolicyFault):
@@ -273,23 +294,12 @@ def test_a_storage_that_is_down_refuses_the_request(asker, outside, monkeypatch)
         lambda: RateLimit("1/minute", per="address", address_header="x-real-ip", trusted_proxies=untyped("2")),
         lambda: RateLimit("1/minute", per="address", address_header="x-real-ip", trusted_proxies=untyped(None)),
         lambda: RateLimit("1/minute", trusted_proxies=2),
-        lambda: RateLimit("1/minute", storage=""),
-        lambda: RateLimit("1/minute", storage=untyped(None)),
-        lambda: RateLimit("1/minute", storage="nosuch://host"),
-        lambda: RateLimit("1/minute", storage="async+memory://"),
-        lambda: RateLimit("1/minute", strategy="elastic"),
         lambda: RateLimit("1/minute", name=""),
     ],
 )
 def test_wrong_arguments_stop_start_up(make):
     with pytest.raises(ConfigurationError):
         make()
-
-
-def test_a_storage_that_cannot_be_opened_is_not_quoted():
-    with pytest.raises(ConfigurationError) as refusal:
-        RateLimit("1/minute", storage="nosuch://user:hunter2@host")
-    assert "hunter2" not in str(refusal.value)
 
 
 @pytest.mark.process
