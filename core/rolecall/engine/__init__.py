@@ -21,6 +21,7 @@ from ..errors import (
     PolicyDenied,
     PolicyFault,
     RolecallError,
+    SessionEnded,
     SessionNotFound,
     StoreUnavailable,
     Unavailable,
@@ -38,6 +39,8 @@ from ..roles import Capability, Requirement, Role, RoleTable
 from ..sessions import SessionProperties, SessionRecord
 from ..stores.calling import Calls
 from ..stores.leases import Full, Slot
+from ..stores.listing import Page, cursor_of
+from ..stores.upkeep import Over
 from ..tokens import ExpireTime, Grant, TokenOptions, check_options, leeway_used
 from ..wording import moment, shown
 from .state import State
@@ -53,6 +56,8 @@ _EVERYTHING: Final = Scope(None, frozenset(Capability), inf)
 _ROLE_SUFFICES: Final = Allow(reason="the token's role suffices")
 # How long a used id is remembered after it expires (seconds): for delayed requests, and clocks that are set back.
 _KEPT_LONGER: Final = 3600.0
+# The most pages of a store that are read for one page of a project's sessions.
+_MOST_PAGES: Final = 20
 _NO_REQUEST: Final = Request("GET", "")
 _NOTHING_RESERVED: Final = nullcontext()
 
@@ -183,6 +188,31 @@ class Engine:
         if record is None:
             raise SessionNotFound("the store knows no session of this id")
         return record
+
+    async def list_sessions(self, page: Page, api_key: str | None = None) -> tuple[list[SessionRecord], str | None]:
+        """The sessions of a page, and the cursor of the next page; None if there is none.
+
+        A page may have fewer sessions than its limit, or none, though there are more: the store may be shared by
+        projects that are not the caller's.
+
+        :param api_key: only the sessions of this project; of all of the kit's unless given.
+        """
+        found: list[SessionRecord] = []
+        for _ in range(_MOST_PAGES):
+            records = await self._store.further("list_sessions", page)
+            for record in records:
+                if self._is_of(record.session_id, api_key):
+                    found.append(record)
+                if len(found) == page.limit:
+                    return found, cursor_of(record)
+            if len(records) < page.limit:
+                return found, None
+            page = page._replace(after=(records[-1].created_at, records[-1].session_id))
+        return found, cursor_of(records[-1])
+
+    def _is_of(self, session_id: str, api_key: str | None) -> bool:
+        names = self.state.session_ids
+        return names.accepts(session_id) and api_key in (None, names.check(session_id))
 
     async def end_session(self, session_id: str, call: Call | None = None) -> None:
         state = self.state
@@ -377,6 +407,11 @@ class Engine:
         # Exactly True: no other answer of a store lets anybody in.
         return await self._store.use_once(name, until + _KEPT_LONGER, self.state.clock()) is True
 
+    async def forget(self, over: Over) -> int:
+        """Have the store remove some of what is over, and return the number of rows."""
+        removed: int = await self._store.further("forget", over)
+        return removed
+
     async def full_slot(self, slots: Sequence[Slot]) -> Full | None:
         return _checked_full(await self._store.further("full_slot", slots, self.state.clock()))
 
@@ -440,6 +475,8 @@ class Engine:
         creator = None if request.actor is None else request.actor.id
         record = SessionRecord(session_id, request.properties, now, created_by=creator)
         await self._store.add_session(record)
+        if state.housekeeper is not None:
+            state.housekeeper.remind()
         return record
 
     async def _provided_session(self, request: SessionRequest) -> str | None:
@@ -511,9 +548,24 @@ class Engine:
         known = state.roles.get(role)
         if not form.carries(known, known.capabilities):
             raise _not_carried(known, form, state.roles)
-        return check_options(
+        options = check_options(
             session_id, known, expire_time, data, layout, now, issuer, form.shortest_life, form.longest_life
         )
+        if state.retention.age is not None:
+            over_at = self._over_at(session_id, state.retention.age)
+            if over_at < now + form.shortest_life:
+                raise SessionEnded(f"the session is over at {moment(over_at)}, by max_session_age: it issues no tokens")
+            options = options._replace(expires_at=min(options.expires_at, int(over_at)))
+        return options
+
+    def _over_at(self, session_id: str, age: float) -> float:
+        """The time at which a session is over by its age."""
+        made_at = self.state.session_ids.made_at(session_id)
+        if made_at is None:
+            raise InvalidSessionId(
+                "the session's id does not show its age; expected one of this kit's: max_session_age is set"
+            )
+        return made_at + age
 
     async def _voted_options(
         self, options: TokenOptions, form: TokenFormat, now: float, call: Call

@@ -7,9 +7,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from ..encoding.jws import raw_token, what_ails
-from ..errors import InvalidSessionId, MalformedToken, WrongSession
+from ..errors import ExpiredToken, InvalidSessionId, MalformedToken, WrongSession
 from ..formats import TokenFormat, is_own, unaccepted
-from ..formats.claims import RESERVED, ClaimRules
+from ..formats.claims import RESERVED, ClaimRules, wrong_claim
 from ..keys import KeyRing
 from ..keys.issuers import Issuer
 from ..plugins import Plugins
@@ -19,7 +19,8 @@ from ..stores import Store
 from ..stores.checking import is_async
 from ..stores.liveness import Liveness
 from ..tokens import Grant
-from ..wording import shown
+from ..wording import moment, shown
+from .housekeeping import Housekeeper, Retention
 from .verified import END, VerifiedTokens
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class State:
         deadline: float,
         store_timeout: float,
         trace_log: bool,
+        retention: Retention,
     ) -> None:
         self.api_key = api_key
         self.session_ids = session_ids
@@ -82,6 +84,9 @@ class State:
         self._looks_for_others = (
             self.lone_store is not None and getattr(store, "reads_inline", False) and not is_async(store.get_session)
         )
+        self.retention = retention
+        #: Has the store forget what is over; None for a store that cannot, and until the kit is made.
+        self.housekeeper: Housekeeper | None = None
         self.verified = VerifiedTokens()
         self._last_seen = 0.0
 
@@ -121,6 +126,8 @@ class State:
             try:
                 form = self.format_of(raw)
                 grant = form.verify(raw, now)
+                if self.retention.age is not None:
+                    grant = self._aged(grant, self.retention.age, now)
             except MalformedToken as error:
                 raise what_ails(token, unaccepted(raw, self.formats) or error) from None
             self._look_for_others(grant.session_id)
@@ -131,6 +138,18 @@ class State:
                 raise InvalidSessionId(f"session_id is {shown(session_id)}; expected a string: session.session_id")
             raise WrongSession("the token is for another session than the one asked for")
         return grant
+
+    def _aged(self, grant: Grant, age: float, now: float) -> Grant:
+        """The grant, which ends with its session's life at the latest.
+
+        :param age: the age at which a session is over, in seconds.
+        """
+        made_at = self.session_ids.made_at(grant.session_id)
+        if made_at is None:
+            raise wrong_claim("session_id", "an id that shows its age, because max_session_age is set")
+        if now >= made_at + age:
+            raise ExpiredToken(f"the token's session was over at {moment(made_at + age)}, by max_session_age")
+        return grant if grant.expires_at <= made_at + age else grant._replace(expires_at=made_at + age)
 
     def format_of(self, token: bytes) -> TokenFormat:
         """The accepted format that recognizes a token by its content.

@@ -102,17 +102,31 @@ def fields(request: Request, known: tuple[str, ...]) -> dict[str, str]:
     media_type = _media_type(request)
     if media_type not in _FORM_TYPES:
         raise UnsupportedMediaType(f"the body's Content-Type is {shown(media_type)}; expected {_FORM}")
+    return _pairs(request.body.decode("latin-1"), known, "the body", "field")
+
+
+def parameters(request: Request, known: tuple[str, ...]) -> dict[str, str]:
+    """The parameters of a request's query.
+
+    :param known: the names that they may have.
+    :raises InvalidRequest: unless they are in UTF-8, with no other parameter, and none twice.
+    """
+    return _pairs(request.query, known, "the query", "parameter") if request.query else {}
+
+
+def _pairs(text: str, known: tuple[str, ...], where: str, part: str) -> dict[str, str]:
     try:
-        text = request.body.decode("ascii")
+        if not text.isascii():
+            raise ValueError
         pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=64)
     except ValueError:
-        raise InvalidRequest("the body is not a form: name=value&name=value, with %XX of UTF-8") from None
+        raise InvalidRequest(f"{where} is not a form: name=value&name=value, with %XX of UTF-8") from None
     values: dict[str, str] = {}
     for name, value in pairs:
         if name not in known:
-            raise InvalidRequest(f"the body has a field {shown(name)}; expected only {', '.join(known)}")
+            raise InvalidRequest(f"{where} has a {part} {shown(name)}; expected only {', '.join(known)}")
         if name in values:
-            raise InvalidRequest(f"the body has the field {shown(name)} twice")
+            raise InvalidRequest(f"{where} has the {part} {shown(name)} twice")
         values[name] = value
     return values
 

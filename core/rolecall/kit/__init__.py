@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Final, Literal, TypeVar
 
@@ -13,6 +14,7 @@ from ..clock import system_clock
 from ..driver import Driver, InlineDriver, LoopDriver, drive
 from ..driver.threads import ThreadPools
 from ..engine import Engine
+from ..engine.housekeeping import Housekeeper, Retention
 from ..engine.state import State
 from ..errors import ConfigurationError, PluginError
 from ..formats.claims import ClaimRules
@@ -23,17 +25,19 @@ from ..http.web import Web
 from ..keys.issuers import credentials_of, further_projects
 from ..roles import Role, RoleName
 from ..session_ids import OpenTokIds, SessionNames
-from ..sessions import SessionRecord, record_fields, session_id_of
+from ..sessions import MediaMode, SessionRecord, record_fields, session_id_of
 from ..stores import SCHEMES, Store, open_store
+from ..stores.checking import UPKEEP, has
 from ..tokens import MAX_LEEWAY, ExpireTime, Grant
 from ..wording import nearest, shown, shown_key
 from .assembly import config_name, formats_of, issuers_by_need, plugins_of, registered, roles_of
-from .calls import Calls, Records, Settings
+from .calls import Calls, Records, SessionPage, Settings
 from .environment import read_environment
 from .facade import P, Result, derived, written_out
 from .leases import AsyncLeases, Leases
 
 if TYPE_CHECKING:
+    from ..plugins import Plugins
     from ..plugins.protocols import Plugin
 
 _REQUIRED: Final = {"api_key": "ROLECALL_API_KEY", "api_secret": "ROLECALL_API_SECRET"}
@@ -75,6 +79,30 @@ def _awaited_to_session(
     return derived(call, method, returned="AsyncSession")
 
 
+def _driven_to_sessions(
+    method: Callable[Concatenate[Records, P], Coroutine[Any, Any, SessionPage[SessionRecord]]],
+) -> Callable[Concatenate[Rolecall, P], SessionPage[Session]]:
+    """The sync form of a call that returns a page of sessions."""
+
+    def call(self: Rolecall, /, *args: P.args, **kwargs: P.kwargs) -> SessionPage[Session]:
+        page = drive(method(self._records, *args, **kwargs))
+        return SessionPage(tuple(Session(**record_fields(one), kit=self) for one in page), page.next)
+
+    return derived(call, method, returned="SessionPage[Session]")
+
+
+def _awaited_to_sessions(
+    method: Callable[Concatenate[Records, P], Coroutine[Any, Any, SessionPage[SessionRecord]]],
+) -> Callable[Concatenate[AsyncRolecall, P], Coroutine[Any, Any, SessionPage[AsyncSession]]]:
+    """The async form of a call that returns a page of sessions."""
+
+    async def call(self: AsyncRolecall, /, *args: P.args, **kwargs: P.kwargs) -> SessionPage[AsyncSession]:
+        page = await method(self._records, *args, **kwargs)
+        return SessionPage(tuple(AsyncSession(**record_fields(one), kit=self) for one in page), page.next)
+
+    return derived(call, method, returned="SessionPage[AsyncSession]")
+
+
 class Rolecall(Settings):
     """Creates sessions, mints and verifies tokens, and asks the app's policies who may get them.
 
@@ -104,6 +132,11 @@ class Rolecall(Settings):
     :param hook_timeout: the seconds for the answer of each policy, and of each call of a media service; a later answer
         counts as a failure.
     :param store_timeout: the seconds for a call of the store that may wait; a later answer counts as none (503).
+    :param session_retention: how long the record of an ended session is kept, in seconds or as a ``timedelta``; always
+        unless given. Its tokens stay refused.
+    :param max_session_age: the age at which every session is over, as if it were ended, in seconds or as a
+        ``timedelta``; at none unless given. Only then the store forgets which sessions have ended, and does not grow
+        for ever. Sessions with ids that show no age, such as those of a media service, are refused.
     :param clock: returns now, in Unix seconds.
     :param trace: log every decision with its steps, as a line of JSON, to the logger ``rolecall.trace``.
     :param web: the rights of browsers: the origins of their pages, tokens in a cookie or the query; none unless given.
@@ -134,6 +167,8 @@ class Rolecall(Settings):
         leeway: float = 10,
         hook_timeout: float = 5.0,
         store_timeout: float = 5.0,
+        session_retention: float | timedelta | None = None,
+        max_session_age: float | timedelta | None = None,
         clock: Callable[[], float] = system_clock,
         trace: bool = False,
         web: Web = Web(),  # noqa: B008 (it does not change)
@@ -161,6 +196,8 @@ class Rolecall(Settings):
         loaded = plugins_of(plugins, entry_points, blocked_plugins, configured, all_known=self._knows_all_plugins)
         roles = roles_of(loaded)
         session_ids = self._session_names(own, *further)
+        retention = Retention.of(session_retention, max_session_age)
+        _check_shows_age(session_ids, retention, loaded)
         rules = ClaimRules(roles, leeway, session_ids)
         issuers = issuers_by_need(project, further, application)
         mint, formats = formats_of(loaded, format, accept, issuers, rules)
@@ -178,6 +215,7 @@ class Rolecall(Settings):
             deadline=hook_timeout,
             store_timeout=store_timeout,
             trace_log=trace,
+            retention=retention,
             # Last, so that nothing stays open if another argument is wrong.
             store=open_store(store, registered(loaded, "rolecall_register_stores", SCHEMES)),
         )
@@ -185,6 +223,8 @@ class Rolecall(Settings):
         self._inline = InlineDriver(self._pools)
         #: The engine for sync frameworks: an adapter drives it with :func:`rolecall.driver.drive`.
         self.engine = Engine(self._state, self._inline, blocks=True)
+        if has(self._state.store, UPKEEP):
+            self._state.housekeeper = Housekeeper(self.engine.forget, self._pools, retention, clock)
         #: The kit for an adapter of a sync framework.
         self.api = Api(self.engine, web, credentials, servers)
         self._calls, self._records = Calls(self.engine, self.api), Records(self.engine)
@@ -234,6 +274,7 @@ class Rolecall(Settings):
 
     create_session = _driven_to_session(Records.create_session)
     get_session = _driven_to_session(Records.get_session)
+    sessions = _driven_to_sessions(Records.sessions)
     end_session = _driven(Calls.end_session)
 
     # Apps call these two most, and a derived method would be slower.
@@ -317,6 +358,7 @@ class AsyncRolecall(Calls, Settings):
 
     create_session = _awaited_to_session(Records.create_session)
     get_session = _awaited_to_session(Records.get_session)
+    sessions = _awaited_to_sessions(Records.sessions)
 
     async def close(self) -> None:
         """Release the store and the threads in the background. Do not use the kit afterwards, here or in sync code.
@@ -431,6 +473,18 @@ def _frozen_config(config: object) -> dict[str, Mapping[str, Any]]:
     if len(frozen) != len(config):
         raise ConfigurationError("plugin_config names one plugin twice, in two spellings")
     return dict(frozen)
+
+
+def _check_shows_age(session_ids: SessionNames, retention: Retention, plugins: Plugins) -> None:
+    """Refuse an age for sessions whose ids do not show theirs."""
+    if retention.age is None:
+        return
+    if session_ids.made_at(session_ids.make(MediaMode.RELAYED, 0.0)) is None:
+        raise ConfigurationError("max_session_age is for session ids that show their age; this kit's do not")
+    if plugins.create_session:
+        raise ConfigurationError(
+            "max_session_age is for session ids that this kit makes; a plugin (rolecall_create_session) makes others"
+        )
 
 
 def _check_timeout(name: str, seconds: object) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from ..engine import Credential, Engine
 from ..engine.state import State
@@ -23,9 +23,11 @@ from ..sessions import (
     SessionRecord,
     session_id_of,
 )
+from ..stores.listing import SessionState, page_of
 from ..tokens import ExpireTime, Grant
 from .assembly import config_name
 
+Kept = TypeVar("Kept", bound=SessionRecord)
 _NO_ROUTE: Final = Request("GET", "")
 
 
@@ -113,6 +115,50 @@ class Records:
         :raises SessionNotFound: if the store has no such session.
         """
         return await self.engine.get_session(session_id_of(session_id))
+
+    async def sessions(
+        self,
+        *,
+        state: SessionState | None = None,
+        created_by: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> SessionPage[SessionRecord]:
+        """Some of the kit's sessions, the newest first: ``page = kit.sessions(); kit.sessions(after=page.next)``.
+
+        :param state: ``"open"`` or ``"ended"`` sessions alone.
+        :param created_by: only those that the actor of this id has created.
+        :param after: the ``next`` of the page before.
+        :param limit: the most sessions, 1 to 1,000. A page may have fewer, or none, though its ``next`` is not None:
+            where projects share a store, others' sessions are left out.
+        :raises InvalidRequest: for an argument that is wrong.
+        :raises StoreUnavailable: if the store does not answer, or cannot list its sessions.
+        """
+        found, following = await self.engine.list_sessions(page_of(limit, state, created_by, after))
+        return SessionPage(tuple(found), following)
+
+
+class SessionPage(Generic[Kept]):
+    """A page of sessions: iterate over it, or read ``sessions`` and ``next``.
+
+    :param sessions: the sessions, the newest first.
+    :param next: the cursor for ``kit.sessions(after=…)``; None if there are no more.
+    """
+
+    __slots__ = ("next", "sessions")
+
+    def __init__(self, sessions: tuple[Kept, ...], next: str | None) -> None:
+        self.sessions = sessions
+        self.next = next
+
+    def __iter__(self) -> Iterator[Kept]:
+        return iter(self.sessions)
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+    def __repr__(self) -> str:
+        return f"<SessionPage of {len(self)}{'' if self.next is None else ', and there are more'}>"
 
 
 class Calls:

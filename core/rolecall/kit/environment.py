@@ -185,6 +185,15 @@ def _switch(place: str, value: object) -> object:
     return switches[text]
 
 
+def _seconds(place: str, value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(_unquoted(place, value))
+    except ValueError:
+        raise ConfigurationError(f"{place} is no number; expected seconds") from None
+
+
 def _object(place: str, value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -215,6 +224,8 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
     "ROLECALL_PLUGINS": ("plugins", _names),
     "ROLECALL_ENTRY_POINTS": ("entry_points", _entry_points),
     "ROLECALL_BLOCKED_PLUGINS": ("blocked_plugins", _names),
+    "ROLECALL_SESSION_RETENTION": ("session_retention", _seconds),
+    "ROLECALL_MAX_SESSION_AGE": ("max_session_age", _seconds),
     "ROLECALL_ORIGINS": ("origins", _origins),
     "ROLECALL_OPENAPI": ("openapi", _switch),
     "ROLECALL_TRACE": ("trace", _switch),

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
+from ..encoding import base64url
+from ..errors import InvalidRequest
 from ..sessions import SessionRecord
+from ..wording import shown
 
 if TYPE_CHECKING:
     from . import MaybeAwaitable
 
 #: Whether a session is open, or has ended.
 SessionState: TypeAlias = Literal["open", "ended"]
+#: The most sessions of one page, for callers from outside.
+MAX_LIMIT: Final = 1000
 
 
 class Page(NamedTuple):
@@ -41,3 +48,38 @@ class Listing(Protocol):
         Fewer than ``page.limit`` only if there are no more. Sessions that are created meanwhile come before the first
         page, so that no page shows a session twice or leaves one out.
         """
+
+
+def page_of(limit: object, state: object, created_by: object, after: object) -> Page:
+    """Check what somebody wants to see, and return it as a page.
+
+    :param limit: 1 to :data:`MAX_LIMIT`.
+    :param state: ``"open"``, ``"ended"``, or None.
+    :param after: a cursor from :func:`cursor_of`, or None.
+    :raises InvalidRequest: says which value is wrong, and what is expected.
+    """
+    if type(limit) is not int or not 1 <= limit <= MAX_LIMIT:
+        raise InvalidRequest(f"limit is {shown(limit)}; expected 1 to {MAX_LIMIT}")
+    if state not in (None, *get_args(SessionState)):
+        raise InvalidRequest(f"state is {shown(state)}; expected 'open' or 'ended'")
+    if created_by is not None and not isinstance(created_by, str):
+        raise InvalidRequest(f"created_by is {shown(created_by)}; expected the id of an actor")
+    return Page(limit, state, created_by, None if after is None else _place_of(after))  # type: ignore[arg-type]
+
+
+def cursor_of(record: SessionRecord) -> str:
+    """The cursor from which the page after a session begins: a text for URLs."""
+    place = json.dumps([record.created_at, record.session_id])
+    return base64url.encode(place.encode()).decode()
+
+
+def _place_of(cursor: object) -> tuple[float, str]:
+    try:
+        if not isinstance(cursor, str):
+            raise ValueError
+        created_at, session_id = json.loads(base64url.decode(cursor.encode()))
+        if type(created_at) is not float or not math.isfinite(created_at) or type(session_id) is not str:
+            raise ValueError
+    except (ValueError, TypeError):
+        raise InvalidRequest("after is no cursor; expected the 'next' of the page before, unchanged") from None
+    return created_at, session_id

@@ -85,6 +85,11 @@ def _operation(method: str, operation: Operation, api: Api) -> dict[str, Any]:
         "operationId": operation.handler.__name__.lstrip("_"),
         "summary": operation.summary,
     }
+    if operation.query:
+        described["parameters"] = [
+            {"name": name, "in": "query", "required": False, "schema": schema}
+            for name, schema in operation.query.items()
+        ]
     if operation.requires == BY_POLICY:
         described["description"] = _BY_POLICY
     if operation.requires == BY_SERVER:

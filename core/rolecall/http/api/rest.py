@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from ...encoding.jws import MAX_TOKEN_LENGTH
 from ...encoding.strict_json import MAX_MEMBERS
@@ -12,15 +12,16 @@ from ...errors import InvalidExpireTime, InvalidRequest, RouteNotFound
 from ...request import Request
 from ...roles import ANY_TOKEN, Capability, Requirement, Role
 from ...sessions import ArchiveMode, MediaMode, SessionProperties
+from ...stores.listing import MAX_LIMIT, SessionState, page_of
 from ...tokens import MAX_DATA_LENGTH, ExpireTime, duration, usual_life
 from ...wording import shown
 from ..answers import done, json_answer, json_bytes
-from ..bodies import members
-from ..guards.admission import enter
+from ..bodies import members, parameters
+from ..guards.admission import enter, enter_as_server
 from ..messages import Response
 from . import Api
 from .moderation import MODERATION_ROUTES
-from .routing import BY_POLICY, PUBLIC, Answer, Operation, Route, Schema
+from .routing import BY_POLICY, BY_SERVER, PUBLIC, Answer, Operation, Route, Schema
 from .sdk import SDK_ROUTES
 
 _MODERATOR: Final = Requirement.of_role(Role.MODERATOR)
@@ -150,10 +151,48 @@ _TOKEN_RULES: Final = (_if("expires_in", {"type": "number"}, {"expire_time": {"t
 _TOKEN: Final = Answer("Token", _token_answer)
 
 
+_SESSIONS: Final = Answer(
+    "Sessions",
+    _object(
+        sessions={
+            "type": "array",
+            "items": {
+                "allOf": [
+                    {"$ref": "#/components/schemas/Session"},
+                    _object(created_by={**_TEXT_OR_NULL, "description": "the id of the actor that created it"}),
+                ]
+            },
+        },
+        next={**_TEXT_OR_NULL, "description": "the `after` of the next page; null if there is none"},
+    ),
+)
+_SESSIONS_QUERY: Final[dict[str, dict[str, Any]]] = {
+    "state": {"enum": [*get_args(SessionState)], "description": "open sessions or ended ones; both unless given"},
+    "created_by": {"type": "string", "description": "only those that the actor of this id created"},
+    "after": {"type": "string", "description": "the `next` of the page before"},
+    "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 100},
+}
+
+
 async def _create_session(api: Api, request: Request) -> Response:
     properties = SessionProperties(**members(request, tuple(_SESSION_BODY)))
     record = await api.engine.create_session(properties, call=Call(request))
     return json_answer(201, record.as_dict())
+
+
+async def _list_sessions(api: Api, request: Request) -> Response:
+    server = await enter_as_server(api, request)
+    asked = parameters(request, tuple(_SESSIONS_QUERY))
+    limit = asked.get("limit", "100")
+    page = page_of(
+        int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 10 else limit,
+        asked.get("state"),
+        asked.get("created_by"),
+        asked.get("after"),
+    )
+    found, following = await api.engine.list_sessions(page, server.api_key)
+    sessions = [{**record.as_dict(), "created_by": record.created_by} for record in found]
+    return json_answer(200, {"sessions": sessions, "next": following})
 
 
 async def _read_session(api: Api, request: Request) -> Response:
@@ -218,9 +257,17 @@ ROUTES: Final = (
         "/sessions",
         "sessions",
         {
+            "GET": Operation(
+                _list_sessions,
+                "List the project's sessions, the newest first",
+                BY_SERVER,
+                answer=_SESSIONS,
+                refusals=(400,),
+                query=_SESSIONS_QUERY,
+            ),
             "POST": Operation(
                 _create_session, "Create a session", BY_POLICY, _SESSION_BODY, _SESSION_RULES, 201, _SESSION
-            )
+            ),
         },
     ),
     Route(

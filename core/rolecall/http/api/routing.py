@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from ...request import Request
@@ -51,6 +52,7 @@ class Operation:
     :param answer: the answer of success; None if it has no body.
     :param refusals: the statuses of refusals, besides those that follow from ``requires`` and ``body``.
     :param limit: the limit of the body.
+    :param query: the parameters that the query may have, each with its schema.
     """
 
     handler: Handler
@@ -63,6 +65,7 @@ class Operation:
     refusals: tuple[int, ...] = ()
     media_type: str = "application/json"
     limit: BodyLimit = USUAL_BODY
+    query: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

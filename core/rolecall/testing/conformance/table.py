@@ -461,6 +461,8 @@ class KitRoute(NamedTuple):
     granted: dict[str, int]
     #: Who is admitted: everybody, bearers of a "token", or a "server".
     needs: str = "nothing"
+    #: The methods that need nothing of that.
+    open: tuple[str, ...] = ()
 
     def answer(self, method: str) -> tuple[int, str | None]:
         """Status and code for an admitted request; for SDKs' calls that the kit does not have, those of a refusal."""
@@ -481,7 +483,14 @@ REFUSALS = {"token": MISSING, "server": NO_SERVER}
 ACTS = f"/video/v2/project/{API_KEY}/session/{OPEN}"
 
 KIT_ROUTES = (
-    KitRoute("sessions", "/video/sessions", "POST, OPTIONS", {"POST": 201}),
+    KitRoute(
+        "sessions",
+        "/video/sessions",
+        "GET, POST, HEAD, OPTIONS",
+        {"GET": 200, "HEAD": 200, "POST": 201},
+        "server",
+        open=("POST",),
+    ),
     KitRoute(
         "session",
         f"/video/sessions/{OPEN}",
@@ -531,7 +540,7 @@ KIT_ROUTES = (
 ROOT_ROUTES = tuple(
     route._replace(name=f"root-{route.name}", path=route.path.removeprefix("/video"))
     for route in KIT_ROUTES
-    if route.needs == "server"
+    if route.name.startswith("sdk-")
 )
 
 
@@ -545,7 +554,7 @@ def _methods() -> Iterator[Case]:
                     status, code, has = 204, None, {"allow": route.allow, "www-authenticate": None}
                 elif status == 405:
                     has = {"allow": route.allow}
-                elif route.needs in REFUSALS and who == "nobody":
+                elif route.needs in REFUSALS and method not in route.open and who == "nobody":
                     status, code = REFUSALS[route.needs]
                 yield Case(f"{route.name}-{method}-{who}", method, route.path, status, code, headers, has=has)
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
