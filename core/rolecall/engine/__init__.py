@@ -563,7 +563,7 @@ class Engine:
         made_at = self.state.session_ids.made_at(session_id)
         if made_at is None:
             raise InvalidSessionId(
-                "the session's id does not show its age; expected one of this kit's: max_session_age is set"
+                "session_id shows no age; expected one of this kit's, because max_session_age is set"
             )
         return made_at + age
 
