@@ -10,6 +10,7 @@ from ..errors import ConfigurationError, StoreUnavailable
 from ..sessions import SessionRecord
 from .sqlite_ended import EndedSessions, forget_deleted
 from .sqlite_file import SharedConnection, SQLiteFile
+from .sqlite_leases import SQLiteLeases
 from .sqlite_listing import SQLiteListing, record_of
 from .sqlite_schema import prepare, retry_while_locked, switch_to_wal
 from .sqlite_surveys import Surveys
@@ -21,7 +22,7 @@ _PARAMETERS: Final = frozenset("?#\0")
 _FORGOTTEN_AT_ONCE: Final = 50
 
 
-class SQLiteStore(SQLiteListing):
+class SQLiteStore(SQLiteLeases, SQLiteListing):
     """Sessions in an SQLite file. Each process has one connection for reading, one for writing, and one for what takes
     long.
 

@@ -86,7 +86,7 @@ class TestMemoryStore(StoreContract, LeasesContract, ListingContract, UpkeepCont
         return MemoryStore()
 
 
-class TestSQLiteStore(StoreContract, ListingContract):
+class TestSQLiteStore(StoreContract, LeasesContract, ListingContract):
     @pytest.fixture
     def store(self, path):
         return SQLiteStore(path)
