@@ -14,6 +14,7 @@ from .sqlite_leases import SQLiteLeases
 from .sqlite_listing import SQLiteListing, record_of
 from .sqlite_schema import prepare, retry_while_locked, switch_to_wal
 from .sqlite_surveys import Surveys
+from .sqlite_upkeep import REMOVE_USED, SQLiteUpkeep
 from .sqlite_writing import WriteQueue
 
 # Characters that would begin a URL's query or fragment, or end a C string.
@@ -22,7 +23,7 @@ _PARAMETERS: Final = frozenset("?#\0")
 _FORGOTTEN_AT_ONCE: Final = 50
 
 
-class SQLiteStore(SQLiteLeases, SQLiteListing):
+class SQLiteStore(SQLiteLeases, SQLiteListing, SQLiteUpkeep):
     """Sessions in an SQLite file. Each process has one connection for reading, one for writing, and one for what takes
     long.
 
@@ -37,7 +38,7 @@ class SQLiteStore(SQLiteLeases, SQLiteListing):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         try:
             self._file = SQLiteFile(path)
-            prepare(self._file)
+            self._opened_version, _ = prepare(self._file)
         except (sqlite3.Error, StoreUnavailable, ValueError) as error:
             raise ConfigurationError(
                 f"cannot open the SQLite store {os.path.abspath(path)!r}: {error}; "
@@ -93,11 +94,7 @@ class SQLiteStore(SQLiteLeases, SQLiteListing):
 
     def use_once(self, name: str, until: float, now: float) -> bool:
         def use(raw: sqlite3.Connection) -> bool:
-            raw.execute(
-                "DELETE FROM rolecall_used_once WHERE name IN "
-                "(SELECT name FROM rolecall_used_once WHERE until < ? ORDER BY until LIMIT ?)",
-                (now, _FORGOTTEN_AT_ONCE),
-            )
+            raw.execute(REMOVE_USED, (now, _FORGOTTEN_AT_ONCE))
             added = raw.execute(
                 "INSERT INTO rolecall_used_once (name, until) VALUES (?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET until = excluded.until WHERE until < ?",

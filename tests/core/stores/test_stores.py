@@ -86,7 +86,7 @@ class TestMemoryStore(StoreContract, LeasesContract, ListingContract, UpkeepCont
         return MemoryStore()
 
 
-class TestSQLiteStore(StoreContract, LeasesContract, ListingContract):
+class TestSQLiteStore(StoreContract, LeasesContract, ListingContract, UpkeepContract):
     @pytest.fixture
     def store(self, path):
         return SQLiteStore(path)
