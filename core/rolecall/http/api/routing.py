@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from ...request import Request
@@ -65,7 +64,7 @@ class Operation:
     refusals: tuple[int, ...] = ()
     media_type: str = "application/json"
     limit: BodyLimit = USUAL_BODY
-    query: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    query: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
