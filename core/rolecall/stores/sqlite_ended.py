@@ -28,7 +28,8 @@ _LAST: Final = "SELECT sequence, CAST(id AS BLOB) FROM rolecall_changes ORDER BY
 # The log says what has changed, and the table what holds.
 _CHANGES: Final = """
     SELECT sequence, CAST(id AS BLOB), kind = 'session ended'
-        AND EXISTS (SELECT 1 FROM rolecall_ended_sessions WHERE session_id = id)
+        AND EXISTS (SELECT 1 FROM rolecall_ended_sessions WHERE session_id = id),
+        CASE kind WHEN 'ends forgotten' THEN CAST(id AS INTEGER) ELSE 0 END
     FROM rolecall_changes WHERE sequence >= ? ORDER BY sequence LIMIT ?
 """
 
@@ -55,6 +56,8 @@ class EndedSessions:
         self._page: bytes | None = b""
         # The last row of the log of changes; None before the first page.
         self._last: tuple[int, bytes] | None = None
+        # How many ends were forgotten since the first page.
+        self._forgotten = 0
 
     def __contains__(self, session_id: str) -> bool:
         """Whether a session has ended.
@@ -96,12 +99,15 @@ class EndedSessions:
             # No number is left out, and the last row stays: else the log was cut, or the database restored.
             if not rows or rows[0][:2] != last:
                 break
-            _add(hashes, (session_id for _, session_id, is_ended in rows if is_ended))
+            _add(hashes, (session_id for _, session_id, is_ended, _ in rows if is_ended))
+            self._forgotten += sum(forgotten for *_, forgotten in rows[1:])
             self._last = last = rows[-1][:2]
+            if self._forgotten > max(PAGE, len(hashes) // 2):
+                break  # most of what is held is of no use, and a hash may belong to two ids
             if len(rows) < PAGE:
                 return True
         self._last = raw.execute(_LAST).fetchone() or (0, b"")
-        self._page = b""
+        self._page, self._forgotten = b"", 0
         return False
 
     def _read_page(self, raw: sqlite3.Connection, hashes: set[int]) -> bool:

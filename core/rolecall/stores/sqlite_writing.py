@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 from time import monotonic
 from typing import Any, Final, Generic, TypeAlias, TypeVar
@@ -25,6 +26,21 @@ Work: TypeAlias = Callable[[sqlite3.Connection], Answer]
 TOGETHER: Final = 256
 #: Seconds after which a thread without work ends.
 IDLE: Final = 1.0
+
+
+@contextmanager
+def undone_if_it_fails(raw: sqlite3.Connection) -> Iterator[None]:
+    """Undo all statements of the block if one of them fails, and none of what others wrote in the transaction."""
+    raw.execute("SAVEPOINT rolecall_change")
+    try:
+        yield
+    except BaseException:
+        if raw.in_transaction:
+            raw.execute("ROLLBACK TO rolecall_change")
+        raise
+    finally:
+        if raw.in_transaction:
+            raw.execute("RELEASE rolecall_change")
 
 
 class WriteQueue:

@@ -32,8 +32,9 @@ from rolecall.errors import ConfigurationError, SessionEnded, SessionNotFound, S
 from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores import Store, open_store
 from rolecall.stores.memory import MemoryStore
-from rolecall.stores.sqlite import _MIGRATIONS, SQLiteStore
+from rolecall.stores.sqlite import SQLiteStore
 from rolecall.stores.sqlite_file import LOOK_INTERVAL
+from rolecall.stores.sqlite_schema import MIGRATIONS
 from rolecall.testing.store_parts import LeasesContract, ListingContract, UpkeepContract
 from rolecall.testing.stores import StoreContract
 
@@ -85,7 +86,7 @@ class TestMemoryStore(StoreContract, LeasesContract, ListingContract, UpkeepCont
         return MemoryStore()
 
 
-class TestSQLiteStore(StoreContract):
+class TestSQLiteStore(StoreContract, LeasesContract, ListingContract, UpkeepContract):
     @pytest.fixture
     def store(self, path):
         return SQLiteStore(path)
@@ -740,12 +741,12 @@ def test_the_schema_is_made_once(path):
     for _ in range(3):
         SQLiteStore(path).close()
     with closing(sqlite3.connect(path)) as raw:
-        assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,), (2,), (3,)]
+        assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,), (2,), (3,), (4,)]
 
 
 def test_a_file_of_the_first_version_is_brought_up_to_date_and_its_workers_go_on(path):
     with closing(sqlite3.connect(path)) as raw:
-        raw.executescript(_MIGRATIONS[0] + "CREATE TABLE rolecall_schema (version INTEGER NOT NULL);")
+        raw.executescript(MIGRATIONS[0] + "CREATE TABLE rolecall_schema (version INTEGER NOT NULL);")
         raw.execute("INSERT INTO rolecall_schema VALUES (1)")
         raw.execute("INSERT INTO rolecall_sessions VALUES ('1_old', '{}', 1.0)")
         raw.commit()
@@ -753,7 +754,9 @@ def test_a_file_of_the_first_version_is_brought_up_to_date_and_its_workers_go_on
             assert getattr(store.get_session("1_old"), "created_at", None) == 1.0
             assert store.use_once("a", 10.0, 5.0)
             # As a worker of the version before writes.
-            raw.execute("INSERT INTO rolecall_sessions VALUES ('1_older', '{}', 2.0)")
+            raw.execute(
+                "INSERT INTO rolecall_sessions (session_id, properties, created_at) VALUES ('1_older', '{}', 2.0)"
+            )
             raw.commit()
             assert getattr(store.get_session("1_older"), "created_at", None) == 2.0
 
@@ -763,7 +766,7 @@ def test_a_file_of_a_later_version_is_used_as_it_is(path):
     with closing(sqlite3.connect(path)) as raw:
         raw.executescript(
             """
-            INSERT INTO rolecall_schema VALUES (4), (5);
+            INSERT INTO rolecall_schema VALUES (5), (6);
             CREATE TABLE rolecall_later (id TEXT PRIMARY KEY);
             ALTER TABLE rolecall_sessions ADD COLUMN later TEXT;
             ALTER TABLE rolecall_ended_sessions ADD COLUMN later TEXT NOT NULL DEFAULT '';
@@ -1334,7 +1337,7 @@ def test_a_race_for_the_schema_has_no_loser(tmp_path):
         in_processes(8, open_and_write, path, time.time() + 0.1)
         with closing(sqlite3.connect(path)) as raw:
             assert raw.execute("SELECT count(*) FROM rolecall_sessions").fetchone() == (8,)
-            assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,), (2,), (3,)]
+            assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,), (2,), (3,), (4,)]
 
 
 @pytest.mark.process

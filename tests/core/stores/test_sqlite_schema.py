@@ -1,0 +1,154 @@
+"""The schema of SQLite: migrations that may be killed anywhere, and workers of earlier versions beside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rolecall.sessions import SessionProperties, SessionRecord
+from rolecall.stores import sqlite_file
+from rolecall.stores.listing import Page, SessionState
+from rolecall.stores.sqlite import SQLiteStore
+from rolecall.stores.sqlite_schema import MIGRATIONS
+from rolecall.stores.upkeep import Over
+
+from ...forking import forked, needs_fork
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
+PROPERTIES = SessionProperties().as_json()
+
+
+@pytest.fixture
+def third(tmp_path) -> Path:
+    """A file of the third version, with an open session and an ended one."""
+    path = tmp_path / "third.db"
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("PRAGMA journal_mode=WAL")
+        raw.executescript("".join(MIGRATIONS[:3]) + "CREATE TABLE rolecall_schema (version INTEGER NOT NULL);")
+        raw.execute("INSERT INTO rolecall_schema VALUES (1), (2), (3)")
+        raw.commit()
+        with raw:
+            add(raw, "1_open", 1.0)
+            add(raw, "1_ended", 2.0)
+            end(raw, "1_ended", 3.0)
+    return path
+
+
+def add(raw: sqlite3.Connection, session_id: str, created_at: float) -> None:
+    """Create a session as workers of the third version do."""
+    statement = "INSERT INTO rolecall_sessions (session_id, properties, created_at) VALUES (?, ?, ?)"
+    raw.execute(statement, (session_id, PROPERTIES, created_at))
+
+
+def end(raw: sqlite3.Connection, session_id: str, ended_at: float) -> None:
+    """End a session as workers of the third version do."""
+    statement = "INSERT INTO rolecall_ended_sessions (session_id, ended_at) VALUES (?, ?) ON CONFLICT DO NOTHING"
+    raw.execute(statement, (session_id, ended_at))
+
+
+def listed(store: SQLiteStore, state: SessionState | None = None) -> list[tuple[str, float | None]]:
+    return [(record.session_id, record.ended_at) for record in store.list_sessions(Page(10, state))]
+
+
+def test_a_migration_tells_the_versions(third):
+    with closing(SQLiteStore(third)) as store:
+        assert store.migrate() == (3, 4)
+        assert store.migrate() == (4, 4)
+    with closing(SQLiteStore(third.with_name("new.db"))) as store:
+        assert store.migrate() == (0, 4)
+
+
+def test_workers_of_the_version_before_go_on(third):
+    with closing(sqlite3.connect(third, isolation_level=None)) as raw:
+        raw.execute("SELECT session_id FROM rolecall_sessions").fetchall()
+        with closing(SQLiteStore(third)) as store:
+            assert listed(store) == [("1_ended", 3.0), ("1_open", None)]
+            add(raw, "1_added", 4.0)
+            end(raw, "1_open", 5.0)
+            end(raw, "1_foreign", 5.0)
+            add(raw, "1_foreign", 6.0)  # ended before it was added
+            assert listed(store, "open") == [("1_added", None)]
+            assert listed(store, "ended") == [("1_foreign", 5.0), ("1_ended", 3.0), ("1_open", 5.0)]
+            store.add_session(SessionRecord("1_new", SessionProperties(), 7.0, created_by="ada"))
+            store.end_session("1_new", 8.0)
+        columns = "session_id, properties, created_at, ended_at"
+        joined = "rolecall_sessions LEFT JOIN rolecall_ended_sessions e USING (session_id)"
+        query = f"SELECT {columns.replace('ended_at', 'e.ended_at')} FROM {joined} WHERE session_id = '1_new'"
+        assert raw.execute(query).fetchall() == [("1_new", PROPERTIES, 7.0, 8.0)]
+
+
+def killed_at(statement: int, path: Path) -> bool:
+    """Migrate a file in a child that is killed as it begins a statement; False if it came to its end before."""
+
+    def connect(target: str) -> sqlite3.Connection:
+        raw = connect_really(target)
+        raw.set_trace_callback(lambda _: next(countdown, None) or os.kill(os.getpid(), signal.SIGKILL))
+        return raw
+
+    def migrate() -> None:
+        sqlite_file._connect = connect
+        SQLiteStore(path)
+        os._exit(0)
+
+    countdown: Iterator[Any] = iter(range(1, statement))
+    connect_really = sqlite_file._connect
+    _, status = os.waitpid(forked(migrate), 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+@needs_fork
+@pytest.mark.process
+def test_a_migration_that_is_killed_at_any_statement_is_made_by_the_next_worker(third):
+    for statement in range(1, 100):
+        path = third.with_name(f"{statement}.db")
+        shutil.copy(third, path)
+        was_killed = killed_at(statement, path)
+        with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+            add(raw, "1_between", 4.0)
+            end(raw, "1_open", 5.0)
+            with closing(SQLiteStore(path)) as store:
+                assert listed(store) == [("1_between", None), ("1_ended", 3.0), ("1_open", 5.0)]
+                assert listed(store, "open") == [("1_between", None)]
+            assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,), (2,), (3,), (4,)]
+            assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        if not was_killed:
+            break
+    assert statement > 1 + MIGRATIONS[3].count(";\n"), "it was killed at each one"
+
+
+def statements_of(store: SQLiteStore) -> list[str]:
+    """What the store asks SQLite to list all kinds of pages, and to forget what is over."""
+    statements: list[str] = []
+    for connection in (store._surveys._connection, store._writer):
+        with connection.reading() as raw:
+            raw.set_trace_callback(statements.append)
+    states: tuple[SessionState | None, ...] = ("open", "ended", None)
+    for state in states:
+        for creator in ("ada", None):
+            for after in ((2.5, "1_a"), None):
+                store.list_sessions(Page(10, state, creator, after))
+    store.forget(Over(1.0, 1.0, 1.0))
+    return [statement for statement in statements if statement.lstrip().startswith(("SELECT", "DELETE"))]
+
+
+def test_listing_and_forgetting_go_by_an_index(third):
+    with closing(SQLiteStore(third)) as store, closing(sqlite3.connect(third)) as raw:
+        statements = statements_of(store)
+        assert len(statements) == 12 + 7
+        for statement in statements:
+            steps = [str(step[-1]) for step in raw.execute(f"EXPLAIN QUERY PLAN {statement}")]
+            # The sessions on a page are sorted once more; all else is found by an index, in its order.
+            for step in steps:
+                assert not step.startswith("SCAN rolecall") or "USING INDEX rolecall_sessions_" in step, statement
+            if "DELETE" in statement:
+                assert not any("TEMP B-TREE" in step for step in steps), statement
