@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from rolecall import Deny, Role, Web, hookimpl
 from rolecall.driver import drive
 from rolecall.encoding.jws import MAX_TOKEN_LENGTH
-from rolecall.errors import NotFoundAtService
+from rolecall.errors import NotFoundAtService, StoreUnavailable
 from rolecall.http.api.moderation import MUTE_LIMIT
 from rolecall.http.api.openapi import description
 from rolecall.http.api.rest import ROUTES
@@ -26,6 +26,9 @@ from rolecall.http.messages import Response
 from rolecall.http.respond import respond
 from rolecall.policies import AllowAnyone
 from rolecall.request import Request
+from rolecall.sessions import SessionRecord
+from rolecall.stores.listing import Page
+from rolecall.stores.memory import MemoryStore
 
 API_KEY, API_SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
@@ -229,10 +232,11 @@ OF_SDKS = {
     "list_sdk_streams_again",
     "find_stream",
 }
+OF_SERVERS = OF_SDKS | {"list_sessions"}
 
 
 def test_operations_have_ids_that_stay(document):
-    assert set(operations_of(document)) == OF_SESSIONS | OF_ACTS | OF_SDKS
+    assert set(operations_of(document)) == OF_SESSIONS | OF_ACTS | OF_SERVERS
 
 
 def test_every_variable_part_of_a_path_is_a_parameter(document):
@@ -385,13 +389,13 @@ def test_servers_come_with_what_the_kit_has_keys_for(described, application):
         document = described(**options)
         assert document["components"]["securitySchemes"] == BEARER | schemes
         operations = operations_of(document)
-        assert all(operations[name]["security"] == [{scheme: []} for scheme in schemes] for name in OF_SDKS)
+        assert all(operations[name]["security"] == [{scheme: []} for scheme in schemes] for name in OF_SERVERS)
 
 
 def test_no_client_s_token_is_a_way_in_for_servers(described):
     operations = operations_of(described(web=WEBS["both"]))
-    assert {name for name in operations if {"server": []} in operations[name].get("security", [])} == OF_SDKS
-    assert all(operations[name]["security"] == [{"server": []}] for name in OF_SDKS)
+    assert {name for name in operations if {"server": []} in operations[name].get("security", [])} == OF_SERVERS
+    assert all(operations[name]["security"] == [{"server": []}] for name in OF_SERVERS)
 
 
 MODERATOR = ["role:moderator"]
@@ -452,6 +456,7 @@ WITHOUT_BODY = {"read_session", "end_session", "describe", "disconnect_connectio
     "list_sdk_streams",
     "list_sdk_streams_again",
     "find_stream",
+    "list_sessions",
 }
 
 
@@ -702,6 +707,13 @@ def server_credential(now: float) -> str:
     return jwt.encode(claims, API_SECRET, "HS256")
 
 
+class Unlisted(MemoryStore):
+    """A store that lists nothing today."""
+
+    def list_sessions(self, page: Page) -> list[SessionRecord]:
+        raise StoreUnavailable("out of reach")
+
+
 # -- what is answered ------------------------------------------------------------------------------
 
 KITS: dict[str, dict[str, Any]] = {
@@ -713,6 +725,7 @@ KITS: dict[str, dict[str, Any]] = {
     "strict": {"plugins": [Closed()]},
     "busy": {"plugins": [Busy(), Studio()]},
     "undecided": {"plugins": [Undecided()]},
+    "down": {"store": Unlisted()},
 }
 
 
@@ -819,15 +832,24 @@ _ACTS_WITH_BODY = [
 ]
 _BY_SERVERS = [
     row
-    for operation in sorted(OF_SDKS)
+    for operation in sorted(OF_SERVERS)
     for row in (
         Asked(operation, 403),
         Asked(operation, 403, "moderator"),
         Asked(operation, 403, "two"),
         Asked(operation, 403, "server and bearer"),
         Asked(operation, 403, "server of nobody"),
-        *(Asked(operation, 400, "server", session="made up") for _ in range(operation != "create_sdk_session")),
+        *(
+            Asked(operation, 400, "server", session="made up")
+            for _ in range(operation in OF_SDKS - {"create_sdk_session"})
+        ),
     )
+]
+_LISTING = [
+    Asked("list_sessions", 200, "server"),
+    Asked("list_sessions", 200, "server of two"),
+    Asked("list_sessions", 400, "server of nothing"),
+    Asked("list_sessions", 503, "server", kit="down"),
 ]
 _FORMS = [
     Asked("create_sdk_session", 200, "server"),
@@ -849,6 +871,7 @@ ASKED = [
     *_ACTS_WITH_BODY,
     *_BY_SERVERS,
     *_FORMS,
+    *_LISTING,
     Asked("create_session", 201, body=b'{"location":"203.0.113.7","media_mode":"routed","e2ee":true}'),
     Asked("read_session", 200, "subscriber"),
     Asked("read_session", 404, "unknown", "unknown"),
@@ -913,6 +936,8 @@ def credentials_of(kit, ids: dict[str, str]) -> dict[str, tuple[dict[str, str], 
             {"x-opentok-auth": server_credential(NOW + 90), "accept": "application/json"},
             "",
         ),
+        "server of two": ({"x-opentok-auth": server_credential(NOW + 90)}, "limit=2&state=open"),
+        "server of nothing": ({"x-opentok-auth": server_credential(NOW + 90)}, "limit=0"),
         "server of nobody": ({"x-opentok-auth": good}, ""),
         "server and bearer": (
             {"x-opentok-auth": server_credential(NOW + 90), "authorization": f"Bearer {good}"},

@@ -128,7 +128,7 @@ def _refusals(operation: Operation) -> set[int]:
     if operation.body is not None:
         statuses |= {400, 413, 415}
     if operation.requires in (BY_POLICY, BY_SERVER):
-        statuses |= {403, 429, 503}
+        statuses |= {403, 429, 503} if operation.votes else {403, 503}
     if _needs_token(operation):
         statuses |= {400, 401, 403, 429, 431, 503}
     return statuses

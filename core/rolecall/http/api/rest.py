@@ -264,6 +264,7 @@ ROUTES: Final = (
                 answer=_SESSIONS,
                 refusals=(400,),
                 query=_SESSIONS_QUERY,
+                votes=False,
             ),
             "POST": Operation(
                 _create_session, "Create a session", BY_POLICY, _SESSION_BODY, _SESSION_RULES, 201, _SESSION

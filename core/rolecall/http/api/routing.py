@@ -52,6 +52,7 @@ class Operation:
     :param refusals: the statuses of refusals, besides those that follow from ``requires`` and ``body``.
     :param limit: the limit of the body.
     :param query: the parameters that the query may have, each with its schema.
+    :param votes: whether policies are asked.
     """
 
     handler: Handler
@@ -65,6 +66,7 @@ class Operation:
     media_type: str = "application/json"
     limit: BodyLimit = USUAL_BODY
     query: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    votes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
