@@ -255,7 +255,7 @@ def rows() -> Iterator[Any]:
 
 
 @pytest.mark.each_choice
-@pytest.mark.parametrize(("hook", "wrong", "answer", "kind", "ask"), rows())
+@pytest.mark.parametrize(("hook", "wrong", "answer", "kind", "ask"), [*rows()])
 def test_what_is_no_answer_denies_and_names_the_plugin_to_the_server_alone(hook, wrong, answer, kind, ask, caplog):
     if wrong == "raises GeneratorExit" and ask is ask_async:
         # How an event loop closes what it runs, so it passes through as a cancellation does.
