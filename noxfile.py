@@ -20,6 +20,8 @@ FURTHER_TIERS = "server or process or sdk or browser or exhaustive or hypothesis
 nox.needs_version = ">=2025.10"
 nox.options.sessions = ["lint", "types", "tests", "coverage", "docs", "release"]
 nox.options.reuse_existing_virtualenvs = True
+# Environments for other Pythons, in seconds instead of minutes.
+nox.options.default_venv_backend = "uv|virtualenv"
 # Also where CI is set, where nox would rather fail.
 nox.options.error_on_missing_interpreters = False
 

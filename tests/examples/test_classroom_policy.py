@@ -114,11 +114,11 @@ def environment(tmp_path_factory) -> Environment:
     return Environment(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def installed(environment):
+    """The environment with the package, from here on."""
     environment.install(PACKAGE)
-    yield environment
-    environment.pip("uninstall", "--yes", "classroom-policy")
+    return environment
 
 
 @pytest.fixture
@@ -141,6 +141,13 @@ def visits(environment, tmp_path):
     return visit
 
 
+# First, because the next tests install it.
+def test_an_app_that_names_the_package_does_not_start_without_it(environment, visits):
+    finished = visits(is_named=True)
+    assert finished.returncode != 0
+    assert "the plugin classroom is wanted, and no installed package offers it" in finished.stderr
+
+
 def test_naming_the_installed_package_changes_what_an_unchanged_app_allows(installed, visits):
     finished = visits(is_named=False)
     assert json.loads(finished.stdout) == NOBODY_ALLOWED
@@ -149,12 +156,6 @@ def test_naming_the_installed_package_changes_what_an_unchanged_app_allows(insta
     finished = visits(is_named=True)
     assert json.loads(finished.stdout) == BY_THE_RULE
     assert "classroom" not in finished.stderr
-
-
-def test_an_app_that_names_the_package_does_not_start_without_it(environment, visits):
-    finished = visits(is_named=True)
-    assert finished.returncode != 0
-    assert "the plugin classroom is wanted, and no installed package offers it" in finished.stderr
 
 
 def test_the_packages_own_tests_pass_where_it_is_installed(installed):

@@ -31,8 +31,8 @@ pytestmark = pytest.mark.server
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 CLIENTS = 8
 #: How many decisions each server takes, and the event loop all the rest of 10,000.
-PER_SERVER = 1000
-IN_PROCESS = 4000
+PER_SERVER = 400
+IN_PROCESS = 2000
 PUBLISHER = Requirement.of_role("publisher")
 
 POLICY = '''

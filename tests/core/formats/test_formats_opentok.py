@@ -82,7 +82,7 @@ def forge_raw(header: str, payload: str) -> str:
 def filled(length: int) -> str:
     """A good token of exactly so many characters."""
     for spaces in range(4):
-        for size in range(length // 2, length):
+        for size in range((length - len(GOOD)) * 3 // 4 - 16, length):
             token = forge(plus(b'"fill":"' + b"x" * size + b'"'), b"{" + b" " * spaces + HEADER[1:])
             if len(token) == length:
                 return token

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
-from itertools import permutations
+from collections.abc import Iterator, Mapping
+from itertools import cycle, permutations
 from typing import Any, NamedTuple
 
 import flask
@@ -245,10 +245,17 @@ async def answer_async(scene, hook):
     return answer.status, answer.body, False
 
 
+def rows() -> Iterator[Any]:
+    """Every case with every kind of function, through Flask and on an event loop by turns."""
+    asks = cycle((ask_flask, ask_async))
+    for case in CASES:
+        for kind in KINDS:
+            ask = next(asks)
+            yield pytest.param(*case.values, kind, ask, id=f"{case.id}-{kind}-{ask.__name__}")
+
+
 @pytest.mark.each_choice
-@pytest.mark.parametrize("ask", [ask_flask, ask_async], ids=["flask", "async"])
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("hook", "wrong", "answer"), CASES)
+@pytest.mark.parametrize(("hook", "wrong", "answer", "kind", "ask"), [*rows()])
 def test_what_is_no_answer_denies_and_names_the_plugin_to_the_server_alone(hook, wrong, answer, kind, ask, caplog):
     if wrong == "raises GeneratorExit" and ask is ask_async:
         # How an event loop closes what it runs, so it passes through as a cancellation does.

@@ -966,11 +966,12 @@ def fill(store) -> tuple[int, StoreUnavailable]:
 
 
 def test_a_write_that_waits_too_long_is_unavailable(path, monkeypatch):
-    monkeypatch.setattr("rolecall.stores.sqlite_file.BUSY_TIMEOUT", 0.05)
     with closing(SQLiteStore(path)) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreUnavailable, match="locked"):
-            store.add_session(RECORD)
+        with monkeypatch.context() as patched:
+            patched.setattr("rolecall.stores.sqlite_file.BUSY_TIMEOUT", 0.05)
+            with pytest.raises(StoreUnavailable, match="locked"):
+                store.add_session(RECORD)
         assert store.get_session(RECORD.session_id) is None, "a read waits for no writer"
         other.execute("ROLLBACK")
         store.add_session(RECORD)

@@ -385,7 +385,7 @@ SUITE = """
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("mode", ["prepend", "append", "importlib"])
+@pytest.mark.parametrize("mode", ["prepend", "importlib"])
 def test_the_fixtures_are_there_in_every_import_mode_and_raise_no_warning(pytester, mode):
     pytester.makepyfile(SUITE)
     run(pytester, "-p", "no:cacheprovider", f"--import-mode={mode}").assert_outcomes(passed=1)

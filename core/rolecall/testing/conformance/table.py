@@ -16,6 +16,7 @@ import hmac
 import json
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from datetime import timedelta
+from functools import cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -173,7 +174,14 @@ def application_jwt(drop: tuple[str, ...] = (), key: Any = None, **claims: Any) 
     """The credential of an application's server."""
     good = {"application_id": APPLICATION, "iat": int(NOW), "exp": int(NOW) + 300}
     payload = {name: value for name, value in (good | claims).items() if name not in drop}
-    return jwt.encode(payload, key or private_key(), "RS256")
+    return jwt.encode(payload, key or _application_key(), "RS256")
+
+
+@cache
+def _application_key() -> rsa.RSAPrivateKey:
+    key = load_pem_private_key(private_key().encode(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key
 
 
 # -- credentials -----------------------------------------------------------------------------------
@@ -1710,11 +1718,7 @@ def _projects() -> Iterator[Case]:
 
 _SECOND_KIT = Rolecall(SECOND_KEY, SECOND_SECRET, clock=lambda: NOW, entry_points=False)
 _OTHER_KEY = rsa.generate_private_key(65537, 2048)
-_PUBLIC_PEM = (
-    load_pem_private_key(private_key().encode(), None)
-    .public_key()
-    .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-)
+_PUBLIC_PEM = _application_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _hs256_by_public_key() -> str:
@@ -1738,7 +1742,7 @@ def _applications() -> Iterator[Case]:
         "users-subject": (bearer(application_jwt(subject="video")), False),
         "users-acl": (bearer(application_jwt(acl={"paths": {"/**": {}}})), False),
         "for-somebody-else": (bearer(application_jwt(aud="https://api.example")), False),
-        "without-typ": (bearer(jwt.encode(_claims_of(good), private_key(), "RS256", headers={"typ": None})), True),
+        "without-typ": (bearer(jwt.encode(_claims_of(good), _application_key(), "RS256", headers={"typ": None})), True),
         "expired-within-leeway": (bearer(application_jwt(iat=_later(-300), exp=_later(-9))), True),
         "expired": (bearer(application_jwt(iat=_later(-300), exp=_later(-10))), False),
         "from-the-future": (bearer(application_jwt(iat=_later(11))), False),
@@ -1750,7 +1754,7 @@ def _applications() -> Iterator[Case]:
         "another-key": (bearer(application_jwt(key=_OTHER_KEY)), False),
         "public-key-as-secret": (bearer(_hs256_by_public_key()), False),
         "alg-none": (bearer(jwt.encode(_claims_of(good), "", "none")), False),
-        "alg-rs512": (bearer(jwt.encode(_claims_of(good), private_key(), "RS512")), False),
+        "alg-rs512": (bearer(jwt.encode(_claims_of(good), _application_key(), "RS512")), False),
         "cut": (bearer(good[:-2]), False),
         "garbage": (bearer("x"), False),
         "over-long": (bearer("x" * 16_385), False),
