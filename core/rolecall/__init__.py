@@ -39,12 +39,13 @@ from .formats import inspect_token
 from .formats.inspection import Inspection
 from .hookspecs import AccessRequest, ModerationRequest, SessionRequest, TokenRequest, blocking, hookimpl
 from .http.web import Web
-from .kit import AsyncRolecall, AsyncSession, Rolecall, Session
+from .kit import AsyncRolecall, AsyncSession, Rolecall, Session, SessionPage
 from .policy import Allow, Deny, Limit, Vote
 from .request import Actor, Request
 from .roles import Capability, CapabilityName, Requirement, Role, RoleName, RoleTable
 from .sessions import ArchiveMode, ArchiveModeName, MediaMode, MediaModeName, SessionProperties, SessionRecord
 from .stores import Store
+from .stores.leases import Full, Slot
 from .tokens import Grant
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ __all__ = [
     "Explanation",
     "Forbidden",
     "ForceDisconnect",
+    "Full",
     "Grant",
     "Inspection",
     "InsufficientRole",
@@ -107,10 +109,12 @@ __all__ = [
     "Session",
     "SessionEnded",
     "SessionNotFound",
+    "SessionPage",
     "SessionProperties",
     "SessionRecord",
     "SessionRequest",
     "Signal",
+    "Slot",
     "Store",
     "StoreUnavailable",
     "TokenRequest",

@@ -246,10 +246,11 @@ class Rolecall(Settings):
         path). Further variables are ``ROLECALL_PROJECTS`` (a JSON object, from API keys to API secrets),
         ``ROLECALL_STORE``, ``ROLECALL_FORMAT``, ``ROLECALL_ACCEPT`` (names, separated by commas), ``ROLECALL_PLUGINS``
         (names), ``ROLECALL_ENTRY_POINTS`` (names, or ``none``), ``ROLECALL_BLOCKED_PLUGINS`` (names),
-        ``ROLECALL_PLUGIN_<NAME>`` (a plugin's configuration, as a JSON object), ``ROLECALL_ORIGINS`` (separated by
-        commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see :class:`Web`, and ``ROLECALL_TRACE``
-        (``1`` or ``0``). Credentials, projects, the store and a plugin's configuration may also be in a file: its path
-        is in the same variable with ``_FILE`` at the end of the name.
+        ``ROLECALL_PLUGIN_<NAME>`` (a plugin's configuration, as a JSON object), ``ROLECALL_SESSION_RETENTION`` and
+        ``ROLECALL_MAX_SESSION_AGE`` (seconds), ``ROLECALL_ORIGINS`` (separated by commas) and ``ROLECALL_OPENAPI``
+        (``1`` or ``0``), for both of which see :class:`Web`, and ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials,
+        projects, the store and a plugin's configuration may also be in a file: its path is in the same variable with
+        ``_FILE`` at the end of the name.
 
         :param environ: the variables to read, ``os.environ`` by default; or a mapping like Flask's ``app.config``,
             whose values may already have an argument's type.
