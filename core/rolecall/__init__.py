@@ -39,7 +39,8 @@ from .formats import inspect_token
 from .formats.inspection import Inspection
 from .hookspecs import AccessRequest, ModerationRequest, SessionRequest, TokenRequest, blocking, hookimpl
 from .http.web import Web
-from .kit import AsyncRolecall, AsyncSession, Rolecall, Session, SessionPage
+from .kit import AsyncRolecall, AsyncSession, Rolecall, Session
+from .kit.calls import SessionPage
 from .policy import Allow, Deny, Limit, Vote
 from .request import Actor, Request
 from .roles import Capability, CapabilityName, Requirement, Role, RoleName, RoleTable

@@ -633,7 +633,7 @@ _STREAMS = [
     0,
 ]
 _STREAMS += [None]
-_ACTIVE = [True, False, None, 0, 1, "true", "false", "True", "", []]
+_ACTIVE: list[Any] = [True, False, None, 0, 1, "true", "false", "True", "", []]
 #: Bodies for each operation that takes any.
 BODIES = {
     "mute_all": combined({"active": _ACTIVE, "excluded_stream_ids": _STREAMS, "excludedStreams": [[]]}, most=2),
