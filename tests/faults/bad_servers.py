@@ -161,7 +161,7 @@ def run(where: Place, faults: Iterable[str], seconds: float, slack: float) -> li
     with proxy_to(where.server.port) as proxy:
         for number, fault in enumerate(faults):
             follows = open_store(where.url_with(port=proxy.port))
-            with closing(open_store(where.url)) as writes, closing(follows):  # type: ignore[type-var]
+            with closing(open_store(where.url)) as writes, closing(follows):
                 insist(partial(follows.has_ended, "1_never"))
                 with Load(writes, follows, f"{number}") as load:
                     found = _put_to(load, FAULTS[fault](where, proxy), fault, seconds, slack)

@@ -29,20 +29,12 @@ ROOT = Path(__file__).parents[2]
 WORKERS = 4
 SERVERS = {
     "gunicorn": (
-        *("gunicorn", "--worker-class", "gthread", "--threads", "8", "--keep-alive", "120"),
-        *(
-            "--bind",
-            "127.0.0.1:{port}",
-            "--workers",
-            str(WORKERS),
-            "--log-level",
-            "warning",
-            "tests.faults.rooms:wsgi()",
-        ),
+        "gunicorn --preload --worker-class gthread --threads 8 --keep-alive 120 --log-level warning "
+        f"--workers {WORKERS} --bind 127.0.0.1:{{port}} tests.faults.rooms:wsgi()"
     ),
     "uvicorn": (
-        *("uvicorn", "--factory", "--port", "{port}", "--timeout-keep-alive", "120", "--log-level", "warning"),
-        *("--workers", str(WORKERS), "tests.faults.rooms:asgi"),
+        "uvicorn --factory --timeout-keep-alive 120 --log-level warning "
+        f"--workers {WORKERS} --port {{port}} tests.faults.rooms:asgi"
     ),
 }
 
@@ -80,8 +72,7 @@ class Worker:
 def workers_of(server: str, where: Place) -> Iterator[list[Worker]]:
     """A connection to each of the workers of a server that keeps its sessions there."""
     port = free_port()
-    program, *arguments = (word.format(port=port) for word in SERVERS[server])
-    command = [sys.executable, "-m", program, *arguments]
+    command = [sys.executable, "-m", *SERVERS[server].format(port=port).split()]
     environ = {**os.environ, rooms.STORE: where.url, rooms.SECRET: secrets.token_hex(32)}
     with tempfile.TemporaryFile() as log, ExitStack() as stack:
         process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log)

@@ -78,9 +78,10 @@ def _followed(calls: list[Call], bound: float) -> Iterator[str]:
     seen, missed = [look for look in looks if look.answer], [look for look in looks if not look.answer]
     yield from _one_change("ended", _ends(calls), seen, missed, bound)
     for process in {call.process for call in calls}:
-        mine = [[call for call in some if call.process == process] for some in (_ends(calls), seen, missed)]
-        if mine[0] or mine[1]:
-            yield from _missed(f"ended, within process {process}", *mine)
+        ends, has_seen, has_missed = (
+            [call for call in some if call.process == process] for some in (_ends(calls), seen, missed)
+        )
+        yield from _missed(f"ended, within process {process}", ends, has_seen, has_missed)
 
 
 def _used(calls: list[Call], _: float) -> Iterator[str]:
