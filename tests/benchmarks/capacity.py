@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 from tests.faults.places import STORES, Place, place
 from tests.postgres_servers import PostgresProcess
 from tests.redis_servers import RedisProcess
@@ -46,7 +47,7 @@ def sizes(where: Place) -> dict[str, int]:
     return {"file": path.stat().st_size if path.exists() else 0}
 
 
-def _number(cursor) -> int:
+def _number(cursor: psycopg.Cursor) -> int:
     row = cursor.fetchone()
     assert row
     return int(row[0])
@@ -96,10 +97,12 @@ def measure(where: Place, number: int) -> None:
 
 
 class _Empty:
-    def snapshot(self):
+    """A log without entries."""
+
+    def snapshot(self) -> tuple[tuple[str, ...], int]:
         return (), 0
 
-    def changes(self, after, wait):
+    def changes(self, after: int, wait: float) -> tuple[tuple[str, ...], int]:
         return (), after
 
 
