@@ -5,9 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import cache
 from itertools import count
 
 import pytest
@@ -31,13 +32,18 @@ NUMBERS = count()
 SLACK = 3.0
 
 
-@pytest.fixture(scope="module", params=STORES)
-def server(request, needed) -> Iterator[Place]:
-    """A place for all tests of this file."""
+@pytest.fixture(scope="module")
+def opened() -> Iterator[Callable[[str], Place]]:
+    """Opens each place once for all tests of this file, because servers take seconds to start."""
+    with ExitStack() as stack:
+        yield cache(lambda name: stack.enter_context(place(name)))
+
+
+@pytest.fixture(params=STORES)
+def server(request, needed, opened) -> Place:
     if request.param != "sqlite":
         needed(PROGRAM if request.param == "redis" else PROGRAMS, f"the server of {request.param}")
-    with place(request.param) as where:
-        yield where
+    return opened(request.param)
 
 
 @pytest.fixture
