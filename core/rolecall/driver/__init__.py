@@ -106,8 +106,8 @@ class LoopDriver:
         if isinstance(error, KeyboardInterrupt | GeneratorExit) or event_loops.running().is_cancellation(error):
             raise error
 
-    async def take_turn(self) -> None:
-        await self._turns.take()
+    def take_turn(self) -> Coroutine[Any, Any, None]:
+        return self._turns.take()
 
     def start(self, purpose: str, function: Callable[[], object]) -> None:
         """Call a blocking function on a thread of the pool for ``purpose``, and do not wait for it.

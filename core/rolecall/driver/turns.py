@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import asyncio
 
 #: The most tasks that go on in one turn of the loop. Each may take some 0.1 ms until it next awaits.
-MOST: Final = 32
+MOST: Final = 16
 
 
 class Turns:
@@ -48,10 +48,11 @@ class _Turn:
             loop.call_soon(self._next, loop)
         self.tasks += 1
 
-    async def later(self, loop: asyncio.AbstractEventLoop) -> None:
+    def later(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        """Queue for a later turn. A plain function, because a coroutine more for each task costs all of them dear."""
         mine = loop.create_future()
         self._waiting.append(mine)
-        await mine
+        return mine
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
         self.tasks = 0

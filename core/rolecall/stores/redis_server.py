@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from threading import BoundedSemaphore
 from time import monotonic
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -18,6 +17,7 @@ from redis.sentinel import MasterNotFoundError, Sentinel
 
 from ..errors import StoreUnavailable
 from .redis_url import Host, RedisURL
+from .slots import Slots
 
 Command: TypeAlias = tuple[Any, ...]
 
@@ -52,7 +52,7 @@ class RedisServer:
         self._finder = _FINDERS[url.kind](url)
         self._client: redis.Redis | None = None
         self._master: Host | None = None
-        self._free = BoundedSemaphore(connections)
+        self._free = Slots(connections)
         self._pid = os.getpid()
         self._closed = False
         #: The id of the server's process that the newest connection leads to.
@@ -66,7 +66,7 @@ class RedisServer:
         :raises StoreUnavailable: if the server does not answer, or answers with an error.
         """
         slots = self._slots()
-        if not slots.acquire(timeout=self._url.timeout * _FOR_CONNECTION):
+        if not slots.acquire(self._url.timeout * _FOR_CONNECTION):
             raise StoreUnavailable(
                 f"all {self._connections} connections to the Redis server are in use; it is slow, or more are needed: "
                 "see connections=… in the store's URL"
@@ -142,11 +142,11 @@ class RedisServer:
                 raise answer
         return answers
 
-    def _slots(self) -> BoundedSemaphore:
+    def _slots(self) -> Slots:
         """A place for each connection of this process. A forked child has neither its parent's nor their holders."""
         if self._pid != os.getpid():
             self._client, self._finder = None, _FINDERS[self._url.kind](self._url)
-            self._free, self._pid = BoundedSemaphore(self._connections), os.getpid()
+            self._free, self._pid = Slots(self._connections), os.getpid()
         return self._free
 
     def _reach(self) -> redis.Redis:

@@ -14,6 +14,7 @@ from psycopg.errors import ReadOnlySqlTransaction
 
 from ..errors import StoreUnavailable
 from ..wording import printable
+from .slots import Slots
 from .sql_url import SQLURL
 
 Row: TypeAlias = tuple[Any, ...]
@@ -99,7 +100,7 @@ class Connections:
         self._url = url
         self._prepare = prepare
         self._is_prepared = False
-        self._slots = threading.BoundedSemaphore(url.connections)
+        self._slots = Slots(url.connections)
         self._openings = threading.BoundedSemaphore(url.connections)
         self._idle: list[BoundedConnection] = []
         self._is_closed = False
@@ -112,7 +113,7 @@ class Connections:
         """
         if deadline is None:
             deadline = monotonic() + self._url.timeout
-        if not self._slots.acquire(timeout=max(0.0, deadline - monotonic())):
+        if not self._slots.acquire(deadline - monotonic()):
             raise StoreUnavailable(
                 f"all {self._url.connections} connections to PostgreSQL are in use for too long; "
                 "see connections=… in the store's URL"
