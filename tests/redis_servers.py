@@ -50,7 +50,8 @@ class RedisProcess:
             command = [PROGRAM, str(self.folder / "sentinel.conf"), *common[:-2], "--sentinel"]
         else:
             durable = ["--appendonly", "yes", "--appendfsync", "always", "--unixsocket", str(self.socket)]
-            command = [PROGRAM, *common, *durable, *self._options]
+            prompt = ["--repl-diskless-sync-delay", "0"]  # otherwise a replica waits 5 s for others
+            command = [PROGRAM, *common, *durable, *prompt, *self._options]
         log = (self.folder / "redis.log").open("ab")
         with log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)

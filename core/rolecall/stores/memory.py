@@ -157,7 +157,7 @@ class MemoryStore:
             if _is_before(ended_at, over.ended_before) or _is_before(record.created_at, over.created_before):
                 yield partial(self._sessions.pop, session_id, None)
         for session_id, ended_at in list(self._ended.items()):
-            if _is_before(ended_at, over.created_before):
+            if _is_before(ended_at, over.created_before) and session_id not in self._sessions:
                 yield partial(self._ended.pop, session_id, None)
 
     def count(self) -> Mapping[Kind, int]:

@@ -30,6 +30,10 @@ _FOR_ANSWER: Final = 0.75
 _MOVED: Final = (redis.exceptions.ReadOnlyError, redis.exceptions.AskError, redis.exceptions.ClusterDownError)
 
 
+#: How the error of a script begins that finds keys in another layout than this version's.
+OTHER_LAYOUT: Final = "LAYOUT"
+
+
 class _Refused(redis.ConnectionError):
     """The server was reached and cannot be used."""
 
@@ -316,4 +320,6 @@ def _problem_with(facts: Mapping[str, str], is_durable: bool) -> str | None:
 
 def _reason(error: Exception) -> str:
     """A server's or a socket's words, without a command's arguments, which may hold ids."""
+    if str(error).startswith(OTHER_LAYOUT):
+        return "a later version of Rolecall has changed the layout of the store's keys; update this worker"
     return str(error).partition(", with args")[0] or type(error).__name__

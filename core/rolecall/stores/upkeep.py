@@ -27,8 +27,9 @@ class Over(NamedTuple):
     :param lapsed_before: single-use ids and places of leases that were over before this time.
     :param ended_before: the records of sessions that ended before this time. *Their ends stay known*, because tokens
         may still be good. None for no records.
-    :param created_before: sessions that were created before this time, open or ended, and ends of before this time.
-        Only for sessions whose ids show their age, of which the kit accepts no token any more. None for none.
+    :param created_before: sessions that were created before this time, open or ended; and ends of before this time, but
+        for those of sessions whose records are kept, which would be open again. Only for sessions whose ids show their
+        age, of which the kit accepts no token any more. None for none.
     :param limit: about the most rows to remove, so that no other change waits long.
     """
 

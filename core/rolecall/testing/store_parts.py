@@ -20,6 +20,8 @@ __all__ = ["LeasesContract", "ListingContract", "UpkeepContract"]
 
 _TOGETHER: Final = 8
 _NOW: Final = 1_795_186_800.0
+#: In the future, by every clock of a machine that runs the suite.
+_FAR: Final = 4e9
 
 
 def _record(number: object, created_at: float = _NOW, created_by: str | None = None) -> SessionRecord:
@@ -214,6 +216,13 @@ class UpkeepContract(Contract):
         assert (counted["sessions"], counted["ended"]) == (1, 1)
         assert [record.session_id for record in ask(store, "list_sessions", Page(10, created_by="ada"))] == ["1_2"]
 
+    def test_the_end_of_a_session_that_is_kept_stays_known(self, store: Store, ask: Ask) -> None:
+        """By two clocks that differ a session may have ended before it was created."""
+        ask(store, "add_session", _record("a", _NOW))
+        ask(store, "end_session", "1_a", _NOW - 5)
+        _forget_all(store, ask, Over(0.0, created_before=_NOW - 1))
+        assert ask(store, "get_session", "1_a").ended_at == _NOW - 5
+
     def test_it_forgets_a_few_at_a_time(self, store: Store, ask: Ask) -> None:
         for number in range(30):
             ask(store, "add_session", _record(number))
@@ -243,14 +252,19 @@ class UpkeepContract(Contract):
         found = ask(store, "get_session", "1_b")
         assert (found.created_by, found.created_at, found.ended_at) == ("Zoë", _NOW + 0.25, _NOW + 1)
         assert [record.session_id for record in ask(store, "list_sessions", Page(10))] == ["1_c", "1_b"]
-        assert ask(store, "use_once", "n1", _NOW + 1e6, _NOW) is False
-        assert ask(store, "full_slot", _slots("s"), _NOW) == Full("s", _NOW + 1e6)
+        assert ask(store, "use_once", "n1", _FAR, _NOW) is False
+        assert ask(store, "full_slot", _slots("s"), _NOW) == Full("s", _FAR)
+
+    def test_other_workers_learn_of_ends_that_are_loaded(self, store: Store, other_store: Store, ask: Ask) -> None:
+        assert other_store.has_ended("1_a") is False
+        ask(store, "load", "ended", _ROWS["ended"])
+        assert _soon_ended(other_store, "1_a", self.max_lag)
 
     def test_what_is_there_stays_when_another_row_is_loaded(self, store: Store, ask: Ask) -> None:
         for kind in KINDS:
             ask(store, "load", kind, _ROWS[kind])
             there = _ROWS[kind][0]
-            other = (*there[:-1], "other" if kind == "sessions" else _NOW + 2e6)
+            other = (*there[:-1], "other" if kind == "sessions" else _FAR + 10)
             assert list(ask(store, "load", kind, [other])) == [there], kind
 
     def test_an_examined_store_is_sound(self, store: Store, ask: Ask) -> None:
@@ -283,9 +297,8 @@ _ROWS: Final[dict[Kind, list[Row]]] = {
         ("1_b", _PROPERTIES.as_json(), _NOW + 0.25, "Zoë"),
         ("1_c", SessionProperties().as_json(), _NOW + 0.5, None),
     ],
-    # Far in the future by the clocks of the test and of the server.
-    "used": [(f"n{number}", _NOW + 1e6 + number) for number in range(3)],
-    "leases": [("l1", "s", _NOW + 1e6), ("l1", "t", _NOW + 1e6), ("l2", "t", _NOW + 2e6)],
+    "used": [(f"n{number}", _FAR + number) for number in range(3)],
+    "leases": [("l1", "s", _FAR), ("l1", "t", _FAR), ("l2", "t", _FAR + 1)],
 }
 
 

@@ -31,7 +31,13 @@ from rolecall import Rolecall
 from rolecall.errors import StoreUnavailable
 from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores import open_store
-from rolecall.stores.redis import LOG_LENGTH, PAGE, RedisStore
+from rolecall.stores.leases import Full, Slot
+from rolecall.stores.listing import Page
+from rolecall.stores.redis import RedisStore
+from rolecall.stores.redis_keys import LAYOUT
+from rolecall.stores.redis_log import LOG_LENGTH, PAGE
+from rolecall.stores.upkeep import KINDS, Kind, Over, Row
+from rolecall.testing.store_parts import LeasesContract, ListingContract, UpkeepContract
 from rolecall.testing.stores import StoreContract
 
 from ...conftest import needed
@@ -47,7 +53,8 @@ ANSWER, SLACK = 0.5, 2.0
 PATIENT = "?timeout=5&max_staleness=5"
 #: The usual times.
 PROMPT = "?timeout=0.4&max_staleness=1"
-RECORD = SessionRecord("1_abc", SessionProperties(), 1_795_186_800.125)
+NOW = 1_795_186_800.0
+RECORD = SessionRecord("1_abc", SessionProperties(), NOW + 0.125)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -127,7 +134,7 @@ def generation(server: RedisProcess) -> object:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-class TestRedisStore(StoreContract):
+class TestRedisStore(StoreContract, LeasesContract, ListingContract, UpkeepContract):
     max_lag = 1.0 + SLACK
 
     @pytest.fixture
@@ -246,7 +253,7 @@ def test_a_server_that_is_killed_loses_nothing_acknowledged(server, connect):
     assert not any(another.use_once(name, 1e6, 0.0) for name in kept["used"])
     with server.client as client:
         log = [fields[b"ended"] for _, fields in client.xrange("{rolecall}:log")]
-        assert sorted(log) == sorted(client.hkeys("{rolecall}:ended"))
+        assert sorted(log) == sorted(client.zrange("{rolecall}:ended", 0, -1))
 
 
 def test_an_end_is_in_the_row_and_in_the_log_or_in_neither(server, connect):
@@ -255,7 +262,7 @@ def test_an_end_is_in_the_row_and_in_the_log_or_in_neither(server, connect):
         store.end_session(f"1_{number}", 7.5)
     with server.client as client:
         log = [fields[b"ended"] for _, fields in client.xrange("{rolecall}:log")]
-        assert sorted(log) == sorted(client.hkeys("{rolecall}:ended"))
+        assert sorted(log) == sorted(client.zrange("{rolecall}:ended", 0, -1))
         assert int(client.get("{rolecall}:count")) == len(log) == 20
 
 
@@ -341,7 +348,7 @@ def test_more_entries_than_one_answer_holds_are_all_followed(empty_server, conne
     with empty_server.client as client, client.pipeline() as together:
         for number in range(1, count + 1):
             together.xadd("{rolecall}:log", {"ended": f"1_{number}"}, id=f"{number}-0")
-            together.hset("{rolecall}:ended", f"1_{number}", "7.5")
+            together.zadd("{rolecall}:ended", {f"1_{number}": 7.5})
         together.set("{rolecall}:count", count)
         together.execute()
     assert soon(lambda: all(other.has_ended(f"1_{number}") for number in range(1, count + 1)))
@@ -360,7 +367,7 @@ def test_a_trimmed_log_is_noticed(empty_server, connect):
     assert other.has_ended("1_lost") is False
 
     def trim(client: redis.Redis) -> None:
-        client.hset("{rolecall}:ended", "1_lost", "7.5")
+        client.zadd("{rolecall}:ended", {"1_lost": 7.5})
         client.incr("{rolecall}:count")
         client.xadd("{rolecall}:log", {"ended": "1_lost"}, id="1-0")
         client.xtrim("{rolecall}:log", maxlen=0)
@@ -374,7 +381,7 @@ def test_a_log_that_lacks_an_entry_in_the_middle_is_noticed(empty_server, connec
     assert other.has_ended("1_lost") is False
 
     def lose(client: redis.Redis) -> None:
-        client.hset("{rolecall}:ended", mapping={"1_lost": "7.5", "1_later": "7.5"})
+        client.zadd("{rolecall}:ended", {"1_lost": 7.5, "1_later": 7.5})
         client.set("{rolecall}:count", 2)
         client.xadd("{rolecall}:log", {"ended": "1_later"}, id="2-0")
 
@@ -391,7 +398,7 @@ def test_a_server_that_was_emptied_is_noticed(empty_server, connect):
 
     def empty(client: redis.Redis) -> None:
         client.flushall()
-        client.hset("{rolecall}:ended", "1_after", "7.5")
+        client.zadd("{rolecall}:ended", {"1_after": 7.5})
 
     in_one_step(empty_server, empty)
     assert soon(lambda: other.has_ended("1_after"))
@@ -413,7 +420,7 @@ def test_a_restored_backup_is_noticed(server, connect):
         client.flushall()
         for key, value in keys.items():
             client.restore(key, 0, value)
-        client.hset("{rolecall}:ended", "1_hidden", "7.5")  # without an entry: only a new snapshot can tell
+        client.zadd("{rolecall}:ended", {"1_hidden": 7.5})  # without an entry: only a new snapshot can tell
 
     in_one_step(server, restore)
     assert soon(lambda: other.has_ended("1_hidden"))
@@ -424,7 +431,7 @@ def test_a_restarted_server_is_read_anew(server, connect):
     store.end_session("1_before", 7.5)
     assert other.has_ended("1_before") is True
     with server.client as client:
-        client.hset("{rolecall}:ended", "1_hidden", "7.5")  # without an entry: only a new snapshot can tell
+        client.zadd("{rolecall}:ended", {"1_hidden": 7.5})  # without an entry: only a new snapshot can tell
     server.kill()
     server.start()
     assert soon(lambda: other.has_ended("1_hidden"))
@@ -503,6 +510,151 @@ def test_ended_in_one_worker_a_token_is_refused_in_another(empty_server):
         assert worker.wait(PATIENCE) == 0
 
 
+# -- the other parts of a store --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_copy_that_goes_on_after_a_restart_of_the_server_lacks_nothing(server, connect, kind):
+    store = connect(server.url)
+    count = 700
+    rows: dict[Kind, list[Row]] = {
+        "ended": [(f"1_{number}", 7.5) for number in range(count)],
+        "sessions": [(f"1_{number}", "{}", number / 8, None) for number in range(count)],
+        "used": [(str(number), 4e9) for number in range(count)],
+        "leases": [("lease", str(number), 4e9) for number in range(count)],
+    }
+    store.load(kind, rows[kind])
+    dumped, after = store.dump(kind, None, 500)
+    assert len(dumped) < count
+    server.kill()
+    server.start()
+    found = set(dumped)
+    while after is not None:
+        dumped, after = store.dump(kind, after, 500)
+        found |= set(dumped)
+    assert found == set(rows[kind])
+
+
+def test_a_page_may_be_longer_than_one_answer(empty_server, connect):
+    store = connect(empty_server.url)
+    store.load("sessions", [(f"1_{number:03}", "{}", float(number // 7), "ada") for number in range(600)])
+    store.load("ended", [(f"1_{number:03}", 1e3) for number in range(0, 600, 3)])
+    ids = [f"1_{number:03}" for number in reversed(range(600))]
+    assert [session.session_id for session in store.list_sessions(Page(550))] == ids[:550]
+    assert [session.session_id for session in store.list_sessions(Page(999, "ended", "ada"))] == ids[2::3]
+
+
+def test_a_session_that_is_added_after_its_end_is_listed_as_ended_and_forgotten(empty_server, connect):
+    store = connect(empty_server.url)
+    store.end_session("1_abc", 7.5)
+    store.add_session(RECORD)
+    assert store.list_sessions(Page(10, "open")) == []
+    assert store.list_sessions(Page(10, "ended")) == [replace(RECORD, ended_at=7.5)]
+    assert store.forget(Over(0.0, ended_before=8.0)) == 1
+    assert store.list_sessions(Page(10)) == []
+    assert connect(empty_server.url).has_ended("1_abc") is True
+
+
+def test_nothing_of_a_session_or_lease_stays_when_it_is_forgotten(empty_server, connect):
+    store = connect(empty_server.url)
+    for number in range(5):
+        store.add_session(replace(RECORD, session_id=f"1_{number}", created_by="ada"))
+        store.take_lease(str(number), [Slot("s", 5, NOW), Slot("t", 5, NOW)], NOW - 1)
+    store.end_session("1_1", NOW)
+    while store.forget(Over(NOW + 1, NOW + 1, NOW + 1)):
+        pass
+    with empty_server.client as client:
+        left = {key.partition(b":")[2].decode() for key in client.scan_iter()}
+    assert left <= {"layout", "log", "count", "generation"}
+
+
+def test_a_slot_in_steady_use_does_not_grow(empty_server, connect):
+    store = connect(empty_server.url)
+    for number in range(30):
+        assert store.take_lease(str(number), [Slot("s", 3, NOW + number + 3)], NOW + number) is None
+    assert store.count()["leases"] == 3
+
+
+def test_a_single_use_id_that_is_over_is_not_kept_by_a_copy(empty_server, connect):
+    store = connect(empty_server.url)
+    assert store.load("used", [("old", 7.5)]) == [("old", 7.5)]
+    assert store.count()["used"] == 0
+
+
+def test_keys_that_a_later_version_wrote_are_refused(empty_server, connect):
+    store, follower = connect(empty_server.url), connect(empty_server.url + PROMPT)
+    store.add_session(RECORD)
+    assert soon(lambda: follower.has_ended("1_abc") is False)
+    with empty_server.client as client:
+        client.set("{rolecall}:layout", LAYOUT + 1)
+    slots = [Slot("s", 1, NOW)]
+    for call in (
+        lambda: store.add_session(RECORD),
+        lambda: store.get_session("1_abc"),
+        lambda: store.end_session("1_abc", 7.5),
+        lambda: store.use_once("a", 10.0, 5.0),
+        lambda: store.full_slot(slots, 5.0),
+        lambda: store.take_lease("a", slots, 5.0),
+        lambda: store.list_sessions(Page(10)),
+        lambda: store.forget(Over(NOW)),
+        lambda: store.dump("sessions", None, 10),
+        lambda: store.count(),
+        lambda: store.examine(),
+        lambda: store.migrate(),
+    ):
+        assert "later version of Rolecall has changed the layout" in refusal(call)
+    assert soon(lambda: refuses(lambda: follower.has_ended("1_abc")))
+
+
+# -- examination -----------------------------------------------------------------------------------
+
+
+def found_in(store: RedisStore) -> str:
+    return "; ".join(f"{finding.level}: {finding.found}, {finding.remedy}" for finding in store.examine())
+
+
+def test_what_is_wrong_with_a_server_is_found(start, connect):
+    server = start("--maxmemory", "0")
+    store = connect(f"{server.url}{PATIENT}&durability=none")
+    store.add_session(RECORD)
+    assert store.examine() == []
+    with server.client as client:
+        for setting, value, usual, found in (
+            ("appendfsync", "everysec", "always", "warning: .* last second .*, set appendfsync always"),
+            ("appendfsync", "no", "always", "warning: .* 30 seconds .*, set appendfsync always"),
+            ("maxmemory-policy", "allkeys-lru", "noeviction", "warning: .*allkeys-lru.*, set maxmemory-policy noev"),
+            ("maxmemory", client.info("memory")["used_memory"], "0", "warning: .*of its maxmemory.*, raise maxmemory"),
+            ("appendonly", "no", "yes", "warning: .*no append-only file.*, set appendonly yes"),
+        ):
+            client.config_set(setting, value)
+            assert re.fullmatch(f"{found}.*", found_in(store)), setting
+            client.config_set(setting, usual)
+        assert store.examine() == []
+        client.execute_command("ACL", "SETUSER", "app", "on", ">word", "~*", "+@all", "-config")
+        app = connect(f"redis://app:word@127.0.0.1:{server.port}")
+        assert re.fullmatch("info: .*appendfsync.*config.get.*", found_in(app))
+
+
+def test_keys_that_were_lost_are_found(empty_server, connect):
+    store = connect(empty_server.url)
+    store.add_session(RECORD)
+    store.end_session("1_abc", 7.5)
+    with empty_server.client as client:
+        client.delete("{rolecall}:listed", "{rolecall}:count")
+    assert re.fullmatch("error: .* 1 sessions and a list of 0.*; warning: .*log .*counter disagree.*", found_in(store))
+
+
+def test_replicas_that_lack_or_are_needed_are_found(server, start, connect):
+    start("--replicaof", "127.0.0.1", str(server.port))
+    with server.client as client:
+        assert soon(lambda: client.wait(1, 100) == 1)
+        assert re.fullmatch("warning: a failover .*, add replicas=1.*", found_in(connect(server.url)))
+        client.config_set("min-replicas-to-write", 1)
+    one, two = (connect(f"{server.url}{PATIENT}&replicas={number}") for number in (1, 2))
+    assert re.fullmatch("warning: .* one of the 1 replicas fails.*, add a replica", found_in(one))
+    assert "error: 1 replicas are connected and the URL demands 2" in found_in(two)
+
+
 # -- use once --------------------------------------------------------------------------------------
 
 
@@ -521,6 +673,18 @@ def test_a_use_whose_answer_was_lost_is_still_the_first(empty_server, connect):
         assert store.use_once("second", 10.0, 5.0) is True
         assert proxy.cuts == 1
         assert store.use_once("second", 10.0, 5.0) is False
+
+
+def test_a_lease_whose_answer_was_lost_counts_once(empty_server, connect):
+    with closing(Cutting(empty_server.port)) as proxy:
+        store = connect(f"redis://127.0.0.1:{proxy.port}")
+        store.count()
+        slots = [Slot("s", 2, NOW + 60)]
+        proxy.cut_after_next = b"lease:first"
+        assert store.take_lease("first", slots, NOW) is None
+        assert proxy.cuts == 1
+        assert store.take_lease("second", slots, NOW) is None
+        assert store.count()["leases"] == 2
 
 
 class Cutting:
@@ -592,7 +756,7 @@ def test_a_user_who_may_not_ask_for_info_is_told_so(server, connect):
 
 def test_the_rights_that_the_docs_name_suffice(server, connect):
     page = (Path(__file__).parents[3] / "docs" / "stores.md").read_text("utf-8")
-    (rights,) = re.findall(r"^~\{rolecall\}.*$", page, re.MULTILINE)
+    (rights,) = re.findall(r"^~\{rolecall\}[^`]*", page, re.MULTILINE)
     with server.client as client:
         client.execute_command("ACL", "SETUSER", "app", "on", ">word", "-@all", *rights.split())
     one, other = (connect(f"redis://app:word@127.0.0.1:{server.port}") for _ in range(2))
@@ -606,6 +770,20 @@ def test_the_rights_that_the_docs_name_suffice(server, connect):
         client.delete("{rolecall}:count")
     one.end_session("1_def", 7.5)
     assert soon(lambda: other.has_ended("1_def"))
+    assert one.take_lease("a", [Slot("s", 1, NOW)], NOW - 1) is None
+    assert one.full_slot([Slot("s", 1, NOW)], NOW - 1) == Full("s", NOW)
+    one.drop_lease("a")
+    one.drop_slot("s")
+    one.keep_lease("a", [Slot("s", 1, NOW)])
+    assert one.list_sessions(Page(10)) == [replace(RECORD, ended_at=7.5)]
+    for kind in KINDS:
+        rows, _ = one.dump(kind, None, 100)
+        assert list(one.load(kind, rows)) == rows != []
+    assert one.examine() == []
+    assert one.clock() > NOW
+    assert one.forget(Over(NOW + 1, 8.0, RECORD.created_at + 1)) == 4
+    assert one.count() == {"ended": 0, "sessions": 0, "used": 1, "leases": 0}
+    assert one.migrate() == (LAYOUT, LAYOUT)
 
 
 def test_a_full_server_refuses_and_says_so(server, connect):
@@ -770,6 +948,12 @@ def test_a_cluster_keeps_a_store_on_one_of_its_servers(start, connect):
         assert store.has_ended(session_id) is True
         assert store.use_once(session_id, 10.0, 5.0) is True
         assert store.get_session(session_id).ended_at == 7.5
+        assert store.take_lease(session_id, [Slot("s", 1, NOW)], NOW - 1) is None
+        store.drop_lease(session_id)
+    assert store.take_lease("kept", [Slot("s", 1, NOW)], NOW - 1) is None
+    assert [session.ended_at for session in store.list_sessions(Page(10))] == [7.5, 7.5]
+    assert store.count() == {"ended": 2, "sessions": 2, "used": 2, "leases": 1}
+    assert store.forget(Over(NOW + 1, 8.0, 8.0)) == 5
 
 
 def test_a_store_follows_its_keys_to_another_node(start, connect):
@@ -795,7 +979,7 @@ def test_a_store_follows_its_keys_to_another_node(start, connect):
 
         assert soon(move)
         assert soon(lambda: store.end_session("1_abc", 7.5) is None)
-        assert second.hkeys("{rolecall}:ended") == [b"1_abc"]
+        assert second.zrange("{rolecall}:ended", 0, -1) == [b"1_abc"]
         assert soon(lambda: store.has_ended("1_abc"))
 
 

@@ -1,0 +1,157 @@
+"""The log of ended sessions on a Redis server: a stream whose entries are numbered without gaps."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator
+from time import monotonic
+from typing import Any, Final, NamedTuple
+
+from ..errors import StoreUnavailable
+from .following import Gap, Position
+from .redis_keys import Keys, RedisPart, as_bytes, as_text, changing
+from .redis_records import LISTS
+from .redis_server import RedisServer
+
+#: About the number of ended sessions in the log. A worker that was away for longer reads all of them.
+LOG_LENGTH: Final = 100_000
+#: The most entries of the log, and about the most ended sessions, in one answer.
+PAGE: Final = 1000
+
+# Ends sessions, of each the id and the time, and returns the times of their ends as they stand: a first end stays. The
+# end and its entry in the log are one step. The log's entries are numbered without gaps, so that a missing one is
+# noticed. A number that the log does not take shows that keys were lost: then a new generation begins, and every
+# follower notices.
+_END: Final = changing(
+    LISTS
+    + """
+local function add_to_log(id)
+  local number = redis.call('INCR', count)
+  local entry = redis.pcall('XADD', log, 'MAXLEN', '~', ARGV[2], number .. '-0', 'ended', id)
+  if type(entry) == 'table' and entry.err then
+    redis.call('DEL', log)
+    redis.call('SET', generation, ARGV[1])
+    redis.call('XADD', log, number .. '-0', 'ended', id)
+  end
+end
+local ends = {}
+for i = 3, #ARGV, 2 do
+  local id, ended_at = ARGV[i], ARGV[i + 1]
+  local first = redis.call('ZSCORE', ended, id)
+  if not first then
+    add_to_log(id)
+    redis.call('ZADD', ended, ended_at, id)
+    local value = redis.call('HGET', sessions, id)
+    if value then
+      unlist(id, value, 'o')
+      list(id, value, 'e')
+      redis.call('ZADD', over, ended_at, id)
+    end
+  end
+  ends[#ends + 1] = first or ended_at
+end
+return ends
+"""
+)
+# The log's generation, its last number, and its entries from a number on, as of one moment. A new log gets a
+# generation.
+_READ: Final = changing("""
+local found_generation = redis.call('GET', generation)
+if not found_generation then
+  found_generation = ARGV[3]
+  redis.call('SET', generation, found_generation)
+end
+local entries = {}
+if ARGV[2] ~= '0' then
+  entries = redis.call('XRANGE', log, ARGV[1] .. '-0', '+', 'COUNT', ARGV[2])
+end
+return {found_generation, redis.call('GET', count) or '0', entries}
+""")
+
+
+def ending(rows: Iterable[tuple[str, float]]) -> tuple[Any, ...]:
+    """The script that ends sessions, of each the id and the time, and its arguments."""
+    return (
+        _END,
+        secrets.token_hex(16),
+        LOG_LENGTH,
+        *(part for session_id, ended_at in rows for part in (as_bytes(session_id), as_text(ended_at))),
+    )
+
+
+class RedisLog(RedisPart):
+    """The log of ended sessions on a Redis server: a stream whose entries are numbered without gaps.
+
+    :param server: with one connection, for this log alone.
+    :param watched: what goes to another server when the Sentinels or the cluster name another master.
+    :param look_every: the seconds between two questions to them.
+    """
+
+    def __init__(self, server: RedisServer, keys: Keys, watched: tuple[RedisServer, ...], look_every: float) -> None:
+        self._server = server
+        self._keys = keys
+        self._log = keys.named("log")
+        self._watched = watched
+        self._look_every = look_every
+        self._looked_at = monotonic()
+
+    def snapshot(self) -> tuple[Iterable[str], Position]:
+        position, _ = self._read(0, 0)
+        return self._all_ended(), position
+
+    def changes(self, after: Position, wait: float) -> tuple[Iterable[str], Position]:
+        if monotonic() - self._looked_at > self._look_every:
+            for server in self._watched:
+                server.look_for_master()
+            self._looked_at = monotonic()
+        if wait:
+            milliseconds = max(1, int(wait * 1000))
+            self._server.call(("XREAD", "COUNT", 1, "BLOCK", milliseconds, "STREAMS", self._log, f"{after.number}-0"))
+        now, entries = self._read(after.number + 1, PAGE)
+        if gap := _gap(after, now, [number for number, _ in entries]):
+            raise Gap(gap)
+        return [session_id for _, session_id in entries], after._replace(number=after.number + len(entries))
+
+    def _read(self, first: int, most: int) -> tuple[_Position, list[tuple[int, str]]]:
+        """Where the log ends by now, and its entries from a number on."""
+        answer = self._ask(_READ, first, most, secrets.token_hex(16))
+        try:
+            generation, number, entries = answer
+            position = _Position(self._server.run_id, generation, int(number))
+            return position, [(int(entry.partition(b"-")[0]), fields[1].decode()) for entry, fields in entries]
+        except (ValueError, IndexError, TypeError) as error:
+            raise StoreUnavailable(
+                "the Redis store's log cannot be read: it is damaged, or a later version of Rolecall wrote it"
+            ) from error
+
+    def _all_ended(self) -> Iterator[str]:
+        cursor = 0
+        while True:
+            cursor, page = self._server.call(("ZSCAN", self._keys.named("ended"), cursor, "COUNT", PAGE))[0]
+            for session_id, _ in page:
+                yield session_id.decode()
+            if not cursor:
+                return
+
+
+class _Position(NamedTuple):
+    """A place in a log: in which process of the server, in which generation of the store, after which entry."""
+
+    run_id: str
+    generation: bytes
+    number: int
+
+
+def _gap(after: _Position, now: _Position, numbers: list[int]) -> str | None:
+    """What shows that entries between two places may be missing; None if nothing does."""
+    if now.run_id != after.run_id:
+        return "the Redis server was restarted, or another one has taken its place"
+    if now.generation != after.generation:
+        return "the content of the Redis server was removed or replaced"
+    if now.number < after.number:
+        return "the content of the Redis server is older than before"
+    last = after.number + len(numbers)
+    is_whole = len(numbers) == PAGE or last == now.number
+    if numbers != list(range(after.number + 1, last + 1)) or not is_whole:
+        return "the store's log in Redis was trimmed"
+    return None
