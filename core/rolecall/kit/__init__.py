@@ -25,6 +25,8 @@ from ..roles import Role, RoleName
 from ..session_ids import OpenTokIds, SessionNames
 from ..sessions import SessionRecord, record_fields, session_id_of
 from ..stores import SCHEMES, Store, open_store
+from ..stores.checking import problem_with_immediate
+from ..stores.failures import NotInStep
 from ..tokens import MAX_LEEWAY, ExpireTime, Grant
 from ..wording import nearest, shown, shown_key
 from .assembly import config_name, formats_of, issuers_by_need, plugins_of, registered, roles_of
@@ -103,6 +105,9 @@ class Rolecall(Settings):
     :param hook_timeout: the seconds for the answer of each policy, and of each call of a media service; a later answer
         counts as a failure.
     :param store_timeout: the seconds for a call of the store that may wait; a later answer counts as none (503).
+    :param revocation: ``"in_step"``: each process knows within the store's bound what other processes have ended, and
+        checks ask nobody. ``"immediate"``: every check asks the store itself, so that nothing is accepted after the
+        acknowledgement of its end.
     :param clock: returns now, in Unix seconds.
     :param trace: log every decision with its steps, as a line of JSON, to the logger ``rolecall.trace``.
     :param web: the rights of browsers: the origins of their pages, tokens in a cookie or the query; none unless given.
@@ -133,6 +138,7 @@ class Rolecall(Settings):
         leeway: float = 10,
         hook_timeout: float = 5.0,
         store_timeout: float = 5.0,
+        revocation: Literal["in_step", "immediate"] = "in_step",
         clock: Callable[[], float] = system_clock,
         trace: bool = False,
         web: Web = Web(),  # noqa: B008 (it does not change)
@@ -148,6 +154,8 @@ class Rolecall(Settings):
         _check_leeway(leeway)
         _check_timeout("hook_timeout", hook_timeout)
         _check_timeout("store_timeout", store_timeout)
+        if revocation not in ("in_step", "immediate"):
+            raise ConfigurationError(f"revocation is {shown(revocation)}; expected 'in_step' or 'immediate'")
         if not callable(clock):
             raise ConfigurationError(f"clock is {shown(clock)}; expected a function that returns Unix seconds")
         if not isinstance(web, Web):
@@ -176,9 +184,10 @@ class Rolecall(Settings):
             clock=clock,
             deadline=hook_timeout,
             store_timeout=store_timeout,
+            is_immediate=revocation == "immediate",
             trace_log=trace,
             # Last, so that nothing stays open if another argument is wrong.
-            store=open_store(store, registered(loaded, "rolecall_register_stores", SCHEMES)),
+            store=_open_store(store, registered(loaded, "rolecall_register_stores", SCHEMES), revocation),
         )
         self._pools = ThreadPools()
         self._inline = InlineDriver(self._pools)
@@ -204,9 +213,10 @@ class Rolecall(Settings):
         ``ROLECALL_STORE``, ``ROLECALL_FORMAT``, ``ROLECALL_ACCEPT`` (names, separated by commas), ``ROLECALL_PLUGINS``
         (names), ``ROLECALL_ENTRY_POINTS`` (names, or ``none``), ``ROLECALL_BLOCKED_PLUGINS`` (names),
         ``ROLECALL_PLUGIN_<NAME>`` (a plugin's configuration, as a JSON object), ``ROLECALL_ORIGINS`` (separated by
-        commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see :class:`Web`, and ``ROLECALL_TRACE``
-        (``1`` or ``0``). Credentials, projects, the store and a plugin's configuration may also be in a file: its path
-        is in the same variable with ``_FILE`` at the end of the name.
+        commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see :class:`Web`, ``ROLECALL_REVOCATION``
+        (``in_step`` or ``immediate``) and ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials, projects, the store and a
+        plugin's configuration may also be in a file: its path is in the same variable with ``_FILE`` at the end of the
+        name.
 
         :param environ: the variables to read, ``os.environ`` by default; or a mapping like Flask's ``app.config``,
             whose values may already have an argument's type.
@@ -250,9 +260,12 @@ class Rolecall(Settings):
 
     @written_out(Calls.verify_token)
     def verify_token(self, token: str, session_id: str | SessionRecord | None = None) -> Grant:
-        if self._state.plugins.on_event:
-            return drive(self.engine.verify_and_tell(token, session_id_of(session_id)))
-        return self.engine.verify_token(token, session_id_of(session_id))
+        if self.engine.verifies_at_once:
+            try:
+                return self.engine.verify_token(token, session_id_of(session_id))
+            except NotInStep:
+                pass
+        return drive(self.engine.verify_and_tell(token, session_id_of(session_id)))
 
     check_grant = _driven(Calls.check_grant)
     signal = _driven(Calls.signal)
@@ -402,6 +415,13 @@ class AsyncSession(SessionRecord):
 
     generate_token = _of_async_session(AsyncRolecall.generate_token, "generate_token")
     end = _of_async_session(AsyncRolecall.end_session, "end")
+
+
+def _open_store(store: str | Store, registered: Mapping[str, Callable[[str], Store]], revocation: str) -> Store:
+    opened = open_store(store, registered)
+    if revocation == "immediate" and (problem := problem_with_immediate(opened)):
+        raise ConfigurationError(f"revocation='immediate' asks the store at each check: {problem}")
+    return opened
 
 
 def _problem_with_arguments(kit: type[Rolecall], environ: object, options: Iterable[str]) -> str | None:

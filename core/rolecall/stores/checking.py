@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..wording import kind, nearest
+from ..wording import kind, nearest, shown
 
 #: The arguments of each method.
 METHODS: Final = {
@@ -18,9 +18,9 @@ METHODS: Final = {
     "use_once": ("name", "until", "now"),
     "close": (),
 }
-#: A method that a store may have besides, and its arguments.
-OPTIONAL: Final = {"add_sessions": ("records",)}
-_ATTRIBUTES: Final = ("reads_inline", "writes_inline", "bounded", "shared")
+#: The methods that a store may have besides, and their arguments.
+OPTIONAL: Final = {"add_sessions": ("records",), "ended_among": ("session_ids",)}
+_ATTRIBUTES: Final = ("reads_inline", "writes_inline", "bounded", "shared", "immediate")
 _HELP: Final = "see rolecall.stores.Store"
 
 
@@ -39,6 +39,16 @@ def problem_with(store: Any) -> str | None:
     methods = [*METHODS, *(method for method in OPTIONAL if hasattr(store, method))]
     problems = (_problem_with_method(method, getattr(store, method)) for method in methods)
     return next(filter(None, problems), None) or _problem_with_attributes(store)
+
+
+def problem_with_immediate(store: Any) -> str | None:
+    """The reason why a store cannot tell at each check what any process has ended, and what to do; None if it can."""
+    if getattr(store, "immediate", False) or hasattr(store, "ended_among"):
+        return None
+    return (
+        f"{shown(store)} has no method {_signature('ended_among')}. Write one; or set immediate = True, if has_ended "
+        f"knows at once what any process has ended; or leave revocation='in_step'. {_HELP.capitalize()}"
+    )
 
 
 def is_async(function: Callable[..., object]) -> bool:
@@ -61,7 +71,7 @@ def _problem_with_method(name: str, method: Any) -> str | None:
             "its has_ended is an async def; expected a plain def that answers from memory, because it is asked for "
             f"every token, also where nothing can be awaited: keep the ids of ended sessions in the process; {_HELP}"
         )
-    if name in OPTIONAL and is_async(method):
+    if name == "add_sessions" and is_async(method):
         return f"its {name} is an async def; expected a plain def, or none: an async store needs none; {_HELP}"
     try:
         inspect.signature(method).bind(*_arguments(name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
@@ -110,6 +110,12 @@ class RedisStore:
         args = (_bytes(session_id), _seconds(ended_at), secrets.token_hex(16), LOG_LENGTH)
         self._server.change("EVAL", _END, len(keys), *keys, *args)
         self._follower.add(session_id)
+
+    def ended_among(self, session_ids: Sequence[str]) -> set[str]:
+        """Those of some sessions that have ended, as the master has it now."""
+        self._follower.start()
+        moments = self._server.call(("HMGET", self._keys.ended, *map(_bytes, session_ids)))[0]
+        return {one for one, ended_at in zip(session_ids, moments, strict=True) if ended_at is not None}
 
     def use_once(self, name: str, until: float, now: float) -> bool:
         self._follower.start()
