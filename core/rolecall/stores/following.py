@@ -189,7 +189,7 @@ class Follower:
 
     def _miss(self, error: Exception) -> None:
         """Take note of a read that has failed."""
-        if self._failure is None:
+        if self._failure is None and not self._closed:
             _LOG.warning("the store's ended sessions are not followed: %s", error)
         self._failure = str(error)
 

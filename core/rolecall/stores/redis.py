@@ -18,8 +18,10 @@ from .redis_url import RedisURL
 
 #: About the number of ended sessions in the log. A worker that was away for longer reads all of them.
 LOG_LENGTH: Final = 100_000
-#: The most entries of the log, and about the most ended sessions, in one answer.
+#: The most entries of the log in one answer.
 PAGE: Final = 1000
+#: About the most ended sessions in one answer while all of them are read: a few milliseconds of the server's time.
+SCANNED: Final = 5000
 #: The seconds for which a single-use id is kept beyond its time, because workers' clocks differ.
 CLOCK_MARGIN: Final = 60.0
 
@@ -184,7 +186,7 @@ class RedisLog:
     def _all_ended(self) -> Iterator[str]:
         cursor = 0
         while True:
-            cursor, page = self._server.call(("HSCAN", self._keys.ended, cursor, "COUNT", PAGE))[0]
+            cursor, page = self._server.call(("HSCAN", self._keys.ended, cursor, "COUNT", SCANNED))[0]
             for session_id in page:
                 yield session_id.decode()
             if not cursor:
