@@ -20,8 +20,8 @@ from typing import Any
 from tests.postgres_servers import PostgresProcess
 from tests.redis_servers import RedisProcess
 
-from rolecall.errors import StoreUnavailable
-from rolecall.stores import NotInStep, open_store
+from rolecall.errors import NotInStep, StoreUnavailable
+from rolecall.stores import open_store
 
 
 def resident() -> int:

@@ -18,6 +18,7 @@ from ..errors import (
     InvalidRole,
     InvalidSessionId,
     InvalidToken,
+    NotInStep,
     PolicyDenied,
     PolicyFault,
     RolecallError,
@@ -36,7 +37,6 @@ from ..request import Actor, Request
 from ..roles import Capability, Requirement, Role, RoleTable
 from ..sessions import SessionProperties, SessionRecord
 from ..stores.calling import Calls
-from ..stores.failures import NotInStep
 from ..stores.liveness import ImmediateLiveness, Liveness
 from ..tokens import ExpireTime, Grant, TokenOptions, check_options, leeway_used
 from ..wording import moment, shown

@@ -14,7 +14,7 @@ from ..driver import Driver, InlineDriver, LoopDriver, drive
 from ..driver.threads import ThreadPools
 from ..engine import Engine
 from ..engine.state import State
-from ..errors import ConfigurationError, PluginError
+from ..errors import ConfigurationError, NotInStep, PluginError
 from ..formats.claims import ClaimRules
 from ..http.api import Api
 from ..http.api.sdk_credentials import ServerCredentials
@@ -26,7 +26,6 @@ from ..session_ids import OpenTokIds, SessionNames
 from ..sessions import SessionRecord, record_fields, session_id_of
 from ..stores import SCHEMES, Store, open_store
 from ..stores.checking import problem_with_immediate
-from ..stores.failures import NotInStep
 from ..tokens import MAX_LEEWAY, ExpireTime, Grant
 from ..wording import nearest, shown, shown_key
 from .assembly import config_name, formats_of, issuers_by_need, plugins_of, registered, roles_of
@@ -210,13 +209,13 @@ class Rolecall(Settings):
 
         These two may be replaced, or joined, by ``ROLECALL_APPLICATION_ID`` and ``ROLECALL_PRIVATE_KEY`` (PEM text or a
         path). Further variables are ``ROLECALL_PROJECTS`` (a JSON object, from API keys to API secrets),
-        ``ROLECALL_STORE``, ``ROLECALL_FORMAT``, ``ROLECALL_ACCEPT`` (names, separated by commas), ``ROLECALL_PLUGINS``
-        (names), ``ROLECALL_ENTRY_POINTS`` (names, or ``none``), ``ROLECALL_BLOCKED_PLUGINS`` (names),
-        ``ROLECALL_PLUGIN_<NAME>`` (a plugin's configuration, as a JSON object), ``ROLECALL_ORIGINS`` (separated by
-        commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see :class:`Web`, ``ROLECALL_REVOCATION``
-        (``in_step`` or ``immediate``) and ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials, projects, the store and a
-        plugin's configuration may also be in a file: its path is in the same variable with ``_FILE`` at the end of the
-        name.
+        ``ROLECALL_STORE``, ``ROLECALL_REVOCATION`` (``in_step`` or ``immediate``), ``ROLECALL_FORMAT``,
+        ``ROLECALL_ACCEPT`` (names, separated by commas), ``ROLECALL_PLUGINS`` (names), ``ROLECALL_ENTRY_POINTS``
+        (names, or ``none``), ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's
+        configuration, as a JSON object), ``ROLECALL_ORIGINS`` (separated by commas) and ``ROLECALL_OPENAPI`` (``1`` or
+        ``0``), for both of which see :class:`Web`, and ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials, projects, the
+        store and a plugin's configuration may also be in a file: its path is in the same variable with ``_FILE`` at the
+        end of the name.
 
         :param environ: the variables to read, ``os.environ`` by default; or a mapping like Flask's ``app.config``,
             whose values may already have an argument's type.

@@ -12,7 +12,6 @@ from ..errors import ConfigurationError
 from ..sessions import SessionRecord
 from ..wording import shown, wrapping
 from .checking import problem_with
-from .failures import NotInStep as NotInStep
 
 _Answer = TypeVar("_Answer")
 #: The result of a method that may be a plain function or an ``async def``.
@@ -81,8 +80,8 @@ class Store(Protocol):
         microseconds. Sessions that this store ended count at once. A store behind a network keeps the ids of ended
         sessions in the process, follows the changes of other workers, and raises
         :class:`~rolecall.errors.StoreUnavailable` when it has been out of touch for longer than it promises. If it
-        raises :class:`NotInStep`, a subclass, the kit asks ``ended_among`` instead: at the start of a process, while
-        the ended sessions are being read.
+        raises :class:`~rolecall.errors.NotInStep`, a subclass, the kit asks ``ended_among`` instead: at the start
+        of a process, while the ended sessions are being read.
         """
 
     @abstractmethod

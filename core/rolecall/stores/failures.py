@@ -6,10 +6,6 @@ from ..errors import StoreUnavailable
 from ..wording import shown
 
 
-class NotInStep(StoreUnavailable):
-    """This process does not know yet, or not any more, which sessions have ended. The store itself may be asked."""
-
-
 def unreadable(store: str, session_id: object) -> StoreUnavailable:
     """The error for a session that is kept in a form which this version cannot read.
 

@@ -15,8 +15,7 @@ from time import monotonic
 from typing import Any, Final, Protocol, TypeAlias
 from weakref import WeakSet, ref
 
-from ..errors import StoreUnavailable
-from .failures import NotInStep
+from ..errors import NotInStep, StoreUnavailable
 from .native import start_native_thread
 
 #: The seconds after which a process that is out of touch with its store refuses, unless set.

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from ..errors import RevokedToken, SessionEnded, StoreUnavailable
+from ..errors import NotInStep, RevokedToken, SessionEnded, StoreUnavailable
 from ..tokens import Grant
 from ..wording import shown
 from . import Store
-from .failures import NotInStep
 
 
 class Liveness:

@@ -23,13 +23,12 @@ import pytest
 
 from ..driver import InlineDriver, LoopDriver, drive
 from ..driver.threads import ThreadPools
-from ..errors import InvalidToken, SessionEnded, SessionNotFound, StoreUnavailable
+from ..errors import InvalidToken, NotInStep, SessionEnded, SessionNotFound, StoreUnavailable
 from ..kit import Rolecall
 from ..sessions import ArchiveMode, MediaMode, SessionProperties, SessionRecord
 from ..stores import Store, open_store
 from ..stores.calling import Calls
 from ..stores.checking import problem_with_immediate
-from ..stores.failures import NotInStep
 
 __all__ = ["Ask", "StoreContract"]
 

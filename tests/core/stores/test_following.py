@@ -13,9 +13,8 @@ from weakref import ref
 
 import pytest
 
-from rolecall.errors import StoreUnavailable
+from rolecall.errors import NotInStep, StoreUnavailable
 from rolecall.stores import following
-from rolecall.stores.failures import NotInStep
 from rolecall.stores.following import Follower, Gap
 
 from ...forking import in_child

@@ -28,9 +28,9 @@ import pytest
 
 from rolecall import Allow, ArchiveMode, InvalidToken, MediaMode, hookimpl
 from rolecall.driver import drive
-from rolecall.errors import ConfigurationError, RevokedToken, SessionEnded, SessionNotFound, StoreUnavailable
+from rolecall.errors import ConfigurationError, NotInStep, RevokedToken, SessionEnded, SessionNotFound, StoreUnavailable
 from rolecall.sessions import SessionProperties, SessionRecord
-from rolecall.stores import NotInStep, Store, open_store
+from rolecall.stores import Store, open_store
 from rolecall.stores.memory import MemoryStore
 from rolecall.stores.sqlite import _MIGRATIONS, SQLiteStore
 from rolecall.stores.sqlite_file import LOOK_INTERVAL

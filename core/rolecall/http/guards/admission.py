@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 from ...engine import Call
-from ...errors import InvalidServerCredential, MissingCredential, RolecallError
+from ...errors import InvalidServerCredential, MissingCredential, NotInStep, RolecallError
 from ...request import Request
 from ...roles import Requirement
-from ...stores.failures import NotInStep
 from ...tokens import Grant
 from ..api import Api
 from ..api.sdk_credentials import Server
