@@ -646,7 +646,7 @@ def test_a_child_uses_none_of_its_parents_connections(empty_server, connect):
 
     def work() -> object:
         store.end_session("1_child", 7.5)
-        return store.has_ended("1_parent"), store.has_ended("1_child"), store.use_once("a", 10.0, 5.0)
+        return known(store, "1_parent"), known(store, "1_child"), store.use_once("a", 10.0, 5.0)
 
     assert in_child(work) == (True, True, True)
     assert soon(lambda: store.has_ended("1_child"))
