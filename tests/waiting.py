@@ -6,10 +6,18 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
 import pytest
 
 from rolecall.errors import StoreUnavailable
+
+
+class HasEnded(Protocol):
+    """A store, or a follower."""
+
+    def has_ended(self, session_id: str, /) -> bool: ...
+
 
 #: The seconds within which anything must have come about.
 PATIENCE = 60.0
@@ -24,6 +32,13 @@ def soon(condition: Callable[[], object], seconds: float = PATIENCE) -> bool:
                 return True
         time.sleep(0.005)
     return False
+
+
+def known(store: HasEnded, session_id: str) -> bool:
+    """Whether a session has ended, as soon as the store's process is in step with its database."""
+    answers: list[bool] = []
+    assert soon(lambda: [answers.append(store.has_ended(session_id))]), "the process is not in step"
+    return answers[-1]
 
 
 def refusal(call: Callable[[], object]) -> str:

@@ -344,6 +344,12 @@ class StoreUnavailable(Unavailable):
     code = "store_unavailable"
 
 
+class NotInStep(StoreUnavailable):
+    """This process does not know yet, or not any more, which sessions have ended; its store itself may be asked."""
+
+    code = "not_in_step"
+
+
 class NoMediaService(RolecallError):
     """No plugin reaches the media of the session, so nobody can act in it."""
 

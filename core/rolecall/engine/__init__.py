@@ -18,6 +18,7 @@ from ..errors import (
     InvalidRole,
     InvalidSessionId,
     InvalidToken,
+    NotInStep,
     PolicyDenied,
     PolicyFault,
     RolecallError,
@@ -40,6 +41,7 @@ from ..sessions import SessionProperties, SessionRecord
 from ..stores.calling import Calls
 from ..stores.leases import Full, Slot
 from ..stores.listing import Page, cursor_of
+from ..stores.liveness import ImmediateLiveness, Liveness
 from ..stores.upkeep import Over
 from ..tokens import ExpireTime, Grant, TokenOptions, check_options, leeway_used
 from ..wording import moment, shown
@@ -151,20 +153,31 @@ class Call:
 class Engine:
     """The logic of a kit, under one driver."""
 
-    __slots__ = ("_driver", "_issues_at_once", "_liveness", "_store", "decides_at_once", "reports", "state")
+    __slots__ = (
+        "_driver",
+        "_issues_at_once",
+        "_liveness",
+        "_store",
+        "decides_at_once",
+        "reports",
+        "state",
+        "verifies_at_once",
+    )
 
     def __init__(self, state: State, driver: Driver, *, blocks: bool) -> None:
         self.state = state
         self._driver = driver
         self._store = Calls(state.store, driver, lambda: state.store_timeout, blocks=blocks)
-        self._liveness = state.liveness
+        self._liveness = (ImmediateLiveness if state.asks_store else Liveness)(state.store, self._store.look_up_ended)
         plugins = state.plugins
+        #: Whether :meth:`verify_token` alone verifies, and nobody is told of a refusal.
+        self.verifies_at_once = not plugins.on_event and not state.asks_store
         #: Whether nothing has to be asked or told about a token that the server's own code mints.
-        self._issues_at_once = plugins.leaves_tokens_alone and not plugins.on_event and not state.trace_log
+        self._issues_at_once = plugins.leaves_tokens_alone and self.verifies_at_once and not state.trace_log
         #: Whether the ends of calls are reported, in the log of traces or by events.
         self.reports = bool(plugins.on_event) or state.trace_log
         #: Whether :meth:`check_token` alone decides on entering a guarded route.
-        self.decides_at_once = not state.plugins.vote_access and not state.trace_log
+        self.decides_at_once = not plugins.vote_access and not state.trace_log and not state.asks_store
 
     async def create_session(
         self, properties: SessionProperties, api_key: str | None = None, call: Call | None = None
@@ -241,7 +254,10 @@ class Engine:
         form = self.state.mint if form is None else form
         if call is None and self._issues_at_once:
             options = self._options(session_id, role, expire_time, data, layout, form, self.state.clock())
-            self._liveness.check_session(session_id)
+            try:
+                self._liveness.check_session(session_id)
+            except NotInStep:
+                await self._liveness.confirm_session(session_id)
             return _mint(form, options, longest)[0], options
         known = str(role) if self.state.roles.knows(role) else None
         async with self._calling("token", call, session_id, "token_refused", role=known) as call:
@@ -250,7 +266,7 @@ class Engine:
             # Last, after all checks that can refuse. Reserving takes time, in which the session may end.
             if reservations is not None:
                 async with reservations:
-                    self._liveness.check_session(session_id)
+                    await self._liveness.confirm_session(session_id)
             call.ends_in("token_issued", role=options.role, token_id=token_id, expires_at=options.expires_at)
         return token, options
 
@@ -275,23 +291,33 @@ class Engine:
         return trace.finish("token", None)
 
     def verify_token(self, token: object, session_id: str | None = None) -> Grant:
-        """Verify a token. Not async: nothing in it waits, with any store."""
+        """Verify a token. Not async: nothing in it waits, with any store.
+
+        :raises NotInStep: if only the store itself can tell whether it was revoked; see :meth:`verify`.
+        """
         grant = self.state.read_token(token, session_id)
         self._liveness.check(grant)
         return grant
 
+    async def verify(self, token: object, session_id: str | None = None) -> Grant:
+        """:meth:`verify_token`, which may ask the store itself."""
+        grant = self.state.read_token(token, session_id)
+        await self._liveness.confirm(grant)
+        return grant
+
     async def verify_and_tell(self, token: object, session_id: str | None) -> Grant:
-        """:meth:`verify_token`, and tell the plugins of a refusal."""
+        """:meth:`verify`, and tell the plugins of a refusal."""
         try:
-            return self.verify_token(token, session_id)
+            return await self.verify(token, session_id)
         except InvalidToken as error:
             await self.tell_of_refusal(error, session_id, Call())
             raise
 
     def check_token(self, token: str, requirement: Requirement, session_id: str | None) -> Grant:
-        """Verify a token for a guarded route, without the policies, and return its grant.
+        """Verify a token for a guarded route, without the policies, and return its grant. Nothing in it waits.
 
         :param session_id: the session of the route; None if it has none.
+        :raises NotInStep: if only the store itself can tell whether it was revoked; see :meth:`confirm_token`.
         :raises RolecallError: if the token is not sufficient.
         """
         grant = self.state.read_token(token, session_id)
@@ -300,15 +326,30 @@ class Engine:
             raise _insufficient(grant, requirement)
         return grant
 
-    def check_again(self, grant: Grant, at_least: float = 0.0) -> None:
-        """Check again a grant that was valid: a connection may stay open longer than its grant.
+    async def confirm_token(self, token: str, requirement: Requirement, session_id: str | None) -> Grant:
+        """:meth:`check_token`, which may ask the store itself."""
+        grant = await self.verify(token, session_id)
+        if not requirement.is_met(grant.role, grant.capabilities):
+            raise _insufficient(grant, requirement)
+        return grant
+
+    def check_expiry(self, grant: Grant, at_least: float = 0.0) -> None:
+        """Refuse a grant that has expired, without any leeway.
 
         :param at_least: the earliest time that it can be, in Unix seconds, whatever the clock shows.
-        :raises InvalidToken: if the grant has ended.
+        :raises ExpiredToken: if it has.
         """
         if max(self.state.clock(), at_least) >= grant.expires_at:
             raise ExpiredToken(f"the token's life ended at {moment(grant.expires_at)}")
-        self._liveness.check(grant)
+
+    async def check_again(self, grant: Grant, at_least: float = 0.0) -> None:
+        """Check again a grant that was valid: a connection may stay open longer than its grant.
+
+        :param at_least: see :meth:`check_expiry`.
+        :raises InvalidToken: if the grant has ended.
+        """
+        self.check_expiry(grant, at_least)
+        await self._liveness.confirm(grant)
 
     async def look_again(
         self, grant: Grant, requirement: Requirement, session_id: str | None, call: Call, at_least: float = 0.0
@@ -316,10 +357,10 @@ class Engine:
         """:meth:`check_again`, and ask the policies again; return the grant as they narrow it.
 
         :param call: with the request that entered; without one the policies get an unnamed route.
-        :param at_least: see :meth:`check_again`.
+        :param at_least: see :meth:`check_expiry`.
         :raises RolecallError: if the grant has ended, or is no longer sufficient.
         """
-        self.check_again(grant, at_least)
+        await self.check_again(grant, at_least)
         if not requirement.is_met(grant.role, grant.capabilities):
             raise _insufficient(grant, requirement)
         if not self.state.plugins.vote_access:
@@ -346,7 +387,7 @@ class Engine:
         :param call: see :meth:`look_again`.
         :raises RolecallError: if the token is not sufficient, or is for another session or another bearer.
         """
-        renewed = self.check_token(token, requirement, grant.session_id)
+        renewed = await self.confirm_token(token, requirement, grant.session_id)
         if (renewed.data or None) != (grant.data or None):
             raise WrongActor("the token is for somebody else: its connection data is not that of the one before")
         return await self.look_again(renewed, requirement, session_id, call)
@@ -448,7 +489,7 @@ class Engine:
             reservations = await self._vote_moderation(request, call) if state.plugins.vote_moderation else None
             async with reservations or _NOTHING_RESERVED:
                 if grant is not None:
-                    self._check_still_good(grant)  # again, because policies take time
+                    await self._check_still_good(grant)  # again, because policies take time
                 return await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline)
 
     async def tell_of_refusal(self, error: RolecallError, session_id: str | None, call: Call) -> None:
@@ -496,10 +537,10 @@ class Engine:
                 raise PolicyFault(f"a plugin created a session that is not of this kit: {problem}").at("session")
         return session_id
 
-    def _check_still_good(self, grant: Grant) -> None:
+    async def _check_still_good(self, grant: Grant) -> None:
         """Check a grant with the leeway, as at the entrance; :meth:`check_again` grants none."""
         self.state.rules.check_expiry(grant.expires_at, self.state.clock())
-        self._liveness.check(grant)
+        await self._liveness.confirm(grant)
 
     async def _vote_moderation(self, request: ModerationRequest, call: Call) -> voting.Reservations | None:
         state, grant, needed = self.state, request.grant, Requirement.of_capability(request.act.capability)
@@ -528,7 +569,7 @@ class Engine:
         options = self._options(session_id, role, expire_time, data, layout, form, now)
         if call.http is None and call.trace is None and self.state.plugins.leaves_tokens_alone:
             # No plugin to ask: the trusted caller only needs an open session.
-            self._liveness.check_session(session_id)
+            await self._liveness.confirm_session(session_id)
             return options, None
         return await self._voted_options(options, form, now, call)
 
@@ -575,7 +616,7 @@ class Engine:
         if session is None and call.http is not None:
             # From outside an id is not enough, not even a genuine one: an unknown session cannot be open.
             raise SessionNotFound("the store knows no session of this id")
-        self._liveness.check_session(options.session_id)
+        await self._liveness.confirm_session(options.session_id)
         if trace is not None:
             trace.ok("request", f"{options.role} until {moment(options.expires_at)}")
             trace.ok("session open", "known to the store" if session else "not known to the store")
@@ -590,7 +631,7 @@ class Engine:
             *call.asked(now),
         )
         limits, reservations = await self._vote(state.plugins.vote_token, request, call)
-        self._liveness.check_session(options.session_id)  # it may have ended while the policies voted
+        await self._liveness.confirm_session(options.session_id)  # it may have ended while the policies voted
         scope = Scope(options.role, options.role.capabilities, options.expires_at, options.data)
         left = narrow(scope, limits, state.roles, issued_at=options.issued_at, now=options.issued_at)
         role, held, ends, data = left
@@ -624,7 +665,7 @@ class Engine:
         if trace is not None:
             trace.ok("credential", "a token that was passed in" if place is None else f"a token in {place}")
             self._trace_token(token, session_id, trace)
-        grant = self.check_token(token, requirement, session_id)
+        grant = await self.confirm_token(token, requirement, session_id)
         if trace is not None:
             trace.ok("session open")
             trace.ok("role", f"{grant.role} is enough for {requirement.scope}")
@@ -642,7 +683,7 @@ class Engine:
         limits, reservations = await self._vote(state.plugins.vote_access, request, call, _ROLE_SUFFICES)
         narrowed = self._narrowed_grant(grant, requirement, limits, now)
         async with reservations or _NOTHING_RESERVED:
-            self._liveness.check(grant)  # it may have been revoked while the policies voted
+            await self._liveness.confirm(grant)  # it may have been revoked while the policies voted
         return narrowed
 
     def _narrowed_grant(self, grant: Grant, requirement: Requirement, limits: tuple[Limits, ...], now: float) -> Grant:

@@ -17,7 +17,6 @@ from ..roles import RoleTable
 from ..session_ids import SessionNames
 from ..stores import Store
 from ..stores.checking import is_async
-from ..stores.liveness import Liveness
 from ..tokens import Grant
 from ..wording import moment, shown
 from .housekeeping import Housekeeper, Retention
@@ -47,14 +46,16 @@ class State:
         clock: Callable[[], float],
         deadline: float,
         store_timeout: float,
+        is_immediate: bool,
         trace_log: bool,
         retention: Retention,
     ) -> None:
         self.api_key = api_key
         self.session_ids = session_ids
         self.store = store
-        #: Checks that a grant, or a session, is still live.
-        self.liveness = Liveness(store)
+        #: Whether the store itself is asked at each check of a grant or session, because it does not know at once what
+        #: other processes have ended.
+        self.asks_store = is_immediate and not getattr(store, "immediate", False)
         self.roles = roles
         self.rules = rules
         self.mint = mint

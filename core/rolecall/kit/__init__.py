@@ -16,7 +16,7 @@ from ..driver.threads import ThreadPools
 from ..engine import Engine
 from ..engine.housekeeping import Housekeeper, Retention
 from ..engine.state import State
-from ..errors import ConfigurationError, PluginError
+from ..errors import ConfigurationError, NotInStep, PluginError
 from ..formats.claims import ClaimRules
 from ..http.api import Api
 from ..http.api.sdk_credentials import ServerCredentials
@@ -27,7 +27,7 @@ from ..roles import Role, RoleName
 from ..session_ids import OpenTokIds, SessionNames
 from ..sessions import MediaMode, SessionRecord, record_fields, session_id_of
 from ..stores import SCHEMES, Store, open_store
-from ..stores.checking import UPKEEP, has
+from ..stores.checking import UPKEEP, has, problem_with_immediate
 from ..tokens import MAX_LEEWAY, ExpireTime, Grant
 from ..wording import nearest, shown, shown_key
 from .assembly import config_name, formats_of, issuers_by_need, plugins_of, registered, roles_of
@@ -137,6 +137,9 @@ class Rolecall(Settings):
     :param max_session_age: the age at which every session is over, as if it were ended, in seconds or as a
         ``timedelta``; at none unless given. Only then the store forgets which sessions have ended, and does not grow
         for ever. Sessions with ids that show no age, such as those of a media service, are refused.
+    :param revocation: ``"in_step"``: each process knows within the store's bound what other processes have ended, and
+        checks ask nobody. ``"immediate"``: every check asks the store itself, so that nothing is accepted after the
+        acknowledgement of its end.
     :param clock: returns now, in Unix seconds.
     :param trace: log every decision with its steps, as a line of JSON, to the logger ``rolecall.trace``.
     :param web: the rights of browsers: the origins of their pages, tokens in a cookie or the query; none unless given.
@@ -169,6 +172,7 @@ class Rolecall(Settings):
         store_timeout: float = 5.0,
         session_retention: float | timedelta | None = None,
         max_session_age: float | timedelta | None = None,
+        revocation: Literal["in_step", "immediate"] = "in_step",
         clock: Callable[[], float] = system_clock,
         trace: bool = False,
         web: Web = Web(),  # noqa: B008 (it does not change)
@@ -184,6 +188,8 @@ class Rolecall(Settings):
         _check_leeway(leeway)
         _check_timeout("hook_timeout", hook_timeout)
         _check_timeout("store_timeout", store_timeout)
+        if revocation not in ("in_step", "immediate"):
+            raise ConfigurationError(f"revocation is {shown(revocation)}; expected 'in_step' or 'immediate'")
         if not callable(clock):
             raise ConfigurationError(f"clock is {shown(clock)}; expected a function that returns Unix seconds")
         if not isinstance(web, Web):
@@ -214,10 +220,11 @@ class Rolecall(Settings):
             clock=clock,
             deadline=hook_timeout,
             store_timeout=store_timeout,
+            is_immediate=revocation == "immediate",
             trace_log=trace,
             retention=retention,
             # Last, so that nothing stays open if another argument is wrong.
-            store=open_store(store, registered(loaded, "rolecall_register_stores", SCHEMES)),
+            store=_open_store(store, registered(loaded, "rolecall_register_stores", SCHEMES), revocation),
         )
         self._pools = ThreadPools()
         self._inline = InlineDriver(self._pools)
@@ -244,13 +251,13 @@ class Rolecall(Settings):
 
         These two may be replaced, or joined, by ``ROLECALL_APPLICATION_ID`` and ``ROLECALL_PRIVATE_KEY`` (PEM text or a
         path). Further variables are ``ROLECALL_PROJECTS`` (a JSON object, from API keys to API secrets),
-        ``ROLECALL_STORE``, ``ROLECALL_FORMAT``, ``ROLECALL_ACCEPT`` (names, separated by commas), ``ROLECALL_PLUGINS``
-        (names), ``ROLECALL_ENTRY_POINTS`` (names, or ``none``), ``ROLECALL_BLOCKED_PLUGINS`` (names),
-        ``ROLECALL_PLUGIN_<NAME>`` (a plugin's configuration, as a JSON object), ``ROLECALL_SESSION_RETENTION`` and
-        ``ROLECALL_MAX_SESSION_AGE`` (seconds), ``ROLECALL_ORIGINS`` (separated by commas) and ``ROLECALL_OPENAPI``
-        (``1`` or ``0``), for both of which see :class:`Web`, and ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials,
-        projects, the store and a plugin's configuration may also be in a file: its path is in the same variable with
-        ``_FILE`` at the end of the name.
+        ``ROLECALL_STORE``, ``ROLECALL_REVOCATION`` (``in_step`` or ``immediate``), ``ROLECALL_FORMAT``,
+        ``ROLECALL_ACCEPT`` (names, separated by commas), ``ROLECALL_PLUGINS`` (names), ``ROLECALL_ENTRY_POINTS``
+        (names, or ``none``), ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's
+        configuration, as a JSON object), ``ROLECALL_SESSION_RETENTION`` and ``ROLECALL_MAX_SESSION_AGE`` (seconds),
+        ``ROLECALL_ORIGINS`` (separated by commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see
+        :class:`Web`, and ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials, projects, the store and a plugin's
+        configuration may also be in a file: its path is in the same variable with ``_FILE`` at the end of the name.
 
         :param environ: the variables to read, ``os.environ`` by default; or a mapping like Flask's ``app.config``,
             whose values may already have an argument's type.
@@ -295,9 +302,12 @@ class Rolecall(Settings):
 
     @written_out(Calls.verify_token)
     def verify_token(self, token: str, session_id: str | SessionRecord | None = None) -> Grant:
-        if self._state.plugins.on_event:
-            return drive(self.engine.verify_and_tell(token, session_id_of(session_id)))
-        return self.engine.verify_token(token, session_id_of(session_id))
+        if self.engine.verifies_at_once:
+            try:
+                return self.engine.verify_token(token, session_id_of(session_id))
+            except NotInStep:
+                pass
+        return drive(self.engine.verify_and_tell(token, session_id_of(session_id)))
 
     check_grant = _driven(Calls.check_grant)
     signal = _driven(Calls.signal)
@@ -450,6 +460,13 @@ class AsyncSession(SessionRecord):
 
     generate_token = _of_async_session(AsyncRolecall.generate_token, "generate_token")
     end = _of_async_session(AsyncRolecall.end_session, "end")
+
+
+def _open_store(store: str | Store, registered: Mapping[str, Callable[[str], Store]], revocation: str) -> Store:
+    opened = open_store(store, registered)
+    if revocation == "immediate" and (problem := problem_with_immediate(opened)):
+        raise ConfigurationError(f"revocation='immediate' asks the store at each check: {problem}")
+    return opened
 
 
 def _problem_with_arguments(kit: type[Rolecall], environ: object, options: Iterable[str]) -> str | None:

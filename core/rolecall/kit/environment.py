@@ -221,6 +221,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
     "ROLECALL_FORMAT": ("format", _bare),
     "ROLECALL_ACCEPT": ("accept", _names),
     "ROLECALL_STORE": ("store", _bare),
+    "ROLECALL_REVOCATION": ("revocation", _bare),
     "ROLECALL_PLUGINS": ("plugins", _names),
     "ROLECALL_ENTRY_POINTS": ("entry_points", _entry_points),
     "ROLECALL_BLOCKED_PLUGINS": ("blocked_plugins", _names),

@@ -35,6 +35,10 @@ class Store(Protocol):
     A store may have a plain function ``add_sessions(records)``, which returns a list with the failure of each session,
     or None. The kit hands it the sessions that are created at the same time on an event loop.
 
+    A store may have a method ``ended_among(session_ids)``, plain or async, which returns those of at most 200 sessions
+    that have ended, as a set. It asks the database itself, so that no end is missed that was acknowledged in any
+    process before the call. ``Rolecall(revocation="immediate")`` needs it.
+
     A store may have these attributes, each True or False, about its plain functions and its reach:
 
     - ``reads_inline``: ``get_session`` is a plain function that takes microseconds, so the kit calls it directly, also
@@ -44,6 +48,8 @@ class Store(Protocol):
       unless given.
     - ``shared``: other processes see the same sessions. True unless given; if it is False, the kit warns of signs of
       other processes.
+    - ``immediate``: ``has_ended`` knows what any process has ended as soon as ``end_session`` has returned there, so
+      ``ended_among`` is not needed. False unless given.
     """
 
     @abstractmethod
@@ -73,7 +79,9 @@ class Store(Protocol):
         A plain function, which the kit calls for every token, also on an event loop: it answers from memory, within
         microseconds. Sessions that this store ended count at once. A store behind a network keeps the ids of ended
         sessions in the process, follows the changes of other workers, and raises
-        :class:`~rolecall.errors.StoreUnavailable` when it has been out of touch for longer than it promises.
+        :class:`~rolecall.errors.StoreUnavailable` when it has been out of touch for longer than it promises. If it
+        raises :class:`~rolecall.errors.NotInStep`, a subclass, the kit asks ``ended_among`` instead: at the start
+        of a process, while the ended sessions are being read.
         """
 
     @abstractmethod

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -24,6 +25,7 @@ _USUAL: Final[Mapping[str, tuple[type, ...]]] = {
     "get_session": (SessionRecord, type(None)),
     "end_session": (type(None),),
     "use_once": (bool,),
+    "ended_among": (frozenset, list, set, tuple),
     "close": (type(None),),
 }
 
@@ -36,7 +38,16 @@ class Calls:
     :param seconds: returns the time limit of a call; read at each call.
     """
 
-    __slots__ = ("_chosen", "_store", "add_session", "close", "end_session", "get_session", "use_once")
+    __slots__ = (
+        "_chosen",
+        "_store",
+        "add_session",
+        "close",
+        "end_session",
+        "get_session",
+        "look_up_ended",
+        "use_once",
+    )
 
     def __init__(self, store: Store, driver: Driver, seconds: Callable[[], float], *, blocks: bool) -> None:
         ends_calls = blocks and getattr(store, "bounded", False)
@@ -58,6 +69,15 @@ class Calls:
         )
         self.end_session: Callable[[str, float], Coroutine[Any, Any, None]] = chosen("end_session")
         self.use_once: Callable[[str, float, float], Coroutine[Any, Any, bool]] = chosen("use_once")
+        #: Whether a session has ended, by the store itself; None if the store cannot be asked.
+        self.look_up_ended: Callable[[str], Coroutine[Any, Any, bool]] | None = None
+        if hasattr(store, "ended_among"):
+            is_gathered = isinstance(driver, LoopDriver) and not reads_inline and not is_async(store.ended_among)
+            self.look_up_ended = (
+                _gathered_look_up(store, driver, seconds)
+                if isinstance(driver, LoopDriver) and is_gathered
+                else _look_up(chosen("ended_among", reads_inline))
+            )
         # Sync code closes on its own thread, because no new thread starts at the end of a process.
         self.close: Callable[[], Coroutine[Any, Any, None]] = chosen("close", blocks)
         self._store, self._chosen = store, chosen
@@ -104,16 +124,57 @@ def _threaded(store: Store, method: str, driver: Driver, seconds: Callable[[], f
 
 def _gathered(store: Any, driver: LoopDriver, seconds: Callable[[], float]) -> _Call:
     """Create the sessions that wait at the same time by one call on a thread: a thread for each costs the loop dear."""
-    gathering = Gathering(store.add_sessions, driver)
+    return _in_time(Gathering(lambda records: _failures(records, store.add_sessions(records)), driver), seconds)
 
-    async def call(record: SessionRecord) -> None:
+
+def _gathered_look_up(store: Any, driver: LoopDriver, seconds: Callable[[], float]) -> _Call:
+    """Look up the sessions that are asked about at the same time by one call on a thread."""
+    return _in_time(Gathering(lambda ids: _whether_each(ids, store.ended_among(ids)), driver), seconds)
+
+
+def _in_time(gathering: Gathering[Any, Any], seconds: Callable[[], float]) -> _Call:
+    async def call(item: Any) -> Any:
         deadline = seconds()
         try:
-            await gathering.add(record, deadline)
+            return await gathering.ask(item, deadline)
         except TimeoutError as error:
-            raise _late("add_session", deadline) from error
+            raise _late("", deadline) from error
 
     return call
+
+
+def _look_up(ended_among: _Call) -> Callable[[str], Coroutine[Any, Any, bool]]:
+    """Look up one session."""
+
+    async def call(session_id: str) -> bool:
+        return _whether_each([session_id], await ended_among([session_id]))[0]
+
+    return call
+
+
+def _failures(records: Sequence[SessionRecord], answer: Any) -> Sequence[Exception | None]:
+    """The failure of each creation, or None."""
+    if (
+        isinstance(answer, Sequence)
+        and len(answer) == len(records)
+        and all(isinstance(one, Exception | None) for one in answer)
+    ):
+        return answer
+    raise StoreUnavailable(
+        "the store's add_sessions returned no list with a failure or None for each session; they may have been created"
+    )
+
+
+def _whether_each(session_ids: Sequence[str], answer: Any) -> list[bool]:
+    """Whether each session has ended. An answer that names others, or none in this way, could admit somebody."""
+    is_good = type(answer) in _USUAL["ended_among"]
+    with suppress(TypeError):
+        ended = frozenset(answer) if is_good else frozenset()
+        if is_good and ended.issubset(session_ids):
+            return [session_id in ended for session_id in session_ids]
+    raise StoreUnavailable(
+        f"the store's ended_among returned {shown(answer)}; expected a set of those of the session ids that have ended"
+    )
 
 
 def _awaited(store: Store, method: str, driver: Driver, seconds: Callable[[], float]) -> _Call:

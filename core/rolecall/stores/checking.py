@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from ..wording import kind, nearest
+from ..wording import kind, nearest, shown
 
 #: The arguments of each method.
 METHODS: Final = {
@@ -37,10 +37,12 @@ UPKEEP: Final = {
     "migrate": (),
     "clock": (),
 }
-#: What a store may have that makes it faster.
+#: A method that creates several sessions at once, which only a store without ``async def`` needs.
 _FASTER: Final = {"add_sessions": ("records",)}
-_OPTIONAL: Final = {**_FASTER, **LEASES, **LISTING, **UPKEEP}
-_ATTRIBUTES: Final = ("reads_inline", "writes_inline", "bounded", "shared")
+#: A method that asks the database itself, for ``revocation="immediate"``.
+_IMMEDIATE: Final = {"ended_among": ("session_ids",)}
+_OPTIONAL: Final = {**_FASTER, **_IMMEDIATE, **LEASES, **LISTING, **UPKEEP}
+_ATTRIBUTES: Final = ("reads_inline", "writes_inline", "bounded", "shared", "immediate")
 _HELP: Final = "see rolecall.stores.Store"
 
 
@@ -64,6 +66,16 @@ def problem_with(store: Any) -> str | None:
 def has(store: object, methods: Iterable[str]) -> bool:
     """Whether a store has all of some methods that it need not have."""
     return all(hasattr(store, method) for method in methods)
+
+
+def problem_with_immediate(store: Any) -> str | None:
+    """The reason why a store cannot tell at each check what any process has ended, and what to do; None if it can."""
+    if getattr(store, "immediate", False) or hasattr(store, "ended_among"):
+        return None
+    return (
+        f"{shown(store)} has no method {_signature('ended_among')}. Write one; or set immediate = True, if has_ended "
+        f"knows at once what any process has ended; or leave revocation='in_step'. {_HELP.capitalize()}"
+    )
 
 
 def is_async(function: Callable[..., object]) -> bool:

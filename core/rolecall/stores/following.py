@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any, Final, Protocol, TypeAlias
 from weakref import WeakSet, ref
 
-from ..errors import StoreUnavailable
+from ..errors import NotInStep, StoreUnavailable
 from .native import start_native_thread
 
 #: The seconds after which a process that is out of touch with its store refuses, unless set.
@@ -24,8 +24,6 @@ MAX_STALENESS: Final = 1.0
 POLL: Final = 0.25
 #: The shortest and the longest pause before a read that has failed is tried again, in seconds.
 PAUSES: Final = (0.02, 0.4)
-#: The most seconds for which checks wait for a follower that is late, though nothing has failed.
-GRACE: Final = 0.25
 #: The most seconds for which the end of a process under gevent waits for its followers.
 AT_EXIT: Final = 2.0
 
@@ -100,13 +98,13 @@ class Follower:
     def has_ended(self, session_id: str) -> bool:
         """Whether a session has ended. It answers from memory, at once.
 
-        Only the first check in a process waits: for the snapshot, at most ``max_staleness`` seconds.
-
+        :raises NotInStep: if the snapshot is still being read, or the follower is late, though nothing has failed.
         :raises StoreUnavailable: if the process has been out of touch with the store for longer than
             ``max_staleness``.
         """
         if monotonic() > self._trusted_until:
-            self._catch_up()
+            self.start()
+            raise self._out_of_touch()
         return hash(session_id) & _BITS in self._ended
 
     def add(self, session_id: str) -> None:
@@ -138,7 +136,7 @@ class Follower:
         return max(0.0, monotonic() - (self._trusted_until - self.max_staleness))
 
     def is_late(self) -> bool:
-        """Whether checks are refused, or wait."""
+        """Whether the ended sessions are not known here just now."""
         return monotonic() > self._trusted_until
 
     def close(self) -> None:
@@ -155,27 +153,16 @@ class Follower:
         self._trusted_until = -inf
         self._is_complete = False
         self._failure: str | None = None
-        self._late_since: float | None = None
-
-    def _catch_up(self) -> None:
-        """Wait for a follower that has just started or is late, and refuse if it stays out of touch."""
-        self.start()
-        if self._late_since is None:
-            self._late_since = monotonic()
-        # Counted from the first check that found it late, so that later ones do not wait as long again.
-        deadline = self._late_since + (GRACE if self._is_complete else self.max_staleness)
-        while monotonic() > self._trusted_until:
-            if self._failure is not None or self._closed or monotonic() > deadline:
-                raise self._out_of_touch()
-            time.sleep(0.001)  # looked up at each call, because gevent may replace it: it lets greenlets run
 
     def _out_of_touch(self) -> StoreUnavailable:
-        reason = self._failure or "the thread that follows it is late"
+        failure = self._failure
+        # While a read has failed, the store is not asked either: it would keep each caller waiting in vain.
+        kind = NotInStep if failure is None else StoreUnavailable
         if not self._is_complete:
-            return StoreUnavailable(f"the ended sessions have not been read from the store yet: {reason}")
-        return StoreUnavailable(
+            return kind(f"the ended sessions have not been read from the store yet: {failure or 'they are being read'}")
+        return kind(
             f"this process is out of touch with the store for longer than max_staleness ({self.max_staleness:g} s), "
-            f"so a session may have been ended elsewhere: {reason}"
+            f"so a session may have been ended elsewhere: {failure or 'the thread that follows it is late'}"
         )
 
     def _is_done(self, pid: int) -> bool:
@@ -197,12 +184,11 @@ class Follower:
         self._failure, self._is_complete = None, True
         if not self._closed:
             self._trusted_until = began + self.max_staleness
-            self._late_since = None
         return None
 
     def _miss(self, error: Exception) -> None:
         """Take note of a read that has failed."""
-        if self._failure is None:
+        if self._failure is None and not self._closed:
             _LOG.warning("the store's ended sessions are not followed: %s", error)
         self._failure = str(error)
 

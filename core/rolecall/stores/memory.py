@@ -29,6 +29,7 @@ class MemoryStore:
     reads_inline = True
     writes_inline = True
     shared = False
+    immediate = True
 
     def __init__(self) -> None:
         self._sessions: dict[str, SessionRecord] = {}

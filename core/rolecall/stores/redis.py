@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Final
 
 from ..errors import StoreUnavailable
@@ -18,6 +19,14 @@ from .redis_upkeep import CLOCK_MARGIN, LONGEST, RedisUpkeep
 from .redis_url import RedisURL
 
 _GET: Final = reading("return {redis.call('HGET', sessions, ARGV[1]), redis.call('ZSCORE', ended, ARGV[1])}")
+# Which of some sessions have ended, by their places among the arguments.
+_ENDED_AMONG: Final = reading("""
+local places = {}
+for place, id in ipairs(ARGV) do
+  if redis.call('ZSCORE', ended, id) then places[#places + 1] = place end
+end
+return places
+""")
 # Whoever tries again brings the same token, and so is the first again.
 _USE: Final = changing("""
 local used = redis.call('GET', further[1])
@@ -74,6 +83,12 @@ class RedisStore(RedisLeases, RedisListing, RedisUpkeep):
         self._follower.start()
         self._change(*ending([(session_id, ended_at)]))
         self._follower.add(session_id)
+
+    def ended_among(self, session_ids: Sequence[str]) -> set[str]:
+        """Those of some sessions that have ended, as the master has it now."""
+        self._follower.start()
+        places = self._ask(_ENDED_AMONG, *map(as_bytes, session_ids))
+        return {session_ids[place - 1] for place in places}
 
     def use_once(self, name: str, until: float, now: float) -> bool:
         self._follower.start()

@@ -15,8 +15,10 @@ from .redis_server import RedisServer
 
 #: About the number of ended sessions in the log. A worker that was away for longer reads all of them.
 LOG_LENGTH: Final = 100_000
-#: The most entries of the log, and about the most ended sessions, in one answer.
+#: The most entries of the log in one answer.
 PAGE: Final = 1000
+#: About the most ended sessions in one answer while all of them are read: a few milliseconds of the server's time.
+SCANNED: Final = 5000
 
 # Ends sessions, of each the id and the time, and returns the times of their ends as they stand: a first end stays. The
 # end and its entry in the log are one step. The log's entries are numbered without gaps, so that a missing one is
@@ -127,7 +129,7 @@ class RedisLog(RedisPart):
     def _all_ended(self) -> Iterator[str]:
         cursor = 0
         while True:
-            cursor, page = self._server.call(("ZSCAN", self._keys.named("ended"), cursor, "COUNT", PAGE))[0]
+            cursor, page = self._server.call(("ZSCAN", self._keys.named("ended"), cursor, "COUNT", SCANNED))[0]
             for session_id, _ in page:
                 yield session_id.decode()
             if not cursor:

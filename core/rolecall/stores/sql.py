@@ -90,6 +90,15 @@ def _ending() -> Executable:
     return select(func.pg_notify(literal_column(f"'{CHANNEL}'"), literal_column("''"))).select_from(ended)
 
 
+def _looking_up() -> Executable:
+    # A standby lags behind, so its answer is none.
+    ids = bindparam("ids", type_=ARRAY(Text))
+    return select(
+        func.pg_is_in_recovery(),
+        func.array(select(ENDED.c.session_id).where(ENDED.c.session_id == any_(ids)).scalar_subquery()),
+    )
+
+
 def _using() -> Executable:
     # An id is over when both clocks say so. Another use that deletes the same rows is not waited for.
     over = func.least(_double("now"), extract("epoch", func.clock_timestamp()))
@@ -121,6 +130,7 @@ _ADD: Final = _compiled(_adding())
 _ADD_MANY: Final = _compiled(_adding_many())
 _GET: Final = _compiled(_getting())
 _END: Final = _compiled(_ending())
+_LOOK_UP: Final = _compiled(_looking_up())
 _USE: Final = _compiled(_using())
 
 
@@ -183,6 +193,19 @@ class SQLStore:
 
     def has_ended(self, session_id: str) -> bool:
         return self._follower.has_ended(session_id)
+
+    def ended_among(self, session_ids: Sequence[str]) -> set[str]:
+        """Those of some sessions that have ended, as the database has it now."""
+        self._follower.start()
+        connections = self._processes.here().connections
+        ((is_standby, ended),) = connections.fetch(_LOOK_UP, {"ids": [_checked(one) for one in session_ids]})
+        if is_standby:
+            connections.retire()
+            raise StoreUnavailable(
+                "the PostgreSQL server is a standby, which may not know yet who was ended; "
+                "name the primary in the URL, or add target_session_attrs=read-write"
+            )
+        return set(ended)
 
     def use_once(self, name: str, until: float, now: float) -> bool:
         self._follower.start()

@@ -33,6 +33,7 @@ class SQLiteStore(SQLiteLeases, SQLiteListing, SQLiteUpkeep):
 
     reads_inline = True
     writes_inline = False
+    immediate = True
     bounded = True  # reads by the busy timeout, writes by the deadline of their queue
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -33,6 +33,7 @@ ENVIRON = {"ROLECALL_API_KEY": KEY, "ROLECALL_API_SECRET": SECRET}
         ("ROLECALL_BLOCKED_PLUGINS", "a, b", {"blocked_plugins": ["a", "b"]}),
         ("ROLECALL_ENTRY_POINTS", "None", {"entry_points": False}),
         ("ROLECALL_ENTRY_POINTS", "a,b", {"entry_points": ["a", "b"]}),
+        ("ROLECALL_REVOCATION", "immediate", {"revocation": "immediate"}),
         *[("ROLECALL_TRACE", text, {"trace": True}) for text in ("1", "true", "YES", " on ")],
         *[("ROLECALL_TRACE", text, {"trace": False}) for text in ("0", "False", "no", "off")],
         ("ROLECALL_PLUGIN_CLASSROOM", '{"size": 30}', {"plugin_config": {"CLASSROOM": {"size": 30}}}),

@@ -28,7 +28,7 @@ import pytest
 
 from rolecall import Allow, ArchiveMode, InvalidToken, MediaMode, hookimpl
 from rolecall.driver import drive
-from rolecall.errors import ConfigurationError, SessionEnded, SessionNotFound, StoreUnavailable
+from rolecall.errors import ConfigurationError, NotInStep, RevokedToken, SessionEnded, SessionNotFound, StoreUnavailable
 from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores import Store, open_store
 from rolecall.stores.memory import MemoryStore
@@ -595,6 +595,8 @@ class TakesByName(AnyStore):
         ),
         (lambda: with_(add_sessions=True), ["its add_sessions is of type bool", "add_sessions(records)"]),
         (lambda: with_(has_ended=AsyncCallable()), ["has_ended is an async def"]),
+        (lambda: with_(ended_among=lambda: set()), ["ended_among cannot be called", "ended_among(session_ids)"]),
+        (lambda: with_(immediate=1), ["its immediate is of type int"]),
         (Yields, ["add_session is a generator"]),
         (TakesLess, ["use_once(name, until, now)"]),
         (TakesMore, ["add_session(record)"]),
@@ -618,6 +620,75 @@ def test_what_cannot_work_as_a_store_stops_start_up_and_says_what_to_do(make_kit
     with pytest.raises(ConfigurationError, match="registered for own://") as stopped:
         make_kit(plugins=[Stores()], store="own://host")
     assert [word for word in words if word not in str(stopped.value)] == []
+
+
+def test_a_store_that_cannot_be_asked_is_refused_in_immediate_mode(make_kit, tmp_path):
+    words = r"no method ended_among\(session_ids\).*immediate = True.*revocation='in_step'"
+    with pytest.raises(ConfigurationError, match=words):
+        make_kit(store=with_(immediate=False), revocation="immediate")
+    with pytest.raises(ConfigurationError, match="revocation is 'at_once'; expected 'in_step' or 'immediate'"):
+        make_kit(revocation="at_once")
+    for store in ("memory://", f"sqlite:///{tmp_path}/sessions.db"):
+        assert make_kit(store=store, revocation="immediate").engine.decides_at_once
+
+
+class OutOfStep(MemoryStore):
+    """Knows of an end only when it is asked; its answer is ``answer``, or the right one."""
+
+    immediate = reads_inline = False
+
+    def __init__(self, answer: Any = None) -> None:
+        super().__init__()
+        self.answer = answer
+        self.batches: list[int] = []
+
+    def has_ended(self, session_id):
+        raise NotInStep("nothing has been read yet")
+
+    def ended_among(self, session_ids):
+        self.batches.append(len(session_ids))
+        return {one for one in session_ids if one in self._ended} if self.answer is None else self.answer
+
+
+@pytest.mark.parametrize("revocation", ["in_step", "immediate"])
+def test_a_process_that_is_not_in_step_asks_the_store(make_kit, revocation):
+    kit = make_kit(store=OutOfStep(), revocation=revocation)
+    session = kit.create_session()
+    token = session.generate_token()
+    assert kit.verify_token(token).session_id == session.session_id
+
+    async def verify_many() -> None:
+        await asyncio.gather(*(kit.aio.verify_token(token) for _ in range(500)))
+
+    kit._state.store.batches.clear()
+    asyncio.run(verify_many())
+    assert sum(kit._state.store.batches) == 500
+    assert len(kit._state.store.batches) < 250, "checks that wait at the same time share a look-up"
+    session.end()
+    with pytest.raises(RevokedToken):
+        kit.verify_token(token)
+    with pytest.raises(SessionEnded):
+        session.generate_token()
+
+
+@pytest.mark.parametrize("answer", [True, "1_abc", b"", {}, [None], [b"1_abc"], {"1_other"}, [["1_abc"]]])
+def test_an_answer_that_names_no_sessions_admits_nobody(make_kit, answer):
+    kit = make_kit(store=OutOfStep(), revocation="immediate")
+    session = kit.create_session()
+    token = session.generate_token()
+    kit._state.store.answer = answer
+    with pytest.raises(StoreUnavailable, match="ended_among returned"):
+        kit.verify_token(token)
+    with pytest.raises(StoreUnavailable, match="ended_among returned"):
+        asyncio.run(kit.aio.verify_token(token))
+
+
+def test_a_store_that_can_neither_tell_nor_be_asked_admits_nobody(make_kit):
+    kit = make_kit(store=MemoryStore())
+    token = kit.create_session().generate_token()
+    kit._state.store.has_ended = OutOfStep().has_ended
+    with pytest.raises(StoreUnavailable, match="nothing has been read yet"):
+        kit.verify_token(token)
 
 
 def test_a_subclass_of_the_protocol_inherits_no_method_that_does_nothing():

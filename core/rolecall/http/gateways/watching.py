@@ -117,7 +117,7 @@ class Watch:
         :raises RolecallError: if the grant has ended.
         """
         entered = self._entered
-        self._api.engine.check_again(self.grant, self._time_by_now())
+        self._api.engine.check_expiry(self.grant, self._time_by_now())
         try:
             left = await self._api.engine.look_again(entered, self._requirement, self._session_id, Call(self._request))
         except RolecallError:
@@ -136,7 +136,7 @@ class Watch:
                 await self.look()
         except TimeoutError:
             if grant is self.grant:  # unless it was renewed meanwhile
-                self._api.engine.check_again(grant, grant.expires_at)
+                self._api.engine.check_expiry(grant, grant.expires_at)
 
     async def ask_to_renew(self, token: str) -> Grant:
         """Verify a token that is to replace this one, and return its grant; see :meth:`renew`.

@@ -113,7 +113,8 @@ class Handshake:
             return MissingCredential(_NEEDED)
         try:
             if isinstance(entered, Grant):
-                self._api.engine.check_again(entered)  # a grant that only the leeway admits has ended already
+                # A grant that only the leeway admits has ended already.
+                self._api.engine.check_expiry(entered)
         except RolecallError as error:
             return await self._told(error, session_id)
         return noted(entered) if isinstance(entered, RolecallError) else entered

@@ -120,7 +120,7 @@ def find_bearer(api: Api, request: Request) -> Grant | None:
     """
     try:
         token, _ = api.credentials.find(request)
-        return api.engine.verify_token(token)
+        return drive(api.engine.verify(token))
     except RolecallError as error:
         if error.status >= 500:
             _log.error("%s: %s", error.code, error)

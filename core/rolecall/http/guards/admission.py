@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 from ...engine import Call
-from ...errors import InvalidServerCredential, MissingCredential, RolecallError
+from ...errors import InvalidServerCredential, MissingCredential, NotInStep, RolecallError
 from ...request import Request
 from ...roles import Requirement
 from ...tokens import Grant
@@ -78,7 +78,7 @@ async def admission(api: Api, request: Request, guard: Guard, session_id: str | 
 async def _look(api: Api, guard: Guard, request: Request) -> Grant:
     """The grant of a request's token, before the session of the request is known."""
     token, _ = api.credentials.find(request)
-    return api.engine.check_token(token, guard.requirement, None)
+    return await api.engine.confirm_token(token, guard.requirement, None)
 
 
 async def _judged(api: Api, guard: Guard, call: Call, session_id: str | None, entering: Awaitable[Grant]) -> Entered:
@@ -187,11 +187,13 @@ async def _second_look(
     request: Callable[[], Request],
     refusal: RolecallError,
 ) -> Entered:
-    """:func:`admit` for a request that failed the fast path: it may have spaces around the token, or several tokens."""
+    """:func:`admit` for a request that failed the fast path: it may have spaces around the token, or several tokens; or
+    this process is not in step with the store.
+    """
     try:
         token = bearer_of(authorization)
-        if authorization is not None and token != authorization[7:]:
-            return api.engine.check_token(token, guard.requirement, session_id)
+        if isinstance(refusal, NotInStep) or (authorization is not None and token != authorization[7:]):
+            return await api.engine.confirm_token(token, guard.requirement, session_id)
     except MissingCredential as error:
         if guard.optional:
             return None
