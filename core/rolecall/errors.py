@@ -342,6 +342,8 @@ class StoreUnavailable(Unavailable):
     """The store does not answer."""
 
     code = "store_unavailable"
+    #: Whether the store was reached all the same, and one value is at fault: it cannot hold it, or not read it.
+    is_of_a_value: bool = False
 
 
 class NoMediaService(RolecallError):

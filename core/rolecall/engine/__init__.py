@@ -149,7 +149,7 @@ class Engine:
     def __init__(self, state: State, driver: Driver, *, blocks: bool) -> None:
         self.state = state
         self._driver = driver
-        self._store = Calls(state.store, driver, lambda: state.store_timeout, blocks=blocks)
+        self._store = Calls(state.store, driver, lambda: state.store_timeout, blocks=blocks, watch=state.watch)
         self._liveness = state.liveness
         plugins = state.plugins
         #: Whether nothing has to be asked or told about a token that the server's own code mints.
@@ -717,6 +717,8 @@ class Engine:
 
     async def close(self) -> None:
         """Release the store."""
+        if self.state.watch is not None:
+            self.state.watch.close()
         await self._store.close()
 
 

@@ -27,7 +27,7 @@ from ..sessions import SessionRecord, record_fields, session_id_of
 from ..stores import SCHEMES, Store, open_store
 from ..tokens import MAX_LEEWAY, ExpireTime, Grant
 from ..wording import nearest, shown, shown_key
-from .assembly import config_name, formats_of, issuers_by_need, plugins_of, registered, roles_of
+from .assembly import config_name, formats_of, issuers_by_need, plugins_of, registered, roles_of, watch_of
 from .calls import Calls, Records, Settings
 from .environment import read_environment
 from .facade import P, Result, derived, written_out
@@ -182,6 +182,7 @@ class Rolecall(Settings):
         )
         self._pools = ThreadPools()
         self._inline = InlineDriver(self._pools)
+        self._state.watch = watch_of(self._state, self._inline)
         #: The engine for sync frameworks: an adapter drives it with :func:`rolecall.driver.drive`.
         self.engine = Engine(self._state, self._inline, blocks=True)
         #: The kit for an adapter of a sync framework.

@@ -35,13 +35,15 @@ class Store(Protocol):
     A store may have a plain function ``add_sessions(records)``, which returns a list with the failure of each session,
     or None. The kit hands it the sessions that are created at the same time on an event loop.
 
-    A store may have these attributes, each True or False, about its plain functions and its reach:
+    A store may have these attributes, of which all but ``follower`` are True or False:
 
     - ``reads_inline``: ``get_session`` is a plain function that takes microseconds, so the kit calls it directly, also
       on an event loop. False unless given.
     - ``writes_inline``: the same for ``add_session``, ``end_session`` and ``use_once``. False unless given.
     - ``bounded``: each plain function ends by itself within seconds, so sync code calls it on its own thread. False
       unless given.
+    - ``follower``: a ``rolecall.stores.following.Follower``, with which the store follows what other processes end. The
+      kit then knows its lag, and tells ``rolecall_on_event`` when it is out of touch.
     - ``shared``: other processes see the same sessions. True unless given; if it is False, the kit warns of signs of
       other processes.
     """

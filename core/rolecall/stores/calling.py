@@ -15,6 +15,7 @@ from ..wording import shown
 from . import Store
 from .checking import is_async
 from .gathering import Gathering
+from .watching import READS, WRITES, StoreWatch
 
 _Answer = TypeVar("_Answer")
 _Call: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
@@ -34,11 +35,20 @@ class Calls:
     :param driver: how the engine waits.
     :param blocks: whether the engine's caller is sync code, whose thread may be blocked.
     :param seconds: returns the time limit of a call; read at each call.
+    :param watch: takes note of failures and answers, if somebody wants to be told.
     """
 
     __slots__ = ("add_session", "close", "end_session", "get_session", "use_once")
 
-    def __init__(self, store: Store, driver: Driver, seconds: Callable[[], float], *, blocks: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        driver: Driver,
+        seconds: Callable[[], float],
+        *,
+        blocks: bool,
+        watch: StoreWatch | None = None,
+    ) -> None:
         ends_calls = blocks and getattr(store, "bounded", False)
         reads_inline = ends_calls or getattr(store, "reads_inline", False)
         writes_inline = ends_calls or getattr(store, "writes_inline", False)
@@ -48,18 +58,42 @@ class Calls:
                 return _awaited(store, method, driver, seconds)
             return (_inline if inline else _threaded)(store, method, driver, seconds)
 
-        self.add_session: Callable[[SessionRecord], Coroutine[Any, Any, None]] = (
+        def watched(method: str, call: _Call) -> _Call:
+            return call if watch is None else _watched(call, READS if method == "get_session" else WRITES, watch)
+
+        adding = (
             _gathered(store, driver, seconds)
             if isinstance(driver, LoopDriver) and hasattr(store, "add_sessions")
             else chosen("add_session", writes_inline)
         )
-        self.get_session: Callable[[str], Coroutine[Any, Any, SessionRecord | None]] = chosen(
-            "get_session", reads_inline
+        self.add_session: Callable[[SessionRecord], Coroutine[Any, Any, None]] = watched("add_session", adding)
+        self.get_session: Callable[[str], Coroutine[Any, Any, SessionRecord | None]] = watched(
+            "get_session", chosen("get_session", reads_inline)
         )
-        self.end_session: Callable[[str, float], Coroutine[Any, Any, None]] = chosen("end_session", writes_inline)
-        self.use_once: Callable[[str, float, float], Coroutine[Any, Any, bool]] = chosen("use_once", writes_inline)
+        self.end_session: Callable[[str, float], Coroutine[Any, Any, None]] = watched(
+            "end_session", chosen("end_session", writes_inline)
+        )
+        self.use_once: Callable[[str, float, float], Coroutine[Any, Any, bool]] = watched(
+            "use_once", chosen("use_once", writes_inline)
+        )
         # Sync code closes on its own thread, because no new thread starts at the end of a process.
         self.close: Callable[[], Coroutine[Any, Any, None]] = chosen("close", blocks)
+
+
+def _watched(call: _Call, what: str, watch: StoreWatch) -> _Call:
+    """Take note of the failures and answers of a call."""
+
+    async def watched(*args: Any) -> Any:
+        try:
+            answer = await call(*args)
+        except StoreUnavailable as error:
+            if not error.is_of_a_value:
+                watch.failed(what, str(error))
+            raise
+        watch.answered(what)
+        return answer
+
+    return watched
 
 
 def _inline(store: Store, method: str, driver: Driver, seconds: Callable[[], float]) -> _Call:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from ..errors import StoreUnavailable
 from ..sessions import SessionProperties, SessionRecord
 from ..wording import shown
-from .failures import unreadable
+from .failures import of_a_value, unreadable
 from .following import POLL, Follower, Gap, Position
 from .redis_server import RedisServer
 from .redis_url import RedisURL
@@ -85,43 +85,43 @@ class RedisStore:
         # The follower waits on a connection of its own.
         server = RedisServer(where, 1, POLL)
         self._log = RedisLog(server, self._keys, (server, self._server), where.max_staleness / 2)
-        self._follower = Follower(self._log, max_staleness=where.max_staleness)
-        self.has_ended = self._follower.has_ended  # without a method between, because it is asked for every token
+        self.follower = Follower(self._log, max_staleness=where.max_staleness)
+        self.has_ended = self.follower.has_ended  # without a method between, because it is asked for every token
 
     @classmethod
     def from_url(cls, url: str) -> RedisStore:
         return cls(url)
 
     def add_session(self, record: SessionRecord) -> None:
-        self._follower.start()
+        self.follower.start()
         kept = f"{_seconds(record.created_at)} {record.properties.as_json()}"
         self._server.change("SET", self._keys.session(record.session_id), _bytes(kept), "NX")
 
     def get_session(self, session_id: str) -> SessionRecord | None:
-        self._follower.start()
+        self.follower.start()
         kept, ended_at = self._server.call(
             ("GET", self._keys.session(session_id)), ("HGET", self._keys.ended, _bytes(session_id))
         )
         return None if kept is None else _record(session_id, kept, ended_at)
 
     def end_session(self, session_id: str, ended_at: float) -> None:
-        self._follower.start()
+        self.follower.start()
         keys = (self._keys.ended, self._keys.log, self._keys.count, self._keys.generation)
         args = (_bytes(session_id), _seconds(ended_at), secrets.token_hex(16), LOG_LENGTH)
         self._server.change("EVAL", _END, len(keys), *keys, *args)
-        self._follower.add(session_id)
+        self.follower.add(session_id)
 
     def use_once(self, name: str, until: float, now: float) -> bool:
-        self._follower.start()
+        self.follower.start()
         # By the time that is left, not by the moment: the server's clock may differ from the worker's.
         left = max(0.0, float(_seconds(until)) - float(_seconds(now))) + CLOCK_MARGIN
         if left > 1e12:
-            raise StoreUnavailable("the Redis store keeps a single-use id for at most 30,000 years; until is later")
+            raise of_a_value("the Redis store keeps a single-use id for at most 30,000 years; until is later")
         token = secrets.token_hex(16)
         return bool(self._server.change("EVAL", _USE, 1, self._keys.used(name), token, int(left * 1000)))
 
     def close(self) -> None:
-        self._follower.close()
+        self.follower.close()
         self._server.close()
 
     def __repr__(self) -> str:
@@ -246,7 +246,7 @@ def _bytes(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise StoreUnavailable(f"the Redis store cannot hold {shown(text)}: it is no Unicode") from None
+        raise of_a_value(f"the Redis store cannot hold {shown(text)}: it is no Unicode") from None
 
 
 def _seconds(moment: Any) -> str:
@@ -256,5 +256,5 @@ def _seconds(moment: Any) -> str:
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not math.isfinite(seconds):
-        raise StoreUnavailable(f"the Redis store cannot hold the moment {shown(moment)}; expected Unix seconds")
+        raise of_a_value(f"the Redis store cannot hold the moment {shown(moment)}; expected Unix seconds")
     return repr(seconds)
