@@ -346,6 +346,17 @@ class StoreUnavailable(Unavailable):
     is_of_a_value: bool = False
 
 
+class NotReady(Unavailable):
+    """This process cannot serve: the message names the parts that do not work, and nothing of their failures."""
+
+    code = "not_ready"
+
+    @property
+    def public_message(self) -> str:
+        """The message for a client: a load balancer, and whoever reads its log."""
+        return str(self)
+
+
 class NoMediaService(RolecallError):
     """No plugin reaches the media of the session, so nobody can act in it."""
 

@@ -22,6 +22,7 @@ from ..errors import (
     PolicyFault,
     RolecallError,
     SessionNotFound,
+    StoreUnavailable,
     Unavailable,
     WrongActor,
     WrongSession,
@@ -34,7 +35,7 @@ from ..plugins import asking as voting
 from ..policy import Allow, Limits, Scope, narrow, outlived
 from ..request import Actor, Request
 from ..roles import Capability, Requirement, Role, RoleTable
-from ..sessions import SessionProperties, SessionRecord
+from ..sessions import MediaMode, SessionProperties, SessionRecord
 from ..stores.calling import Calls
 from ..tokens import ExpireTime, Grant, TokenOptions, check_options, leeway_used
 from ..wording import moment, shown
@@ -398,6 +399,32 @@ class Engine:
                 if grant is not None:
                     self._check_still_good(grant)  # again, because policies take time
                 return await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline)
+
+    async def broken_parts(self) -> tuple[str, ...]:
+        """The parts without which this process cannot serve, and that do not work now: store, follower and keys.
+
+        They are tried, not asked: a session is looked up, its end is looked for, a token is minted and verified.
+        """
+        state = self.state
+        now, form = state.clock(), state.mint
+        # An id that was never used, so that nothing is remembered of it.
+        session_id = state.session_ids.make(MediaMode.RELAYED, now, state.api_key)
+        broken = []
+        try:
+            await self._store.get_session(session_id)
+        except StoreUnavailable:
+            broken.append("store")
+        try:
+            self._liveness.check_session(session_id)
+        except StoreUnavailable:
+            broken.append("follower")
+        try:
+            role = next(role for role in state.roles if form.carries(role, role.capabilities))
+            token, _ = form.mint(self._options(session_id, role, None, None, (), form, now))
+            form.verify(token.encode(), now)
+        except Exception:  # also of keys that are elsewhere
+            broken.append("keys")
+        return tuple(broken)
 
     async def tell_of_refusal(self, error: RolecallError, session_id: str | None, call: Call) -> None:
         """Tell the plugins that a token was refused, or was missing."""

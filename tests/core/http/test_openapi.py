@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from rolecall import Deny, Role, Web, hookimpl
 from rolecall.driver import drive
 from rolecall.encoding.jws import MAX_TOKEN_LENGTH
-from rolecall.errors import NotFoundAtService
+from rolecall.errors import NotFoundAtService, StoreUnavailable
 from rolecall.http.api.moderation import MUTE_LIMIT
 from rolecall.http.api.openapi import description
 from rolecall.http.api.rest import ROUTES
@@ -26,6 +26,7 @@ from rolecall.http.messages import Response
 from rolecall.http.respond import respond
 from rolecall.policies import AllowAnyone
 from rolecall.request import Request
+from rolecall.stores.memory import MemoryStore
 
 API_KEY, API_SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
@@ -138,6 +139,15 @@ class Closed:
         return Deny("the house is closed")
 
 
+class Lost(MemoryStore):
+    """A store that cannot be read."""
+
+    shared = True
+
+    def get_session(self, session_id):
+        raise StoreUnavailable("gone")
+
+
 @pytest.fixture
 def described(make_kit):
     """The description of a kit with these options."""
@@ -216,6 +226,7 @@ def test_every_operation_that_is_granted_to_some_is_in_it_and_nothing_else(docum
 
 
 OF_SESSIONS = {"create_session", "read_session", "end_session", "create_token", "describe"}
+OF_HEALTH = {"check_life", "check_readiness"}
 OF_ACTS = {"signal_session", "disconnect_connection", "list_connections", "list_streams", "mute_stream", "mute_all"}
 OF_SDKS = {
     "create_sdk_session",
@@ -232,7 +243,7 @@ OF_SDKS = {
 
 
 def test_operations_have_ids_that_stay(document):
-    assert set(operations_of(document)) == OF_SESSIONS | OF_ACTS | OF_SDKS
+    assert set(operations_of(document)) == OF_SESSIONS | OF_HEALTH | OF_ACTS | OF_SDKS
 
 
 def test_every_variable_part_of_a_path_is_a_parameter(document):
@@ -445,14 +456,18 @@ def test_a_cookie_can_be_asked_for_where_it_is_switched_on(described):
     assert taken == {"header": False, "cookie": True, "query": False, "both": True, "pages": False}
 
 
-WITHOUT_BODY = {"read_session", "end_session", "describe", "disconnect_connection", "list_streams"} | {
-    "list_connections",
-    "list_sdk_connections",
-    "disconnect",
-    "list_sdk_streams",
-    "list_sdk_streams_again",
-    "find_stream",
-}
+WITHOUT_BODY = (
+    OF_HEALTH
+    | {"read_session", "end_session", "describe", "disconnect_connection", "list_streams"}
+    | {
+        "list_connections",
+        "list_sdk_connections",
+        "disconnect",
+        "list_sdk_streams",
+        "list_sdk_streams_again",
+        "find_stream",
+    }
+)
 
 
 def test_no_body_is_required(document):
@@ -713,6 +728,7 @@ KITS: dict[str, dict[str, Any]] = {
     "strict": {"plugins": [Closed()]},
     "busy": {"plugins": [Busy(), Studio()]},
     "undecided": {"plugins": [Undecided()]},
+    "lost": {"store": Lost()},
 }
 
 
@@ -861,6 +877,9 @@ ASKED = [
     Asked("create_token", 404, session="unknown"),
     Asked("create_token", 410, session="ended"),
     Asked("describe", 200),
+    Asked("check_life", 200, kit="lost"),
+    Asked("check_readiness", 200),
+    Asked("check_readiness", 503, kit="lost"),
     Asked("describe", 200, "garbage", kit="strict"),
 ]
 

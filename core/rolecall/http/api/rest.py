@@ -19,6 +19,7 @@ from ..bodies import members
 from ..guards.admission import enter
 from ..messages import Response
 from . import Api
+from .health import HEALTH_ROUTES
 from .moderation import MODERATION_ROUTES
 from .routing import BY_POLICY, PUBLIC, Answer, Operation, Route, Schema
 from .sdk import SDK_ROUTES
@@ -247,6 +248,7 @@ ROUTES: Final = (
     ),
     *MODERATION_ROUTES,
     *SDK_ROUTES,
+    *HEALTH_ROUTES,
     Route(
         "/openapi.json",
         "openapi",
