@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from math import inf
 from os import urandom
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -29,7 +30,7 @@ from ..errors import (
 )
 from ..explain import TOKEN_STEPS, Explanation, Trace, circumstances, failed_step, log_explanation
 from ..formats import TokenFormat
-from ..hookspecs import AccessRequest, Asked, ModerationRequest, SessionRequest, TokenRequest
+from ..hookspecs import AccessRequest, Asked, ModerationRequest, Operation, SessionRequest, TokenRequest
 from ..plugins import Implementation
 from ..plugins import asking as voting
 from ..policy import Allow, Limits, Scope, narrow, outlived
@@ -43,6 +44,7 @@ from .state import State
 
 if TYPE_CHECKING:
     from ..moderation import Act, Result
+    from ..plugins.operations import Operations
 
 #: Finds the token of a request, and its place, which is None for a token that was passed in. Raises if there is none.
 Credential: TypeAlias = Callable[[], tuple[str, str | None]]
@@ -150,9 +152,16 @@ class Engine:
     def __init__(self, state: State, driver: Driver, *, blocks: bool) -> None:
         self.state = state
         self._driver = driver
-        self._store = Calls(state.store, driver, lambda: state.store_timeout, blocks=blocks, watch=state.watch)
-        self._liveness = state.liveness
         plugins = state.plugins
+        self._store = Calls(
+            state.store,
+            driver,
+            lambda: state.store_timeout,
+            blocks=blocks,
+            watch=state.watch,
+            around=None if plugins.operations is None else partial(_around_store, plugins.operations),
+        )
+        self._liveness = state.liveness
         #: Whether nothing has to be asked or told about a token that the server's own code mints.
         self._issues_at_once = plugins.leaves_tokens_alone and not plugins.on_event and not state.trace_log
         #: Whether the ends of calls are reported, in the log of traces or by events.
@@ -747,6 +756,10 @@ class Engine:
         if self.state.watch is not None:
             self.state.watch.close()
         await self._store.close()
+
+
+def _around_store(operations: Operations, method: str) -> AbstractContextManager[None]:
+    return operations.around(Operation("store", method))
 
 
 def _check_act(act: Act[Any], grant: Grant | None) -> None:

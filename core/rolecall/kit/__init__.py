@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Final, Literal, Ty
 from ..clock import system_clock
 from ..driver import Driver, InlineDriver, LoopDriver, drive
 from ..driver.threads import ThreadPools
-from ..engine import Engine
 from ..engine.state import State
 from ..errors import ConfigurationError, PluginError
 from ..formats.claims import ClaimRules
@@ -27,7 +26,7 @@ from ..sessions import SessionRecord, record_fields, session_id_of
 from ..stores import SCHEMES, Store, open_store
 from ..tokens import MAX_LEEWAY, ExpireTime, Grant
 from ..wording import nearest, shown, shown_key
-from .assembly import config_name, formats_of, issuers_by_need, plugins_of, registered, roles_of, watch_of
+from .assembly import config_name, engine_of, formats_of, issuers_by_need, plugins_of, registered, roles_of, watch_of
 from .calls import Calls, Records, Settings
 from .environment import read_environment
 from .facade import P, Result, derived, written_out
@@ -184,7 +183,7 @@ class Rolecall(Settings):
         self._inline = InlineDriver(self._pools)
         self._state.watch = watch_of(self._state, self._inline)
         #: The engine for sync frameworks: an adapter drives it with :func:`rolecall.driver.drive`.
-        self.engine = Engine(self._state, self._inline, blocks=True)
+        self.engine = engine_of(self._state, self._inline, blocks=True)
         #: The kit for an adapter of a sync framework.
         self.api = Api(self.engine, web, credentials, servers)
         self._calls, self._records = Calls(self.engine, self.api), Records(self.engine)
@@ -271,7 +270,7 @@ class Rolecall(Settings):
         :param driver: how the logic waits; see :class:`~rolecall.driver.Driver`.
         :param blocks: whether it may block its thread.
         """
-        return Api(Engine(self._state, driver, blocks=blocks), self.api.web, self.api.credentials, self.api.servers)
+        return Api(engine_of(self._state, driver, blocks=blocks), self.api.web, self.api.credentials, self.api.servers)
 
     def close(self) -> None:
         """Release the store and the threads in the background. Do not use the kit afterwards."""
@@ -306,7 +305,7 @@ class AsyncRolecall(Calls, Settings):
             kit._inline,
             kit._pools,
         )
-        engine = Engine(self._state, LoopDriver(self._pools), blocks=False)
+        engine = engine_of(self._state, LoopDriver(self._pools), blocks=False)
         self._records = Records(engine)
         super().__init__(engine, Api(engine, kit.api.web, kit.api.credentials, kit.api.servers))
         self._repr = f"{kit!r}.aio"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..engine import Engine
 from ..errors import ConfigurationError, PluginError
 from ..formats import FORMATS, USUAL_FORMATS, Need, TokenFormat, find_format
 from ..formats.claims import ClaimRules
@@ -237,3 +238,12 @@ def follower_of(store: Store) -> Follower | None:
 
     follower = getattr(store, "follower", None)
     return follower if isinstance(follower, Follower) else None
+
+
+def engine_of(state: State, driver: Driver, *, blocks: bool) -> Engine:
+    """The engine of a kit for one way to wait; an observed one only if a plugin observes."""
+    if state.plugins.operations is None:
+        return Engine(state, driver, blocks=blocks)
+    from ..engine.observed import ObservedEngine
+
+    return ObservedEngine(state, driver, blocks=blocks)

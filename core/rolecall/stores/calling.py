@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from time import monotonic
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -36,6 +37,7 @@ class Calls:
     :param blocks: whether the engine's caller is sync code, whose thread may be blocked.
     :param seconds: returns the time limit of a call; read at each call.
     :param watch: takes note of failures and answers, if somebody wants to be told.
+    :param around: makes a context manager around a call, by the method's name, if somebody observes.
     """
 
     __slots__ = ("add_session", "close", "end_session", "get_session", "use_once")
@@ -48,6 +50,7 @@ class Calls:
         *,
         blocks: bool,
         watch: StoreWatch | None = None,
+        around: Callable[[str], AbstractContextManager[None]] | None = None,
     ) -> None:
         ends_calls = blocks and getattr(store, "bounded", False)
         reads_inline = ends_calls or getattr(store, "reads_inline", False)
@@ -59,7 +62,9 @@ class Calls:
             return (_inline if inline else _threaded)(store, method, driver, seconds)
 
         def watched(method: str, call: _Call) -> _Call:
-            return call if watch is None else _watched(call, READS if method == "get_session" else WRITES, watch)
+            if watch is not None:
+                call = _watched(call, READS if method == "get_session" else WRITES, watch)
+            return call if around is None else _observed(call, method, around)
 
         adding = (
             _gathered(store, driver, seconds)
@@ -94,6 +99,16 @@ def _watched(call: _Call, what: str, watch: StoreWatch) -> _Call:
         return answer
 
     return watched
+
+
+def _observed(call: _Call, method: str, around: Callable[[str], AbstractContextManager[None]]) -> _Call:
+    """Put a context manager around a call."""
+
+    async def observed(*args: Any) -> Any:
+        with around(method):
+            return await call(*args)
+
+    return observed
 
 
 def _inline(store: Store, method: str, driver: Driver, seconds: Callable[[], float]) -> _Call:
