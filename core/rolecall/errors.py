@@ -342,6 +342,19 @@ class StoreUnavailable(Unavailable):
     """The store does not answer."""
 
     code = "store_unavailable"
+    #: Whether the store was reached all the same, and one value is at fault: it cannot hold it, or not read it.
+    is_of_a_value: bool = False
+
+
+class NotReady(Unavailable):
+    """This process cannot serve: the message names the parts that do not work, and nothing of their failures."""
+
+    code = "not_ready"
+
+    @property
+    def public_message(self) -> str:
+        """The message for a client: a load balancer, and whoever reads its log."""
+        return str(self)
 
 
 class NotInStep(StoreUnavailable):

@@ -11,7 +11,7 @@ from .explain import circumstances
 from .request import Actor, Request
 
 #: Members that only some events have; as JSON the others have null there, so that all lines have the same members.
-_OF_SOME: Final = ("role", "token_id", "expires_at", "act", "target")
+_OF_SOME: Final = ("role", "token_id", "expires_at", "act", "target", "reason", "seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +158,30 @@ class ModerationRefused(Refused):
     token_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreLost(Event):
+    """The store has stopped to answer this process, or the process has been out of touch with it for too long.
+
+    :param reason: the first failure, for people; it quotes no secret.
+    """
+
+    name: ClassVar[str] = "store_lost"
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFound(Event):
+    """The store answers this process again.
+
+    :param seconds: how long it was lost.
+    """
+
+    name: ClassVar[str] = "store_found"
+
+    seconds: float
+
+
 #: The events by their names.
 EVENTS: Final[Mapping[str, Callable[..., Event]]] = MappingProxyType(
     {
@@ -166,6 +190,7 @@ EVENTS: Final[Mapping[str, Callable[..., Event]]] = MappingProxyType(
             *(SessionCreated, SessionRefused, SessionClosed),
             *(TokenIssued, TokenRefused, AccessRefused),
             *(Moderated, ModerationRefused),
+            *(StoreLost, StoreFound),
         )
     }
 )

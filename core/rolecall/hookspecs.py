@@ -7,7 +7,7 @@ A plugin is an object or a module with functions that have a hook's name and are
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, overload
 
 import pluggy
 
@@ -20,6 +20,8 @@ from .stores import Store
 from .tokens import Grant
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from .events import Event
     from .moderation import Act, MediaService
 
@@ -172,6 +174,21 @@ class ModerationRequest(NamedTuple):
     dry_run: bool = False
 
 
+class Operation(NamedTuple):
+    """What takes time in a kit: a call, a hook of a plugin, or a call of the store. It holds no token.
+
+    :param kind: ``"call"``, ``"hook"`` or ``"store"``.
+    :param name: the call (``generate_token``), the hook (``rolecall_vote_token``), or the store's method.
+    :param plugin: the name of the hook's plugin; empty for other kinds.
+    :param session_id: the session of the call, if it has one from the start.
+    """
+
+    kind: Literal["call", "hook", "store"]
+    name: str
+    plugin: str = ""
+    session_id: str | None = None
+
+
 class Kit(Protocol):
     """The part of a :class:`~rolecall.Rolecall` that plugins may use while it starts."""
 
@@ -286,6 +303,14 @@ def rolecall_token_claims(request: TokenRequest) -> Mapping[str, Any] | None:
 
 
 @hookspec
+def rolecall_observe(operation: Operation) -> AbstractContextManager[object] | None:
+    """Observe an operation, to measure or trace it: return a context manager around it, or None.
+
+    A plain function that does not wait, like the context manager. A failure is logged, and changes nothing.
+    """
+
+
+@hookspec
 def rolecall_on_event(event: Event) -> None:
     """Record an event, for an audit trail.
 
@@ -304,6 +329,12 @@ if TYPE_CHECKING:
 
     class _ModuleFunction(Protocol[_Asked, _Answer]):
         def __call__(self, request: _Asked) -> _Answer | Awaitable[_Answer]: ...
+
+    class _ObserveMethod(Protocol):
+        def __call__(self, plugin: Any, /, operation: Operation) -> AbstractContextManager[object] | None: ...
+
+    class _ObserveFunction(Protocol):
+        def __call__(self, operation: Operation) -> AbstractContextManager[object] | None: ...
 
     class _EventMethod(Protocol):
         def __call__(self, plugin: Any, /, event: Event) -> Awaitable[None] | None: ...
@@ -343,6 +374,8 @@ if TYPE_CHECKING:
         | _ModuleFunction[ModerationRequest, Vote]
         | _ModuleFunction[ModerationRequest, MediaService | None]
         | _ModuleFunction[Request, Actor | None]
+        | _ObserveMethod
+        | _ObserveFunction
         | _EventMethod
         | _EventFunction
         | _StartMethod

@@ -22,6 +22,7 @@ MODULES: Final = (
     "rolecall.events",
     "rolecall.hookspecs",
     "rolecall.moderation",
+    "rolecall.observing",
     "rolecall.opentok",
     "rolecall.policies",
     "rolecall.stores",

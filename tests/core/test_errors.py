@@ -83,7 +83,7 @@ def test_what_is_not_found_is_a_lookup_error():
     assert issubclass(errors.SessionNotFound, LookupError)
 
 
-FAULTS = [error for error in CLASSES if error.status >= 500 and error is not errors.NotServed]
+FAULTS = [error for error in CLASSES if error.status >= 500 and error not in (errors.NotServed, errors.NotReady)]
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=lambda error: error.__name__)
@@ -93,6 +93,10 @@ def test_a_fault_of_the_server_is_not_told_to_clients(error):
 
 def test_what_is_not_served_is_named_to_clients():
     assert "archives: not served here" in errors.NotServed("archives").public_message
+
+
+def test_the_parts_that_fail_a_health_check_are_named_to_clients():
+    assert errors.NotReady("not ready: store").public_message == "not ready: store"
 
 
 def test_the_clients_own_mistake_is_told_to_it():

@@ -547,6 +547,8 @@ def test_an_event_as_json_has_no_header_and_names_who_where_and_what(traced, cli
         "expires_at": None,
         "act": None,
         "target": None,
+        "reason": None,
+        "seconds": None,
     }
     assert json.loads(json.dumps(event.as_dict())) == event.as_dict()
 

@@ -25,7 +25,7 @@ LAYERS: Final = {
     "engine": ["engine"],
     "http": ["http"],
     "kit": ["kit"],
-    "top": ["", "__main__", "testing", "connector", "opentok", "policies", "cli"],
+    "top": ["", "__main__", "testing", "connector", "opentok", "policies", "observing", "cli"],
 }
 LEVELS: Final = {room: level for level, rooms in enumerate(LAYERS.values()) for room in rooms}
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from math import inf
 from os import urandom
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -31,13 +32,13 @@ from ..errors import (
 )
 from ..explain import TOKEN_STEPS, Explanation, Trace, circumstances, failed_step, log_explanation
 from ..formats import TokenFormat
-from ..hookspecs import AccessRequest, Asked, ModerationRequest, SessionRequest, TokenRequest
+from ..hookspecs import AccessRequest, Asked, ModerationRequest, Operation, SessionRequest, TokenRequest
 from ..plugins import Implementation
 from ..plugins import asking as voting
 from ..policy import Allow, Limits, Scope, narrow, outlived
 from ..request import Actor, Request
 from ..roles import Capability, Requirement, Role, RoleTable
-from ..sessions import SessionProperties, SessionRecord
+from ..sessions import MediaMode, SessionProperties, SessionRecord
 from ..stores.calling import Calls
 from ..stores.leases import Full, Slot
 from ..stores.listing import Page, cursor_of
@@ -49,6 +50,7 @@ from .state import State
 
 if TYPE_CHECKING:
     from ..moderation import Act, Result
+    from ..plugins.operations import Operations
 
 #: Finds the token of a request, and its place, which is None for a token that was passed in. Raises if there is none.
 Credential: TypeAlias = Callable[[], tuple[str, str | None]]
@@ -167,9 +169,16 @@ class Engine:
     def __init__(self, state: State, driver: Driver, *, blocks: bool) -> None:
         self.state = state
         self._driver = driver
-        self._store = Calls(state.store, driver, lambda: state.store_timeout, blocks=blocks)
-        self._liveness = (ImmediateLiveness if state.asks_store else Liveness)(state.store, self._store.look_up_ended)
         plugins = state.plugins
+        self._store = Calls(
+            state.store,
+            driver,
+            lambda: state.store_timeout,
+            blocks=blocks,
+            watch=state.watch,
+            around=None if plugins.operations is None else partial(_around_store, plugins.operations),
+        )
+        self._liveness = (ImmediateLiveness if state.asks_store else Liveness)(state.store, self._store.look_up_ended)
         #: Whether :meth:`verify_token` alone verifies, and nobody is told of a refusal.
         self.verifies_at_once = not plugins.on_event and not state.asks_store
         #: Whether nothing has to be asked or told about a token that the server's own code mints.
@@ -491,6 +500,33 @@ class Engine:
                 if grant is not None:
                     await self._check_still_good(grant)  # again, because policies take time
                 return await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline)
+
+    async def broken_parts(self) -> tuple[str, ...]:
+        """The parts without which this process cannot serve, and that do not work now: store, follower and keys.
+
+        They are tried, not asked: a session is looked up, its end is looked for, a token is minted and verified.
+        """
+        state = self.state
+        now, form = state.clock(), state.mint
+        # An id that was never used, so that nothing is remembered of it.
+        session_id = state.session_ids.make(MediaMode.RELAYED, now, state.api_key)
+        broken = []
+        try:
+            await self._store.get_session(session_id)
+        except StoreUnavailable:
+            broken.append("store")
+        try:
+            if not state.asks_store:
+                self._liveness.check_session(session_id)
+        except StoreUnavailable:
+            broken.append("follower")
+        try:
+            role = next(role for role in state.roles if form.carries(role, role.capabilities))
+            token, _ = form.mint(self._options(session_id, role, None, None, (), form, now))
+            form.verify(token.encode(), now)
+        except Exception:  # also of keys that are elsewhere
+            broken.append("keys")
+        return tuple(broken)
 
     async def tell_of_refusal(self, error: RolecallError, session_id: str | None, call: Call) -> None:
         """Tell the plugins that a token was refused, or was missing."""
@@ -828,6 +864,8 @@ class Engine:
 
     async def close(self) -> None:
         """Release the store."""
+        if self.state.watch is not None:
+            self.state.watch.close()
         await self._store.close()
 
 
@@ -836,6 +874,10 @@ def _checked_full(answer: object) -> Full | None:
     if answer is not None and not isinstance(answer, Full):
         raise StoreUnavailable(f"the store answered {shown(answer)} about a lease; expected a Full or None")
     return answer
+
+
+def _around_store(operations: Operations, method: str) -> AbstractContextManager[None]:
+    return operations.around(Operation("store", method))
 
 
 def _check_act(act: Act[Any], grant: Grant | None) -> None:

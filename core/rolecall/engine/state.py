@@ -23,6 +23,7 @@ from .housekeeping import Housekeeper, Retention
 from .verified import END, VerifiedTokens
 
 if TYPE_CHECKING:
+    from ..stores.watching import StoreWatch
     from .workers import LoneStore
 
 # Seconds by which the clock readings of two threads may be out of order.
@@ -75,6 +76,8 @@ class State:
         self.deadline = deadline
         self.store_timeout = store_timeout
         self.trace_log = trace_log
+        #: Watches the store, if a plugin wants to be told when it is lost.
+        self.watch: StoreWatch | None = None
         #: Watches for other processes, if the store is visible to this process alone.
         self.lone_store: LoneStore | None = None
         if getattr(store, "shared", True) is False:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Final, Literal, Ty
 from ..clock import system_clock
 from ..driver import Driver, InlineDriver, LoopDriver, drive
 from ..driver.threads import ThreadPools
-from ..engine import Engine
 from ..engine.housekeeping import Housekeeper, Retention
 from ..engine.state import State
 from ..errors import ConfigurationError, NotInStep, PluginError
@@ -30,7 +29,7 @@ from ..stores import SCHEMES, Store, open_store
 from ..stores.checking import UPKEEP, has, problem_with_immediate
 from ..tokens import MAX_LEEWAY, ExpireTime, Grant
 from ..wording import nearest, shown, shown_key
-from .assembly import config_name, formats_of, issuers_by_need, plugins_of, registered, roles_of
+from .assembly import config_name, engine_of, formats_of, issuers_by_need, plugins_of, registered, roles_of, watch_of
 from .calls import Calls, Records, SessionPage, Settings
 from .environment import read_environment
 from .facade import P, Result, derived, written_out
@@ -228,8 +227,9 @@ class Rolecall(Settings):
         )
         self._pools = ThreadPools()
         self._inline = InlineDriver(self._pools)
+        self._state.watch = watch_of(self._state, self._inline)
         #: The engine for sync frameworks: an adapter drives it with :func:`rolecall.driver.drive`.
-        self.engine = Engine(self._state, self._inline, blocks=True)
+        self.engine = engine_of(self._state, self._inline, blocks=True)
         if has(self._state.store, UPKEEP):
             self._state.housekeeper = Housekeeper(self.engine.forget, self._pools, retention, clock)
         #: The kit for an adapter of a sync framework.
@@ -325,7 +325,7 @@ class Rolecall(Settings):
         :param driver: how the logic waits; see :class:`~rolecall.driver.Driver`.
         :param blocks: whether it may block its thread.
         """
-        return Api(Engine(self._state, driver, blocks=blocks), self.api.web, self.api.credentials, self.api.servers)
+        return Api(engine_of(self._state, driver, blocks=blocks), self.api.web, self.api.credentials, self.api.servers)
 
     def close(self) -> None:
         """Release the store and the threads in the background. Do not use the kit afterwards."""
@@ -360,7 +360,7 @@ class AsyncRolecall(Calls, Settings):
             kit._inline,
             kit._pools,
         )
-        engine = Engine(self._state, LoopDriver(self._pools), blocks=False)
+        engine = engine_of(self._state, LoopDriver(self._pools), blocks=False)
         self._records = Records(engine)
         #: Places that are limited in number and in time, for policies that count.
         self.leases = AsyncLeases(engine)

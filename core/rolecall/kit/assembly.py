@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..engine import Engine
 from ..errors import ConfigurationError, PluginError
 from ..formats import FORMATS, USUAL_FORMATS, Need, TokenFormat, find_format
 from ..formats.claims import ClaimRules
@@ -16,6 +17,13 @@ from ..plugins.sources import checked_names, installed, offered, package_of, pas
 from ..roles import STANDARD_ROLES, Role, RoleTable
 from ..tokens import MAX_LIFETIME
 from ..wording import nearest, printable, shown
+
+if TYPE_CHECKING:
+    from ..driver import Driver
+    from ..engine.state import State
+    from ..stores import Store
+    from ..stores.following import Follower
+    from ..stores.watching import StoreWatch
 
 
 def plugins_of(
@@ -206,3 +214,36 @@ def registered(plugins: Plugins, hook: str, taken: Collection[str]) -> dict[str,
                 raise PluginError(f"plugin {plugin}: {hook} registers {shown(name)}, which is there already")
         by_name.update(answer)
     return by_name
+
+
+def watch_of(state: State, driver: Driver) -> StoreWatch | None:
+    """What watches the store of a kit, and tells its plugins; None if none of them wants to be told.
+
+    :param driver: how the threads wait that tell the plugins.
+    """
+    if not state.plugins.on_event:
+        return None
+    from ..plugins.telling import Messenger
+    from ..stores.watching import StoreWatch
+
+    watch = StoreWatch(Messenger(state.plugins.on_event, driver, state.deadline).tell, state.clock)
+    if (follower := follower_of(state.store)) is not None:
+        follower.tell(watch)
+    return watch
+
+
+def follower_of(store: Store) -> Follower | None:
+    """What keeps a store's ended sessions in step with those of other processes; None if it needs nothing."""
+    from ..stores.following import Follower
+
+    follower = getattr(store, "follower", None)
+    return follower if isinstance(follower, Follower) else None
+
+
+def engine_of(state: State, driver: Driver, *, blocks: bool) -> Engine:
+    """The engine of a kit for one way to wait; an observed one only if a plugin observes."""
+    if state.plugins.operations is None:
+        return Engine(state, driver, blocks=blocks)
+    from ..engine.observed import ObservedEngine
+
+    return ObservedEngine(state, driver, blocks=blocks)

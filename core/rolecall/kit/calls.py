@@ -25,7 +25,7 @@ from ..sessions import (
 )
 from ..stores.listing import SessionState, page_of
 from ..tokens import ExpireTime, Grant
-from .assembly import config_name
+from .assembly import config_name, follower_of
 
 Kept = TypeVar("Kept", bound=SessionRecord)
 _NO_ROUTE: Final = Request("GET", "")
@@ -58,6 +58,15 @@ class Settings:
     def hook_timeout(self) -> float:
         """The seconds for the answer of each policy."""
         return self._state.deadline
+
+    def store_lag(self) -> float | None:
+        """The seconds since this process was last known to be in step with the store.
+
+        Infinite before its first check or call of the store. None if it needs not follow: with the stores in memory and
+        in SQLite, ended sessions count at once.
+        """
+        follower = follower_of(self._state.store)
+        return None if follower is None else follower.lag()
 
     @property
     def roles(self) -> RoleTable:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pluggy
 
 from .. import hookspecs
 from ..errors import PluginError
-from ..hookspecs import Kit
+from ..hookspecs import Kit, Operation
 from ..wording import nearest
 from .sources import Found
+
+if TYPE_CHECKING:
+    from .operations import Operations
 
 _PREFIX: Final = "rolecall_"
 #: The names of all hooks.
 HOOKS: Final = tuple(sorted(name for name in vars(hookspecs) if name.startswith(_PREFIX)))
-_ARGUMENTS: Final = frozenset(("request", "event", "kit"))
+_ARGUMENTS: Final = frozenset(("request", "event", "kit", "operation"))
+_OBSERVE: Final = "rolecall_observe"
 _START_UP_HOOKS: Final = frozenset(hook for hook in HOOKS if "_register_" in hook or hook.endswith("_startup"))
 #: The plugin name of the kit's own rule.
 BUILT_IN: Final = "rolecall"
@@ -74,6 +78,7 @@ class Plugins:
         "loaded",
         "media_service",
         "on_event",
+        "operations",
         "token_claims",
         "vote_access",
         "vote_moderation",
@@ -89,15 +94,17 @@ class Plugins:
         )
         #: The loaded plugins, by name.
         self.loaded = tuple(sorted(infos))
-        self.identify = self._implementations("rolecall_identify")
-        self.create_session = self._implementations("rolecall_create_session")
-        self.vote_session = self._implementations("rolecall_vote_session")
-        self.vote_token = self._implementations("rolecall_vote_token")
-        self.vote_access = self._implementations("rolecall_vote_access")
-        self.vote_moderation = self._implementations("rolecall_vote_moderation")
-        self.media_service = self._implementations("rolecall_media_service")
-        self.token_claims = self._implementations("rolecall_token_claims")
-        self.on_event = self._implementations("rolecall_on_event")
+        #: What shows operations to plugins; None if no plugin observes them.
+        self.operations = self._observing()
+        self.identify = self._observed("rolecall_identify")
+        self.create_session = self._observed("rolecall_create_session")
+        self.vote_session = self._observed("rolecall_vote_session")
+        self.vote_token = self._observed("rolecall_vote_token")
+        self.vote_access = self._observed("rolecall_vote_access")
+        self.vote_moderation = self._observed("rolecall_vote_moderation")
+        self.media_service = self._observed("rolecall_media_service")
+        self.token_claims = self._observed("rolecall_token_claims")
+        self.on_event = self._observed("rolecall_on_event")
         #: Whether no plugin has a part in the tokens that the server's own code mints.
         self.leaves_tokens_alone = not (self.vote_token or self.token_claims)
 
@@ -135,6 +142,25 @@ class Plugins:
                 raise PluginError(
                     f"plugin {implementation.plugin}: rolecall_startup returned a coroutine, which nothing awaits"
                 )
+
+    def _observing(self) -> Operations | None:
+        if not (observers := self._implementations(_OBSERVE)):
+            return None
+        from .operations import Operations
+
+        return Operations([(observer.plugin, observer.call) for observer in observers])
+
+    def _observed(self, hook: str) -> tuple[Implementation, ...]:
+        """The implementations of a hook that is called at requests: observed, if a plugin observes."""
+        implementations = self._implementations(hook)
+        if (operations := self.operations) is None:
+            return implementations
+
+        def observed(one: Implementation) -> Implementation:
+            observe = operations.observed_async if one.is_async else operations.observed
+            return one._replace(call=observe(Operation("hook", hook, one.plugin), one.call))
+
+        return tuple(map(observed, implementations))
 
     def _implementations(self, hook: str) -> tuple[Implementation, ...]:
         found = getattr(self._manager.hook, hook).get_hookimpls()
@@ -199,6 +225,8 @@ def _check_hook(plugin: str, hook: str, options: Any, function: Any) -> None:
                 f"{plugin}: {hook} has the parameter {parameter.name!r} with a default, as a keyword or with a star; "
                 "a hook takes its argument plainly"
             )
+    if hook == _OBSERVE and (inspect.iscoroutinefunction(function) or getattr(function, "rolecall_blocks", False)):
+        raise PluginError(f"{plugin}: {hook} is an async def, or blocks; it is called in the midst of operations")
     if hook in _START_UP_HOOKS and inspect.iscoroutinefunction(function):
         raise PluginError(f"{plugin}: {hook} is an async def, and is called at start-up, where nothing awaits it")
 

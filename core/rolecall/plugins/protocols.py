@@ -51,6 +51,11 @@ class _TokenClaims(Protocol):
     def rolecall_token_claims(self) -> _Asked: ...
 
 
+class _Observe(Protocol):
+    @property
+    def rolecall_observe(self) -> _Asked: ...
+
+
 class _OnEvent(Protocol):
     @property
     def rolecall_on_event(self) -> _Asked: ...
@@ -88,6 +93,7 @@ Plugin: TypeAlias = (
     | _CreateSession
     | _MediaService
     | _TokenClaims
+    | _Observe
     | _OnEvent
     | _Startup
     | _RegisterRoles

@@ -39,13 +39,15 @@ class Store(Protocol):
     that have ended, as a set. It asks the database itself, so that no end is missed that was acknowledged in any
     process before the call. ``Rolecall(revocation="immediate")`` needs it.
 
-    A store may have these attributes, each True or False, about its plain functions and its reach:
+    A store may have these attributes, of which all but ``follower`` are True or False:
 
     - ``reads_inline``: ``get_session`` is a plain function that takes microseconds, so the kit calls it directly, also
       on an event loop. False unless given.
     - ``writes_inline``: the same for ``add_session``, ``end_session`` and ``use_once``. False unless given.
     - ``bounded``: each plain function ends by itself within seconds, so sync code calls it on its own thread. False
       unless given.
+    - ``follower``: a ``rolecall.stores.following.Follower``, with which the store follows what other processes end. The
+      kit then knows its lag, and tells ``rolecall_on_event`` when it is out of touch.
     - ``shared``: other processes see the same sessions. True unless given; if it is False, the kit warns of signs of
       other processes.
     - ``immediate``: ``has_ended`` knows what any process has ended as soon as ``end_session`` has returned there, so

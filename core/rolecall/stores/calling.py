@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from time import monotonic
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -16,6 +16,7 @@ from ..wording import kind, shown
 from . import Store
 from .checking import is_async
 from .gathering import Gathering
+from .watching import READS, WRITES, StoreWatch
 
 _Answer = TypeVar("_Answer")
 _Call: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
@@ -30,16 +31,24 @@ _USUAL: Final[Mapping[str, tuple[type, ...]]] = {
 }
 
 
+# The methods that change nothing.
+_READS: Final = frozenset(
+    {"get_session", "ended_among", "list_sessions", "full_slot", "count", "dump", "examine", "clock"}
+)
+
+
 class Calls:
     """The methods of a store that may wait, all as ``async`` functions.
 
     :param driver: how the engine waits.
     :param blocks: whether the engine's caller is sync code, whose thread may be blocked.
     :param seconds: returns the time limit of a call; read at each call.
+    :param watch: takes note of failures and answers, if somebody wants to be told.
+    :param around: makes a context manager around a call, by the method's name, if somebody observes.
     """
 
     __slots__ = (
-        "_chosen",
+        "_further",
         "_store",
         "add_session",
         "close",
@@ -49,7 +58,16 @@ class Calls:
         "use_once",
     )
 
-    def __init__(self, store: Store, driver: Driver, seconds: Callable[[], float], *, blocks: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        driver: Driver,
+        seconds: Callable[[], float],
+        *,
+        blocks: bool,
+        watch: StoreWatch | None = None,
+        around: Callable[[str], AbstractContextManager[None]] | None = None,
+    ) -> None:
         ends_calls = blocks and getattr(store, "bounded", False)
         reads_inline = ends_calls or getattr(store, "reads_inline", False)
         writes_inline = ends_calls or getattr(store, "writes_inline", False)
@@ -59,28 +77,40 @@ class Calls:
                 return _awaited(store, method, driver, seconds)
             return (_inline if inline else _threaded)(store, method, driver, seconds)
 
-        self.add_session: Callable[[SessionRecord], Coroutine[Any, Any, None]] = (
+        def watched(method: str, call: _Call) -> _Call:
+            if watch is not None:
+                call = _watched(call, READS if method in _READS else WRITES, watch)
+            return call if around is None else _observed(call, method, around)
+
+        adding = (
             _gathered(store, driver, seconds)
             if isinstance(driver, LoopDriver) and hasattr(store, "add_sessions")
             else chosen("add_session")
         )
-        self.get_session: Callable[[str], Coroutine[Any, Any, SessionRecord | None]] = chosen(
-            "get_session", reads_inline
+        self.add_session: Callable[[SessionRecord], Coroutine[Any, Any, None]] = watched("add_session", adding)
+        self.get_session: Callable[[str], Coroutine[Any, Any, SessionRecord | None]] = watched(
+            "get_session", chosen("get_session", reads_inline)
         )
-        self.end_session: Callable[[str, float], Coroutine[Any, Any, None]] = chosen("end_session")
-        self.use_once: Callable[[str, float, float], Coroutine[Any, Any, bool]] = chosen("use_once")
+        self.end_session: Callable[[str, float], Coroutine[Any, Any, None]] = watched(
+            "end_session", chosen("end_session")
+        )
+        self.use_once: Callable[[str, float, float], Coroutine[Any, Any, bool]] = watched(
+            "use_once", chosen("use_once")
+        )
         #: Whether a session has ended, by the store itself; None if the store cannot be asked.
         self.look_up_ended: Callable[[str], Coroutine[Any, Any, bool]] | None = None
         if hasattr(store, "ended_among"):
             is_gathered = isinstance(driver, LoopDriver) and not reads_inline and not is_async(store.ended_among)
-            self.look_up_ended = (
+            look_up = (
                 _gathered_look_up(store, driver, seconds)
                 if isinstance(driver, LoopDriver) and is_gathered
                 else _look_up(chosen("ended_among", reads_inline))
             )
+            self.look_up_ended = watched("ended_among", look_up)
         # Sync code closes on its own thread, because no new thread starts at the end of a process.
         self.close: Callable[[], Coroutine[Any, Any, None]] = chosen("close", blocks)
-        self._store, self._chosen = store, chosen
+        self._store = store
+        self._further: Callable[[str], _Call] = lambda method: watched(method, chosen(method))
 
     async def further(self, method: str, *args: Any) -> Any:
         """Call a method that a store need not have, such as ``take_lease`` or ``list_sessions``.
@@ -89,7 +119,33 @@ class Calls:
         """
         if not hasattr(self._store, method):
             raise StoreUnavailable(f"the store, {kind(self._store)}, has no method {method}; see rolecall.stores")
-        return await self._chosen(method)(*args)
+        return await self._further(method)(*args)
+
+
+def _watched(call: _Call, what: str, watch: StoreWatch) -> _Call:
+    """Take note of the failures and answers of a call."""
+
+    async def watched(*args: Any) -> Any:
+        try:
+            answer = await call(*args)
+        except StoreUnavailable as error:
+            if not error.is_of_a_value:
+                watch.failed(what, str(error))
+            raise
+        watch.answered(what)
+        return answer
+
+    return watched
+
+
+def _observed(call: _Call, method: str, around: Callable[[str], AbstractContextManager[None]]) -> _Call:
+    """Put a context manager around a call."""
+
+    async def observed(*args: Any) -> Any:
+        with around(method):
+            return await call(*args)
+
+    return observed
 
 
 def _inline(store: Store, method: str, driver: Driver, seconds: Callable[[], float]) -> _Call:

@@ -11,14 +11,22 @@ def unreadable(store: str, session_id: object) -> StoreUnavailable:
 
     :param store: the kind of store, such as ``SQLite``.
     """
-    return StoreUnavailable(
+    return of_a_value(
         f"the {store} store's row of the session {shown(session_id)} cannot be read: it is damaged, or a later version "
         "of Rolecall wrote it; update this worker, or restore a backup"
     )
 
 
+def of_a_value(message: str) -> StoreUnavailable:
+    """The error for one value that the store cannot hold or read, though it answers."""
+    error = StoreUnavailable(message)
+    error.is_of_a_value = True
+    return error
+
+
 def for_one_of_several(error: BaseException) -> StoreUnavailable:
     """The same error for one of several callers, each of which adds a traceback to its own."""
     unavailable = StoreUnavailable(str(error))
+    unavailable.is_of_a_value = getattr(error, "is_of_a_value", False)
     unavailable.__cause__ = error
     return unavailable

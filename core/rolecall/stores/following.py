@@ -6,7 +6,6 @@ import atexit
 import logging
 import os
 import random
-import sys
 import time
 from collections.abc import Iterable
 from functools import partial
@@ -16,7 +15,8 @@ from typing import Any, Final, Protocol, TypeAlias
 from weakref import WeakSet, ref
 
 from ..errors import NotInStep, StoreUnavailable
-from .native import start_native_thread
+from .native import leave_thread, patching_gevent, prepare_thread, start_native_thread
+from .watching import LOG, StoreWatch
 
 #: The seconds after which a process that is out of touch with its store refuses, unless set.
 MAX_STALENESS: Final = 1.0
@@ -92,6 +92,7 @@ class Follower:
         self.max_staleness = max_staleness
         self._poll = min(poll, max_staleness / 4)
         self._closed = False
+        self._watches: list[StoreWatch] = []
         self._begin()
         _FOLLOWERS.add(self)
 
@@ -123,7 +124,7 @@ class Follower:
         if not self._started and _claim(self._claims):
             self._started = True
             try:
-                _import_for_thread()
+                prepare_thread()
                 start_native_thread(
                     partial(_follow, ref(self), self._log, self._poll, self._pid), "rolecall: follows the store"
                 )
@@ -139,6 +140,10 @@ class Follower:
         """Whether the ended sessions are not known here just now."""
         return monotonic() > self._trusted_until
 
+    def tell(self, watch: StoreWatch) -> None:
+        """Report the loss of touch, and its end, to ``watch`` from now on."""
+        self._watches.append(watch)
+
     def close(self) -> None:
         """End the thread, once its current read has returned. Later checks are refused."""
         self._closed = True
@@ -153,6 +158,7 @@ class Follower:
         self._trusted_until = -inf
         self._is_complete = False
         self._failure: str | None = None
+        self._is_lost = False
 
     def _out_of_touch(self) -> StoreUnavailable:
         failure = self._failure
@@ -181,9 +187,14 @@ class Follower:
             return error
         if self._failure is not None and self._is_complete:
             _LOG.info("the store's ended sessions are followed again")
+        was_lost = self._is_lost or self._failure is not None
         self._failure, self._is_complete = None, True
         if not self._closed:
             self._trusted_until = began + self.max_staleness
+            if was_lost and not self.is_late():
+                self._is_lost = False
+                for watch in self._watches:
+                    watch.answered(LOG)
         return None
 
     def _miss(self, error: Exception) -> None:
@@ -191,6 +202,16 @@ class Follower:
         if self._failure is None and not self._closed:
             _LOG.warning("the store's ended sessions are not followed: %s", error)
         self._failure = str(error)
+        if self.is_late():
+            self._lose(str(self._out_of_touch()))
+
+    def _lose(self, reason: str) -> None:
+        """Report, once, that checks are refused from now on."""
+        if self._is_lost or self._closed:
+            return
+        self._is_lost = True
+        for watch in self._watches:
+            watch.failed(LOG, reason, self._trusted_until - self.max_staleness)
 
 
 def _follow(follower: ref[Follower], log: Log, poll: float, pid: int) -> None:
@@ -200,8 +221,7 @@ def _follow(follower: ref[Follower], log: Log, poll: float, pid: int) -> None:
     try:
         _read_on(follower, log, poll, pid)
     finally:
-        if (gevent := _gevent()) is not None:
-            gevent.get_hub().destroy(destroy_loop=True)  # the event loop that its sockets made on this thread
+        leave_thread()
         _RUNNING.discard(me)
 
 
@@ -251,21 +271,6 @@ def _claim(claims: list[None]) -> bool:
     return True
 
 
-def _import_for_thread() -> None:
-    """Import here what a thread needs for an event loop of gevent's own: two threads that import it at the same time
-    wait for each other for ever.
-    """
-    if (gevent := _gevent()) is not None:
-        hub = gevent.get_hub()
-        _ = hub.resolver, hub.threadpool
-
-
-def _gevent() -> Any:
-    """The package gevent, if it has replaced this process's sockets; otherwise None."""
-    monkey = sys.modules.get("gevent.monkey")
-    return sys.modules["gevent"] if monkey is not None and monkey.is_module_patched("socket") else None
-
-
 _FOLLOWERS: Final[WeakSet[Follower]] = WeakSet()
 # What stands for each thread of this process that follows a log.
 _RUNNING: Final[set[object]] = set()
@@ -279,7 +284,7 @@ def _begin_in_child() -> None:
 
 def _end_at_exit() -> None:
     """End all threads where gevent has replaced sockets: its event loops crash if the interpreter ends under them."""
-    if _gevent() is None:
+    if patching_gevent() is None:
         return
     for follower in list(_FOLLOWERS):
         follower.close()

@@ -32,6 +32,27 @@ def start_native_thread(function: Callable[[], None], name: str) -> None:
         gevent.get_original("_thread", "start_new_thread")(function, ())
 
 
+def prepare_thread() -> None:
+    """Import here what a thread needs for an event loop of gevent's own: two threads that import it at the same time
+    wait for each other for ever.
+    """
+    if (gevent := patching_gevent()) is not None:
+        hub = gevent.get_hub()
+        _ = hub.resolver, hub.threadpool
+
+
+def leave_thread() -> None:
+    """Release the event loop that gevent made on this thread, for its sockets."""
+    if (gevent := patching_gevent()) is not None:
+        gevent.get_hub().destroy(destroy_loop=True)
+
+
+def patching_gevent() -> Any:
+    """The package gevent, if it has replaced this process's sockets; otherwise None."""
+    monkey = sys.modules.get("gevent.monkey")
+    return sys.modules["gevent"] if monkey is not None and monkey.is_module_patched("socket") else None
+
+
 class Signal(Protocol):
     """A message from a thread to one waiting caller, sent at most once."""
 

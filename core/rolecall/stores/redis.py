@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Sequence
 from typing import Final
 
-from ..errors import StoreUnavailable
 from ..sessions import SessionRecord
+from .failures import of_a_value
 from .following import POLL, Follower
 from .redis_keys import Keys, as_bytes, as_seconds, as_text, changing, reading
 from .redis_leases import RedisLeases
@@ -62,46 +62,46 @@ class RedisStore(RedisLeases, RedisListing, RedisUpkeep):
         # The follower waits on a connection of its own.
         server = RedisServer(where, 1, POLL)
         self._log = RedisLog(server, self._keys, (server, self._server), where.max_staleness / 2)
-        self._follower = Follower(self._log, max_staleness=where.max_staleness)
-        self.has_ended = self._follower.has_ended  # without a method between, because it is asked for every token
+        self.follower = Follower(self._log, max_staleness=where.max_staleness)
+        self.has_ended = self.follower.has_ended  # without a method between, because it is asked for every token
 
     @classmethod
     def from_url(cls, url: str) -> RedisStore:
         return cls(url)
 
     def add_session(self, record: SessionRecord) -> None:
-        self._follower.start()
+        self.follower.start()
         kept = packed(record.created_at, record.created_by, record.properties.as_json())
         self._change(ADD, as_bytes(record.session_id), kept)
 
     def get_session(self, session_id: str) -> SessionRecord | None:
-        self._follower.start()
+        self.follower.start()
         kept, ended_at = self._ask(_GET, as_bytes(session_id))
         return None if kept is None else as_record(session_id, kept, ended_at)
 
     def end_session(self, session_id: str, ended_at: float) -> None:
-        self._follower.start()
+        self.follower.start()
         self._change(*ending([(session_id, ended_at)]))
-        self._follower.add(session_id)
+        self.follower.add(session_id)
 
     def ended_among(self, session_ids: Sequence[str]) -> set[str]:
         """Those of some sessions that have ended, as the master has it now."""
-        self._follower.start()
+        self.follower.start()
         places = self._ask(_ENDED_AMONG, *map(as_bytes, session_ids))
         return {session_ids[place - 1] for place in places}
 
     def use_once(self, name: str, until: float, now: float) -> bool:
-        self._follower.start()
+        self.follower.start()
         # By the time that is left, not by the moment: the server's clock may differ from the worker's.
         left = max(0.0, as_seconds(until) - as_seconds(now)) + CLOCK_MARGIN
         if left > LONGEST:
-            raise StoreUnavailable("the Redis store keeps a single-use id for at most 30,000 years; until is later")
+            raise of_a_value("the Redis store keeps a single-use id for at most 30,000 years; until is later")
         token = secrets.token_hex(16)
         first = self._change(_USE, token, as_text(until), int(left * 1000), keys=(self._keys.used(name),))
         return bool(first)
 
     def close(self) -> None:
-        self._follower.close()
+        self.follower.close()
         self._server.close()
 
     def __repr__(self) -> str:

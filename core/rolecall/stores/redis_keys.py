@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from ..errors import StoreUnavailable
 from ..wording import shown
+from .failures import of_a_value
 from .redis_server import OTHER_LAYOUT, RedisServer
 
 #: The layout of the keys. It is written beside them, and a store with another layout is refused: a later version of
@@ -101,7 +101,7 @@ def as_bytes(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise StoreUnavailable(f"the Redis store cannot hold {shown(text)}: it is no Unicode") from None
+        raise of_a_value(f"the Redis store cannot hold {shown(text)}: it is no Unicode") from None
 
 
 def as_seconds(moment: Any) -> float:
@@ -114,7 +114,7 @@ def as_seconds(moment: Any) -> float:
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not math.isfinite(seconds):
-        raise StoreUnavailable(f"the Redis store cannot hold the moment {shown(moment)}; expected Unix seconds")
+        raise of_a_value(f"the Redis store cannot hold the moment {shown(moment)}; expected Unix seconds")
     return seconds
 
 

@@ -16,6 +16,7 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
 from ..errors import StoreUnavailable
+from .failures import of_a_value
 from .redis_url import Host, RedisURL
 from .slots import Slots
 
@@ -88,7 +89,7 @@ class RedisServer:
         except (redis.RedisError, OSError) as error:
             raise StoreUnavailable(f"the Redis server does not answer as it should: {_reason(error)}") from error
         except (ValueError, OverflowError) as error:
-            raise StoreUnavailable(f"the Redis store cannot hold this: {type(error).__name__}") from error
+            raise of_a_value(f"the Redis store cannot hold this: {type(error).__name__}") from error
         finally:
             slots.release()
 

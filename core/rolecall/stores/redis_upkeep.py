@@ -107,7 +107,7 @@ _Rows: TypeAlias = Sequence[Any]
 class RedisUpkeep(RedisFindings):
     """The upkeep of a Redis store: see :class:`~rolecall.stores.upkeep.Upkeep`."""
 
-    _follower: Follower
+    follower: Follower
 
     def forget(self, over: Over) -> int:
         removed = 0
@@ -190,7 +190,7 @@ class RedisUpkeep(RedisFindings):
     def _load_ended(self, rows: _Rows) -> list[Row]:
         ends = self._change(*ending(rows))
         for session_id, _ in rows:
-            self._follower.add(session_id)
+            self.follower.add(session_id)
         return [(session_id, float(ended_at)) for (session_id, _), ended_at in zip(rows, ends, strict=True)]
 
     def _load_sessions(self, rows: _Rows) -> list[Row]:

@@ -16,9 +16,9 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from ..errors import StoreUnavailable
 from ..sessions import SessionProperties, SessionRecord
-from .failures import unreadable
+from .failures import of_a_value, unreadable
 from .following import Follower, Position
-from .sql_connections import Connections, is_of_a_value
+from .sql_connections import Connections
 from .sql_log import CHANNEL, SQLLog
 from .sql_schema import ENDED, SESSIONS, USED, prepare
 from .sql_url import SQLURL
@@ -152,7 +152,7 @@ class SQLStore:
     def __init__(self, url: str) -> None:
         self._url = SQLURL.parse(url)
         self._processes = _Processes(self._url)
-        self._follower = Follower(self._processes, max_staleness=self._url.max_staleness)
+        self.follower = Follower(self._processes, max_staleness=self._url.max_staleness)
 
     @classmethod
     def from_url(cls, url: str) -> SQLStore:
@@ -160,13 +160,13 @@ class SQLStore:
 
     def add_session(self, record: SessionRecord) -> None:
         deadline = monotonic() + self._url.timeout
-        self._follower.start()
+        self.follower.start()
         self._processes.here().creations.add(_creation(record), deadline)
 
     def add_sessions(self, records: Sequence[SessionRecord]) -> list[StoreUnavailable | None]:
         """Create several sessions in one statement, and return the failure of each, or None."""
         deadline = monotonic() + self._url.timeout
-        self._follower.start()
+        self.follower.start()
         rows: list[_Creation] = []
         failures: list[StoreUnavailable | None] = []
         for record in records:
@@ -181,22 +181,22 @@ class SQLStore:
         return failures
 
     def get_session(self, session_id: str) -> SessionRecord | None:
-        self._follower.start()
+        self.follower.start()
         rows = self._processes.here().connections.fetch(_GET, {"id": _checked(session_id)})
         return _record(*rows[0]) if rows else None
 
     def end_session(self, session_id: str, ended_at: float) -> None:
-        self._follower.start()
+        self.follower.start()
         values = {"id": _checked(session_id), "moment": _seconds(ended_at)}
         self._processes.here().connections.fetch(_END, values)
-        self._follower.add(session_id)
+        self.follower.add(session_id)
 
     def has_ended(self, session_id: str) -> bool:
-        return self._follower.has_ended(session_id)
+        return self.follower.has_ended(session_id)
 
     def ended_among(self, session_ids: Sequence[str]) -> set[str]:
         """Those of some sessions that have ended, as the database has it now."""
-        self._follower.start()
+        self.follower.start()
         connections = self._processes.here().connections
         ((is_standby, ended),) = connections.fetch(_LOOK_UP, {"ids": [_checked(one) for one in session_ids]})
         if is_standby:
@@ -208,7 +208,7 @@ class SQLStore:
         return set(ended)
 
     def use_once(self, name: str, until: float, now: float) -> bool:
-        self._follower.start()
+        self.follower.start()
         values = {
             "name": _checked(name),
             "until": _seconds(until),
@@ -218,7 +218,7 @@ class SQLStore:
         return bool(self._processes.here().connections.fetch(_USE, values))
 
     def close(self) -> None:
-        self._follower.close()
+        self.follower.close()
         self._processes.here().close()
 
     def __repr__(self) -> str:
@@ -269,7 +269,7 @@ class Creating:
         try:
             return self._add_all(rows, deadline)
         except StoreUnavailable as error:
-            if len(rows) == 1 or not is_of_a_value(error):
+            if len(rows) == 1 or not error.is_of_a_value:
                 raise
         # One of them is at fault, so that the others are written one by one.
         return [self._add_one(row, deadline) for row in rows]
@@ -299,7 +299,7 @@ class Creating:
         kept = self._connections.fetch(_GET, {"id": row[0]}, deadline)
         if kept and kept[0][:3] == row:
             return None
-        return StoreUnavailable("the PostgreSQL store has another session of this id, which stays as it is")
+        return of_a_value("the PostgreSQL store has another session of this id, which stays as it is")
 
 
 def _creation(record: SessionRecord) -> _Creation:
@@ -310,7 +310,7 @@ def _checked(text: str) -> str:
     """Text that PostgreSQL can hold."""
     if isinstance(text, str) and "\0" not in text and text.encode("utf-8", "replace").decode() == text:
         return text
-    raise StoreUnavailable("the PostgreSQL store cannot hold this text: it has a zero byte, or is no Unicode")
+    raise of_a_value("the PostgreSQL store cannot hold this text: it has a zero byte, or is no Unicode")
 
 
 def _seconds(moment: float) -> float:
@@ -319,7 +319,7 @@ def _seconds(moment: float) -> float:
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not math.isfinite(seconds):
-        raise StoreUnavailable("the PostgreSQL store cannot hold this moment: it is no finite number of seconds")
+        raise of_a_value("the PostgreSQL store cannot hold this moment: it is no finite number of seconds")
     return seconds
 
 

@@ -14,6 +14,7 @@ from psycopg.errors import ReadOnlySqlTransaction
 
 from ..errors import StoreUnavailable
 from ..wording import printable
+from .failures import of_a_value
 from .slots import Slots
 from .sql_url import SQLURL
 
@@ -234,18 +235,13 @@ def _set_up(connection: BoundedConnection, seconds: float) -> None:
     connection.fetch(_SETUP, (f"{int(seconds * 1000)}ms",), monotonic() + OPENING)
 
 
-def is_of_a_value(error: StoreUnavailable) -> bool:
-    """Whether the server was reached, and does not take a value."""
-    cause = error.__cause__
-    return isinstance(cause, psycopg.Error) and (cause.sqlstate or "").startswith(_OF_VALUES)
-
-
 def unavailable(error: Exception) -> StoreUnavailable:
     """The error for a call that failed. It quotes no value of a row."""
     if isinstance(error, DeadlinePassed):
         return StoreUnavailable(f"PostgreSQL does not answer: {error}; a change may have been made all the same")
     if isinstance(error, psycopg.Error) and error.sqlstate and error.diag.message_primary:
         # The primary message alone: the detail quotes the row.
-        return StoreUnavailable(f"PostgreSQL refuses: {printable(error.diag.message_primary)}")
+        failure = of_a_value if error.sqlstate.startswith(_OF_VALUES) else StoreUnavailable
+        return failure(f"PostgreSQL refuses: {printable(error.diag.message_primary)}")
     reason = str(error).strip() or type(error).__name__
     return StoreUnavailable(f"PostgreSQL does not answer: {printable(reason.splitlines()[0])}")

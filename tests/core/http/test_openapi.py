@@ -141,6 +141,15 @@ class Closed:
         return Deny("the house is closed")
 
 
+class Lost(MemoryStore):
+    """A store that cannot be read."""
+
+    shared = True
+
+    def get_session(self, session_id):
+        raise StoreUnavailable("gone")
+
+
 @pytest.fixture
 def described(make_kit):
     """The description of a kit with these options."""
@@ -219,6 +228,7 @@ def test_every_operation_that_is_granted_to_some_is_in_it_and_nothing_else(docum
 
 
 OF_SESSIONS = {"create_session", "read_session", "end_session", "create_token", "describe"}
+OF_HEALTH = {"check_life", "check_readiness"}
 OF_ACTS = {"signal_session", "disconnect_connection", "list_connections", "list_streams", "mute_stream", "mute_all"}
 OF_SDKS = {
     "create_sdk_session",
@@ -236,7 +246,7 @@ OF_SERVERS = OF_SDKS | {"list_sessions"}
 
 
 def test_operations_have_ids_that_stay(document):
-    assert set(operations_of(document)) == OF_SESSIONS | OF_ACTS | OF_SERVERS
+    assert set(operations_of(document)) == OF_SESSIONS | OF_HEALTH | OF_ACTS | OF_SERVERS
 
 
 def test_every_variable_part_of_a_path_is_a_parameter(document):
@@ -449,15 +459,19 @@ def test_a_cookie_can_be_asked_for_where_it_is_switched_on(described):
     assert taken == {"header": False, "cookie": True, "query": False, "both": True, "pages": False}
 
 
-WITHOUT_BODY = {"read_session", "end_session", "describe", "disconnect_connection", "list_streams"} | {
-    "list_connections",
-    "list_sdk_connections",
-    "disconnect",
-    "list_sdk_streams",
-    "list_sdk_streams_again",
-    "find_stream",
-    "list_sessions",
-}
+WITHOUT_BODY = (
+    OF_HEALTH
+    | {"read_session", "end_session", "describe", "disconnect_connection", "list_streams"}
+    | {
+        "list_connections",
+        "list_sdk_connections",
+        "disconnect",
+        "list_sdk_streams",
+        "list_sdk_streams_again",
+        "find_stream",
+        "list_sessions",
+    }
+)
 
 
 def test_no_body_is_required(document):
@@ -722,6 +736,7 @@ KITS: dict[str, dict[str, Any]] = {
     "busy": {"plugins": [Busy(), Studio()]},
     "undecided": {"plugins": [Undecided()]},
     "down": {"store": Unlisted()},
+    "lost": {"store": Lost()},
 }
 
 
@@ -880,6 +895,9 @@ ASKED = [
     Asked("create_token", 404, session="unknown"),
     Asked("create_token", 410, session="ended"),
     Asked("describe", 200),
+    Asked("check_life", 200, kit="lost"),
+    Asked("check_readiness", 200),
+    Asked("check_readiness", 503, kit="lost"),
     Asked("describe", 200, "garbage", kit="strict"),
 ]
 

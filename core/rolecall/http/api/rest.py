@@ -20,6 +20,7 @@ from ..bodies import members, parameters
 from ..guards.admission import enter, enter_as_server
 from ..messages import Response
 from . import Api
+from .health import HEALTH_ROUTES
 from .moderation import MODERATION_ROUTES
 from .routing import BY_POLICY, BY_SERVER, PUBLIC, Answer, Operation, Route, Schema
 from .sdk import SDK_ROUTES
@@ -295,6 +296,7 @@ ROUTES: Final = (
     ),
     *MODERATION_ROUTES,
     *SDK_ROUTES,
+    *HEALTH_ROUTES,
     Route(
         "/openapi.json",
         "openapi",

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ... import Allow, Deny, Rolecall, Web, hookimpl
-from ...errors import NotFoundAtService, PolicyDenied, Unavailable
+from ...errors import NotFoundAtService, PolicyDenied, StoreUnavailable, Unavailable
 from ...hookspecs import blocking
 from ...policies import AllowAnyone
 from ...sessions import SessionProperties, SessionRecord
@@ -212,6 +212,7 @@ KITS: dict[str, dict[str, Any]] = {
     "cookie": {"web": Web(cookie=COOKIE)},
     "query": {"web": Web(query=QUERY)},
     "browser": {"web": Web(origins=[ORIGIN], cookie=COOKIE, query=QUERY)},
+    "lost": {},
     "quick": {"web": Web(body_timeout=1)},
 }
 
@@ -230,6 +231,21 @@ class Sessions(MemoryStore):
         self.__init__()  # type: ignore[misc]
 
 
+class LostSessions(Sessions):
+    """A store that cannot be read."""
+
+    def get_session(self, session_id: str) -> Any:
+        raise StoreUnavailable("the server at 192.0.2.1 does not answer")
+
+    def has_ended(self, session_id: str) -> bool:
+        raise StoreUnavailable("the server at 192.0.2.1 does not answer")
+
+
+def make_store(name: str) -> Sessions:
+    """Make the store of the kit with this name."""
+    return LostSessions() if name == "lost" else Sessions()
+
+
 def make_kit(name: str, store: Sessions | None = None) -> Rolecall:
     """Make the kit with this name, on its own store unless one is given.
 
@@ -243,4 +259,4 @@ def make_kit(name: str, store: Sessions | None = None) -> Rolecall:
         "entry_points": False,
         **KITS[name],
     }
-    return Rolecall(store=Sessions() if store is None else store, clock=lambda: NOW, **options)
+    return Rolecall(store=make_store(name) if store is None else store, clock=lambda: NOW, **options)

@@ -28,7 +28,7 @@ from ...kit import Rolecall
 from ...request import PlainHeaders, Request, joint
 from ...tokens import Grant
 from .driving import Answer, answer_of, asked
-from .kits import KITS, Sessions, make_kit
+from .kits import KITS, make_kit, make_store
 from .sites import NOTHING_HERE, OWN_ROUTES, OwnRoute, described
 from .table import Case
 
@@ -39,7 +39,7 @@ class Reference:
     """Answers each case as the core does."""
 
     def __init__(self) -> None:
-        self._stores = {name: Sessions() for name in KITS}
+        self._stores = {name: make_store(name) for name in KITS}
         self._kits = {name: make_kit(name, store) for name, store in self._stores.items()}
 
     def ask(self, case: Case) -> Answer:

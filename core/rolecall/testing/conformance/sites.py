@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from ... import Grant, Rolecall
 from .driving import Answer, ask_asgi, ask_protocol, ask_wsgi
-from .kits import KITS, Sessions, make_kit
+from .kits import KITS, make_kit, make_store
 from .traits import Difference
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Site(ABC):
         self.differences: Sequence[Difference] = tuple(differences)
         self._make_app = make_app
         self._mount = mount
-        self._stores = {name: Sessions() for name in KITS}
+        self._stores = {name: make_store(name) for name in KITS}
         self._kits: dict[str, Rolecall] = {}
         self._apps: dict[tuple[str, bool], Any] = {}
         self._making = threading.RLock()

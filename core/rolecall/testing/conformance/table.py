@@ -542,6 +542,8 @@ KIT_ROUTES = (
         dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"), 501),
         "server",
     ),
+    KitRoute("healthz", "/video/healthz", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}),
+    KitRoute("readyz", "/video/readyz", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}),
     KitRoute("openapi", "/video/openapi.json", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}),
 )
 #: The routes for SDKs again, at the place where an SDK that drops the path of its URL expects them.
@@ -934,6 +936,21 @@ _ORIGINS = {
     "capitals": ("https://APP.example", False),
     "slash": (f"{ORIGIN}/", False),
 }
+
+
+def _health() -> Iterator[Case]:
+    """Health checks of a kit that has lost its store; nothing is said but the parts that fail."""
+    stored = {"cache-control": "no-store", "www-authenticate": None}
+    for kit, name, status, code, says in (
+        ("plain", "healthz", 200, None, '{"status":"live"}'),
+        ("plain", "readyz", 200, None, '{"status":"ready"}'),
+        ("lost", "healthz", 200, None, '{"status":"live"}'),
+        ("lost", "readyz", 503, "not_ready", "not ready: store, follower"),
+    ):
+        for method in ("GET", "HEAD"):
+            said = says if method == "GET" else ""
+            yield Case(f"{kit}-{name}-{method}", method, f"/video/{name}", status, code, has=stored, kit=kit, says=said)
+    yield Case("lost-readyz-query", "GET", "/video/readyz?verbose=1", 503, "not_ready", kit="lost")
 
 
 def _origins() -> Iterator[Case]:
@@ -1809,6 +1826,7 @@ CASES = tuple(
         _cookies,
         _queries,
         _origins,
+        _health,
         _acts,
         _services,
         _server_credentials,
