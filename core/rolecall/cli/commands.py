@@ -34,6 +34,7 @@ from .reports import (
     token_report,
 )
 from .sessions import session
+from .stores import store
 
 INTERRUPTED: Final = 130
 #: A shell's exit code for a program that SIGPIPE ended: the reader of the output (``head -1``) has gone.
@@ -126,7 +127,8 @@ def rolecall(context: click.Context) -> None:
         context.obj = system_clock
 
 
-rolecall.add_command(session)
+for command in (session, store):
+    rolecall.add_command(command)
 
 
 @rolecall.command(epilog=EXIT_CODES)

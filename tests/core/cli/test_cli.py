@@ -55,6 +55,12 @@ ALL_COMMANDS = [
     ("session", "list"),
     ("session", "show"),
     ("session", "end"),
+    ("store",),
+    ("store", "migrate"),
+    ("store", "check"),
+    ("store", "stats"),
+    ("store", "purge"),
+    ("store", "copy"),
     ("token",),
     ("token", "generate"),
     ("token", "verify"),
@@ -65,7 +71,7 @@ ALL_COMMANDS = [
     ("plugins",),
     ("routes",),
 ]
-GROUPS = [("session",), ("token",), ("explain",)]
+GROUPS = [("session",), ("store",), ("token",), ("explain",)]
 
 
 def test_version_is_the_package_s(run):
