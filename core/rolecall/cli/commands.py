@@ -21,6 +21,7 @@ from ..tokens import ExpireTime
 from .apps import AppNotFound, find_app, routes_of
 from .arguments import read_token
 from .console import abandon_output, prepare_stdout, print_error, print_json, print_report, without_long_arguments
+from .doctor import doctor
 from .kits import EXIT_CODES, FAILED, REFUSED, Clock, answering, configuration_hint, kit_of
 from .options import json_option, store_option, token_argument, wanted_token
 from .reports import (
@@ -127,7 +128,7 @@ def rolecall(context: click.Context) -> None:
         context.obj = system_clock
 
 
-for command in (session, store):
+for command in (session, store, doctor):
     rolecall.add_command(command)
 
 

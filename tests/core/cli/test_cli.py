@@ -61,6 +61,7 @@ ALL_COMMANDS = [
     ("store", "stats"),
     ("store", "purge"),
     ("store", "copy"),
+    ("doctor",),
     ("token",),
     ("token", "generate"),
     ("token", "verify"),
