@@ -14,6 +14,7 @@ from types import FrameType, ModuleType
 from typing import Any, Final
 
 from ..http.guards.audit import Adapter, GuardedRoute, list_routes
+from ..kit import Rolecall
 from ..wording import printable, shown
 
 #: An app's usual names, tried if the command line has none.
@@ -54,6 +55,13 @@ def find_app(reference: str) -> Any:
     if not _is_app(app) and not any(adapter.is_app(app) for adapter in adapters()):
         raise AppNotFound(f"{reference} is {_described(app)}, and no app", _factory_hint(reference, app))
     return app
+
+
+def kits_beside(reference: str) -> list[Rolecall]:
+    """The kits that the module of an app holds by name, once it was found."""
+    module = sys.modules.get(reference.partition(":")[0])
+    kits = [value for value in vars(module).values() if isinstance(value, Rolecall)] if module else []
+    return list({id(kit): kit for kit in kits}.values())
 
 
 def routes_of(app: Any) -> list[GuardedRoute]:

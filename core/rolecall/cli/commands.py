@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final, NoReturn
@@ -13,17 +12,17 @@ import click
 
 from .. import __version__
 from ..clock import system_clock
-from ..errors import ConfigurationError, InvalidToken, MalformedToken, RolecallError
+from ..errors import ConfigurationError, InvalidToken, RolecallError
 from ..explain import Explanation
 from ..formats import inspect_token
 from ..http.guards.audit import Access
-from ..kit import Rolecall
 from ..plugins.sources import offered, origin_of, package_of
-from ..sessions import ArchiveMode, ArchiveModeName, MediaMode, MediaModeName
 from ..tokens import ExpireTime
 from .apps import AppNotFound, find_app, routes_of
 from .arguments import read_token
 from .console import abandon_output, prepare_stdout, print_error, print_json, print_report, without_long_arguments
+from .doctor import doctor
+from .kits import EXIT_CODES, FAILED, REFUSED, Clock, answering, configuration_hint, kit_of
 from .options import json_option, store_option, token_argument, wanted_token
 from .reports import (
     Verdict,
@@ -32,31 +31,15 @@ from .reports import (
     grant_report,
     inspection_report,
     plugins_report,
-    refusal,
     routes_report,
-    session_report,
     token_report,
 )
+from .sessions import session
+from .stores import store
 
-REFUSED: Final = 1
-FAILED: Final = 2
 INTERRUPTED: Final = 130
 #: A shell's exit code for a program that SIGPIPE ended: the reader of the output (``head -1``) has gone.
 READER_GONE: Final = 141
-
-#: The variables that a kit needs.
-ENVIRONMENT: Final = ("ROLECALL_API_KEY", "ROLECALL_API_SECRET")
-#: Or these, for an application.
-APPLICATION: Final = ("ROLECALL_APPLICATION_ID", "ROLECALL_PRIVATE_KEY")
-_CONFIGURE: Final = f"Set {ENVIRONMENT[0]} and {ENVIRONMENT[1]} in the environment; see: rolecall --help"
-_EXIT_CODES: Final = """\b
-Exit codes:
-  0  done
-  1  refused: the token, or a value asked for, is not valid
-  2  not carried out: wrong usage, configuration, or something out of reach
-"""
-
-Clock = Callable[[], float]
 
 
 class _ReaderGone(Exception):
@@ -114,53 +97,10 @@ def _noticing_a_broken_pipe() -> Iterator[None]:
         raise _ReaderGone from error
 
 
-@contextmanager
-def answering(as_json: bool = False) -> Iterator[None]:
-    """Turn the kit's errors into output and an exit code."""
-    try:
-        yield
-    except RolecallError as error:
-        if as_json:
-            print_json(refusal(error))
-        else:
-            _explain(error)
-        # A status below 500 is the caller's mistake; others come from this machine's configuration or network.
-        raise click.exceptions.Exit(REFUSED if error.status < 500 else FAILED) from None
-
-
-def _explain(error: RolecallError) -> None:
-    if isinstance(error, MalformedToken):
-        print_error(f"this is not a token that can be read: {error} ({error.code})")
-    elif isinstance(error, InvalidToken):
-        print_error(f"the token is refused: {error} ({error.code})", "See what is in it: rolecall token inspect -")
-    else:
-        print_error(f"{error} ({error.code})", _configuration_hint())
-
-
-def _configuration_hint() -> str:
-    is_set = {name.removesuffix("_FILE") for name, value in os.environ.items() if value}
-    has_credentials = any(is_set.issuperset(names) for names in (ENVIRONMENT, APPLICATION))
-    return "" if has_credentials else _CONFIGURE
-
-
-def _kit(clock: Clock, store: str | None = None) -> Rolecall:
-    options: dict[str, Any] = {} if store is None else {"store": store}
-    # As web servers do: plugins named in the environment may be in the current folder. It comes last, so that nothing
-    # in it hides an installed package.
-    if os.environ.get("ROLECALL_PLUGINS") and not sys.flags.safe_path and "" not in sys.path:
-        sys.path.append("")
-    return _EnvironmentsKit.from_env(clock=clock, **options)
-
-
-class _EnvironmentsKit(Rolecall):
-    # The environment is the app's: it may block and configure plugins that only the app's own code passes.
-    _knows_all_plugins = False
-
-
 @click.group(
     cls=CommandLine,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_EXIT_CODES,
+    epilog=EXIT_CODES,
 )
 @click.version_option(__version__, message="rolecall %(version)s")
 @click.pass_context
@@ -188,7 +128,11 @@ def rolecall(context: click.Context) -> None:
         context.obj = system_clock
 
 
-@rolecall.command(epilog=_EXIT_CODES)
+for command in (session, store, doctor):
+    rolecall.add_command(command)
+
+
+@rolecall.command(epilog=EXIT_CODES)
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="The address to listen on.")
 @click.option(
     "--port",
@@ -220,62 +164,11 @@ def demo(host: str, port: int, store: str | None) -> None:
 
 
 @rolecall.group()
-def session() -> None:
-    """Create sessions."""
-
-
-@session.command("create", epilog=_EXIT_CODES)
-@click.option("--location", metavar="IP", help="An IP address near the participants, as a hint.")
-@click.option(
-    "--media-mode",
-    type=click.Choice([str(mode) for mode in MediaMode]),
-    default=str(MediaMode.RELAYED),
-    show_default=True,
-    help="Whether media goes straight between the participants, or through a media server.",
-)
-@click.option(
-    "--archive-mode",
-    type=click.Choice([str(mode) for mode in ArchiveMode]),
-    default=str(ArchiveMode.MANUAL),
-    show_default=True,
-    help="Whether the session is recorded from its start; 'always' needs '--media-mode routed'.",
-)
-@click.option("--e2ee", is_flag=True, help="Encrypt media from end to end; needs '--media-mode routed'.")
-@store_option
-@json_option
-@click.pass_obj
-def create_session(
-    clock: Clock,
-    location: str | None,
-    media_mode: MediaModeName,
-    archive_mode: ArchiveModeName,
-    e2ee: bool,
-    store: str | None,
-    as_json: bool,
-) -> None:
-    """Create a session, and print its id.
-
-    The default store, memory://, forgets the session when this command ends. That is enough to mint tokens: the id
-    carries a tag made with your secret, which proves that it is yours. An app that looks sessions up, or ends them,
-    needs a store that it shares with this command: --store sqlite:///app.db.
-
-    \b
-    Examples:
-      rolecall session create
-      rolecall session create --media-mode routed --archive-mode always
-      rolecall session create --store sqlite:///app.db --json
-    """
-    with answering(as_json), _kit(clock, store) as kit:
-        created = kit.create_session(location, media_mode, archive_mode, e2ee)
-        print_report(session_report(created), as_json)
-
-
-@rolecall.group()
 def token() -> None:
     """Generate, verify and inspect tokens."""
 
 
-@token.command("generate", epilog=_EXIT_CODES)
+@token.command("generate", epilog=EXIT_CODES)
 @wanted_token
 @store_option
 @json_option
@@ -302,7 +195,7 @@ def generate_token(
       rolecall token generate SESSION_ID --expire-time 2030-01-31T18:00:00Z --layout focus --layout small
     """
     expiry = _expiry(expires_in, expire_time)
-    with answering(as_json), _kit(clock, store) as kit:
+    with answering(as_json), kit_of(clock, store) as kit:
         minted = kit.generate_token(session_id, role, expiry, data, layout)
         print_report(token_report(minted, inspect_token(minted).claims), as_json)
 
@@ -313,7 +206,7 @@ def _expiry(expires_in: timedelta | None, expire_time: float | datetime | None) 
     return expire_time if expires_in is None else expires_in
 
 
-@token.command("verify", epilog=_EXIT_CODES)
+@token.command("verify", epilog=EXIT_CODES)
 @token_argument
 @click.option("--session-id", metavar="ID", help="Demand that the token is for this session.")
 @store_option
@@ -329,12 +222,12 @@ def verify_token(clock: Clock, token: str, session_id: str | None, store: str | 
       rolecall token verify - < token.txt
       rolecall token verify - --session-id SESSION_ID --json < token.txt
     """
-    with answering(as_json), _kit(clock, store) as kit:
+    with answering(as_json), kit_of(clock, store) as kit:
         grant = kit.verify_token(read_token(token), session_id)
         print_report(grant_report(grant, clock()), as_json)
 
 
-@token.command("inspect", epilog=_EXIT_CODES)
+@token.command("inspect", epilog=EXIT_CODES)
 @token_argument
 @store_option
 @json_option
@@ -362,12 +255,12 @@ def inspect(clock: Clock, token: str, store: str | None, as_json: bool) -> None:
 
 def _verdict(token: str, clock: Clock, store: str | None) -> Verdict:
     try:
-        with _kit(clock, store) as kit:
+        with kit_of(clock, store) as kit:
             return accepted(kit.verify_token(token), clock())
     except InvalidToken as error:
         return Verdict(False, error.code, str(error))
     except ConfigurationError as error:
-        return Verdict(None, error.code, str(error), _configuration_hint())
+        return Verdict(None, error.code, str(error), configuration_hint())
     except RolecallError as error:
         return Verdict(None, error.code, str(error))
 
@@ -377,7 +270,7 @@ def explain() -> None:
     """Show why a token is issued or not, or why access is granted or not."""
 
 
-@explain.command("token", epilog=_EXIT_CODES)
+@explain.command("token", epilog=EXIT_CODES)
 @wanted_token
 @store_option
 @json_option
@@ -404,11 +297,11 @@ def explain_token(
       rolecall explain token SESSION_ID --expires-in 7d --data "name=Ada" --json
     """
     expiry = _expiry(expires_in, expire_time)
-    with answering(as_json), _kit(clock, store) as kit:
+    with answering(as_json), kit_of(clock, store) as kit:
         _print_explanation(kit.explain_token(session_id, role, expiry, data, layout), as_json)
 
 
-@explain.command("access", epilog=_EXIT_CODES)
+@explain.command("access", epilog=EXIT_CODES)
 @token_argument
 @click.option("--role", metavar="ROLE", help="The role that the route requires.")
 @click.option("--capability", metavar="CAPABILITY", help="Or the capability, for example force_disconnect.")
@@ -438,7 +331,7 @@ def explain_access(
     """
     if role is not None and capability is not None:
         raise click.UsageError("--role and --capability exclude each other; give one of them")
-    with answering(as_json), _kit(clock, store) as kit:
+    with answering(as_json), kit_of(clock, store) as kit:
         explanation = kit.explain_access(read_token(token), role=role, capability=capability, session_id=session_id)
         _print_explanation(explanation, as_json)
 
@@ -449,7 +342,7 @@ def _print_explanation(explanation: Explanation, as_json: bool) -> None:
         raise click.exceptions.Exit(REFUSED)
 
 
-@rolecall.command(epilog=_EXIT_CODES)
+@rolecall.command(epilog=EXIT_CODES)
 @json_option
 @click.pass_obj
 def plugins(clock: Clock, as_json: bool) -> None:
@@ -464,7 +357,7 @@ def plugins(clock: Clock, as_json: bool) -> None:
       rolecall plugins
       ROLECALL_PLUGINS=school.policies:Lessons rolecall plugins --json
     """
-    with answering(as_json), _kit(clock) as kit:
+    with answering(as_json), kit_of(clock) as kit:
         loaded = {plugin.origin for plugin in kit.plugins}
         left = {one.name: package_of(one) for one in offered() if origin_of(one) not in loaded}
         print_report(plugins_report(kit.plugins, left), as_json)

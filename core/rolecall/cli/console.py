@@ -25,8 +25,9 @@ _MARKS: Final = ("✓", "·")
 _ASCII_MARKS: Final = ("x", "-")
 _COLUMNS: Final = 3
 _LABEL_WIDTHS: Final = (8, 28)
-# A text as long as a secret or a token, which an error about the arguments must not repeat.
-_LONG_ARGUMENT: Final = re.compile(r"[^\s'()]{32,}")
+# A text as long as a secret or a token, and a URL, which may hold a password: an error about the arguments must not
+# repeat them.
+_LONG_ARGUMENT: Final = re.compile(r"[^\s'()]+://[^\s']*|[^\s'()]{32,}")
 
 
 def prepare_stdout() -> None:
@@ -63,9 +64,28 @@ def print_error(message: str, hint: str = "") -> None:
         click.echo(printable(" ".join(line.split())), file=sys.stderr, color=False)
 
 
+def print_note(message: str) -> None:
+    """Print a note for people on stderr, which is no part of the answer."""
+    click.echo(printable(message), file=sys.stderr, color=False)
+
+
+def confirm(question: str, is_confirmed: bool) -> None:
+    """Ask on stderr whether something is meant; exit with 1, as refused, unless it is.
+
+    :param is_confirmed: whether an option says so already.
+    """
+    if is_confirmed:
+        return
+    with suppress(click.Abort):  # nobody is there to answer
+        if click.confirm(question, err=True):
+            return
+    print_error("nothing was done; answer with y, or give --yes")
+    raise click.exceptions.Exit(1)
+
+
 def without_long_arguments(message: str) -> str:
     """``message`` without arguments that may be a misplaced token or secret."""
-    return _LONG_ARGUMENT.sub("(a long argument, not shown)", message)
+    return _LONG_ARGUMENT.sub("(an argument that may be secret, not shown)", message)
 
 
 def _echo(text: str) -> None:

@@ -20,7 +20,7 @@ def store_option(command: _Command) -> _Command:
     return click.option(
         "--store",
         metavar="URL",
-        help="Where sessions are kept: memory://, sqlite:///file.db or redis://host.  "
+        help="Where sessions are kept: sqlite:///file.db, postgresql://host/db, redis://host, or memory://.  "
         "[default: ROLECALL_STORE, or memory://]",
     )(command)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -207,8 +207,8 @@ def routes_report(app: str, routes: Sequence[GuardedRoute]) -> Report:
     rows = [(", ".join(route.methods), route.path, route.name, route.requires) for route in routes]
     widths = [max(map(len, column)) for column in zip(*rows, _COLUMNS, strict=True)]
     table = (
-        Line(_row(_COLUMNS, widths)),
-        *(Line("", printable(_row(row, widths)), _tone(route)) for row, route in zip(rows, routes, strict=True)),
+        Line(row(_COLUMNS, widths)),
+        *(Line("", printable(row(cells, widths)), _tone(route)) for cells, route in zip(rows, routes, strict=True)),
     )
     findings = [(*_findings(route), route) for route in routes]
     blocks = [
@@ -220,6 +220,13 @@ def routes_report(app: str, routes: Sequence[GuardedRoute]) -> Report:
     ]
     data = {"app": app, "ok": all(route.is_good for route in routes), "routes": [_route_data(one) for one in routes]}
     return Report((table, *filter(None, blocks), (_routes_summary(routes),)), data)
+
+
+def route_findings(routes: Iterable[GuardedRoute]) -> Iterator[tuple[str, str]]:
+    """The problems of an app's routes, each with its place."""
+    for route in routes:
+        problems, _ = _findings(route)
+        yield from ((_place(route), printable(problem)) for problem in problems)
 
 
 def refusal(error: RolecallError) -> dict[str, Any]:
@@ -285,7 +292,8 @@ def _plugin_block(plugin: PluginInfo) -> tuple[Line, ...]:
     )
 
 
-def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+def row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """The cells of a row of a table, in columns."""
     return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
@@ -310,12 +318,13 @@ def _findings(route: GuardedRoute) -> tuple[list[str], list[str]]:
 def _routes_summary(routes: Sequence[GuardedRoute]) -> Line:
     opened = sum(route.access is Access.OPEN for route in routes)
     mistakes = sum(len(route.mistakes) for route in routes)
-    text = f"{_counted(len(routes), 'route')}, {opened} open, {_counted(mistakes, 'mistake')}"
+    text = f"{counted(len(routes), 'route')}, {opened} open, {counted(mistakes, 'mistake')}"
     return Line("", text, Tone.BAD if opened or mistakes else Tone.GOOD)
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: ``1 row``, ``2,000 rows``."""
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _route_data(route: GuardedRoute) -> dict[str, Any]:

@@ -13,47 +13,24 @@ from typing import Any
 
 import jwt
 import pytest
-from click.testing import CliRunner, Result
 
 import rolecall as package
 from rolecall import Allow, Deny, Rolecall, hookimpl
-from rolecall.cli.commands import rolecall
 from rolecall.cli.reports import printable, relative
 
 from ...sdk_tokens import API_KEY, API_SECRET, resigned
 from ...untyped import untyped
+from .running import CONFIGURED, flat, start
 
 SESSION_ID = "1_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"
-CONFIGURED = {"ROLECALL_API_KEY": API_KEY, "ROLECALL_API_SECRET": API_SECRET}
 # What a terminal would take for a command: turn red, set the title, change the reading direction, a C1 control, DEL.
 HOSTILE = "\x1b[31m\x1b]0;title\x07\u202e\x9b2J\x7f\r\n\t"
-
-
-@pytest.fixture(autouse=True)
-def _configured(monkeypatch):
-    for name in ("ROLECALL_STORE", "ROLECALL_PLUGINS", "ROLECALL_BLOCKED_PLUGINS", "NO_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    # Whatever is installed here is no part of these tests.
-    monkeypatch.setenv("ROLECALL_ENTRY_POINTS", "none")
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    for name, value in CONFIGURED.items():
-        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
 def unconfigured(monkeypatch):
     for name in CONFIGURED:
         monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def run(clock):
-    """Runs one command on the test's clock. An exception that escapes is raised here."""
-
-    def run(*arguments: str, input: str | bytes | None = None) -> Result:
-        return CliRunner(catch_exceptions=False).invoke(rolecall, arguments, input=input, obj=clock)
-
-    return run
 
 
 @pytest.fixture(scope="session")
@@ -68,21 +45,6 @@ def real_token(real_tokens) -> str:
     return real_tokens["py", "JWT"]["token"]
 
 
-def flat(text: str) -> str:
-    """``text`` with single spaces, so that tests do not hang on columns."""
-    return " ".join(text.split())
-
-
-def start(*arguments: str, code: str | None = None, **options) -> subprocess.CompletedProcess:
-    """Run the command line as a process of its own."""
-    program = ["-m", "rolecall"] if code is None else ["-c", code]
-    options = {"stdin": subprocess.DEVNULL, "capture_output": True, "timeout": 60, **options}
-    if "input" in options:
-        del options["stdin"]
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", **options.pop("env", {})}
-    return subprocess.run([sys.executable, *program, *arguments], env=environment, check=False, **options)
-
-
 # Help, version and usage
 
 ALL_COMMANDS = [
@@ -90,6 +52,16 @@ ALL_COMMANDS = [
     ("demo",),
     ("session",),
     ("session", "create"),
+    ("session", "list"),
+    ("session", "show"),
+    ("session", "end"),
+    ("store",),
+    ("store", "migrate"),
+    ("store", "check"),
+    ("store", "stats"),
+    ("store", "purge"),
+    ("store", "copy"),
+    ("doctor",),
     ("token",),
     ("token", "generate"),
     ("token", "verify"),
@@ -100,7 +72,7 @@ ALL_COMMANDS = [
     ("plugins",),
     ("routes",),
 ]
-GROUPS = [("session",), ("token",), ("explain",)]
+GROUPS = [("session",), ("store",), ("token",), ("explain",)]
 
 
 def test_version_is_the_package_s(run):

@@ -1,0 +1,250 @@
+"""The checks of ``rolecall doctor``: each yields findings with what to do about them, and never a secret."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, requires, version
+from itertools import pairwise
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from ..engine.workers import WEB_CONCURRENCY
+from ..errors import ConfigurationError, RolecallError
+from ..http.web import Web
+from ..kit import Rolecall
+from ..kit.environment import read_environment
+from ..plugins.sources import offered, origin_of, package_of
+from ..stores import Store
+from ..stores.synchronous import SyncUpkeep
+from ..stores.upkeep import Finding
+from ..wording import shown
+from .apps import routes_of
+from .reports import route_findings
+
+#: A secret with less entropy, in bits, can be found by trying (NIST SP 800-131A, revision 2, section 10).
+LEAST_BITS: Final = 112
+#: The seconds from which on a difference of clocks is worth a warning.
+SKEW: Final = 1.0
+_HOW_TO_MAKE_ONE: Final = 'make one with: python -c "import secrets; print(secrets.token_hex(32))"'
+_SHARED_STORE: Final = "set ROLECALL_STORE to sqlite:///path/to/file.db, postgresql://… or redis://…"
+_WORKERS: Final = re.compile(r"(?:^|\s)(?:-w|--workers)[\s=]*([0-9]+)")
+_LOCAL: Final = re.compile(r"localhost|.*\.localhost|127\.[0-9.]+|::1")
+# Random hexadecimal digits and base64 have few such runs.
+_WORD: Final = re.compile(r"[A-Za-z][a-z]{3,}")
+_VOWELS: Final = frozenset("aeiouyAEIOUY")
+_SWITCHED_OFF: Final = ("", "0", "false", "no", "off")
+#: Classes of characters, each with its size.
+_ALPHABETS: Final = (("[0-9]", 10), ("[a-f]", 6), ("[g-z]", 20), ("[A-F]", 6), ("[G-Z]", 20), ("[^0-9A-Za-z]", 32))
+
+
+def versions() -> Iterator[Finding]:
+    """Whether what the kit rests on has the version that it needs."""
+    for line in requires("rolecall") or ():
+        match = re.fullmatch(r"([\w-]+)(?:\[\w+\])?>=([0-9.]+)", line)
+        if match is None:
+            continue
+        package, least = match.groups()
+        try:
+            found = version(package)
+        except PackageNotFoundError:
+            found = "none"
+        if _numbers(found) < _numbers(least):
+            yield Finding(
+                "error",
+                f"{package} is {found}, and Rolecall needs {least} or later",
+                f"pip install 'rolecall' --upgrade, or pip install '{package}>={least}'",
+            )
+
+
+def environment(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """The secrets of the environment, and switches that are for development."""
+    try:
+        options = read_environment(environ)
+    except ConfigurationError:
+        options = {}  # the kit says so
+    yield from _weak_secrets(options)
+    for name in environ:
+        if name.startswith("ROLECALL_") and name.endswith("_FILE") and _is_open_to_all(environ[name]):
+            yield Finding(
+                "warning", f"every account of this machine can read the file that {name} names", "chmod o-rwx the file"
+            )
+    if environ.get("FLASK_DEBUG", "").lower() not in _SWITCHED_OFF:
+        yield Finding(
+            "error",
+            "FLASK_DEBUG is on: whoever sees an error page may run code here",
+            "unset FLASK_DEBUG wherever others reach the app",
+        )
+    if options.get("trace") is True:
+        yield Finding(
+            "warning",
+            "ROLECALL_TRACE is on: every decision is logged, with the ids of sessions and actors",
+            "unset ROLECALL_TRACE once you have seen what you looked for",
+        )
+
+
+def plugins(kit: Rolecall, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Plugins that are installed and not loaded, and whether any policy lets requests from outside in."""
+    options = read_environment(environ)
+    loaded, blocked = {plugin.origin for plugin in kit.plugins}, options.get("blocked_plugins", ())
+    for one in () if options.get("entry_points") is False else offered():
+        if origin_of(one) not in loaded and one.name not in blocked:
+            yield Finding(
+                "warning",
+                f"the plugin {shown(one.name, 80)} of {package_of(one)} is installed, and not loaded",
+                "name it in ROLECALL_ENTRY_POINTS, or in ROLECALL_BLOCKED_PLUGINS if it is not wanted",
+            )
+    asked = {hook for plugin in kit.plugins for hook in plugin.hooks}
+    mute = [what for hook, what in _VOTES.items() if hook not in asked]
+    if mute:
+        yield Finding(
+            "warning",
+            f"no plugin votes on {' and '.join(mute)}: requests for them from outside are refused",
+            "name a policy in ROLECALL_PLUGINS, or pass it to the kit, unless nobody outside is to ask",
+        )
+    if any(plugin.name.endswith("AllowAnyone") for plugin in kit.plugins):
+        yield Finding(
+            "warning",
+            "the policy AllowAnyone gives everybody who reaches the app a token for every session",
+            "use a policy that looks at who asks, unless the network is closed",
+        )
+
+
+_VOTES: Final = {"rolecall_vote_session": "sessions", "rolecall_vote_token": "tokens"}
+
+
+def browsers(web: Web) -> Iterator[Finding]:
+    """What browsers may that weakens the kit."""
+    for origin in sorted(web.origins):
+        url = urlsplit(origin)
+        if _LOCAL.fullmatch(url.hostname or ""):
+            yield Finding("info", f"pages of {origin} may call the app (ROLECALL_ORIGINS)", "take it off in production")
+        elif url.scheme == "http":
+            yield Finding(
+                "warning",
+                f"pages of {origin} may call the app, and everybody on the way to the browser can change them",
+                f"serve them by https, and write https://{url.netloc} in ROLECALL_ORIGINS",
+            )
+    if web.query is not None:
+        yield Finding(
+            "warning",
+            f"tokens are accepted in the query parameter {shown(web.query)}, and URLs end up in logs and histories",
+            "let clients send the header Authorization, or the WebSocket's subprotocol; leave out Web(query=…)",
+        )
+
+
+def formats(kit: Rolecall) -> Iterator[Finding]:
+    """Accepted formats of tokens that are weaker than others."""
+    if "t1" in kit.engine.state.formats:
+        yield Finding(
+            "warning",
+            "tokens of the form T1 are accepted: SDKs join their fields without encoding them",
+            "leave t1 out of ROLECALL_ACCEPT and ROLECALL_FORMAT once no client needs it",
+        )
+
+
+def workers(store: Store, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether several workers would each have a store of their own."""
+    number = _workers_of(environ)
+    if number > 1 and getattr(store, "shared", True) is False:
+        yield Finding(
+            "error",
+            f"the environment asks for {number} workers, and each would keep its sessions for itself",
+            _SHARED_STORE,
+        )
+
+
+def store(found: Store, clock: Callable[[], float], leeway: float) -> Iterator[Finding]:
+    """What the store's own examination finds, and its clock."""
+    try:
+        upkeep = SyncUpkeep(found)
+    except ConfigurationError as error:
+        yield Finding("info", str(error), "look after it by its own tools")
+        return
+    with upkeep:
+        try:
+            yield from _skew(upkeep, clock, leeway)
+            yield from upkeep.examine()
+        except RolecallError as error:
+            yield Finding("error", str(error), "see that it runs, and that the URL names it")
+
+
+def app(found: Any) -> Iterator[Finding]:
+    """The routes of an app that are open, or guarded otherwise than meant; and whether it is in debug mode."""
+    if getattr(found, "debug", False) is True:
+        yield Finding("error", "the app is in debug mode: its error pages show code and values", "switch debug off")
+    for place, problem in route_findings(routes_of(found)):
+        yield Finding("error", f"{place}: {problem}", "see: rolecall routes")
+
+
+def _weak_secrets(options: Mapping[str, Any]) -> Iterator[Finding]:
+    projects = options.get("projects")
+    secrets = [("the API secret", options.get("api_secret"))]
+    secrets += [("the API secret of a further project", one) for one in _values(projects)]
+    for whose, secret in secrets:
+        if isinstance(secret, str) and secret and strength(secret) < LEAST_BITS:
+            yield Finding(
+                "warning",
+                f"{whose} has about {strength(secret):.0f} bits of entropy by its look; {LEAST_BITS} are the least",
+                f"{_HOW_TO_MAKE_ONE}, unless it is a service's own",
+            )
+
+
+def _values(projects: object) -> list[object]:
+    return list(projects.values()) if isinstance(projects, Mapping) else []
+
+
+def strength(secret: str) -> float:
+    """About the most bits of entropy that a secret has, by its look: repetition, sequences, words, alphabet."""
+    # The shortest beginning whose repetition is the secret.
+    unit = secret[: (secret + secret).find(secret, 1)]
+    steps = [ord(later) - ord(earlier) for earlier, later in pairwise(unit)]
+    if steps and max(map(steps.count, set(steps))) > len(steps) / 2:
+        return 2.0 * math.log2(len(unit) + 1)
+    if _is_made_of_words(unit):
+        return 2.0 * len(unit)  # a letter of English text; Shannon (1951) has 1 to 1.5
+    alphabet = sum(size for pattern, size in _ALPHABETS if re.search(pattern, unit))
+    return len(unit) * math.log2(max(alphabet, 2))
+
+
+def _is_made_of_words(text: str) -> bool:
+    words = "".join(_WORD.findall(text))
+    return len(words) > 0.6 * len(text) and sum(letter in _VOWELS for letter in words) > 0.3 * len(words)
+
+
+def _is_open_to_all(path: str) -> bool:
+    try:
+        return bool(os.stat(path).st_mode & (stat.S_IROTH | stat.S_IWOTH))
+    except (OSError, ValueError):
+        return False
+
+
+def _workers_of(environ: Mapping[str, str]) -> int:
+    """The number of workers that a server is to start, as far as the environment says."""
+    numbers = [environ.get(WEB_CONCURRENCY, "").strip()]
+    numbers += _WORKERS.findall(environ.get("GUNICORN_CMD_ARGS", ""))
+    return max((int(number) for number in numbers if number.isdecimal()), default=1)
+
+
+def _skew(upkeep: SyncUpkeep, clock: Callable[[], float], leeway: float) -> Iterator[Finding]:
+    began, monotonic = clock(), time.monotonic()
+    theirs = upkeep.clock()
+    if theirs is None:
+        return
+    # The store may have read its clock at any moment of the call.
+    took = time.monotonic() - monotonic
+    skew = max(abs(theirs - (began + took / 2)) - took / 2, 0.0)
+    if skew > SKEW:
+        yield Finding(
+            "error" if skew > leeway else "warning",
+            f"this machine's clock and the store's differ by {skew:.1f} s; the kit's leeway is {leeway:g} s",
+            "let both machines synchronise their clocks (NTP)",
+        )
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"[0-9]+", text.partition("+")[0])[:3]]

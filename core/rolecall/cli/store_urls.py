@@ -1,0 +1,112 @@
+"""Stores that a command names: by URL, in the environment, or by the name of a variable with a URL."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+import click
+
+from ..engine.housekeeping import Retention
+from ..errors import ConfigurationError
+from ..kit.assembly import plugins_of, registered
+from ..kit.environment import read_environment
+from ..stores import SCHEMES, Store, open_store
+from ..stores.synchronous import SyncUpkeep
+from .kits import find_plugins_here
+
+_SQLITE: Final = "sqlite:///"
+_VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
+_FORGETFUL: Final = "the store memory:// holds nothing but what one process writes, and is forgotten with it"
+
+
+def url_of_store(given: str | None) -> str:
+    """The URL that ``--store`` gives, or that the environment has.
+
+    :raises UsageError: if there is none.
+    """
+    if given is not None:
+        return given
+    url = _read("ROLECALL_STORE", "ROLECALL_STORE_FILE").get("store")
+    if not isinstance(url, str):
+        raise click.UsageError("no store is named; set ROLECALL_STORE, or give --store URL")
+    return url
+
+
+def named_url(argument: str) -> str:
+    """The URL that an argument is, or that the environment variable has whose name it is.
+
+    :raises UsageError: if there is no such variable.
+    """
+    if "://" in argument:
+        return argument
+    if not _VARIABLE.fullmatch(argument):
+        raise click.UsageError("a store is named by its URL, or by the environment variable that has the URL")
+    url = os.environ.get(argument)
+    if not url:
+        raise click.UsageError(f"the environment variable {argument} is not set; expected a store's URL in it")
+    return url
+
+
+def retention() -> Retention:
+    """How long the kits of the environment keep sessions.
+
+    :raises ConfigurationError: for a value that is wrong.
+    """
+    options = _read("ROLECALL_SESSION_RETENTION", "ROLECALL_MAX_SESSION_AGE")
+    return Retention.of(options.get("session_retention"), options.get("max_session_age"))
+
+
+def opened(url: str, *, may_be_new: bool = False) -> SyncUpkeep:
+    """Open a store for its upkeep.
+
+    :param may_be_new: whether a file that does not exist may be made.
+    :raises ConfigurationError: for a URL that names no store, and for a store without upkeep; no URL is quoted.
+    """
+    path = url.removeprefix(_SQLITE)
+    if path != url and not may_be_new and not os.path.exists(path):
+        raise ConfigurationError("the SQLite store's file does not exist; see its path, and the folder that you are in")
+    return SyncUpkeep(open_store(url, _stores_of_plugins(url)))
+
+
+def refuse_forgetful(store: Store) -> None:
+    """Refuse a store that only this process sees.
+
+    :raises ConfigurationError: for such a store.
+    """
+    if getattr(store, "shared", True) is False:
+        raise ConfigurationError(f"{_FORGETFUL}; name the store of your app, with --store or in ROLECALL_STORE")
+
+
+def is_same_url(one: str, other: str) -> bool:
+    """Whether two URLs name the same store, as far as their texts tell."""
+    files = [url.removeprefix(_SQLITE) for url in (one, other) if url.startswith(_SQLITE)]
+    return one == other or (len(files) == 2 and os.path.realpath(files[0]) == os.path.realpath(files[1]))
+
+
+def without_credentials(url: str) -> str:
+    """What tells a store from others, without user, password and secrets of its options."""
+    if url.startswith(_SQLITE):
+        return _SQLITE + os.path.realpath(url.removeprefix(_SQLITE))
+    scheme, _, rest = url.partition("://")
+    place, _, query = rest.rpartition("@")[2].partition("?")
+    options = [(name, value) for name, value in parse_qsl(query) if not re.search("pass|user|key", name)]
+    return f"{scheme}://{place}?{urlencode(sorted(options))}"
+
+
+def _read(*names: str) -> dict[str, Any]:
+    """Some of the kit's variables; the others need not be valid."""
+    return read_environment({name: os.environ[name] for name in names if name in os.environ})
+
+
+def _stores_of_plugins(url: str) -> Mapping[str, Callable[[str], Store]]:
+    if url.partition("://")[0] in SCHEMES:
+        return {}
+    find_plugins_here()
+    options: dict[str, Any] = read_environment(os.environ)
+    named, wanted, blocked = (options.get(name, ()) for name in ("plugins", "entry_points", "blocked_plugins"))
+    loaded = plugins_of(named, wanted, blocked, (), all_known=False)
+    return registered(loaded, "rolecall_register_stores", SCHEMES)

@@ -1,0 +1,96 @@
+"""The upkeep of a store for commands and scripts: plain functions that return when the store has answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ..driver import InlineDriver, drive
+from ..driver.threads import ThreadPools
+from ..errors import ConfigurationError
+from ..wording import kind as kind_of
+from . import Store
+from .calling import Calls
+from .checking import LEASES, UPKEEP, has
+from .leases import Full, Slot
+from .upkeep import Finding, Kind, Over, Row
+
+#: The seconds that one call may take: to examine a large store takes minutes.
+PATIENCE: Final = 3600.0
+
+
+class SyncUpkeep:
+    """The upkeep of a store, whose own methods may be plain functions or ``async def``.
+
+    :param store: a store with the methods of :class:`~rolecall.stores.upkeep.Upkeep`.
+    :raises ConfigurationError: if the store lacks one of them.
+    """
+
+    def __init__(self, store: Store) -> None:
+        missing = [method for method in UPKEEP if not hasattr(store, method)]
+        if missing:
+            raise ConfigurationError(
+                f"the store, {kind_of(store)}, cannot be looked after: it has no method {missing[0]}; "
+                "see rolecall.stores.upkeep.Upkeep"
+            )
+        self.store = store
+        self._pools = ThreadPools()
+        self._driver = InlineDriver(self._pools)
+        self._calls = Calls(store, self._driver, lambda: PATIENCE, blocks=True)
+
+    def forget(self, over: Over) -> int:
+        return int(self._ask("forget", over))
+
+    def count(self) -> Mapping[Kind, int]:
+        counted: Mapping[Kind, int] = self._ask("count")
+        return counted
+
+    def dump(self, kind: Kind, after: str | None, limit: int) -> tuple[Sequence[Row], str | None]:
+        rows, end = self._ask("dump", kind, after, limit)
+        return [tuple(row) for row in rows], end
+
+    def load(self, kind: Kind, rows: Sequence[Row]) -> Sequence[Row]:
+        return [tuple(row) for row in self._ask("load", kind, rows)]
+
+    def examine(self) -> Sequence[Finding]:
+        return list(self._ask("examine"))
+
+    def migrate(self) -> tuple[int, int]:
+        before, after = self._ask("migrate")
+        return before, after
+
+    def clock(self) -> float | None:
+        now: float | None = self._ask("clock")
+        return now
+
+    @property
+    def has_leases(self) -> bool:
+        """Whether the store has the methods of :class:`~rolecall.stores.leases.Leases`, too."""
+        return has(self.store, LEASES)
+
+    def full_slot(self, slots: Sequence[Slot], now: float) -> Full | None:
+        full: Full | None = self._ask("full_slot", slots, now)
+        return full
+
+    def keep_lease(self, lease: str, slots: Sequence[Slot]) -> None:
+        self._ask("keep_lease", lease, slots)
+
+    def drop_lease(self, lease: str) -> None:
+        self._ask("drop_lease", lease)
+
+    def close(self) -> None:
+        """Release the store, and the threads in the background."""
+        try:
+            drive(self._calls.close())
+        finally:
+            self._driver.close()
+            self._pools.close()
+
+    def __enter__(self) -> SyncUpkeep:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, method: str, *args: Any) -> Any:
+        return drive(self._calls.further(method, *args))
