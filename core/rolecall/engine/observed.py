@@ -17,16 +17,19 @@ _Result = TypeVar("_Result")
 
 
 def _awaited(
-    method: Callable[Concatenate[Engine, _P], Coroutine[Any, Any, _Result]], place: int | None = None
+    method: Callable[Concatenate[Engine, _P], Coroutine[Any, Any, _Result]],
+    place: int | None = None,
+    name: str | None = None,
 ) -> Callable[Concatenate[ObservedEngine, _P], Coroutine[Any, Any, _Result]]:
     """A call, observed.
 
     :param place: the place of the session, or of the act in it, among the arguments; None if there is none.
+    :param name: the operation's name, if it is another than the method's.
     """
 
     @wraps(method)
     async def call(self: ObservedEngine, /, *args: _P.args, **kwargs: _P.kwargs) -> _Result:
-        with self.around(method.__name__, args, place):
+        with self.around(name or method.__name__, args, place):
             return await method(self, *args, **kwargs)
 
     return call
@@ -61,6 +64,7 @@ class ObservedEngine(Engine):
     end_session = _awaited(Engine.end_session, 0)
     generate_token = _awaited(Engine.generate_token, 0)
     verify_token = _called(Engine.verify_token, 1)
+    verify = _awaited(Engine.verify, 1, "verify_token")
     check_token = _called(Engine.check_token, 2)
     authorize = _awaited(Engine.authorize, 2)
     moderate = _awaited(Engine.moderate, 0)

@@ -201,7 +201,9 @@ def test_a_follower_that_is_out_of_touch_loses_the_store_without_any_call(listen
     store = Faulty(follows=True)
     with kit_on(store, listener) as kit:
         assert kit.store_lag() == float("inf")
-        kit.verify_token(kit.create_session().generate_token())
+        kit.create_session()
+        store.follower.start()
+        assert soon(lambda: not store.follower.is_late())
         assert lag(kit) < PATIENCE
         store.log = StoreUnavailable("the log does not answer")
         assert listener.heard("store_lost")
@@ -215,7 +217,9 @@ def test_a_follower_that_is_out_of_touch_loses_the_store_without_any_call(listen
 def test_a_log_that_answers_again_finds_a_store_that_no_call_has_asked_since(listener):
     store = Faulty(follows=True)
     with kit_on(store, listener) as kit:
-        kit.verify_token(kit.create_session().generate_token())
+        kit.create_session()
+        store.follower.start()
+        assert soon(lambda: not store.follower.is_late())
         store.log = store.writing = StoreUnavailable("gone")
         refused(kit.create_session)
         assert soon(lambda: lag(kit) > 0.2)
