@@ -15,6 +15,7 @@ from .failures import of_a_value, unreadable
 from .following import Follower, Position
 from .listing import Page
 from .sql_connections import Connections, Row, Values
+from .sql_leases import SQLLeases
 from .sql_listing import listing
 from .sql_log import SQLLog
 from .sql_schema import prepare
@@ -29,7 +30,7 @@ MOST: Final = 200
 _Creation: TypeAlias = tuple[str, str, float, str | None]
 
 
-class SQLStore:
+class SQLStore(SQLLeases):
     """Sessions in a PostgreSQL database. Nothing connects before the first call, and each process has its own
     connections.
 
