@@ -20,6 +20,7 @@ from .sql_listing import listing
 from .sql_log import SQLLog
 from .sql_schema import prepare
 from .sql_statements import ADD, ADD_MANY, END, GET, LOOK_UP, USE
+from .sql_upkeep import SQLUpkeep
 from .sql_url import SQLURL
 from .sql_values import checked, checked_or_none, seconds
 from .together import Together
@@ -30,7 +31,7 @@ MOST: Final = 200
 _Creation: TypeAlias = tuple[str, str, float, str | None]
 
 
-class SQLStore(SQLLeases):
+class SQLStore(SQLLeases, SQLUpkeep):
     """Sessions in a PostgreSQL database. Nothing connects before the first call, and each process has its own
     connections.
 
