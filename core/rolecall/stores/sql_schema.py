@@ -108,7 +108,7 @@ INDEXES: Final = (
 
 #: The largest table, in bytes, whose indexes are made under the lock of a migration, in a tenth of a second. Those of a
 #: larger table are made beside its use, by ``rolecall store migrate``.
-SMALL: Final = 16 * 2**20
+SMALL: Final = 4 * 2**20
 #: The longest time that a migration waits for a table, while others wait for the migration; and the pause after it. In
 #: seconds.
 PATIENCE: Final = 0.15
