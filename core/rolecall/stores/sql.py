@@ -37,8 +37,9 @@ class SQLStore(SQLLeases, SQLUpkeep):
 
     An acknowledged change is on the disk of the server, and so survives the death of a worker, of the server and a loss
     of power. Each call ends within ``timeout`` seconds (0.4 unless set) or little more, also on a server that has
-    frozen. It sends one statement or one script, which is atomic by itself. If the connection is lost meanwhile, it sends
-    it once more: no statement counts twice. Upkeep of many rows takes longer, see :class:`SQLUpkeep`.
+    frozen. It sends one statement or one script, which is atomic by itself. If the connection is lost meanwhile, it
+    sends it once more: no statement counts twice. What concerns many rows may take longer: counting, copying,
+    examining, migrating.
 
     :param url: such as ``postgresql://user:password@host:5432/database``; see :class:`~rolecall.stores.sql_url.SQLURL`.
     :raises ConfigurationError: if the URL is wrong.
