@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
 from collections import Counter
@@ -10,138 +9,37 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ARRAY, Double, Executable, Text, any_, bindparam, extract, func, literal_column, select
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-
 from ..errors import StoreUnavailable
 from ..sessions import SessionProperties, SessionRecord
 from .failures import of_a_value, unreadable
 from .following import Follower, Position
-from .sql_connections import Connections
-from .sql_log import CHANNEL, SQLLog
-from .sql_schema import ENDED, SESSIONS, USED, prepare
+from .listing import Page
+from .sql_connections import Connections, Row, Values
+from .sql_leases import SQLLeases
+from .sql_listing import listing
+from .sql_log import SQLLog
+from .sql_schema import prepare
+from .sql_statements import ADD, ADD_MANY, END, GET, LOOK_UP, USE
+from .sql_upkeep import SQLUpkeep
 from .sql_url import SQLURL
+from .sql_values import checked, checked_or_none, seconds
 from .together import Together
 
 #: The most sessions that are created by one statement.
 MOST: Final = 200
-#: The most expired single-use ids that are deleted with a use.
-EXPIRED: Final = 50
-
-#: A session that is to be created: its id, its properties as JSON, the time in Unix seconds.
-_Creation: TypeAlias = tuple[str, str, float]
+#: A session that is to be created: its id, its properties as JSON, the time in Unix seconds, its creator's id or None.
+_Creation: TypeAlias = tuple[str, str, float, str | None]
 
 
-def _text(name: str) -> Any:
-    return bindparam(name, type_=Text)
-
-
-def _double(name: str) -> Any:
-    return bindparam(name, type_=Double)
-
-
-def _compiled(statement: Executable) -> bytes:
-    """The statement's text for psycopg, made once: a call spends its time in the server."""
-    return str(statement.compile(dialect=PGDialect_psycopg())).encode()  # type: ignore[attr-defined, no-untyped-call]
-
-
-def _adding() -> Executable:
-    # Without arrays, which cost a single creation a quarter more.
-    values = {"session_id": _text("id"), "properties": _text("properties"), "created_at": _double("moment")}
-    return insert(SESSIONS).values(values).on_conflict_do_nothing().returning(SESSIONS.c.session_id)
-
-
-def _adding_many() -> Executable:
-    rows = (
-        func.unnest(
-            bindparam("ids", type_=ARRAY(Text)),
-            bindparam("properties", type_=ARRAY(Text)),
-            bindparam("moments", type_=ARRAY(Double)),
-        )
-        .table_valued("session_id", "properties", "created_at", name="rows")
-        .render_derived()
-    )
-    return (
-        insert(SESSIONS)
-        .from_select(["session_id", "properties", "created_at"], select(rows))
-        .on_conflict_do_nothing()
-        .returning(SESSIONS.c.session_id)
-    )
-
-
-def _getting() -> Executable:
-    return (
-        select(SESSIONS.c.session_id, SESSIONS.c.properties, SESSIONS.c.created_at, ENDED.c.ended_at)
-        .select_from(SESSIONS.outerjoin(ENDED, SESSIONS.c.session_id == ENDED.c.session_id))
-        .where(SESSIONS.c.session_id == _text("id"))
-    )
-
-
-def _ending() -> Executable:
-    # Announced with the commit, in the same round trip. Creations are not announced, because it makes commits queue.
-    ended = (
-        insert(ENDED)
-        .values(session_id=_text("id"), ended_at=_double("moment"))
-        .on_conflict_do_nothing()
-        .returning(ENDED.c.session_id)
-        .cte("ended")
-    )
-    return select(func.pg_notify(literal_column(f"'{CHANNEL}'"), literal_column("''"))).select_from(ended)
-
-
-def _looking_up() -> Executable:
-    # A standby lags behind, so its answer is none.
-    ids = bindparam("ids", type_=ARRAY(Text))
-    return select(
-        func.pg_is_in_recovery(),
-        func.array(select(ENDED.c.session_id).where(ENDED.c.session_id == any_(ids)).scalar_subquery()),
-    )
-
-
-def _using() -> Executable:
-    # An id is over when both clocks say so. Another use that deletes the same rows is not waited for.
-    over = func.least(_double("now"), extract("epoch", func.clock_timestamp()))
-    ctid: Any = literal_column("ctid")
-    old = (
-        select(ctid)
-        .select_from(USED)
-        .where(USED.c.until < over, USED.c.name != _text("name"))
-        .order_by(USED.c.until)
-        .limit(literal_column(str(EXPIRED)))
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    deleted = USED.delete().where(ctid == any_(func.array(old))).cte("deleted")
-    use = insert(USED).values(name=_text("name"), until=_double("until"), token=_text("token"))
-    # Whoever tries again brings the same token, and so is the first again.
-    return (
-        use.on_conflict_do_update(
-            index_elements=["name"],
-            set_={"token": use.excluded.token},
-            where=USED.c.token == use.excluded.token,
-        )
-        .returning(USED.c.name)
-        .add_cte(deleted)
-    )
-
-
-_ADD: Final = _compiled(_adding())
-_ADD_MANY: Final = _compiled(_adding_many())
-_GET: Final = _compiled(_getting())
-_END: Final = _compiled(_ending())
-_LOOK_UP: Final = _compiled(_looking_up())
-_USE: Final = _compiled(_using())
-
-
-class SQLStore:
+class SQLStore(SQLLeases, SQLUpkeep):
     """Sessions in a PostgreSQL database. Nothing connects before the first call, and each process has its own
     connections.
 
     An acknowledged change is on the disk of the server, and so survives the death of a worker, of the server and a loss
     of power. Each call ends within ``timeout`` seconds (0.4 unless set) or little more, also on a server that has
-    frozen. It sends one statement, which is atomic by itself. If the connection is lost meanwhile, it sends it once
-    more: no statement counts twice.
+    frozen. It sends one statement or one script, which is atomic by itself. If the connection is lost meanwhile, it
+    sends it once more: no statement counts twice. What concerns many rows may take longer: counting, copying,
+    examining, migrating.
 
     :param url: such as ``postgresql://user:password@host:5432/database``; see :class:`~rolecall.stores.sql_url.SQLURL`.
     :raises ConfigurationError: if the URL is wrong.
@@ -176,19 +74,19 @@ class SQLStore:
             except StoreUnavailable as error:
                 failures.append(error)
         if rows:
-            answers = iter(Creating(self._processes.here().connections).add(rows, deadline))
+            answers = iter(Creating(self._connections()).add(rows, deadline))
             failures = [next(answers) if failure is None else failure for failure in failures]
         return failures
 
     def get_session(self, session_id: str) -> SessionRecord | None:
-        self.follower.start()
-        rows = self._processes.here().connections.fetch(_GET, {"id": _checked(session_id)})
+        rows = self._fetch(GET, {"id": checked(session_id)})
         return _record(*rows[0]) if rows else None
 
+    def list_sessions(self, page: Page) -> Sequence[SessionRecord]:
+        return [_record(*row) for row in self._fetch(*listing(page))]
+
     def end_session(self, session_id: str, ended_at: float) -> None:
-        self.follower.start()
-        values = {"id": _checked(session_id), "moment": _seconds(ended_at)}
-        self._processes.here().connections.fetch(_END, values)
+        self._fetch(END, {"id": checked(session_id), "moment": seconds(ended_at)})
         self.follower.add(session_id)
 
     def has_ended(self, session_id: str) -> bool:
@@ -196,11 +94,9 @@ class SQLStore:
 
     def ended_among(self, session_ids: Sequence[str]) -> set[str]:
         """Those of some sessions that have ended, as the database has it now."""
-        self.follower.start()
-        connections = self._processes.here().connections
-        ((is_standby, ended),) = connections.fetch(_LOOK_UP, {"ids": [_checked(one) for one in session_ids]})
+        ((is_standby, ended),) = self._fetch(LOOK_UP, {"ids": list(map(checked, session_ids))})
         if is_standby:
-            connections.retire()
+            self._processes.here().connections.retire()
             raise StoreUnavailable(
                 "the PostgreSQL server is a standby, which may not know yet who was ended; "
                 "name the primary in the URL, or add target_session_attrs=read-write"
@@ -208,18 +104,28 @@ class SQLStore:
         return set(ended)
 
     def use_once(self, name: str, until: float, now: float) -> bool:
-        self.follower.start()
         values = {
-            "name": _checked(name),
-            "until": _seconds(until),
-            "now": _seconds(now),
+            "name": checked(name),
+            "until": seconds(until),
+            "now": seconds(now),
             "token": secrets.token_hex(16),
         }
-        return bool(self._processes.here().connections.fetch(_USE, values))
+        return bool(self._fetch(USE, values))
 
     def close(self) -> None:
         self.follower.close()
         self._processes.here().close()
+
+    def _connections(self) -> Connections:
+        return self._processes.here().connections
+
+    def _fetch(self, query: bytes, values: Values | None = None) -> list[Row]:
+        self.follower.start()
+        return self._connections().fetch(query, values)
+
+    def _learn_ends(self, session_ids: Sequence[str]) -> None:
+        for session_id in session_ids:
+            self.follower.add(session_id)
 
     def __repr__(self) -> str:
         return "<SQLStore>"
@@ -282,11 +188,12 @@ class Creating:
 
     def _add_all(self, rows: Sequence[_Creation], deadline: float) -> list[StoreUnavailable | None]:
         if len(rows) == 1:
-            values: dict[str, Any] = dict(zip(("id", "properties", "moment"), rows[0], strict=True))
-            is_new = bool(self._connections.fetch(_ADD, values, deadline))
+            values: dict[str, Any] = dict(zip(("id", "properties", "moment", "creator"), rows[0], strict=True))
+            is_new = bool(self._connections.fetch(ADD, values, deadline))
             return [None if is_new else self._conflict(rows[0], deadline)]
-        values = dict(zip(("ids", "properties", "moments"), map(list, zip(*rows, strict=True)), strict=True))
-        added = Counter(session_id for (session_id,) in self._connections.fetch(_ADD_MANY, values, deadline))
+        names = ("ids", "properties", "moments", "creators")
+        values = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+        added = Counter(session_id for (session_id,) in self._connections.fetch(ADD_MANY, values, deadline))
         failures: list[StoreUnavailable | None] = []
         for row in rows:
             is_new = added[row[0]] > 0
@@ -296,35 +203,23 @@ class Creating:
 
     def _conflict(self, row: _Creation, deadline: float) -> StoreUnavailable | None:
         """The failure of a creation whose id is taken; None if it was taken by this very creation, at a first try."""
-        kept = self._connections.fetch(_GET, {"id": row[0]}, deadline)
-        if kept and kept[0][:3] == row:
+        kept = self._connections.fetch(GET, {"id": row[0]}, deadline)
+        if kept and kept[0][:4] == row:
             return None
         return of_a_value("the PostgreSQL store has another session of this id, which stays as it is")
 
 
 def _creation(record: SessionRecord) -> _Creation:
-    return _checked(record.session_id), _checked(record.properties.as_json()), _seconds(record.created_at)
+    return (
+        checked(record.session_id),
+        checked(record.properties.as_json()),
+        seconds(record.created_at),
+        checked_or_none(record.created_by),
+    )
 
 
-def _checked(text: str) -> str:
-    """Text that PostgreSQL can hold."""
-    if isinstance(text, str) and "\0" not in text and text.encode("utf-8", "replace").decode() == text:
-        return text
-    raise of_a_value("the PostgreSQL store cannot hold this text: it has a zero byte, or is no Unicode")
-
-
-def _seconds(moment: float) -> float:
+def _record(session_id: str, properties: Any, created_at: Any, created_by: Any, ended_at: Any) -> SessionRecord:
     try:
-        seconds = float(moment)
-    except (TypeError, ValueError, OverflowError):
-        seconds = math.nan
-    if not math.isfinite(seconds):
-        raise of_a_value("the PostgreSQL store cannot hold this moment: it is no finite number of seconds")
-    return seconds
-
-
-def _record(session_id: str, properties: Any, created_at: Any, ended_at: Any) -> SessionRecord:
-    try:
-        return SessionRecord(session_id, SessionProperties.from_json(properties), created_at, ended_at)
+        return SessionRecord(session_id, SessionProperties.from_json(properties), created_at, ended_at, created_by)
     except ValueError:
         raise unreadable("PostgreSQL", session_id) from None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
+from contextlib import closing, contextmanager
 from math import inf
 from time import monotonic
 from typing import Any, Final, TypeAlias, TypeVar
@@ -19,6 +20,8 @@ from .slots import Slots
 from .sql_url import SQLURL
 
 Row: TypeAlias = tuple[Any, ...]
+#: The values of a statement, by name.
+Values: TypeAlias = dict[str, Any]
 _Result = TypeVar("_Result")
 
 #: The least connect_timeout of libpq, in seconds. It ends the thread of a caller that has long given up.
@@ -50,6 +53,19 @@ class DeadlinePassed(psycopg.OperationalError):
     """The server has not answered in time. The connection is closed."""
 
 
+class Script(bytes):
+    """Several statements that are sent at once, and that the server runs as one transaction.
+
+    Each statement sees what was committed before that statement began, so that one may lock and the next one count. The
+    rows are those of the last one. Values are quoted by the client, and need casts where their type matters.
+    """
+
+
+def patient(statement: bytes, seconds: float) -> Script:
+    """The same statement, for which the server may take its time."""
+    return Script(b"SET LOCAL statement_timeout = %d;" % int(seconds * 1000) + statement)
+
+
 class BoundedConnection(psycopg.Connection[Row]):
     """A connection that is closed when its deadline passes while it waits for the server."""
 
@@ -57,9 +73,9 @@ class BoundedConnection(psycopg.Connection[Row]):
     deadline = inf
 
     def fetch(self, query: bytes, values: Any = None, deadline: float = inf) -> list[Row]:
-        """Run one statement, and return its rows."""
+        """Run one statement or one script, and return its rows."""
         self.deadline = deadline
-        cursor = self.execute(query, values)
+        cursor = _run_script(self, query, values) if isinstance(query, Script) else self.execute(query, values)
         return cursor.fetchall() if cursor.description else []
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
@@ -75,6 +91,15 @@ class BoundedConnection(psycopg.Connection[Row]):
     def __del__(self, *_: Any) -> None:
         # Without psycopg's warning: libpq's own handle closes an abandoned connection, in the process that opened it.
         pass
+
+
+def _run_script(connection: BoundedConnection, script: Script, values: Any) -> psycopg.Cursor[Row]:
+    """Run a script, and return a cursor over the rows of its last statement."""
+    cursor = psycopg.ClientCursor(connection)
+    cursor.execute(script, values)
+    while cursor.nextset():
+        pass
+    return cursor
 
 
 def _until(deadline: float, steps: Generator[Any, Any, _Result]) -> Generator[Any, Any, _Result]:
@@ -107,7 +132,7 @@ class Connections:
         self._is_closed = False
 
     def fetch(self, query: bytes, values: Any = None, deadline: float | None = None) -> list[Row]:
-        """Run one statement, and return its rows. It may run twice, if the connection is lost meanwhile.
+        """Run one statement or script, and return its rows. It may run twice, if the connection is lost meanwhile.
 
         :param deadline: on the monotonic clock; the URL's time limit from now unless given.
         :raises StoreUnavailable: if the server has not answered in time, or refuses.
@@ -152,6 +177,20 @@ class Connections:
             if self._is_closed:
                 self.retire()
             return rows
+
+    @contextmanager
+    def alone(self, seconds: float) -> Iterator[BoundedConnection]:
+        """A further connection, whose statements may take so long. It is closed in the end.
+
+        :raises StoreUnavailable: if the server has not answered in time, or refuses.
+        """
+        try:
+            with closing(self.connect(monotonic() + self._url.timeout)) as connection:
+                _set_up(connection, seconds)
+                connection.deadline = monotonic() + seconds
+                yield connection
+        except _FAILURES as error:
+            raise unavailable(error) from error
 
     def connect(self, deadline: float) -> BoundedConnection:
         """Open a connection on a thread of its own, which is given up at the deadline: looking a name up, and the first

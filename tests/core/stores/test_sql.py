@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -15,26 +14,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
-import psycopg
 import pytest
 
 from rolecall.errors import ConfigurationError, StoreUnavailable
 from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores import open_store
 from rolecall.stores.following import Gap
-from rolecall.stores.sql import _USE, EXPIRED, MOST, Creating, SQLStore
-from rolecall.stores.sql_connections import BoundedConnection
+from rolecall.stores.sql import MOST, Creating, SQLStore
 from rolecall.stores.sql_log import SQLLog
-from rolecall.stores.sql_schema import MIGRATIONS, check_version, migrate
+from rolecall.stores.sql_schema import check_version
+from rolecall.stores.sql_statements import EXPIRED, USE
 from rolecall.stores.sql_url import SQLURL
+from rolecall.testing.store_parts import LeasesContract, ListingContract, UpkeepContract
 from rolecall.testing.stores import StoreContract
 
-from ...conftest import needed
 from ...cutting import proxy_to
 from ...forking import forked, in_child
-from ...postgres_servers import PROGRAMS, PostgresProcess
 from ...waiting import PATIENCE, free_port, known, refusal, soon
 
 pytestmark = pytest.mark.server
@@ -45,60 +41,6 @@ RECORD = SessionRecord("1_abc", SessionProperties(), 1_795_186_800.125)
 #: How many connections the stores have to the database.
 CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'rolecall' AND datname = current_database()"
 FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def shared_server() -> Iterator[PostgresProcess]:
-    """A server for tests that leave it as it was, but for databases of their own."""
-    needed(PROGRAMS, "the server of PostgreSQL (initdb and postgres)")
-    server = PostgresProcess()
-    try:
-        yield server.start()
-    finally:
-        server.remove()
-
-
-@pytest.fixture
-def server() -> Iterator[PostgresProcess]:
-    """A server for a test that kills or freezes it."""
-    needed(PROGRAMS, "the server of PostgreSQL (initdb and postgres)")
-    server = PostgresProcess()
-    try:
-        yield server.start()
-    finally:
-        server.remove()
-
-
-@pytest.fixture
-def database(shared_server) -> str:
-    """The name of an empty database."""
-    return shared_server.new_database()
-
-
-@pytest.fixture
-def url(shared_server, database) -> str:
-    """A store's URL. Calls may take long, because the machine may be busy."""
-    return shared_server.url_of(database) + "?timeout=10&max_staleness=10"
-
-
-@pytest.fixture
-def raw(shared_server, database) -> Iterator[psycopg.Connection]:
-    with shared_server.connect(database) as raw:
-        yield raw
-
-
-@pytest.fixture
-def connect() -> Iterator[Callable[[str], SQLStore]]:
-    """Makes stores, and closes them after the test."""
-    stores: list[SQLStore] = []
-
-    def connect(url: str) -> SQLStore:
-        stores.append(SQLStore(url))
-        return stores[-1]
-
-    yield connect
-    for store in stores:
-        store.close()
 
 
 def record(number: object) -> SessionRecord:
@@ -128,12 +70,12 @@ def contract_database(shared_server) -> str:
 
 
 @FORKS
-class TestSQLStore(StoreContract):
+class TestSQLStore(StoreContract, LeasesContract, ListingContract, UpkeepContract):
     @pytest.fixture
     def url(self, shared_server, contract_database):
         """One database for all tests of the contract, because a new one takes 0.3 s."""
         with shared_server.connect(contract_database) as raw:
-            for table in ("schema", "sessions", "ended_sessions", "used_once"):
+            for table in ("schema", "sessions", "ended_sessions", "used_once", "leases"):
                 raw.execute(f"DROP TABLE IF EXISTS rolecall_{table}".encode())
         return shared_server.url_of(contract_database) + "?timeout=10&max_staleness=10"
 
@@ -247,7 +189,8 @@ def test_creations_that_wait_are_written_together(connect, url, raw):
 
 def test_a_session_that_the_server_refuses_harms_no_other_one(connect, url):
     store = connect(url)
-    rows = [("1_a", "{}", 1.5), ("1_" + os.urandom(9000).hex(), "{}", 1.5), ("1_b", "{}", 1.5), ("1_a", "[]", 2.5)]
+    rows = [("1_a", "{}", 1.5, None), ("1_" + os.urandom(9000).hex(), "{}", 1.5, "ada")]
+    rows += [("1_b", "{}", 1.5, "ada"), ("1_a", "[]", 2.5, None)]
     failures = Creating(store._processes.here().connections).add(rows, time.monotonic() + 10)
     assert [failure is None for failure in failures] == [True, False, True, False]
     assert "index row" in str(failures[1])
@@ -282,8 +225,8 @@ def test_a_single_use_id_belongs_to_the_token_of_its_caller(connect, url):
     store.get_session("1_none")
     fetch = store._processes.here().connections.fetch
     use = {"name": "a", "until": 10.0, "now": 5.0, "token": "of one caller"}
-    assert fetch(_USE, use) == fetch(_USE, use) == [("a",)]
-    assert fetch(_USE, {**use, "token": "of another caller"}) == []
+    assert fetch(USE, use) == fetch(USE, use) == [("a",)]
+    assert fetch(USE, {**use, "token": "of another caller"}) == []
 
 
 def test_few_expired_ids_are_deleted_with_each_use(connect, url, raw):
@@ -621,68 +564,7 @@ def test_a_snapshot_of_several_pages_is_whole(log, raw):
     assert len(set(log.snapshot()[0])) == 25000
 
 
-# -- the schema --------------------------------------------------------------------------------------
-
-
-def test_many_processes_migrate_at_once(url, raw):
-    start = multiprocessing.get_context("fork").Barrier(8)
-
-    def begin(number: int) -> None:
-        start.wait(PATIENCE)
-        with closing(SQLStore(url)) as store:
-            store.add_session(record(number))
-
-    children = [forked(partial(begin, number)) for number in range(8)]
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 8
-    assert raw.execute("SELECT count(*) FROM rolecall_sessions").fetchone() == (8,)
-    assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(len(MIGRATIONS),)]
-
-
-def test_a_migration_that_is_killed_at_any_statement_resumes(shared_server):
-    further = (*MIGRATIONS, (b"ALTER TABLE rolecall_sessions ADD COLUMN further text", b"CREATE TABLE added (n int)"))
-    for after in range(30):
-        database = shared_server.new_database()
-        with Stopping.connect(shared_server.url_of(database), autocommit=True) as stopping:
-            stopping.left = after
-            is_whole = True
-            try:
-                migrate(stopping, further)
-            except Stopped:
-                is_whole = False
-        with BoundedConnection.connect(shared_server.url_of(database), autocommit=True) as another:
-            migrate(another, further)
-            assert another.fetch(b"SELECT version FROM rolecall_schema ORDER BY 1") == [(1,), (2,)]
-            another.execute("SELECT further FROM rolecall_sessions, added, rolecall_ended_sessions, rolecall_used_once")
-        if is_whole:
-            assert after > 10
-            return
-    pytest.fail("the migration never came to its end")
-
-
-class Stopped(Exception):
-    pass
-
-
-class Stopping(BoundedConnection):
-    """Dies before one of its statements, without another word to the server."""
-
-    left = 10**6
-
-    def execute(self, *args: Any, **kwargs: Any) -> Any:
-        if self.left == 0:
-            self.pgconn.finish()
-            raise Stopped
-        self.left -= 1
-        return super().execute(*args, **kwargs)
-
-
-def test_workers_of_an_earlier_version_run_beside_a_later_schema(connect, url, raw):
-    connect(url).add_session(RECORD)
-    raw.execute("ALTER TABLE rolecall_sessions ADD COLUMN further text")
-    raw.execute("INSERT INTO rolecall_schema (version) VALUES (%s)", (len(MIGRATIONS) + 1,))
-    store = connect(url)
-    assert store.get_session(RECORD.session_id) == RECORD
-    store.add_session(record("new"))
+# -- other servers and damage --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -699,17 +581,6 @@ def test_a_server_without_the_transaction_ids_is_refused_by_name(name, number):
     message = refusal(lambda: check_version(name, number))
     assert f"the server is {' '.join(name.split()[:2])}" in message
     assert "PostgreSQL 13 or later" in message
-
-
-def test_a_server_without_fsync_is_warned_of(caplog):
-    needed(PROGRAMS, "the server of PostgreSQL (initdb and postgres)")
-    server = PostgresProcess("fsync=off")
-    try:
-        with closing(SQLStore(server.start().url + "?timeout=10")) as store:
-            store.add_session(RECORD)
-    finally:
-        server.remove()
-    assert "fsync = off" in caplog.text
 
 
 def test_a_damaged_row_is_unavailable(connect, url, raw):

@@ -1,0 +1,36 @@
+"""The values that PostgreSQL can hold."""
+
+from __future__ import annotations
+
+import math
+
+from .failures import of_a_value
+
+
+def checked(text: str) -> str:
+    """Text that PostgreSQL can hold.
+
+    :raises StoreUnavailable: for other text. The message does not quote it.
+    """
+    if isinstance(text, str) and "\0" not in text and text.encode("utf-8", "replace").decode() == text:
+        return text
+    raise of_a_value("the PostgreSQL store cannot hold this text: it has a zero byte, or is no Unicode")
+
+
+def checked_or_none(text: str | None) -> str | None:
+    """The same for text that may be missing."""
+    return None if text is None else checked(text)
+
+
+def seconds(moment: float) -> float:
+    """A finite number of seconds.
+
+    :raises StoreUnavailable: for anything else.
+    """
+    try:
+        number = float(moment)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise of_a_value("the PostgreSQL store cannot hold this moment: it is no finite number of seconds")
+    return number

@@ -1,0 +1,67 @@
+"""What the tests of the PostgreSQL store share: servers, databases and stores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from rolecall.stores.sql import SQLStore
+
+from ...conftest import needed
+from ...postgres_servers import PROGRAMS, PostgresProcess
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[PostgresProcess]:
+    """A server for tests that leave it as it was, but for databases of their own."""
+    needed(PROGRAMS, "the server of PostgreSQL (initdb and postgres)")
+    server = PostgresProcess()
+    try:
+        yield server.start()
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresProcess]:
+    """A server for a test that kills or freezes it."""
+    needed(PROGRAMS, "the server of PostgreSQL (initdb and postgres)")
+    server = PostgresProcess()
+    try:
+        yield server.start()
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def database(shared_server) -> str:
+    """The name of an empty database."""
+    return shared_server.new_database()
+
+
+@pytest.fixture
+def url(shared_server, database) -> str:
+    """A store's URL. Calls may take long, because the machine may be busy."""
+    return shared_server.url_of(database) + "?timeout=10&max_staleness=10"
+
+
+@pytest.fixture
+def raw(shared_server, database) -> Iterator[psycopg.Connection]:
+    with shared_server.connect(database) as raw:
+        yield raw
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[str], SQLStore]]:
+    """Makes stores, and closes them after the test."""
+    stores: list[SQLStore] = []
+
+    def connect(url: str) -> SQLStore:
+        stores.append(SQLStore(url))
+        return stores[-1]
+
+    yield connect
+    for store in stores:
+        store.close()
