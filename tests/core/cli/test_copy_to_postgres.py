@@ -6,9 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from rolecall.stores.checking import UPKEEP, has
-from rolecall.stores.sql import SQLStore
-
 from ...conftest import needed
 from ...postgres_servers import PROGRAMS, PostgresProcess
 from .killed_copies import content, copy_with_kills, fill
@@ -26,7 +23,6 @@ def server() -> Iterator[PostgresProcess]:
         server.remove()
 
 
-@pytest.mark.skipif(not has(SQLStore, UPKEEP), reason="the PostgreSQL store has no upkeep yet")
 def test_from_sqlite_to_postgresql(server, tmp_path):
     source = f"sqlite:///{tmp_path}/source.db"
     target = server.url_of(server.new_database()) + "?timeout=10"  # the machine may be busy

@@ -553,7 +553,7 @@ def test_a_session_that_is_added_after_its_end_is_listed_as_ended_and_forgotten(
     assert store.list_sessions(Page(10, "ended")) == [replace(RECORD, ended_at=7.5)]
     assert store.forget(Over(0.0, ended_before=8.0)) == 1
     assert store.list_sessions(Page(10)) == []
-    assert connect(empty_server.url).has_ended("1_abc") is True
+    assert known(connect(empty_server.url), "1_abc") is True
 
 
 def test_nothing_of_a_session_or_lease_stays_when_it_is_forgotten(empty_server, connect):
@@ -790,6 +790,7 @@ def test_the_rights_that_the_docs_name_suffice(server, connect):
 def test_a_full_server_refuses_and_says_so(server, connect):
     store = connect(server.url)
     store.end_session("1_abc", 7.5)
+    assert known(store, "1_abc") is True
     with server.client as client:
         client.config_set("maxmemory", "1")
     assert "maxmemory" in refusal(lambda: store.end_session("1_def", 7.5))
