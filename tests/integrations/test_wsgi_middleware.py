@@ -126,7 +126,7 @@ def test_the_routes_move_with_the_mount_point(kit, app):
 
 def test_a_method_that_a_route_does_not_have_is_answered_here(app, inner):
     response = ask(app, "/video/sessions", method="PUT")
-    assert (response.status_code, response.headers["Allow"], inner.calls) == (405, "POST, OPTIONS", [])
+    assert (response.status_code, response.headers["Allow"], inner.calls) == (405, "GET, POST, HEAD, OPTIONS", [])
 
 
 def test_options_names_the_methods_of_a_route(app):
