@@ -26,6 +26,8 @@ SERVERS = ("flask gunicorn", "wsgi waitress", "starlette uvicorn")
 OPEN_TO_ALL = {
     "POST /sessions",
     "POST /sessions/{session_id}/tokens",
+    "GET /healthz",
+    "GET /readyz",
     "GET /openapi.json",
 }
 GUARDED = {
@@ -39,6 +41,7 @@ GUARDED = {
     "POST /sessions/{session_id}/mute",
 }
 BY_SERVER = {
+    "GET /sessions",
     "POST /session/create",
     "POST /v2/project/{api_key}/session/{session_id}/signal",
     "POST /v2/project/{api_key}/session/{session_id}/connection/{connection_id}/signal",

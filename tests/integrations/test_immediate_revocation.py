@@ -79,7 +79,7 @@ class HeldBack:
         self._goes_on = threading.Event()
         store: Any = open_store(url)
         assert known(store, "1_any") is False
-        log, is_held = store._follower._log, threading.Event()
+        log, is_held = store.follower._log, threading.Event()
 
         def hear_nothing(after: Any, wait: float) -> Any:
             is_held.set()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 from collections.abc import AsyncIterator, Callable
+from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -30,6 +30,8 @@ Result = TypeVar("Result")
 CREDENTIAL_LIFE: Final = 180
 #: The longest pause before the first repetition, in seconds; twice as much before each further one.
 FIRST_PAUSE: Final = 0.25
+# Not the module's own, whose state belongs to the app.
+_RANDOM: Final = SystemRandom()
 
 
 class Transport:
@@ -215,7 +217,7 @@ async def _read(response: httpx.Response, longest: int) -> bytes:
 
 def _pause(attempts: int) -> float:
     longest = FIRST_PAUSE * 2.0 ** (attempts - 1)
-    return random.uniform(longest / 2, longest)  # noqa: S311 (spreads clients, so that not all return at once)
+    return _RANDOM.uniform(longest / 2, longest)  # spreads clients, so that not all return at once
 
 
 def _problem_with_url(api_url: object) -> str | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import random
 import time
 from collections.abc import Iterable
 from functools import partial
 from math import inf
+from random import SystemRandom
 from time import monotonic
 from typing import Any, Final, Protocol, TypeAlias
 from weakref import WeakSet, ref
@@ -30,6 +30,8 @@ AT_EXIT: Final = 2.0
 # A session is held as this many bits of its id's hash: the most that Python keeps in two digits. The hash is keyed anew
 # in each process, unless PYTHONHASHSEED is set.
 _BITS: Final = 2**60 - 1
+# Not the module's own, whose state belongs to the app: a test may have seeded it.
+_RANDOM: Final = SystemRandom()
 _LOG: Final = logging.getLogger("rolecall")
 
 #: A place in a store's log. Only the log itself looks into it.
@@ -259,7 +261,7 @@ def _read_on(follower: ref[Follower], log: Log, poll: float, pid: int) -> None:
 def _pause(failures: int) -> float:
     """The seconds before the next try. Random, so that all workers of a service do not ask at once."""
     shortest, longest = PAUSES
-    return random.uniform(0.5, 1.0) * min(longest, shortest * 2.0 ** min(failures, 16))  # noqa: S311 (no secret)
+    return _RANDOM.uniform(0.5, 1.0) * min(longest, shortest * 2.0 ** min(failures, 16))
 
 
 def _claim(claims: list[None]) -> bool:
