@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from math import inf
+from math import inf, nextafter
 from os import urandom
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -60,7 +60,7 @@ _EVERYTHING: Final = Scope(None, frozenset(Capability), inf)
 _ROLE_SUFFICES: Final = Allow(reason="the token's role suffices")
 # How long a used id is remembered after it expires (seconds): for delayed requests, and clocks that are set back.
 _KEPT_LONGER: Final = 3600.0
-# The most pages of a store that are read for one page of a project's sessions.
+# The pages of a store after which a page of a project's sessions ends, though it is not full.
 _MOST_PAGES: Final = 20
 _NO_REQUEST: Final = Request("GET", "")
 _NOTHING_RESERVED: Final = nullcontext()
@@ -220,17 +220,21 @@ class Engine:
         :param api_key: only the sessions of this project; of all of the kit's unless given.
         """
         found: list[SessionRecord] = []
-        for _ in range(_MOST_PAGES):
-            records = await self._store.further("list_sessions", page)
+        pages, newest = 0, inf
+        while True:
+            records = _checked_records(await self._store.further("list_sessions", page))
             for record in records:
                 if self._is_of(record.session_id, api_key):
                     found.append(record)
                 if len(found) == page.limit:
-                    return found, cursor_of(record)
+                    return found, cursor_of(record.created_at, record.session_id)
             if len(records) < page.limit:
                 return found, None
-            page = page._replace(after=(records[-1].created_at, records[-1].session_id))
-        return found, cursor_of(records[-1])
+            pages, oldest = pages + 1, records[-1].created_at
+            newest = records[0].created_at if pages == 1 else newest
+            if pages >= _MOST_PAGES and oldest < newest:
+                return found, _cursor_at(oldest, found)
+            page = page._replace(after=(oldest, records[-1].session_id))
 
     def _is_of(self, session_id: str, api_key: str | None) -> bool:
         names = self.state.session_ids
@@ -874,6 +878,22 @@ def _checked_full(answer: object) -> Full | None:
     if answer is not None and not isinstance(answer, Full):
         raise StoreUnavailable(f"the store answered {shown(answer)} about a lease; expected a Full or None")
     return answer
+
+
+def _checked_records(answer: object) -> Sequence[SessionRecord]:
+    if isinstance(answer, Sequence) and all(isinstance(one, SessionRecord) for one in answer):
+        return answer
+    raise StoreUnavailable(f"the store's list_sessions returned {shown(answer)}; expected a list of SessionRecord")
+
+
+def _cursor_at(created_at: float, found: Sequence[SessionRecord]) -> str:
+    """The cursor behind the last of the sessions found of a time, or before all of it.
+
+    It names no other session: that could be another project's.
+    """
+    if found and found[-1].created_at == created_at:
+        return cursor_of(created_at, found[-1].session_id)
+    return cursor_of(nextafter(created_at, inf), "")
 
 
 def _around_store(operations: Operations, method: str) -> AbstractContextManager[None]:

@@ -135,7 +135,8 @@ class Rolecall(Settings):
         unless given. Its tokens stay refused.
     :param max_session_age: the age at which every session is over, as if it were ended, in seconds or as a
         ``timedelta``; at none unless given. Only then the store forgets which sessions have ended, and does not grow
-        for ever. Sessions with ids that show no age, such as those of a media service, are refused.
+        for ever. Sessions with ids that show no age, such as those of a media service, are refused. All kits that share
+        the store need the same: another one takes tokens of forgotten sessions for good.
     :param revocation: ``"in_step"``: each process knows within the store's bound what other processes have ended, and
         checks ask nobody. ``"immediate"``: every check asks the store itself, so that nothing is accepted after the
         acknowledgement of its end.

@@ -62,14 +62,14 @@ def page_of(limit: object, state: object, created_by: object, after: object) -> 
         raise InvalidRequest(f"limit is {shown(limit)}; expected 1 to {MAX_LIMIT}")
     if state not in (None, *get_args(SessionState)):
         raise InvalidRequest(f"state is {shown(state)}; expected 'open' or 'ended'")
-    if created_by is not None and not isinstance(created_by, str):
+    if created_by is not None and not _is_storable(created_by):
         raise InvalidRequest(f"created_by is {shown(created_by)}; expected the id of an actor")
     return Page(limit, state, created_by, None if after is None else _place_of(after))  # type: ignore[arg-type]
 
 
-def cursor_of(record: SessionRecord) -> str:
-    """The cursor from which the page after a session begins: a text for URLs."""
-    place = json.dumps([record.created_at, record.session_id])
+def cursor_of(created_at: float, session_id: str) -> str:
+    """The cursor from which the page after a session begins: a text for URLs. It is not encrypted."""
+    place = json.dumps([created_at, session_id])
     return base64url.encode(place.encode()).decode()
 
 
@@ -78,8 +78,13 @@ def _place_of(cursor: object) -> tuple[float, str]:
         if not isinstance(cursor, str):
             raise ValueError
         created_at, session_id = json.loads(base64url.decode(cursor.encode()))
-        if type(created_at) is not float or not math.isfinite(created_at) or type(session_id) is not str:
+        if type(created_at) is not float or not math.isfinite(created_at) or not _is_storable(session_id):
             raise ValueError
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise InvalidRequest("after is no cursor; expected the 'next' of the page before, unchanged") from None
     return created_at, session_id
+
+
+def _is_storable(text: object) -> bool:
+    """Whether every store can compare with ``text``: not every database takes a zero byte, and none half a pair."""
+    return isinstance(text, str) and "\0" not in text and text.encode("utf-8", "replace").decode() == text

@@ -87,7 +87,7 @@ class RedisStore(RedisLeases, RedisListing, RedisUpkeep):
     def ended_among(self, session_ids: Sequence[str]) -> set[str]:
         """Those of some sessions that have ended, as the master has it now."""
         self.follower.start()
-        places = self._ask(_ENDED_AMONG, *map(as_bytes, session_ids))
+        places = self._ask_master(_ENDED_AMONG, *map(as_bytes, session_ids))
         return {session_ids[place - 1] for place in places}
 
     def use_once(self, name: str, until: float, now: float) -> bool:

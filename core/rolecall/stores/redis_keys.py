@@ -87,6 +87,10 @@ class RedisPart:
         """Run a script that changes nothing."""
         return self._server.call(evaluation(script, self._keys.fixed + keys, args))[0]
 
+    def _ask_master(self, script: str, *args: Any) -> Any:
+        """Run a script that changes nothing, whose answer is worth nothing from a server that is behind another."""
+        return self._server.ask_master(evaluation(script, self._keys.fixed, args))
+
     def _change(self, script: str, *args: Any, keys: tuple[bytes, ...] = ()) -> Any:
         """Run a script that may change something, and return its answer once that is kept."""
         return self._server.change(*evaluation(script, self._keys.fixed + keys, args))

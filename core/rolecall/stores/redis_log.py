@@ -116,7 +116,7 @@ class RedisLog(RedisPart):
 
     def _read(self, first: int, most: int) -> tuple[_Position, list[tuple[int, str]]]:
         """Where the log ends by now, and its entries from a number on."""
-        answer = self._ask(_READ, first, most, secrets.token_hex(16))
+        answer = self._ask_master(_READ, first, most, secrets.token_hex(16))
         try:
             generation, number, entries = answer
             position = _Position(self._server.run_id, generation, int(number))

@@ -11,6 +11,8 @@ from .leases import Full, Slot
 from .sql_connections import Row, Script, Values
 from .sql_values import checked, seconds
 
+#: The most leases that one statement frees of a slot.
+_BATCH: Final = 500
 # The first slot without a free place. Slots are indexed by a digest, because their keys may be longer than PostgreSQL
 # indexes.
 _FULL: Final = b"""
@@ -39,15 +41,20 @@ _TAKE: Final = Script(
     b"SELECT key, free_at FROM found"
 )
 # Like all statements that change several rows of leases, in the order of their primary key: nobody waits in a circle.
-_DROP: Final = b"""
-    WITH dropped AS (SELECT lease, slot FROM rolecall_leases WHERE %s ORDER BY lease, slot FOR UPDATE)
+_DROPPED: Final = b"dropped AS (SELECT lease, slot FROM rolecall_leases WHERE %s ORDER BY lease, slot FOR UPDATE)"
+_DELETE: Final = b"""
     DELETE FROM rolecall_leases USING dropped
     WHERE rolecall_leases.lease = dropped.lease AND rolecall_leases.slot = dropped.slot
 """
 _LOOK: Final = Script(_FULL)
 _KEEP: Final = Script(_HOLD % b"")
-_DROP_LEASE: Final = _DROP % b"lease = %(lease)s"
-_DROP_SLOT: Final = _DROP % b"lease = ANY(ARRAY(SELECT lease FROM rolecall_leases WHERE slot = %(slot)s))"
+_DROP_LEASE: Final = b"WITH " + _DROPPED % b"lease = %(lease)s" + _DELETE
+# Some leases of a slot, so that a statement ends in time; and how many there were, whoever has dropped them by now.
+_DROP_SOME: Final = (
+    b"WITH chosen AS MATERIALIZED (SELECT lease FROM rolecall_leases WHERE slot = %(slot)s LIMIT %(most)s), "
+    + _DROPPED % b"lease = ANY(ARRAY(SELECT lease FROM chosen))"
+    + b", deleted AS (%s) SELECT count(*) FROM chosen" % _DELETE
+)
 
 
 class SQLLeases(ABC):
@@ -75,7 +82,9 @@ class SQLLeases(ABC):
         self._fetch(_DROP_LEASE, {"lease": checked(lease)})
 
     def drop_slot(self, key: str) -> None:
-        self._fetch(_DROP_SLOT, {"slot": digest(key)})
+        values = {"slot": digest(key), "most": _BATCH}
+        while self._fetch(_DROP_SOME, values)[0][0] == _BATCH:
+            pass
 
 
 def digest(key: str) -> bytes:

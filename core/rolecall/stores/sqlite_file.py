@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from weakref import WeakSet
 
 from ..errors import RolecallError, StoreUnavailable
+from .failures import of_a_value
 from .native import native_lock
 
 #: The longest wait of a write for other threads of its process, and again for other processes, in seconds.
@@ -24,6 +25,8 @@ LOOK_INTERVAL: Final = 0.01
 #: What ``sqlite3`` raises. A value that SQLite cannot hold, such as a lone surrogate or a huge integer, raises one of
 #: the last two.
 FAILURES: Final = (sqlite3.Error, ValueError, OverflowError)
+# Of these, what is raised for a value that SQLite cannot hold: no Unicode, a huge int, no moment.
+_OF_A_VALUE: Final = (UnicodeEncodeError, OverflowError, sqlite3.IntegrityError)
 _FORKED: Final = (
     "this process was forked while its parent was using the SQLite store, so nothing that it writes would be kept; "
     "start it anew, and fork only by Python's os.fork (uWSGI: set lazy-apps), never inside a transaction"
@@ -300,6 +303,8 @@ class SharedConnection:
 
     def unavailable(self, error: Exception) -> StoreUnavailable:
         """The error for a failure of SQLite."""
+        if isinstance(error, _OF_A_VALUE):
+            return of_a_value(f"the SQLite store cannot hold this: {error}")
         if self._file is None:
             return StoreUnavailable(f"the SQLite database in memory does not answer: {error}")
         try:

@@ -28,7 +28,11 @@ _HOLD: Final = """
     INSERT INTO rolecall_leases (lease, key, until) VALUES (?, ?, ?)
     ON CONFLICT (lease, key) DO UPDATE SET until = excluded.until
 """
-_DROP_SLOT: Final = "DELETE FROM rolecall_leases WHERE lease IN (SELECT lease FROM rolecall_leases WHERE key = ?)"
+#: The most leases that one transaction frees of a slot: other writers wait for it.
+_DROPPED_AT_ONCE: Final = 500
+_DROP_SLOT: Final = """
+    DELETE FROM rolecall_leases WHERE lease IN (SELECT lease FROM rolecall_leases WHERE key = ? LIMIT ?)
+"""
 
 
 class SQLiteLeases:
@@ -68,10 +72,11 @@ class SQLiteLeases:
         self._queue.write(drop)
 
     def drop_slot(self, key: str) -> None:
-        def drop(raw: sqlite3.Connection) -> None:
-            raw.execute(_DROP_SLOT, (key,))
+        def drop(raw: sqlite3.Connection) -> int:
+            return raw.execute(_DROP_SLOT, (key, _DROPPED_AT_ONCE)).rowcount
 
-        self._queue.write(drop)
+        while self._queue.write(drop) >= _DROPPED_AT_ONCE:
+            pass
 
 
 def _full_slot(raw: sqlite3.Connection, slots: Sequence[Slot], now: float, lease: str | None = None) -> Full | None:

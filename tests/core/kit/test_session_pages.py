@@ -10,11 +10,13 @@ import pytest
 
 from rolecall import Actor, Allow, hookimpl
 from rolecall.driver import drive
+from rolecall.encoding import base64url
 from rolecall.errors import InvalidRequest, StoreUnavailable
 from rolecall.http.api.rest import ROUTES
 from rolecall.http.respond import respond
 from rolecall.request import Request
 from rolecall.stores.checking import METHODS
+from rolecall.stores.listing import cursor_of
 from rolecall.stores.memory import MemoryStore
 from rolecall.testing.conformance.table import server_jwt
 
@@ -129,6 +131,34 @@ def test_a_page_of_a_store_full_of_others_sessions_is_short_and_goes_on(make_kit
     assert ids_of(mine.sessions(limit=1, after=first.next)) == ids
 
 
+def test_no_cursor_names_a_session_of_others(make_kit, clock):
+    kit = make_kit(projects={SECOND: SECOND_SECRET})
+    ids = []
+    for others in (30, 50):  # those of one time, and of the next one
+        clock.now += 1
+        owners = [*[None] * others, SECOND, *[None] * others]
+        ids += [(owner, kit.create_session(api_key=owner).session_id) for owner in owners]
+    found, after = [], ""
+    while after is not None:
+        status, body = listed(kit, f"limit=1{after and '&after='}{after}", iss=SECOND, secret=SECOND_SECRET)
+        assert status == 200
+        after = body["next"]
+        found += [session["session_id"] for session in body["sessions"]]
+        named = "" if after is None else json.loads(base64url.decode(after.encode()))[1]
+        assert named in ("", *found)
+    assert found == [session_id for owner, session_id in reversed(ids) if owner == SECOND]
+
+
+@pytest.mark.parametrize("answer", [None, ["x"], {}, 1])
+def test_what_is_no_list_of_sessions_is_a_fault_of_the_store(make_kit, answer):
+    class Odd(MemoryStore):
+        def list_sessions(self, page):
+            return answer
+
+    with pytest.raises(StoreUnavailable, match="list_sessions returned"):
+        make_kit(store=Odd()).sessions()
+
+
 @pytest.mark.parametrize(
     ("wanted", "problem"),
     [
@@ -142,6 +172,11 @@ def test_a_page_of_a_store_full_of_others_sessions_is_short_and_goes_on(make_kit
         ({"after": "nonsense"}, "no cursor"),
         ({"after": "WzEsMl0"}, "no cursor"),
         ({"after": 5}, "no cursor"),
+        ({"after": cursor_of(1.0, "\0")}, "no cursor"),
+        ({"after": cursor_of(1.0, "\ud800")}, "no cursor"),
+        ({"after": base64url.encode(b"[" * 100_000).decode()}, "no cursor"),
+        ({"created_by": "ada\0"}, "the id of an actor"),
+        ({"created_by": "\ud800"}, "the id of an actor"),
     ],
 )
 def test_wrong_arguments_are_told(make_kit, wanted, problem):

@@ -748,6 +748,21 @@ def test_a_replica_is_refused(server, start, connect):
     assert "is a replica" in refusal(lambda: connect(replica.url).get_session("1_abc"))
 
 
+def test_a_master_that_has_become_a_replica_tells_of_nobody_that_the_session_is_open(server, start, connect):
+    replica = start("--replicaof", "127.0.0.1", str(server.port))
+    with replica.client as client:
+        assert soon(lambda: client.info("replication")["master_link_status"] == "up")
+        store = connect(server.url + PATIENT)
+        assert store.ended_among(["1_abc"]) == set()
+        client.replicaof("no", "one")
+    with server.client as client:
+        client.replicaof("127.0.0.1", "1")  # its new master is out of its reach
+    other = connect(replica.url + PATIENT)
+    other.end_session("1_abc", 7.5)
+    # By a connection that it has had since before.
+    assert "is a replica" in refusal(lambda: store.ended_among(["1_abc"]))
+
+
 def test_a_user_who_may_not_ask_for_info_is_told_so(server, connect):
     with server.client as client:
         client.execute_command("ACL", "SETUSER", "app", "on", ">word", "~*", "+@all", "-info")

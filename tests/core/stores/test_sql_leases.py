@@ -12,6 +12,7 @@ import pytest
 
 from rolecall.stores.leases import Slot
 from rolecall.stores.sql import SQLStore
+from rolecall.stores.sql_leases import _BATCH
 
 from ...cutting import proxy_to
 from ...forking import forked
@@ -96,3 +97,14 @@ def test_whoever_keeps_and_drops_does_not_wait_in_a_circle(url):
         for key in KEYS:
             store.drop_slot(key)
         assert store.count()["leases"] == 0
+
+
+def test_a_slot_with_more_places_than_one_statement_frees_in_time_is_freed_whole(connect, url, raw):
+    store = connect(url)
+    rows = [(f"lease {number}", key, LATER) for number in range(2 * _BATCH + 1) for key in ("session", "actor")]
+    store.load("leases", [*rows, ("another", "actor", LATER)])
+    store.drop_slot("session")
+    assert raw.execute(HELD).fetchall() == [("another", ["actor"])]
+    store.load("leases", rows[: 2 * _BATCH])  # as many leases as one statement frees
+    store.drop_slot("session")
+    assert store.count()["leases"] == 1

@@ -13,7 +13,7 @@ import pytest
 
 from rolecall.errors import StoreUnavailable
 from rolecall.sessions import SessionProperties, SessionRecord
-from rolecall.stores import sqlite_ended, sqlite_examination, sqlite_file, sqlite_upkeep
+from rolecall.stores import sqlite_ended, sqlite_examination, sqlite_file, sqlite_leases, sqlite_upkeep
 from rolecall.stores.leases import Slot
 from rolecall.stores.listing import Page
 from rolecall.stores.sqlite import SQLiteStore
@@ -122,6 +122,18 @@ def test_places_that_are_over_are_deleted_by_those_who_come(store):
 
 
 # -- copying ---------------------------------------------------------------------------------------
+
+
+def test_other_writers_come_between_the_places_of_a_slot_that_are_dropped(store, raw, monkeypatch):
+    monkeypatch.setattr(sqlite_leases, "_DROPPED_AT_ONCE", 2)
+    store.load("leases", [(f"lease {number}", key, 9.0) for number in range(5) for key in ("session", "actor")])
+    store.load("leases", [("another", "actor", 9.0)])
+    sizes = []
+    write = store._queue.write
+    monkeypatch.setattr(store._queue, "write", lambda work: sizes.append(write(work)) or sizes[-1])
+    store.drop_slot("session")
+    assert sizes == [4, 4, 2, 0]
+    assert store.count()["leases"] == 1
 
 
 def test_what_is_loaded_is_known_to_other_workers_at_once(store, path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -13,9 +14,11 @@ import pytest
 
 from rolecall import Rolecall, blocking, events, hookimpl
 from rolecall.errors import StoreUnavailable
-from rolecall.sessions import SessionRecord
+from rolecall.sessions import SessionProperties, SessionRecord
+from rolecall.stores import open_store
 from rolecall.stores.failures import of_a_value
 from rolecall.stores.following import Follower
+from rolecall.stores.leases import Slot
 from rolecall.stores.memory import MemoryStore
 
 from ...forking import in_child, needs_fork
@@ -166,6 +169,21 @@ def test_a_row_that_is_damaged_is_no_loss_of_the_store(kit, store, listener):
     refused(kit.create_session)
     assert listener.heard("store_lost")
     assert listener.events[0].reason == "gone"
+
+
+def test_a_value_that_sqlite_cannot_hold_is_no_loss_of_the_store(tmp_path):
+    with closing(open_store(f"sqlite:///{tmp_path}/app.db")) as store:
+        record = SessionRecord("1_abc", SessionProperties(), 1.0, created_by="\ud800")  # as an app's own JWT may say
+        calls = (
+            lambda: store.add_session(record),
+            lambda: store.get_session("\ud800"),
+            lambda: store.end_session("1_abc", math.nan),
+            lambda: store.full_slot([Slot("rate", 10**30, 1.0)], 1.0),  # type: ignore[attr-defined]
+        )
+        for call in calls:
+            with pytest.raises(StoreUnavailable, match="cannot hold") as caught:
+                call()
+            assert caught.value.is_of_a_value
 
 
 def test_async_code_tells_the_same(store, listener):
