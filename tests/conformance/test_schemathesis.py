@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from rolecall.http.api.rest import ROUTES
+from rolecall.stores.listing import cursor_of
 from rolecall.testing.conformance.kits import API_KEY, APPLICATION, COOKIE, NOW, OPEN, STREAMS, make_kit
 from rolecall.testing.conformance.table import AUTH, SERVER, application_jwt, token
 
@@ -165,6 +166,9 @@ def narrowed(document: dict[str, Any], client: Client) -> dict[str, Any]:
     body["schema"]["properties"]["expire_time"] |= {"minimum": NOW + 1, "exclusiveMaximum": NOW + 30 * 86_400 + 1}
     form = paths["/session/create"]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"]
     form["schema"]["properties"]["api_key"] = {"enum": known["api_key"]}
+    for parameter in paths["/sessions"]["get"]["parameters"]:
+        if parameter["name"] == "after":
+            parameter["schema"] = {"enum": [cursor_of(NOW, OPEN)]}
     streams = {"stream_id": [stream["id"] for stream in STREAMS]}
     for path, item in [*paths.items()]:
         there = known | streams if path.endswith("/stream/{stream_id}") else known
