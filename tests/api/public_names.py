@@ -28,6 +28,7 @@ MODULES: Final = (
     "rolecall.stores",
     "rolecall.testing",
     "rolecall.testing.conformance",
+    "rolecall.testing.store_parts",
     "rolecall.testing.stores",
     "rolecall_aiohttp",
     "rolecall_flask",

@@ -18,4 +18,4 @@ def written_by_a_stranger() -> dict[str, Any]:
     return namespace
 
 
-TestServiceStore = written_by_a_stranger()["TestServiceStore"]
+TestFullStore = written_by_a_stranger()["TestFullStore"]

@@ -50,6 +50,7 @@ _RECORDS: Final = {
     "archived": _KEPT,
     "relayed": _record(properties=SessionProperties()),
     "encrypted": _record(properties=SessionProperties("2001:db8::7", MediaMode.ROUTED, e2ee=True)),
+    "of an actor": replace(_KEPT, created_by="Zoë"),
     "a fraction of a second": _record(created_at=0.1 + 0.2),
     "a long id": _record("1_" + "x" * 253),
     "an id of SQL": _record("1_'; DROP TABLE rolecall_sessions; --"),
