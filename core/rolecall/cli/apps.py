@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import importlib
 import inspect
 import re
@@ -57,11 +58,17 @@ def find_app(reference: str) -> Any:
     return app
 
 
-def kits_beside(reference: str) -> list[Rolecall]:
-    """The kits that the module of an app holds by name, once it was found."""
-    module = sys.modules.get(reference.partition(":")[0])
-    kits = [value for value in vars(module).values() if isinstance(value, Rolecall)] if module else []
-    return list({id(kit): kit for kit in kits}.values())
+def find_app_and_kits(reference: str) -> tuple[Any, list[Rolecall]]:
+    """:func:`find_app`, and the app's kits: those that its module holds by name, and those made meanwhile."""
+    before = _living_kits()
+    app = find_app(reference)
+    beside = vars(sys.modules[reference.partition(":")[0]]).values()
+    kits = [
+        *(value for value in beside if isinstance(value, Rolecall)),
+        # A factory, or another module, may keep a kit anywhere.
+        *(kit for kit in _living_kits() if all(kit is not one for one in before)),
+    ]
+    return app, list({id(kit): kit for kit in kits}.values())
 
 
 def routes_of(app: Any) -> list[GuardedRoute]:
@@ -72,6 +79,11 @@ def routes_of(app: Any) -> list[GuardedRoute]:
 def adapters() -> list[Adapter]:
     """The installed adapters of the frameworks that are imported, by the names of their entry points."""
     return [point.load() for point in sorted(entry_points(group=ADAPTERS)) if point.name in sys.modules]
+
+
+def _living_kits() -> list[Rolecall]:
+    # By their own type: an object that stands for another one, as in Flask, may fail when it is asked for its class.
+    return [one for one in gc.get_objects() if issubclass(type(one), Rolecall)]
 
 
 def _import(name: str) -> ModuleType:

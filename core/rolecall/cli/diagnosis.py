@@ -170,7 +170,8 @@ def store(found: Store, clock: Callable[[], float], leeway: float) -> Iterator[F
             yield from _skew(upkeep, clock, leeway)
             yield from upkeep.examine()
         except RolecallError as error:
-            yield Finding("error", str(error), "see that it runs, and that the URL names it")
+            remedy = "mend that; if it does not answer, see that it runs, and that the URL names it"
+            yield Finding("error", str(error), remedy)
 
 
 def app(found: Any) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from ..errors import RolecallError
 from ..kit import Rolecall
 from ..stores.upkeep import Finding
 from . import diagnosis
-from .apps import AppNotFound, find_app, kits_beside
+from .apps import AppNotFound, find_app_and_kits
 from .console import print_report
 from .kits import REFUSED, Clock, kit_of
 from .options import json_option, store_option
@@ -35,7 +35,7 @@ def doctor(clock: Clock, app: str | None, store: str | None, as_json: bool) -> N
     """Examine the configuration, the store and the app; say what to do about each finding.
 
     Run it where the app runs, with the app's environment. MODULE:APP names the app as for "rolecall routes". Its routes
-    are looked at, and the kits that its module holds; without them, the kit that the environment configures.
+    are looked at, and the kits that it makes; without them, the kit that the environment configures.
 
     \b
     Examples:
@@ -43,7 +43,8 @@ def doctor(clock: Clock, app: str | None, store: str | None, as_json: bool) -> N
       rolecall doctor school.web:app
       rolecall doctor "school.web:create_app()" --json
     """
-    report = findings_report(list(_findings(clock, app, store)))
+    # Two kits may have a finding in common.
+    report = findings_report(list(dict.fromkeys(_findings(clock, app, store))))
     print_report(report, as_json)
     if not report.data["ok"]:
         raise click.exceptions.Exit(REFUSED)
@@ -52,15 +53,17 @@ def doctor(clock: Clock, app: str | None, store: str | None, as_json: bool) -> N
 def _findings(clock: Clock, reference: str | None, store: str | None) -> Iterator[Finding]:
     yield from diagnosis.versions()
     yield from diagnosis.environment(os.environ)
-    kits: list[Rolecall] = []
+    app, kits = None, list[Rolecall]()
     if reference is not None:
         try:
-            yield from diagnosis.app(find_app(reference))
-            kits = kits_beside(reference)
+            app, kits = find_app_and_kits(reference)
         except AppNotFound as error:
             yield Finding("error", str(error), error.hint)
+        else:
+            yield from diagnosis.app(app)
     if kits and store is None:
         for kit in kits:
+            yield from diagnosis.plugins(kit, os.environ)
             yield from _of_kit(kit, clock)
         return
     try:
@@ -69,12 +72,13 @@ def _findings(clock: Clock, reference: str | None, store: str | None) -> Iterato
         yield Finding("error", str(error), "the kit cannot be made until this is mended")
         return
     with own:
+        if reference is None or app is not None:  # the policies of an app that was not found are not known
+            yield from diagnosis.plugins(own, os.environ)
         yield from _of_kit(own, clock)
 
 
 def _of_kit(kit: Rolecall, clock: Clock) -> Iterator[Finding]:
     state = kit.engine.state
-    yield from diagnosis.plugins(kit, os.environ)
     yield from diagnosis.formats(kit)
     yield from diagnosis.browsers(kit.api.web)
     yield from diagnosis.workers(state.store, os.environ)

@@ -16,6 +16,7 @@ from rolecall.cli.diagnosis import LEAST_BITS, strength
 from rolecall.errors import StoreUnavailable
 from rolecall.policies import AllowAnyone
 from rolecall.stores.upkeep import Finding
+from rolecall_flask import rolecall_blueprint
 
 from ...conftest import NOW
 from ...sdk_tokens import API_SECRET
@@ -192,8 +193,24 @@ def test_the_kit_of_the_app_s_module_is_examined_with_what_the_app_passes_to_it(
     assert "AllowAnyone" not in "".join(findings("school_app:app", "--store", STORE)["warning"])
 
 
-def test_an_app_that_cannot_be_imported_is_an_error(findings):
-    assert "there is no module 'no_such_app'" in findings("no_such_app")["error"][0]
+def test_the_kit_of_a_factory_is_examined(findings, app, make_kit):
+    def create_app() -> flask.Flask:
+        made = flask.Flask("school_app", static_folder=None)
+        made.register_blueprint(rolecall_blueprint(make_kit(plugins=[AllowAnyone()])), url_prefix="/video")
+        return made
+
+    sys.modules["school_app"].create_app = create_app  # type: ignore[attr-defined]
+    found = findings("school_app:create_app()")
+    assert [warning.partition(":")[0] for warning in found["warning"]] == [
+        "the policy AllowAnyone gives everybody who reaches the app a token for every session"
+    ]
+    assert found["error"] == []
+
+
+def test_an_app_that_cannot_be_imported_is_an_error_and_nothing_is_said_of_its_policies(findings):
+    found = findings("no_such_app")
+    assert "there is no module 'no_such_app'" in found["error"][0]
+    assert found["warning"] == []
 
 
 # Secrets
