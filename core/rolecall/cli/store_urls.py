@@ -16,6 +16,7 @@ from ..kit.assembly import plugins_of, registered
 from ..kit.environment import read_environment
 from ..stores import SCHEMES, Store, open_store
 from ..stores.synchronous import SyncUpkeep
+from ..wording import shown
 from .kits import find_plugins_here
 
 _SQLITE: Final = "sqlite:///"
@@ -66,10 +67,29 @@ def opened(url: str, *, may_be_new: bool = False) -> SyncUpkeep:
     :param may_be_new: whether a file that does not exist may be made.
     :raises ConfigurationError: for a URL that names no store, and for a store without upkeep; no URL is quoted.
     """
-    path = url.removeprefix(_SQLITE)
-    if path != url and not may_be_new and not os.path.exists(path):
-        raise ConfigurationError("the SQLite store's file does not exist; see its path, and the folder that you are in")
+    if not may_be_new:
+        _refuse_missing(url)
     return SyncUpkeep(open_store(url, _stores_of_plugins(url)))
+
+
+def refuse_missing(given: str | None) -> None:
+    """Refuse a file that does not exist, which a kit would make.
+
+    :param given: the URL that ``--store`` gives; None for the one of the environment.
+    :raises ConfigurationError: for such a file.
+    """
+    url = given if given is not None else _read("ROLECALL_STORE", "ROLECALL_STORE_FILE").get("store")
+    if isinstance(url, str):
+        _refuse_missing(url)
+
+
+def _refuse_missing(url: str) -> None:
+    path = url.removeprefix(_SQLITE)
+    if path != url and not os.path.exists(path):
+        where = shown(os.path.abspath(path), 300)
+        raise ConfigurationError(
+            f"the SQLite store's file {where} does not exist; see the path in its URL, and the folder that you are in"
+        )
 
 
 def refuse_forgetful(store: Store) -> None:

@@ -119,6 +119,15 @@ def test_a_store_that_is_this_command_s_alone_is_refused(run, monkeypatch, comma
     assert "name the store of your app" in result.stderr
 
 
+def test_a_file_that_is_misspelt_is_not_made(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("ROLECALL_STORE", f"sqlite:///{tmp_path}/misspelt.db")
+    for command in (["list"], ["show", UNKNOWN], ["end", UNKNOWN, "--yes"]):
+        result = run("session", *command)
+        assert result.exit_code == 2
+        assert "misspelt.db' does not exist" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_store_that_does_not_answer_shows_no_password(run, kept, monkeypatch):
     def fail(*_):
         raise StoreUnavailable("the store does not answer")

@@ -85,7 +85,7 @@ def test_a_file_that_is_misspelt_is_not_made(run, tmp_path):
     for command in (["check"], ["stats"], ["purge"]):
         result = run("store", *command, "--store", f"sqlite:///{tmp_path}/misspelt.db")
         assert result.exit_code == 2
-        assert "file does not exist" in result.stderr
+        assert "misspelt.db' does not exist" in result.stderr
     assert run("store", "copy", f"sqlite:///{tmp_path}/misspelt.db", ONE).exit_code == 2
     assert list(tmp_path.iterdir()) == []
 
