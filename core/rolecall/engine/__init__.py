@@ -520,8 +520,10 @@ class Engine:
         except StoreUnavailable:
             broken.append("store")
         try:
-            if not state.asks_store:
+            if broken:  # it would let the caller wait for the store once more
                 self._liveness.check_session(session_id)
+            elif not state.asks_store:
+                await self._liveness.confirm_session(session_id)
         except StoreUnavailable:
             broken.append("follower")
         try:

@@ -7,13 +7,14 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 
 from rolecall import Rolecall, hookimpl
 from rolecall.driver import drive
-from rolecall.errors import StoreUnavailable
+from rolecall.errors import NotInStep, StoreUnavailable
 from rolecall.formats import TokenFormat
 from rolecall.formats.opentok import OpenTokFormat
 from rolecall.http.api.rest import ROUTES
@@ -74,6 +75,24 @@ def test_what_does_not_work_is_named_and_nothing_else_is_told(make_kit, caplog, 
     assert (answer.status, json.loads(answer.body)["detail"]) == (503, f"not ready: {named}")
     assert "192.0.2.1" not in answer.body.decode()
     assert caplog.records == []
+
+
+class Starting(MemoryStore):
+    """A store whose ended sessions are still being read."""
+
+    def has_ended(self, session_id: str) -> bool:
+        raise NotInStep("they are being read")
+
+
+class Asked(Starting):
+    """One that can be asked itself meanwhile."""
+
+    def ended_among(self, session_ids: Collection[str]) -> set[str]:
+        return set()
+
+
+def test_a_process_that_is_not_in_step_yet_is_ready_if_it_can_ask_the_store(make_kit):
+    assert [check(make_kit(store=store())).status for store in (Starting, Asked)] == [503, 200]
 
 
 class Vault(OpenTokFormat):
