@@ -99,7 +99,7 @@ def _seconds(name: str, value: object, least: float) -> float | None:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not least <= seconds < float("inf"):
         raise ConfigurationError(
-            f"{name} is {shown(value)}; expected seconds, or a timedelta, of {least:g} seconds or more"
+            f"{name} is {shown(seconds)}; expected seconds, or a timedelta, of {least:g} seconds or more"
         )
     return float(seconds)
 

@@ -97,7 +97,8 @@ class MaxLiveTokens(Counting):
     def _denial(self, full: Full, session_id: str) -> Deny:
         is_session = full.key == self._key("session", session_id)
         who, most = ("the session has", self._per_session) if is_session else ("you have", self._per_actor)
-        return Deny(f"{who} {most} live tokens, which is the most there may be", code="too_many_tokens")
+        tokens = "token" if most == 1 else "tokens"
+        return Deny(f"{who} {most} live {tokens}, which is the most there may be", code="too_many_tokens")
 
     def _lease(self, call_id: str) -> str:
         return f"{self.name} {call_id}"
