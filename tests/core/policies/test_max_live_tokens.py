@@ -167,7 +167,7 @@ def test_who_comes_second_for_the_last_place_is_told_so(asker, outside, store):
 
     ask = asker(MaxLiveTokens(per_session=1), Slow(), allow_all=True, store=store)
     session_id = ask.session()
-    with pytest.raises(PolicyDenied, match="1 live tokens") as refusal:
+    with pytest.raises(PolicyDenied, match="1 live token,") as refusal:
         ask.token(session_id, http=outside("bob"))
     assert refusal.value.code == "too_many_tokens"
 
