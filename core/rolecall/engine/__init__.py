@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from math import inf, nextafter
 from os import urandom
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..driver import Driver
@@ -62,6 +63,8 @@ _ROLE_SUFFICES: Final = Allow(reason="the token's role suffices")
 _KEPT_LONGER: Final = 3600.0
 # The pages of a store after which a page of a project's sessions ends, though it is not full.
 _MOST_PAGES: Final = 20
+# The seconds for which keys that have worked need not be tried again.
+_KEYS_TRIED_EVERY: Final = 1.0
 _NO_REQUEST: Final = Request("GET", "")
 _NOTHING_RESERVED: Final = nullcontext()
 
@@ -526,12 +529,14 @@ class Engine:
                 await self._liveness.confirm_session(session_id)
         except StoreUnavailable:
             broken.append("follower")
-        try:
-            role = next(role for role in state.roles if form.carries(role, role.capabilities))
-            token, _ = form.mint(self._options(session_id, role, None, None, (), form, now))
-            form.verify(token.encode(), now)
-        except Exception:  # also of keys that are elsewhere
-            broken.append("keys")
+        if monotonic() >= state.keys_work_until:  # not each time: with an application's key it takes milliseconds
+            try:
+                role = next(role for role in state.roles if form.carries(role, role.capabilities))
+                token, _ = form.mint(self._options(session_id, role, None, None, (), form, now))
+                form.verify(token.encode(), now)
+                state.keys_work_until = monotonic() + _KEYS_TRIED_EVERY
+            except Exception:  # also of keys that are elsewhere
+                broken.append("keys")
         return tuple(broken)
 
     async def tell_of_refusal(self, error: RolecallError, session_id: str | None, call: Call) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from hashlib import sha256
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from ..encoding.jws import raw_token, what_ails
@@ -92,6 +93,8 @@ class State:
         #: Has the store forget what is over; None for a store that cannot, and until the kit is made.
         self.housekeeper: Housekeeper | None = None
         self.verified = VerifiedTokens()
+        #: Until when, by the monotonic clock, it is known that the keys sign and verify.
+        self.keys_work_until = -inf
         self._last_seen = 0.0
 
     def replace_ring(self, issuer: Issuer, ring: KeyRing) -> None:
@@ -102,6 +105,7 @@ class State:
         issuer.ring = ring
         # In this order: a thread that still holds the old cache writes to it, and nobody reads it any more.
         self.verified = VerifiedTokens()
+        self.keys_work_until = -inf
 
     def read_token(self, token: object, session_id: str | None) -> Grant:
         """Verify a token, and return its grant; the store tells whether its session has ended."""

@@ -9,7 +9,7 @@ from typing import Final
 from ..sessions import SessionRecord
 from .failures import of_a_value
 from .following import POLL, Follower
-from .redis_keys import Keys, as_bytes, as_seconds, as_text, changing, reading
+from .redis_keys import MASTER, Keys, as_bytes, as_seconds, as_text, changing, reading
 from .redis_leases import RedisLeases
 from .redis_listing import RedisListing
 from .redis_log import RedisLog, ending
@@ -20,13 +20,16 @@ from .redis_url import RedisURL
 
 _GET: Final = reading("return {redis.call('HGET', sessions, ARGV[1]), redis.call('ZSCORE', ended, ARGV[1])}")
 # Which of some sessions have ended, by their places among the arguments.
-_ENDED_AMONG: Final = reading("""
+_ENDED_AMONG: Final = reading(
+    MASTER
+    + """
 local places = {}
 for place, id in ipairs(ARGV) do
   if redis.call('ZSCORE', ended, id) then places[#places + 1] = place end
 end
 return places
-""")
+"""
+)
 # Whoever tries again brings the same token, and so is the first again.
 _USE: Final = changing("""
 local used = redis.call('GET', further[1])
@@ -87,7 +90,7 @@ class RedisStore(RedisLeases, RedisListing, RedisUpkeep):
     def ended_among(self, session_ids: Sequence[str]) -> set[str]:
         """Those of some sessions that have ended, as the master has it now."""
         self.follower.start()
-        places = self._ask_master(_ENDED_AMONG, *map(as_bytes, session_ids))
+        places = self._ask(_ENDED_AMONG, *map(as_bytes, session_ids))
         return {session_ids[place - 1] for place in places}
 
     def use_once(self, name: str, until: float, now: float) -> bool:

@@ -34,6 +34,13 @@ local tag = string.match(layout, '^.-:')
 local found_layout = redis.call('GET', layout)
 if found_layout and found_layout ~= '{LAYOUT}' then return redis.error_reply('{OTHER_LAYOUT} ' .. found_layout) end
 """
+#: Scripts begin with this whose answer is worth nothing from a replica: a master that is demoted keeps its connections,
+#: and knows from then on what it once knew. The error makes the caller look for the master.
+MASTER: Final = """
+if not string.find(redis.call('INFO', 'replication'), 'role:master', 1, true) then
+  return redis.error_reply('READONLY the server has become a replica')
+end
+"""
 _BEGIN_CHANGE: Final = f"{_BEGIN}if not found_layout then redis.call('SET', layout, '{LAYOUT}') end\n"
 
 
@@ -86,10 +93,6 @@ class RedisPart:
     def _ask(self, script: str, *args: Any, keys: tuple[bytes, ...] = ()) -> Any:
         """Run a script that changes nothing."""
         return self._server.call(evaluation(script, self._keys.fixed + keys, args))[0]
-
-    def _ask_master(self, script: str, *args: Any) -> Any:
-        """Run a script that changes nothing, whose answer is worth nothing from a server that is behind another."""
-        return self._server.ask_master(evaluation(script, self._keys.fixed, args))
 
     def _change(self, script: str, *args: Any, keys: tuple[bytes, ...] = ()) -> Any:
         """Run a script that may change something, and return its answer once that is kept."""

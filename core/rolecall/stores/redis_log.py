@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from ..errors import StoreUnavailable
 from .following import Gap, Position
-from .redis_keys import Keys, RedisPart, as_bytes, as_text, changing
+from .redis_keys import MASTER, Keys, RedisPart, as_bytes, as_text, changing
 from .redis_records import LISTS
 from .redis_server import RedisServer
 
@@ -57,7 +57,9 @@ return ends
 )
 # The log's generation, its last number, and its entries from a number on, as of one moment. A new log gets a
 # generation.
-_READ: Final = changing("""
+_READ: Final = changing(
+    MASTER
+    + """
 local found_generation = redis.call('GET', generation)
 if not found_generation then
   found_generation = ARGV[3]
@@ -68,7 +70,8 @@ if ARGV[2] ~= '0' then
   entries = redis.call('XRANGE', log, ARGV[1] .. '-0', '+', 'COUNT', ARGV[2])
 end
 return {found_generation, redis.call('GET', count) or '0', entries}
-""")
+"""
+)
 
 
 def ending(rows: Iterable[tuple[str, float]]) -> tuple[Any, ...]:
@@ -116,7 +119,7 @@ class RedisLog(RedisPart):
 
     def _read(self, first: int, most: int) -> tuple[_Position, list[tuple[int, str]]]:
         """Where the log ends by now, and its entries from a number on."""
-        answer = self._ask_master(_READ, first, most, secrets.token_hex(16))
+        answer = self._ask(_READ, first, most, secrets.token_hex(16))
         try:
             generation, number, entries = answer
             position = _Position(self._server.run_id, generation, int(number))

@@ -93,19 +93,6 @@ class RedisServer:
         finally:
             slots.release()
 
-    def ask_master(self, command: Command) -> Any:
-        """Send one command that reads, and return its answer, unless the server has become a replica meanwhile.
-
-        A master that is demoted keeps its connections, and answers from then on what it once knew.
-
-        :raises StoreUnavailable: if the server does not answer, or is a replica.
-        """
-        answer, facts = self.call(command, ("INFO", "replication"))  # in this order: it was the master until then
-        if problem := _problem_with_role(facts):
-            self._leave()
-            raise StoreUnavailable(problem)
-        return answer
-
     def change(self, *command: Any) -> Any:
         """Send one command that writes, and return its answer once as many replicas have it as the URL demands.
 
@@ -311,8 +298,8 @@ def _facts(info: bytes) -> dict[str, str]:
 
 def _problem_with(facts: Mapping[str, str], is_durable: bool) -> str | None:
     """Why a server cannot be used, and what to do; None if it can."""
-    if problem := _problem_with_role(facts):
-        return problem
+    if facts.get("role", "master") != "master":
+        return "the Redis server is a replica, which takes no writes; name the master in the URL, or use Sentinel"
     if facts.get("loading") == "1":
         return "the Redis server has started and is still reading its data; try again shortly"
     if not is_durable:
@@ -330,12 +317,6 @@ def _problem_with(facts: Mapping[str, str], is_durable: bool) -> str | None:
             f"set maxmemory-policy noeviction, {remedy}"
         )
     return None
-
-
-def _problem_with_role(facts: Mapping[str, str]) -> str | None:
-    if facts.get("role", "master") == "master":
-        return None
-    return "the Redis server is a replica, which takes no writes; name the master in the URL, or use Sentinel"
 
 
 def _reason(error: Exception) -> str:

@@ -113,6 +113,17 @@ def test_keys_that_do_not_sign_are_named(make_kit):
     assert (answer.status, json.loads(answer.body)["detail"]) == (503, "not ready: keys")
 
 
+def test_strangers_make_no_more_than_a_token_a_second(make_kit, monkeypatch):
+    monkeypatch.setattr("rolecall.engine._KEYS_TRIED_EVERY", PATIENCE)
+    kit, minted, mint = make_kit(), [], OpenTokFormat.mint
+    monkeypatch.setattr(OpenTokFormat, "mint", lambda form, options: minted.append(form) or mint(form, options))
+    assert {check(kit).status for _ in range(10)} == {200}
+    assert len(minted) == 1
+    issuer = next(iter(kit.engine.state.session_ids._issuers.values()))
+    kit.engine.state.replace_ring(issuer, issuer.ring)  # whose keys have not been tried
+    assert (check(kit).status, len(minted)) == (200, 2)
+
+
 @pytest.mark.parametrize("format", ["opentok", "t1"])
 def test_a_kit_that_works_is_ready_whatever_its_policies_say(make_kit, format):
     answer = check(make_kit(format=format, plugins=[]))
