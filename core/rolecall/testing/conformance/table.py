@@ -471,6 +471,7 @@ class KitRoute(NamedTuple):
     needs: str = "nothing"
     #: The methods that need nothing of that.
     open: tuple[str, ...] = ()
+    query: str = ""
 
     def answer(self, method: str) -> tuple[int, str | None]:
         """Status and code for an admitted request; for SDKs' calls that the kit does not have, those of a refusal."""
@@ -493,12 +494,13 @@ ACTS = f"/video/v2/project/{API_KEY}/session/{OPEN}"
 KIT_ROUTES = (
     KitRoute(
         "sessions",
-        # Of nobody, because servers keep what other rows have created.
-        "/video/sessions?created_by=nobody",
+        "/video/sessions",
         "GET, POST, HEAD, OPTIONS",
         {"GET": 200, "HEAD": 200, "POST": 201},
         "server",
         open=("POST",),
+        # Of nobody, because servers keep what other rows have created.
+        query="?created_by=nobody",
     ),
     KitRoute(
         "session",
@@ -567,7 +569,8 @@ def _methods() -> Iterator[Case]:
                     has = {"allow": route.allow}
                 elif route.needs in REFUSALS and method not in route.open and who == "nobody":
                     status, code = REFUSALS[route.needs]
-                yield Case(f"{route.name}-{method}-{who}", method, route.path, status, code, headers, has=has)
+                target = f"{route.path}{route.query}"
+                yield Case(f"{route.name}-{method}-{who}", method, target, status, code, headers, has=has)
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
         for path, guarded in (("/bare", False), ("/inside/open", False), ("/me", True), (f"/inside/{OPEN}", True)):
             cache = "no-store" if guarded else None
