@@ -208,11 +208,29 @@ class Engine:
         return record
 
     async def get_session(self, session_id: str) -> SessionRecord:
-        self.state.session_ids.check(session_id)
+        await self.check_session_id(session_id)
         record = await self._find_session(session_id)
         if record is None:
             raise SessionNotFound("the store knows no session of this id")
         return record
+
+    async def check_session_id(self, session_id: str) -> str:
+        """Check a session id, and return the id of its issuer.
+
+        An id that the store knows is good whatever its tag: the key of the tag may be retired, or be new to other
+        workers alone. The store is asked only where no key of the ring made the tag.
+
+        :raises InvalidSessionId: for an id that is malformed or of no issuer, and for one that was made up.
+        """
+        names = self.state.session_ids
+        try:
+            return names.check(session_id)
+        except InvalidSessionId as error:
+            names.owner(session_id)
+            if await self._store.get_session(session_id) is None:
+                raise error from None
+        names.vouch(session_id)
+        return names.owner(session_id)
 
     async def list_sessions(self, page: Page, api_key: str | None = None) -> tuple[list[SessionRecord], str | None]:
         """The sessions of a page, and the cursor of the next page; None if there is none.
@@ -240,12 +258,15 @@ class Engine:
             page = page._replace(after=(oldest, records[-1].session_id))
 
     def _is_of(self, session_id: str, api_key: str | None) -> bool:
-        names = self.state.session_ids
-        return names.accepts(session_id) and api_key in (None, names.check(session_id))
+        try:
+            # Without a look at the tag: the store knows the session.
+            return api_key in (None, self.state.session_ids.owner(session_id))
+        except InvalidSessionId:
+            return False
 
     async def end_session(self, session_id: str, call: Call | None = None) -> None:
         state = self.state
-        state.session_ids.check(session_id)
+        await self.check_session_id(session_id)
         if state.lone_store is not None:
             await self._find_session(session_id)  # which warns if another process created it
         await self._store.end_session(session_id, state.clock())
@@ -269,7 +290,11 @@ class Engine:
         """
         form = self.state.mint if form is None else form
         if call is None and self._issues_at_once:
-            options = self._options(session_id, role, expire_time, data, layout, form, self.state.clock())
+            try:
+                issuer = self.state.session_ids.check(session_id)
+            except InvalidSessionId:
+                issuer = await self.check_session_id(session_id)
+            options = self._options(session_id, issuer, role, expire_time, data, layout, form, self.state.clock())
             try:
                 self._liveness.check_session(session_id)
             except NotInStep:
@@ -496,7 +521,7 @@ class Engine:
         if grant is not None:
             about |= {"token_id": grant.token_id, "role": str(grant.role)}
         async with self._calling("moderation", call, act.session_id, "moderation_refused", **about) as call:
-            api_key = state.session_ids.check(act.session_id)
+            api_key = await self.check_session_id(act.session_id)
             act = act.checked()
             call.ends_in("moderated" if act.changes else None, target=act.target)
             if call.http is not None:
@@ -532,7 +557,7 @@ class Engine:
         if monotonic() >= state.keys_work_until:  # not each time: with an application's key it takes milliseconds
             try:
                 role = next(role for role in state.roles if form.carries(role, role.capabilities))
-                token, _ = form.mint(self._options(session_id, role, None, None, (), form, now))
+                token, _ = form.mint(self._options(session_id, state.api_key, role, None, None, (), form, now))
                 form.verify(token.encode(), now)
                 state.keys_work_until = monotonic() + _KEYS_TRIED_EVERY
             except Exception:  # also of keys that are elsewhere
@@ -613,7 +638,8 @@ class Engine:
     ) -> tuple[TokenOptions, voting.Reservations | None]:
         """The options of a token, validated and narrowed by the policies; and the reservations of their votes."""
         now = self.state.clock()
-        options = self._options(session_id, role, expire_time, data, layout, form, now)
+        issuer = await self.check_session_id(session_id)
+        options = self._options(session_id, issuer, role, expire_time, data, layout, form, now)
         if call.http is None and call.trace is None and self.state.plugins.leaves_tokens_alone:
             # No plugin to ask: the trusted caller only needs an open session.
             await self._liveness.confirm_session(session_id)
@@ -623,6 +649,7 @@ class Engine:
     def _options(
         self,
         session_id: str,
+        issuer: str,
         role: object,
         expire_time: ExpireTime,
         data: str | None,
@@ -630,9 +657,11 @@ class Engine:
         form: TokenFormat,
         now: float,
     ) -> TokenOptions:
-        """The requested options of a token, validated but not yet shown to policies."""
+        """The requested options of a token, validated but not yet shown to policies.
+
+        :param issuer: the id of the issuer of the session.
+        """
         state = self.state
-        issuer = state.session_ids.check(session_id)
         known = state.roles.get(role)
         if not form.carries(known, known.capabilities):
             raise _not_carried(known, form, state.roles)
