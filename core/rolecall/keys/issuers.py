@@ -75,7 +75,9 @@ def credentials_of(
         if api_key is not None or api_secret is not None:
             project = _project(api_key, api_secret, verify_secrets, elsewhere)
         elif _given(verify_secrets):
-            raise ConfigurationError("verify_secrets are further secrets of a project; pass api_key and api_secret, too")
+            raise ConfigurationError(
+                "verify_secrets are further secrets of a project; pass api_key and api_secret, too"
+            )
         if application_id is not None or private_key is not None:
             application = _application(application_id, private_key, verify_keys, elsewhere)
         elif _given(verify_keys):
@@ -89,9 +91,7 @@ def credentials_of(
     return project, application
 
 
-def further_projects(
-    projects: object, first: Issuer | None, elsewhere: Elsewhere = _nowhere
-) -> tuple[Issuer, ...]:
+def further_projects(projects: object, first: Issuer | None, elsewhere: Elsewhere = _nowhere) -> tuple[Issuer, ...]:
     """The projects that a kit has besides its first one.
 
     :param projects: by API key the API secret of each; or its ``api_secret`` and ``verify_secrets``; or None, if its

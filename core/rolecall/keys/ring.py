@@ -129,7 +129,9 @@ def problem_with_states(entries: Iterable[RingKey]) -> str | None:
         if one.state not in STATES:
             return f"the key {one.id} has the state {shown(one.state)}; the states are {', '.join(STATES)}"
         if one.id in seen:
-            return f"the key {one.id} is in the ring twice; leave one of the two out, and make a new key if none is left"
+            return (
+                f"the key {one.id} is in the ring twice; leave one of the two out, and make a new key if none is left"
+            )
         seen.add(one.id)
         if one.state == "signing":
             signing.append(one.id)

@@ -16,7 +16,7 @@ from ..encoding import strict_json
 from ..errors import ConfigurationError, InvalidKey
 from ..wording import kind, shown
 from .hmac import HMACKey
-from .key import Key
+from .key import MAX_KID_LENGTH, Key
 from .making import application_key, pem_of, secret_key
 from .ring import KeyRing, problem_with_states
 from .states import STATES, RingKey, key_id
@@ -187,10 +187,10 @@ class RingFile:
 
 
 def _retired(found: Mapping[str, Any], since: float | None) -> RingKey:
-    id, algorithm = found.get("id"), found.get("algorithm", "")
-    if not isinstance(id, str) or not 0 < len(id) <= 128 or not isinstance(algorithm, str):
+    name, algorithm = found.get("id"), found.get("algorithm", "")
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_KID_LENGTH or not isinstance(algorithm, str):
         raise InvalidKey("a retired key has its id as text")
-    return RingKey(id, "retired", algorithm, since)
+    return RingKey(name, "retired", algorithm, since)
 
 
 def _plain(entry: RingKey) -> dict[str, Any]:

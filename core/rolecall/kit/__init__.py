@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
@@ -16,12 +16,13 @@ from ..driver.threads import ThreadPools
 from ..engine.housekeeping import Housekeeper, Retention
 from ..engine.state import State
 from ..errors import ConfigurationError, NotInStep, PluginError
-from ..formats.claims import ClaimRules
+from ..formats.claims import MAX_VERIFIED_LIFETIME, ClaimRules
 from ..http.api import Api
 from ..http.api.sdk_credentials import ServerCredentials
 from ..http.credentials import Credentials
 from ..http.web import Web
-from ..keys.issuers import credentials_of, further_projects
+from ..keys import KeyRing
+from ..keys.issuers import Elsewhere, credentials_of, further_projects
 from ..roles import Role, RoleName
 from ..session_ids import OpenTokIds, SessionNames
 from ..sessions import MediaMode, SessionRecord, record_fields, session_id_of
@@ -31,8 +32,9 @@ from ..tokens import MAX_LEEWAY, ExpireTime, Grant
 from ..wording import nearest, shown, shown_key
 from .assembly import config_name, engine_of, formats_of, issuers_by_need, plugins_of, registered, roles_of, watch_of
 from .calls import Calls, Records, SessionPage, Settings
-from .environment import read_environment
+from .environment import KEY_ARGUMENTS, key_files, key_variables, read_environment
 from .facade import P, Result, derived, written_out
+from .keys import Keys, KeySources, ReadRings
 from .leases import AsyncLeases, Leases
 
 if TYPE_CHECKING:
@@ -110,11 +112,17 @@ class Rolecall(Settings):
 
     :param api_key: the project's API key: 1 to 64 letters, digits and ``-``.
     :param api_secret: the project's API secret: at least 32 bytes, known to nobody else.
+    :param verify_secrets: further secrets of the project that verify and do not sign, at most two: the one before, or
+        the one to come.
     :param application_id: the id of an application of the newer Vonage service, for tokens of the format ``vonage``;
         instead of key and secret, or besides them.
     :param private_key: the application's private key: PEM text, or the path of a file with it.
-    :param projects: further projects that the kit serves: the API secret of each, by its API key.
+    :param verify_keys: further private keys of the application that verify and do not sign, at most two.
+    :param projects: further projects that the kit serves: the API secret of each, by its API key; or a mapping of its
+        ``api_secret`` and ``verify_secrets``; or None, if its keys are in ``keys_file`` or a plugin's.
         Sessions are the first project's unless created for another, and tokens are their session's project's.
+    :param keys_file: the path of a ring file, with the keys of those projects, and of the application, that have none
+        here. It is read again when it changes; see ``kit.keys``, and ``rolecall keys`` on the command line.
     :param store: the store of the sessions: ``memory://``, ``sqlite:///file.db``, or a :class:`~rolecall.stores.Store`.
     :param plugins: the app's policies: instances, modules, or the names of either (``"package.module:object"``); see
         :mod:`rolecall.hookspecs`.
@@ -157,9 +165,12 @@ class Rolecall(Settings):
         api_key: str | None = None,
         api_secret: str | bytes | None = None,
         *,
+        verify_secrets: Sequence[str | bytes] = (),
         application_id: str | None = None,
         private_key: str | bytes | os.PathLike[str] | None = None,
-        projects: Mapping[str, str | bytes] = MappingProxyType({}),
+        verify_keys: Sequence[str | bytes | os.PathLike[str]] = (),
+        projects: Mapping[str, str | bytes | Mapping[str, Any] | None] = MappingProxyType({}),
+        keys_file: str | os.PathLike[str] | None = None,
         store: str | Store = "memory://",
         plugins: Iterable[Plugin] = (),
         entry_points: Collection[str] | Literal[False] = (),
@@ -178,11 +189,19 @@ class Rolecall(Settings):
         web: Web = Web(),  # noqa: B008 (it does not change)
     ) -> None:
 
+        self._plugin_config = _frozen_config(plugin_config)
+        configured = list(plugin_config)
+        del plugin_config  # it may hold passwords
         try:
-            project, application = credentials_of(api_key, api_secret, application_id, private_key)
-            further = further_projects(projects, project)
+            loaded = plugins_of(plugins, entry_points, blocked_plugins, configured, all_known=self._knows_all_plugins)
+            sources = KeySources(keys_file, loaded)
+            project, application = credentials_of(
+                api_key, api_secret, application_id, private_key, verify_secrets, verify_keys, sources
+            )
+            further = further_projects(projects, project, sources)
         finally:
-            del api_secret, private_key, projects  # so that no frame of a traceback holds them
+            # So that no frame of a traceback holds them.
+            del api_secret, private_key, verify_secrets, verify_keys, projects
         own = project or application
         assert own is not None
         _check_leeway(leeway)
@@ -196,10 +215,6 @@ class Rolecall(Settings):
             raise ConfigurationError(f"web is {shown(web)}; expected a rolecall.Web(…)")
         if not isinstance(trace, bool):
             raise ConfigurationError(f"trace is {shown(trace)}; expected True or False")
-        self._plugin_config = _frozen_config(plugin_config)
-        configured = list(plugin_config)
-        del plugin_config  # it may hold passwords
-        loaded = plugins_of(plugins, entry_points, blocked_plugins, configured, all_known=self._knows_all_plugins)
         roles = roles_of(loaded)
         session_ids = self._session_names(own, *further)
         retention = Retention.of(session_retention, max_session_age)
@@ -238,6 +253,13 @@ class Rolecall(Settings):
         self._calls, self._records = Calls(self.engine, self.api), Records(self.engine)
         #: Places that are limited in number and in time, for policies that count.
         self.leases = Leases(self.engine)
+        #: The keys of the kit's issuers.
+        self.keys = Keys(
+            self._state,
+            (*filter(None, (project,)), *further, *filter(None, (application,))),
+            sources,
+            MAX_VERIFIED_LIFETIME + leeway,
+        )
         #: The same methods for async code: ``await kit.aio.create_session()``.
         self.aio = AsyncRolecall(self)
         try:
@@ -250,8 +272,10 @@ class Rolecall(Settings):
     def from_env(cls: type[_Kit], environ: Mapping[str, Any] | None = None, **options: Any) -> _Kit:
         """Make a kit from ``ROLECALL_API_KEY``, ``ROLECALL_API_SECRET``, and the other variables of the environment.
 
-        These two may be replaced, or joined, by ``ROLECALL_APPLICATION_ID`` and ``ROLECALL_PRIVATE_KEY`` (PEM text or a
-        path). Further variables are ``ROLECALL_PROJECTS`` (a JSON object, from API keys to API secrets),
+        ``ROLECALL_VERIFY_SECRETS`` is a JSON list of secrets that only verify. These may be replaced, or joined, by
+        ``ROLECALL_APPLICATION_ID``, ``ROLECALL_PRIVATE_KEY`` (PEM text or a path) and ``ROLECALL_VERIFY_KEYS`` (a JSON
+        list of these). Further variables are ``ROLECALL_PROJECTS`` (a JSON object, from API keys to API secrets, or to
+        objects of ``api_secret`` and ``verify_secrets``), ``ROLECALL_KEYS_FILE`` (the path of a ring file),
         ``ROLECALL_STORE``, ``ROLECALL_REVOCATION`` (``in_step`` or ``immediate``), ``ROLECALL_FORMAT``,
         ``ROLECALL_ACCEPT`` (names, separated by commas), ``ROLECALL_PLUGINS`` (names), ``ROLECALL_ENTRY_POINTS``
         (names, or ``none``), ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's
@@ -259,27 +283,35 @@ class Rolecall(Settings):
         ``ROLECALL_ORIGINS`` (separated by commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see
         :class:`Web`, and ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials, projects, the store and a plugin's
         configuration may also be in a file: its path is in the same variable with ``_FILE`` at the end of the name.
+        Files with secrets and private keys are read again when they change.
 
         :param environ: the variables to read, ``os.environ`` by default; or a mapping like Flask's ``app.config``,
             whose values may already have an argument's type.
         :param options: further arguments of :class:`Rolecall`; they take precedence over the environment.
         :raises ConfigurationError: says which variable or argument is missing, unknown or invalid.
         """
+        variables: dict[str, object] = {}
+        fixed: dict[str, Any] = {}
         try:
             problem = _problem_with_arguments(cls, environ, options)
             if problem is not None:
                 raise ConfigurationError(problem)
+            variables = key_variables(os.environ if environ is None else environ, options)
+            fixed = {name: options[name] for name in KEY_ARGUMENTS if name in options}
             options = {**read_environment(os.environ if environ is None else environ), **options}
-            if not (options.get("application_id") or options.get("private_key")):
+            if not (options.get("application_id") or options.get("private_key") or _has_keys_elsewhere(options)):
                 for name, variable in _REQUIRED.items():
                     if name not in options:
                         meant = name.replace("api_", "API ")
                         raise ConfigurationError(
                             f"the environment variable {variable} is not set; put the project's {meant} there"
                         )
-            return cls(**options)
+            kit = cls(**options)
+            if files := key_files(variables):
+                kit.keys.follow_environment(files, _reader(variables, fixed, kit.keys.elsewhere))
+            return kit
         finally:
-            del options, environ  # so that no frame of a traceback holds the credentials
+            del options, environ, variables, fixed  # so that no frame of a traceback holds the credentials
 
     create_session = _driven_to_session(Records.create_session)
     get_session = _driven_to_session(Records.get_session)
@@ -330,6 +362,7 @@ class Rolecall(Settings):
 
     def close(self) -> None:
         """Release the store and the threads in the background. Do not use the kit afterwards."""
+        self.keys.close()
         try:
             drive(self.engine.close())
         finally:
@@ -355,11 +388,12 @@ class AsyncRolecall(Calls, Settings):
     """The methods of a kit for async code; it is ``kit.aio``. Nothing in it blocks the event loop."""
 
     def __init__(self, kit: Rolecall) -> None:
-        self._state, self._plugin_config, self._inline, self._pools = (
+        self._state, self._plugin_config, self._inline, self._pools, self._keys = (
             kit._state,
             kit._plugin_config,
             kit._inline,
             kit._pools,
+            kit.keys,
         )
         engine = engine_of(self._state, LoopDriver(self._pools), blocks=False)
         self._records = Records(engine)
@@ -377,6 +411,7 @@ class AsyncRolecall(Calls, Settings):
 
         :raises StoreUnavailable: if the store does not close in time.
         """
+        self._keys.close()
         try:
             await self.engine.close()
         finally:
@@ -461,6 +496,38 @@ class AsyncSession(SessionRecord):
 
     generate_token = _of_async_session(AsyncRolecall.generate_token, "generate_token")
     end = _of_async_session(AsyncRolecall.end_session, "end")
+
+
+def _has_keys_elsewhere(options: Mapping[str, Any]) -> bool:
+    """Whether a project's secret may be in a ring file, or a plugin's."""
+    return any(options.get(name) for name in ("keys_file", "plugins", "entry_points"))
+
+
+def _reader(variables: Mapping[str, object], fixed: Mapping[str, Any], elsewhere: Elsewhere) -> ReadRings:
+    # A function and no partial, whose repr would show the secrets.
+    return lambda: _rings_of(variables, fixed, elsewhere)
+
+
+def _rings_of(variables: Mapping[str, object], fixed: Mapping[str, Any], elsewhere: Elsewhere) -> dict[str, KeyRing]:
+    """The rings in variables of the environment, and in the files that they name, read anew.
+
+    :param fixed: arguments that take precedence.
+    """
+    given = {**read_environment(variables), **fixed}
+    try:
+        project, application = credentials_of(
+            given.get("api_key"),
+            given.get("api_secret"),
+            given.get("application_id"),
+            given.get("private_key"),
+            given.get("verify_secrets", ()),
+            given.get("verify_keys", ()),
+            elsewhere,
+        )
+        others = further_projects(given.get("projects", {}), project, elsewhere)
+    finally:
+        del given
+    return {issuer.id: issuer.ring for issuer in (project, application, *others) if issuer is not None}
 
 
 def _open_store(store: str | Store, registered: Mapping[str, Callable[[str], Store]], revocation: str) -> Store:
