@@ -30,6 +30,8 @@ except ImportError:  # Windows, where the administrator changes a ring file alon
 #: How many bytes of a ring file are read at most: some 300 secrets, or 100 private keys.
 MAX_FILE: Final = 262_144
 _MAX_KEYS: Final = 1024
+#: How many retired keys are remembered, so that they do not come back.
+_KEPT_RETIRED: Final = 100
 #: The seconds for which a change waits for another one.
 _LOCK_WAIT: Final = 10.0
 _MEMBERS: Final = frozenset({"id", "state", "since", "algorithm", "secret", "private_key"})
@@ -81,6 +83,8 @@ class RingFile:
             rings = self.read() if os.path.exists(self.path) else {}
             entries = change(rings.get(issuer, ()))
             KeyRing.of(entries)  # checks it
+            forgotten = {one.id for one in [one for one in entries if one.state == "retired"][:-_KEPT_RETIRED]}
+            entries = tuple(one for one in entries if one.id not in forgotten)
             self._write({**rings, issuer: entries})
         return entries
 
@@ -92,7 +96,7 @@ class RingFile:
             raise InvalidKey(error.strerror or "it cannot be read") from None
         if len(content) > MAX_FILE:
             raise InvalidKey(f"it has more than {MAX_FILE} bytes")
-        document = strict_json.loads(content, _MAX_KEYS)
+        document = strict_json.loads(content.strip(), _MAX_KEYS)
         if document.get("version") != 1:
             raise InvalidKey("its version is not 1")
         issuers = document.get("issuers")
