@@ -77,7 +77,8 @@ class Worker:
         self.config, self.kit = config, config.kit()
 
     def ring(self) -> dict[str, str]:
-        return {one.id: one.state for one in self.kit.keys} | dict.fromkeys(self.config.retired, "retired")
+        """The state of each key, by its id."""
+        return {**{one.id: one.state for one in self.kit.keys}, **dict.fromkeys(self.config.retired, "retired")}
 
     def work(self) -> None:
         """Mint a token and show it to the others, verify one of theirs, and look at those of retired keys."""

@@ -13,7 +13,7 @@ import click
 from ..errors import InvalidKey
 from ..formats.claims import MAX_VERIFIED_LIFETIME
 from ..keys import Key
-from ..keys.making import application_key, is_application, new_key, secret_key
+from ..keys.making import key_of, new_key
 from ..keys.ring_file import MAX_FILE, RingFile
 from ..keys.rotation import added, retired, rotated
 from ..tokens import MAX_LEEWAY
@@ -188,4 +188,4 @@ def _key_on_stdin(issuer: str) -> Key:
         text = data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         raise InvalidKey("what is on stdin is no text in UTF-8") from None
-    return application_key(text) if is_application(issuer) else secret_key(text)
+    return key_of(issuer, text)

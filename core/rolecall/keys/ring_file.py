@@ -17,7 +17,7 @@ from ..errors import ConfigurationError, InvalidKey
 from ..wording import kind, shown
 from .hmac import HMACKey
 from .key import MAX_KID_LENGTH, Key
-from .making import application_key, pem_of, secret_key
+from .making import has_private_keys, key_of, pem_of
 from .ring import KeyRing, problem_with_states
 from .states import STATES, RingKey, key_id
 
@@ -110,7 +110,7 @@ class RingFile:
         entries = []
         for number, one in enumerate(found, 1):
             try:
-                entries.append(self._entry(one))
+                entries.append(self._entry(issuer, one))
             except ConfigurationError as error:
                 raise InvalidKey(f"key {number} of {shown(issuer, 36)}: {error}") from None
         problem = problem_with_states(entries)
@@ -118,7 +118,7 @@ class RingFile:
             raise InvalidKey(f"{shown(issuer, 36)}: {problem}")
         return tuple(entries)
 
-    def _entry(self, found: object) -> RingKey:
+    def _entry(self, issuer: str, found: object) -> RingKey:
         if not isinstance(found, Mapping) or not _MEMBERS.issuperset(found):
             raise InvalidKey(f"expected an object with members among {', '.join(sorted(_MEMBERS))}")
         state, since = found.get("state"), found.get("since")
@@ -128,19 +128,19 @@ class RingFile:
             raise InvalidKey(f"its since is {shown(since)}; expected Unix seconds")
         if state == "retired":
             return _retired(found, since)
-        key = self._key(found)
+        key = self._key(issuer, found)
         if found.get("id", key_id(key)) != key_id(key):
             raise InvalidKey(f"its id is {shown(found['id'], 43)}, and its key's is {key_id(key)}; leave the id out")
         return RingKey.of(key, state, since)
 
-    def _key(self, found: Mapping[str, Any]) -> Key:
-        given = [name for name in ("secret", "private_key") if name in found]
-        text = found[given[0]] if len(given) == 1 else None
-        if not isinstance(text, str):
-            raise InvalidKey("expected its 'secret' or its 'private_key', as text")
-        digest = sha256(f"{given[0]}:{text}".encode("utf-8", "surrogatepass")).digest()
+    def _key(self, issuer: str, found: Mapping[str, Any]) -> Key:
+        name, other = ("private_key", "secret") if has_private_keys(issuer) else ("secret", "private_key")
+        text = found.get(name)
+        if not isinstance(text, str) or other in found:
+            raise InvalidKey(f"expected its {name!r} as text, and no {other!r}")
+        digest = sha256(f"{issuer}:{text}".encode("utf-8", "surrogatepass")).digest()
         if digest not in self._loaded:
-            self._loaded[digest] = secret_key(text) if given == ["secret"] else application_key(text)
+            self._loaded[digest] = key_of(issuer, text)
         return self._loaded[digest]
 
     def _write(self, rings: Mapping[str, Sequence[RingKey]]) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
-from ..encoding import base64url
+from .jwk import thumbprint
 from .key import Key
 
 #: ``published`` verifies and does not sign yet, ``signing`` signs (one key of each ring), ``verifying`` no longer
@@ -17,8 +14,8 @@ KeyState = Literal["published", "signing", "verifying", "retired"]
 STATES: Final[tuple[KeyState, ...]] = get_args(KeyState)
 #: The bytes of a secret's id.
 _ID_BYTES: Final = 8
-# The members of a public key's thumbprint, by its type (RFC 7638, section 3.2; RFC 8037, section 2).
-_THUMBPRINT: Final = {"EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x"), "RSA": ("e", "kty", "n")}
+# The types of public keys with a thumbprint.
+_TYPES: Final = ("EC", "OKP", "RSA")
 
 
 class RingKey(NamedTuple):
@@ -46,13 +43,6 @@ class RingKey(NamedTuple):
 def key_id(key: Key) -> str:
     """The id of a key: of a public key its thumbprint (RFC 7638), of a secret 16 hexadecimal digits derived from it."""
     jwk = key.public_jwk()
-    if jwk is not None and jwk.get("kty") in _THUMBPRINT:
+    if jwk is not None and jwk.get("kty") in _TYPES:
         return thumbprint(jwk)
     return key.derive("key id")[:_ID_BYTES].hex()
-
-
-def thumbprint(jwk: Mapping[str, Any]) -> str:
-    """The thumbprint of a public key (RFC 7638, section 3), in base64url."""
-    members = {name: jwk[name] for name in _THUMBPRINT[jwk["kty"]]}
-    text = json.dumps(members, separators=(",", ":"), sort_keys=True)
-    return base64url.encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

@@ -236,7 +236,9 @@ def _list(place: str, value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        listed = strict_json.loads(b'{"":' + value.strip().encode() + b"}")[""]
+        document = strict_json.loads(b'{"":' + value.strip().encode() + b"}")
+        listed = document[""] if len(document) == 1 else None
+        del document
     except (ValueError, KeyError):
         listed = None
     finally:

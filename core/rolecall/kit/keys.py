@@ -135,7 +135,7 @@ class Keys:
         :param issuer: the API key, or the application's id; the first one unless given.
         :raises InvalidKey: for a key that is wrong, or known already.
         """
-        from ..keys.making import application_key, is_application, new_key, secret_key
+        from ..keys.making import key_of, new_key
         from ..keys.rotation import added
 
         owner = self._named(issuer)
@@ -145,7 +145,7 @@ class Keys:
             if key is None:
                 key = new_key(owner.id)
             elif isinstance(key, str | bytes):
-                key = application_key(key) if is_application(owner.id) else secret_key(key)
+                key = key_of(owner.id, key)
             made: Key = key
             return self._changed(owner, lambda entries: added(entries, made, self._now()))
         finally:

@@ -50,6 +50,14 @@ def test_what_is_written_is_read_again(file):
     assert [(one.id, one.algorithm) for one in read[APPLICATION]] == [(RingKey.of(made, "signing").id, "RS256")]
 
 
+def test_the_keys_of_an_issuer_that_is_a_url_are_named_by_their_thumbprints(file):
+    url = "https://video.example"
+    file.change(url, lambda found: added(added(found, new_key(url), NOW), new_key(url), NOW))
+    assert [(one.algorithm, one.key and one.key.kid) for one in file.read()[url]] == [
+        ("ES256", one.id) for one in file.read()[url]
+    ]
+
+
 def test_its_owner_alone_can_read_it_and_a_retired_secret_is_gone(file):
     file.change(PROJECT, lambda found: added(added(found, HMACKey(SECRETS[0]), NOW), HMACKey(SECRETS[1]), NOW))
     assert stat.S_IMODE(os.stat(file.path).st_mode) == 0o600
@@ -82,13 +90,13 @@ BAD = {
     "the same key twice": ([with_secret(0), with_secret(0, "verifying")], "is in the ring twice"),
     "a member misspelt": ([with_secret(0, sinse=1)], "expected an object with members among"),
     "no object": ([SECRETS[0]], "expected an object"),
-    "no key": ([{"state": "signing"}], "expected its 'secret' or its 'private_key'"),
-    "two keys": ([with_secret(0, private_key="x")], "expected its 'secret' or its 'private_key'"),
+    "no key": ([{"state": "signing"}], "expected its 'secret' as text, and no 'private_key'"),
+    "two keys": ([with_secret(0, private_key="x")], "expected its 'secret' as text, and no 'private_key'"),
     "the id of another": ([with_secret(0, id="0123")], "its id is '0123', and its key's is"),
     "a time that is none": ([with_secret(0, since="now")], "its since is 'now'; expected Unix seconds"),
     "a short secret": ([{"secret": "short", "state": "signing"}], "the secret has 5 bytes"),
     "a public secret": ([{"secret": "a" * 40, "state": "signing"}], "publicly known"),
-    "no private key": ([{"private_key": SECRETS[0], "state": "signing"}], "the private key"),
+    "no private key": ([{"private_key": SECRETS[0], "state": "signing"}], "expected its 'secret' as text"),
     "a retired key without id": ([with_secret(0), {"state": "retired"}], "a retired key has its id"),
 }
 
@@ -161,7 +169,7 @@ def test_changes_at_the_same_time_are_all_kept_and_a_reader_sees_no_half_of_one(
 
 def test_a_file_in_a_folder_that_does_not_exist_says_so(tmp_path):
     with pytest.raises(InvalidKey, match="its folder must exist"):
-        RingFile(tmp_path / "no" / "keys.json").change(PROJECT, lambda found: found)
+        RingFile(tmp_path / "no" / "keys.json").change(PROJECT, tuple)
 
 
 def test_retired_keys_do_not_fill_the_file(file):
