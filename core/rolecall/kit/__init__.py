@@ -15,14 +15,14 @@ from ..driver import Driver, InlineDriver, LoopDriver, drive
 from ..driver.threads import ThreadPools
 from ..engine.housekeeping import Housekeeper, Retention
 from ..engine.state import State
-from ..errors import ConfigurationError, NotInStep, PluginError
+from ..errors import ConfigurationError, InvalidKey, NotInStep, PluginError
 from ..formats.claims import MAX_VERIFIED_LIFETIME, ClaimRules
 from ..http.api import Api
 from ..http.api.sdk_credentials import ServerCredentials
 from ..http.credentials import Credentials
 from ..http.web import Web
 from ..keys import KeyRing
-from ..keys.issuers import Elsewhere, credentials_of, further_projects
+from ..keys.issuers import NO_SECRET, Elsewhere, credentials_of, further_projects
 from ..roles import Role, RoleName
 from ..session_ids import OpenTokIds, SessionNames
 from ..sessions import MediaMode, SessionRecord, record_fields, session_id_of
@@ -299,14 +299,17 @@ class Rolecall(Settings):
             variables = key_variables(os.environ if environ is None else environ, options)
             fixed = {name: options[name] for name in KEY_ARGUMENTS if name in options}
             options = {**read_environment(os.environ if environ is None else environ), **options}
-            if not (options.get("application_id") or options.get("private_key") or _has_keys_elsewhere(options)):
-                for name, variable in _REQUIRED.items():
-                    if name not in options:
-                        meant = name.replace("api_", "API ")
-                        raise ConfigurationError(
-                            f"the environment variable {variable} is not set; put the project's {meant} there"
-                        )
-            kit = cls(**options)
+            missing = None
+            if not (options.get("application_id") or options.get("private_key")):
+                missing = next((name for name in _REQUIRED if name not in options), None)
+            if missing == "api_key" or (missing and not _has_keys_elsewhere(options)):
+                raise _not_set(missing)
+            try:
+                kit = cls(**options)
+            except InvalidKey as error:
+                if missing and str(error) == NO_SECRET:
+                    raise _not_set(missing) from None
+                raise
             if files := key_files(variables):
                 kit.keys.follow_environment(files, _reader(variables, fixed, kit.keys.elsewhere))
             return kit
@@ -496,6 +499,11 @@ class AsyncSession(SessionRecord):
 
     generate_token = _of_async_session(AsyncRolecall.generate_token, "generate_token")
     end = _of_async_session(AsyncRolecall.end_session, "end")
+
+
+def _not_set(name: str) -> ConfigurationError:
+    meant = name.replace("api_", "API ")
+    return ConfigurationError(f"the environment variable {_REQUIRED[name]} is not set; put the project's {meant} there")
 
 
 def _has_keys_elsewhere(options: Mapping[str, Any]) -> bool:
