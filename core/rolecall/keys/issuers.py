@@ -16,7 +16,7 @@ from .ring import KeyRing
 from .states import RingKey
 
 #: The message for a project whose secret is missing.
-NO_SECRET: Final = "the project's api_secret is missing"
+MISSING: Final = "the project's api_secret is missing"
 #: How many bytes of a key's file are read at most; a key of 16,384 bits has 12,500.
 _MAX_FILE: Final = 65_536
 _MAX_PATH: Final = 4096
@@ -138,7 +138,7 @@ def _project(
     if api_secret is None and _is_api_key(api_key) and (ring := elsewhere(api_key)) is not None:
         _refuse_further(verify_secrets, f"{whose}verify_secrets")
         return Issuer(api_key, ring)
-    problem = NO_SECRET if api_secret is None else None
+    problem = MISSING if api_secret is None else None
     problem = problem or _path_problem(api_secret) or problem_with(api_secret)
     key = None if problem else HMACKey(api_secret)  # type: ignore[arg-type]
     del api_secret  # so that no frame of a traceback below holds it

@@ -21,7 +21,7 @@ _TYPES: Final = ("EC", "OKP", "RSA")
 class RingKey(NamedTuple):
     """One key of a ring, with its state.
 
-    :param id: see :func:`key_id`; it is no secret.
+    :param id: the thumbprint of a public key, or 16 hexadecimal digits that a secret gives; it is no secret.
     :param state: the key's state.
     :param algorithm: the ``alg`` of its tokens.
     :param since: the time of its last change of state, in Unix seconds; None if it is unknown.

@@ -22,7 +22,7 @@ from ..http.api.sdk_credentials import ServerCredentials
 from ..http.credentials import Credentials
 from ..http.web import Web
 from ..keys import KeyRing
-from ..keys.issuers import NO_SECRET, Elsewhere, credentials_of, further_projects
+from ..keys.issuers import MISSING, Elsewhere, credentials_of, further_projects
 from ..roles import Role, RoleName
 from ..session_ids import OpenTokIds, SessionNames
 from ..sessions import MediaMode, SessionRecord, record_fields, session_id_of
@@ -307,7 +307,7 @@ class Rolecall(Settings):
             try:
                 kit = cls(**options)
             except InvalidKey as error:
-                if missing and str(error) == NO_SECRET:
+                if missing and str(error) == MISSING:
                     raise _not_set(missing) from None
                 raise
             if files := key_files(variables):

@@ -32,8 +32,8 @@ TOKENS = [
 
 
 def key_of(jwk: dict[str, Any]) -> Key:
-    make = {"EC": ECKey, "OKP": Ed25519Key}[jwk["kty"]]
-    return make(pem_of(PyJWK(jwk).key), jwk["kid"])
+    pem = pem_of(PyJWK(jwk).key)
+    return ECKey(pem, jwk["kid"]) if jwk["kty"] == "EC" else Ed25519Key(pem, jwk["kid"])
 
 
 def ring_of(ring: dict[str, Any]) -> KeyRing:
