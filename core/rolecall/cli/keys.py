@@ -15,7 +15,7 @@ from ..formats.claims import MAX_VERIFIED_LIFETIME
 from ..keys import Key
 from ..keys.making import key_of, new_key
 from ..keys.ring_file import MAX_FILE, RingFile
-from ..keys.rotation import added, retired, rotated
+from ..keys.rotation import added, named, retired, rotated
 from ..tokens import MAX_LEEWAY
 from .arguments import duration
 from .console import print_report
@@ -92,10 +92,10 @@ def add(clock: Clock, is_given: bool, issuer: str | None, path: str | None, as_j
     """
     with answering(as_json, needs_kit=False):
         file = _ring_file(path)
-        named = _issuer(file, issuer)
-        key = _key_on_stdin(named) if is_given else new_key(named)
-        entries = file.change(named, lambda found: added(found, key, int(clock())))
-        print_report(changed_report(named, entries[-1], LONGEST_LIFE, clock()), as_json)
+        whose = _issuer(file, issuer)
+        key = _key_on_stdin(whose) if is_given else new_key(whose)
+        entries = file.change(whose, lambda found: added(found, key, int(clock())))
+        print_report(changed_report(whose, entries[-1], LONGEST_LIFE, clock()), as_json)
 
 
 @keys.command(epilog=EXIT_CODES)
@@ -118,10 +118,10 @@ def rotate(clock: Clock, key_id: str | None, force: bool, issuer: str | None, pa
     """
     with answering(as_json, needs_kit=False):
         file = _ring_file(path)
-        named = _issuer(file, issuer)
-        entries = file.change(named, lambda found: rotated(found, key_id, int(clock()), force=force))
+        whose = _issuer(file, issuer)
+        entries = file.change(whose, lambda found: rotated(found, key_id, int(clock()), force=force))
         signing = next(one for one in entries if one.state == "signing")
-        print_report(changed_report(named, signing, LONGEST_LIFE, clock()), as_json)
+        print_report(changed_report(whose, signing, LONGEST_LIFE, clock()), as_json)
 
 
 @keys.command(epilog=EXIT_CODES)
@@ -159,10 +159,9 @@ def retire(
     life = LONGEST_LIFE if longest_life is None else min(LONGEST_LIFE, longest_life.total_seconds() + MAX_LEEWAY)
     with answering(as_json, needs_kit=False):
         file = _ring_file(path)
-        named = _issuer(file, issuer)
-        entries = file.change(named, lambda found: retired(found, key_id, int(clock()), life, force=force))
-        gone = next(one for one in entries if one.id.startswith(key_id))
-        print_report(changed_report(named, gone, LONGEST_LIFE, clock()), as_json)
+        whose = _issuer(file, issuer)
+        entries = file.change(whose, lambda found: retired(found, key_id, int(clock()), life, force=force))
+        print_report(changed_report(whose, named(entries, key_id), LONGEST_LIFE, clock()), as_json)
 
 
 def _ring_file(path: str | None) -> RingFile:
@@ -173,9 +172,9 @@ def _ring_file(path: str | None) -> RingFile:
 
 
 def _issuer(file: RingFile, given: str | None) -> str:
-    named = given or next(filter(None, map(os.environ.get, _ISSUERS)), None)
-    if named is not None:
-        return named
+    whose = given or next(filter(None, map(os.environ.get, _ISSUERS)), None)
+    if whose is not None:
+        return whose
     known = list(file.read()) if os.path.exists(file.path) else []
     if len(known) == 1:
         return known[0]

@@ -103,7 +103,6 @@ class State:
         Tokens that were verified before are verified again, because the key that signed them may be gone.
         """
         issuer.ring = ring
-        self.keys_work_until = 0.0
         # In this order: a thread that still holds the old cache writes to it, and nobody reads it any more.
         self.verified = VerifiedTokens()
         self.keys_work_until = -inf

@@ -18,7 +18,7 @@ from ..wording import shown, shown_key
 
 if TYPE_CHECKING:
     from ..engine.state import State
-    from ..keys.ring_file import RingFile
+    from ..keys.ring_file import Change, RingFile
     from .key_watch import KeyWatch
 
 #: The rings of issuers whose keys are not in arguments, by their ids.
@@ -147,7 +147,7 @@ class Keys:
             elif isinstance(key, str | bytes):
                 key = key_of(owner.id, key)
             made: Key = key
-            return self._changed(owner, lambda entries: added(entries, made, self._now()))
+            return self._changed(owner, lambda entries: added(entries, made, self._now()), lambda entries: entries[-1])
         finally:
             del key
 
@@ -161,7 +161,9 @@ class Keys:
         from ..keys.rotation import rotated
 
         return self._changed(
-            self._named(issuer), lambda entries: rotated(entries, id, self._now(), force=force), changed="signing"
+            self._named(issuer),
+            lambda entries: rotated(entries, id, self._now(), force=force),
+            lambda entries: next(one for one in entries if one.state == "signing"),
         )
 
     def retire(
@@ -183,10 +185,10 @@ class Keys:
         from ..keys.rotation import named, retired
 
         life = self._life(longest_life)
-        owner = self._named(issuer)
-        gone = named(owner.ring.entries, id).id
         return self._changed(
-            owner, lambda entries: retired(entries, gone, self._now(), life, force=force), changed=gone
+            self._named(issuer),
+            lambda entries: retired(entries, id, self._now(), life, force=force),
+            lambda entries: named(entries, id),
         )
 
     def reload(self) -> None:
@@ -237,10 +239,11 @@ class Keys:
             rings[issuer] = ring
         return rings
 
-    def _changed(
-        self, owner: Issuer, change: Callable[..., tuple[RingKey, ...]], changed: str | None = None
-    ) -> KeyInfo:
-        """Change a ring where it is kept, and return the key that has changed: by its id or state, else the last."""
+    def _changed(self, owner: Issuer, change: Change, pick: Callable[[tuple[RingKey, ...]], RingKey]) -> KeyInfo:
+        """Change a ring where it is kept, and return the key that has changed.
+
+        :param pick: finds that key among the new entries.
+        """
         source, file = self._source(owner), self._elsewhere.file
         if source == _IN_FILE and file is not None:
             entries = file.change(owner.id, change)
@@ -254,7 +257,7 @@ class Keys:
                 f"the keys of {shown_key(owner.id)} come from the {source}; change them there, and kit.keys.reload() "
                 "reads them at once"
             )
-        return self._info(owner.id, next((one for one in entries if changed in (one.id, one.state)), entries[-1]))
+        return self._info(owner.id, pick(entries))
 
     def _follow(self, paths: list[str], *, asks_plugins: bool) -> None:
         from .key_watch import KeyWatch
