@@ -138,7 +138,7 @@ def _is_file(text: str) -> bool:
 def _application(application_id: object, private_key: object) -> Issuer:
     from .rsa import RSAKey  # not free to import, and most kits have a secret alone
 
-    pem = _pem(private_key)
+    pem = read_pem(private_key, "the application's private_key")
     del private_key
     if isinstance(pem, str):
         raise InvalidKey(pem)
@@ -155,10 +155,12 @@ def _application(application_id: object, private_key: object) -> Issuer:
     return Issuer(application_id, KeyRing([key]))
 
 
-def _pem(private_key: object) -> bytes | str:
+def read_pem(private_key: object, whose: str) -> bytes | str:
     """PEM as bytes, read from a file if ``private_key`` is a path; or the problem, as text.
 
     The problem is returned, so that no frame of a traceback holds the argument, and does not quote it: it may be a key.
+
+    :param whose: the key, for the message that it is missing.
     """
     from .pem import other_key_form
 
@@ -166,7 +168,7 @@ def _pem(private_key: object) -> bytes | str:
     if isinstance(private_key, os.PathLike):
         private_key = os.fspath(private_key)
     if not private_key and (private_key is None or isinstance(private_key, str | bytes)):
-        return "the application's private_key is missing: PEM text, or the path of a file with it"
+        return f"{whose} is missing: PEM text, or the path of a file with it"
     if not isinstance(private_key, str | bytes):
         return f"private_key is {kind(private_key)}; expected PEM text, or the path of a file with it"
     material = private_key if isinstance(private_key, bytes) else private_key.encode("utf-8", "replace")

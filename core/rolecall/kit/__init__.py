@@ -36,8 +36,10 @@ from .facade import P, Result, derived, written_out
 from .leases import AsyncLeases, Leases
 
 if TYPE_CHECKING:
+    from ..keys.signers import Signer
     from ..plugins import Plugins
     from ..plugins.protocols import Plugin
+    from .verifier import Verifier
 
 _REQUIRED: Final = {"api_key": "ROLECALL_API_KEY", "api_secret": "ROLECALL_API_SECRET"}
 
@@ -112,7 +114,11 @@ class Rolecall(Settings):
     :param api_secret: the project's API secret: at least 32 bytes, known to nobody else.
     :param application_id: the id of an application of the newer Vonage service, for tokens of the format ``vonage``;
         instead of key and secret, or besides them.
-    :param private_key: the application's private key: PEM text, or the path of a file with it.
+    :param private_key: the application's private key, or the issuer's: PEM text, or the path of a file with it.
+    :param issuer: the URL that names this service in tokens of the format ``jwt``, which others verify with its public
+        keys (``GET /jwks.json``); with ``private_key`` (RSA, P-256 or Ed25519), instead of key and secret, or besides
+        them.
+    :param audience: the ``aud`` of these tokens; they have none unless given.
     :param projects: further projects that the kit serves: the API secret of each, by its API key.
         Sessions are the first project's unless created for another, and tokens are their session's project's.
     :param store: the store of the sessions: ``memory://``, ``sqlite:///file.db``, or a :class:`~rolecall.stores.Store`.
@@ -123,8 +129,9 @@ class Rolecall(Settings):
         nothing.
     :param blocked_plugins: the names of plugins that are never loaded.
     :param plugin_config: the configuration of each plugin, by its name, for :meth:`plugin_config`.
-    :param format: the format for minting: ``"opentok"`` (a project's JWT), ``"t1"`` (its older form) or ``"vonage"``
-        (an application's JWT). The first that the credentials allow, unless given.
+    :param format: the format for minting: ``"opentok"`` (a project's JWT), ``"t1"`` (its older form), ``"vonage"`` (an
+        application's JWT) or ``"jwt"`` (the kit's own, see ``issuer``). The first that the credentials allow, unless
+        given.
     :param accept: the accepted formats. Unless given, the JWTs that the credentials allow, and ``format``; T1, in which
         SDKs join fields without encoding them, is accepted only if it is listed.
     :param leeway: the seconds that the clocks of two servers may differ by, 0 to 60.
@@ -158,6 +165,8 @@ class Rolecall(Settings):
         *,
         application_id: str | None = None,
         private_key: str | bytes | os.PathLike[str] | None = None,
+        issuer: str | None = None,
+        audience: str | None = None,
         projects: Mapping[str, str | bytes] = MappingProxyType({}),
         store: str | Store = "memory://",
         plugins: Iterable[Plugin] = (),
@@ -178,11 +187,17 @@ class Rolecall(Settings):
     ) -> None:
 
         try:
-            project, application = credentials_of(api_key, api_secret, application_id, private_key)
+            signer = None
+            if issuer is not None or audience is not None:
+                signer = _signer(issuer, audience, private_key, application_id)
+                private_key = None
+            project = application = None
+            if signer is None or api_key is not None or api_secret is not None:
+                project, application = credentials_of(api_key, api_secret, application_id, private_key)
             further = further_projects(projects, project)
         finally:
             del api_secret, private_key, projects  # so that no frame of a traceback holds them
-        own = project or application
+        own = project or application or signer
         assert own is not None
         _check_leeway(leeway)
         _check_timeout("hook_timeout", hook_timeout)
@@ -191,10 +206,7 @@ class Rolecall(Settings):
             raise ConfigurationError(f"revocation is {shown(revocation)}; expected 'in_step' or 'immediate'")
         if not callable(clock):
             raise ConfigurationError(f"clock is {shown(clock)}; expected a function that returns Unix seconds")
-        if not isinstance(web, Web):
-            raise ConfigurationError(f"web is {shown(web)}; expected a rolecall.Web(…)")
-        if not isinstance(trace, bool):
-            raise ConfigurationError(f"trace is {shown(trace)}; expected True or False")
+        _check_web(web, trace)
         self._plugin_config = _frozen_config(plugin_config)
         configured = list(plugin_config)
         del plugin_config  # it may hold passwords
@@ -204,11 +216,9 @@ class Rolecall(Settings):
         retention = Retention.of(session_retention, max_session_age)
         _check_shows_age(session_ids, retention, loaded)
         rules = ClaimRules(roles, leeway, session_ids)
-        issuers = issuers_by_need(project, further, application)
+        issuers = issuers_by_need(project, further, application, signer)
         mint, formats = formats_of(loaded, format, accept, issuers, rules)
-        credentials = Credentials(web, own)
-        servers = ServerCredentials(issuers["secret"], application, own.id, leeway)
-        self._state = State(
+        state = State(
             api_key=own.id,
             session_ids=session_ids,
             roles=roles,
@@ -222,16 +232,23 @@ class Rolecall(Settings):
             is_immediate=revocation == "immediate",
             trace_log=trace,
             retention=retention,
+            signer=signer if "jwt" in formats else None,
             # Last, so that nothing stays open if another argument is wrong.
             store=_open_store(store, registered(loaded, "rolecall_register_stores", SCHEMES), revocation),
         )
+        servers = ServerCredentials(issuers["secret"], application, own.id, leeway)
+        self._assemble(state, web, Credentials(web, own), servers)
+
+    def _assemble(self, state: State, web: Web, credentials: Credentials, servers: ServerCredentials) -> None:
+        """Make the engines around ``state``, and start the plugins."""
+        self._state = state
         self._pools = ThreadPools()
         self._inline = InlineDriver(self._pools)
-        self._state.watch = watch_of(self._state, self._inline)
+        state.watch = watch_of(state, self._inline)
         #: The engine for sync frameworks: an adapter drives it with :func:`rolecall.driver.drive`.
-        self.engine = engine_of(self._state, self._inline, blocks=True)
-        if has(self._state.store, UPKEEP):
-            self._state.housekeeper = Housekeeper(self.engine.forget, self._pools, retention, clock)
+        self.engine = engine_of(state, self._inline, blocks=True)
+        if has(state.store, UPKEEP):
+            state.housekeeper = Housekeeper(self.engine.forget, self._pools, state.retention, state.clock)
         #: The kit for an adapter of a sync framework.
         self.api = Api(self.engine, web, credentials, servers)
         self._calls, self._records = Calls(self.engine, self.api), Records(self.engine)
@@ -240,24 +257,45 @@ class Rolecall(Settings):
         #: The same methods for async code: ``await kit.aio.create_session()``.
         self.aio = AsyncRolecall(self)
         try:
-            loaded.start(self)
+            state.plugins.start(self)
         except PluginError:
             self.close()
             raise
+
+    @staticmethod
+    def verifier(
+        jwks: str | os.PathLike[str] | Mapping[str, Any],
+        *,
+        issuer: str,
+        audience: str | None = None,
+        **options: Any,
+    ) -> Verifier:
+        """A kit that only verifies tokens of the format ``jwt``, and holds no secret; see :class:`Verifier`.
+
+        :param jwks: the issuer's public keys: the URL of its ``jwks.json``, the path of a file, or the set itself.
+        :param issuer: the ``iss`` of its tokens.
+        :param audience: the ``aud`` of its tokens.
+        :param options: further arguments of :class:`Verifier`.
+        :raises ConfigurationError: says which argument is wrong, and what to do.
+        """
+        from .verifier import Verifier
+
+        return Verifier(jwks, issuer=issuer, audience=audience, **options)
 
     @classmethod
     def from_env(cls: type[_Kit], environ: Mapping[str, Any] | None = None, **options: Any) -> _Kit:
         """Make a kit from ``ROLECALL_API_KEY``, ``ROLECALL_API_SECRET``, and the other variables of the environment.
 
         These two may be replaced, or joined, by ``ROLECALL_APPLICATION_ID`` and ``ROLECALL_PRIVATE_KEY`` (PEM text or a
-        path). Further variables are ``ROLECALL_PROJECTS`` (a JSON object, from API keys to API secrets),
-        ``ROLECALL_STORE``, ``ROLECALL_REVOCATION`` (``in_step`` or ``immediate``), ``ROLECALL_FORMAT``,
-        ``ROLECALL_ACCEPT`` (names, separated by commas), ``ROLECALL_PLUGINS`` (names), ``ROLECALL_ENTRY_POINTS``
-        (names, or ``none``), ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's
-        configuration, as a JSON object), ``ROLECALL_SESSION_RETENTION`` and ``ROLECALL_MAX_SESSION_AGE`` (seconds),
-        ``ROLECALL_ORIGINS`` (separated by commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see
-        :class:`Web`, and ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials, projects, the store and a plugin's
-        configuration may also be in a file: its path is in the same variable with ``_FILE`` at the end of the name.
+        path), or by ``ROLECALL_ISSUER``, that key and ``ROLECALL_AUDIENCE``. Further variables are
+        ``ROLECALL_PROJECTS`` (a JSON object, from API keys to API secrets), ``ROLECALL_STORE``, ``ROLECALL_REVOCATION``
+        (``in_step`` or ``immediate``), ``ROLECALL_FORMAT``, ``ROLECALL_ACCEPT`` (names, separated by commas),
+        ``ROLECALL_PLUGINS`` (names), ``ROLECALL_ENTRY_POINTS`` (names, or ``none``), ``ROLECALL_BLOCKED_PLUGINS``
+        (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's configuration, as a JSON object), ``ROLECALL_SESSION_RETENTION``
+        and ``ROLECALL_MAX_SESSION_AGE`` (seconds), ``ROLECALL_ORIGINS`` (separated by commas) and ``ROLECALL_OPENAPI``
+        (``1`` or ``0``), for both of which see :class:`Web`, and ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials,
+        projects, the store and a plugin's configuration may also be in a file: its path is in the same variable with
+        ``_FILE`` at the end of the name.
 
         :param environ: the variables to read, ``os.environ`` by default; or a mapping like Flask's ``app.config``,
             whose values may already have an argument's type.
@@ -269,7 +307,7 @@ class Rolecall(Settings):
             if problem is not None:
                 raise ConfigurationError(problem)
             options = {**read_environment(os.environ if environ is None else environ), **options}
-            if not (options.get("application_id") or options.get("private_key")):
+            if not any(options.get(name) for name in ("application_id", "private_key", "issuer")):
                 for name, variable in _REQUIRED.items():
                     if name not in options:
                         meant = name.replace("api_", "API ")
@@ -503,6 +541,30 @@ def _check_shows_age(session_ids: SessionNames, retention: Retention, plugins: P
         raise ConfigurationError(
             "max_session_age is for session ids that this kit makes; a plugin (rolecall_create_session) makes others"
         )
+
+
+def _check_web(web: object, trace: object) -> None:
+    if not isinstance(web, Web):
+        raise ConfigurationError(f"web is {shown(web)}; expected a rolecall.Web(…)")
+    if not isinstance(trace, bool):
+        raise ConfigurationError(f"trace is {shown(trace)}; expected True or False")
+
+
+def _signer(issuer: object, audience: object, private_key: object, application_id: object) -> Signer:
+    """The issuer of tokens of the format ``jwt``.
+
+    :raises ConfigurationError: if it is wrong, or the private key could also be an application's.
+    """
+    from ..keys.signers import signer_of
+
+    try:
+        if application_id is not None:
+            raise ConfigurationError(
+                "a kit has an application_id or an issuer, whose key private_key is; make two kits for both"
+            )
+        return signer_of(issuer, private_key, audience)
+    finally:
+        del private_key
 
 
 def _check_timeout(name: str, seconds: object) -> None:

@@ -217,6 +217,8 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
     "ROLECALL_API_SECRET": ("api_secret", _bare),
     "ROLECALL_APPLICATION_ID": ("application_id", _bare),
     "ROLECALL_PRIVATE_KEY": ("private_key", _pem_or_path),
+    "ROLECALL_ISSUER": ("issuer", _bare),
+    "ROLECALL_AUDIENCE": ("audience", _bare),
     "ROLECALL_PROJECTS": ("projects", _object),
     "ROLECALL_FORMAT": ("format", _bare),
     "ROLECALL_ACCEPT": ("accept", _names),
