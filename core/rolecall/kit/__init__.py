@@ -36,10 +36,10 @@ from .facade import P, Result, derived, written_out
 from .leases import AsyncLeases, Leases
 
 if TYPE_CHECKING:
+    from ..keys.following import Timing
     from ..keys.signers import Signer
     from ..plugins import Plugins
     from ..plugins.protocols import Plugin
-    from .verifier import Verifier
 
 _REQUIRED: Final = {"api_key": "ROLECALL_API_KEY", "api_secret": "ROLECALL_API_SECRET"}
 
@@ -204,8 +204,7 @@ class Rolecall(Settings):
         _check_timeout("store_timeout", store_timeout)
         if revocation not in ("in_step", "immediate"):
             raise ConfigurationError(f"revocation is {shown(revocation)}; expected 'in_step' or 'immediate'")
-        if not callable(clock):
-            raise ConfigurationError(f"clock is {shown(clock)}; expected a function that returns Unix seconds")
+        _check_clock(clock)
         _check_web(web, trace)
         self._plugin_config = _frozen_config(plugin_config)
         configured = list(plugin_config)
@@ -278,8 +277,6 @@ class Rolecall(Settings):
         :param options: further arguments of :class:`Verifier`.
         :raises ConfigurationError: says which argument is wrong, and what to do.
         """
-        from .verifier import Verifier
-
         return Verifier(jwks, issuer=issuer, audience=audience, **options)
 
     @classmethod
@@ -386,6 +383,76 @@ class Rolecall(Settings):
             f"<Rolecall api_key={shown_key(self.api_key)} store={type(self._state.store).__name__} "
             f"plugins={[plugin.name for plugin in self.plugins]}>"
         )
+
+
+class Verifier(Rolecall):
+    """A kit that only verifies tokens of the format ``jwt``: :meth:`Rolecall.verifier`.
+
+    Guards, policies and adapters work with it as with any kit. It holds no secret, and no session: whatever creates,
+    mints or ends something is refused (:class:`~rolecall.errors.OnlyVerifies`). It does not hear of sessions that the
+    issuer ends; only ``exp`` bounds what it accepts.
+
+    Keys at a URL are fetched when it is made, and again at half of their life (``max-age``, 1 minute to 1 hour), in the
+    background. While that fails, the last good keys are used for ``max_stale`` seconds; then tokens are answered 503.
+    An unknown ``kid`` causes one fetch, at most every 30 seconds, for which its token waits up to 2 seconds.
+
+    :param jwks: the issuer's public keys: the URL of its ``jwks.json``, the path of a file, or the set itself.
+    :param issuer: the ``iss`` of its tokens.
+    :param audience: the ``aud`` of its tokens; without it, tokens with an ``aud`` are refused.
+    :param max_stale: for how long the last good keys are used while they cannot be fetched, in seconds, at most 30
+        days.
+    :param plugins: the app's policies; this and all further arguments are as for :class:`Rolecall`.
+    :raises ConfigurationError: says which argument is wrong, and what to do.
+    """
+
+    # When keys are fetched; None: as usual.
+    _timing: ClassVar[Timing | None] = None
+
+    def __init__(
+        self,
+        jwks: str | os.PathLike[str] | Mapping[str, Any],
+        *,
+        issuer: str,
+        audience: str | None = None,
+        max_stale: float = 86_400,
+        plugins: Iterable[Plugin] = (),
+        entry_points: Collection[str] | Literal[False] = (),
+        blocked_plugins: Collection[str] = (),
+        plugin_config: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+        leeway: float = 10,
+        hook_timeout: float = 5.0,
+        clock: Callable[[], float] = system_clock,
+        trace: bool = False,
+        web: Web = Web(),  # noqa: B008 (it does not change)
+    ) -> None:
+        # Not free to import, and most kits hold the keys themselves.
+        from ..keys.following import Timing
+        from .verifying import credentials_of_nobody, named_issuer, verifying_state
+
+        signer = named_issuer(issuer, audience)
+        _check_leeway(leeway)
+        _check_timeout("hook_timeout", hook_timeout)
+        _check_clock(clock)
+        _check_web(web, trace)
+        credentials, servers = credentials_of_nobody(web, signer, leeway)
+        self._plugin_config = _frozen_config(plugin_config)
+        loaded = plugins_of(plugins, entry_points, blocked_plugins, list(plugin_config))
+        state = verifying_state(
+            jwks,
+            signer,
+            (self._timing or Timing())._replace(max_stale=max_stale),
+            plugins=loaded,
+            leeway=leeway,
+            clock=clock,
+            deadline=hook_timeout,
+            trace_log=trace,
+        )
+        self._assemble(state, web, credentials, servers)
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_state"):
+            return "<Verifier, not made yet>"
+        return f"<Verifier issuer={self.api_key!r} plugins={[plugin.name for plugin in self.plugins]}>"
 
 
 class AsyncRolecall(Calls, Settings):
@@ -541,6 +608,11 @@ def _check_shows_age(session_ids: SessionNames, retention: Retention, plugins: P
         raise ConfigurationError(
             "max_session_age is for session ids that this kit makes; a plugin (rolecall_create_session) makes others"
         )
+
+
+def _check_clock(clock: object) -> None:
+    if not callable(clock):
+        raise ConfigurationError(f"clock is {shown(clock)}; expected a function that returns Unix seconds")
 
 
 def _check_web(web: object, trace: object) -> None:
