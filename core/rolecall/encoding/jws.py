@@ -19,6 +19,8 @@ OWN_TYPE: Final = "rolecall+jwt"
 WRONG_SIGNATURE: Final = (
     "the token's signature does not fit its content: it was signed with another secret or key, or changed since"
 )
+#: The message for a ``kid`` that is not in the ring.
+UNKNOWN_KEY: Final = "the token names a key that this kit does not have"
 #: How many different headers of good tokens a codec remembers; in practice there are a handful.
 _MAX_HEADERS: Final = 64
 # Extensions that change how a JWS is read: a reader that does not support them must refuse (RFC 7515, 4.1.11).
@@ -161,11 +163,7 @@ class Codec:
             raise MalformedToken(f"the token's kid is not a string of at most {MAX_KID_LENGTH} ASCII characters")
         candidates = ring.find(kid)
         if not candidates:
-            raise UnknownKey(
-                "the token names no key, and each of this kit's has a kid"
-                if kid is None
-                else "the token names a key that this kit does not have"
-            )
+            raise UnknownKey("the token names no key, and each of this kit's has a kid" if kid is None else UNKNOWN_KEY)
         meant = _SAME.get(algorithm, algorithm)
         keys = tuple(key for key in candidates if key.algorithm == meant)
         if not keys:

@@ -62,6 +62,8 @@ class FollowedKeys:
         # The problems that the log has, since all was well.
         self._told: set[str] = set()
         self._closed = False
+        #: How many attempts to fetch the keys are over.
+        self.attempts = 0
         self._thread: threading.Thread | None = None
         self._forget()
         if source.is_near:
@@ -99,27 +101,31 @@ class FollowedKeys:
             return False
         return self._is_fetching or monotonic() >= self._may_ask
 
-    def wait(self) -> None:
-        """Wait for the running attempt to fetch the keys, or ask for one if the last is long enough ago."""
+    def wait(self, seen: int) -> bool:
+        """Wait for the running attempt to fetch the keys, or ask for one if the last is long enough ago.
+
+        :param seen: the ``attempts`` when the caller looked for its key; none is made if one is over since.
+        :returns: whether there is nothing to wait for any more.
+        """
         with self._changed:
+            if self.attempts != seen:
+                return True
             if not self._is_fetching and monotonic() >= self._may_ask:
                 self._ask()
             if not self._is_fetching:
-                return
-            attempts = self._attempts
+                return True
             self._waiting += 1
             try:
-                self._changed.wait_for(lambda: self._attempts != attempts, self._timing.patience)
+                return self._changed.wait_for(lambda: self.attempts != seen, self._timing.patience)
             finally:
                 self._waiting -= 1
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, as soon as a running attempt is over."""
         with self._changed:
             self._closed = True
-            self._attempts += 1
+            self.attempts += 1
             self._changed.notify_all()
-        self._loop.close()
 
     def _ask(self) -> None:
         """Have the thread make an attempt at once. The attempt counts, not its success."""
@@ -141,7 +147,7 @@ class FollowedKeys:
         self._changed = threading.Condition(threading.Lock())
         self._thread = None
         self._is_fetching = False
-        self._waiting = self._attempts = 0
+        self._waiting = 0
 
     def _follow(self) -> None:
         changed = self._changed
@@ -150,13 +156,14 @@ class FollowedKeys:
                 while not self._closed and not self._is_fetching and (rest := self._next - monotonic()) > 0:
                     changed.wait(rest)
                 if self._closed:
-                    return
+                    break
                 self._is_fetching = True
             self._attempt()
             with changed:
                 self._is_fetching = False
-                self._attempts += 1
+                self.attempts += 1
                 changed.notify_all()
+        self._loop.close()
 
     def _attempt(self) -> None:
         """Read the set once, and keep the last good one if that fails."""

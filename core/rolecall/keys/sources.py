@@ -101,10 +101,13 @@ class SetFile:
     is_near = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        if not os.fspath(path):
+        name = os.fspath(path)
+        if not name:
             raise ConfigurationError("jwks is empty; expected a URL, the path of a file, or a dict")
+        if around := wrapping(name):
+            raise ConfigurationError(f"jwks has {around}; take it off")
         self._path = path
-        self.place = f"the key set in the file {os.fspath(path)!r}"
+        self.place = f"the key set in the file {name!r}"
 
     async def read(self) -> Reading:
         try:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 from ..driver import Driver
 from ..driver.threads import PoolExhausted
+from ..encoding.jws import UNKNOWN_KEY
 from ..engine.housekeeping import Retention
 from ..engine.state import State
 from ..engine.verified import VerifiedTokens
-from ..errors import ConfigurationError, KeysUnavailable, NotInStep
+from ..errors import ConfigurationError, KeysUnavailable, NotInStep, UnknownKey
 from ..formats.claims import ClaimRules
 from ..formats.followed import FollowedFormat, only_verifies
 from ..http.api.sdk_credentials import ServerCredentials
@@ -125,21 +125,31 @@ class _VerifyingState(State):
         return super().read_token(token, session_id)
 
     async def read_patiently(self, token: object, session_id: str | None, driver: Driver) -> Grant:
+        seen = self.keys.attempts
         try:
             return self.read_token(token, session_id)
         except NotInStep:
-            # Suppressed, because the second look says what is known.
-            with suppress(PoolExhausted, TimeoutError):
-                await driver.run(_WAITING, 2 * self.keys.patience, self.keys.wait)
+            has_tried = await self._wait(seen, driver)
         try:
             return self.read_token(token, session_id)
         except NotInStep:
-            error = KeysUnavailable("the issuer's keys are still being fetched")
-            error.retry_after = 1
-            raise error from None
+            raise UnknownKey(UNKNOWN_KEY) if has_tried else _still_fetching() from None
+
+    async def _wait(self, seen: int, driver: Driver) -> bool:
+        """Wait for an attempt to fetch the keys, and return whether it is over."""
+        try:
+            return await driver.run(_WAITING, 2 * self.keys.patience, self.keys.wait, seen)
+        except (PoolExhausted, TimeoutError):
+            return False
 
     def check_issues(self) -> None:
         raise only_verifies()
 
     def try_keys(self, options: Callable[[], TokenOptions], now: float) -> None:
         self.keys.ring()
+
+
+def _still_fetching() -> KeysUnavailable:
+    error = KeysUnavailable("the issuer's keys are still being fetched")
+    error.retry_after = 1
+    return error
