@@ -18,9 +18,13 @@ ISSUER = "https://issuer.example"
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 
 
-@cache
 def private(algorithm: str, name: str = "ours") -> Any:
     """A private key of this kind and name, made once."""
+    return _made(algorithm, name)
+
+
+@cache
+def _made(algorithm: str, name: str) -> Any:
     makers = {
         "RS256": lambda: rsa.generate_private_key(65537, 2048),
         "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),

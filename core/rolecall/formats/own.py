@@ -16,7 +16,7 @@ from ..errors import InvalidData, InvalidToken, MalformedToken
 from ..keys.issuers import Issuer
 from ..keys.signers import Signer
 from ..roles import Capability, Role
-from ..tokens import Grant, TokenOptions
+from ..tokens import CAPABILITIES_CLAIM, Grant, TokenOptions
 from ..wording import shown
 from . import Need, TokenFormat
 from .claims import OPENTOK_CLAIMS, SCOPE, ClaimRules, wrong_claim
@@ -72,7 +72,7 @@ class JwtFormat(TokenFormat):
         token_id = os.urandom(16).hex()
         payload = (
             f'{self._head},"sid":{_quoted(session_id)},"role":"{role}",'
-            f'"scope":"{_scope(role.capabilities if narrowed is None else narrowed)}",'
+            f'"scope":"{_scope(role.capabilities)}",'
             f'"iat":{issued_at},"exp":{expires_at},"jti":"{token_id}"'
         )
         if subject is not None:
@@ -81,6 +81,9 @@ class JwtFormat(TokenFormat):
             payload += f',"initial_layout_class_list":{encode_basestring(" ".join(layout))}'
         if data:
             payload += f',"connection_data":{encode_basestring(data)}'
+        if narrowed is not None:
+            # Beside the scope, which never has more than the role: so whoever reads those two grants no more.
+            payload += f',"{CAPABILITIES_CLAIM}":"{_scope(narrowed)}"'
         for name, value in claims.items():
             payload += f",{_encoded(name)}:{_encoded(value)}"
         assert self._codec is not None
@@ -110,6 +113,8 @@ class JwtFormat(TokenFormat):
         shared |= {"session_id": session_id, "role": role.wire_name, "scope": SCOPE}
         grant = self._rules.grant(shared, now, token_id)
         capabilities = _capabilities(get("scope"), role)
+        if CAPABILITIES_CLAIM in claims:
+            capabilities = grant.capabilities
         return tuple.__new__(
             Grant, (session_id, role, capabilities, grant.expires_at, token_id, MappingProxyType(claims))
         )
