@@ -19,15 +19,15 @@ from ..roles import Capability, Role
 from ..tokens import CAPABILITIES_CLAIM, Grant, TokenOptions
 from ..wording import shown
 from . import Need, TokenFormat
-from .claims import OPENTOK_CLAIMS, SCOPE, ClaimRules, wrong_claim
+from .claims import OPENTOK_CLAIMS, ClaimRules, wrong_claim
 from .inspection import claims_in
 
 _encoded = JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
 _quoted = lru_cache(1024)(encode_basestring)
 _MAX_LENGTH: Final = 255
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-#: The claims that are checked here, and not by the rules that all formats share.
-_OWN: Final = ("iss", "aud", "sub", "sid", "role", "scope", "jti")
+#: The further claims that are checked by the rules of all formats.
+_SHARED: Final = ("nbf", "connection_data", "initial_layout_class_list", CAPABILITIES_CLAIM)
 
 
 class JwtFormat(TokenFormat):
@@ -108,9 +108,11 @@ class JwtFormat(TokenFormat):
         role = self._rules.roles.find(name) if type(name) is str else None
         if role is None:
             raise wrong_claim("role", "a role that is known here")
-        # Further claims have the same names and rules as in the other formats.
-        shared = {name: value for name, value in claims.items() if name not in _OWN}
-        shared |= {"session_id": session_id, "role": role.wire_name, "scope": SCOPE}
+        # These have the same names and rules in the other formats.
+        shared = {"session_id": session_id, "role": role.wire_name, "iat": claims["iat"], "exp": claims["exp"]}
+        for shared_name in _SHARED:
+            if shared_name in claims:
+                shared[shared_name] = claims[shared_name]
         grant = self._rules.grant(shared, now, token_id)
         capabilities = _capabilities(get("scope"), role)
         if CAPABILITIES_CLAIM in claims:
@@ -165,14 +167,19 @@ def _parsed(scope: str) -> frozenset[Capability]:
 
 
 def _text(claim: str, value: object) -> str:
-    # A control character could neither be stored nor logged everywhere.
-    if type(value) is not str or not 0 < len(value) <= _MAX_LENGTH or _CONTROLS.search(value):
+    if type(value) is not str or not _is_plain(value):
         raise wrong_claim(claim, f"a string of 1 to {_MAX_LENGTH} characters, without control characters")
     return value
 
 
+def _is_plain(text: str) -> bool:
+    """Whether ``text`` can be stored and logged everywhere, which control characters cannot."""
+    # Nearly every text is printable, which is faster to see.
+    return 0 < len(text) <= _MAX_LENGTH and (text.isprintable() or _CONTROLS.search(text) is None)
+
+
 def _checked_subject(subject: str) -> str:
-    if not 0 < len(subject) <= _MAX_LENGTH or _CONTROLS.search(subject):
+    if not _is_plain(subject):
         raise InvalidData(
             f"the actor's id is {shown(subject)}; a token of this format carries 1 to {_MAX_LENGTH} characters, "
             "without control characters"

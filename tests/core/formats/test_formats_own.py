@@ -127,7 +127,8 @@ def test_actor_narrowed_rights_data_and_claims_of_plugins_travel_with_it(kit):
     headers = {"content-type": "application/json"}
     asked = Request("POST", "/", {"session_id": session.session_id}, headers, body)
     grant = kit.verify_token(json.loads(drive(respond(kit.api, route, asked)).body)["token"])
-    assert (grant.role, grant.data, grant.claims["sub"]) == ("host", 'Zoë "Z"', "Zoë\N{ZERO WIDTH JOINER}")
+    assert (grant.role, grant.data, grant.claims["sub"]) == ("subscriber", 'Zoë "Z"', "Zoë\N{ZERO WIDTH JOINER}")
+    assert grant.claims["scope"] == ROLES["subscriber"]
     assert grant.capabilities == HOST.capabilities - {Capability.SIGNAL}
     assert grant.claims["class"]["room"] == "5a"
 
