@@ -24,7 +24,7 @@ from .kits import EXIT_CODES, Clock, answering
 from .options import json_option
 
 _FILE: Final = "ROLECALL_KEYS_FILE"
-_ISSUERS: Final = ("ROLECALL_API_KEY", "ROLECALL_APPLICATION_ID")
+_ISSUERS: Final = ("ROLECALL_API_KEY", "ROLECALL_APPLICATION_ID", "ROLECALL_ISSUER")
 #: How long a token may be accepted, whatever the leeway of a kit.
 LONGEST_LIFE: Final = float(MAX_VERIFIED_LIFETIME + MAX_LEEWAY)
 
@@ -48,8 +48,8 @@ def _issuer_option(command: _Command) -> _Command:
     return click.option(
         "--issuer",
         metavar="ID",
-        help="The API key, or the application's id.  "
-        f"[default: {_ISSUERS[0]}, {_ISSUERS[1]}, or the only one in the file]",
+        help="The API key, the application's id, or the issuer's URL.  "
+        f"[default: {', '.join(_ISSUERS)}, or the only one in the file]",
     )(command)
 
 

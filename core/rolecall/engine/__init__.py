@@ -199,6 +199,7 @@ class Engine:
         :param properties: the requested properties, unchecked.
         :param api_key: the project of the session; the first one unless given.
         """
+        self.state.check_issues()
         await self._driver.take_turn()
         async with self._calling("session", call, refused="session_refused") as call:
             checked, owner = properties.checked(), self.state.session_ids.issuer(api_key)
@@ -266,6 +267,7 @@ class Engine:
 
     async def end_session(self, session_id: str, call: Call | None = None) -> None:
         state = self.state
+        state.check_issues()
         await self.check_session_id(session_id)
         if state.lone_store is not None:
             await self._find_session(session_id)  # which warns if another process created it
@@ -341,8 +343,8 @@ class Engine:
         return grant
 
     async def verify(self, token: object, session_id: str | None = None) -> Grant:
-        """:meth:`verify_token`, which may ask the store itself."""
-        grant = self.state.read_token(token, session_id)
+        """:meth:`verify_token`, which may ask the store itself, or wait for keys."""
+        grant = await self.state.read_patiently(token, session_id, self._driver)
         await self._liveness.confirm(grant)
         return grant
 
@@ -557,8 +559,7 @@ class Engine:
         if monotonic() >= state.keys_work_until:  # not each time: with an application's key it takes milliseconds
             try:
                 role = next(role for role in state.roles if form.carries(role, role.capabilities))
-                token, _ = form.mint(self._options(session_id, state.api_key, role, None, None, (), form, now))
-                form.verify(token.encode(), now)
+                state.try_keys(lambda: self._options(session_id, state.api_key, role, None, None, (), form, now), now)
                 state.keys_work_until = monotonic() + _KEYS_TRIED_EVERY
             except Exception:  # also of keys that are elsewhere
                 broken.append("keys")
@@ -740,7 +741,7 @@ class Engine:
         token, place = credential()
         if trace is not None:
             trace.ok("credential", "a token that was passed in" if place is None else f"a token in {place}")
-            self._trace_token(token, session_id, trace)
+            await self._trace_token(token, session_id, trace)
         grant = await self.confirm_token(token, requirement, session_id)
         if trace is not None:
             trace.ok("session open")
@@ -776,10 +777,10 @@ class Engine:
             )
         return narrowed
 
-    def _trace_token(self, token: str, session_id: str | None, trace: Trace) -> None:
+    async def _trace_token(self, token: str, session_id: str | None, trace: Trace) -> None:
         """Add the steps of a good token to the trace; for a bad one, the steps before its refusal."""
         try:
-            grant = self.state.read_token(token, session_id)
+            grant = await self.state.read_patiently(token, session_id, self._driver)
         except InvalidToken as error:
             failed = failed_step(error)
             for name in TOKEN_STEPS[: TOKEN_STEPS.index(failed) if failed in TOKEN_STEPS else len(TOKEN_STEPS)]:
@@ -787,7 +788,7 @@ class Engine:
             raise
         raw = token.encode()
         form = self.state.format_of(raw)
-        signer = "API key" if form.needs == "secret" else "application"
+        signer = {"secret": "API key", "private_key": "application", "issuer": "issuer"}[form.needs]
         late = leeway_used(grant, self.state.clock())
         details = (
             form.inspect(raw).format.upper(),

@@ -52,7 +52,7 @@ class Issuer:
 Elsewhere = Callable[[str], KeyRing | None]
 
 
-def _nowhere(_: str) -> None:
+def nowhere(_: str) -> None:
     return None
 
 
@@ -63,7 +63,7 @@ def credentials_of(
     private_key: object,
     verify_secrets: object = (),
     verify_keys: object = (),
-    elsewhere: Elsewhere = _nowhere,
+    elsewhere: Elsewhere = nowhere,
 ) -> tuple[Issuer | None, Issuer | None]:
     """The project and the application in a kit's arguments; at least one of them is not None.
 
@@ -93,7 +93,7 @@ def credentials_of(
     return project, application
 
 
-def further_projects(projects: object, first: Issuer | None, elsewhere: Elsewhere = _nowhere) -> tuple[Issuer, ...]:
+def further_projects(projects: object, first: Issuer | None, elsewhere: Elsewhere = nowhere) -> tuple[Issuer, ...]:
     """The projects that a kit has besides its first one.
 
     :param projects: by API key the API secret of each; or its ``api_secret`` and ``verify_secrets``; or None, if its
@@ -136,7 +136,7 @@ def _project(
     api_key: object, api_secret: object, verify_secrets: object, elsewhere: Elsewhere, whose: str = ""
 ) -> Issuer:
     if api_secret is None and _is_api_key(api_key) and (ring := elsewhere(api_key)) is not None:
-        _refuse_further(verify_secrets, f"{whose}verify_secrets")
+        refuse_further(verify_secrets, f"{whose}verify_secrets")
         return Issuer(api_key, ring)
     problem = MISSING if api_secret is None else None
     problem = problem or _path_problem(api_secret) or problem_with(api_secret)
@@ -153,8 +153,8 @@ def _project(
                 'even where the key is a number: api_key="123456"'
             )
         key.refuse_published()
-        _refuse_twice(api_key, elsewhere, whose)
-        return Issuer(api_key, _ring(f"{whose}verify_secrets", key, _listed(verify_secrets, whose), _verify_secret))
+        refuse_twice(api_key, elsewhere, whose)
+        return Issuer(api_key, ring_of(f"{whose}verify_secrets", key, listed(verify_secrets, whose), _verify_secret))
     finally:
         del verify_secrets
 
@@ -167,7 +167,7 @@ def _given(further: object) -> bool:
     return not isinstance(further, tuple | list) or bool(further)
 
 
-def _listed(further: object, whose: str, name: str = "verify_secrets") -> tuple[object, ...]:
+def listed(further: object, whose: str, name: str = "verify_secrets") -> tuple[object, ...]:
     """Secrets or private keys in a list."""
     is_list = isinstance(further, tuple | list)
     described = kind(further)
@@ -178,7 +178,7 @@ def _listed(further: object, whose: str, name: str = "verify_secrets") -> tuple[
     return listed
 
 
-def _ring(name: str, signing: Key, further: tuple[object, ...], make: Callable[[object], Key | str]) -> KeyRing:
+def ring_of(name: str, signing: Key, further: tuple[object, ...], make: Callable[[object], Key | str]) -> KeyRing:
     """The ring of one key that signs, and of those that only verify.
 
     :param name: the argument with those, for messages.
@@ -212,7 +212,7 @@ def _verify_secret(secret: object) -> Key | str:
         return str(error)
 
 
-def _refuse_further(further: object, name: str) -> None:
+def refuse_further(further: object, name: str) -> None:
     """Refuse keys in an argument for an issuer whose keys come from elsewhere."""
     is_given = _given(further)
     del further
@@ -220,7 +220,7 @@ def _refuse_further(further: object, name: str) -> None:
         raise ConfigurationError(f"{name} go with keys in an argument; here they come from a ring file or a plugin")
 
 
-def _refuse_twice(issuer: str, elsewhere: Elsewhere, whose: str = "") -> None:
+def refuse_twice(issuer: str, elsewhere: Elsewhere, whose: str = "") -> None:
     """Refuse keys from two places: nobody could tell which of them signs."""
     if elsewhere(issuer) is not None:
         raise ConfigurationError(
@@ -264,7 +264,7 @@ def _is_file(text: str) -> bool:
 
 def _application(application_id: object, private_key: object, verify_keys: object, elsewhere: Elsewhere) -> Issuer:
     if private_key is None and _is_application(application_id) and (ring := elsewhere(application_id)) is not None:
-        _refuse_further(verify_keys, "verify_keys")
+        refuse_further(verify_keys, "verify_keys")
         return Issuer(application_id, ring)
     key = _private(private_key)
     del private_key
@@ -276,8 +276,8 @@ def _application(application_id: object, private_key: object, verify_keys: objec
                 f"application_id is {'missing' if application_id is None else _described(application_id)}; "
                 "expected a UUID in small letters, as the service's dashboard shows it"
             )
-        _refuse_twice(application_id, elsewhere)
-        return Issuer(application_id, _ring("verify_keys", key, _listed(verify_keys, "", "verify_keys"), _private))
+        refuse_twice(application_id, elsewhere)
+        return Issuer(application_id, ring_of("verify_keys", key, listed(verify_keys, "", "verify_keys"), _private))
     finally:
         del verify_keys
 
@@ -288,7 +288,7 @@ def _is_application(application_id: object) -> TypeGuard[str]:
 
 def _private(private_key: object) -> Key | str:
     """The key for an application's private key; or the problem with it."""
-    pem = _pem(private_key)
+    pem = read_pem(private_key, "the application's private_key")
     del private_key
     if isinstance(pem, str):
         return pem
@@ -298,10 +298,12 @@ def _private(private_key: object) -> Key | str:
         return str(error)
 
 
-def _pem(private_key: object) -> bytes | str:
+def read_pem(private_key: object, whose: str) -> bytes | str:
     """PEM as bytes, read from a file if ``private_key`` is a path; or the problem, as text.
 
     The problem is returned, so that no frame of a traceback holds the argument, and does not quote it: it may be a key.
+
+    :param whose: the key, for the message that it is missing.
     """
     from .pem import other_key_form
 
@@ -309,7 +311,7 @@ def _pem(private_key: object) -> bytes | str:
     if isinstance(private_key, os.PathLike):
         private_key = os.fspath(private_key)
     if not private_key and (private_key is None or isinstance(private_key, str | bytes)):
-        return "the application's private_key is missing: PEM text, or the path of a file with it"
+        return f"{whose} is missing: PEM text, or the path of a file with it"
     if not isinstance(private_key, str | bytes):
         return f"private_key is {kind(private_key)}; expected PEM text, or the path of a file with it"
     material = private_key if isinstance(private_key, bytes) else private_key.encode("utf-8", "replace")

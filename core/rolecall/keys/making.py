@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from ..errors import InvalidKey
 from .hmac import HMACKey, problem_with
-from .jwk import thumbprint
 from .key import Key
 
 #: The id of an application.
@@ -103,7 +102,7 @@ def issuer_key(pem: str | bytes) -> Key:
     finally:
         del pem, loaded
     key.refuse_published()
-    key.kid = thumbprint(key.public_jwk())
+    key.name_by_thumbprint()
     return key
 
 

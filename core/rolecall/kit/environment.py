@@ -257,6 +257,8 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
     "ROLECALL_APPLICATION_ID": ("application_id", _bare),
     "ROLECALL_PRIVATE_KEY": ("private_key", _pem_or_path),
     "ROLECALL_VERIFY_KEYS": ("verify_keys", _list),
+    "ROLECALL_ISSUER": ("issuer", _bare),
+    "ROLECALL_AUDIENCE": ("audience", _bare),
     "ROLECALL_PROJECTS": ("projects", _object),
     "ROLECALL_KEYS_FILE": ("keys_file", _bare),
     "ROLECALL_FORMAT": ("format", _bare),
@@ -287,5 +289,15 @@ _FROM_FILES: Final = (
 )
 #: The arguments with keys, and with the ids of their issuers.
 KEY_ARGUMENTS: Final = (
-    *("api_key", "api_secret", "verify_secrets", "application_id", "private_key", "verify_keys", "projects"),
+    *(
+        "api_key",
+        "api_secret",
+        "verify_secrets",
+        "application_id",
+        "private_key",
+        "verify_keys",
+        "issuer",
+        "audience",
+        "projects",
+    ),
 )

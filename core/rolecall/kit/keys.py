@@ -280,6 +280,8 @@ class Keys:
         return KeyInfo(issuer, entry.id, entry.state, entry.algorithm, entry.since, from_then, self._source(owner))
 
     def _named(self, issuer: str | None) -> Issuer:
+        if not self._issuers:
+            raise ConfigurationError("this kit only verifies, and has no keys of its own")
         if issuer is None:
             return next(iter(self._issuers.values()))
         if issuer not in self._issuers:

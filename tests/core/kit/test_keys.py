@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from rolecall import Rolecall, hookimpl
 from rolecall.errors import (
@@ -25,7 +25,7 @@ from rolecall.errors import (
     StoreUnavailable,
 )
 from rolecall.keys import HMACKey, KeyRing
-from rolecall.keys.making import pem_of
+from rolecall.keys.making import new_key, pem_of
 from rolecall.keys.ring_file import RingFile
 from rolecall.keys.rotation import added, retired, rotated
 from rolecall.keys.states import key_id
@@ -526,3 +526,39 @@ def test_a_forked_worker_follows_the_file_too(make_kit, ring_file):
         os._exit(0 if soon(lambda: states(kit).get(NEW_ID) == "signing", 20) else 1)
     ring_file.change(API_KEY, lambda found: rotated(found, None, NOW + 10))
     assert os.waitpid(child, 0)[1] == 0
+
+
+# -- the issuer of the format jwt ------------------------------------------------------------------
+
+
+def test_an_issuer_has_its_keys_in_a_ring_file_and_publishes_those_that_verify(tmp_path):
+    url, file = "https://video.example", RingFile(tmp_path / "keys.json")
+    first = file.change(url, lambda found: added(found, new_key(url), NOW))[0].id
+    with Rolecall(issuer=url, keys_file=file.path) as kit:
+        session = kit.create_session()
+        token = session.generate_token()
+        second = kit.keys.add().id
+        assert accepts(kit, token)
+        kit.keys.rotate(force=True)
+        assert (accepts(kit, token), accepts(kit, session.generate_token())) == (True, True)
+        assert kit.engine.state.signer is not None
+        assert [key.kid for key in kit.engine.state.signer.ring] == [second, first]
+        kit.keys.retire(first, force=True)
+        assert (accepts(kit, token), [key.kid for key in kit.engine.state.signer.ring]) == (False, [second])
+        assert accepts(kit, session.generate_token())
+
+
+def test_an_issuer_has_private_keys_that_verify():
+    url = "https://video.example"
+    old, new = (pem_of(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
+    before, after = Rolecall(issuer=url, private_key=old), Rolecall(issuer=url, private_key=new, verify_keys=[old])
+    assert accepts(after, before.create_session().generate_token())
+    assert [one.state for one in after.keys] == ["signing", "verifying"]
+
+
+def test_a_kit_that_only_verifies_has_no_keys():
+    public = new_key("https://video.example").public_jwk()
+    with Rolecall.verifier({"keys": [public]}, issuer="https://video.example") as kit:
+        assert [*kit.keys] == []
+        with pytest.raises(ConfigurationError, match="only verifies"):
+            kit.keys.add()
