@@ -363,6 +363,24 @@ class NotInStep(StoreUnavailable):
     code = "not_in_step"
 
 
+class KeysUnavailable(Unavailable):
+    """A verifier has no keys to verify with: the key set cannot be read, or has not been for too long."""
+
+    code = "keys_unavailable"
+
+
+class OnlyVerifies(RolecallError):
+    """The kit is a verifier, and this call creates, mints or changes something."""
+
+    code = "only_verifies"
+    status = 501
+
+    @property
+    def public_message(self) -> str:
+        """The message for a client: this is no fault, but a feature that this service lacks."""
+        return str(self)
+
+
 class NoMediaService(RolecallError):
     """No plugin reaches the media of the session, so nobody can act in it."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, Typ
 import pluggy
 
 from .formats import TokenFormat
+from .keys import Key, KeyRing
 from .policy import Vote
 from .request import Actor, Request
 from .roles import Requirement, Role, RoleTable
@@ -232,6 +233,17 @@ def rolecall_register_stores() -> Mapping[str, Callable[[str], Store]] | None:
 
 
 @hookspec
+def rolecall_signing_keys(issuer: str) -> KeyRing | Iterable[Key] | None:
+    """Provide the keys of a project or application, for example of a key management service.
+
+    Called at start-up, and again each minute and by ``kit.keys.reload()``. Return keys, of which the first signs and
+    all verify, or a :class:`~rolecall.keys.KeyRing`, or None for "not mine". ``issuer`` is the API key, or the
+    application's id; its secret is then no argument of the kit. If a later call raises an exception, the kit keeps the
+    keys that it has, and logs an error.
+    """
+
+
+@hookspec
 def rolecall_identify(request: Request) -> Actor | None:
     """Identify who asks the kit's own routes for a session or a token.
 
@@ -348,6 +360,12 @@ if TYPE_CHECKING:
     class _StartFunction(Protocol):
         def __call__(self, kit: Any) -> None: ...
 
+    class _KeysMethod(Protocol):
+        def __call__(self, plugin: Any, /, issuer: str) -> KeyRing | Iterable[Key] | None: ...
+
+    class _KeysFunction(Protocol):
+        def __call__(self, issuer: str) -> KeyRing | Iterable[Key] | None: ...
+
     class _CollectedMethod(Protocol[_Answer]):
         def __call__(self, plugin: Any, /) -> _Answer | Awaitable[_Answer]: ...
 
@@ -380,6 +398,8 @@ if TYPE_CHECKING:
         | _EventFunction
         | _StartMethod
         | _StartFunction
+        | _KeysMethod
+        | _KeysFunction
         | _CollectedMethod[_Any]
         | _CollectedFunction[_Any],
     )

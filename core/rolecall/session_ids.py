@@ -84,8 +84,17 @@ class SessionNames(Protocol):
     def accepts(self, session_id: object) -> bool:
         """Whether :meth:`check` accepts the id."""
 
+    def owner(self, session_id: object) -> str:
+        """The id of the issuer to which an id belongs, whoever made the id: :meth:`check` without proof.
+
+        :raises InvalidSessionId: for an id that is malformed, or of none of the issuers.
+        """
+
+    def vouch(self, session_id: str) -> None:
+        """Have :meth:`check` accept an id of a session that the store knows, until the keys change."""
+
     def made_at(self, session_id: str) -> float | None:
-        """The time at which the kit made an id, in Unix seconds; None if the id does not show it."""
+        """The time at which an id says that it was made, in Unix seconds, without proof; None if it does not say."""
 
 
 class OpenTokIds:
@@ -93,7 +102,8 @@ class OpenTokIds:
 
     An id is ``1_`` (relayed) or ``2_`` (routed) and the base64url of ``1~key~location~milliseconds~random~media~~``.
     The random part ends in a tag: HMAC-SHA256 over the rest of the id, with a key derived from the signing API secret.
-    An id is genuine if any key of the issuer's ring made its tag.
+    An id is genuine if any key of the issuer's ring made its tag. Others are accepted if somebody vouches for them: the
+    tag of a session may be older than all keys of the ring.
 
     :param issuers: the issuers of the ids; the first one is the default.
     """
@@ -142,19 +152,14 @@ class OpenTokIds:
 
         :raises InvalidSessionId: for an id that is malformed, for another API key, or made up.
         """
-        if not isinstance(session_id, str):
-            raise InvalidSessionId(
-                f"session_id is {shown(session_id)}; expected a string, as create_session(…).session_id gives"
-            )
-        remembered = self._remembered.get(session_id)
+        remembered = self._remembered.get(session_id) if isinstance(session_id, str) else None
         if remembered is not None:
             owner, issuer, ring = remembered
             if issuer.ring is ring:
                 return owner
-        issuer, ring = self._examine(session_id)
-        if len(self._remembered) >= _MAX_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[session_id] = issuer.id, issuer, ring
+        text = _text(session_id)
+        issuer, ring = self._examine(text)
+        self._remember(text, issuer, ring)
         return issuer.id
 
     def accepts(self, session_id: object) -> bool:
@@ -165,17 +170,36 @@ class OpenTokIds:
             return False
         return True
 
-    def made_at(self, session_id: str) -> float | None:
-        """The time at which the kit made an id, in Unix seconds; None if it did not make the id."""
-        try:
-            self.check(session_id)
-        except InvalidSessionId:
-            return None
-        text = _decoded(session_id)
-        return int(text.split("~", 4)[3]) / 1000 if _TAGGED.search(text) else None
+    def owner(self, session_id: object) -> str:
+        """The API key of an id, whoever made the id.
 
-    def _examine(self, session_id: str) -> tuple[Issuer, KeyRing]:
-        text = _decoded(session_id)
+        :raises InvalidSessionId: for an id that is malformed, or of none of the issuers.
+        """
+        try:
+            return self.check(session_id)  # which remembers it
+        except InvalidSessionId:
+            return self._owner(_decoded(_text(session_id))).id
+
+    def vouch(self, session_id: str) -> None:
+        """Have :meth:`check` accept an id of a session that the store knows, until the keys change."""
+        issuer = self._owner(_decoded(session_id))
+        self._remember(session_id, issuer, issuer.ring)
+
+    def made_at(self, session_id: str) -> float | None:
+        """The time in an id with a tag, in Unix seconds, whoever made the id; None if it has none."""
+        try:
+            text = _decoded(_text(session_id))
+            self._owner(text)
+            return int(text.split("~", 4)[3]) / 1000 if _TAGGED.search(text) else None
+        except ValueError:  # InvalidSessionId is one
+            return None
+
+    def _remember(self, session_id: str, issuer: Issuer, ring: KeyRing) -> None:
+        if len(self._remembered) >= _MAX_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[session_id] = issuer.id, issuer, ring
+
+    def _owner(self, text: str) -> Issuer:
         api_key = text.split("~", 2)[1]
         issuer = self._issuers.get(api_key)
         if issuer is None:
@@ -185,6 +209,11 @@ class OpenTokIds:
                 f"session_id belongs to another API key, {shown_key(api_key)}; "
                 f"{own}: sessions and tokens need the same project's key and secret"
             )
+        return issuer
+
+    def _examine(self, session_id: str) -> tuple[Issuer, KeyRing]:
+        text = _decoded(session_id)
+        issuer = self._owner(text)
         ring = issuer.ring
         marked = _TAGGED.search(text)
         if marked is not None:
@@ -196,6 +225,14 @@ class OpenTokIds:
                     "session_id was not made by this kit: its tag does not fit; another secret made it, or nobody"
                 )
         return issuer, ring
+
+
+def _text(session_id: object) -> str:
+    if not isinstance(session_id, str):
+        raise InvalidSessionId(
+            f"session_id is {shown(session_id)}; expected a string, as create_session(…).session_id gives"
+        )
+    return session_id
 
 
 def _tag(key: HMACKey, head: str, random: str, tail: str) -> str:
@@ -265,6 +302,13 @@ class PlainNames:
     def accepts(self, session_id: object) -> bool:
         """Whether :meth:`check` accepts the name."""
         return _problem_with_name(session_id) is None
+
+    def owner(self, session_id: object) -> str:
+        """See :meth:`check`: a name carries no proof."""
+        return self.check(session_id)
+
+    def vouch(self, session_id: str) -> None:
+        """Nothing: every well-formed name is accepted."""
 
     def made_at(self, session_id: str) -> float | None:
         """None: a name does not carry the time of its making."""

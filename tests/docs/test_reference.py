@@ -136,7 +136,11 @@ def test_every_argument_of_the_kit_is_in_the_configuration():
 def test_every_command_is_in_the_table():
     commands = re.findall(r"^\| `rolecall ([a-z ]+)", page("docs/command-line.md"), re.MULTILINE)
     groups: Any = cli.commands
-    known = [f"{group} {name}" for group in ("session", "store", "token", "explain") for name in groups[group].commands]
+    known = [
+        f"{group} {name}"
+        for group in ("session", "store", "keys", "token", "explain")
+        for name in groups[group].commands
+    ]
     assert sorted(map(str.strip, commands)) == sorted(["demo", "doctor", "plugins", "routes", *known])
 
 

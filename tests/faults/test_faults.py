@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import replace
 from functools import cache
 from itertools import count
@@ -17,7 +17,7 @@ from rolecall.stores.memory import MemoryStore
 
 from ..postgres_servers import PROGRAMS, PostgresProcess
 from ..redis_servers import PROGRAM
-from . import bad_servers, ended_elsewhere, histories, killed_server, killed_worker, loop_lag
+from . import bad_servers, ended_elsewhere, histories, killed_server, killed_worker, loop_lag, lying_keys
 from .kills import Audit
 from .places import STORES, Place, place
 from .writers import ENDED_AT, Told, record_of
@@ -91,6 +91,10 @@ def test_ended_in_one_worker_a_token_is_let_in_by_no_other(where, web_server):
     assert ended_elsewhere.run(where, web_server, range(20)) == []
 
 
+def test_a_verifier_follows_the_keys_of_a_server_that_stops_hangs_and_lies():
+    assert lying_keys.run(range(6), 1.0 + SLACK) == []
+
+
 # -- each script can find a fault ----------------------------------------------------------------------
 
 
@@ -111,6 +115,22 @@ def test_what_was_told_and_is_not_there_is_found(where):
     expected += ["by nobody: ['1_unasked']", "first use of 1_refused was refused", "1_used was used twice"]
     assert len(audit.problems) == len(expected)
     assert all(part in "; ".join(audit.problems) for part in expected)
+
+
+class BelievesAll(lying_keys.Asked):
+    """A verifier that accepts every token, late."""
+
+    def __init__(self) -> None: ...
+
+    def code(self, token: str) -> tuple[str, float]:
+        return "accepted", 7.0
+
+
+def test_a_verifier_that_believes_all_is_found():
+    found = lying_keys.run(range(1), ask=lambda url: nullcontext(BelievesAll()), patience=0.1)
+    assert [problem for problem in found if "a stranger's: accepted" in problem]
+    assert [problem for problem in found if "retired: accepted" in problem]
+    assert [problem for problem in found if "answered after 7.00 s" in problem]
 
 
 class LetsAllIn(ended_elsewhere.Worker):

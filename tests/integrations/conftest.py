@@ -83,10 +83,19 @@ require("readline").createInterface({ input: process.stdin }).on("line", async (
 
 @pytest.fixture(scope="session")
 def npm_folder(node, needed, tmp_path_factory) -> Path:
-    """A folder with ``opentok`` and ``@vonage/video`` from npm."""
+    """A folder with ``opentok``, ``@vonage/video`` and ``jose`` from npm."""
     folder = tmp_path_factory.mktemp("node")
     (folder / "package.json").write_text('{"private": true}')
-    command = ["npm", "install", "opentok@2", "@vonage/video@1", "--no-audit", "--no-fund", "--ignore-scripts"]
+    command = [
+        "npm",
+        "install",
+        "opentok@2",
+        "@vonage/video@1",
+        "jose@6",
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+    ]
     try:
         done = subprocess.run(
             [*command, "--fetch-retries=1"], cwd=folder, capture_output=True, timeout=120, check=False

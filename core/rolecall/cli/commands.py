@@ -22,6 +22,7 @@ from .apps import AppNotFound, find_app, routes_of
 from .arguments import read_token
 from .console import abandon_output, prepare_stdout, print_error, print_json, print_report, without_long_arguments
 from .doctor import doctor
+from .keys import keys
 from .kits import EXIT_CODES, FAILED, REFUSED, Clock, answering, configuration_hint, kit_of
 from .options import json_option, store_option, token_argument, wanted_token
 from .reports import (
@@ -128,7 +129,7 @@ def rolecall(context: click.Context) -> None:
         context.obj = system_clock
 
 
-for command in (session, store, doctor):
+for command in (session, store, keys, doctor):
     rolecall.add_command(command)
 
 

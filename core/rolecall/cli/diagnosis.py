@@ -185,6 +185,7 @@ def app(found: Any) -> Iterator[Finding]:
 def _weak_secrets(options: Mapping[str, Any]) -> Iterator[Finding]:
     projects = options.get("projects")
     secrets = [("the API secret", options.get("api_secret"))]
+    secrets += [("a secret that verifies", one) for one in options.get("verify_secrets", ())]
     secrets += [("the API secret of a further project", one) for one in _values(projects)]
     for whose, secret in secrets:
         if isinstance(secret, str) and secret and strength(secret) < LEAST_BITS:
@@ -196,7 +197,8 @@ def _weak_secrets(options: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _values(projects: object) -> list[object]:
-    return list(projects.values()) if isinstance(projects, Mapping) else []
+    values = projects.values() if isinstance(projects, Mapping) else ()
+    return [one.get("api_secret") if isinstance(one, Mapping) else one for one in values]
 
 
 def strength(secret: str) -> float:

@@ -13,14 +13,20 @@ from . import base64url, strict_json
 
 #: The longest token that is read, in characters. SDKs turn 1,000 characters of data into 6,000 bytes and more.
 MAX_TOKEN_LENGTH: Final = 16_384
+#: The ``typ`` of tokens in the kit's own format, ``jwt`` (RFC 8725, section 3.11).
+OWN_TYPE: Final = "rolecall+jwt"
 #: The message for a wrong signature, in every format.
 WRONG_SIGNATURE: Final = (
     "the token's signature does not fit its content: it was signed with another secret or key, or changed since"
 )
+#: The message for a ``kid`` that is not in the ring.
+UNKNOWN_KEY: Final = "the token names a key that this kit does not have"
 #: How many different headers of good tokens a codec remembers; in practice there are a handful.
 _MAX_HEADERS: Final = 64
 # Extensions that change how a JWS is read: a reader that does not support them must refuse (RFC 7515, 4.1.11).
 _REFUSED_HEADERS: Final = ("crit", "b64", "zip")
+# The newer name of an algorithm (RFC 9864); both are the same one.
+_SAME: Final = {"Ed25519": "EdDSA"}
 
 
 def raw_token(token: object) -> bytes:
@@ -157,12 +163,9 @@ class Codec:
             raise MalformedToken(f"the token's kid is not a string of at most {MAX_KID_LENGTH} ASCII characters")
         candidates = ring.find(kid)
         if not candidates:
-            raise UnknownKey(
-                "the token names no key, and each of this kit's has a kid"
-                if kid is None
-                else "the token names a key that this kit does not have"
-            )
-        keys = tuple(key for key in candidates if key.algorithm == algorithm)
+            raise UnknownKey("the token names no key, and each of this kit's has a kid" if kid is None else UNKNOWN_KEY)
+        meant = _SAME.get(algorithm, algorithm)
+        keys = tuple(key for key in candidates if key.algorithm == meant)
         if not keys:
             raise WrongTokenKind(
                 f"the token's algorithm is {shown(algorithm)}; its key is for {candidates[0].algorithm}"

@@ -199,6 +199,7 @@ class Engine:
         :param properties: the requested properties, unchecked.
         :param api_key: the project of the session; the first one unless given.
         """
+        self.state.check_issues()
         await self._driver.take_turn()
         async with self._calling("session", call, refused="session_refused") as call:
             checked, owner = properties.checked(), self.state.session_ids.issuer(api_key)
@@ -208,11 +209,29 @@ class Engine:
         return record
 
     async def get_session(self, session_id: str) -> SessionRecord:
-        self.state.session_ids.check(session_id)
+        await self.check_session_id(session_id)
         record = await self._find_session(session_id)
         if record is None:
             raise SessionNotFound("the store knows no session of this id")
         return record
+
+    async def check_session_id(self, session_id: str) -> str:
+        """Check a session id, and return the id of its issuer.
+
+        An id that the store knows is good whatever its tag: the key of the tag may be retired, or be new to other
+        workers alone. The store is asked only where no key of the ring made the tag.
+
+        :raises InvalidSessionId: for an id that is malformed or of no issuer, and for one that was made up.
+        """
+        names = self.state.session_ids
+        try:
+            return names.check(session_id)
+        except InvalidSessionId as error:
+            names.owner(session_id)
+            if await self._store.get_session(session_id) is None:
+                raise error from None
+        names.vouch(session_id)
+        return names.owner(session_id)
 
     async def list_sessions(self, page: Page, api_key: str | None = None) -> tuple[list[SessionRecord], str | None]:
         """The sessions of a page, and the cursor of the next page; None if there is none.
@@ -240,12 +259,16 @@ class Engine:
             page = page._replace(after=(oldest, records[-1].session_id))
 
     def _is_of(self, session_id: str, api_key: str | None) -> bool:
-        names = self.state.session_ids
-        return names.accepts(session_id) and api_key in (None, names.check(session_id))
+        try:
+            # Without a look at the tag: the store knows the session.
+            return api_key in (None, self.state.session_ids.owner(session_id))
+        except InvalidSessionId:
+            return False
 
     async def end_session(self, session_id: str, call: Call | None = None) -> None:
         state = self.state
-        state.session_ids.check(session_id)
+        state.check_issues()
+        await self.check_session_id(session_id)
         if state.lone_store is not None:
             await self._find_session(session_id)  # which warns if another process created it
         await self._store.end_session(session_id, state.clock())
@@ -269,7 +292,11 @@ class Engine:
         """
         form = self.state.mint if form is None else form
         if call is None and self._issues_at_once:
-            options = self._options(session_id, role, expire_time, data, layout, form, self.state.clock())
+            try:
+                issuer = self.state.session_ids.check(session_id)
+            except InvalidSessionId:
+                issuer = await self.check_session_id(session_id)
+            options = self._options(session_id, issuer, role, expire_time, data, layout, form, self.state.clock())
             try:
                 self._liveness.check_session(session_id)
             except NotInStep:
@@ -316,8 +343,8 @@ class Engine:
         return grant
 
     async def verify(self, token: object, session_id: str | None = None) -> Grant:
-        """:meth:`verify_token`, which may ask the store itself."""
-        grant = self.state.read_token(token, session_id)
+        """:meth:`verify_token`, which may ask the store itself, or wait for keys."""
+        grant = await self.state.read_patiently(token, session_id, self._driver)
         await self._liveness.confirm(grant)
         return grant
 
@@ -496,7 +523,7 @@ class Engine:
         if grant is not None:
             about |= {"token_id": grant.token_id, "role": str(grant.role)}
         async with self._calling("moderation", call, act.session_id, "moderation_refused", **about) as call:
-            api_key = state.session_ids.check(act.session_id)
+            api_key = await self.check_session_id(act.session_id)
             act = act.checked()
             call.ends_in("moderated" if act.changes else None, target=act.target)
             if call.http is not None:
@@ -532,8 +559,7 @@ class Engine:
         if monotonic() >= state.keys_work_until:  # not each time: with an application's key it takes milliseconds
             try:
                 role = next(role for role in state.roles if form.carries(role, role.capabilities))
-                token, _ = form.mint(self._options(session_id, role, None, None, (), form, now))
-                form.verify(token.encode(), now)
+                state.try_keys(lambda: self._options(session_id, state.api_key, role, None, None, (), form, now), now)
                 state.keys_work_until = monotonic() + _KEYS_TRIED_EVERY
             except Exception:  # also of keys that are elsewhere
                 broken.append("keys")
@@ -613,7 +639,8 @@ class Engine:
     ) -> tuple[TokenOptions, voting.Reservations | None]:
         """The options of a token, validated and narrowed by the policies; and the reservations of their votes."""
         now = self.state.clock()
-        options = self._options(session_id, role, expire_time, data, layout, form, now)
+        issuer = await self.check_session_id(session_id)
+        options = self._options(session_id, issuer, role, expire_time, data, layout, form, now)
         if call.http is None and call.trace is None and self.state.plugins.leaves_tokens_alone:
             # No plugin to ask: the trusted caller only needs an open session.
             await self._liveness.confirm_session(session_id)
@@ -623,6 +650,7 @@ class Engine:
     def _options(
         self,
         session_id: str,
+        issuer: str,
         role: object,
         expire_time: ExpireTime,
         data: str | None,
@@ -630,9 +658,11 @@ class Engine:
         form: TokenFormat,
         now: float,
     ) -> TokenOptions:
-        """The requested options of a token, validated but not yet shown to policies."""
+        """The requested options of a token, validated but not yet shown to policies.
+
+        :param issuer: the id of the issuer of the session.
+        """
         state = self.state
-        issuer = state.session_ids.check(session_id)
         known = state.roles.get(role)
         if not form.carries(known, known.capabilities):
             raise _not_carried(known, form, state.roles)
@@ -711,7 +741,7 @@ class Engine:
         token, place = credential()
         if trace is not None:
             trace.ok("credential", "a token that was passed in" if place is None else f"a token in {place}")
-            self._trace_token(token, session_id, trace)
+            await self._trace_token(token, session_id, trace)
         grant = await self.confirm_token(token, requirement, session_id)
         if trace is not None:
             trace.ok("session open")
@@ -747,10 +777,10 @@ class Engine:
             )
         return narrowed
 
-    def _trace_token(self, token: str, session_id: str | None, trace: Trace) -> None:
+    async def _trace_token(self, token: str, session_id: str | None, trace: Trace) -> None:
         """Add the steps of a good token to the trace; for a bad one, the steps before its refusal."""
         try:
-            grant = self.state.read_token(token, session_id)
+            grant = await self.state.read_patiently(token, session_id, self._driver)
         except InvalidToken as error:
             failed = failed_step(error)
             for name in TOKEN_STEPS[: TOKEN_STEPS.index(failed) if failed in TOKEN_STEPS else len(TOKEN_STEPS)]:
@@ -758,7 +788,7 @@ class Engine:
             raise
         raw = token.encode()
         form = self.state.format_of(raw)
-        signer = "API key" if form.needs == "secret" else "application"
+        signer = {"secret": "API key", "private_key": "application", "issuer": "issuer"}[form.needs]
         late = leeway_used(grant, self.state.clock())
         details = (
             form.inspect(raw).format.upper(),

@@ -18,12 +18,13 @@ from ..roles import RoleTable
 from ..session_ids import SessionNames
 from ..stores import Store
 from ..stores.checking import is_async
-from ..tokens import Grant
+from ..tokens import Grant, TokenOptions
 from ..wording import moment, shown
 from .housekeeping import Housekeeper, Retention
 from .verified import END, VerifiedTokens
 
 if TYPE_CHECKING:
+    from ..driver import Driver
     from ..stores.watching import StoreWatch
     from .workers import LoneStore
 
@@ -51,6 +52,7 @@ class State:
         is_immediate: bool,
         trace_log: bool,
         retention: Retention,
+        signer: Issuer | None = None,
     ) -> None:
         self.api_key = api_key
         self.session_ids = session_ids
@@ -90,6 +92,8 @@ class State:
             self.lone_store is not None and getattr(store, "reads_inline", False) and not is_async(store.get_session)
         )
         self.retention = retention
+        #: The issuer whose public keys others may read; None if the kit has none, or only verifies.
+        self.signer = signer
         #: Has the store forget what is over; None for a store that cannot, and until the kit is made.
         self.housekeeper: Housekeeper | None = None
         self.verified = VerifiedTokens()
@@ -146,6 +150,24 @@ class State:
                 raise InvalidSessionId(f"session_id is {shown(session_id)}; expected a string: session.session_id")
             raise WrongSession("the token is for another session than the one asked for")
         return grant
+
+    async def read_patiently(self, token: object, session_id: str | None, driver: Driver) -> Grant:
+        """:meth:`read_token`, which may wait for what this process does not know yet."""
+        return self.read_token(token, session_id)
+
+    def check_issues(self) -> None:
+        """Refuse a call that creates or changes something, if this kit only verifies.
+
+        :raises OnlyVerifies: if it does.
+        """
+
+    def try_keys(self, options: Callable[[], TokenOptions], now: float) -> None:
+        """Try whether tokens can be signed and verified now; raises what goes wrong.
+
+        :param options: makes the options of a token for the trial.
+        """
+        token, _ = self.mint.mint(options())
+        self.mint.verify(token.encode(), now)
 
     def _aged(self, grant: Grant, age: float, now: float) -> Grant:
         """The grant, which ends with its session's life at the latest.

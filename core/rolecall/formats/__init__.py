@@ -16,8 +16,8 @@ from ..wording import shown, wrapping
 from .claims import ClaimRules
 from .inspection import Inspection, inspect_jwt
 
-#: The signing keys of a format: the secrets of projects, or the private key of an application.
-Need = Literal["secret", "private_key"]
+#: The signing keys of a format: the secrets of projects, the private key of an application, or that of an issuer.
+Need = Literal["secret", "private_key", "issuer"]
 
 
 class TokenFormat(ABC):
@@ -34,7 +34,8 @@ class TokenFormat(ABC):
 
     __slots__ = ()
 
-    #: The keys that sign its tokens: ``"secret"`` (of each project), or ``"private_key"`` (of the one application).
+    #: The keys that sign its tokens: ``"secret"`` (of each project), ``"private_key"`` (of the one application), or
+    #: ``"issuer"`` (the private key of the kit's ``issuer``).
     needs: ClassVar[Need] = "secret"
     #: The claims with a meaning in its tokens, which no plugin may set. ``iss``, ``sub``, ``aud``, ``exp``, ``nbf``,
     #: ``iat`` and ``jti``, and the kit's own, are reserved in every format.
@@ -97,13 +98,18 @@ class TokenFormat(ABC):
         return token[-32:]  # in a JWT, the end of the signature
 
 
-_FORMATS = {"opentok": "opentok:OpenTokFormat", "t1": "t1:T1Format", "vonage": "vonage:VonageFormat"}
+_FORMATS = {
+    "opentok": "opentok:OpenTokFormat",
+    "t1": "t1:T1Format",
+    "vonage": "vonage:VonageFormat",
+    "jwt": "own:JwtFormat",
+}
 
 
 #: The names of the kit's own formats.
 FORMATS = tuple(_FORMATS)
 #: The default format for each kind of credential.
-USUAL_FORMATS: Final[Mapping[Need, str]] = {"secret": "opentok", "private_key": "vonage"}
+USUAL_FORMATS: Final[Mapping[Need, str]] = {"secret": "opentok", "private_key": "vonage", "issuer": "jwt"}
 
 
 def find_format(name: str, registered: Mapping[str, type[TokenFormat]]) -> type[TokenFormat]:

@@ -42,7 +42,7 @@ class VonageFormat(TokenFormat):
 
     @staticmethod
     def recognizes(token: bytes) -> bool:
-        return _algorithm(token.partition(b".")[0]) == "RS256"
+        return _is_usual(token.partition(b".")[0])
 
     @staticmethod
     def issuer_of(token: bytes) -> str | None:
@@ -114,8 +114,10 @@ def _is_for_a_client(claims: dict[str, Any]) -> bool:
 
 
 @lru_cache(64)
-def _algorithm(header: bytes) -> object:
+def _is_usual(header: bytes) -> bool:
+    """Whether this is the header of such a token, and not of the kit's own format, which also has RS256."""
     try:
-        return jws.read_header(header).get("alg")
+        read = jws.read_header(header)
     except InvalidToken:
-        return None
+        return False
+    return read.get("alg") == "RS256" and read.get("typ") != jws.OWN_TYPE

@@ -43,7 +43,7 @@ class Response(NamedTuple):
     @property
     def framed_headers(self) -> tuple[tuple[str, str], ...]:
         """The headers with ``Content-Length``, for adapters whose framework does not add it (RFC 9110, section 8.6)."""
-        if self.status == 204:
+        if self.status in (204, 304):  # a 304's would be the length of what it leaves out
             return self.headers
         return (*self.headers, ("Content-Length", str(len(self.body))))
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, TypeGuard
 
 from ..errors import ConfigurationError, InvalidKey
-from ..wording import kind, wrapping
+from ..wording import kind, shown_key, wrapping
 from .hmac import HMACKey, problem_with
+from .key import Key
+from .making import application_key, is_application, secret_key
 from .ring import KeyRing
+from .states import RingKey
 
+#: The message for a project whose secret is missing.
+MISSING: Final = "the project's api_secret is missing"
 #: How many bytes of a key's file are read at most; a key of 16,384 bits has 12,500.
 _MAX_FILE: Final = 65_536
 _MAX_PATH: Final = 4096
 _API_KEY: Final = r"[0-9A-Za-z-]{1,64}"
-_UUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
 class Issuer:
@@ -44,29 +48,56 @@ class Issuer:
         return f"<Issuer {self._id!r} {self.ring!r}>"
 
 
+#: The ring of an issuer whose keys are no arguments, by its id; None if there is none.
+Elsewhere = Callable[[str], KeyRing | None]
+
+
+def nowhere(_: str) -> None:
+    return None
+
+
 def credentials_of(
-    api_key: object, api_secret: object, application_id: object, private_key: object
+    api_key: object,
+    api_secret: object,
+    application_id: object,
+    private_key: object,
+    verify_secrets: object = (),
+    verify_keys: object = (),
+    elsewhere: Elsewhere = nowhere,
 ) -> tuple[Issuer | None, Issuer | None]:
     """The project and the application in a kit's arguments; at least one of them is not None.
 
+    :param verify_secrets: further secrets of the project, which only verify.
+    :param verify_keys: further private keys of the application, which only verify.
+    :param elsewhere: the keys of a project or application without a secret or a private key.
     :raises ConfigurationError: for an argument that is wrong, or that lacks its other half.
     """
     try:
-        project = None if api_key is None and api_secret is None else _project(api_key, api_secret)
-        application = None
+        project = application = None
+        if api_key is not None or api_secret is not None:
+            project = _project(api_key, api_secret, verify_secrets, elsewhere)
+        elif _given(verify_secrets):
+            raise ConfigurationError(
+                "verify_secrets are further secrets of a project; pass api_key and api_secret, too"
+            )
         if application_id is not None or private_key is not None:
-            application = _application(application_id, private_key)
+            application = _application(application_id, private_key, verify_keys, elsewhere)
+        elif _given(verify_keys):
+            raise ConfigurationError(
+                "verify_keys are further keys of an application; pass application_id and private_key, too"
+            )
     finally:
-        del api_secret, private_key
+        del api_secret, private_key, verify_secrets, verify_keys
     if project is None and application is None:
         raise ConfigurationError("a kit needs an api_key and an api_secret, or an application_id and a private_key")
     return project, application
 
 
-def further_projects(projects: object, first: Issuer | None) -> tuple[Issuer, ...]:
+def further_projects(projects: object, first: Issuer | None, elsewhere: Elsewhere = nowhere) -> tuple[Issuer, ...]:
     """The projects that a kit has besides its first one.
 
-    :param projects: the API secret of each, by its API key.
+    :param projects: by API key the API secret of each; or its ``api_secret`` and ``verify_secrets``; or None, if its
+        keys are elsewhere.
     :raises ConfigurationError: for a project that is wrong or given twice.
     """
     try:
@@ -78,28 +109,124 @@ def further_projects(projects: object, first: Issuer | None) -> tuple[Issuer, ..
         for number, api_key in enumerate(projects, 1):
             if first is not None and api_key == first.id:
                 raise ConfigurationError("projects names the kit's own api_key, too; leave it out there")
-            further.append(_project(api_key, projects[api_key], f"projects, number {number}: "))
+            whose = f"projects, number {number}: "
+            further.append(_project(api_key, *_secrets_of(projects[api_key], whose), elsewhere, whose))
     finally:
         api_key = None
         del projects  # so that no frame of a traceback holds the secrets
     return tuple(further)
 
 
-def _project(api_key: object, api_secret: object, whose: str = "") -> Issuer:
-    problem = "the project's api_secret is missing" if api_secret is None else None
+def _secrets_of(given: object, whose: str) -> tuple[object, object]:
+    """The API secret of a further project, and its secrets that only verify."""
+    if not isinstance(given, Mapping):
+        return given, ()
+    try:
+        if not _OF_PROJECT.issuperset(given) or "api_secret" not in given:
+            raise ConfigurationError(f"{whose}expected its api_secret, or an object of api_secret and verify_secrets")
+        return given["api_secret"], given.get("verify_secrets", ())
+    finally:
+        del given
+
+
+_OF_PROJECT: Final = frozenset({"api_secret", "verify_secrets"})
+
+
+def _project(
+    api_key: object, api_secret: object, verify_secrets: object, elsewhere: Elsewhere, whose: str = ""
+) -> Issuer:
+    if api_secret is None and _is_api_key(api_key) and (ring := elsewhere(api_key)) is not None:
+        refuse_further(verify_secrets, f"{whose}verify_secrets")
+        return Issuer(api_key, ring)
+    problem = MISSING if api_secret is None else None
     problem = problem or _path_problem(api_secret) or problem_with(api_secret)
     key = None if problem else HMACKey(api_secret)  # type: ignore[arg-type]
     del api_secret  # so that no frame of a traceback below holds it
     if key is None:
         del api_key  # if the two were swapped, it is the secret
+        del verify_secrets
         raise InvalidKey(f"{whose}{problem}")
-    if not isinstance(api_key, str) or not re.fullmatch(_API_KEY, api_key):
+    try:
+        if not _is_api_key(api_key):
+            raise ConfigurationError(
+                f"{whose}api_key is {_described(api_key)}; expected a string of 1 to 64 letters, digits and '-', "
+                'even where the key is a number: api_key="123456"'
+            )
+        key.refuse_published()
+        refuse_twice(api_key, elsewhere, whose)
+        return Issuer(api_key, ring_of(f"{whose}verify_secrets", key, listed(verify_secrets, whose), _verify_secret))
+    finally:
+        del verify_secrets
+
+
+def _is_api_key(api_key: object) -> TypeGuard[str]:
+    return isinstance(api_key, str) and re.fullmatch(_API_KEY, api_key) is not None
+
+
+def _given(further: object) -> bool:
+    return not isinstance(further, tuple | list) or bool(further)
+
+
+def listed(further: object, whose: str, name: str = "verify_secrets") -> tuple[object, ...]:
+    """Secrets or private keys in a list."""
+    is_list = isinstance(further, tuple | list)
+    described = kind(further)
+    listed = tuple(further) if isinstance(further, tuple | list) else ()
+    del further
+    if not is_list:
+        raise ConfigurationError(f"{whose}{name} is {described}; expected a list, even of one")
+    return listed
+
+
+def ring_of(name: str, signing: Key, further: tuple[object, ...], make: Callable[[object], Key | str]) -> KeyRing:
+    """The ring of one key that signs, and of those that only verify.
+
+    :param name: the argument with those, for messages.
+    :param make: makes a key, or returns the problem with it.
+    """
+    keys, problem = [RingKey.of(signing, "signing")], None
+    for number, one in enumerate(further, 1):
+        made = make(one)
+        if isinstance(made, str):
+            problem = f"{name}, number {number}: {made}"
+            break
+        keys.append(RingKey.of(made, "verifying"))
+    one = None
+    del further  # so that no frame of a traceback holds them
+    if problem is not None:
+        raise InvalidKey(problem)
+    try:
+        return KeyRing.of(keys)
+    except InvalidKey as error:
+        raise InvalidKey(f"{name}: {error}") from None
+
+
+def _verify_secret(secret: object) -> Key | str:
+    """The key for a secret that only verifies; or the problem with it."""
+    problem = _path_problem(secret) or problem_with(secret)
+    if problem is not None:
+        return problem
+    try:
+        return secret_key(secret)  # type: ignore[arg-type]  # problem_with has looked at it
+    except InvalidKey as error:
+        return str(error)
+
+
+def refuse_further(further: object, name: str) -> None:
+    """Refuse keys in an argument for an issuer whose keys come from elsewhere."""
+    is_given = _given(further)
+    del further
+    if is_given:
+        raise ConfigurationError(f"{name} go with keys in an argument; here they come from a ring file or a plugin")
+
+
+def refuse_twice(issuer: str, elsewhere: Elsewhere, whose: str = "") -> None:
+    """Refuse keys from two places: nobody could tell which of them signs."""
+    if elsewhere(issuer) is not None:
         raise ConfigurationError(
-            f"{whose}api_key is {_described(api_key)}; expected a string of 1 to 64 letters, digits and '-', "
-            'even where the key is a number: api_key="123456"'
+            f"{whose}the keys of {shown_key(issuer)} are an argument and come from a ring file or a plugin, too; "
+            "leave one of the two out"
         )
-    key.refuse_published()
-    return Issuer(api_key, KeyRing([key]))
 
 
 def _described(value: object) -> str:
@@ -135,30 +262,48 @@ def _is_file(text: str) -> bool:
         return False
 
 
-def _application(application_id: object, private_key: object) -> Issuer:
-    from .rsa import RSAKey  # not free to import, and most kits have a secret alone
+def _application(application_id: object, private_key: object, verify_keys: object, elsewhere: Elsewhere) -> Issuer:
+    if private_key is None and _is_application(application_id) and (ring := elsewhere(application_id)) is not None:
+        refuse_further(verify_keys, "verify_keys")
+        return Issuer(application_id, ring)
+    key = _private(private_key)
+    del private_key
+    try:
+        if isinstance(key, str):
+            raise InvalidKey(key)
+        if not _is_application(application_id):
+            raise ConfigurationError(
+                f"application_id is {'missing' if application_id is None else _described(application_id)}; "
+                "expected a UUID in small letters, as the service's dashboard shows it"
+            )
+        refuse_twice(application_id, elsewhere)
+        return Issuer(application_id, ring_of("verify_keys", key, listed(verify_keys, "", "verify_keys"), _private))
+    finally:
+        del verify_keys
 
-    pem = _pem(private_key)
+
+def _is_application(application_id: object) -> TypeGuard[str]:
+    return isinstance(application_id, str) and is_application(application_id)
+
+
+def _private(private_key: object) -> Key | str:
+    """The key for an application's private key; or the problem with it."""
+    pem = read_pem(private_key, "the application's private_key")
     del private_key
     if isinstance(pem, str):
-        raise InvalidKey(pem)
+        return pem
     try:
-        key = RSAKey(pem)
-    finally:
-        del pem
-    if not isinstance(application_id, str) or not re.fullmatch(_UUID, application_id):
-        raise ConfigurationError(
-            f"application_id is {'missing' if application_id is None else _described(application_id)}; "
-            "expected a UUID in small letters, as the service's dashboard shows it"
-        )
-    key.refuse_published()
-    return Issuer(application_id, KeyRing([key]))
+        return application_key(pem)
+    except InvalidKey as error:
+        return str(error)
 
 
-def _pem(private_key: object) -> bytes | str:
+def read_pem(private_key: object, whose: str) -> bytes | str:
     """PEM as bytes, read from a file if ``private_key`` is a path; or the problem, as text.
 
     The problem is returned, so that no frame of a traceback holds the argument, and does not quote it: it may be a key.
+
+    :param whose: the key, for the message that it is missing.
     """
     from .pem import other_key_form
 
@@ -166,7 +311,7 @@ def _pem(private_key: object) -> bytes | str:
     if isinstance(private_key, os.PathLike):
         private_key = os.fspath(private_key)
     if not private_key and (private_key is None or isinstance(private_key, str | bytes)):
-        return "the application's private_key is missing: PEM text, or the path of a file with it"
+        return f"{whose} is missing: PEM text, or the path of a file with it"
     if not isinstance(private_key, str | bytes):
         return f"private_key is {kind(private_key)}; expected PEM text, or the path of a file with it"
     material = private_key if isinstance(private_key, bytes) else private_key.encode("utf-8", "replace")

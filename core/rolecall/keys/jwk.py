@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
+from typing import Final
 
 from ..encoding import base64url
 from .key import Key
@@ -15,6 +18,19 @@ def public_jwk(key: Key, members: Mapping[str, str]) -> dict[str, str]:
     """
     named = {} if key.kid is None else {"kid": key.kid}
     return {**members, "alg": key.algorithm, "use": "sig", **named}
+
+
+def thumbprint(jwk: Mapping[str, str]) -> str:
+    """The SHA-256 thumbprint of a public key (RFC 7638, section 3; RFC 8037, section 2), in base64url.
+
+    :param jwk: with the required members of its type: ``RSA``, ``EC`` or ``OKP``.
+    """
+    required = {name: jwk[name] for name in _REQUIRED[jwk["kty"]]}
+    text = json.dumps(required, sort_keys=True, separators=(",", ":"))
+    return octets(hashlib.sha256(text.encode()).digest())
+
+
+_REQUIRED: Final = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x")}
 
 
 def number(value: int, length: int | None = None) -> str:

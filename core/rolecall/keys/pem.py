@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from ..errors import InvalidKey
-from .key import Concealed, check_kid
+from .jwk import thumbprint
+from .key import check_kid
+from .public import PublicKey
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -17,12 +19,10 @@ if TYPE_CHECKING:
 _Loaded = TypeVar("_Loaded")
 
 
-class PrivateKey(Concealed, Generic[_Loaded]):
+class PrivateKey(PublicKey, Generic[_Loaded]):
     """The base of the kit's own private keys: one that signs, and verifies what it signed."""
 
-    __slots__ = ("_private", "_public")
-
-    _algorithm: ClassVar[str]
+    __slots__ = ("_private",)
 
     def __init__(self, pem: str | bytes, kid: str | None = None) -> None:
         """Load the key once: loading takes far longer than signing.
@@ -37,9 +37,11 @@ class PrivateKey(Concealed, Generic[_Loaded]):
             raise InvalidKey(loaded)
         check_kid(kid)
         self._private = loaded
-        self._public: Any = loaded.public_key()  # type: ignore[attr-defined]  # which each of the three kinds has
-        self.algorithm = self._algorithm
-        self.kid = kid
+        self._prepare(loaded.public_key(), kid)  # type: ignore[attr-defined]  # which each of the three kinds has
+
+    def name_by_thumbprint(self) -> None:
+        """Take the thumbprint of the public half as key id (RFC 7638)."""
+        self.kid = thumbprint(self.public_jwk())
 
     @staticmethod
     def _load(pem: object) -> _Loaded | str:

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from ..errors import InvalidKey
+from ..wording import shown
 from .hmac import HMACKey
 from .key import Key, check_kid
+from .states import STATES, RingKey
 
 #: How many keys without a ``kid`` a ring has at most: each of them is tried on a token without a ``kid``.
 MAX_NAMELESS: Final = 3
@@ -20,7 +22,7 @@ class KeyRing:
     :class:`~rolecall.keys.issuers.Issuer`; everything derived from the old ring goes with it.
     """
 
-    __slots__ = ("_by_kid", "_derived", "_keys", "_nameless")
+    __slots__ = ("_by_kid", "_derived", "_entries", "_keys", "_nameless")
 
     def __init__(self, keys: Iterable[Key]) -> None:
         """Make a ring.
@@ -43,6 +45,23 @@ class KeyRing:
                 f"at most {MAX_NAMELESS} can be: retire the oldest, or give the keys a kid"
             )
         self._derived: dict[str, tuple[HMACKey, ...]] = {}
+        self._entries: tuple[RingKey, ...] | None = None
+
+    @classmethod
+    def of(cls, entries: Iterable[RingKey]) -> KeyRing:
+        """Make a ring of keys in their states. It signs with the one that is signing, and refuses those retired.
+
+        :raises InvalidKey: unless exactly one key is signing; for an unknown state, and for one key twice.
+        """
+        found = tuple(entries)
+        problem = problem_with_states(found)
+        if problem is not None:
+            raise InvalidKey(problem)
+        # Tokens without a kid are tried with the signing key first, and last with those that hardly anybody uses yet.
+        live = sorted((one for one in found if one.state != "retired"), key=lambda one: _ORDER[one.state])
+        ring = cls(one.key for one in live if one.key is not None)
+        ring._entries = found
+        return ring
 
     @classmethod
     def from_jwks(cls, jwks: Mapping[str, Any]) -> KeyRing:
@@ -56,6 +75,15 @@ class KeyRing:
     def current(self) -> Key:
         """The key that signs."""
         return self._keys[0]
+
+    @property
+    def entries(self) -> tuple[RingKey, ...]:
+        """The keys with their states, those that are retired included."""
+        if self._entries is None:
+            self._entries = tuple(
+                RingKey.of(key, "verifying" if number else "signing") for number, key in enumerate(self._keys)
+            )
+        return self._entries
 
     @property
     def secrets(self) -> tuple[HMACKey, ...]:
@@ -88,6 +116,30 @@ class KeyRing:
 
     def __repr__(self) -> str:
         return f"<KeyRing of {len(self._keys)}>"
+
+
+_ORDER: Final = {"signing": 0, "verifying": 1, "published": 2}
+
+
+def problem_with_states(entries: Iterable[RingKey]) -> str | None:
+    """The problem with the states of a ring's keys; None if there is none. It names keys by their ids alone."""
+    seen: set[str] = set()
+    signing = []
+    for one in entries:
+        if one.state not in STATES:
+            return f"the key {one.id} has the state {shown(one.state)}; the states are {', '.join(STATES)}"
+        if one.id in seen:
+            return (
+                f"the key {one.id} is in the ring twice; leave one of the two out, and make a new key if none is left"
+            )
+        seen.add(one.id)
+        if one.state == "signing":
+            signing.append(one.id)
+    if len(signing) > 1:
+        return f"{len(signing)} keys are signing, {' and '.join(signing)}; one signs, so set the others to 'verifying'"
+    if not signing:
+        return "no key is signing; set one of those that are published to 'signing'"
+    return None
 
 
 def _is_key(value: object) -> bool:

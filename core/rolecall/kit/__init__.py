@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
@@ -15,13 +15,14 @@ from ..driver import Driver, InlineDriver, LoopDriver, drive
 from ..driver.threads import ThreadPools
 from ..engine.housekeeping import Housekeeper, Retention
 from ..engine.state import State
-from ..errors import ConfigurationError, NotInStep, PluginError
-from ..formats.claims import ClaimRules
+from ..errors import ConfigurationError, InvalidKey, NotInStep, PluginError
+from ..formats.claims import MAX_VERIFIED_LIFETIME, ClaimRules
 from ..http.api import Api
 from ..http.api.sdk_credentials import ServerCredentials
 from ..http.credentials import Credentials
 from ..http.web import Web
-from ..keys.issuers import credentials_of, further_projects
+from ..keys import KeyRing
+from ..keys.issuers import MISSING, Elsewhere, credentials_of, further_projects, nowhere
 from ..roles import Role, RoleName
 from ..session_ids import OpenTokIds, SessionNames
 from ..sessions import MediaMode, SessionRecord, record_fields, session_id_of
@@ -31,11 +32,14 @@ from ..tokens import MAX_LEEWAY, ExpireTime, Grant
 from ..wording import nearest, shown, shown_key
 from .assembly import config_name, engine_of, formats_of, issuers_by_need, plugins_of, registered, roles_of, watch_of
 from .calls import Calls, Records, SessionPage, Settings
-from .environment import read_environment
+from .environment import KEY_ARGUMENTS, key_files, key_variables, read_environment
 from .facade import P, Result, derived, written_out
+from .keys import Keys, KeySources, ReadRings
 from .leases import AsyncLeases, Leases
 
 if TYPE_CHECKING:
+    from ..keys.following import Timing
+    from ..keys.signers import Signer
     from ..plugins import Plugins
     from ..plugins.protocols import Plugin
 
@@ -110,11 +114,21 @@ class Rolecall(Settings):
 
     :param api_key: the project's API key: 1 to 64 letters, digits and ``-``.
     :param api_secret: the project's API secret: at least 32 bytes, known to nobody else.
+    :param verify_secrets: further secrets of the project that verify and do not sign, at most two: the one before, or
+        the one to come.
     :param application_id: the id of an application of the newer Vonage service, for tokens of the format ``vonage``;
         instead of key and secret, or besides them.
-    :param private_key: the application's private key: PEM text, or the path of a file with it.
-    :param projects: further projects that the kit serves: the API secret of each, by its API key.
+    :param private_key: the application's private key, or the issuer's: PEM text, or the path of a file with it.
+    :param verify_keys: further private keys of the application, or of the issuer, that verify and do not sign.
+    :param issuer: the URL that names this service in tokens of the format ``jwt``, which others verify with its public
+        keys (``GET /jwks.json``); with ``private_key`` (RSA, P-256 or Ed25519), instead of key and secret, or besides
+        them.
+    :param audience: the ``aud`` of these tokens; they have none unless given.
+    :param projects: further projects that the kit serves: the API secret of each, by its API key; or a mapping of its
+        ``api_secret`` and ``verify_secrets``; or None, if its keys are in ``keys_file`` or a plugin's.
         Sessions are the first project's unless created for another, and tokens are their session's project's.
+    :param keys_file: the path of a ring file, with the keys of those projects, and of the application, that have none
+        here. It is read again when it changes; see ``kit.keys``, and ``rolecall keys`` on the command line.
     :param store: the store of the sessions: ``memory://``, ``sqlite:///file.db``, or a :class:`~rolecall.stores.Store`.
     :param plugins: the app's policies: instances, modules, or the names of either (``"package.module:object"``); see
         :mod:`rolecall.hookspecs`.
@@ -123,8 +137,9 @@ class Rolecall(Settings):
         nothing.
     :param blocked_plugins: the names of plugins that are never loaded.
     :param plugin_config: the configuration of each plugin, by its name, for :meth:`plugin_config`.
-    :param format: the format for minting: ``"opentok"`` (a project's JWT), ``"t1"`` (its older form) or ``"vonage"``
-        (an application's JWT). The first that the credentials allow, unless given.
+    :param format: the format for minting: ``"opentok"`` (a project's JWT), ``"t1"`` (its older form), ``"vonage"`` (an
+        application's JWT) or ``"jwt"`` (the kit's own, see ``issuer``). The first that the credentials allow, unless
+        given.
     :param accept: the accepted formats. Unless given, the JWTs that the credentials allow, and ``format``; T1, in which
         SDKs join fields without encoding them, is accepted only if it is listed.
     :param leeway: the seconds that the clocks of two servers may differ by, 0 to 60.
@@ -157,9 +172,14 @@ class Rolecall(Settings):
         api_key: str | None = None,
         api_secret: str | bytes | None = None,
         *,
+        verify_secrets: Sequence[str | bytes] = (),
         application_id: str | None = None,
         private_key: str | bytes | os.PathLike[str] | None = None,
-        projects: Mapping[str, str | bytes] = MappingProxyType({}),
+        verify_keys: Sequence[str | bytes | os.PathLike[str]] = (),
+        issuer: str | None = None,
+        audience: str | None = None,
+        projects: Mapping[str, str | bytes | Mapping[str, Any] | None] = MappingProxyType({}),
+        keys_file: str | os.PathLike[str] | None = None,
         store: str | Store = "memory://",
         plugins: Iterable[Plugin] = (),
         entry_points: Collection[str] | Literal[False] = (),
@@ -178,38 +198,42 @@ class Rolecall(Settings):
         web: Web = Web(),  # noqa: B008 (it does not change)
     ) -> None:
 
+        self._plugin_config = _frozen_config(plugin_config)
+        configured = list(plugin_config)
+        del plugin_config  # it may hold passwords
         try:
-            project, application = credentials_of(api_key, api_secret, application_id, private_key)
-            further = further_projects(projects, project)
+            loaded = plugins_of(plugins, entry_points, blocked_plugins, configured, all_known=self._knows_all_plugins)
+            sources = KeySources(keys_file, loaded)
+            signer = None
+            if issuer is not None or audience is not None:
+                signer = _signer(issuer, audience, private_key, application_id, verify_keys, sources)
+                private_key, verify_keys = None, ()
+            project = application = None
+            if signer is None or api_key is not None or api_secret is not None:
+                project, application = credentials_of(
+                    api_key, api_secret, application_id, private_key, verify_secrets, verify_keys, sources
+                )
+            further = further_projects(projects, project, sources)
         finally:
-            del api_secret, private_key, projects  # so that no frame of a traceback holds them
-        own = project or application
+            # So that no frame of a traceback holds them.
+            del api_secret, private_key, verify_secrets, verify_keys, projects
+        own = project or application or signer
         assert own is not None
         _check_leeway(leeway)
         _check_timeout("hook_timeout", hook_timeout)
         _check_timeout("store_timeout", store_timeout)
         if revocation not in ("in_step", "immediate"):
             raise ConfigurationError(f"revocation is {shown(revocation)}; expected 'in_step' or 'immediate'")
-        if not callable(clock):
-            raise ConfigurationError(f"clock is {shown(clock)}; expected a function that returns Unix seconds")
-        if not isinstance(web, Web):
-            raise ConfigurationError(f"web is {shown(web)}; expected a rolecall.Web(…)")
-        if not isinstance(trace, bool):
-            raise ConfigurationError(f"trace is {shown(trace)}; expected True or False")
-        self._plugin_config = _frozen_config(plugin_config)
-        configured = list(plugin_config)
-        del plugin_config  # it may hold passwords
-        loaded = plugins_of(plugins, entry_points, blocked_plugins, configured, all_known=self._knows_all_plugins)
+        _check_clock(clock)
+        _check_web(web, trace)
         roles = roles_of(loaded)
         session_ids = self._session_names(own, *further)
         retention = Retention.of(session_retention, max_session_age)
         _check_shows_age(session_ids, retention, loaded)
         rules = ClaimRules(roles, leeway, session_ids)
-        issuers = issuers_by_need(project, further, application)
+        issuers = issuers_by_need(project, further, application, signer)
         mint, formats = formats_of(loaded, format, accept, issuers, rules)
-        credentials = Credentials(web, own)
-        servers = ServerCredentials(issuers["secret"], application, own.id, leeway)
-        self._state = State(
+        state = State(
             api_key=own.id,
             session_ids=session_ids,
             roles=roles,
@@ -223,63 +247,108 @@ class Rolecall(Settings):
             is_immediate=revocation == "immediate",
             trace_log=trace,
             retention=retention,
+            signer=signer if "jwt" in formats else None,
             # Last, so that nothing stays open if another argument is wrong.
             store=_open_store(store, registered(loaded, "rolecall_register_stores", SCHEMES), revocation),
         )
+        servers = ServerCredentials(issuers["secret"], application, own.id, leeway)
+        every = (*filter(None, (project,)), *further, *filter(None, (application, signer)))
+        keys = Keys(state, every, sources, MAX_VERIFIED_LIFETIME + leeway)
+        self._assemble(state, web, Credentials(web, own), servers, keys)
+
+    def _assemble(
+        self, state: State, web: Web, credentials: Credentials, servers: ServerCredentials, keys: Keys
+    ) -> None:
+        """Make the engines around ``state``, and start the plugins."""
+        self._state = state
         self._pools = ThreadPools()
         self._inline = InlineDriver(self._pools)
-        self._state.watch = watch_of(self._state, self._inline)
+        state.watch = watch_of(state, self._inline)
         #: The engine for sync frameworks: an adapter drives it with :func:`rolecall.driver.drive`.
-        self.engine = engine_of(self._state, self._inline, blocks=True)
-        if has(self._state.store, UPKEEP):
-            self._state.housekeeper = Housekeeper(self.engine.forget, self._pools, retention, clock)
+        self.engine = engine_of(state, self._inline, blocks=True)
+        if has(state.store, UPKEEP):
+            state.housekeeper = Housekeeper(self.engine.forget, self._pools, state.retention, state.clock)
         #: The kit for an adapter of a sync framework.
         self.api = Api(self.engine, web, credentials, servers)
         self._calls, self._records = Calls(self.engine, self.api), Records(self.engine)
         #: Places that are limited in number and in time, for policies that count.
         self.leases = Leases(self.engine)
+        #: The keys of the kit's issuers.
+        self.keys = keys
         #: The same methods for async code: ``await kit.aio.create_session()``.
         self.aio = AsyncRolecall(self)
         try:
-            loaded.start(self)
+            state.plugins.start(self)
         except PluginError:
             self.close()
             raise
+
+    @staticmethod
+    def verifier(
+        jwks: str | os.PathLike[str] | Mapping[str, Any],
+        *,
+        issuer: str,
+        audience: str | None = None,
+        **options: Any,
+    ) -> Verifier:
+        """A kit that only verifies tokens of the format ``jwt``, and holds no secret; see :class:`Verifier`.
+
+        :param jwks: the issuer's public keys: the URL of its ``jwks.json``, the path of a file, or the set itself.
+        :param issuer: the ``iss`` of its tokens.
+        :param audience: the ``aud`` of its tokens.
+        :param options: further arguments of :class:`Verifier`.
+        :raises ConfigurationError: says which argument is wrong, and what to do.
+        """
+        return Verifier(jwks, issuer=issuer, audience=audience, **options)
 
     @classmethod
     def from_env(cls: type[_Kit], environ: Mapping[str, Any] | None = None, **options: Any) -> _Kit:
         """Make a kit from ``ROLECALL_API_KEY``, ``ROLECALL_API_SECRET``, and the other variables of the environment.
 
-        These two may be replaced, or joined, by ``ROLECALL_APPLICATION_ID`` and ``ROLECALL_PRIVATE_KEY`` (PEM text or a
-        path). Further variables are ``ROLECALL_PROJECTS`` (a JSON object, from API keys to API secrets),
-        ``ROLECALL_STORE``, ``ROLECALL_REVOCATION`` (``in_step`` or ``immediate``), ``ROLECALL_FORMAT``,
-        ``ROLECALL_ACCEPT`` (names, separated by commas), ``ROLECALL_PLUGINS`` (names), ``ROLECALL_ENTRY_POINTS``
-        (names, or ``none``), ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's
-        configuration, as a JSON object), ``ROLECALL_SESSION_RETENTION`` and ``ROLECALL_MAX_SESSION_AGE`` (seconds),
-        ``ROLECALL_ORIGINS`` (separated by commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see
-        :class:`Web`, and ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials, projects, the store and a plugin's
-        configuration may also be in a file: its path is in the same variable with ``_FILE`` at the end of the name.
+        ``ROLECALL_VERIFY_SECRETS`` is a JSON list of secrets that only verify. These may be replaced, or joined, by
+        ``ROLECALL_APPLICATION_ID``, ``ROLECALL_PRIVATE_KEY`` (PEM text or a path) and ``ROLECALL_VERIFY_KEYS`` (a JSON
+        list of these), or by ``ROLECALL_ISSUER``, those keys and ``ROLECALL_AUDIENCE``. Further variables are
+        ``ROLECALL_PROJECTS`` (a JSON object, from API keys to API secrets, or to objects of ``api_secret`` and
+        ``verify_secrets``), ``ROLECALL_KEYS_FILE`` (the path of a ring file), ``ROLECALL_STORE``,
+        ``ROLECALL_REVOCATION`` (``in_step`` or ``immediate``), ``ROLECALL_FORMAT``, ``ROLECALL_ACCEPT`` (names,
+        separated by commas), ``ROLECALL_PLUGINS`` (names), ``ROLECALL_ENTRY_POINTS`` (names, or ``none``),
+        ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's configuration, as a JSON object),
+        ``ROLECALL_SESSION_RETENTION`` and ``ROLECALL_MAX_SESSION_AGE`` (seconds), ``ROLECALL_ORIGINS`` (separated by
+        commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see :class:`Web`, and ``ROLECALL_TRACE``
+        (``1`` or ``0``). Credentials, projects, the store and a plugin's configuration may also be in a file: its path
+        is in the same variable with ``_FILE`` at the end of the name. Files with secrets and private keys are read
+        again when they change.
 
         :param environ: the variables to read, ``os.environ`` by default; or a mapping like Flask's ``app.config``,
             whose values may already have an argument's type.
         :param options: further arguments of :class:`Rolecall`; they take precedence over the environment.
         :raises ConfigurationError: says which variable or argument is missing, unknown or invalid.
         """
+        variables: dict[str, object] = {}
+        fixed: dict[str, Any] = {}
         try:
             problem = _problem_with_arguments(cls, environ, options)
             if problem is not None:
                 raise ConfigurationError(problem)
+            variables = key_variables(os.environ if environ is None else environ, options)
+            fixed = {name: options[name] for name in KEY_ARGUMENTS if name in options}
             options = {**read_environment(os.environ if environ is None else environ), **options}
-            if not (options.get("application_id") or options.get("private_key")):
-                for name, variable in _REQUIRED.items():
-                    if name not in options:
-                        meant = name.replace("api_", "API ")
-                        raise ConfigurationError(
-                            f"the environment variable {variable} is not set; put the project's {meant} there"
-                        )
-            return cls(**options)
+            missing = None
+            if not any(options.get(name) for name in ("application_id", "private_key", "issuer")):
+                missing = next((name for name in _REQUIRED if name not in options), None)
+            if missing == "api_key" or (missing and not _has_keys_elsewhere(options)):
+                raise _not_set(missing)
+            try:
+                kit = cls(**options)
+            except InvalidKey as error:
+                if missing and str(error) == MISSING:
+                    raise _not_set(missing) from None
+                raise
+            if files := key_files(variables):
+                kit.keys.follow_environment(files, _reader(variables, fixed, kit.keys.elsewhere))
+            return kit
         finally:
-            del options, environ  # so that no frame of a traceback holds the credentials
+            del options, environ, variables, fixed  # so that no frame of a traceback holds the credentials
 
     create_session = _driven_to_session(Records.create_session)
     get_session = _driven_to_session(Records.get_session)
@@ -330,6 +399,7 @@ class Rolecall(Settings):
 
     def close(self) -> None:
         """Release the store and the threads in the background. Do not use the kit afterwards."""
+        self.keys.close()
         try:
             drive(self.engine.close())
         finally:
@@ -351,15 +421,86 @@ class Rolecall(Settings):
         )
 
 
+class Verifier(Rolecall):
+    """A kit that only verifies tokens of the format ``jwt``: :meth:`Rolecall.verifier`.
+
+    Guards, policies and adapters work with it as with any kit. It holds no secret, and no session: whatever creates,
+    mints or ends something is refused (:class:`~rolecall.errors.OnlyVerifies`). It does not hear of sessions that the
+    issuer ends; only ``exp`` bounds what it accepts.
+
+    Keys at a URL are fetched when it is made, and again at half of their life (``max-age``, 1 minute to 1 hour), in the
+    background. While that fails, the last good keys are used for ``max_stale`` seconds; then tokens are answered 503.
+    An unknown ``kid`` causes one fetch, at most every 30 seconds, for which its token waits up to 2 seconds.
+
+    :param jwks: the issuer's public keys: the URL of its ``jwks.json``, the path of a file, or the set itself.
+    :param issuer: the ``iss`` of its tokens.
+    :param audience: the ``aud`` of its tokens; without it, tokens with an ``aud`` are refused.
+    :param max_stale: for how long the last good keys are used while they cannot be fetched, in seconds, at most 30
+        days.
+    :param plugins: the app's policies; this and all further arguments are as for :class:`Rolecall`.
+    :raises ConfigurationError: says which argument is wrong, and what to do.
+    """
+
+    # When keys are fetched; None: as usual.
+    _timing: ClassVar[Timing | None] = None
+
+    def __init__(
+        self,
+        jwks: str | os.PathLike[str] | Mapping[str, Any],
+        *,
+        issuer: str,
+        audience: str | None = None,
+        max_stale: float = 86_400,
+        plugins: Iterable[Plugin] = (),
+        entry_points: Collection[str] | Literal[False] = (),
+        blocked_plugins: Collection[str] = (),
+        plugin_config: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+        leeway: float = 10,
+        hook_timeout: float = 5.0,
+        clock: Callable[[], float] = system_clock,
+        trace: bool = False,
+        web: Web = Web(),  # noqa: B008 (it does not change)
+    ) -> None:
+        # Not free to import, and most kits hold the keys themselves.
+        from ..keys.following import Timing
+        from .verifying import credentials_of_nobody, named_issuer, verifying_state
+
+        signer = named_issuer(issuer, audience)
+        _check_leeway(leeway)
+        _check_timeout("hook_timeout", hook_timeout)
+        _check_clock(clock)
+        _check_web(web, trace)
+        credentials, servers = credentials_of_nobody(web, signer, leeway)
+        self._plugin_config = _frozen_config(plugin_config)
+        loaded = plugins_of(plugins, entry_points, blocked_plugins, list(plugin_config))
+        state = verifying_state(
+            jwks,
+            signer,
+            (self._timing or Timing())._replace(max_stale=max_stale),
+            plugins=loaded,
+            leeway=leeway,
+            clock=clock,
+            deadline=hook_timeout,
+            trace_log=trace,
+        )
+        self._assemble(state, web, credentials, servers, Keys(state, (), KeySources(None, loaded), 0.0))
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_state"):
+            return "<Verifier, not made yet>"
+        return f"<Verifier issuer={self.api_key!r} plugins={[plugin.name for plugin in self.plugins]}>"
+
+
 class AsyncRolecall(Calls, Settings):
     """The methods of a kit for async code; it is ``kit.aio``. Nothing in it blocks the event loop."""
 
     def __init__(self, kit: Rolecall) -> None:
-        self._state, self._plugin_config, self._inline, self._pools = (
+        self._state, self._plugin_config, self._inline, self._pools, self._keys = (
             kit._state,
             kit._plugin_config,
             kit._inline,
             kit._pools,
+            kit.keys,
         )
         engine = engine_of(self._state, LoopDriver(self._pools), blocks=False)
         self._records = Records(engine)
@@ -377,6 +518,7 @@ class AsyncRolecall(Calls, Settings):
 
         :raises StoreUnavailable: if the store does not close in time.
         """
+        self._keys.close()
         try:
             await self.engine.close()
         finally:
@@ -463,6 +605,50 @@ class AsyncSession(SessionRecord):
     end = _of_async_session(AsyncRolecall.end_session, "end")
 
 
+def _not_set(name: str) -> ConfigurationError:
+    meant = name.replace("api_", "API ")
+    return ConfigurationError(f"the environment variable {_REQUIRED[name]} is not set; put the project's {meant} there")
+
+
+def _has_keys_elsewhere(options: Mapping[str, Any]) -> bool:
+    """Whether a project's secret may be in a ring file, or a plugin's."""
+    return any(options.get(name) for name in ("keys_file", "plugins", "entry_points"))
+
+
+def _reader(variables: Mapping[str, object], fixed: Mapping[str, Any], elsewhere: Elsewhere) -> ReadRings:
+    # A function and no partial, whose repr would show the secrets.
+    return lambda: _rings_of(variables, fixed, elsewhere)
+
+
+def _rings_of(variables: Mapping[str, object], fixed: Mapping[str, Any], elsewhere: Elsewhere) -> dict[str, KeyRing]:
+    """The rings in variables of the environment, and in the files that they name, read anew.
+
+    :param fixed: arguments that take precedence.
+    """
+    given = {**read_environment(variables), **fixed}
+    try:
+        private_key, verify_keys, signer = given.get("private_key"), given.get("verify_keys", ()), None
+        if "issuer" in given:
+            signer = _signer(given["issuer"], given.get("audience"), private_key, None, verify_keys, elsewhere)
+            private_key, verify_keys = None, ()
+        project = application = None
+        if signer is None or "api_key" in given:
+            project, application = credentials_of(
+                given.get("api_key"),
+                given.get("api_secret"),
+                given.get("application_id"),
+                private_key,
+                given.get("verify_secrets", ()),
+                verify_keys,
+                elsewhere,
+            )
+        others = further_projects(given.get("projects", {}), project, elsewhere)
+    finally:
+        private_key = verify_keys = None
+        del given
+    return {issuer.id: issuer.ring for issuer in (project, application, signer, *others) if issuer is not None}
+
+
 def _open_store(store: str | Store, registered: Mapping[str, Callable[[str], Store]], revocation: str) -> Store:
     opened = open_store(store, registered)
     if revocation == "immediate" and (problem := problem_with_immediate(opened)):
@@ -504,6 +690,42 @@ def _check_shows_age(session_ids: SessionNames, retention: Retention, plugins: P
         raise ConfigurationError(
             "max_session_age is for session ids that this kit makes; a plugin (rolecall_create_session) makes others"
         )
+
+
+def _check_clock(clock: object) -> None:
+    if not callable(clock):
+        raise ConfigurationError(f"clock is {shown(clock)}; expected a function that returns Unix seconds")
+
+
+def _check_web(web: object, trace: object) -> None:
+    if not isinstance(web, Web):
+        raise ConfigurationError(f"web is {shown(web)}; expected a rolecall.Web(…)")
+    if not isinstance(trace, bool):
+        raise ConfigurationError(f"trace is {shown(trace)}; expected True or False")
+
+
+def _signer(
+    issuer: object,
+    audience: object,
+    private_key: object,
+    application_id: object,
+    verify_keys: object = (),
+    elsewhere: Elsewhere = nowhere,
+) -> Signer:
+    """The issuer of tokens of the format ``jwt``.
+
+    :raises ConfigurationError: if it is wrong, or the private key could also be an application's.
+    """
+    from ..keys.signers import signer_of
+
+    try:
+        if application_id is not None:
+            raise ConfigurationError(
+                "a kit has an application_id or an issuer, whose key private_key is; make two kits for both"
+            )
+        return signer_of(issuer, private_key, audience, verify_keys, elsewhere)
+    finally:
+        del private_key, verify_keys
 
 
 def _check_timeout(name: str, seconds: object) -> None:

@@ -116,16 +116,18 @@ def roles_of(plugins: Plugins) -> RoleTable:
 _NEEDED: dict[Need, str] = {
     "secret": "an api_key and an api_secret",
     "private_key": "an application_id and a private_key",
+    "issuer": "an issuer and a private_key",
 }
 
 
 def issuers_by_need(
-    project: Issuer | None, further: tuple[Issuer, ...], application: Issuer | None
+    project: Issuer | None, further: tuple[Issuer, ...], application: Issuer | None, signer: Issuer | None
 ) -> Mapping[Need, tuple[Issuer, ...]]:
     """The issuers with the credentials that a format may need."""
     return {
         "secret": () if project is None else (project, *further),
         "private_key": () if application is None else (application,),
+        "issuer": () if signer is None else (signer,),
     }
 
 
@@ -159,7 +161,7 @@ def formats_of(
             raise ConfigurationError(f"the format {name!r} needs {_NEEDED[make.needs]}")
         formats[name] = make(issuers[make.needs], rules)
     if len(issuers[needs]) < len(issuers["secret"]):
-        raise ConfigurationError(f"the format {minted!r} mints for one application alone; leave out projects")
+        raise ConfigurationError(f"the format {minted!r} mints for one issuer alone; leave out projects")
     if minted not in formats:
         raise ConfigurationError(
             f"accept is {', '.join(formats) or 'empty'}, without the format {shown(minted)} that the kit mints; "

@@ -50,9 +50,9 @@ class Settings:
     def api_key_of(self, session_id: str | SessionRecord) -> str:
         """The API key of a session's project.
 
-        :raises InvalidSessionId: for an id that is malformed, made up, or of no project of this kit.
+        :raises InvalidSessionId: for an id that is malformed, or of no project of this kit.
         """
-        return self._state.session_ids.check(session_id_of(session_id))
+        return self._state.session_ids.owner(session_id_of(session_id))
 
     @property
     def hook_timeout(self) -> float:

@@ -43,6 +43,26 @@ def read_environment(environ: Mapping[str, object]) -> dict[str, Any]:
     raise ConfigurationError(problem)  # raised here, so that no frame of its traceback holds a variable
 
 
+def key_variables(environ: Mapping[str, object], without: Collection[str]) -> dict[str, object]:
+    """The variables with keys, and those that name files with keys.
+
+    :param without: arguments that come from elsewhere.
+    """
+    wanted = {
+        name for name, (argument, _) in _VARIABLES.items() if argument in KEY_ARGUMENTS and argument not in without
+    }
+    return {
+        name: value
+        for name, value in environ.items()
+        if isinstance(name, str) and name.removesuffix(_FILE) in wanted and _is_set(name, value)
+    }
+
+
+def key_files(variables: Mapping[str, object]) -> list[str]:
+    """The paths of the files with keys that these variables name."""
+    return [os.fspath(path) for name, path in variables.items() if name.endswith(_FILE)]  # type: ignore[call-overload]
+
+
 def _read(environ: Mapping[str, object]) -> dict[str, Any]:
     given = {name: value for name, value in environ.items() if _is_set(name, value)}
     options: dict[str, Any] = {}
@@ -211,13 +231,36 @@ def _config(place: str, value: object) -> Mapping[str, Any]:
     return config
 
 
+def _list(place: str, value: object) -> object:
+    """A JSON list of texts, such as secrets: they may have any character, so nothing else separates them."""
+    if not isinstance(value, str):
+        return value
+    try:
+        document = strict_json.loads(b'{"":' + value.strip().encode() + b"}")
+        listed = document[""] if len(document) == 1 else None
+        del document
+    except (ValueError, KeyError):
+        listed = None
+    finally:
+        del value
+    if not isinstance(listed, tuple) or not all(isinstance(one, str) for one in listed):
+        del listed
+        raise ConfigurationError(f'{place} is not a JSON list of texts: ["…"]')
+    return listed
+
+
 #: The kit's variables: the argument of each, and its parser.
 _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
     "ROLECALL_API_KEY": ("api_key", _api_key),
     "ROLECALL_API_SECRET": ("api_secret", _bare),
+    "ROLECALL_VERIFY_SECRETS": ("verify_secrets", _list),
     "ROLECALL_APPLICATION_ID": ("application_id", _bare),
     "ROLECALL_PRIVATE_KEY": ("private_key", _pem_or_path),
+    "ROLECALL_VERIFY_KEYS": ("verify_keys", _list),
+    "ROLECALL_ISSUER": ("issuer", _bare),
+    "ROLECALL_AUDIENCE": ("audience", _bare),
     "ROLECALL_PROJECTS": ("projects", _object),
+    "ROLECALL_KEYS_FILE": ("keys_file", _bare),
     "ROLECALL_FORMAT": ("format", _bare),
     "ROLECALL_ACCEPT": ("accept", _names),
     "ROLECALL_STORE": ("store", _bare),
@@ -237,8 +280,24 @@ _OF_WEB: Final = ("origins", "openapi")
 _FROM_FILES: Final = (
     "ROLECALL_API_KEY",
     "ROLECALL_API_SECRET",
+    "ROLECALL_VERIFY_SECRETS",
     "ROLECALL_APPLICATION_ID",
     "ROLECALL_PRIVATE_KEY",
+    "ROLECALL_VERIFY_KEYS",
     "ROLECALL_PROJECTS",
     "ROLECALL_STORE",
+)
+#: The arguments with keys, and with the ids of their issuers.
+KEY_ARGUMENTS: Final = (
+    *(
+        "api_key",
+        "api_secret",
+        "verify_secrets",
+        "application_id",
+        "private_key",
+        "verify_keys",
+        "issuer",
+        "audience",
+        "projects",
+    ),
 )

@@ -12,14 +12,14 @@ from ..formats.t1 import T1Format
 from ..keys import HMACKey, KeyRing, problem_with
 from ..keys.issuers import Issuer
 from ..kit import Rolecall
-from ..kit.environment import read_environment
+from ..kit.environment import KEY_ARGUMENTS, read_environment
 from ..session_ids import OpenTokIds
 from ..sessions import MediaMode
 from ..wording import kind, shown
 
 _HOOK_TIMEOUT: Final = 10.0
 _MAX_HOOK_TIMEOUT: Final = 300.0
-_CREDENTIALS: Final = ("api_key", "api_secret", "application_id", "private_key", "projects")
+_CREDENTIALS: Final = (*KEY_ARGUMENTS, "keys_file")
 
 
 def own_kit(api_key: Any, api_secret: str | bytes | None, remote: object, timeout: float | None) -> Rolecall:

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 _PREFIX: Final = "rolecall_"
 #: The names of all hooks.
 HOOKS: Final = tuple(sorted(name for name in vars(hookspecs) if name.startswith(_PREFIX)))
-_ARGUMENTS: Final = frozenset(("request", "event", "kit", "operation"))
+_ARGUMENTS: Final = frozenset(("request", "event", "kit", "operation", "issuer"))
 _OBSERVE: Final = "rolecall_observe"
-_START_UP_HOOKS: Final = frozenset(hook for hook in HOOKS if "_register_" in hook or hook.endswith("_startup"))
+_START_UP_HOOKS: Final = frozenset(
+    hook for hook in HOOKS if "_register_" in hook or hook.endswith(("_startup", "_signing_keys"))
+)
 #: The plugin name of the kit's own rule.
 BUILT_IN: Final = "rolecall"
 
@@ -108,14 +110,19 @@ class Plugins:
         #: Whether no plugin has a part in the tokens that the server's own code mints.
         self.leaves_tokens_alone = not (self.vote_token or self.token_claims)
 
-    def registered(self, hook: str) -> Iterator[tuple[str, Any]]:
+    def has(self, hook: str) -> bool:
+        """Whether a plugin implements a hook."""
+        return bool(getattr(self._manager.hook, hook).get_hookimpls())
+
+    def registered(self, hook: str, argument: object = None) -> Iterator[tuple[str, Any]]:
         """Call a start-up hook and return each plugin's answer with the plugin's name.
 
+        :param argument: the hook's argument, if it has one.
         :raises PluginError: if one fails.
         """
         for implementation in self._implementations(hook):
             try:
-                answer = implementation.call(None)
+                answer = implementation.call(argument)
                 if inspect.isgenerator(answer):
                     answer = list(answer)
             except (Exception, SystemExit) as error:

@@ -81,6 +81,11 @@ class _RegisterStores(Protocol):
     def rolecall_register_stores(self) -> _Collected: ...
 
 
+class _SigningKeys(Protocol):
+    @property
+    def rolecall_signing_keys(self) -> _Asked: ...
+
+
 #: The types in ``Rolecall(plugins=[…])``: an object with hooks, a module, or the name of either. A class is no plugin.
 Plugin: TypeAlias = (
     str
@@ -99,4 +104,5 @@ Plugin: TypeAlias = (
     | _RegisterRoles
     | _RegisterFormats
     | _RegisterStores
+    | _SigningKeys
 )

@@ -21,6 +21,7 @@ from ..guards.admission import enter, enter_as_server
 from ..messages import Response
 from . import Api
 from .health import HEALTH_ROUTES
+from .keys import KEY_ROUTES
 from .moderation import MODERATION_ROUTES
 from .routing import BY_POLICY, BY_SERVER, PUBLIC, Answer, Operation, Route, Schema
 from .sdk import SDK_ROUTES
@@ -297,6 +298,7 @@ ROUTES: Final = (
     *MODERATION_ROUTES,
     *SDK_ROUTES,
     *HEALTH_ROUTES,
+    *KEY_ROUTES,
     Route(
         "/openapi.json",
         "openapi",

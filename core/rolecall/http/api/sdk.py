@@ -377,7 +377,7 @@ async def _enter_project(api: Api, request: Request) -> Server:
 async def _enter(api: Api, request: Request) -> str:
     """Verify a server's credential, and return the id of the session in the path."""
     server, params = await _enter_project(api, request), request.path_params
-    if api.engine.state.session_ids.check(params["session_id"]) != server.api_key:
+    if await api.engine.check_session_id(params["session_id"]) != server.api_key:
         raise await _told(api, request, "the session is of another project than the credential")
     return params["session_id"]
 

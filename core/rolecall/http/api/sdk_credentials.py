@@ -96,6 +96,8 @@ class ServerCredentials:
             return self._of_project(in_header.strip(" \t"), now)
         if bearer is not None and self._application is not None:
             return self._of_application(*self._application, bearer, now)
+        if not self._projects and self._application is None:
+            raise InvalidServerCredential("this route is for servers, and this service knows no project of theirs")
         raise InvalidServerCredential(f"this route is for servers: send {self._expected}")
 
     @property

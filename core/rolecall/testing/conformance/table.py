@@ -476,7 +476,7 @@ class KitRoute(NamedTuple):
     def answer(self, method: str) -> tuple[int, str | None]:
         """Status and code for an admitted request; for SDKs' calls that the kit does not have, those of a refusal."""
         status = self.granted.get(method, 405)
-        return status, {405: "method_not_allowed", 501: "not_served"}.get(status)
+        return status, {404: "route_not_found", 405: "method_not_allowed", 501: "not_served"}.get(status)
 
     @property
     def credential(self) -> Headers:
@@ -547,6 +547,8 @@ KIT_ROUTES = (
     ),
     KitRoute("healthz", "/video/healthz", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}),
     KitRoute("readyz", "/video/readyz", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}),
+    # The suite's kits sign with a secret, which has no public half.
+    KitRoute("jwks", "/video/jwks.json", "GET, HEAD, OPTIONS", {"GET": 404, "HEAD": 404}),
     KitRoute("openapi", "/video/openapi.json", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}),
 )
 #: The routes for SDKs again, at the place where an SDK that drops the path of its URL expects them.

@@ -1,0 +1,57 @@
+"""The results of the commands for keys: each as lines for people, and as one object for ``--json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from ..keys.rotation import retires_from
+from ..keys.states import RingKey
+from .reports import Line, Report, Tone, printable
+
+_TONES: Final = {"signing": Tone.GOOD, "retired": Tone.BAD}
+
+
+def keys_report(rings: Mapping[str, Sequence[RingKey]], longest_life: float, now: float) -> Report:
+    """The keys of each issuer."""
+    blocks = [
+        (Line(printable(issuer)), *(_line(entry, longest_life, now) for entry in entries))
+        for issuer, entries in rings.items()
+    ]
+    data = [_data(issuer, entry, longest_life) for issuer, entries in rings.items() for entry in entries]
+    return Report(tuple(blocks) or ((Line("", "no keys"),),), {"keys": data})
+
+
+def changed_report(issuer: str, entry: RingKey, longest_life: float, now: float) -> Report:
+    """A key after its change of state."""
+    return Report(((_line(entry, longest_life, now),),), _data(issuer, entry, longest_life))
+
+
+def _line(entry: RingKey, longest_life: float, now: float) -> Line:
+    text = f"{entry.id}  {entry.algorithm}"
+    if entry.since is not None:
+        text += f"  since {_day(entry.since)}"
+    if entry.state == "verifying":
+        from_then = retires_from(entry, longest_life)
+        text += "  can be retired"
+        if from_then is None:
+            text += " by force"
+        elif from_then > now:
+            text += f" from {_day(from_then)}"
+    return Line(entry.state, text, _TONES.get(entry.state, Tone.PLAIN))
+
+
+def _data(issuer: str, entry: RingKey, longest_life: float) -> dict[str, Any]:
+    return {
+        "issuer": issuer,
+        "id": entry.id,
+        "state": entry.state,
+        "algorithm": entry.algorithm,
+        "since": entry.since,
+        "retires_from": retires_from(entry, longest_life),
+    }
+
+
+def _day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
