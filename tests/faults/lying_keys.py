@@ -2,7 +2,8 @@
 
 In each rotation the issuer publishes its next key, signs with it, and retires the one before. Between these steps the
 server has two of its faults. A token of a key in the last good set must be accepted within a second, whatever the
-server does; one of a key that never was in a good set must not be. Once a good set is fetched, a retired key is refused.
+server does; one of a key that never was in a good set must not be. Once a good set is fetched, a retired key is
+refused.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ def changed(token: str, part: int, old: bytes, new: bytes) -> str:
 
 
 def test_good_tokens_are_read_and_bad_ones_refused(run_node):
-    sets = []
+    sets: list[dict[str, Any]] = []
     for algorithm in ALGORITHMS:
         past = time.time() - 7200
         with (

@@ -267,9 +267,9 @@ def test_an_audience_may_be_one_of_several(kit):
 
 def test_each_format_refuses_the_tokens_of_each_other():
     """The same RSA key signs for an application and for an issuer, and a kit with a project reads all JWTs."""
-    project = {"api_key": "123456", "api_secret": SECRET}
-    own = {"issuer": ISSUER, "private_key": pem("RS256")}
-    application = {"application_id": APPLICATION, "private_key": pem("RS256")}
+    project: dict[str, Any] = {"api_key": "123456", "api_secret": SECRET}
+    own: dict[str, Any] = {"issuer": ISSUER, "private_key": pem("RS256")}
+    application: dict[str, Any] = {"application_id": APPLICATION, "private_key": pem("RS256")}
     with (
         Rolecall(**project, **own, format="jwt") as ours,
         Rolecall(**project, **application, format="vonage") as theirs,
@@ -326,7 +326,7 @@ def test_what_cannot_be_meant_stops_start_up(changes, says):
 
 
 def test_further_projects_need_another_format():
-    project = {"api_key": "123456", "api_secret": SECRET, "projects": {"654321": SECRET[::-1]}}
+    project: dict[str, Any] = {"api_key": "123456", "api_secret": SECRET, "projects": {"654321": SECRET[::-1]}}
     with pytest.raises(ConfigurationError, match="leave out projects"):
         Rolecall(**project, issuer=ISSUER, private_key=pem(), format="jwt")
 

@@ -37,6 +37,7 @@ from rolecall.kit import Verifier
 
 from ...key_servers import KeyServer, http, key_server, key_set, says
 from ...own_tokens import ISSUER, issuing, jwks, token_of
+from ...untyped import untyped
 from ...waiting import soon
 
 pytestmark = pytest.mark.server
@@ -219,7 +220,7 @@ def test_a_cookie_and_other_wrong_arguments_stop_start_up(issuer):
         {"clock": 7},
     ):
         with pytest.raises(ConfigurationError):
-            Rolecall.verifier(keys, **{"issuer": ISSUER, **options})
+            Rolecall.verifier(keys, **untyped({"issuer": ISSUER, **options}))
 
 
 # -- when it asks ----------------------------------------------------------------------------------
