@@ -22,6 +22,8 @@ nox.options.sessions = ["lint", "types", "tests", "coverage", "docs", "release"]
 nox.options.reuse_existing_virtualenvs = True
 # Environments for other Pythons, in seconds instead of minutes.
 nox.options.default_venv_backend = "uv|virtualenv"
+# A Python that is not installed is skipped, not fetched.
+nox.options.download_python = "never"
 # Also where CI is set, where nox would rather fail.
 nox.options.error_on_missing_interpreters = False
 
