@@ -51,8 +51,10 @@ _COPYING: Final[Mapping[Kind, _Copying]] = {
         b"""SELECT session_id, properties, created_at, created_by FROM rolecall_sessions
             WHERE session_id %s %%(after)s ORDER BY session_id LIMIT %%(limit)s""",
         Script(
-            b"""INSERT INTO rolecall_sessions (session_id, properties, created_at, created_by)
-                SELECT * FROM unnest(%(0)s::text[], %(1)s::text[], %(2)s::float8[], %(3)s::text[])
+            b"""INSERT INTO rolecall_sessions (session_id, properties, created_at, created_by, is_open)
+                SELECT *, NOT EXISTS (SELECT FROM rolecall_ended_sessions AS ended
+                        WHERE ended.session_id = rows.session_id)
+                    FROM unnest(%(0)s::text[], %(1)s::text[], %(2)s::float8[], %(3)s::text[])
                     AS rows (session_id, properties, created_at, created_by)
                 ORDER BY session_id COLLATE "C" ON CONFLICT DO NOTHING;
                 WITH ended AS (

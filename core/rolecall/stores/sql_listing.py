@@ -45,8 +45,9 @@ def _compiled(state: SessionState | None, by_creator: bool, is_further: bool) ->
             SESSIONS.c.created_by == text("creator"),
         )
     if state == "open":
-        wanted = wanted.where(ended_at.is_(None))
+        # Looked up as well: a session that was created and ended at the same moment is still marked as open.
+        wanted = wanted.where(SESSIONS.c.is_open, ended_at.is_(None))
     if state == "ended":
-        wanted = wanted.where(ended_at.is_not(None))
+        wanted = wanted.where(~SESSIONS.c.is_open)
     newest_first = (SESSIONS.c.created_at.desc(), SESSIONS.c.session_id.desc())
     return compiled(wanted.order_by(*newest_first).limit(bindparam("limit", type_=BigInteger)))

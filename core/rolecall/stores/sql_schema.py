@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from psycopg.errors import LockNotAvailable
-from sqlalchemy import column, table
+from sqlalchemy import Boolean, column, table
 
 from ..errors import StoreUnavailable
 from ..wording import printable
@@ -22,7 +22,12 @@ _LOCK: Final = 0x726F6C6563
 _INDEX_LOCK: Final = _LOCK + 1
 
 SESSIONS: Final = table(
-    "rolecall_sessions", column("session_id"), column("properties"), column("created_at"), column("created_by")
+    "rolecall_sessions",
+    column("session_id"),
+    column("properties"),
+    column("created_at"),
+    column("created_by"),
+    column("is_open", Boolean),
 )
 ENDED: Final = table("rolecall_ended_sessions", column("session_id"), column("ended_at"))
 USED: Final = table("rolecall_used_once", column("name"), column("until"), column("token"))
@@ -52,6 +57,18 @@ MIGRATIONS: Final[tuple[tuple[bytes, ...], ...]] = (
     (
         # Neither column rewrites the table, even with a default.
         b'ALTER TABLE rolecall_sessions ADD COLUMN created_by text COLLATE "C"',
+        # A copy of whether it has ended, for lists: the table of ends says so. By the trigger, workers of the first
+        # version write it, too.
+        b"ALTER TABLE rolecall_sessions ADD COLUMN is_open boolean NOT NULL DEFAULT true",
+        b"""UPDATE rolecall_sessions SET is_open = false FROM rolecall_ended_sessions AS ended
+            WHERE rolecall_sessions.session_id = ended.session_id""",
+        b"""CREATE OR REPLACE FUNCTION rolecall_session_ended() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                UPDATE rolecall_sessions SET is_open = false WHERE session_id = NEW.session_id;
+                RETURN NULL;
+            END $$""",
+        b"""CREATE TRIGGER rolecall_session_ended AFTER INSERT ON rolecall_ended_sessions
+            FOR EACH ROW EXECUTE FUNCTION rolecall_session_ended()""",
         # Whether the session's record may still be there. An end stays when the record is forgotten, and must not be
         # looked at again each time.
         b"ALTER TABLE rolecall_ended_sessions ADD COLUMN has_record boolean NOT NULL DEFAULT true",
@@ -95,6 +112,8 @@ INDEXES: Final = (
     Index("rolecall_ended_sessions_xid", 1, "rolecall_ended_sessions", "(xid)"),
     Index("rolecall_used_once_until", 1, "rolecall_used_once", "(until)"),
     Index("rolecall_sessions_created", 2, "rolecall_sessions", "(created_at, session_id)"),
+    Index("rolecall_sessions_open", 2, "rolecall_sessions", "(created_at, session_id) WHERE is_open"),
+    Index("rolecall_sessions_ended", 2, "rolecall_sessions", "(created_at, session_id) WHERE NOT is_open"),
     Index(
         "rolecall_sessions_creator",
         2,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, Double, Executable, Text, any_, bindparam, extract, func, literal_column, select
+from sqlalchemy import ARRAY, Double, Executable, Text, any_, bindparam, exists, extract, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
@@ -37,6 +37,8 @@ def _adding() -> Executable:
         "properties": text("properties"),
         "created_at": double("moment"),
         "created_by": text("creator"),
+        # It may have ended before it was created.
+        "is_open": ~exists().where(ENDED.c.session_id == text("id")),
     }
     return insert(SESSIONS).values(values).on_conflict_do_nothing().returning(SESSIONS.c.session_id)
 
@@ -53,9 +55,10 @@ def _adding_many() -> Executable:
         .table_valued(*columns, name="rows")
         .render_derived()
     )
+    is_open = ~exists().where(ENDED.c.session_id == rows.c.session_id)
     return (
         insert(SESSIONS)
-        .from_select(list(columns), select(rows))
+        .from_select([*columns, "is_open"], select(rows, is_open))
         .on_conflict_do_nothing()
         .returning(SESSIONS.c.session_id)
     )

@@ -19,6 +19,7 @@ from rolecall.stores import sql_schema
 from rolecall.stores.listing import Page
 from rolecall.stores.sql import SQLStore
 from rolecall.stores.sql_connections import BoundedConnection
+from rolecall.stores.sql_listing import listing
 from rolecall.stores.sql_schema import INDEXES, MIGRATIONS, missing_indexes, prepare
 
 from ...forking import forked
@@ -176,7 +177,8 @@ def test_indexes_of_large_tables_are_made_by_migrating(connect, url, earlier, bo
     assert "run rolecall store migrate" in caplog.text
     assert len(store.list_sessions(Page(10))) == 2
     missing = [index.name for index, _ in missing_indexes(bounded)]
-    assert missing == ["rolecall_sessions_created", "rolecall_sessions_creator", "rolecall_ended_sessions_over"]
+    of_sessions = [f"rolecall_sessions_{name}" for name in ("created", "open", "ended", "creator")]
+    assert missing == [*of_sessions, "rolecall_ended_sessions_over"]
     assert [name for name in missing if any(name in finding.found for finding in store.examine())] == missing
     assert store.migrate() == (len(MIGRATIONS), len(MIGRATIONS))
     assert missing_indexes(bounded) == []
@@ -213,3 +215,31 @@ def test_a_role_that_may_not_migrate_is_told(connect, url, earlier, raw):
     raw.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO reader")
     store = connect(url.replace("app@", "reader@"))
     assert "must be owner" in refusal(lambda: store.migrate())
+
+
+@pytest.mark.parametrize(
+    ("page", "index"),
+    [
+        (Page(10), "rolecall_sessions_created"),
+        (Page(10, "open"), "rolecall_sessions_open"),
+        (Page(10, "ended", after=(5.0, "1_a")), "rolecall_sessions_ended"),
+        (Page(10, created_by="ada"), "rolecall_sessions_creator"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_page_is_read_from_its_own_index(connect, url, raw, page, index):
+    connect(url).add_session(RECORD)
+    statement, values = listing(page)
+    with raw.transaction():
+        raw.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off")
+        plan = "\n".join(line for (line,) in raw.execute(b"EXPLAIN " + statement, values))
+    assert f"Backward using {index} on rolecall_sessions" in plan
+
+
+def test_ends_by_workers_of_the_first_version_are_listed(connect, url, raw):
+    store = connect(url)
+    store.add_session(RECORD)
+    with raw.transaction():
+        raw.execute("INSERT INTO rolecall_ended_sessions (session_id, ended_at) VALUES (%s, 7.5)", (RECORD.session_id,))
+    assert store.list_sessions(Page(10, "open")) == []
+    assert [record.ended_at for record in store.list_sessions(Page(10, "ended"))] == [7.5]
