@@ -21,10 +21,10 @@ class MaxLiveTokens(Counting):
     """Limits the number of live tokens of each session, of each actor, or both.
 
     A place is taken after all policies have allowed the token, in one step, so that no two workers take the last place.
-    It is held until the requested token would expire (without the kit's leeway), or its session ends. If the issued token
-    lives shorter, so does its place; a refused request gives its place back. If a worker dies or the store fails in
-    between, the place stays taken until then, so that the limit is never exceeded. The counts are in the kit's store.
-    This policy never allows: another policy has to.
+    It is held until the requested token would expire (without the kit's leeway), or its session ends. If the issued
+    token lives shorter, so does its place; a refused request gives its place back. If a worker dies or the store fails
+    in between, the place stays taken until then, so that the limit is never exceeded. The counts are in the kit's
+    store. This policy never allows: another policy has to.
 
     :param per_session: the most live tokens of one session, including those for the server's own code.
     :param per_actor: the most live tokens of one identified actor. Requests from outside without an identified actor
