@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from ..errors import StoreUnavailable
 from ..wording import shown
 
@@ -22,6 +25,21 @@ def of_a_value(message: str) -> StoreUnavailable:
     error = StoreUnavailable(message)
     error.is_of_a_value = True
     return error
+
+
+def finite_seconds(moment: Any, store: str) -> float:
+    """A moment, or a number of seconds, which is finite.
+
+    :param store: the kind of store, such as ``Redis``.
+    :raises StoreUnavailable: for anything else.
+    """
+    try:
+        seconds = float(moment)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise of_a_value(f"the {store} store cannot hold this moment: it is no finite number of seconds")
+    return seconds
 
 
 def for_one_of_several(error: BaseException) -> StoreUnavailable:
