@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, Protocol, TypeAlias
+from weakref import ref
 
 import redis
 from redis.backoff import NoBackoff
@@ -138,10 +139,15 @@ class RedisServer:
             return self._send(commands)
 
     def _send(self, commands: tuple[Command, ...]) -> list[Any]:
-        pipeline = self._reach().pipeline(transaction=False)
+        client = self._reach()
+        pipeline = client.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
-        answers: list[Any] = pipeline.execute(raise_on_error=False)
+        try:
+            answers: list[Any] = pipeline.execute(raise_on_error=False)
+        finally:
+            if self._closed or self._client is not client:  # left meanwhile, when this connection was in use
+                _disconnect(client)
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
@@ -166,10 +172,10 @@ class RedisServer:
         return client
 
     def _leave(self) -> None:
-        """Close the connections that nobody uses. The server is looked for again at the next call."""
+        """Close the connections. The server is looked for again at the next call."""
         client, self._client = self._client, None
         if client is not None and self._pid == os.getpid():
-            client.connection_pool.disconnect(inuse_connections=False)
+            _disconnect(client)
 
     def _pool(self, master: Host | None) -> ConnectionPool:
         url = self._url
@@ -179,12 +185,16 @@ class RedisServer:
             db=url.db,
             username=url.username,
             password=url.password,
-            redis_connect_func=self._greet,
+            redis_connect_func=_greeting(ref(self)),
             **_target(url, master),
             **_limits(url.timeout * _FOR_ANSWER, self._patience),
         )
 
-    def _greet(self, connection: Any) -> None:
+    def greet(self, connection: Any) -> None:
+        """Look at the server behind a new connection.
+
+        :raises RedisError: if it cannot be used.
+        """
         connection.on_connect()
         connection.send_command("INFO")
         try:
@@ -261,6 +271,23 @@ _FINDERS: Final[Mapping[str, Callable[[RedisURL], _Finder]]] = {
 
 
 # -- connections -----------------------------------------------------------------------------------
+
+
+def _greeting(server: ref[RedisServer]) -> Callable[[Any], None]:
+    """What greets for a server. Its connections do not refer to it, so those of an abandoned one close at once."""
+
+    def greet(connection: Any) -> None:
+        current = server()
+        if current is None:
+            raise _Refused("the store is no longer used")
+        current.greet(connection)
+
+    return greet
+
+
+def _disconnect(client: redis.Redis) -> None:
+    """Close the connections that nobody uses. One in use closes when its user is done."""
+    client.connection_pool.disconnect(inuse_connections=False)
 
 
 def _limits(seconds: float, patience: float = 0.0) -> dict[str, Any]:
