@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from ..errors import StoreUnavailable
 from ..wording import shown
+
+Item = TypeVar("Item")
+Converted = TypeVar("Converted")
 
 
 def unreadable(store: str, session_id: object) -> StoreUnavailable:
@@ -40,6 +44,21 @@ def finite_seconds(moment: Any, store: str) -> float:
     if not math.isfinite(seconds):
         raise of_a_value(f"the {store} store cannot hold this moment: it is no finite number of seconds")
     return seconds
+
+
+def converted(
+    items: Iterable[Item], convert: Callable[[Item], Converted]
+) -> tuple[list[Converted], list[StoreUnavailable | None]]:
+    """The items as the store needs them, without those that it cannot hold; and for each item its failure, or None."""
+    made: list[Converted] = []
+    failures: list[StoreUnavailable | None] = []
+    for item in items:
+        try:
+            made.append(convert(item))
+            failures.append(None)
+        except StoreUnavailable as error:
+            failures.append(error)
+    return made, failures
 
 
 def for_one_of_several(error: BaseException) -> StoreUnavailable:
