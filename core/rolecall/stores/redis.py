@@ -71,8 +71,7 @@ class RedisStore(RedisLeases, RedisListing, RedisUpkeep):
         self._server = RedisServer(where, where.connections)
         # The follower waits on a connection of its own.
         server = RedisServer(where, 1, POLL)
-        self._servers = (self._server, server)
-        self._log = RedisLog(server, self._keys, self._servers, where.max_staleness / 2)
+        self._log = RedisLog(server, self._keys, (server, self._server), where.max_staleness / 2)
         self.follower = Follower(self._log, max_staleness=where.max_staleness)
         self.has_ended = self.follower.has_ended  # without a method between, because it is asked for every token
 
@@ -120,8 +119,7 @@ class RedisStore(RedisLeases, RedisListing, RedisUpkeep):
 
     def close(self) -> None:
         self.follower.close()
-        for server in self._servers:
-            server.close()
+        self._server.close()
 
     def __repr__(self) -> str:
         return "<RedisStore>"

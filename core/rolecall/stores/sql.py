@@ -107,7 +107,7 @@ class SQLStore(SQLLeases, SQLUpkeep):
 
     def close(self) -> None:
         self.follower.close()
-        self._processes.here().close()
+        self._connections().close()
 
     def _connections(self) -> Connections:
         return self._processes.here().connections
@@ -143,6 +143,9 @@ class _Processes:
     def changes(self, after: Position, wait: float) -> tuple[Iterable[str], Position]:
         return self.here().log.changes(after, wait)
 
+    def close(self) -> None:
+        self.here().log.close()
+
 
 class _Process:
     """The connections of one process, the log that it reads, and the creations that wait in it."""
@@ -151,10 +154,6 @@ class _Process:
         self.connections = Connections(url, prepare)
         self.log = SQLLog(self.connections.open, url.timeout)
         self.creations: Together[_Creation] = Together(Creating(self.connections).add, MOST)
-
-    def close(self) -> None:
-        self.log.close()
-        self.connections.close()
 
 
 class Creating:
