@@ -101,6 +101,7 @@ class PostgresProcess:
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
+                self._process.kill()  # its children end with it
                 raise RuntimeError(f"the server has not started: {(self.folder / 'log').read_text()[-2000:]}")
             time.sleep(0.02)
         return self

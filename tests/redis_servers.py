@@ -58,6 +58,7 @@ class RedisProcess:
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
                 raise RuntimeError(f"the server has not started: {(self.folder / 'redis.log').read_text()}")
             time.sleep(0.01)
         return self

@@ -85,7 +85,7 @@ class Guard(BaseGuard):
         #: The paths that it guards; None for all paths.
         self.paths = GuardedPaths(self, prefixes) if prefixes else None
         # The last app, and the API of its kit.
-        self._seen: tuple[Any, Api] | None = None
+        self._seen: tuple[Any, Rolecall | None, Api] | None = None
 
     def _identity(self) -> tuple[object, ...]:
         return *super()._identity(), self.paths and repr(self.paths.prefixes)
@@ -241,10 +241,9 @@ class Guard(BaseGuard):
         """None if the token alone admitted the request, as in most cases; otherwise an awaitable."""
         if scope["method"] == "OPTIONS":
             return _ready(options_response(getattr(seen.get("route"), "methods", None)))
-        known = self._seen
         params: Any = seen.get("path_params") or _NO_PARAMS
         session_id = params.get(self.session_param)
-        api = known[1] if known is not None and known[0] is seen.get("app") else self.api_of(seen)
+        api = self.api_of(seen)
         keep_web(api.web, scope, seen)
         if type(session_id) is not str:  # in most cases it is present, and text
             session_id = self._session_of(seen, params, seen is not scope)
@@ -369,12 +368,12 @@ class Guard(BaseGuard):
         :raises ConfigurationError: if there is none, or more than one.
         """
         app, known = scope.get("app"), self._seen
-        if known is not None and known[0] is app:
-            return known[1]
+        if known is not None and known[0] is app and (known[1] is None or stated_kit(app) is known[1]):
+            return known[2]
         check_once(app)
         kit = self.kit or kit_of(app)
-        if kit is self.kit or stated_kit(app) is None:
-            self._seen = app, kit.aio.api
+        # What the app states may be another kit after its next start.
+        self._seen = app, None if self.kit else stated_kit(app), kit.aio.api
         return kit.aio.api
 
 

@@ -105,6 +105,9 @@ class _Empty:
     def changes(self, after: int, wait: float) -> tuple[tuple[str, ...], int]:
         return (), after
 
+    def close(self) -> None:
+        pass
+
 
 def memory_of_ended() -> float:
     """The bytes of resident memory of each ended session in a worker."""

@@ -144,8 +144,8 @@ def serve(app, session, accepted):
             return {"type": "websocket.disconnect", "code": 1001}
 
         async def send(message):
+            sent.append(message)  # before the turn of another task: a server sends in the order of the calls
             await trio.sleep(0)
-            sent.append(message)
             if message["type"] == "websocket.accept":
                 accepted(gone.set)
             elif message["type"] == "websocket.close":

@@ -7,9 +7,19 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from ..errors import ConfigurationError
 from ..stores.copying import Copied
+from ..stores.leases import Slot
+from ..stores.synchronous import SyncUpkeep
+
+#: The seconds for which the target knows that a copy to it has begun: a copy is resumed within this time.
+RESUMABLE: Final = 30 * 86_400.0
+_OTHER_TARGET: Final = (
+    "TO does not know of the copy that the file of --resume belongs to: it was replaced or restored since, or the copy "
+    "began a month ago; remove the file, so that the copy begins anew"
+)
 
 
 class CopyProgress:
@@ -22,6 +32,8 @@ class CopyProgress:
 
     def __init__(self, path: Path | None, source: str, target: str) -> None:
         self._path = path
+        # Held in the target as a lease, so that another store in its place is noticed.
+        self._mark = f"rolecall copy {os.urandom(16).hex()}"
         self._stores = hashlib.sha256(json.dumps([source, target]).encode()).hexdigest()
 
     def read(self) -> Copied | None:
@@ -34,6 +46,7 @@ class CopyProgress:
         try:
             kept = json.loads(self._path.read_text(encoding="utf-8"))
             stores, state = kept["stores"], Copied.from_json(json.dumps(kept["state"]))
+            mark = str(kept["mark"])
         except (OSError, ValueError, KeyError, TypeError):
             raise ConfigurationError(
                 "the file of --resume cannot be read as the progress of a copy; name another file, or remove it"
@@ -42,20 +55,38 @@ class CopyProgress:
             raise ConfigurationError(
                 "the file of --resume belongs to a copy of other stores; name another file, or remove it"
             )
+        self._mark = mark
         return state
+
+    def begin(self, target: SyncUpkeep, state: Copied | None, now: float) -> None:
+        """Mark the target as that of this copy; of a copy that is resumed, check the mark.
+
+        :param state: the state that is resumed; None for a copy that begins.
+        :param now: in Unix seconds.
+        :raises ConfigurationError: if the target does not have the mark.
+        """
+        if self._path is None or not target.has_leases:
+            return
+        slot = Slot(self._mark, 1, now + RESUMABLE)
+        if state is None:
+            target.keep_lease(self._mark, [slot])
+        elif target.full_slot([slot], now) is None:
+            raise ConfigurationError(_OTHER_TARGET)
+
+    def end(self, target: SyncUpkeep) -> None:
+        """Remove the file, and the mark from the target: the next copy begins anew."""
+        if self._path is not None:
+            with suppress(FileNotFoundError):
+                self._path.unlink()
+            if target.has_leases:
+                target.drop_lease(self._mark)
 
     def write(self, state: Copied) -> None:
         """Replace the file, so that it is the old or the new state if the process is killed meanwhile."""
         if self._path is None or state.kind is None:
             return
         beside = self._path.with_name(self._path.name + ".new")
-        text = json.dumps({"stores": self._stores, "state": json.loads(state.as_json())})
+        kept = {"stores": self._stores, "mark": self._mark, "state": json.loads(state.as_json())}
         with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
+            json.dump(kept, file)
         os.replace(beside, self._path)
-
-    def remove(self) -> None:
-        """Remove the file: the next copy begins anew."""
-        if self._path is not None:
-            with suppress(FileNotFoundError):
-                self._path.unlink()

@@ -193,8 +193,8 @@ def copy_store(clock: Clock, source: str, target: str, resume: Path | None, page
             _refuse_same(is_same(other, one))
             progress = CopyProgress(resume, *map(without_credentials, urls))
             copied = _copy(one, other, progress, page, clock)
+            progress.end(other)
             report = copied_report(copied, one.count(), other.count())
-            progress.remove()
     print_report(report, as_json)
     if not report.data["ok"]:
         raise click.exceptions.Exit(REFUSED)
@@ -206,7 +206,9 @@ def _refuse_same(are_same: bool) -> None:
 
 
 def _copy(source: SyncUpkeep, target: SyncUpkeep, progress: CopyProgress, page: int, clock: Clock) -> Copied:
-    state = progress.read() or Copied(clock())
+    resumed = progress.read()
+    progress.begin(target, resumed, clock())
+    state = resumed or Copied(clock())
     if state.rows:
         print_note(f"continuing after {state.rows:,} rows; what was written behind them since then is left out")
     total = sum(source.count().values())

@@ -93,7 +93,7 @@ class TokenFormat(ABC):
     def fingerprint(token: bytes) -> bytes:
         """The cache key of ``token``: a part that differs between any two tokens.
 
-        A miss proves that the token is new; a hit is confirmed by its SHA-256.
+        A miss proves that the token is new; a hit is confirmed by its hash.
         """
         return token[-32:]  # in a JWT, the end of the signature
 

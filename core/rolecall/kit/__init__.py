@@ -29,7 +29,7 @@ from ..sessions import MediaMode, SessionRecord, record_fields, session_id_of
 from ..stores import SCHEMES, Store, open_store
 from ..stores.checking import UPKEEP, has, problem_with_immediate
 from ..tokens import MAX_LEEWAY, ExpireTime, Grant
-from ..wording import nearest, shown, shown_key
+from ..wording import kind, nearest, shown, shown_key
 from .assembly import config_name, engine_of, formats_of, issuers_by_need, plugins_of, registered, roles_of, watch_of
 from .calls import Calls, Records, SessionPage, Settings
 from .environment import KEY_ARGUMENTS, key_files, key_variables, read_environment
@@ -249,7 +249,7 @@ class Rolecall(Settings):
             retention=retention,
             signer=signer if "jwt" in formats else None,
             # Last, so that nothing stays open if another argument is wrong.
-            store=_open_store(store, registered(loaded, "rolecall_register_stores", SCHEMES), revocation),
+            store=_open_store(store, registered(loaded, "rolecall_register_stores", SCHEMES), revocation, retention),
         )
         servers = ServerCredentials(issuers["secret"], application, own.id, leeway)
         every = (*filter(None, (project,)), *further, *filter(None, (application, signer)))
@@ -649,8 +649,15 @@ def _rings_of(variables: Mapping[str, object], fixed: Mapping[str, Any], elsewhe
     return {issuer.id: issuer.ring for issuer in (project, application, signer, *others) if issuer is not None}
 
 
-def _open_store(store: str | Store, registered: Mapping[str, Callable[[str], Store]], revocation: str) -> Store:
+def _open_store(
+    store: str | Store, registered: Mapping[str, Callable[[str], Store]], revocation: str, retention: Retention
+) -> Store:
     opened = open_store(store, registered)
+    if retention.ended is not None and not has(opened, UPKEEP):
+        raise ConfigurationError(
+            f"session_retention needs a store that forgets, and {kind(opened)} is the store; give it the methods of "
+            "rolecall.stores.upkeep.Upkeep, or leave session_retention out"
+        )
     if revocation == "immediate" and (problem := problem_with_immediate(opened)):
         raise ConfigurationError(f"revocation='immediate' asks the store at each check: {problem}")
     return opened

@@ -20,15 +20,15 @@ _UNLIMITED: Final = 2**31 - 1
 class MaxLiveTokens(Counting):
     """Limits the number of live tokens of each session, of each actor, or both.
 
-    A place is reserved after all policies have allowed the token, in one step, so that no two workers take the last
-    place. When the token is issued, the reservation becomes a token, which counts until it expires (without the kit's
-    leeway) or its session ends. A refused request takes no place. If a worker dies in between, its place is free again
-    after ``reservation`` seconds. The counts are in the kit's store. This policy never allows: another policy has to.
+    A place is taken after all policies have allowed the token, in one step, so that no two workers take the last place.
+    It is held until the requested token would expire (without the kit's leeway), or its session ends. If the issued
+    token lives shorter, so does its place; a refused request gives its place back. If a worker dies or the store fails
+    in between, the place stays taken until then, so that the limit is never exceeded. The counts are in the kit's
+    store. This policy never allows: another policy has to.
 
     :param per_session: the most live tokens of one session, including those for the server's own code.
     :param per_actor: the most live tokens of one identified actor. Requests from outside without an identified actor
         are denied (``"not_identified"``); requests of the server's own code have no actor, and are not counted.
-    :param reservation: seconds after which a reservation lapses: longer than issuing a token ever takes.
     :param name: the policy's name. Policies with the same name, on the same store, share their counts.
     :raises ConfigurationError: for numbers that are no counts; and at the kit's start if its store has no leases.
     """
@@ -38,7 +38,6 @@ class MaxLiveTokens(Counting):
         *,
         per_session: int | None = None,
         per_actor: int | None = None,
-        reservation: float = 60,
         name: str = "max_live_tokens",
     ) -> None:
         super().__init__(name)
@@ -47,11 +46,8 @@ class MaxLiveTokens(Counting):
         for argument, value in (("per_session", per_session), ("per_actor", per_actor)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ConfigurationError(f"{argument} is {shown(value)}; expected a count of 1 or more")
-        if isinstance(reservation, bool) or not isinstance(reservation, int | float) or not 0 < reservation <= 3600:
-            raise ConfigurationError(f"reservation is {shown(reservation)}; expected seconds, above 0 and up to 3600")
         self._per_session = per_session
         self._per_actor = per_actor
-        self._reservation = reservation
 
     @hookimpl
     @blocking
@@ -59,7 +55,7 @@ class MaxLiveTokens(Counting):
         actor_id = None if request.actor is None else request.actor.id
         if actor_id is None and self._per_actor is not None and request.http is not None:
             return Deny("tokens are counted for each user, and nobody was identified", code="not_identified")
-        slots = self._slots(request.session_id, actor_id, min(request.expires_at, request.now + self._reservation))
+        slots = self._slots(request.session_id, actor_id, request.expires_at)
         if full := self._leases.full_slot(*slots):
             return self._denial(full, request.session_id)
         return Limit(
@@ -72,7 +68,7 @@ class MaxLiveTokens(Counting):
     @blocking
     def rolecall_on_event(self, event: Event) -> None:
         if isinstance(event, TokenIssued):
-            # Even if its reservation has lapsed: the token exists, so it counts.
+            # As other policies have left its life; and even if its place was lost: the token exists, so it counts.
             actor_id = None if event.actor is None else event.actor.id
             slots = self._slots(event.session_id, actor_id, event.expires_at)
             self._leases.keep(self._lease(event.call_id), *slots)

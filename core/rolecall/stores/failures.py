@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
 from ..errors import StoreUnavailable
 from ..wording import shown
+
+Item = TypeVar("Item")
+Converted = TypeVar("Converted")
 
 
 def unreadable(store: str, session_id: object) -> StoreUnavailable:
@@ -22,6 +29,36 @@ def of_a_value(message: str) -> StoreUnavailable:
     error = StoreUnavailable(message)
     error.is_of_a_value = True
     return error
+
+
+def finite_seconds(moment: Any, store: str) -> float:
+    """A moment, or a number of seconds, which is finite.
+
+    :param store: the kind of store, such as ``Redis``.
+    :raises StoreUnavailable: for anything else.
+    """
+    try:
+        seconds = float(moment)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise of_a_value(f"the {store} store cannot hold this moment: it is no finite number of seconds")
+    return seconds
+
+
+def converted(
+    items: Iterable[Item], convert: Callable[[Item], Converted]
+) -> tuple[list[Converted], list[StoreUnavailable | None]]:
+    """The items as the store needs them, without those that it cannot hold; and for each item its failure, or None."""
+    made: list[Converted] = []
+    failures: list[StoreUnavailable | None] = []
+    for item in items:
+        try:
+            made.append(convert(item))
+            failures.append(None)
+        except StoreUnavailable as error:
+            failures.append(error)
+    return made, failures
 
 
 def for_one_of_several(error: BaseException) -> StoreUnavailable:

@@ -51,8 +51,8 @@ class Gap(Exception):
 class Log(Protocol):
     """The ended sessions of a store, and their changes. The follower calls it on its own thread alone.
 
-    Both methods raise :class:`~rolecall.errors.StoreUnavailable` if the store does not answer, and do so in bounded
-    time. A log does not refer to its follower, so that an abandoned follower ends.
+    Its reads raise :class:`~rolecall.errors.StoreUnavailable` if the store does not answer, and do so in bounded time.
+    A log does not refer to its follower, so that an abandoned follower ends.
     """
 
     def snapshot(self) -> tuple[Iterable[str], Position]:
@@ -70,6 +70,9 @@ class Log(Protocol):
         :param wait: the longest wait in seconds; 0 to return at once.
         :raises Gap: if entries after that place may be missing.
         """
+
+    def close(self) -> None:
+        """Close what the reads have opened: they were the last."""
 
 
 class Follower:
@@ -222,6 +225,8 @@ def _follow(follower: ref[Follower], log: Log, poll: float, pid: int) -> None:
     _RUNNING.add(me)
     try:
         _read_on(follower, log, poll, pid)
+        # Here, because under gevent only the thread that has opened a connection can close it.
+        log.close()
     finally:
         leave_thread()
         _RUNNING.discard(me)

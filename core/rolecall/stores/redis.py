@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
+from ..errors import StoreUnavailable
 from ..sessions import SessionRecord
-from .failures import of_a_value
+from .failures import converted, of_a_value
 from .following import POLL, Follower
 from .redis_keys import MASTER, Keys, as_bytes, as_seconds, as_text, changing, reading
 from .redis_leases import RedisLeases
@@ -37,6 +39,11 @@ if used then return string.match(used, '^%S*') == ARGV[1] and 1 or 0 end
 redis.call('SET', further[1], ARGV[1] .. ' ' .. ARGV[2], 'PX', ARGV[3])
 return 1
 """)
+
+
+def _addition(record: SessionRecord) -> tuple[bytes, bytes]:
+    """The arguments of ``ADD`` for a session."""
+    return as_bytes(record.session_id), packed(record.created_at, record.created_by, record.properties.as_json())
 
 
 class RedisStore(RedisLeases, RedisListing, RedisUpkeep):
@@ -74,8 +81,15 @@ class RedisStore(RedisLeases, RedisListing, RedisUpkeep):
 
     def add_session(self, record: SessionRecord) -> None:
         self.follower.start()
-        kept = packed(record.created_at, record.created_by, record.properties.as_json())
-        self._change(ADD, as_bytes(record.session_id), kept)
+        self._change(ADD, *_addition(record))
+
+    def add_sessions(self, records: Sequence[SessionRecord]) -> list[StoreUnavailable | None]:
+        """Create several sessions in one round trip, and return the failure of each, or None."""
+        self.follower.start()
+        additions, failures = converted(records, _addition)
+        if additions:
+            self._change(ADD, *chain.from_iterable(additions))
+        return failures
 
     def get_session(self, session_id: str) -> SessionRecord | None:
         self.follower.start()

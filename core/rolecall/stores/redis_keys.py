@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
-from ..wording import shown
-from .failures import of_a_value
+from .failures import finite_seconds, of_a_value
 from .redis_server import OTHER_LAYOUT, RedisServer
 
 #: The layout of the keys. It is written beside them, and a store with another layout is refused: a later version of
@@ -108,7 +106,7 @@ def as_bytes(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise of_a_value(f"the Redis store cannot hold {shown(text)}: it is no Unicode") from None
+        raise of_a_value("the Redis store cannot hold this text: it is no Unicode") from None
 
 
 def as_seconds(moment: Any) -> float:
@@ -116,13 +114,7 @@ def as_seconds(moment: Any) -> float:
 
     :raises StoreUnavailable: for anything else.
     """
-    try:
-        seconds = float(moment)
-    except (TypeError, ValueError, OverflowError):
-        seconds = math.nan
-    if not math.isfinite(seconds):
-        raise of_a_value(f"the Redis store cannot hold the moment {shown(moment)}; expected Unix seconds")
-    return seconds
+    return finite_seconds(moment, "Redis")
 
 
 def as_text(moment: Any) -> str:

@@ -117,6 +117,9 @@ class RedisLog(RedisPart):
             raise Gap(gap)
         return [session_id for _, session_id in entries], after._replace(number=after.number + len(entries))
 
+    def close(self) -> None:
+        self._server.close()
+
     def _read(self, first: int, most: int) -> tuple[_Position, list[tuple[int, str]]]:
         """Where the log ends by now, and its entries from a number on."""
         answer = self._ask(_READ, first, most, secrets.token_hex(16))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cache
 from time import monotonic
 from typing import Any, Final, Protocol, TypeAlias
+from weakref import ref
 
 import redis
 from redis.backoff import NoBackoff
@@ -138,14 +141,14 @@ class RedisServer:
             return self._send(commands)
 
     def _send(self, commands: tuple[Command, ...]) -> list[Any]:
-        pipeline = self._reach().pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        answers: list[Any] = pipeline.execute(raise_on_error=False)
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return answers
+        client = self._reach()
+        try:
+            return _exchange(client, tuple(map(_shortened, commands)))
+        except redis.exceptions.NoScriptError:  # a server that has just started, or has become the master
+            return _exchange(client, commands)
+        finally:
+            if self._closed or self._client is not client:  # left meanwhile, when this connection was in use
+                _disconnect(client)
 
     def _slots(self) -> Slots:
         """A place for each connection of this process. A forked child has neither its parent's nor their holders."""
@@ -166,10 +169,10 @@ class RedisServer:
         return client
 
     def _leave(self) -> None:
-        """Close the connections that nobody uses. The server is looked for again at the next call."""
+        """Close the connections. The server is looked for again at the next call."""
         client, self._client = self._client, None
         if client is not None and self._pid == os.getpid():
-            client.connection_pool.disconnect(inuse_connections=False)
+            _disconnect(client)
 
     def _pool(self, master: Host | None) -> ConnectionPool:
         url = self._url
@@ -179,12 +182,16 @@ class RedisServer:
             db=url.db,
             username=url.username,
             password=url.password,
-            redis_connect_func=self._greet,
+            redis_connect_func=_greeting(ref(self)),
             **_target(url, master),
             **_limits(url.timeout * _FOR_ANSWER, self._patience),
         )
 
-    def _greet(self, connection: Any) -> None:
+    def greet(self, connection: Any) -> None:
+        """Look at the server behind a new connection.
+
+        :raises RedisError: if it cannot be used.
+        """
         connection.on_connect()
         connection.send_command("INFO")
         try:
@@ -261,6 +268,61 @@ _FINDERS: Final[Mapping[str, Callable[[RedisURL], _Finder]]] = {
 
 
 # -- connections -----------------------------------------------------------------------------------
+
+
+def _greeting(server: ref[RedisServer]) -> Callable[[Any], None]:
+    """What greets for a server. Its connections do not refer to it, so those of an abandoned one close at once."""
+
+    def greet(connection: Any) -> None:
+        current = server()
+        if current is None:
+            raise _Refused("the store is no longer used")
+        current.greet(connection)
+
+    return greet
+
+
+def _shortened(command: Command) -> Command:
+    """The command with a script's digest instead of its text: the server keeps each script that it has run once."""
+    return ("EVALSHA", _digest(command[1]), *command[2:]) if command[0] == "EVAL" else command
+
+
+@cache
+def _digest(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
+def _exchange(client: redis.Redis, commands: tuple[Command, ...]) -> list[Any]:
+    """Send commands in one round trip, and return their answers. redis-py's pipeline takes 50 µs longer.
+
+    :raises RedisError: the first error of them all.
+    """
+    connection = client.connection_pool.get_connection()
+    answers: list[Any] = []
+    errors = []
+    try:
+        connection.send_packed_command(connection.pack_commands(commands))
+        for command in commands:
+            try:
+                answers.append(client.parse_response(connection, command[0]))
+            except redis.ResponseError as error:  # the further answers must be read all the same
+                errors.append(error)
+    except BaseException:
+        connection.disconnect()
+        raise
+    finally:
+        client.connection_pool.release(connection)
+    try:
+        if errors:
+            raise errors[0]
+        return answers
+    finally:
+        del errors  # an error refers to this frame, which refers to the connection
+
+
+def _disconnect(client: redis.Redis) -> None:
+    """Close the connections that nobody uses. One in use closes when its user is done."""
+    client.connection_pool.disconnect(inuse_connections=False)
 
 
 def _limits(seconds: float, patience: float = 0.0) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from ..errors import StoreUnavailable
 from ..sessions import SessionProperties, SessionRecord
-from .failures import of_a_value, unreadable
+from .failures import converted, of_a_value, unreadable
 from .following import Follower, Position
 from .listing import Page
 from .sql_connections import Connections, Row, Values
@@ -65,14 +65,7 @@ class SQLStore(SQLLeases, SQLUpkeep):
         """Create several sessions in one statement, and return the failure of each, or None."""
         deadline = monotonic() + self._url.timeout
         self.follower.start()
-        rows: list[_Creation] = []
-        failures: list[StoreUnavailable | None] = []
-        for record in records:
-            try:
-                rows.append(_creation(record))
-                failures.append(None)
-            except StoreUnavailable as error:
-                failures.append(error)
+        rows, failures = converted(records, _creation)
         if rows:
             answers = iter(Creating(self._connections()).add(rows, deadline))
             failures = [next(answers) if failure is None else failure for failure in failures]
@@ -114,7 +107,7 @@ class SQLStore(SQLLeases, SQLUpkeep):
 
     def close(self) -> None:
         self.follower.close()
-        self._processes.here().close()
+        self._connections().close()
 
     def _connections(self) -> Connections:
         return self._processes.here().connections
@@ -150,6 +143,9 @@ class _Processes:
     def changes(self, after: Position, wait: float) -> tuple[Iterable[str], Position]:
         return self.here().log.changes(after, wait)
 
+    def close(self) -> None:
+        self.here().log.close()
+
 
 class _Process:
     """The connections of one process, the log that it reads, and the creations that wait in it."""
@@ -158,10 +154,6 @@ class _Process:
         self.connections = Connections(url, prepare)
         self.log = SQLLog(self.connections.open, url.timeout)
         self.creations: Together[_Creation] = Together(Creating(self.connections).add, MOST)
-
-    def close(self) -> None:
-        self.log.close()
-        self.connections.close()
 
 
 class Creating:

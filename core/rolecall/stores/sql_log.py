@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
 from time import monotonic
@@ -64,8 +63,6 @@ class SQLLog:
         self._connect = connect
         self._timeout = timeout
         self._connection: BoundedConnection | None = None
-        self._is_closed = False
-        self._reading = threading.Lock()
         self._oldest = (0, monotonic(), False)
 
     def snapshot(self) -> tuple[Iterable[str], Position]:
@@ -81,11 +78,7 @@ class SQLLog:
         return session_ids, position
 
     def close(self) -> None:
-        """Close the connection, once nothing is read any more."""
-        self._is_closed = True
-        if self._reading.acquire(False):
-            self._disconnect()
-            self._reading.release()
+        self._disconnect()
 
     def _all_ended(self) -> Iterator[str]:
         last = ""
@@ -118,15 +111,11 @@ class SQLLog:
         return self._connection
 
     def _guarded(self, function: Callable[..., Any], *args: Any) -> Any:
-        with self._reading:
-            try:
-                return function(*args)
-            except psycopg.Error as error:
-                self._disconnect()
-                raise unavailable(error) from error
-            finally:
-                if self._is_closed:
-                    self._disconnect()
+        try:
+            return function(*args)
+        except psycopg.Error as error:
+            self._disconnect()
+            raise unavailable(error) from error
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
-from .failures import of_a_value
+from .failures import finite_seconds, of_a_value
 
 
 def checked(text: str) -> str:
@@ -27,10 +25,4 @@ def seconds(moment: float) -> float:
 
     :raises StoreUnavailable: for anything else.
     """
-    try:
-        number = float(moment)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise of_a_value("the PostgreSQL store cannot hold this moment: it is no finite number of seconds")
-    return number
+    return finite_seconds(moment, "PostgreSQL")

@@ -88,7 +88,10 @@ class Ask(Protocol):
         """Call the method, and return its answer."""
 
     def together(self, store: Store, questions: Iterable[Question]) -> list[Any]:
-        """Call several methods at once, each a name with its arguments, and return their answers."""
+        """Call several methods at once, each a name with its arguments, and return their answers.
+
+        If some fail, it raises the error of one of them after all have been called.
+        """
 
     def close(self) -> None:
         """End the threads and loops."""
@@ -131,20 +134,26 @@ class _Async:
         self._runner = asyncio.Runner()
 
     def __call__(self, store: Store, method: str, *args: Any) -> Any:
-        return self._runner.run(self._ask(store, method, args))
+        return self._runner.run(_asked(self._calls(store), store, method, args))
 
     def together(self, store: Store, questions: Iterable[Question]) -> list[Any]:
         async def ask_all() -> list[Any]:
-            return await asyncio.gather(*(self._ask(store, method, args) for method, *args in questions))
+            calls = self._calls(store)
+            asked = (_asked(calls, store, method, args) for method, *args in questions)
+            return await asyncio.gather(*asked, return_exceptions=True)
 
-        return self._runner.run(ask_all())
+        answers = self._runner.run(ask_all())
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return answers
 
     def close(self) -> None:
         self._runner.close()
         self._pools.close()
 
-    async def _ask(self, store: Store, method: str, args: Iterable[Any]) -> Any:
-        return await _asked(Calls(store, self._driver, lambda: self._patience, blocks=False), store, method, args)
+    def _calls(self, store: Store) -> Calls:
+        return Calls(store, self._driver, lambda: self._patience, blocks=False)
 
 
 async def _asked(calls: Calls, store: Store, method: str, args: Iterable[Any]) -> Any:
@@ -327,6 +336,13 @@ class StoreContract(Contract):
             ask(store, *question)
         assert ask(store, "get_session", "1_before") == before
         ask(store, "add_session", _record("1_after"))
+
+    def test_a_session_that_it_cannot_hold_keeps_no_other_out(self, store: Store, ask: Ask) -> None:
+        records = [_record(f"1_{number}") for number in range(_TOGETHER)]
+        awkward = [question for question in _AWKWARD.values() if question[0] == "add_session"]
+        with suppress(StoreUnavailable):
+            ask.together(store, [*[("add_session", record) for record in records], *awkward])
+        assert ask.together(store, [("get_session", record.session_id) for record in records]) == records
 
     def test_it_can_be_closed_twice(self, store: Store, ask: Ask) -> None:
         ask(store, "add_session", _KEPT)

@@ -259,6 +259,30 @@ def test_an_interrupted_copy_goes_on_from_its_file_which_only_its_owner_can_read
     assert not file.exists()
 
 
+def test_a_copy_does_not_go_on_into_a_store_that_took_the_place_of_its_own(run, one, kept, monkeypatch, tmp_path):
+    file, load = tmp_path / "copy.json", type(one).load
+
+    def load_ends(store, kind, rows):
+        if kind != "ended":
+            raise StoreUnavailable("the store does not answer")
+        return load(store, kind, rows)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(one), "load", load_ends)
+        assert run("store", "copy", ONE, OTHER, "--resume", str(file)).exit_code == 2
+    kept["other"] = type(one)()
+    for kind in ("ended", "sessions"):  # as many rows, and others
+        kept["other"].load(kind, [(f"1_other{row[0]}", *row[1:]) for row in one.dump(kind, None, 2000)[0]])
+    result = run("store", "copy", ONE, OTHER, "--resume", str(file))
+    assert (result.exit_code, file.exists()) == (2, True)
+    assert "TO does not know of the copy" in result.stderr
+
+
+def test_what_a_copy_marks_in_its_target_is_gone_when_it_is_complete(run, one, kept, tmp_path):
+    assert run("store", "copy", ONE, OTHER, "--resume", str(tmp_path / "copy.json")).exit_code == 0
+    assert kept["other"].count() == {**kept["one"].count(), "used": 1}
+
+
 def test_a_file_that_is_no_progress_is_left_alone(run, one, tmp_path):
     (tmp_path / "mine.json").write_text('{"mine": 1}')
     result = run("store", "copy", ONE, OTHER, "--resume", str(tmp_path / "mine.json"))

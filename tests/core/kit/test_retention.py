@@ -20,6 +20,7 @@ from rolecall.errors import (
     StoreUnavailable,
 )
 from rolecall.session_ids import PlainNames
+from rolecall.stores.checking import METHODS
 from rolecall.stores.memory import MemoryStore
 from rolecall.stores.upkeep import Over
 
@@ -131,6 +132,17 @@ def test_ids_of_others_and_an_age_stop_start_up():
         Rolecall(API_KEY, API_SECRET, plugins=[Service()], max_session_age=DAY)
     with pytest.raises(ConfigurationError, match="show their age"):
         Named(API_KEY, API_SECRET, max_session_age=DAY)
+
+
+def test_a_store_that_cannot_forget_stops_start_up():
+    class Bare:
+        def __init__(self) -> None:
+            store = MemoryStore()
+            for method in METHODS:
+                setattr(self, method, getattr(store, method))
+
+    with pytest.raises(ConfigurationError, match="a store that forgets"):
+        Rolecall(API_KEY, API_SECRET, store=untyped(Bare()), session_retention=DAY)
 
 
 @pytest.mark.parametrize("name", ["session_retention", "max_session_age"])

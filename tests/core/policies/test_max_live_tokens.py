@@ -296,7 +296,7 @@ def test_tasks_never_get_one_too_many(make_kit, clock, store):
         return await asyncio.gather(*map(attempt, roles))
 
     assert sum(token is not None for token in asyncio.run(attempts())) == 5
-    clock.now += 600  # every reservation has lapsed; the tokens live on
+    clock.now += 600  # the tokens live on
     assert not any(asyncio.run(attempts()))
 
 
@@ -350,6 +350,26 @@ class Failing(MemoryStore):
         return self.answer
 
 
+class Forgetful(MemoryStore):
+    """A store that fails when a token has been issued."""
+
+    def keep_lease(self, *_: object) -> Any:
+        raise StoreUnavailable("down")
+
+
+def test_a_token_counts_though_the_store_fails_once_it_is_issued(asker, clock, caplog):
+    ask = asker(MaxLiveTokens(per_session=1), store=Forgetful())
+    session_id = ask.session()
+    grant = ask.token(session_id)
+    assert "down" in caplog.text
+    for now in (clock.now + 600, grant.expires_at - 1):
+        clock.now = now
+        with pytest.raises(PolicyDenied):
+            ask.token(session_id)
+    clock.now = grant.expires_at
+    assert ask.token(session_id)
+
+
 class Bare:
     """A store with the methods that every store has, and no more."""
 
@@ -376,8 +396,6 @@ def test_a_store_that_does_not_answer_refuses_every_token(asker, answer):
         lambda: MaxLiveTokens(per_session=True),
         lambda: MaxLiveTokens(per_actor=untyped(1.5)),
         lambda: MaxLiveTokens(per_actor=untyped("3")),
-        lambda: MaxLiveTokens(per_actor=1, reservation=0),
-        lambda: MaxLiveTokens(per_actor=1, reservation=untyped(None)),
         lambda: MaxLiveTokens(per_actor=1, name=""),
     ],
 )

@@ -37,6 +37,7 @@ class ListLog:
         self.changed = threading.Condition()
         self.snapshots = self.reads = 0
         self.threads: set[int] = set()
+        self.closed_by: list[int] = []
 
     def end(self, *session_ids: str) -> None:
         with self.changed:
@@ -59,6 +60,9 @@ class ListLog:
             if after < self.first:
                 raise Gap("the log was trimmed")
             return self.entries[after:], len(self.entries)
+
+    def close(self) -> None:
+        self.closed_by.append(threading.get_ident())
 
     def _answer(self) -> None:
         self.reads += 1
@@ -253,6 +257,14 @@ def test_the_thread_of_an_abandoned_follower_ends(log):
         return references() is None
 
     assert soon(is_gone)
+    assert soon(lambda: log.closed_by == [*log.threads])
+
+
+def test_the_log_of_a_closed_follower_is_closed_by_the_thread_that_reads_it(log, follower):
+    assert known(follower, "1_before") is True
+    assert log.closed_by == []
+    follower.close()
+    assert soon(lambda: log.closed_by == [*log.threads])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -816,8 +816,16 @@ def test_a_full_server_refuses_and_says_so(server, connect):
 # -- connections, forks, gevent ------------------------------------------------------------------------
 
 
+@pytest.fixture
+def no_garbage_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
 @pytest.mark.parametrize("leave", [lambda store: store.close(), lambda store: None], ids=["closed", "abandoned"])
-def test_a_store_that_is_left_holds_no_connection(server, leave):
+def test_a_store_that_is_left_holds_no_connection(server, leave, no_garbage_collection):
     store = RedisStore(server.url)
     assert known(store, "1_abc") is False
     store.add_session(RECORD)
@@ -825,7 +833,6 @@ def test_a_store_that_is_left_holds_no_connection(server, leave):
     del store
 
     def connections() -> int:
-        gc.collect()
         with server.client as client:
             return len(client.client_list())
 

@@ -193,6 +193,7 @@ def test_an_index_whose_making_was_killed_is_made_anew(connect, url, shared_serv
         with writer.transaction():
             writer.execute("UPDATE rolecall_sessions SET properties = properties")
             killed, another = pool.submit(store.migrate), pool.submit(connect(url).migrate)  # the index waits for this
+            assert soon(lambda: [is_there for _, is_there in missing_indexes(bounded)] == [True])  # not usable yet
             assert soon(lambda: bounded.execute(f"SELECT pg_terminate_backend(pid) {making}".encode()).fetchall())
             assert soon(lambda: killed.done() or another.done())
             assert [is_there for _, is_there in missing_indexes(bounded)] == [True]
