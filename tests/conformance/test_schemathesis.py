@@ -31,6 +31,8 @@ OPEN_TO_ALL = {
     "GET /readyz",
     "GET /openapi.json",
 }
+#: Open to all, too, but only an issuer has public keys.
+OF_ISSUER = {"GET /jwks.json"}
 GUARDED = {
     "GET /sessions/{session_id}",
     "DELETE /sessions/{session_id}",
@@ -84,12 +86,14 @@ def clients() -> dict[str, Client]:
     made_up = ("--exclude-checks=positive_data_acceptance",)
     own_alone = ("--generation-with-security-parameters=false",)
     by_token = OPEN_TO_ALL | GUARDED
+    of_issuer = by_token | OF_ISSUER
+    own = token("moderator", kit=make_kit("issuer"))
     # A credential without ``jti`` is good for all of a run's requests.
     project = {AUTH: SERVER}
     application = {"Authorization": f"Bearer {application_jwt()}", "Accept": "application/json"}
     return {
-        "stranger": Client("plain", {}, made_up, OPEN_TO_ALL | GUARDED | BY_SERVER, OPEN_TO_ALL),
-        "moderator": Client("plain", {"Authorization": f"Bearer {good}"}, own_alone, by_token, by_token),
+        "stranger": Client("plain", {}, made_up, of_issuer | BY_SERVER, OPEN_TO_ALL),
+        "moderator": Client("issuer", {"Authorization": f"Bearer {own}"}, own_alone, of_issuer, of_issuer),
         "page": Client("browser", {"Cookie": f"{COOKIE}={good}", "X-CSRF-Token": proof}, own_alone, by_token, by_token),
         "project": Client("plain", project, own_alone, BY_SERVER, BY_SERVER),
         "application": Client("application", application, own_alone, BY_SERVER, BY_SERVER, APPLICATION),

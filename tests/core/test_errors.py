@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rolecall import Rolecall, errors
 from rolecall.errors import RolecallError
+from rolecall.formats.followed import only_verifies
 from rolecall.wording import moment, shown, shown_key
 
 #: What clients rely on: the code, the HTTP status, and the challenge's error code.
@@ -20,6 +21,7 @@ TREE = {
     errors.PluginError: ("invalid_plugin", 500, None),
     errors.InvalidRequest: ("invalid_request", 400, None),
     errors.NotServed: ("not_served", 501, None),
+    errors.OnlyVerifies: ("only_verifies", 501, None),
     errors.SignalTooLarge: ("signal_too_large", 413, None),
     errors.InvalidSessionId: ("invalid_session_id", 400, None),
     errors.InvalidSessionOption: ("invalid_session_option", 400, None),
@@ -48,6 +50,7 @@ TREE = {
     errors.UnsupportedMediaType: ("unsupported_media_type", 415, None),
     errors.Unavailable: ("unavailable", 503, None),
     errors.StoreUnavailable: ("store_unavailable", 503, None),
+    errors.KeysUnavailable: ("keys_unavailable", 503, None),
     errors.PolicyFault: ("policy_fault", 503, None),
 }
 
@@ -83,7 +86,9 @@ def test_what_is_not_found_is_a_lookup_error():
     assert issubclass(errors.SessionNotFound, LookupError)
 
 
-FAULTS = [error for error in CLASSES if error.status >= 500 and error not in (errors.NotServed, errors.NotReady)]
+#: Errors with a status of faults that tell a client what this service does not do, or which part of it is not ready.
+TOLD = (errors.NotServed, errors.OnlyVerifies, errors.NotReady)
+FAULTS = [error for error in CLASSES if error.status >= 500 and error not in TOLD]
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=lambda error: error.__name__)
@@ -93,6 +98,10 @@ def test_a_fault_of_the_server_is_not_told_to_clients(error):
 
 def test_what_is_not_served_is_named_to_clients():
     assert "archives: not served here" in errors.NotServed("archives").public_message
+
+
+def test_that_a_service_only_verifies_is_told_to_clients():
+    assert only_verifies().public_message == str(only_verifies())
 
 
 def test_the_parts_that_fail_a_health_check_are_named_to_clients():

@@ -30,6 +30,8 @@ from rolecall.sessions import SessionRecord
 from rolecall.stores.listing import Page
 from rolecall.stores.memory import MemoryStore
 
+from ...own_tokens import ISSUER, pem
+
 API_KEY, API_SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
 NOW = 1_795_186_800.0
@@ -229,6 +231,7 @@ def test_every_operation_that_is_granted_to_some_is_in_it_and_nothing_else(docum
 
 OF_SESSIONS = {"create_session", "read_session", "end_session", "create_token", "describe"}
 OF_HEALTH = {"check_life", "check_readiness"}
+OF_KEYS = {"list_keys"}
 OF_ACTS = {"signal_session", "disconnect_connection", "list_connections", "list_streams", "mute_stream", "mute_all"}
 OF_SDKS = {
     "create_sdk_session",
@@ -246,7 +249,7 @@ OF_SERVERS = OF_SDKS | {"list_sessions"}
 
 
 def test_operations_have_ids_that_stay(document):
-    assert set(operations_of(document)) == OF_SESSIONS | OF_HEALTH | OF_ACTS | OF_SERVERS
+    assert set(operations_of(document)) == OF_SESSIONS | OF_HEALTH | OF_KEYS | OF_ACTS | OF_SERVERS
 
 
 def test_every_variable_part_of_a_path_is_a_parameter(document):
@@ -461,6 +464,7 @@ def test_a_cookie_can_be_asked_for_where_it_is_switched_on(described):
 
 WITHOUT_BODY = (
     OF_HEALTH
+    | OF_KEYS
     | {"read_session", "end_session", "describe", "disconnect_connection", "list_streams"}
     | {
         "list_connections",
@@ -737,6 +741,7 @@ KITS: dict[str, dict[str, Any]] = {
     "undecided": {"plugins": [Undecided()]},
     "down": {"store": Unlisted()},
     "lost": {"store": Lost()},
+    "issuer": {"issuer": ISSUER, "private_key": pem("EdDSA")},
 }
 
 
@@ -898,6 +903,8 @@ ASKED = [
     Asked("check_life", 200, kit="lost"),
     Asked("check_readiness", 200),
     Asked("check_readiness", 503, kit="lost"),
+    Asked("list_keys", 200, kit="issuer"),
+    Asked("list_keys", 404),
     Asked("describe", 200, "garbage", kit="strict"),
 ]
 

@@ -332,16 +332,17 @@ def test_the_coordinates_of_a_public_jwk_have_32_bytes_each():
     assert jwt.decode(codec_of(key, "JWT").sign(b"{}"), jwt.PyJWK(key.public_jwk()), algorithms=["ES256"]) == {}
 
 
+#: The names of a key's algorithm in a header. EdDSA has a second one for keys on this curve (RFC 9864, section 2.2).
+NAMES = {"ES256": ("ES256",), "EdDSA": ("EdDSA", "Ed25519")}
+
+
 @kinds
-@pytest.mark.parametrize("other", ["HS256", "RS256", "ES256", "EdDSA", "Ed25519", "ES384", "none"])
+@pytest.mark.parametrize("other", ["HS256", "RS256", "ES256", "EdDSA", "Ed25519", "Ed448", "ES384", "none"])
 def test_a_header_with_another_algorithm_is_refused(name, kind, other):
     key = kind(pem(name))
-    if other == key.algorithm:
-        assert accepts(key, codec_of(key).sign(b"{}"))
-        return
     signing_input = base64url.encode(json.dumps({"alg": other}).encode()) + b"." + base64url.encode(b"{}")
     token = signing_input + b"." + base64url.encode(key.sign(signing_input))
-    assert not accepts(key, token.decode())
+    assert accepts(key, token.decode()) == (other in NAMES[key.algorithm])
 
 
 @kinds

@@ -302,7 +302,9 @@ def test_repr_shows_no_secret(make_kit, tmp_path):
 
 def test_the_views_of_a_kit_differ_in_what_waits_alone():
     public = {name for name in dir(AsyncRolecall) if not name.startswith("_")}
-    assert public ^ {name for name in dir(Rolecall) if not name.startswith("_")} == {"api_with", "from_env"}
+    assert public ^ {name for name in dir(Rolecall) if not name.startswith("_")} == {
+        *("api_with", "from_env", "verifier")
+    }
     for name in public:
         method, awaited = getattr(Rolecall, name), getattr(AsyncRolecall, name)
         assert method.__doc__ == awaited.__doc__ or name == "close"

@@ -233,7 +233,7 @@ class TestWithAnApplication:
             kit.verify_token(bad)
 
     def test_it_mints_for_no_kit_of_several_projects(self, credentials):
-        with pytest.raises(ConfigurationError, match="one application alone"):
+        with pytest.raises(ConfigurationError, match="one issuer alone"):
             kit_of(FIRST, SECOND, format="vonage", **credentials)
 
 

@@ -563,7 +563,7 @@ def test_a_kit_that_does_not_accept_the_format_does_not_read_its_tokens(make_kit
 
 
 def test_a_format_that_nobody_registers_is_named_beside_those_that_are(make_kit):
-    with pytest.raises(ConfigurationError, match="opentok, t1, vonage, plain"):
+    with pytest.raises(ConfigurationError, match="opentok, t1, vonage, jwt, plain"):
         make_kit(plugins=[PLAIN], format="plane", accept=["plane"])
 
 

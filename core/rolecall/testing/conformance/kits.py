@@ -34,6 +34,9 @@ OF_SECOND = "1_MX42NTQzMjF-fjE3OTUxODY4MDAwMDB-cmN1NGF2eHd3NG5rM2llNG5peGEzd3Bwa
 APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
 OF_APPLICATION = "2_MX43YjFkM2IyYy05NmYxLTRmNTItOGIwZS0wYzhhMWY3ZTVkMzR-fjE3OTUxODY4MDAwMDB-YWJjZGVmfn5-"
 
+#: The issuer of tokens for verifiers.
+ISSUER = "https://issuer.example"
+
 #: Ids that a kit with this secret made: of an open session, of a second one, of one that has ended, of one that no
 #: store has; and of another project's session.
 OPEN = "1_MX4xMjM0NTZ-fjE3OTUxODY4MDAwMDB-cmN6aXA1bTJodDRzcW1meW95bHRwYW9mZnY2NXNheGZpYWpvbHZic3Z6flB-fg"
@@ -207,6 +210,13 @@ KITS: dict[str, dict[str, Any]] = {
         "application_id": APPLICATION,
         "private_key": private_key(),
         "accept": ["vonage"],
+    },
+    # Mints tokens for verifiers; sessions and servers stay the project's.
+    "issuer": {
+        "issuer": ISSUER,
+        "private_key": private_key(),
+        "format": "jwt",
+        "accept": ["jwt", "opentok"],
     },
     "pages": {"web": Web(origins=[ORIGIN, "http://localhost:5173"])},
     "cookie": {"web": Web(cookie=COOKIE)},

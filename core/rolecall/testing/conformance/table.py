@@ -33,6 +33,7 @@ from .kits import (
     COOKIE,
     ENDED,
     FOREIGN,
+    ISSUER,
     NOW,
     OF_APPLICATION,
     OF_SECOND,
@@ -1817,6 +1818,53 @@ def _applications() -> Iterator[Case]:
     yield Case("application-alone-act-by-server", "POST", act, *WRONG_KIND, bearer(good), kit="application-alone")
 
 
+_ISSUER_KIT = make_kit("issuer")
+
+
+def _issuer() -> Iterator[Case]:
+    """The public keys of an issuer, and its own tokens."""
+    path, stored = "/video/jwks.json", {"cache-control": "public, max-age=300", "www-authenticate": None}
+    numbers = _application_key().public_key().public_numbers()
+    modulus = base64.urlsafe_b64encode(numbers.n.to_bytes(256)).rstrip(b"=").decode()
+    for name, headers in {
+        "": (),
+        "-old": (("If-None-Match", '"another", W/"one"'),),
+        "-with-token": bearer("garbage"),
+    }.items():
+        key = f'"n":"{modulus}","e":"AQAB"'
+        yield Case(f"issuer-jwks{name}", "GET", path, 200, None, headers, kit="issuer", has=stored, says=key)
+        yield Case(f"issuer-jwks{name}-HEAD", "HEAD", path, 200, None, headers, kit="issuer", has=stored)
+    for method in ("GET", "HEAD"):
+        known = (("If-None-Match", "*"),)
+        yield Case(f"issuer-jwks-known-{method}", method, path, 304, None, known, kit="issuer", has=stored)
+    yield Case("issuer-jwks-POST", "POST", path, 405, "method_not_allowed", kit="issuer", has={"allow": "GET, HEAD, OPTIONS"})
+    good = token("publisher", kit=_ISSUER_KIT)
+    header, payload, signature = good.split(".")
+    claims = _claims_of(good)
+    tokens = {
+        "own": (good, (200, None)),
+        "projects": (token("publisher"), (200, None)),
+        "changed": (f"{header}.{payload[:-1]}{'A' if payload[-1] != 'A' else 'B'}.{signature}", NOT_SIGNED),
+        "without-kid": (_own_token(claims, kid=None), UNKNOWN_KEY),
+        "anothers-kid": (_own_token(claims, kid="another"), UNKNOWN_KEY),
+        "anothers-iss": (_own_token({**claims, "iss": f"{ISSUER}/"}, kid=_kid_of(good)), WRONG_CLAIM),
+        "signed-again": (_own_token(claims, kid=_kid_of(good)), (200, None)),
+    }
+    for name, (text, answer) in tokens.items():
+        yield Case(f"issuer-token-{name}", "GET", f"/rooms/{OPEN}/join", *answer, bearer(text), kit="issuer")
+    # A kit that has no such key reads these as tokens of a project.
+    yield Case("plain-token-of-issuer", "GET", f"/rooms/{OPEN}/join", *WRONG_KIND, bearer(good))
+
+
+def _kid_of(text: str) -> str:
+    return str(jwt.get_unverified_header(text)["kid"])
+
+
+def _own_token(claims: dict[str, Any], kid: str | None) -> str:
+    headers = {"typ": "rolecall+jwt", **({} if kid is None else {"kid": kid})}
+    return jwt.encode(claims, _application_key(), "RS256", headers=headers)
+
+
 def _claims_of(text: str) -> dict[str, Any]:
     return jwt.decode(text, options={"verify_signature": False})
 
@@ -1840,6 +1888,7 @@ CASES = tuple(
         _sdk_acts,
         _projects,
         _applications,
+        _issuer,
     )
     for case in rows()
 )
