@@ -1,4 +1,4 @@
-"""Each line of the table of promises names tests that exist, and each script that the page names is there."""
+"""Each line of the table of promises names tests that exist, and each script that the pages name is there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/stores-promises.md").read_text(encoding="utf-8")
+OF_KEYS = (ROOT / "docs/keys.md").read_text(encoding="utf-8")
 TEST = re.compile(r"`(tests/[\w/]+\.py)::([\w:]+)`")
 HEAD = "| when | store | what was acknowledged is | held by |"
 #: What must have a line for each of the stores that outlive a process.
@@ -49,5 +50,6 @@ def test_each_fault_has_a_line_for_each_store():
 
 def test_each_script_is_there():
     named = re.findall(r"^\| `(\w+) --store", PAGE, re.MULTILINE)
+    named += re.findall(r"^\| `(\w+) --rotations", OF_KEYS, re.MULTILINE)
     scripts = {path.stem for path in (ROOT / "tests/faults").glob("*.py") if "def main(" in path.read_text()}
     assert set(named) == scripts

@@ -197,14 +197,18 @@ def _expect(problems: list[str], process: Asked, when: str, token: str, accepted
         problems.append(f"{when}: answered after {seconds:.2f} s")
 
 
-if __name__ == "__main__":
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rotations", type=int, default=100)
     parser.add_argument("--verify", help="for the other process: the URL of the keys")
-    arguments = parser.parse_args()
-    if arguments.verify:
-        answer_tokens(arguments.verify)
-    else:
-        found = run(range(arguments.rotations))
-        print("\n".join(found) or f"{arguments.rotations} rotations: no fault found")
-        sys.exit(bool(found))
+    given = parser.parse_args()
+    if given.verify:
+        answer_tokens(given.verify)
+        return 0
+    found = run(range(given.rotations))
+    print("\n".join(found) or f"{given.rotations} rotations: no fault found")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,12 +1,13 @@
 """Rotates keys again and again while four workers mint and verify each other's tokens.
 
-``python -m tests.faults.rotations [ROTATIONS]``. Two ways: a ring file that all workers follow, and releases of the app
+``python -m tests.faults.rotations --rotations 100``. Two ways: a ring file that all workers follow, and releases of the app
 whose configurations run side by side. A fault is a good token or session that is refused, or a retired key's token that
 is accepted.
 """
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import secrets
 import sys
@@ -265,7 +266,9 @@ WAYS: Final = {"ring file": run_file, "releases": run_releases}
 
 
 def main() -> int:
-    rotations = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rotations", type=int, default=100)
+    rotations = parser.parse_args().rotations
     failed = False
     for name, way in WAYS.items():
         begun = time.monotonic()
