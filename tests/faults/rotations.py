@@ -1,8 +1,8 @@
 """Rotates keys again and again while four workers mint and verify each other's tokens.
 
-``python -m tests.faults.rotations --rotations 100``. Two ways: a ring file that all workers follow, and releases of the app
-whose configurations run side by side. A fault is a good token or session that is refused, or a retired key's token that
-is accepted.
+``python -m tests.faults.rotations --rotations 100``. Two ways: a ring file that all workers follow, and releases of the
+app whose configurations run side by side. A fault is a good token or session that is refused, or a retired key's token
+that is accepted.
 """
 
 from __future__ import annotations

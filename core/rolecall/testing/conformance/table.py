@@ -1837,7 +1837,8 @@ def _issuer() -> Iterator[Case]:
     for method in ("GET", "HEAD"):
         known = (("If-None-Match", "*"),)
         yield Case(f"issuer-jwks-known-{method}", method, path, 304, None, known, kit="issuer", has=stored)
-    yield Case("issuer-jwks-POST", "POST", path, 405, "method_not_allowed", kit="issuer", has={"allow": "GET, HEAD, OPTIONS"})
+    allow = {"allow": "GET, HEAD, OPTIONS"}
+    yield Case("issuer-jwks-POST", "POST", path, 405, "method_not_allowed", kit="issuer", has=allow)
     good = token("publisher", kit=_ISSUER_KIT)
     header, payload, signature = good.split(".")
     claims = _claims_of(good)
