@@ -43,9 +43,12 @@ def key_of(issuer: str, text: str | bytes) -> Key:
 
     :raises InvalidKey: for a text that is none.
     """
-    if not has_private_keys(issuer):
-        return secret_key(text)
-    return application_key(text) if is_application(issuer) else issuer_key(text)
+    try:
+        if not has_private_keys(issuer):
+            return secret_key(text)
+        return application_key(text) if is_application(issuer) else issuer_key(text)
+    finally:
+        del text  # so that no frame of a traceback holds it
 
 
 def secret_key(secret: str | bytes) -> HMACKey:

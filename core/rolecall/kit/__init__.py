@@ -34,7 +34,7 @@ from .assembly import config_name, engine_of, formats_of, issuers_by_need, plugi
 from .calls import Calls, Records, SessionPage, Settings
 from .environment import KEY_ARGUMENTS, key_files, key_variables, read_environment
 from .facade import P, Result, derived, written_out
-from .keys import Keys, KeySources, ReadRings
+from .keys import Keys, KeySources
 from .leases import AsyncLeases, Leases
 
 if TYPE_CHECKING:
@@ -345,7 +345,7 @@ class Rolecall(Settings):
                     raise _not_set(missing) from None
                 raise
             if files := key_files(variables):
-                kit.keys.follow_environment(files, _reader(variables, fixed, kit.keys.elsewhere))
+                kit.keys.follow_environment(files, _KeysOfEnvironment(variables, fixed, kit.keys.elsewhere))
             return kit
         finally:
             del options, environ, variables, fixed  # so that no frame of a traceback holds the credentials
@@ -615,17 +615,25 @@ def _has_keys_elsewhere(options: Mapping[str, Any]) -> bool:
     return any(options.get(name) for name in ("keys_file", "plugins", "entry_points"))
 
 
-def _reader(variables: Mapping[str, object], fixed: Mapping[str, Any], elsewhere: Elsewhere) -> ReadRings:
-    # A function and no partial, whose repr would show the secrets.
-    return lambda: _rings_of(variables, fixed, elsewhere)
+class _KeysOfEnvironment:
+    """Reads the rings in variables of the environment, and in the files that they name, anew at each call.
 
-
-def _rings_of(variables: Mapping[str, object], fixed: Mapping[str, Any], elsewhere: Elsewhere) -> dict[str, KeyRing]:
-    """The rings in variables of the environment, and in the files that they name, read anew.
+    A class and no closure: neither its ``repr`` nor a frame of a traceback shows the variables.
 
     :param fixed: arguments that take precedence.
     """
-    given = {**read_environment(variables), **fixed}
+
+    def __init__(self, variables: Mapping[str, object], fixed: Mapping[str, Any], elsewhere: Elsewhere) -> None:
+        self._variables = variables
+        self._fixed = fixed
+        self._elsewhere = elsewhere
+
+    def __call__(self) -> dict[str, KeyRing]:
+        return _rings_in({**read_environment(self._variables), **self._fixed}, self._elsewhere)
+
+
+def _rings_in(given: dict[str, Any], elsewhere: Elsewhere) -> dict[str, KeyRing]:
+    """The ring of each issuer whose keys are among a kit's arguments."""
     try:
         private_key, verify_keys, signer = given.get("private_key"), given.get("verify_keys", ()), None
         if "issuer" in given:

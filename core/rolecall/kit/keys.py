@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ..errors import ConfigurationError, InvalidKey, PluginError
 from ..keys import Key, KeyRing
 from ..keys.issuers import Issuer
+from ..keys.making import has_private_keys
 from ..keys.states import KeyState, RingKey
 from ..plugins import Plugins
 from ..wording import shown, shown_key
@@ -204,7 +205,7 @@ class Keys:
                 ring = rings.get(issuer.id)
                 if ring is not None and ring.entries != issuer.ring.entries:
                     self._state.replace_ring(issuer, ring)
-                    _LOG.info("the keys of %s have changed", shown_key(issuer.id))
+                    _LOG.info("the keys of %s have changed", _shown_id(issuer.id))
 
     def follow_environment(self, paths: list[str], read: ReadRings) -> None:
         """Follow the files that variables of the environment name.
@@ -234,7 +235,7 @@ class Keys:
             ring = self._elsewhere(issuer)
             if ring is None:
                 raise InvalidKey(
-                    f"there are no keys of {shown_key(issuer)} any more; put them back, or leave it out of the kit"
+                    f"there are no keys of {_shown_id(issuer)} any more; put them back, or leave it out of the kit"
                 )
             rings[issuer] = ring
         return rings
@@ -254,7 +255,7 @@ class Keys:
                 self._state.replace_ring(owner, KeyRing.of(entries))
         else:
             raise InvalidKey(
-                f"the keys of {shown_key(owner.id)} come from the {source}; change them there, and kit.keys.reload() "
+                f"the keys of {_shown_id(owner.id)} come from the {source}; change them there, and kit.keys.reload() "
                 "reads them at once"
             )
         return self._info(owner.id, pick(entries))
@@ -298,6 +299,11 @@ class Keys:
 
     def _now(self) -> float:
         return int(self._state.clock())
+
+
+def _shown_id(issuer: str) -> str:
+    """The id of an issuer of the kit: a URL and a UUID as they are, because no secret has been taken for one."""
+    return issuer if has_private_keys(issuer) else shown_key(issuer)
 
 
 def _ring_file(path: object) -> RingFile:

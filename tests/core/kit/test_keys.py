@@ -22,10 +22,11 @@ from rolecall.errors import (
     InvalidSessionId,
     InvalidToken,
     PluginError,
+    RolecallError,
     StoreUnavailable,
 )
 from rolecall.keys import HMACKey, KeyRing
-from rolecall.keys.making import new_key, pem_of
+from rolecall.keys.making import issuer_key, new_key, pem_of
 from rolecall.keys.ring_file import RingFile
 from rolecall.keys.rotation import added, retired, rotated
 from rolecall.keys.states import key_id
@@ -33,9 +34,11 @@ from rolecall.kit import key_watch
 from rolecall.stores.memory import MemoryStore
 
 from ...conftest import NOW
+from ...own_tokens import ALGORITHMS, ISSUER, issuing, pem
 from ...sdk_tokens import API_KEY, API_SECRET
 from ...untyped import untyped
 from ...waiting import soon
+from ..keys.test_ring_file import show_frames
 
 OLD, NEW, NEXT, FOURTH = (f"{number}2df95e9fdac14502e8a27a9d8a71e87ef64a502e" for number in range(4))
 SECOND = "654321"
@@ -267,6 +270,56 @@ def test_no_secret_shows(make_kit):
     shown = f"{kit!r} {kit.keys!r} {[*kit.keys]} {vars(kit.keys)}"
     assert not any(secret in shown for secret in (OLD, NEW))
     assert OLD_ID in shown
+
+
+def parts_of(pem: bytes) -> list[str]:
+    """A part of each line of a private key, beyond what all keys of its kind begin with."""
+    return [line[24:56] for line in pem.decode().splitlines()[1:-1] if len(line) > 30]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_no_private_key_shows_whatever_is_done_with_it(tmp_path, caplog, algorithm):
+    caplog.set_level(logging.DEBUG)
+    signing, verifying, further = (pem(algorithm, name) for name in ("ours", "before", "to come"))
+    (tmp_path / "signing").write_bytes(signing)
+    shown = []
+    environ = {
+        "ROLECALL_ISSUER": ISSUER,
+        "ROLECALL_PRIVATE_KEY": signing.decode(),
+        "ROLECALL_VERIFY_KEYS_FILE": str(tmp_path / "verifying"),
+        "ROLECALL_TRACE": "1",
+    }
+    (tmp_path / "verifying").write_text(json.dumps([verifying.decode()]))
+    from_env = Rolecall.from_env(environ)
+    RingFile(tmp_path / "keys.json").change(ISSUER, lambda found: added(found, issuer_key(signing), NOW))
+    from_file = Rolecall(issuer=ISSUER, keys_file=tmp_path / "keys.json")
+    from_arguments = issuing(algorithm, verify_keys=[verifying])
+
+    def fails(call: Callable[..., object], *arguments: object, **options: object) -> None:
+        with pytest.raises(RolecallError) as caught:
+            call(*arguments, **options)
+        shown.append(f"{caught.value!r}{vars(caught.value)}{show_frames(caught.value)}")
+
+    for kit in (from_env, from_file, from_arguments):
+        kit.verify_token(kit.create_session().generate_token())
+        fails(kit.keys.add, signing)
+        fails(kit.keys.add, further[:-40])
+        fails(kit.keys.retire, "none")
+        state = kit.engine.state
+        shown += [repr(one) for one in (kit, kit.keys, [*kit.keys], vars(kit), vars(kit.keys), vars(state))]
+    from_file.keys.add(further)
+    (tmp_path / "verifying").write_text(json.dumps([further.decode(), verifying.decode()[:-40]]))
+    (tmp_path / "keys.json").write_text((tmp_path / "keys.json").read_text()[:-20])
+    fails(from_env.keys.reload)
+    fails(from_file.keys.reload)
+    fails(Rolecall.from_env, environ)
+    fails(Rolecall, issuer=ISSUER, private_key=signing, verify_keys=[verifying, further[:-40]])
+    for kit in (from_env, from_file, from_arguments):
+        kit.close()
+    seen = "".join([*shown, caplog.text])
+    assert len(seen) > 10_000
+    assert f"the keys of {ISSUER} have changed" in caplog.text
+    assert [part for key in (signing, verifying, further) for part in parts_of(key) if part in seen] == []
 
 
 # -- a ring file -----------------------------------------------------------------------------------
