@@ -73,13 +73,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """The share of the branches that are taken by the newcomer's tier and by the tests that need a real server."""
+    """The share of the branches that are taken by the tests in this process, with every row and a real server."""
     _install(session)
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
-    # What a store behind a network does shows only with its server.
-    servers = ["-m", "server", *session.posargs]
-    session.run("coverage", "run", "-m", "pytest", *servers, env={"REQUIRE_ALL_TESTS": "1"})
+    tiers = ["-m", "not (process or sdk or browser)", *session.posargs]
+    session.run("coverage", "run", "-m", "pytest", *tiers)
     session.run("coverage", "combine", "-q")
     session.run("coverage", "report")
 
