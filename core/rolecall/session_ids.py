@@ -175,6 +175,9 @@ class OpenTokIds:
 
         :raises InvalidSessionId: for an id that is malformed, or of none of the issuers.
         """
+        remembered = self._remembered.get(session_id) if isinstance(session_id, str) else None
+        if remembered is not None:
+            return remembered[0]  # whatever the ring is now: the owner of an id never changes
         try:
             return self.check(session_id)  # which remembers it
         except InvalidSessionId:
