@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from ..encoding.jws import raw_token, what_ails
 from ..errors import ExpiredToken, InvalidSessionId, MalformedToken, WrongSession
@@ -34,6 +34,9 @@ _CLOCK_JITTER: Final = 1.0
 
 class State:
     """The state that the two engines of one kit share."""
+
+    #: Whether :meth:`read_patiently` may wait.
+    waits_for_keys: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from ..driver import Driver
 from ..driver.threads import PoolExhausted
@@ -114,6 +114,7 @@ class _NoSessions(MemoryStore):
 class _VerifyingState(State):
     """The state of a verifier."""
 
+    waits_for_keys: ClassVar[bool] = True
     keys: FollowedKeys
     _ring: KeyRing | None = None
 
@@ -121,7 +122,9 @@ class _VerifyingState(State):
         ring = self.keys.ring()
         if ring is not self._ring:
             # A key of the earlier ring may be gone, and with it the tokens that it signed.
-            self._ring, self.verified = ring, VerifiedTokens()
+            # In this order: a thread that sees the new ring must not find the tokens of the old one.
+            self.verified = VerifiedTokens()
+            self._ring = ring
         return super().read_token(token, session_id)
 
     async def read_patiently(self, token: object, session_id: str | None, driver: Driver) -> Grant:
