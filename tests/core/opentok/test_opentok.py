@@ -1192,7 +1192,7 @@ def test_the_servers_policies_are_an_auth_error(visitor, stage):
 
 @METHODS
 def test_a_server_that_is_not_there_is_a_request_error(method):
-    with Client(KEY, SECRET, "http://127.0.0.1:9", 0.3) as client, pytest.raises(RequestError) as refused:
+    with Client(KEY, SECRET, "http://127.0.0.1:9") as client, pytest.raises(RequestError) as refused:
         CALLS[method][0](client)
     assert str(refused.value).startswith("An unexpected error occurred: ")
     assert getattr(refused.value.__cause__, "code", None) == "service_unreachable"
