@@ -15,7 +15,7 @@ from ..encoding.jws import WRONG_SIGNATURE
 from ..errors import BadSignature, InvalidClaim, MalformedToken, PolicyFault, UnknownKey
 from ..keys import HMACKey
 from ..keys.issuers import Issuer
-from ..tokens import Grant, TokenOptions
+from ..tokens import ACTOR_CLAIM, Grant, TokenOptions
 from ..wording import shown
 from . import TokenFormat
 from .claims import OPENTOK_CLAIMS, ClaimRules
@@ -46,8 +46,11 @@ _WIRE_FIELDS = frozenset(
 )
 _TAG = "rolecall_tag"
 _TAGGED = re.compile(rb"(.*)&rolecall_tag=([0-9a-f]{64})", re.DOTALL)
-# The claims that name the issuer of a JWT; T1 has the envelope for that, so such a field is refused.
-_FOREIGN = frozenset({"iss", "ist", "sub", "subject", "aud", "jti", "acl", "application_id", "partner_id", "sig"})
+# The claims that name the issuer of a JWT; T1 has the envelope for that, so such a field is refused. So is the
+# actor: a T1 token does not say for whom it is, because what reads T1 may refuse a field that no SDK writes.
+_FOREIGN = frozenset(
+    {"iss", "ist", "sub", "subject", "aud", "jti", "acl", "application_id", "partner_id", "sig", ACTOR_CLAIM}
+)
 # Two claims have other names in T1 than in a JWT.
 _CLAIM_NAMES = {"create_time": "iat", "expire_time": "exp"}
 
