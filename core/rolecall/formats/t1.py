@@ -15,7 +15,7 @@ from ..encoding.jws import WRONG_SIGNATURE
 from ..errors import BadSignature, InvalidClaim, MalformedToken, PolicyFault, UnknownKey
 from ..keys import HMACKey
 from ..keys.issuers import Issuer
-from ..tokens import ACTOR_CLAIM, Grant, TokenOptions
+from ..tokens import Grant, TokenOptions
 from ..wording import shown
 from . import TokenFormat
 from .claims import OPENTOK_CLAIMS, ClaimRules
@@ -46,11 +46,8 @@ _WIRE_FIELDS = frozenset(
 )
 _TAG = "rolecall_tag"
 _TAGGED = re.compile(rb"(.*)&rolecall_tag=([0-9a-f]{64})", re.DOTALL)
-# The claims that name the issuer of a JWT; T1 has the envelope for that, so such a field is refused. So is the
-# actor: a T1 token does not say for whom it is, because what reads T1 may refuse a field that no SDK writes.
-_FOREIGN = frozenset(
-    {"iss", "ist", "sub", "subject", "aud", "jti", "acl", "application_id", "partner_id", "sig", ACTOR_CLAIM}
-)
+# The claims that name the issuer of a JWT; T1 has the envelope for that, so such a field is refused.
+_FOREIGN = frozenset({"iss", "ist", "sub", "subject", "aud", "jti", "acl", "application_id", "partner_id", "sig"})
 # Two claims have other names in T1 than in a JWT.
 _CLAIM_NAMES = {"create_time": "iat", "expire_time": "exp"}
 
@@ -58,7 +55,8 @@ _CLAIM_NAMES = {"create_time": "iat", "expire_time": "exp"}
 class T1Format(TokenFormat):
     """Mints and verifies T1 tokens, each signed with its project's secret.
 
-    A token with claims that no SDK writes ends in a field ``rolecall_tag``: HMAC-SHA256 of everything before it.
+    A token with claims that no SDK writes ends in a field ``rolecall_tag``: HMAC-SHA256 of everything before it. None
+    says for which actor it is, so that it stays as an SDK writes it.
     """
 
     __slots__ = ("_first", "_issuers", "_rules")
