@@ -117,6 +117,11 @@ class Call:
         self._id: str | None = None
 
     @property
+    def is_trusted(self) -> bool:
+        """Whether the server's own code makes the call, and nobody wants it explained."""
+        return self.http is None and self.trace is None
+
+    @property
     def actor_id(self) -> str | None:
         """The id of whoever makes the call: of the identified actor, or of the one that its token is for."""
         return self.bearer if self.actor is None else self.actor.id
@@ -307,7 +312,7 @@ class Engine:
         :param form: the format; the kit's unless given.
         """
         form = self.state.mint if form is None else form
-        if call is None and self._issues_at_once:
+        if self._issues_at_once and (call is None or call.is_trusted):
             try:
                 issuer = self.state.session_ids.check(session_id)
             except InvalidSessionId:
@@ -317,6 +322,8 @@ class Engine:
                 self._liveness.check_session(session_id)
             except NotInStep:
                 await self._liveness.confirm_session(session_id)
+            if call is not None:
+                options = self._naming(call.actor, options)
             return _mint(form, options, longest)[0], options
         known = str(role) if self.state.roles.knows(role) else None
         async with self._calling("token", call, session_id, "token_refused", role=known) as call:
@@ -674,7 +681,7 @@ class Engine:
         now = self.state.clock()
         issuer = await self.check_session_id(session_id)
         options = self._options(session_id, issuer, role, expire_time, data, layout, form, now)
-        if call.http is None and call.trace is None and self.state.plugins.leaves_tokens_alone:
+        if call.is_trusted and self.state.plugins.leaves_tokens_alone:
             # No plugin to ask: the trusted caller only needs an open session.
             await self._liveness.confirm_session(session_id)
             return self._naming(call.actor, options), None
