@@ -107,6 +107,12 @@ class InvalidData(InvalidRequest):
     code = "invalid_data"
 
 
+class InvalidActor(InvalidRequest):
+    """An actor's id that is empty, too long, or not fit to be compared."""
+
+    code = "invalid_actor"
+
+
 class SignalTooLarge(InvalidRequest):
     """A signal whose type or data is too long to be carried."""
 

@@ -21,7 +21,8 @@ class Event:
     :param at: its time, in Unix seconds, by the kit's clock.
     :param call_id: the id of the call that it reports; requests to policies in the same call have the same id.
     :param session_id: its session, if there is one.
-    :param actor: who made the call, if a plugin identified somebody.
+    :param actor: who made the call, if a plugin identified somebody, or the server's own code said for whom it calls.
+    :param actor_id: the id of this actor; else of the one that the call's token is for, if the token says so.
     :param http: the request from outside; None for a call in the server's own code.
     """
 
@@ -32,6 +33,7 @@ class Event:
     call_id: str = ""
     session_id: str | None = None
     actor: Actor | None = None
+    actor_id: str | None = None
     http: Request | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -44,7 +46,7 @@ class Event:
             call_id=self.call_id,
             session_id=self.session_id,
             http=self.http,
-            actor_id=self.actor and self.actor.id,
+            actor_id=self.actor.id if self.actor else self.actor_id,
         )
         what = {name: getattr(self, name, None) for name in _OF_SOME}
         return {"event": self.name, "code": getattr(self, "code", None), **where, **what}

@@ -56,7 +56,10 @@ class Asked(Protocol):
 
     @property
     def actor(self) -> Actor | None:
-        """Who makes the request, from :func:`rolecall_identify`; None if nobody was identified."""
+        """Who makes the request, from :func:`rolecall_identify`, or for whom the server's own code makes it.
+
+        None if nobody was identified.
+        """
         ...
 
     @property
@@ -81,7 +84,8 @@ class SessionRequest(NamedTuple):
     :param properties: the requested properties.
     :param api_key: the project, or the application, of the session.
     :param now: in Unix seconds, by the kit's clock.
-    :param actor: who makes the request, from :func:`rolecall_identify`; None if nobody was identified.
+    :param actor: who makes the request, from :func:`rolecall_identify`, or for whom the server's own code makes it
+        (``actor=…``); None if nobody was identified.
     :param http: the request from outside; None for a call in the server's own code, which is trusted.
     :param call_id: the id of this call; the event that reports its end has the same id.
     :param dry_run: whether it is only to be explained; always False so far.
@@ -106,7 +110,8 @@ class TokenRequest(NamedTuple):
     :param data: the requested connection data, or None.
     :param layout: the requested initial layout classes.
     :param now: in Unix seconds, by the kit's clock.
-    :param actor: who makes the request, from :func:`rolecall_identify`; None if nobody was identified.
+    :param actor: who makes the request, from :func:`rolecall_identify`, or for whom the server's own code makes it
+        (``actor=…``); None if nobody was identified.
     :param http: the request from outside; None for a call in the server's own code, which is trusted.
     :param call_id: the id of this call; the event that reports its end has the same id.
     :param dry_run: whether it is only to be explained: then reservations of votes are not taken.
@@ -132,7 +137,7 @@ class AccessRequest(NamedTuple):
     :param requirement: the requirement of the route.
     :param session_id: the session of the route; None if the route has none.
     :param now: in Unix seconds, by the kit's clock.
-    :param actor: None: guards read a token, and identify nobody.
+    :param actor: None: guards read a token, and identify nobody. ``grant.actor_id`` is the actor that it is for.
     :param http: the request; at a later check, the one that entered.
     :param call_id: the id of this call; the event that reports a refusal has the same id.
     :param dry_run: whether it is only to be explained, or a later check: then reservations of votes are not taken.
@@ -159,7 +164,7 @@ class ModerationRequest(NamedTuple):
     :param grant: the grant of the token; None for a call in the server's own code.
     :param api_key: the project, or the application, of the session.
     :param now: in Unix seconds, by the kit's clock.
-    :param actor: None: a moderator has a token, and is not identified.
+    :param actor: None: a moderator has a token, and is not identified. ``grant.actor_id`` is the actor that it is for.
     :param http: the request from outside; None for a call in the server's own code, which is trusted.
     :param call_id: the id of this call; the event that reports its end has the same id.
     :param dry_run: whether it is only to be explained; always False so far.
@@ -248,7 +253,8 @@ def rolecall_identify(request: Request) -> Actor | None:
     """Identify who asks the kit's own routes for a session or a token.
 
     Called once for each such request, before the votes. Return an :class:`Actor`, or None for "not mine". The request
-    is refused if two plugins return different actors, or if one raises an exception or returns anything else.
+    is refused if two plugins return different actors, or if one raises an exception or returns anything else, such as
+    an actor whose id is not fit to be compared (see :class:`Actor`).
     """
 
 

@@ -170,7 +170,8 @@ _NO_ATTRIBUTES: Final[Mapping[str, Any]] = MappingProxyType({})
 class Actor(NamedTuple):
     """Who makes a request, as identified by a plugin of the app, or by the framework.
 
-    :param id: the app's own identifier of the user or service.
+    :param id: the app's own identifier of the user or service: 1 to 255 characters, none of them invisible, in the
+        composed form of Unicode (NFC), without white space at an end. Ids are compared exactly.
     :param attributes: anything about the actor that the app's policies need: groups, tenant, name.
     """
 

@@ -20,6 +20,8 @@ MAX_LIFETIME: Final = 30 * 86_400
 MAX_DATA_LENGTH: Final = 1000
 #: The most seconds that clocks may differ by.
 MAX_LEEWAY: Final = 60
+#: The claim with the id of the actor that a token is for, in OpenTok's formats; in ``jwt`` it is ``sub``.
+ACTOR_CLAIM: Final = "rolecall_actor"
 #: The claim with the name of an app's own role, besides the standard role that represents it in the token.
 ROLE_CLAIM: Final = "rolecall_role"
 #: The claim with the bearer's capabilities, if policies left more than one role has and less than the next one.
@@ -44,8 +46,8 @@ class TokenOptions(NamedTuple):
     :param claims: further claims by plugins; none of the kit's own.
     :param narrowed: the bearer's capabilities, if policies left more than ``role`` has and less than the next role.
     :param issuer: the id of the session's issuer: its project's API key; None: the format's first issuer.
-    :param subject: the id of the token's actor; None if nobody is identified. None of the kit's own formats carries it
-        yet; services in which participants have an identity need it.
+    :param subject: the id of the actor that the token is for; None if nobody is identified, or if the kit's tokens do
+        not say so (``actor_claim=False``).
     :param name: the actor's display name, if its attributes have a text ``name``.
     """
 
@@ -89,6 +91,7 @@ class Grant(NamedTuple):
     :param expires_at: the end of its life, in Unix seconds.
     :param token_id: its ``jti``; for a token without one, the SHA-256 of the signed text, in hexadecimal digits.
     :param claims: all claims of the token; read-only, nested objects and arrays too.
+    :param actor_id: the id of the actor that the token is for; None if the token does not say so.
     """
 
     session_id: str
@@ -97,6 +100,7 @@ class Grant(NamedTuple):
     expires_at: float
     token_id: str
     claims: Mapping[str, Any]
+    actor_id: str | None = None
 
     def __reduce__(self) -> Any:
         return reduced(self)

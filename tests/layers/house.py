@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 #: From the ground up. A name stands for the module, or for the package with all that is in it.
 LAYERS: Final = {
-    "words": ["errors", "wording", "roles", "request", "clock", "pickling", "driver", "encoding", "keys"],
+    "words": ["errors", "wording", "roles", "request", "actors", "clock", "pickling", "driver", "encoding", "keys"],
     "values": [
         *("sessions", "session_ids", "tokens", "moderation", "events", "policy", "explain", "hookspecs"),
         *("formats", "stores"),

@@ -78,6 +78,7 @@ class Call:
     :param http: the request from outside; None for the server's own code, which is trusted.
     :param trace: collects the steps, if they are needed.
     :param dry_run: whether it is only to be explained.
+    :param actor: for whom the server's own code makes it, if it says so.
     """
 
     __slots__ = (
@@ -88,6 +89,7 @@ class Call:
         "_refused",
         "_subject",
         "actor",
+        "bearer",
         "dry_run",
         "http",
         "nobody",
@@ -95,15 +97,34 @@ class Call:
         "trace",
     )
 
-    def __init__(self, http: Request | None = None, trace: Trace | None = None, *, dry_run: bool = False) -> None:
+    def __init__(
+        self,
+        http: Request | None = None,
+        trace: Trace | None = None,
+        *,
+        dry_run: bool = False,
+        actor: Actor | None = None,
+    ) -> None:
         self.http = http
         self.trace = trace
         self.dry_run = dry_run
-        #: Who makes the call, after an adapter or a plugin has identified somebody.
-        self.actor: Actor | None = None if http is None else http.actor
+        #: Who makes the call, after an adapter or a plugin has identified somebody, or the server's own code has.
+        self.actor: Actor | None = actor if http is None else http.actor
+        #: The id of the actor that the call's verified token is for, if it says so.
+        self.bearer: str | None = None
         #: Whether plugins tried to identify the caller, without success.
         self.nobody = False
         self._id: str | None = None
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the server's own code makes the call, and nobody wants it explained."""
+        return self.http is None and self.trace is None
+
+    @property
+    def actor_id(self) -> str | None:
+        """The id of whoever makes the call: of the identified actor, or of the one that its token is for."""
+        return self.bearer if self.actor is None else self.actor.id
 
     @property
     def id(self) -> str:
@@ -291,7 +312,7 @@ class Engine:
         :param form: the format; the kit's unless given.
         """
         form = self.state.mint if form is None else form
-        if call is None and self._issues_at_once:
+        if self._issues_at_once and (call is None or call.is_trusted):
             try:
                 issuer = self.state.session_ids.check(session_id)
             except InvalidSessionId:
@@ -301,6 +322,8 @@ class Engine:
                 self._liveness.check_session(session_id)
             except NotInStep:
                 await self._liveness.confirm_session(session_id)
+            if call is not None:
+                options = self._naming(call.actor, options)
             return _mint(form, options, longest)[0], options
         known = str(role) if self.state.roles.knows(role) else None
         async with self._calling("token", call, session_id, "token_refused", role=known) as call:
@@ -321,11 +344,12 @@ class Engine:
         data: str | None,
         layout: Iterable[str],
         http: Request | None,
+        actor: Actor | None = None,
     ) -> Explanation:
         """Explain the decision of :meth:`generate_token`, without issuing a token."""
         trace = Trace()
         try:
-            call = Call(http, trace, dry_run=True)
+            call = Call(http, trace, dry_run=True, actor=actor)
             form = self.state.mint
             options, _ = await self._decide_token(session_id, role, expire_time, data, layout, form, call)
             _mint(form, options)
@@ -374,9 +398,16 @@ class Engine:
             raise _insufficient(grant, requirement)
         return grant
 
-    async def confirm_token(self, token: str, requirement: Requirement, session_id: str | None) -> Grant:
-        """:meth:`check_token`, which may ask the store itself."""
+    async def confirm_token(
+        self, token: str, requirement: Requirement, session_id: str | None, call: Call | None = None
+    ) -> Grant:
+        """:meth:`check_token`, which may ask the store itself.
+
+        :param call: learns for which actor the token is, also if it is not sufficient.
+        """
         grant = await self.verify(token, session_id)
+        if call is not None:
+            call.bearer = grant.actor_id
         if not requirement.is_met(grant.role, grant.capabilities):
             raise _insufficient(grant, requirement)
         return grant
@@ -408,6 +439,7 @@ class Engine:
         :param at_least: see :meth:`check_expiry`.
         :raises RolecallError: if the grant has ended, or is no longer sufficient.
         """
+        call.bearer = grant.actor_id
         await self.check_again(grant, at_least)
         if not requirement.is_met(grant.role, grant.capabilities):
             raise _insufficient(grant, requirement)
@@ -436,6 +468,8 @@ class Engine:
         :raises RolecallError: if the token is not sufficient, or is for another session or another bearer.
         """
         renewed = await self.confirm_token(token, requirement, grant.session_id)
+        if renewed.actor_id != grant.actor_id:
+            raise WrongActor("the token is for somebody else: its actor is not that of the one before")
         if (renewed.data or None) != (grant.data or None):
             raise WrongActor("the token is for somebody else: its connection data is not that of the one before")
         return await self.look_again(renewed, requirement, session_id, call)
@@ -528,6 +562,7 @@ class Engine:
         if grant is not None:
             about |= {"token_id": grant.token_id, "role": str(grant.role)}
         async with self._calling("moderation", call, act.session_id, "moderation_refused", **about) as call:
+            call.bearer = None if grant is None else grant.actor_id
             api_key = await self.check_session_id(act.session_id)
             act = act.checked()
             call.ends_in("moderated" if act.changes else None, target=act.target)
@@ -646,10 +681,10 @@ class Engine:
         now = self.state.clock()
         issuer = await self.check_session_id(session_id)
         options = self._options(session_id, issuer, role, expire_time, data, layout, form, now)
-        if call.http is None and call.trace is None and self.state.plugins.leaves_tokens_alone:
+        if call.is_trusted and self.state.plugins.leaves_tokens_alone:
             # No plugin to ask: the trusted caller only needs an open session.
             await self._liveness.confirm_session(session_id)
-            return options, None
+            return self._naming(call.actor, options), None
         return await self._voted_options(options, form, now, call)
 
     def _options(
@@ -727,9 +762,7 @@ class Engine:
         if left is not scope:
             narrowed = None if held == role.capabilities else held
             options = options._replace(role=role, expires_at=expires_at, data=data, narrowed=narrowed)
-        if call.actor is not None:
-            name = call.actor.attributes.get("name")
-            options = options._replace(subject=call.actor.id, name=name if isinstance(name, str) else None)
+        options = self._naming(call.actor, options)
         if state.plugins.token_claims:
             request = request._replace(role=role, expires_at=expires_at, data=data)
             options = options._replace(
@@ -739,6 +772,13 @@ class Engine:
             )
         return options, reservations
 
+    def _naming(self, actor: Actor | None, options: TokenOptions) -> TokenOptions:
+        """The options, which say for whom the token is if that is known."""
+        if actor is None or not self.state.names_actor:
+            return options
+        name = actor.attributes.get("name")
+        return options._replace(subject=actor.id, name=name if isinstance(name, str) else None)
+
     async def _authorize(
         self, credential: Credential, requirement: Requirement, session_id: str | None, call: Call
     ) -> Grant:
@@ -747,7 +787,7 @@ class Engine:
         if trace is not None:
             trace.ok("credential", "a token that was passed in" if place is None else f"a token in {place}")
             await self._trace_token(token, session_id, trace)
-        grant = await self.confirm_token(token, requirement, session_id)
+        grant = await self.confirm_token(token, requirement, session_id, call)
         if trace is not None:
             trace.ok("session open")
             trace.ok("role", f"{grant.role} is enough for {requirement.scope}")
@@ -795,11 +835,13 @@ class Engine:
         form = self.state.format_of(raw)
         signer = {"secret": "API key", "private_key": "application", "issuer": "issuer"}[form.needs]
         late = leeway_used(grant, self.state.clock())
+        whose = "" if grant.actor_id is None else f", for the actor {shown(grant.actor_id)}"
         details = (
             form.inspect(raw).format.upper(),
             f"{signer} {form.issuer_of(raw) or self.state.api_key}",
             "fits the content",
-            f"{grant.role}, until {moment(grant.expires_at)}, token id {grant.token_id}{f', {late}' if late else ''}",
+            f"{grant.role}, until {moment(grant.expires_at)}, token id {grant.token_id}{whose}"
+            f"{f', {late}' if late else ''}",
         )
         for name, detail in zip(TOKEN_STEPS, details, strict=True):
             trace.ok(name, detail)
@@ -807,9 +849,14 @@ class Engine:
             trace.ok("session", "the one that the route names")
 
     async def _identify(self, call: Call) -> None:
-        """Identify the caller from outside."""
+        """Identify the caller from outside; the server's own code says itself for whom it calls."""
         plugins = self.state.plugins
-        if call.http is None or not plugins.identify:
+        if call.http is None:
+            if call.trace is not None and call.actor is not None:
+                call.trace.ok("identify", f"actor {shown(call.actor.id)}, as the server's own code says")
+            return
+        voting.check_framework(call.actor)
+        if not plugins.identify:
             return
         call.actor = await voting.identify(plugins.identify, call.http, self._driver, self.state.deadline)
         call.nobody = call.actor is None
@@ -879,9 +926,8 @@ class Engine:
         if (trace is not None or error is not None) and not state.session_ids.accepts(session_id):
             session_id = None
         if trace is not None:
-            who = call.actor and call.actor.id
             where = circumstances(
-                time=state.clock(), call_id=call.id, session_id=session_id, http=call.http, actor_id=who
+                time=state.clock(), call_id=call.id, session_id=session_id, http=call.http, actor_id=call.actor_id
             )
             log_explanation(trace.finish(subject, error), where)
         if event is not None:
@@ -897,6 +943,7 @@ class Engine:
                 call_id=call.id,
                 session_id=session_id,
                 actor=call.actor,
+                actor_id=call.actor_id,
                 http=call.http,
                 **about,
             )

@@ -56,6 +56,7 @@ class State:
         trace_log: bool,
         retention: Retention,
         signer: Issuer | None = None,
+        names_actor: bool = True,
     ) -> None:
         self.api_key = api_key
         self.session_ids = session_ids
@@ -95,6 +96,8 @@ class State:
             self.lone_store is not None and getattr(store, "reads_inline", False) and not is_async(store.get_session)
         )
         self.retention = retention
+        #: Whether tokens say for which actor they are.
+        self.names_actor = names_actor
         #: The issuer whose public keys others may read; None if the kit has none, or only verifies.
         self.signer = signer
         #: Has the store forget what is over; None for a store that cannot, and until the kit is made.

@@ -5,10 +5,12 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any, Final
 
+from ..actors import MAX_ACTOR_ID, problem_with_actor_id
 from ..errors import ExpiredToken, InvalidClaim, InvalidSessionId, TokenNotYetValid, WrongTokenKind
 from ..roles import Capability, Role, RoleTable
 from ..session_ids import SessionNames
 from ..tokens import (
+    ACTOR_CLAIM,
     CAPABILITIES_CLAIM,
     DEFAULT_LIFETIME,
     END_OF_TIME,
@@ -23,7 +25,9 @@ from ..wording import moment, shown
 #: with a change of clocks may be an hour longer.
 MAX_VERIFIED_LIFETIME: Final = MAX_LIFETIME + 3600
 #: The claims that no plugin may set in any format: those of RFC 7519, and the kit's own.
-RESERVED: Final = frozenset({CAPABILITIES_CLAIM, ROLE_CLAIM, "iss", "sub", "aud", "exp", "nbf", "iat", "jti"})
+RESERVED: Final = frozenset(
+    {ACTOR_CLAIM, CAPABILITIES_CLAIM, ROLE_CLAIM, "iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
+)
 #: The claims with a meaning for OpenTok's service, in any of its formats.
 OPENTOK_CLAIMS: Final = frozenset(
     {
@@ -56,8 +60,8 @@ class ClaimRules:
 
     A format passes the claims under their names in OpenTok's tokens: ``session_id``, ``role`` (a standard one),
     ``iat``, ``exp``, ``nbf``, ``scope``, ``connection_data``, ``initial_layout_class_list``; and the kit's own,
-    ``rolecall_role`` and ``rolecall_capabilities``, as in :attr:`~rolecall.tokens.TokenOptions.own_claims`. Further
-    claims may be among them.
+    ``rolecall_role`` and ``rolecall_capabilities``, as in :attr:`~rolecall.tokens.TokenOptions.own_claims`, and
+    ``rolecall_actor``. Further claims may be among them.
 
     :param roles: the known roles.
     :param leeway: the seconds that clocks may differ by, at most 60.
@@ -112,10 +116,13 @@ class ClaimRules:
         capabilities = role.capabilities
         if CAPABILITIES_CLAIM in claims:
             capabilities = _capabilities_claim(claims[CAPABILITIES_CLAIM])
+        actor_id = actor_claim(ACTOR_CLAIM, claims[ACTOR_CLAIM]) if ACTOR_CLAIM in claims else None
         if self._session_names is not None:
             _check_owner(session_id, issuer, self._session_names)
         # The class itself does this, in twice the time.
-        return tuple.__new__(Grant, (session_id, role, capabilities, expires_at, token_id, MappingProxyType(claims)))
+        return tuple.__new__(
+            Grant, (session_id, role, capabilities, expires_at, token_id, MappingProxyType(claims), actor_id)
+        )
 
     def _own_role(self, name: object, standard: Role) -> Role:
         role = self.roles.find(name) if type(name) is str else None
@@ -181,6 +188,16 @@ def _capabilities_claim(text: object) -> frozenset[Capability]:
         return frozenset(map(Capability, text.split(" ")))
     except ValueError:
         raise wrong_claim(CAPABILITIES_CLAIM, "capabilities, separated by spaces") from None
+
+
+def actor_claim(name: str, value: object) -> str:
+    """The id of an actor in a claim.
+
+    :raises InvalidClaim: if it cannot be one.
+    """
+    if problem_with_actor_id(value) is not None:
+        raise wrong_claim(name, f"an actor's id: 1 to {MAX_ACTOR_ID} characters that show, in NFC")
+    return value  # type: ignore[return-value]
 
 
 def wrong_claim(claim: str, expected: str) -> InvalidClaim:

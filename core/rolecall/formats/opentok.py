@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from ..encoding import jws, strict_json
 from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind
 from ..keys.issuers import Issuer
-from ..tokens import Grant, TokenOptions
+from ..tokens import ACTOR_CLAIM, Grant, TokenOptions
 from ..wording import shown, shown_key
 from . import TokenFormat
 from .claims import OPENTOK_CLAIMS, SCOPE, ClaimRules, wrong_claim
@@ -50,7 +50,7 @@ class OpenTokFormat(TokenFormat):
 
     def mint(self, options: TokenOptions) -> tuple[str, str]:
         # Unpacked once, because each access to an attribute takes as long.
-        session_id, role, issued_at, expires_at, data, layout, claims, narrowed, issuer, _, _ = options
+        session_id, role, issued_at, expires_at, data, layout, claims, narrowed, issuer, subject, _ = options
         api_key = issuer or self._first
         random = os.urandom(20)
         token_id = random[:16].hex()
@@ -67,6 +67,8 @@ class OpenTokFormat(TokenFormat):
             payload += f',"initial_layout_class_list":{encode_basestring(" ".join(layout))}'
         if data:
             payload += f',"connection_data":{encode_basestring(data)}'
+        if subject is not None:
+            payload += f',"{ACTOR_CLAIM}":{encode_basestring(subject)}'
         if claims or narrowed or role != role.wire_name:
             for name, value in options.own_claims.items():
                 payload += f",{_encoded(name)}:{_encoded(value)}"

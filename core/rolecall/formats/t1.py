@@ -55,7 +55,8 @@ _CLAIM_NAMES = {"create_time": "iat", "expire_time": "exp"}
 class T1Format(TokenFormat):
     """Mints and verifies T1 tokens, each signed with its project's secret.
 
-    A token with claims that no SDK writes ends in a field ``rolecall_tag``: HMAC-SHA256 of everything before it.
+    A token with claims that no SDK writes ends in a field ``rolecall_tag``: HMAC-SHA256 of everything before it. None
+    says for which actor it is, so that it stays as an SDK writes it.
     """
 
     __slots__ = ("_first", "_issuers", "_rules")

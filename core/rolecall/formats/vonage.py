@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 from ..encoding import jws, strict_json
 from ..errors import InvalidToken, MalformedToken, UnknownKey, WrongTokenKind
 from ..keys.issuers import Issuer
-from ..tokens import Grant, TokenOptions
+from ..tokens import ACTOR_CLAIM, Grant, TokenOptions
 from ..wording import shown_key
 from . import Need, TokenFormat
 from .claims import OPENTOK_CLAIMS, SCOPE, ClaimRules, wrong_claim
@@ -70,6 +70,8 @@ class VonageFormat(TokenFormat):
             claims[_LAYOUT] = " ".join(options.layout)
         if options.data:
             claims["connection_data"] = options.data
+        if options.subject is not None:
+            claims[ACTOR_CLAIM] = options.subject  # not ``sub``, which the service itself has taken
         claims.update(options.own_claims)
         return self._codec.sign(_encoded(claims).encode()), token_id
 

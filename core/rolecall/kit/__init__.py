@@ -23,6 +23,7 @@ from ..http.credentials import Credentials
 from ..http.web import Web
 from ..keys import KeyRing
 from ..keys.issuers import MISSING, Elsewhere, credentials_of, further_projects, nowhere
+from ..request import Actor
 from ..roles import Role, RoleName
 from ..session_ids import OpenTokIds, SessionNames
 from ..sessions import MediaMode, SessionRecord, record_fields, session_id_of
@@ -31,7 +32,7 @@ from ..stores.checking import UPKEEP, has, problem_with_immediate
 from ..tokens import MAX_LEEWAY, ExpireTime, Grant
 from ..wording import kind, nearest, shown, shown_key
 from .assembly import config_name, engine_of, formats_of, issuers_by_need, plugins_of, registered, roles_of, watch_of
-from .calls import Calls, Records, SessionPage, Settings
+from .calls import Calls, Records, SessionPage, Settings, own_call
 from .environment import KEY_ARGUMENTS, key_files, key_variables, read_environment
 from .facade import P, Result, derived, written_out
 from .keys import Keys, KeySources
@@ -155,6 +156,8 @@ class Rolecall(Settings):
     :param revocation: ``"in_step"``: each process knows within the store's bound what other processes have ended, and
         checks ask nobody. ``"immediate"``: every check asks the store itself, so that nothing is accepted after the
         acknowledgement of its end.
+    :param actor_claim: whether tokens say for which actor they are, where that is known: by ``rolecall_actor`` in the
+        formats ``opentok`` and ``vonage``, by ``sub`` in ``jwt``. ``t1`` never does.
     :param clock: returns now, in Unix seconds.
     :param trace: log every decision with its steps, as a line of JSON, to the logger ``rolecall.trace``.
     :param web: the rights of browsers: the origins of their pages, tokens in a cookie or the query; none unless given.
@@ -193,6 +196,7 @@ class Rolecall(Settings):
         session_retention: float | timedelta | None = None,
         max_session_age: float | timedelta | None = None,
         revocation: Literal["in_step", "immediate"] = "in_step",
+        actor_claim: bool = True,
         clock: Callable[[], float] = system_clock,
         trace: bool = False,
         web: Web = Web(),  # noqa: B008 (it does not change)
@@ -226,6 +230,8 @@ class Rolecall(Settings):
             raise ConfigurationError(f"revocation is {shown(revocation)}; expected 'in_step' or 'immediate'")
         _check_clock(clock)
         _check_web(web, trace)
+        if not isinstance(actor_claim, bool):
+            raise ConfigurationError(f"actor_claim is {shown(actor_claim)}; expected True or False")
         roles = roles_of(loaded)
         session_ids = self._session_names(own, *further)
         retention = Retention.of(session_retention, max_session_age)
@@ -248,6 +254,7 @@ class Rolecall(Settings):
             trace_log=trace,
             retention=retention,
             signer=signer if "jwt" in formats else None,
+            names_actor=actor_claim,
             # Last, so that nothing stays open if another argument is wrong.
             store=_open_store(store, registered(loaded, "rolecall_register_stores", SCHEMES), revocation, retention),
         )
@@ -314,10 +321,10 @@ class Rolecall(Settings):
         separated by commas), ``ROLECALL_PLUGINS`` (names), ``ROLECALL_ENTRY_POINTS`` (names, or ``none``),
         ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's configuration, as a JSON object),
         ``ROLECALL_SESSION_RETENTION`` and ``ROLECALL_MAX_SESSION_AGE`` (seconds), ``ROLECALL_ORIGINS`` (separated by
-        commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see :class:`Web`, and ``ROLECALL_TRACE``
-        (``1`` or ``0``). Credentials, projects, the store and a plugin's configuration may also be in a file: its path
-        is in the same variable with ``_FILE`` at the end of the name. Files with secrets and private keys are read
-        again when they change.
+        commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see :class:`Web`, ``ROLECALL_ACTOR_CLAIM``
+        and ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials, projects, the store and a plugin's configuration may also
+        be in a file: its path is in the same variable with ``_FILE`` at the end of the name. Files with secrets and
+        private keys are read again when they change.
 
         :param environ: the variables to read, ``os.environ`` by default; or a mapping like Flask's ``app.config``,
             whose values may already have an argument's type.
@@ -364,9 +371,14 @@ class Rolecall(Settings):
         expire_time: ExpireTime = None,
         data: str | None = None,
         initial_layout_class_list: Iterable[str] = (),
+        *,
+        actor: str | Actor | None = None,
     ) -> str:
+        call = None if actor is None else own_call(actor)
         token, _ = drive(
-            self.engine.generate_token(session_id_of(session_id), role, expire_time, data, initial_layout_class_list)
+            self.engine.generate_token(
+                session_id_of(session_id), role, expire_time, data, initial_layout_class_list, call
+            )
         )
         return token
 

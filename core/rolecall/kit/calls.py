@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
 
-from ..engine import Credential, Engine
+from ..actors import checked_actor
+from ..engine import Call, Credential, Engine
 from ..engine.state import State
 from ..errors import ConfigurationError
 from ..explain import Explanation
 from ..http.api import Api
 from ..plugins import PluginInfo
-from ..request import Request
+from ..request import Actor, Request
 from ..roles import ANY_TOKEN, Capability, CapabilityName, Requirement, Role, RoleName, RoleTable
 from ..sessions import (
     ArchiveMode,
@@ -29,6 +30,14 @@ from .assembly import config_name, follower_of
 
 Kept = TypeVar("Kept", bound=SessionRecord)
 _NO_ROUTE: Final = Request("GET", "")
+
+
+def own_call(actor: str | Actor | None) -> Call | None:
+    """A call of the server's own code for an actor; None, for an engine to make one, if it is for nobody.
+
+    :raises InvalidActor: if nobody can be that actor.
+    """
+    return None if actor is None else Call(actor=checked_actor(actor))
 
 
 class Settings:
@@ -99,6 +108,7 @@ class Records:
         api_key: str | None = None,
         archive_name: str | None = None,
         archive_resolution: str | None = None,
+        actor: str | Actor | None = None,
     ) -> SessionRecord:
         """Create a session. It is durable when this returns.
 
@@ -111,11 +121,14 @@ class Records:
             shows this and ``archive_resolution`` to policies, and passes them on if a plugin creates the session at a
             service, which records the archives.
         :param archive_resolution: the resolution of its archives, such as ``"1280x720"``.
+        :param actor: for whom it is created: the id of an actor, or a :class:`~rolecall.Actor` with attributes for the
+            policies. They judge the call as that person's, and the session's record names the actor as its creator.
+        :raises InvalidActor: if nobody can have that id.
         :raises InvalidSessionOption: for a property that does not exist, or conflicts with another.
         :raises PolicyDenied: if a policy denies.
         """
         properties = SessionProperties(location, media_mode, archive_mode, e2ee, archive_name, archive_resolution)  # type: ignore[arg-type]
-        return await self.engine.create_session(properties, api_key)
+        return await self.engine.create_session(properties, api_key, own_call(actor))
 
     async def get_session(self, session_id: str | SessionRecord) -> SessionRecord:
         """A session, open or ended.
@@ -193,6 +206,8 @@ class Calls:
         expire_time: ExpireTime = None,
         data: str | None = None,
         initial_layout_class_list: Iterable[str] = (),
+        *,
+        actor: str | Actor | None = None,
     ) -> str:
         """Mint a token for a session. The arguments have the order of the published SDK guides.
 
@@ -203,12 +218,14 @@ class Calls:
             cut off. 24 hours from now unless set, and at most 30 days.
         :param data: at most 1,000 characters that describe the connection, for example a user's name.
         :param initial_layout_class_list: layout classes of the streams that the bearer publishes.
+        :param actor: for whom the token is: the id of an actor, or a :class:`~rolecall.Actor` with attributes for the
+            policies. They judge the call as that person's, and the token names the actor.
         :raises InvalidRequest: a subclass that says which value is wrong, what is expected, and what "now" is.
         :raises SessionEnded: if the session has ended.
         :raises PolicyDenied: if a policy denies.
         """
         token, _ = await self.engine.generate_token(
-            session_id_of(session_id), role, expire_time, data, initial_layout_class_list
+            session_id_of(session_id), role, expire_time, data, initial_layout_class_list, own_call(actor)
         )
         return token
 
@@ -314,13 +331,24 @@ class Calls:
         initial_layout_class_list: Iterable[str] = (),
         *,
         http: Request | None = None,
+        actor: str | Actor | None = None,
     ) -> Explanation:
         """Explain, step by step, whether :meth:`generate_token` would issue a token. None is issued.
 
         :param http: the request from outside to explain; a call of the server's own code unless given.
+        :param actor: for whom the server's own code calls.
+        :raises ConfigurationError: for both: plugins identify who makes a request from outside.
         """
+        if http is not None and actor is not None:
+            raise ConfigurationError("a call is a request from outside (http), or the server's own (actor), not both")
         return await self.engine.explain_token(
-            session_id_of(session_id), role, expire_time, data, initial_layout_class_list, http
+            session_id_of(session_id),
+            role,
+            expire_time,
+            data,
+            initial_layout_class_list,
+            http,
+            None if actor is None else checked_actor(actor),
         )
 
     async def explain_access(

@@ -272,6 +272,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
     "ROLECALL_MAX_SESSION_AGE": ("max_session_age", _seconds),
     "ROLECALL_ORIGINS": ("origins", _origins),
     "ROLECALL_OPENAPI": ("openapi", _switch),
+    "ROLECALL_ACTOR_CLAIM": ("actor_claim", _switch),
     "ROLECALL_TRACE": ("trace", _switch),
 }
 # Arguments of Web, and not of the kit itself.

@@ -105,13 +105,15 @@ class StrictAuditFile(AuditFile):
         act = request.act
         if not act.changes:
             return None
-        return self._vote("act_granted", request, act.session_id, act=act.name, target=act.target)
+        bearer = None if request.grant is None else request.grant.actor_id
+        return self._vote("act_granted", request, act.session_id, bearer, act=act.name, target=act.target)
 
     def _vote(
         self,
         event: str,
         request: SessionRequest | TokenRequest | ModerationRequest,
         session_id: str | None,
+        actor_id: str | None = None,
         **about: Any,
     ) -> Limit:
         where = circumstances(
@@ -119,7 +121,7 @@ class StrictAuditFile(AuditFile):
             call_id=request.call_id,
             session_id=session_id,
             http=request.http,
-            actor_id=request.actor and request.actor.id,
+            actor_id=request.actor.id if request.actor else actor_id,
         )
         return Limit(reserve=blocking(partial(self._write, {"event": event, **where, **about})))
 

@@ -9,6 +9,7 @@ from os.path import basename
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
+from ..actors import problem_with_actor
 from ..driver import Driver
 from ..driver.threads import PoolExhausted
 from ..encoding import strict_json
@@ -81,10 +82,22 @@ async def identify(
         if type(answer) is not Actor:
             discard(answer)
             raise _identify_fault(implementation, f"it returned {shown(answer)}; expected an Actor or None")
+        if problem := problem_with_actor(answer):
+            raise _identify_fault(implementation, problem)
         if actor is not None and not _same(actor, answer):
             raise _identify_fault(implementation, "it names another actor than the app, or a plugin before it")
         actor = answer
     return actor
+
+
+def check_framework(actor: Actor | None) -> None:
+    """Refuse an actor that nobody can be, whom the framework has found out.
+
+    :raises PolicyFault: says what is wrong with it.
+    """
+    problem = None if actor is None else problem_with_actor(actor)
+    if problem is not None:
+        raise PolicyFault(f"the framework failed to identify: {problem}").at("identify")
 
 
 async def provide_session(

@@ -28,7 +28,7 @@ class MaxLiveTokens(Counting):
 
     :param per_session: the most live tokens of one session, including those for the server's own code.
     :param per_actor: the most live tokens of one identified actor. Requests from outside without an identified actor
-        are denied (``"not_identified"``); requests of the server's own code have no actor, and are not counted.
+        are denied (``"not_identified"``); requests of the server's own code for nobody are not counted.
     :param name: the policy's name. Policies with the same name, on the same store, share their counts.
     :raises ConfigurationError: for numbers that are no counts; and at the kit's start if its store has no leases.
     """

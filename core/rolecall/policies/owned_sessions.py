@@ -13,7 +13,7 @@ class OwnedSessions:
 
     Others are limited to a role, and another policy has to allow them at all. It does not decide who may create
     sessions. The owner is in the session's record (``created_by``). A session has no owner if its creator was not
-    identified; then all are others. It abstains on requests of the server's own code.
+    identified; then all are others. It abstains on requests of the server's own code for nobody.
 
     :param others: the highest role of everybody else: a standard role's name, or a :class:`~rolecall.Role`. None
         denies them (``"not_the_owner"``).
@@ -27,7 +27,7 @@ class OwnedSessions:
 
     @hookimpl
     def rolecall_vote_token(self, request: TokenRequest) -> Vote:
-        if request.http is None:
+        if request.http is None and request.actor is None:
             return None
         owner = None if request.session is None else request.session.created_by
         if owner is not None and request.actor is not None and request.actor.id == owner:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from ..errors import ConfigurationError
 from ..hookspecs import Asked, SessionRequest, TokenRequest, blocking, hookimpl
 from ..policy import MAX_RETRY_AFTER, Deny, Limit, Vote
-from ..request import Request
 from ..stores.leases import Full, Slot
 from ..wording import shown
 from .counting import Counting
@@ -31,7 +30,8 @@ class RateLimit(Counting):
     Tokens and sessions are counted separately. Requests beyond the rate are denied (429, ``"rate_limited"``, with
     ``Retry-After``). Only requests that all policies allow are counted, each until its window has passed (a moving
     window). The counts are in the kit's store, a row for each counted request; if it does not answer, the request is
-    refused. This policy never allows: another policy has to. It does not limit the server's own code.
+    refused. This policy never allows: another policy has to. It limits the server's own code where it
+    calls for an actor, except by address.
 
     :param rate: in the notation of ``limits``: ``"30/minute"``, ``"5 per 10 seconds"``, several joined by ``;``.
     :param per: the unit of counting: the ``"actor"`` (requests without an identified actor are denied,
@@ -85,18 +85,22 @@ class RateLimit(Counting):
     @hookimpl
     @blocking
     def rolecall_vote_session(self, request: SessionRequest) -> Vote:
-        if request.http is None or self._per == "session":
+        if self._per == "session" or not self._limits(request):
             return None
-        return self._vote("session", request, request.http, None)
+        return self._vote("session", request, None)
 
     @hookimpl
     @blocking
     def rolecall_vote_token(self, request: TokenRequest) -> Vote:
-        if request.http is None:
+        if not self._limits(request):
             return None
-        return self._vote("token", request, request.http, request.session_id)
+        return self._vote("token", request, request.session_id)
 
-    def _vote(self, asked: str, request: Asked, http: Request, session_id: str | None) -> Vote:
+    def _limits(self, request: Asked) -> bool:
+        """Whether the request is one that is counted: from outside, or for somebody who is not counted by address."""
+        return request.http is not None or (request.actor is not None and self._per != "address")
+
+    def _vote(self, asked: str, request: Asked, session_id: str | None) -> Vote:
         if self._per == "session":
             counted = session_id
         elif self._per == "actor":
@@ -104,7 +108,8 @@ class RateLimit(Counting):
                 return Deny("requests are counted for each user, and nobody was identified", code="not_identified")
             counted = request.actor.id
         else:
-            counted = _address(http.headers.get(self._address_header, ""), self._trusted_proxies)
+            headers = {} if request.http is None else request.http.headers
+            counted = _address(headers.get(self._address_header, ""), self._trusted_proxies)
             if counted is None:
                 return Deny(
                     "requests are counted for each address, and yours is not known",

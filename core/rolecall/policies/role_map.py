@@ -17,7 +17,8 @@ class RoleMap:
 
     An actor in several groups gets the role that includes all the others. If no role does, because each of two roles
     has a capability that the other lacks, the token is denied (``"ambiguous_role"``). An actor in none of the groups
-    gets the ``default``. The policy abstains if no actor is identified, so also on requests of the server's own code.
+    gets the ``default``. The policy abstains if no actor is identified, so also on requests of the server's own code
+    for nobody.
 
     :param roles: for each group, a standard role's name, or a :class:`~rolecall.Role`.
     :param default: the highest role of an identified actor in none of the groups; None abstains.

@@ -37,7 +37,7 @@ class TomlPolicy:
 
     The file has tables ``[[session]]`` (who may create sessions) and ``[[token]]`` (who may get tokens). The first
     table ``[[token]]`` that matches decides on a token; if none matches, the policy abstains. The file is read once;
-    changes take effect when the app restarts. The policy abstains on requests of the server's own code.
+    changes take effect when the app restarts. The policy abstains on requests of the server's own code for nobody.
 
     :param file: the path of the file.
     :param roles: the app's own roles that the file may name, besides the standard ones.
@@ -64,13 +64,15 @@ class TomlPolicy:
 
     @hookimpl
     def rolecall_vote_session(self, request: SessionRequest) -> Vote:
-        if request.http is None or not any(who.holds(request.actor, self._groups) for who in self._creators):
+        if request.http is None and request.actor is None:
+            return None
+        if not any(who.holds(request.actor, self._groups) for who in self._creators):
             return None
         return Allow(reason="the policy file says so")
 
     @hookimpl
     def rolecall_vote_token(self, request: TokenRequest) -> Vote:
-        if request.http is None:
+        if request.http is None and request.actor is None:
             return None
         for rule in self._rules:
             if rule.who.holds(request.actor, self._groups) and rule.concerns(request.session_id, request.session):

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
+from ..actors import problem_with_actor_id
 from ..encoding import base64url
 from ..errors import InvalidRequest
 from ..sessions import SessionRecord
@@ -62,8 +63,8 @@ def page_of(limit: object, state: object, created_by: object, after: object) -> 
         raise InvalidRequest(f"limit is {shown(limit)}; expected 1 to {MAX_LIMIT}")
     if state not in (None, *get_args(SessionState)):
         raise InvalidRequest(f"state is {shown(state)}; expected 'open' or 'ended'")
-    if created_by is not None and not _is_storable(created_by):
-        raise InvalidRequest(f"created_by is {shown(created_by)}; expected the id of an actor")
+    if created_by is not None and (problem := problem_with_actor_id(created_by)):
+        raise InvalidRequest(f"created_by {problem}")
     return Page(limit, state, created_by, None if after is None else _place_of(after))  # type: ignore[arg-type]
 
 

@@ -388,6 +388,13 @@ def test_verify_shows_the_grant(run, real_token):
     assert "expires 2026-11-21T14:49:58Z (1795272598), in 23 h 49 min" in text
 
 
+def test_verify_shows_for_whom_a_token_is(run, clock):
+    with Rolecall(API_KEY, API_SECRET, clock=clock) as kit:
+        token = kit.create_session().generate_token(actor="Zoë")
+    assert 'actor "Zoë"' in flat(run("token", "verify", token).stdout)
+    assert json.loads(run("token", "verify", token, "--json").stdout)["actor_id"] == "Zoë"
+
+
 def test_verify_as_json(run, real_token):
     answer = json.loads(run("token", "verify", real_token, "--json").stdout)
     assert len(answer.pop("token_id")) == 64
@@ -397,6 +404,7 @@ def test_verify_as_json(run, real_token):
         "session_id": SESSION_ID,
         "role": "moderator",
         "capabilities": ["connect", "subscribe", "publish", "signal", "force_disconnect", "force_unpublish"],
+        "actor_id": None,
         "data": "name=Jöhn & Co ~",
         "layout": ["focus", "small"],
         "issued_at": 1_795_186_198,

@@ -22,12 +22,15 @@ def _stored(monkeypatch, kept):
 
 @pytest.fixture
 def sessions(make_kit, kept, clock) -> list[str]:
-    """The ids of five sessions, the newest first, of which the second has ended, and the last is Zoë's."""
+    """The ids of five sessions, the newest first, of which the second has ended, and the fourth is Zoë's.
+
+    The last is of somebody whose id no kit takes.
+    """
     kit = make_kit(store=kept["one"])
     created: list[str] = []
-    for _ in range(5):
+    for actor in (None, "Zoë", None, None, None):
         clock.now += 60
-        created.insert(0, kit.create_session(media_mode="routed").session_id)
+        created.insert(0, kit.create_session(media_mode="routed", actor=actor).session_id)
     record = kept["one"]._sessions.pop(created[-1])
     row = (record.session_id, SessionProperties(media_mode=MediaMode.ROUTED).as_json(), record.created_at, "Zoë\x1b")
     kept["one"].load("sessions", [row])
@@ -43,7 +46,9 @@ def test_list_has_the_open_ones_unless_told_and_the_newest_first(run, sessions):
     assert listed(run("session", "list", "--json")) == [sessions[0], *sessions[2:]]
     assert listed(run("session", "list", "--state", "ended", "--json")) == [sessions[1]]
     assert listed(run("session", "list", "--state", "all", "--json")) == sessions
-    assert listed(run("session", "list", "--created-by", "Zoë\x1b", "--json")) == [sessions[4]]
+    assert listed(run("session", "list", "--created-by", "Zoë", "--json")) == [sessions[3]]
+    refused = run("session", "list", "--created-by", "Zoë\x1b")
+    assert (refused.exit_code, "created_by holds the character U+001B" in refused.stderr) == (1, True)
 
 
 def test_list_continues_where_a_page_ended(run, sessions):

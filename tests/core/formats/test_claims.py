@@ -46,7 +46,7 @@ def test_the_claims_of_a_token_make_its_grant():
 
     made = grant_of(asked)
 
-    assert made == ("room", Role.PUBLISHER, Role.PUBLISHER.capabilities, NOW + 60, "the token's id", asked)
+    assert made == ("room", Role.PUBLISHER, Role.PUBLISHER.capabilities, NOW + 60, "the token's id", asked, None)
     assert (made.data, made.layout) == ("Zoë", ("focus",))
 
 

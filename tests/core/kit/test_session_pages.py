@@ -167,7 +167,7 @@ def test_what_is_no_list_of_sessions_is_a_fault_of_the_store(make_kit, answer):
         ({"limit": True}, "limit is True"),
         ({"limit": "5"}, "limit is '5'"),
         ({"state": "closed"}, "expected 'open' or 'ended'"),
-        ({"created_by": 5}, "the id of an actor"),
+        ({"created_by": 5}, "created_by is 5; expected text"),
         ({"after": ""}, "no cursor"),
         ({"after": "nonsense"}, "no cursor"),
         ({"after": "WzEsMl0"}, "no cursor"),
@@ -175,8 +175,8 @@ def test_what_is_no_list_of_sessions_is_a_fault_of_the_store(make_kit, answer):
         ({"after": cursor_of(1.0, "\0")}, "no cursor"),
         ({"after": cursor_of(1.0, "\ud800")}, "no cursor"),
         ({"after": base64url.encode(b"[" * 100_000).decode()}, "no cursor"),
-        ({"created_by": "ada\0"}, "the id of an actor"),
-        ({"created_by": "\ud800"}, "the id of an actor"),
+        ({"created_by": "ada\0"}, r"created_by holds the character U\+0000"),
+        ({"created_by": "\ud800"}, r"created_by holds the character U\+D800"),
     ],
 )
 def test_wrong_arguments_are_told(make_kit, wanted, problem):

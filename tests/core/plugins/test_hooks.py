@@ -349,6 +349,7 @@ def test_a_session_that_was_refused_is_told_with_who_asked_and_why(audited, audi
         "name": "session_refused",
         "at": NOW,
         "actor": Actor("ada"),
+        "actor_id": "ada",
         "code": "closed",
         "http": HTTP,
     }
@@ -364,6 +365,7 @@ def test_a_token_that_was_issued_is_told_as_it_was_granted(audited, audit, sessi
         "token_id": kit.verify_token(token).token_id,
         "role": "subscriber",
         "actor": Actor("ada"),
+        "actor_id": "ada",
         "http": HTTP,
         "expires_at": NOW + 86_400,
     }
@@ -396,6 +398,7 @@ def test_a_token_that_was_refused_is_told_with_the_role_that_was_asked_for(audit
         "session_id": session.session_id,
         "role": "moderator",
         "actor": Actor("ada"),
+        "actor_id": "ada",
         "code": "closed",
         "http": HTTP,
     }

@@ -208,8 +208,10 @@ async def _read_session(api: Api, request: Request) -> Response:
 
 async def _end_session(api: Api, request: Request) -> Response:
     session_id = request.path_params["session_id"]
-    await enter(api, request, _MODERATOR, session_id)
-    await api.engine.end_session(session_id, Call(request))
+    grant = await enter(api, request, _MODERATOR, session_id)
+    call = Call(request)
+    call.bearer = grant.actor_id
+    await api.engine.end_session(session_id, call)
     return done()
 
 

@@ -159,7 +159,9 @@ class Watch:
 
     async def tell(self, error: RolecallError) -> None:
         """Tell the plugins of a refusal."""
-        await self._api.engine.tell_of_refusal(error, self._entered.session_id, Call(self._request))
+        call = Call(self._request)
+        call.bearer = self._entered.actor_id
+        await self._api.engine.tell_of_refusal(error, self._entered.session_id, call)
 
 
 def watches_of(kept: Mapping[str, Any], request: Request) -> list[Watch]:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 from ...engine import Call
-from ...errors import InvalidServerCredential, MissingCredential, NotInStep, RolecallError
+from ...errors import InsufficientRole, InvalidServerCredential, MissingCredential, NotInStep, RolecallError
 from ...request import Request
 from ...roles import Requirement
 from ...tokens import Grant
@@ -64,7 +64,7 @@ async def admission(api: Api, request: Request, guard: Guard, session_id: str | 
     call = Call(request)
     if guard.resolver is not None:
         # The token first, so that a client without one learns nothing about existing sessions.
-        seen = await _judged(api, guard, call, None, _look(api, guard, request))
+        seen = await _judged(api, guard, call, None, _look(api, guard, request, call))
         if not isinstance(seen, Grant):
             return seen
         try:
@@ -75,10 +75,10 @@ async def admission(api: Api, request: Request, guard: Guard, session_id: str | 
     return await _judged(api, guard, call, session_id, entering)
 
 
-async def _look(api: Api, guard: Guard, request: Request) -> Grant:
+async def _look(api: Api, guard: Guard, request: Request, call: Call) -> Grant:
     """The grant of a request's token, before the session of the request is known."""
     token, _ = api.credentials.find(request)
-    return await api.engine.confirm_token(token, guard.requirement, None)
+    return await api.engine.confirm_token(token, guard.requirement, None, call)
 
 
 async def _judged(api: Api, guard: Guard, call: Call, session_id: str | None, entering: Awaitable[Grant]) -> Entered:
@@ -188,12 +188,15 @@ async def _second_look(
     refusal: RolecallError,
 ) -> Entered:
     """:func:`admit` for a request that failed the fast path: it may have spaces around the token, or several tokens; or
-    this process is not in step with the store.
+    this process is not in step with the store. Of a token that is good and not sufficient, the actor is found, too.
     """
+    call = None
     try:
         token = bearer_of(authorization)
-        if isinstance(refusal, NotInStep) or (authorization is not None and token != authorization[7:]):
-            return await api.engine.confirm_token(token, guard.requirement, session_id)
+        worth_it = isinstance(refusal, NotInStep | InsufficientRole)
+        if worth_it or (authorization is not None and token != authorization[7:]):
+            call = Call(request())
+            return await api.engine.confirm_token(token, guard.requirement, session_id, call)
     except MissingCredential as error:
         if guard.optional:
             return None
@@ -202,7 +205,7 @@ async def _second_look(
         refusal = error
     except Exception:
         return internal_fault()
-    return await _told(api, refusal, session_id, Call(request()))
+    return await _told(api, refusal, session_id, call or Call(request()))
 
 
 async def _ready(entered: Entered) -> Entered:
