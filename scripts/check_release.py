@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Timer
 from urllib.request import Request, urlopen
@@ -23,7 +24,9 @@ START, ANSWER = 60, 20
 
 def build(folder: Path) -> Path:
     """The wheel, built from the sdist, which is beside it in ``folder``."""
-    subprocess.run([sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)], check=True, stdout=sys.stderr)
+    installer = ["--installer", "uv"] if find_spec("uv") else []  # seconds instead of half a minute
+    command = [sys.executable, "-m", "build", *installer, "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, stdout=sys.stderr)
     (sdist,) = folder.glob("rolecall-*.tar.gz")
     (wheel,) = folder.glob("rolecall-*.whl")
     print(f"built {sdist.name} and {wheel.name}")

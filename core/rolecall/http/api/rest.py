@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final, get_args
 
+from ...actors import MAX_ACTOR_ID
 from ...encoding.jws import MAX_TOKEN_LENGTH
 from ...encoding.strict_json import MAX_MEMBERS
 from ...engine import Call
@@ -170,7 +171,12 @@ _SESSIONS: Final = Answer(
 )
 _SESSIONS_QUERY: Final[dict[str, dict[str, Any]]] = {
     "state": {"enum": [*get_args(SessionState)], "description": "open sessions or ended ones; both unless given"},
-    "created_by": {"type": "string", "description": "only those that the actor of this id created"},
+    "created_by": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_ACTOR_ID,
+        "description": "only those that the actor of this id created",
+    },
     "after": {"type": "string", "description": "the `next` of the page before"},
     "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 100},
 }
