@@ -16,4 +16,6 @@ def test_a_rotation_under_load_refuses_nothing_good_and_accepts_nothing_retired(
 
 
 def test_a_key_that_signs_before_others_know_it_is_a_fault():
-    assert "a good token" in "".join(rotations.run_releases(1, publishes=False)[1])
+    # On a busy machine no worker may come upon such a token before it knows the key.
+    rounds = (rotations.run_releases(1, publishes=False)[1] for _ in range(20))
+    assert "a good token" in "".join(next(filter(None, rounds)))
