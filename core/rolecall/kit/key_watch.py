@@ -37,7 +37,7 @@ class KeyWatch:
     """Reads keys again when their files change. It ends when it is closed, or its keys are abandoned.
 
     Files that cannot be read, or that hold no good ring, are an error in the log, at once and each minute; the keys
-    stay as they were, and the next look tries again.
+    stay as they were, and the next look tries again. A plugin that fails is asked again when its minute is over.
     """
 
     def __init__(self, keys: Followed) -> None:
@@ -80,7 +80,7 @@ class KeyWatch:
         marks = {path: _mark(path) for path in self._marks}
         is_due = self._asks_plugins and monotonic() >= self._asked_at + ASK_EVERY
         keys = self._keys()
-        if keys is None or (marks == self._marks and not is_due and self._told is None):
+        if keys is None or (marks == self._marks and not is_due):
             return
         self._asked_at = monotonic()
         try:

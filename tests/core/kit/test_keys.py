@@ -545,6 +545,30 @@ def test_a_plugin_is_asked_each_minute_and_its_failure_is_told(make_kit, monkeyp
     assert states(kit) == {NEW_ID: "signing", OLD_ID: "verifying"}
 
 
+class Sealed:
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def reload(self) -> None:
+        self.asked += 1
+        raise OSError("the vault is sealed")
+
+    def begin_anew(self) -> None:
+        pass
+
+
+def test_a_plugin_that_fails_is_asked_again_when_its_minute_is_over(monkeypatch):
+    monkeypatch.setattr(key_watch, "EVERY", 3600.0)  # the test looks itself
+    keys = Sealed()
+    watch = key_watch.KeyWatch(keys)
+    watch.follow([], asks_plugins=True)
+    for seconds, asked in ((0.0, 1), (60.0, 1), (60.0, 1), (0.0, 2)):
+        monkeypatch.setattr(key_watch, "ASK_EVERY", seconds)
+        watch.look()
+        assert keys.asked == asked
+    watch.close()
+
+
 BAD_ANSWERS = {"a text": OLD, "a list of texts": [OLD], "nothing in it": [], "an exception": OSError("sealed")}
 
 
