@@ -287,13 +287,21 @@ def _is_application(application_id: object) -> TypeGuard[str]:
 
 
 def _private(private_key: object) -> Key | str:
-    """The key for an application's private key; or the problem with it."""
-    pem = read_pem(private_key, "the application's private_key")
+    return private_key_of(private_key, "the application's private_key", application_key)
+
+
+def private_key_of(private_key: object, whose: str, make: Callable[[bytes], Key]) -> Key | str:
+    """The key for a private key; or the problem with it.
+
+    :param whose: as for :func:`read_pem`.
+    :param make: makes the key of PEM, and raises :class:`InvalidKey` for one that is wrong.
+    """
+    pem = read_pem(private_key, whose)
     del private_key
     if isinstance(pem, str):
         return pem
     try:
-        return application_key(pem)
+        return make(pem)
     except InvalidKey as error:
         return str(error)
 

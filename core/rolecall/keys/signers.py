@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError, InvalidKey
 from ..wording import kind, shown, wrapping
-from .issuers import Elsewhere, Issuer, listed, nowhere, read_pem, refuse_further, refuse_twice, ring_of
+from .issuers import Elsewhere, Issuer, listed, nowhere, private_key_of, refuse_further, refuse_twice, ring_of
 from .key import Key
 from .making import issuer_key
 from .ring import KeyRing
@@ -64,15 +64,7 @@ def signer_of(
 
 
 def _private(private_key: object) -> Key | str:
-    """The key for an issuer's private key; or the problem with it."""
-    pem = read_pem(private_key, "the issuer's private_key")
-    del private_key
-    if isinstance(pem, str):
-        return pem
-    try:
-        return issuer_key(pem)
-    except InvalidKey as error:
-        return str(error)
+    return private_key_of(private_key, "the issuer's private_key", issuer_key)
 
 
 def checked_issuer(issuer: object) -> str:
