@@ -73,7 +73,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """The share of the branches that are taken by the tests in this process, with every row and a real server."""
+    """The share of the branches that the newcomer's tier takes together with the tiers server and exhaustive."""
     _install(session)
     session.run("coverage", "erase")
     tiers = ["-m", "not (process or sdk or browser)", *session.posargs]

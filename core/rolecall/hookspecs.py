@@ -239,12 +239,12 @@ def rolecall_register_stores() -> Mapping[str, Callable[[str], Store]] | None:
 
 @hookspec
 def rolecall_signing_keys(issuer: str) -> KeyRing | Iterable[Key] | None:
-    """Provide the keys of a project or application, for example of a key management service.
+    """Provide the keys of an issuer, for example of a key management service.
 
     Called at start-up, and again each minute and by ``kit.keys.reload()``. Return keys, of which the first signs and
-    all verify, or a :class:`~rolecall.keys.KeyRing`, or None for "not mine". ``issuer`` is the API key, or the
-    application's id; its secret is then no argument of the kit. If a later call raises an exception, the kit keeps the
-    keys that it has, and logs an error.
+    all verify, or a :class:`~rolecall.keys.KeyRing`, or None for "not mine". ``issuer`` is the API key, the
+    application's id, or the issuer's URL; its secret or private key is then no argument of the kit. If a later call
+    raises an exception, the kit keeps the keys that it has, and logs an error.
     """
 
 

@@ -62,7 +62,7 @@ def _force_option(what: str) -> Callable[[_Command], _Command]:
 @json_option
 @click.pass_obj
 def list_keys(clock: Clock, path: str | None, as_json: bool) -> None:
-    """Show the keys of each project and application: id, state, since when, and from when it can be retired.
+    """Show the keys of each issuer: id, state, since when, and from when it can be retired.
 
     \b
     Examples:
@@ -82,8 +82,8 @@ def list_keys(clock: Clock, path: str | None, as_json: bool) -> None:
 def add(clock: Clock, is_given: bool, issuer: str | None, path: str | None, as_json: bool) -> None:
     """Make a new key, and publish it: it verifies, and does not sign yet. The first key of all signs at once.
 
-    A project gets a random secret, an application an RSA key. The file is made if there is none, and only its owner can
-    read it.
+    A project gets a random secret, an application an RSA key, and an issuer that is a URL a key on P-256. The file is
+    made if there is none, and only its owner can read it.
 
     \b
     Examples:
@@ -178,7 +178,7 @@ def _issuer(file: RingFile, given: str | None) -> str:
     known = list(file.read()) if os.path.exists(file.path) else []
     if len(known) == 1:
         return known[0]
-    raise click.UsageError("whose key is meant? Give --issuer: an API key, or an application's id")
+    raise click.UsageError("whose key is meant? Give --issuer: an API key, an application's id, or the issuer's URL")
 
 
 def _key_on_stdin(issuer: str) -> Key:

@@ -35,7 +35,7 @@ _IN_ENVIRONMENT: Final = "files of the environment"
 class KeyInfo(NamedTuple):
     """A key of a kit, without its secret.
 
-    :param issuer: the API key, or the application's id.
+    :param issuer: the API key, the application's id, or the issuer's URL.
     :param id: the key's id: the thumbprint (RFC 7638) of its public half, or 16 hexadecimal digits that a secret gives.
     :param state: ``"published"``, ``"signing"``, ``"verifying"`` or ``"retired"``.
     :param algorithm: the ``alg`` of its tokens.
@@ -99,7 +99,7 @@ class KeySources:
 
 
 class Keys:
-    """The keys of a kit's projects and application; it is ``kit.keys``.
+    """The keys of a kit's issuers; it is ``kit.keys``.
 
     Iterating over it yields a :class:`KeyInfo` for each key. Its methods may read and write the ring file, so async
     code calls them on a thread.
@@ -131,9 +131,8 @@ class Keys:
         With a ring file it is written there, and all workers know it within two seconds. Otherwise this process alone
         knows it.
 
-        :param key: a secret, the PEM text of an application's private key, or a key; with a ring file a new one unless
-            given.
-        :param issuer: the API key, or the application's id; the first one unless given.
+        :param key: a secret, the PEM text of a private key, or a key; with a ring file a new one unless given.
+        :param issuer: the API key, the application's id, or the issuer's URL; the first one unless given.
         :raises InvalidKey: for a key that is wrong, or known already.
         """
         from ..keys.making import key_of, new_key

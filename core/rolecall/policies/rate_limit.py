@@ -30,8 +30,8 @@ class RateLimit(Counting):
     Tokens and sessions are counted separately. Requests beyond the rate are denied (429, ``"rate_limited"``, with
     ``Retry-After``). Only requests that all policies allow are counted, each until its window has passed (a moving
     window). The counts are in the kit's store, a row for each counted request; if it does not answer, the request is
-    refused. This policy never allows: another policy has to. It limits the server's own code where it
-    calls for an actor, except by address.
+    refused. This policy never allows: another policy has to. It limits the server's own code where that calls for an
+    actor, except by address.
 
     :param rate: in the notation of ``limits``: ``"30/minute"``, ``"5 per 10 seconds"``, several joined by ``;``.
     :param per: the unit of counting: the ``"actor"`` (requests without an identified actor are denied,

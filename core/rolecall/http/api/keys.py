@@ -12,7 +12,8 @@ from ..messages import Response
 from . import Api
 from .routing import PUBLIC, Answer, Operation, Route
 
-#: The seconds for which others may keep the set. After that long a new key is known everywhere, and may sign.
+#: The seconds for which others may keep the set. Some keep it for longer, so a new key signs only after an hour: see
+#: :data:`rolecall.keys.rotation.PUBLISHED_KEY`.
 MAX_AGE: Final = 300
 
 _KEY: Final[dict[str, Any]] = {
