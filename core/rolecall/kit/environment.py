@@ -290,15 +290,13 @@ _FROM_FILES: Final = (
 )
 #: The arguments with keys, and with the ids of their issuers.
 KEY_ARGUMENTS: Final = (
-    *(
-        "api_key",
-        "api_secret",
-        "verify_secrets",
-        "application_id",
-        "private_key",
-        "verify_keys",
-        "issuer",
-        "audience",
-        "projects",
-    ),
+    "api_key",
+    "api_secret",
+    "verify_secrets",
+    "application_id",
+    "private_key",
+    "verify_keys",
+    "issuer",
+    "audience",
+    "projects",
 )
