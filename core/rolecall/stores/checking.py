@@ -18,8 +18,8 @@ METHODS: Final = {
     "use_once": ("name", "until", "now"),
     "close": (),
 }
-#: The methods of :class:`~rolecall.stores.leases.Leases`, :class:`~rolecall.stores.listing.Listing` and
-#: :class:`~rolecall.stores.upkeep.Upkeep`, which a store may have besides.
+#: The methods of :class:`~rolecall.stores.leases.Leases`, :class:`~rolecall.stores.marks.Marked`,
+#: :class:`~rolecall.stores.listing.Listing` and :class:`~rolecall.stores.upkeep.Upkeep`, which a store need not have.
 LEASES: Final = {
     "full_slot": ("slots", "now"),
     "take_lease": ("lease", "slots", "now"),
@@ -27,6 +27,7 @@ LEASES: Final = {
     "drop_lease": ("lease",),
     "drop_slot": ("key",),
 }
+MARKS: Final = {"raise_mark": ("name", "value", "until"), "get_marks": ("names",)}
 LISTING: Final = {"list_sessions": ("page",)}
 UPKEEP: Final = {
     "forget": ("over",),
@@ -41,7 +42,7 @@ UPKEEP: Final = {
 _FASTER: Final = {"add_sessions": ("records",)}
 #: A method that asks the database itself, for ``revocation="immediate"``.
 _IMMEDIATE: Final = {"ended_among": ("session_ids",)}
-_OPTIONAL: Final = {**_FASTER, **_IMMEDIATE, **LEASES, **LISTING, **UPKEEP}
+_OPTIONAL: Final = {**_FASTER, **_IMMEDIATE, **LEASES, **MARKS, **LISTING, **UPKEEP}
 _ATTRIBUTES: Final = ("reads_inline", "writes_inline", "bounded", "shared", "immediate")
 _HELP: Final = "see rolecall.stores.Store"
 

@@ -198,9 +198,17 @@ def _loaded(kind: Kind, sent: Sequence[Row], target: SyncUpkeep) -> list[Row]:
         raise StoreUnavailable(
             f"the target took {len(sent)} rows, and answered with {len(stored)}; expected each of them"
         )
+    if kind == "marks":
+        # A greater number, or a later end, revokes no less.
+        return [row if other[1:] == _greatest(row, other) else other for row, other in zip(sent, stored, strict=True)]
     if kind == "leases" and target.has_leases:
         return [_longest(row, other, target) for row, other in zip(sent, stored, strict=True)]
     return stored
+
+
+def _greatest(row: Row, other: Row) -> Row:
+    (_, value, until), (_, other_value, other_until) = row, other
+    return max(float(value or 0), float(other_value or 0)), max(float(until or 0), float(other_until or 0))
 
 
 def _longest(row: Row, other: Row, target: SyncUpkeep) -> Row:

@@ -1,4 +1,4 @@
-"""Following a store behind a network: the ended sessions, held in the process and kept in step with the store's log."""
+"""Following a store behind a network: what is revoked, held in the process and kept in step with the store's log."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from functools import partial
 from math import inf
 from random import SystemRandom
 from time import monotonic
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from weakref import WeakSet, ref
 
 from ..errors import NotInStep, StoreUnavailable
+from .marks import Marks
 from .native import leave_thread, patching_gevent, prepare_thread, start_native_thread
 from .watching import LOG, StoreWatch
 
@@ -45,27 +46,37 @@ class Gap(Exception):
     """
 
     def __init__(self, noticed: str) -> None:
-        super().__init__(f"{noticed}, so all ended sessions are read anew")
+        super().__init__(f"{noticed}, so all that is revoked is read anew")
+
+
+class News(NamedTuple):
+    """What a log tells. Repetitions do no harm. It may be read from the store while it is iterated over.
+
+    :param ended: the ids of sessions that have ended.
+    :param marks: the names of marks, each with its number.
+    """
+
+    ended: Iterable[str] = ()
+    marks: Iterable[tuple[str, float]] = ()
 
 
 class Log(Protocol):
-    """The ended sessions of a store, and their changes. The follower calls it on its own thread alone.
+    """The ended sessions and the marks of a store, and their changes. The follower calls it on its own thread alone.
 
     Its reads raise :class:`~rolecall.errors.StoreUnavailable` if the store does not answer, and do so in bounded time.
     A log does not refer to its follower, so that an abandoned follower ends.
     """
 
-    def snapshot(self) -> tuple[Iterable[str], Position]:
-        """The id of every ended session, and the place from where :meth:`changes` continues.
+    def snapshot(self) -> tuple[News, Position]:
+        """Every ended session and every mark, and the place from where :meth:`changes` continues.
 
-        The place is determined before the first id is read, so that nothing is missed in between. The ids may be read
-        while they are iterated over.
+        The place is determined before the first of them is read, so that nothing is missed in between.
         """
 
-    def changes(self, after: Position, wait: float) -> tuple[Iterable[str], Position]:
-        """The ids of the sessions that have ended after a place in the log, and the place behind them.
+    def changes(self, after: Position, wait: float) -> tuple[News, Position]:
+        """What has ended or was marked after a place in the log, and the place behind it.
 
-        Repeated ids do no harm. If there are none, it waits for some; an entry ends the wait.
+        If there is nothing, it waits for something; an entry ends the wait.
 
         :param wait: the longest wait in seconds; 0 to return at once.
         :raises Gap: if entries after that place may be missing.
@@ -76,7 +87,7 @@ class Log(Protocol):
 
 
 class Follower:
-    """Holds the ended sessions of a store in this process, and follows the store's log on a thread of its own.
+    """Holds the ended sessions and the marks of a store in this process, and follows the store's log on its own thread.
 
     The thread starts at first use, and again in a forked child. It ends when the follower is closed or abandoned. It is
     a thread of the operating system even where gevent has replaced those.
@@ -160,6 +171,8 @@ class Follower:
         self._started = False
         self._claims: list[None] = [None]
         self._ended: set[int] = set()
+        #: The marks, in step as of the last answer of :meth:`has_ended`.
+        self.marks = Marks()
         self._trusted_until = -inf
         self._is_complete = False
         self._failure: str | None = None
@@ -179,19 +192,20 @@ class Follower:
     def _is_done(self, pid: int) -> bool:
         return self._closed or self._pid != pid
 
-    def _learn(self, session_ids: Iterable[str], began: float) -> Exception | None:
+    def _learn(self, news: News, began: float) -> Exception | None:
         """Take in what was read, as of the moment before the read began.
 
         :returns: why it could not be read to its end, or None.
         """
         add = self._ended.add
         try:
-            for session_id in session_ids:
+            for session_id in news.ended:
                 add(hash(session_id) & _BITS)
+            self.marks.learn_all(news.marks)
         except Exception as error:
             return error
         if self._failure is not None and self._is_complete:
-            _LOG.info("the store's ended sessions are followed again")
+            _LOG.info("the store is followed again")
         was_lost = self._is_lost or self._failure is not None
         self._failure, self._is_complete = None, True
         if not self._closed:
@@ -205,7 +219,7 @@ class Follower:
     def _miss(self, error: Exception) -> None:
         """Take note of a read that has failed."""
         if self._failure is None and not self._closed:
-            _LOG.warning("the store's ended sessions are not followed: %s", error)
+            _LOG.warning("the store is not followed: %s", error)
         self._failure = str(error)
         if self.is_late():
             self._lose(str(self._out_of_touch()))
@@ -241,14 +255,14 @@ def _read_on(follower: ref[Follower], log: Log, poll: float, pid: int) -> None:
         began = monotonic()
         failure: Exception | None = None
         try:
-            session_ids, reached = log.snapshot() if position is None else log.changes(position, wait)
+            news, reached = log.snapshot() if position is None else log.changes(position, wait)
         except Exception as error:
-            session_ids, reached, failure = (), None, error
+            news, reached, failure = News(), None, error
         current = follower()
         if current is None or current._is_done(pid):
             return
         if failure is None:
-            failure = current._learn(session_ids, began)
+            failure = current._learn(news, began)
         if failure is None:
             wait, failures = (0.0 if position is None or current.is_late() else poll), 0
             position = reached
@@ -258,7 +272,7 @@ def _read_on(follower: ref[Follower], log: Log, poll: float, pid: int) -> None:
             if isinstance(failure, Gap):
                 position = None
         # Nothing here keeps an abandoned follower alive while the next read waits.
-        del current, session_ids, failure
+        del current, news, failure
         if failures:
             time.sleep(_pause(failures))
 

@@ -13,6 +13,7 @@ from ..errors import ConfigurationError
 from ..sessions import SessionProperties, SessionRecord
 from .leases import Full, Slot
 from .listing import Page
+from .marks import Marks
 from .upkeep import Finding, Kind, Over, Row
 
 _MANY: Final = 1024
@@ -36,6 +37,9 @@ class MemoryStore:
         self._ended: dict[str, float] = {}
         self._used: dict[str, tuple[float, object]] = {}
         self._many = _MANY
+        # By name, the number of each mark and until when it is kept; under the lock.
+        self._marked: dict[str, tuple[float, float]] = {}
+        self.marks = Marks()
         # By slot and lease, the time until which each place is taken; under the lock.
         self._slots: dict[str, dict[str, float]] = {}
         self._lock = Lock()
@@ -73,6 +77,19 @@ class MemoryStore:
 
     def close(self) -> None:
         pass
+
+    # -- marks -----------------------------------------------------------------------------------
+
+    def raise_mark(self, name: str, value: float, until: float) -> float:
+        with self._lock:
+            there, kept = self._marked.get(name, (0.0, until))
+            raised = max(there, value)
+            self._marked[name] = raised, max(kept, until)
+        self.marks.learn(name, raised)
+        return raised
+
+    def get_marks(self, names: Sequence[str]) -> Mapping[str, float]:
+        return {name: self._marked[name][0] for name in names if name in self._marked}
 
     # -- listing ---------------------------------------------------------------------------------
 
@@ -149,6 +166,9 @@ class MemoryStore:
         for name, (until, _) in list(self._used.items()):
             if until < over.lapsed_before:
                 yield partial(self._used.pop, name, None)
+        for name, (_, until) in list(self._marked.items()):
+            if until < over.lapsed_before:
+                yield partial(self._marked.pop, name, None)
         for held in self._slots.values():
             for lease, until in list(held.items()):
                 if until < over.lapsed_before:
@@ -164,7 +184,13 @@ class MemoryStore:
     def count(self) -> Mapping[Kind, int]:
         with self._lock:
             places = sum(map(len, self._slots.values()))
-        return {"ended": len(self._ended), "sessions": len(self._sessions), "used": len(self._used), "leases": places}
+        return {
+            "ended": len(self._ended),
+            "marks": len(self._marked),
+            "sessions": len(self._sessions),
+            "used": len(self._used),
+            "leases": places,
+        }
 
     def dump(self, kind: Kind, after: str | None, limit: int) -> tuple[Sequence[Row], str | None]:
         first = 0 if after is None else int(after)
@@ -174,6 +200,8 @@ class MemoryStore:
     def _rows(self, kind: Kind) -> Iterator[Row]:
         if kind == "ended":
             yield from list(self._ended.items())
+        elif kind == "marks":
+            yield from ((name, value, until) for name, (value, until) in list(self._marked.items()))
         elif kind == "sessions":
             yield from map(_row, list(self._sessions.values()))
         elif kind == "used":
@@ -187,6 +215,9 @@ class MemoryStore:
     def _loaded(self, kind: Kind, row: Any) -> Row:
         if kind == "ended":
             return row[0], self._ended.setdefault(*row)
+        if kind == "marks":
+            name, value, until = row
+            return name, self.raise_mark(name, value, until), self._marked[name][1]
         if kind == "used":
             return row[0], self._used.setdefault(row[0], (row[1], None))[0]
         if kind == "sessions":

@@ -1,10 +1,11 @@
-"""The contracts of what a store may have besides: leases, listing and upkeep."""
+"""The contracts of what a store may have besides: leases, marks, listing and upkeep."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from math import inf
 from typing import Any, Final
 
 import pytest
@@ -16,7 +17,7 @@ from ..stores.listing import Page
 from ..stores.upkeep import KINDS, Kind, Over, Row
 from .stores import Ask, Contract, soon
 
-__all__ = ["LeasesContract", "ListingContract", "UpkeepContract"]
+__all__ = ["LeasesContract", "ListingContract", "MarksContract", "UpkeepContract"]
 
 _TOGETHER: Final = 8
 _NOW: Final = 1_795_186_800.0
@@ -112,6 +113,111 @@ class LeasesContract(Contract):
         assert ask(other_store, "take_lease", "b", _slots("s"), _NOW) == Full("s", _NOW + 60)
         ask(other_store, "drop_lease", "a")
         assert ask(store, "take_lease", "b", _slots("s"), _NOW) is None
+
+
+class MarksContract(Contract):
+    """The contract of :class:`~rolecall.stores.marks.Marked`."""
+
+    def test_a_mark_only_grows(self, store: Any, ask: Ask) -> None:
+        values = [ask(store, "raise_mark", "reset 1_a", value, inf) for value in (5.0, 7.5, 6.0, 7.5, 1.8e12, 2.0)]
+        assert values == [5.0, 7.5, 7.5, 7.5, 1.8e12, 1.8e12]
+        assert dict(ask(store, "get_marks", ["reset 1_a"])) == {"reset 1_a": 1.8e12}
+
+    def test_a_mark_may_be_for_good(self, store: Any, ask: Ask) -> None:
+        assert ask(store, "raise_mark", "token 1_a x", inf, _FAR) == inf
+        assert ask(store, "raise_mark", "token 1_a x", 5.0, _FAR) == inf
+        assert dict(ask(store, "get_marks", ["token 1_a x"])) == {"token 1_a x": inf}
+        assert soon(lambda: _known(store, "token", "1_a", "x") == inf, self.patience)
+
+    def test_marks_are_told_apart_by_every_character(self, store: Any, ask: Ask) -> None:
+        ask(store, "raise_mark", "actor Zoë b", 5.0, _FAR)
+        others = ["actor zoë b", "actor Zoe b", "actor Zoe\u0308 b", "actor Zoë", "actor Zoë b ", "actor %", "actor *"]
+        assert dict(ask(store, "get_marks", [*others, "actor Zoë b"])) == {"actor Zoë b": 5.0}
+        assert dict(ask(store, "get_marks", [])) == {}
+        assert soon(lambda: _known(store, "actor", "Zoë b") == 5.0, self.patience)
+        assert [_known(store, "actor", name.removeprefix("actor ")) for name in others] == [0.0] * len(others)
+
+    def test_the_longest_names_are_kept(self, store: Any, ask: Ask) -> None:
+        name = f"excluded {'s' * 255} 0 {'ж' * 255}"
+        assert ask(store, "raise_mark", name, 5.5, _FAR) == 5.5
+        assert dict(ask(store, "get_marks", [name])) == {name: 5.5}
+        assert soon(lambda: _known(store, "excluded", "s" * 255, "0", "ж" * 255) == 5.5, self.patience)
+
+    def test_a_mark_counts_at_once_in_the_process_that_made_it(self, store: Any, ask: Ask) -> None:
+        assert soon(lambda: store.has_ended("1_a") is False, self.patience)
+        for number in range(20):
+            ask(store, "raise_mark", f"token 1_a {number}", inf, _FAR)
+            assert _known(store, "token", "1_a", str(number)) == inf
+            ask(store, "raise_mark", "reset 1_a", float(number + 1), inf)
+            assert _known(store, "reset", "1_a") == number + 1
+
+    def test_marks_are_known_at_once(self, store: Any, ask: Ask) -> None:
+        ask(store, "raise_mark", "token 1_a 0", inf, _FAR)
+        ask(store, "raise_mark", "reset 1_a", 5.0, inf)
+        assert soon(lambda: _known(store, "reset", "1_a") == 5.0, self.patience)
+
+        def seconds() -> float:
+            started = time.perf_counter()
+            _known(store, "token", "1_a", "0"), _known(store, "reset", "1_a"), _known(store, "actor", "ada")
+            return time.perf_counter() - started
+
+        assert min(seconds() for _ in range(500)) < 0.0002, "marks are asked for every token, and wait for nothing"
+
+    def test_concurrent_marks_are_all_kept(self, store: Any, ask: Ask) -> None:
+        raised = [("raise_mark", "reset 1_a", float(number), inf) for number in range(1, 3 * _TOGETHER)]
+        answers = ask.together(store, [*raised, *reversed(raised)])
+        assert max(answers) == 3 * _TOGETHER - 1
+        assert dict(ask(store, "get_marks", ["reset 1_a"])) == {"reset 1_a": 3 * _TOGETHER - 1}
+        assert _known(store, "reset", "1_a") == 3 * _TOGETHER - 1
+
+    def test_a_mark_ends_no_session(self, store: Any, ask: Ask) -> None:
+        ask(store, "raise_mark", "reset 1_a", 5.0, inf)
+        assert soon(lambda: _known(store, "reset", "1_a") == 5.0, self.patience)
+        assert [store.has_ended(name) for name in ("1_a", "reset 1_a", "reset")] == [False] * 3
+        ask(store, "end_session", "1_b", 7.5)
+        assert _known(store, "reset", "1_b") == 0.0
+
+    def test_another_worker_learns_of_marks_in_time(self, store: Any, other_store: Any, ask: Ask) -> None:
+        assert soon(lambda: other_store.has_ended("1_a") is False, self.patience)
+        ask(store, "raise_mark", "reset 1_a", 5.0, inf)
+        assert soon(lambda: _known(other_store, "reset", "1_a") == 5.0, self.max_lag)
+        ask(other_store, "raise_mark", "reset 1_a", 6.0, inf)
+        ask(other_store, "raise_mark", "excluded 1_a 0 a b", inf, _FAR)
+        assert soon(lambda: _known(store, "excluded", "1_a", "0", "a b") == inf, self.max_lag)
+        assert _known(store, "reset", "1_a") == 6.0
+        assert dict(ask(store, "get_marks", ["reset 1_a"])) == {"reset 1_a": 6.0}
+
+    def test_a_worker_that_starts_later_knows_them(self, store: Any, other_store: Any, ask: Ask) -> None:
+        for number in range(30):
+            ask(store, "raise_mark", f"token 1_a {number}", inf, _FAR)
+        ask(store, "raise_mark", "reset 1_a", 5.0, inf)
+        assert soon(lambda: _known(other_store, "reset", "1_a") == 5.0, self.patience)
+        assert [_known(other_store, "token", "1_a", str(number)) for number in range(31)] == [inf] * 30 + [0.0]
+
+    def test_they_are_forgotten_when_they_are_over(self, store: Any, ask: Ask) -> None:
+        ask(store, "raise_mark", "actor old", 5.0, _NOW - 200)
+        ask(store, "raise_mark", "actor new", 5.0, _NOW + 1e6)
+        ask(store, "raise_mark", "actor again", 5.0, _NOW - 200)
+        ask(store, "raise_mark", "actor again", 4.0, _NOW + 1e6)
+        ask(store, "raise_mark", "reset 1_a", 5.0, inf)
+        _forget_all(store, ask, Over(_NOW - 100))
+        kept = {"actor new": 5.0, "actor again": 5.0, "reset 1_a": 5.0}
+        assert dict(ask(store, "get_marks", [*kept, "actor old"])) == kept
+        assert ask(store, "count")["marks"] == 3
+
+    def test_followers_work_on_after_marks_were_forgotten(self, store: Any, other_store: Any, ask: Ask) -> None:
+        for number in range(5):
+            ask(store, "raise_mark", f"actor {number}", 5.0, _NOW - 200)
+        assert soon(lambda: _known(other_store, "actor", "4") == 5.0, self.max_lag)
+        _forget_all(store, ask, Over(_NOW - 100))
+        ask(store, "raise_mark", "actor new", 5.0, _FAR)
+        assert soon(lambda: _known(other_store, "actor", "new") == 5.0, self.max_lag)
+
+    def test_the_greater_number_stays_when_marks_are_loaded(self, store: Any, ask: Ask) -> None:
+        ask(store, "raise_mark", "reset 1_a", 5.0, _FAR)
+        loaded = ask(store, "load", "marks", [("reset 1_a", 4.0, _FAR + 1), ("reset 1_b", 6.0, inf)])
+        assert list(map(tuple, loaded)) == [("reset 1_a", 5.0, _FAR + 1), ("reset 1_b", 6.0, inf)]
+        assert soon(lambda: _known(store, "reset", "1_b") == 6.0, self.max_lag)
 
 
 class ListingContract(Contract):
@@ -264,7 +370,7 @@ class UpkeepContract(Contract):
         for kind in KINDS:
             ask(store, "load", kind, _ROWS[kind])
             there = _ROWS[kind][0]
-            other = (*there[:-1], "other" if kind == "sessions" else _FAR + 10)
+            other = (*there[:-1], "other" if kind == "sessions" else _FAR - 10 if kind == "marks" else _FAR + 10)
             assert list(ask(store, "load", kind, [other])) == [there], kind
 
     def test_an_examined_store_is_sound(self, store: Store, ask: Ask) -> None:
@@ -293,6 +399,7 @@ class UpkeepContract(Contract):
 _PROPERTIES: Final = SessionProperties("203.0.113.7", MediaMode.ROUTED, ArchiveMode.ALWAYS, archive_name="Größe")
 _ROWS: Final[dict[Kind, list[Row]]] = {
     "ended": [("1_a", _NOW), ("1_b", _NOW + 1), ("1_foreign", _NOW + 0.125)],
+    "marks": [("token 1_a x", inf, _FAR), ("reset 1_a", 1_795_186_800_123.0, inf), ("excluded 1_a 0 Zoë", _FAR, _FAR)],
     "sessions": [
         ("1_b", _PROPERTIES.as_json(), _NOW + 0.25, "Zoë"),
         ("1_c", SessionProperties().as_json(), _NOW + 0.5, None),
@@ -320,6 +427,12 @@ def _dumped(store: Store, ask: Ask, kind: Kind, limit: int) -> list[Row]:
 def _forget_all(store: Store, ask: Ask, over: Over) -> None:
     while ask(store, "forget", over):
         pass
+
+
+def _known(store: Any, *parts: str) -> float:
+    """The number of a mark, as a check of a token finds it: after a look at the ended sessions."""
+    store.has_ended("1_other")
+    return float(store.marks.value(*parts))
 
 
 def _soon_ended(store: Store, session_id: str, seconds: float) -> bool:

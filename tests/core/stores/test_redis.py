@@ -37,7 +37,7 @@ from rolecall.stores.redis import RedisStore
 from rolecall.stores.redis_keys import LAYOUT
 from rolecall.stores.redis_log import LOG_LENGTH, PAGE
 from rolecall.stores.upkeep import KINDS, Kind, Over, Row
-from rolecall.testing.store_parts import LeasesContract, ListingContract, UpkeepContract
+from rolecall.testing.store_parts import LeasesContract, ListingContract, MarksContract, UpkeepContract
 from rolecall.testing.stores import StoreContract
 
 from ...conftest import needed
@@ -134,7 +134,7 @@ def generation(server: RedisProcess) -> object:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-class TestRedisStore(StoreContract, LeasesContract, ListingContract, UpkeepContract):
+class TestRedisStore(StoreContract, LeasesContract, MarksContract, ListingContract, UpkeepContract):
     max_lag = 1.0 + SLACK
 
     @pytest.fixture

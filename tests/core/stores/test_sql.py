@@ -26,7 +26,7 @@ from rolecall.stores.sql_log import SQLLog
 from rolecall.stores.sql_schema import check_version
 from rolecall.stores.sql_statements import EXPIRED, USE
 from rolecall.stores.sql_url import SQLURL
-from rolecall.testing.store_parts import LeasesContract, ListingContract, UpkeepContract
+from rolecall.testing.store_parts import LeasesContract, ListingContract, MarksContract, UpkeepContract
 from rolecall.testing.stores import StoreContract
 
 from ...cutting import proxy_to
@@ -70,7 +70,7 @@ def contract_database(shared_server) -> str:
 
 
 @FORKS
-class TestSQLStore(StoreContract, LeasesContract, ListingContract, UpkeepContract):
+class TestSQLStore(StoreContract, LeasesContract, MarksContract, ListingContract, UpkeepContract):
     @pytest.fixture
     def url(self, shared_server, contract_database):
         """One database for all tests of the contract, because a new one takes 0.3 s."""

@@ -35,7 +35,7 @@ from rolecall.stores.memory import MemoryStore
 from rolecall.stores.sqlite import SQLiteStore
 from rolecall.stores.sqlite_file import LOOK_INTERVAL
 from rolecall.stores.sqlite_schema import MIGRATIONS
-from rolecall.testing.store_parts import LeasesContract, ListingContract, UpkeepContract
+from rolecall.testing.store_parts import LeasesContract, ListingContract, MarksContract, UpkeepContract
 from rolecall.testing.stores import StoreContract
 
 from ...forking import forked
@@ -80,13 +80,13 @@ def record(number: object) -> SessionRecord:
 # -- every store -----------------------------------------------------------------------------------
 
 
-class TestMemoryStore(StoreContract, LeasesContract, ListingContract, UpkeepContract):
+class TestMemoryStore(StoreContract, LeasesContract, MarksContract, ListingContract, UpkeepContract):
     @pytest.fixture
     def store(self):
         return MemoryStore()
 
 
-class TestSQLiteStore(StoreContract, LeasesContract, ListingContract, UpkeepContract):
+class TestSQLiteStore(StoreContract, LeasesContract, MarksContract, ListingContract, UpkeepContract):
     @pytest.fixture
     def store(self, path):
         return SQLiteStore(path)

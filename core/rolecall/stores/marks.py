@@ -1,0 +1,113 @@
+"""Marks: what takes grants back, each a name with a number that only grows.
+
+So it does not matter in which order, or how often, a process learns of them: the greatest number of a name holds. A
+mark is never removed before it has lost its meaning; what takes one back is another mark.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+
+from .native import native_lock
+
+if TYPE_CHECKING:
+    from . import MaybeAwaitable
+
+#: What a mark is about; see :data:`PARTS`.
+MarkKind: TypeAlias = Literal["token", "reset", "excluded", "readmitted", "actor", "project"]
+#: What a mark's name has after its kind, and the meaning of its number:
+#:
+#: - ``token``, the session's id and the token's id: infinite, for the token was revoked;
+#: - ``reset``, the session's id: the session's epoch, see :mod:`rolecall.tokens`;
+#: - ``excluded``, the session's id, how often the actor was readmitted before, the actor's id: until when, in Unix
+#:   seconds;
+#: - ``readmitted``, the session's id, the actor's id: how often;
+#: - ``actor``, the actor's id: tokens that were issued until then are revoked, in Unix seconds;
+#: - ``project``, its API key: the same.
+PARTS: Final[Mapping[str, int]] = {"token": 2, "reset": 1, "excluded": 3, "readmitted": 2, "actor": 1, "project": 1}
+
+# The most that Python keeps in two digits; see rolecall.stores.following.
+_BITS: Final = 2**60 - 1
+
+
+class Marked(Protocol):
+    """What a store has that keeps marks: ``rolecall.stores.Store`` with these, and the attribute ``marks``.
+
+    The methods are plain functions or ``async def``, durable and positional, as those of
+    :class:`~rolecall.stores.Store`.
+    """
+
+    @property
+    def marks(self) -> Marks:
+        """The marks that are known in this process, as of the last call of ``has_ended``.
+
+        ``has_ended`` keeps them in step as it keeps the ended sessions, and what this process marks counts at once.
+        """
+
+    @abstractmethod
+    def raise_mark(self, name: str, value: float, until: float, /) -> MaybeAwaitable[float]:
+        """Raise the number of a mark, or leave it if it is as great already.
+
+        :param name: at most 1,024 characters.
+        :param value: a positive number; it may be infinite.
+        :param until: the time after which the mark may be forgotten, in Unix seconds; infinite for never. The latest
+            of a name counts.
+        :returns: the number as it stands now.
+        """
+
+    @abstractmethod
+    def get_marks(self, names: Sequence[str], /) -> MaybeAwaitable[Mapping[str, float]]:
+        """The numbers of those of at most 200 marks that exist, from the database itself."""
+
+
+class Marks:
+    """Marks in the memory of a process. Threads of any kind may learn and ask at the same time.
+
+    One takes about 80 bytes if its number is infinite, and about 100 otherwise. Each is held by 60 bits of its name's
+    hash. Of a million marks one has, with a chance of 10⁻¹², the same hash as another name, which then has its number
+    too.
+    """
+
+    __slots__ = ("_for_good", "_lock", "_values", "kinds")
+
+    def __init__(self) -> None:
+        self._lock = native_lock()
+        self._for_good: set[int] = set()
+        self._values: dict[int, float] = {}
+        #: The kinds of which there are marks.
+        self.kinds: frozenset[str] = frozenset()
+
+    def learn(self, name: str, value: float) -> None:
+        """Take in the number of a mark; a smaller one changes nothing."""
+        kind, _, rest = name.partition(" ")
+        if kind not in PARTS:
+            return  # of a later version of Rolecall
+        key = hash((kind, *rest.split(" ", PARTS[kind] - 1))) & _BITS
+        with self._lock:
+            if kind not in self.kinds:
+                self.kinds |= {kind}
+            if value == inf:
+                self._for_good.add(key)
+            elif value > self._values.get(key, 0.0):
+                self._values[key] = value
+
+    def learn_all(self, marks: Iterable[tuple[str, float]]) -> None:
+        """Take in several marks."""
+        for name, value in marks:
+            self.learn(name, value)
+
+    def value(self, *parts: str) -> float:
+        """The number of a mark, by its kind and the parts of its name; 0 if there is none."""
+        key = hash(parts) & _BITS
+        return inf if key in self._for_good else self._values.get(key, 0.0)
+
+    def __len__(self) -> int:
+        return len(self._for_good | self._values.keys())
+
+
+def mark_name(*parts: str) -> str:
+    """The name of a mark, of its kind and its parts. Only the last part may hold spaces."""
+    return " ".join(parts)
