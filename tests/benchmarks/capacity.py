@@ -20,7 +20,7 @@ from tests.postgres_servers import PostgresProcess
 from tests.redis_servers import RedisProcess
 
 from rolecall import Rolecall
-from rolecall.stores.following import Follower
+from rolecall.stores.following import Follower, News
 
 #: How many threads write at once, so that they are written together.
 THREADS = 8
@@ -99,11 +99,11 @@ def measure(where: Place, number: int) -> None:
 class _Empty:
     """A log without entries."""
 
-    def snapshot(self) -> tuple[tuple[str, ...], int]:
-        return (), 0
+    def snapshot(self) -> tuple[News, int]:
+        return News(), 0
 
-    def changes(self, after: int, wait: float) -> tuple[tuple[str, ...], int]:
-        return (), after
+    def changes(self, after: int, wait: float) -> tuple[News, int]:
+        return News(), after
 
     def close(self) -> None:
         pass

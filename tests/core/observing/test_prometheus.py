@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable
 from math import isinf
 from typing import Any
 
@@ -15,7 +14,7 @@ from rolecall import Deny, hookimpl
 from rolecall.errors import PolicyDenied, StoreUnavailable
 from rolecall.observing import PrometheusDurations, PrometheusMetrics
 from rolecall.observing.outcomes import MOST
-from rolecall.stores.following import Follower
+from rolecall.stores.following import Follower, News
 from rolecall.stores.memory import MemoryStore
 
 from ...waiting import soon
@@ -38,11 +37,11 @@ class Followed(MemoryStore):
         self.follower = Follower(self)
         self.has_ended = self.follower.has_ended  # type: ignore[method-assign]
 
-    def snapshot(self) -> tuple[Iterable[str], int]:
-        return (), 0
+    def snapshot(self) -> tuple[News, int]:
+        return News(), 0
 
-    def changes(self, after: Any, wait: float) -> tuple[Iterable[str], int]:
-        return (), 0
+    def changes(self, after: Any, wait: float) -> tuple[News, int]:
+        return News(), 0
 
     def close(self) -> None:
         self.follower.close()

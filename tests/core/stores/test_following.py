@@ -9,13 +9,15 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from math import inf
+from typing import Any, TypeAlias
 from weakref import ref
 
 import pytest
 
 from rolecall.errors import NotInStep, StoreUnavailable
 from rolecall.stores import following
-from rolecall.stores.following import Follower, Gap
+from rolecall.stores.following import Follower, Gap, News
 
 from ...forking import in_child
 from ...waiting import known, soon
@@ -26,11 +28,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:Deprecati
 PATIENCE = 20.0
 
 
+#: A session's id, or a mark.
+Entry: TypeAlias = str | tuple[str, float]
+
+
 class ListLog:
     """A log that is a list; ``first`` is the number of its first entry, after a trim."""
 
-    def __init__(self, *session_ids: str) -> None:
-        self.entries = list(session_ids)
+    def __init__(self, *entries: Entry) -> None:
+        self.entries = list(entries)
         self.first = 0
         self.broken: Exception | None = None
         self.frozen = threading.Event()
@@ -39,27 +45,27 @@ class ListLog:
         self.threads: set[int] = set()
         self.closed_by: list[int] = []
 
-    def end(self, *session_ids: str) -> None:
+    def write(self, *entries: Entry) -> None:
         with self.changed:
-            self.entries += session_ids
+            self.entries += entries
             self.changed.notify_all()
 
     def trim(self) -> None:
         with self.changed:
             self.first = len(self.entries)
 
-    def snapshot(self) -> tuple[Iterable[str], int]:
+    def snapshot(self) -> tuple[News, int]:
         self._answer()
         self.snapshots += 1
-        return list(self.entries), len(self.entries)
+        return _news(self.entries), len(self.entries)
 
-    def changes(self, after: int, wait: float) -> tuple[Iterable[str], int]:
+    def changes(self, after: int, wait: float) -> tuple[News, int]:
         self._answer()
         with self.changed:
             self.changed.wait_for(lambda: len(self.entries) > after, wait)
             if after < self.first:
                 raise Gap("the log was trimmed")
-            return self.entries[after:], len(self.entries)
+            return _news(self.entries[after:]), len(self.entries)
 
     def close(self) -> None:
         self.closed_by.append(threading.get_ident())
@@ -71,6 +77,13 @@ class ListLog:
             time.sleep(0.005)
         if self.broken is not None:
             raise self.broken
+
+
+def _news(entries: list[Entry]) -> News:
+    return News(
+        [entry for entry in entries if isinstance(entry, str)],
+        [entry for entry in entries if not isinstance(entry, str)],
+    )
 
 
 @pytest.fixture
@@ -108,9 +121,20 @@ def test_it_reads_nothing_until_it_is_used(log):
 
 def test_it_follows_what_ends_elsewhere(log, follower):
     assert known(follower, "1_later") is False
-    log.end("1_later")
+    log.write("1_later")
     assert soon(lambda: follower.has_ended("1_later"))
     assert log.snapshots == 1
+
+
+def test_it_knows_the_marks_of_the_snapshot_and_follows_them(log, follower):
+    log.write(("token 1_a x", inf), ("reset 1_a", 5.0))
+    assert known(follower, "1_before") is True
+    assert [follower.marks.value(*parts) for parts in (("token", "1_a", "x"), ("reset", "1_a"))] == [inf, 5.0]
+    log.write(("reset 1_a", 7.0), ("token 1_a x", 3.0), ("reset 1_a", 6.0), ("actor last", 1.0))
+    assert soon(lambda: follower.marks.value("actor", "last") == 1.0)
+    assert [follower.marks.value(*parts) for parts in (("token", "1_a", "x"), ("reset", "1_a"))] == [inf, 7.0]
+    assert log.snapshots == 1
+    assert known(follower, "reset 1_a") is False
 
 
 def test_what_this_process_ends_counts_at_once(log, follower):
@@ -155,7 +179,7 @@ def test_concurrent_first_checks_start_one_thread(log, follower):
 def test_a_gap_is_read_anew(log, follower):
     assert known(follower, "1_lost") is False
     log.frozen.set()
-    log.end("1_lost")
+    log.write("1_lost")
     log.trim()
     log.frozen.clear()
     assert soon(lambda: follower.has_ended("1_lost"))
@@ -180,7 +204,7 @@ def test_it_refuses_beyond_its_bound_and_says_why(log):
     with closing(Follower(log, max_staleness=0.2)) as follower:
         assert soon(lambda: follower.has_ended("1_before"))
         log.broken = StoreUnavailable("the server is down")
-        log.end("1_elsewhere")
+        log.write("1_elsewhere")
         assert soon(lambda: reason(follower))
         assert "longer than max_staleness (0.2 s)" in reason(follower)
         assert "the server is down" in reason(follower)
@@ -203,21 +227,22 @@ def test_a_read_says_how_it_was_when_it_began(log):
 
 def test_an_error_while_the_snapshot_is_read_is_no_snapshot(log):
     class HalfLog(ListLog):
-        def snapshot(self) -> tuple[Iterable[str], int]:
-            session_ids, position = super().snapshot()
+        def snapshot(self) -> tuple[News, int]:
+            news, position = super().snapshot()
 
-            def half() -> Iterator[str]:
-                for session_id in session_ids:
-                    yield session_id
-                    if self.snapshots == 1:
+            def half(part: Iterable[Any], number: int) -> Iterator[Any]:
+                for entry in part:
+                    yield entry
+                    if self.snapshots == number:
                         raise StoreUnavailable("cut off")
 
-            return half(), position
+            return News(half(news.ended, 1), half(news.marks, 2)), position
 
-    log = HalfLog("1_a", "1_b")
+    log = HalfLog("1_a", "1_b", ("reset 1_a", 5.0), ("reset 1_b", 6.0))
     with closing(Follower(log, max_staleness=PATIENCE)) as follower:
         assert known(follower, "1_b") is True
-        assert log.snapshots == 2
+        assert follower.marks.value("reset", "1_b") == 6.0
+        assert log.snapshots == 3
 
 
 def test_any_other_error_of_a_log_ends_no_thread(log, follower, caplog):
@@ -226,7 +251,7 @@ def test_any_other_error_of_a_log_ends_no_thread(log, follower, caplog):
         log.broken = ZeroDivisionError("a mistake")
         assert soon(lambda: any("a mistake" in one.getMessage() for one in caplog.records))
         log.broken = None
-        log.end("1_later")
+        log.write("1_later")
         assert soon(lambda: follower.has_ended("1_later"))
     assert [one.levelname for one in caplog.records] == ["WARNING", "INFO"]
 
@@ -275,10 +300,10 @@ def test_a_forked_child_follows_anew(log, follower):
 
     def follow() -> object:
         log.frozen.clear()
-        log.entries.append("1_later")
-        return known(follower, "1_later"), known(follower, "1_before")
+        log.entries += ["1_later", ("reset 1_a", 5.0)]
+        return known(follower, "1_later"), known(follower, "1_before"), follower.marks.value("reset", "1_a")
 
-    assert in_child(follow) == (True, True)
+    assert in_child(follow) == (True, True, 5.0)
 
 
 def test_a_check_takes_little(follower):

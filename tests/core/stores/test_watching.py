@@ -6,7 +6,7 @@ import asyncio
 import math
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Any
 
@@ -17,7 +17,7 @@ from rolecall.errors import StoreUnavailable
 from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores import open_store
 from rolecall.stores.failures import of_a_value
-from rolecall.stores.following import Follower
+from rolecall.stores.following import Follower, News
 from rolecall.stores.leases import Slot
 from rolecall.stores.memory import MemoryStore
 
@@ -49,14 +49,14 @@ class Faulty(MemoryStore):
             raise self.writing
         super().add_session(record)
 
-    def snapshot(self) -> tuple[Iterable[str], int]:
+    def snapshot(self) -> tuple[News, int]:
         return self.changes(0, 0)
 
-    def changes(self, after: Any, wait: float) -> tuple[Iterable[str], int]:
+    def changes(self, after: Any, wait: float) -> tuple[News, int]:
         threading.Event().wait(min(wait, 0.01))
         if self.log:
             raise self.log
-        return (), 0
+        return News(), 0
 
     def close(self) -> None:
         if hasattr(self, "follower"):
