@@ -253,6 +253,12 @@ class PolicyDenied(Forbidden):
         self.retry_after = retry_after
 
 
+class Excluded(Forbidden):
+    """The actor is excluded from the session, which issues no tokens to it."""
+
+    code = "excluded"
+
+
 class CsrfFailed(Forbidden):
     """A token in a cookie came without the proof that a page of this site sent the request."""
 
@@ -397,6 +403,18 @@ class NoMediaService(RolecallError):
     def public_message(self) -> str:
         """The message for a client: this is no fault, but a feature that this service lacks."""
         return "nothing at this service can act in a session: it has no media service that does this"
+
+
+class NotTakenBack(RolecallError):
+    """The grant cannot be taken back in this way; the message says what can be done."""
+
+    code = "not_taken_back"
+    status = 409
+
+    @property
+    def public_message(self) -> str:
+        """The message for a client."""
+        return str(self)
 
 
 class NotServed(RolecallError):

@@ -11,7 +11,7 @@ from .explain import circumstances
 from .request import Actor, Request
 
 #: Members that only some events have; as JSON the others have null there, so that all lines have the same members.
-_OF_SOME: Final = ("role", "token_id", "expires_at", "act", "target", "reason", "seconds")
+_OF_SOME: Final = ("role", "token_id", "expires_at", "act", "target", "until", "reason", "seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +117,45 @@ class TokenRefused(Refused):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRevoked(Event):
+    """One token was revoked.
+
+    :param token_id: the token's id, as in :attr:`~rolecall.Grant.token_id`.
+    """
+
+    name: ClassVar[str] = "token_revoked"
+
+    session_id: str
+    token_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorRevoked(Event):
+    """All tokens that an actor had were revoked, in every session.
+
+    :param target: the id of that actor.
+    """
+
+    name: ClassVar[str] = "actor_revoked"
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokensRevoked(Event):
+    """All tokens of a project that were issued until a time were revoked.
+
+    :param target: the API key of the project.
+    :param until: that time, in Unix seconds.
+    """
+
+    name: ClassVar[str] = "tokens_revoked"
+
+    target: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRefused(Refused):
     """A request was refused because of its token, or because it had none; or because of a server's credential."""
 
@@ -128,7 +167,8 @@ class Moderated(Event):
     """An act in a session was carried out. Lists of streams or connections are not reported.
 
     :param act: the ``name`` of the :class:`~rolecall.moderation.Act`.
-    :param target: the connection or the stream that it acted on, if there is one.
+    :param target: the connection, the stream or the actor that it acted on, if there is one.
+    :param until: when an exclusion ends, in Unix seconds; None for never.
     :param role: the role of the token, if the actor used one.
     :param token_id: the token's id, as in :attr:`~rolecall.Grant.token_id`.
     """
@@ -138,6 +178,7 @@ class Moderated(Event):
     session_id: str
     act: str
     target: str | None = None
+    until: float | None = None
     role: str | None = None
     token_id: str | None = None
 
@@ -147,7 +188,8 @@ class ModerationRefused(Refused):
     """An act in a session was refused; lists of streams or connections are such acts, too.
 
     :param act: the ``name`` of the :class:`~rolecall.moderation.Act`.
-    :param target: the connection or the stream that it would act on, if there is one.
+    :param target: the connection, the stream or the actor that it would act on, if there is one.
+    :param until: when an exclusion would end, in Unix seconds.
     :param role: the role of the token, if the actor used one.
     :param token_id: the token's id, as in :attr:`~rolecall.Grant.token_id`.
     """
@@ -156,6 +198,7 @@ class ModerationRefused(Refused):
 
     act: str
     target: str | None = None
+    until: float | None = None
     role: str | None = None
     token_id: str | None = None
 
@@ -191,6 +234,7 @@ EVENTS: Final[Mapping[str, Callable[..., Event]]] = MappingProxyType(
         for event in (
             *(SessionCreated, SessionRefused, SessionClosed),
             *(TokenIssued, TokenRefused, AccessRefused),
+            *(TokenRevoked, ActorRevoked, TokensRevoked),
             *(Moderated, ModerationRefused),
             *(StoreLost, StoreFound),
         )

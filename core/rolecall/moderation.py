@@ -7,9 +7,12 @@ from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
+from .actors import checked_actor
 from .errors import InvalidRequest, InvalidSessionId, NotFoundAtService, SignalTooLarge
+from .revocations import Exclusion, Reset
 from .roles import Capability
 from .session_ids import ID_EXPECTED, is_plain_id
+from .tokens import END_OF_TIME
 from .wording import shown
 
 #: OpenTok's limits of a signal, in bytes of UTF-8.
@@ -38,6 +41,8 @@ class Act(Generic[Result]):
     capability: ClassVar[Capability]
     #: Whether it changes something, so that an event reports it.
     changes: ClassVar[bool] = True
+    #: Whether the kit carries it out itself, in its store, and no media service is needed.
+    takes_back: ClassVar[bool] = False
 
     session_id: str
 
@@ -239,6 +244,90 @@ class ListConnections(Act[Connections]):
         return problem and f"returned {problem}"
 
 
+@dataclass(frozen=True, slots=True)
+class Exclude(Act[Exclusion]):
+    """Exclude an actor from a session: its tokens are refused, and none is issued to it.
+
+    :param until: when the exclusion ends, in Unix seconds; None for never.
+    """
+
+    name: ClassVar[str] = "exclude"
+    capability: ClassVar[Capability] = Capability.FORCE_DISCONNECT
+    takes_back: ClassVar[bool] = True
+
+    session_id: str
+    actor_id: str
+    until: float | None = None
+
+    def checked(self) -> Exclude:
+        """See :meth:`Act.checked`."""
+        check_id("session_id", self.session_id)
+        checked_actor(self.actor_id)
+        until = self.until
+        is_number = isinstance(until, int | float) and not isinstance(until, bool)
+        if until is not None and not (is_number and 0 < until < END_OF_TIME):
+            raise InvalidRequest(
+                f"until is {shown(until)}; expected Unix seconds, or nothing for an exclusion for good"
+            )
+        return self
+
+    @property
+    def target(self) -> str:
+        """The id of the actor."""
+        return self.actor_id
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """The arguments of the service's method ``disconnect_actor``."""
+        return (self.session_id, self.actor_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Readmit(Act[None]):
+    """End the exclusion of an actor from a session. If there is none, nothing changes."""
+
+    name: ClassVar[str] = "readmit"
+    capability: ClassVar[Capability] = Capability.FORCE_DISCONNECT
+    takes_back: ClassVar[bool] = True
+
+    session_id: str
+    actor_id: str
+
+    def checked(self) -> Readmit:
+        """See :meth:`Act.checked`."""
+        check_id("session_id", self.session_id)
+        checked_actor(self.actor_id)
+        return self
+
+    @property
+    def target(self) -> str:
+        """The id of the actor."""
+        return self.actor_id
+
+
+@dataclass(frozen=True, slots=True)
+class ResetSession(Act[Reset]):
+    """Revoke all tokens that a session has issued so far. It stays open, and issues new ones.
+
+    :param epoch: the session's epoch that the caller knows: if another reset has come since, nothing changes. So a
+        repetition revokes nothing that was issued meanwhile. None for a reset in any case.
+    """
+
+    name: ClassVar[str] = "reset_session"
+    capability: ClassVar[Capability] = Capability.FORCE_DISCONNECT
+    takes_back: ClassVar[bool] = True
+
+    session_id: str
+    epoch: int | None = None
+
+    def checked(self) -> ResetSession:
+        """See :meth:`Act.checked`."""
+        check_id("session_id", self.session_id)
+        if self.epoch is not None and (type(self.epoch) is not int or not 0 <= self.epoch < END_OF_TIME * 1000):
+            raise InvalidRequest(f"epoch is {shown(self.epoch)}; expected the epoch of an earlier answer, or 0")
+        return self
+
+
 class MediaService(Protocol):
     """A service that carries the media of sessions, and so can act in them.
 
@@ -246,6 +335,9 @@ class MediaService(Protocol):
     may raise the kit's errors, which reach the caller: :class:`~rolecall.errors.NotFoundAtService` for a connection or
     a stream that does not exist, :class:`~rolecall.errors.Unavailable` if the service is out of order. Arguments are
     validated.
+
+    A service that knows which connections are whose may have a further method,
+    ``disconnect_actor(session_id, actor_id)``, which ends all connections of an actor when it is excluded.
     """
 
     def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> Awaitable[None] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -32,6 +34,7 @@ ExpireTime = float | datetime | timedelta | None
 #: The year 10000, in Unix seconds: later numbers are not times.
 END_OF_TIME: Final = 253_402_300_800
 _NO_CLAIMS: Final[Mapping[str, Any]] = MappingProxyType({})
+_TOKEN_ID: Final = re.compile(r"(0|[1-9][0-9]{0,14})\.[0-9a-f]{32}(?:\.([1-9][0-9]{0,11}))?")
 
 
 class TokenOptions(NamedTuple):
@@ -49,6 +52,8 @@ class TokenOptions(NamedTuple):
     :param subject: the id of the actor that the token is for; None if nobody is identified, or if the kit's tokens do
         not say so (``actor_claim=False``).
     :param name: the actor's display name, if its attributes have a text ``name``.
+    :param epoch: the epoch of the session, see :class:`TokenId`.
+    :param begun_at: for a renewed token, when the first one was issued, in whole Unix seconds.
     """
 
     session_id: str
@@ -62,9 +67,19 @@ class TokenOptions(NamedTuple):
     issuer: str | None = None
     subject: str | None = None
     name: str | None = None
+    epoch: int = 0
+    begun_at: int | None = None
 
     def __reduce__(self) -> Any:
         return reduced(self)
+
+    def new_token_id(self, random: bytes | None = None) -> str:
+        """Make an id for the token, see :class:`TokenId`.
+
+        :param random: 16 random bytes, if the caller has them already.
+        """
+        unique = f"{self.epoch}.{(random or os.urandom(16)).hex()}"
+        return unique if self.begun_at is None else f"{unique}.{self.begun_at}"
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -80,6 +95,26 @@ class TokenOptions(NamedTuple):
         if self.narrowed is not None:
             own[CAPABILITIES_CLAIM] = " ".join(sorted(self.narrowed))
         return own
+
+
+class TokenId(NamedTuple):
+    """What the ``jti`` of a token says that this kit has minted: ``<epoch>.<32 hexadecimal digits>[.<begun at>]``.
+
+    So no claim is needed that an SDK does not write. Tokens of others have a ``jti`` of another form, or none.
+
+    :param epoch: the epoch of the session in which it was minted: the time of the session's last reset in milliseconds
+        since 1970, or 0. It tells apart what was minted in the same second before and after a reset.
+    :param begun_at: for a renewed token, when the first one was issued, in Unix seconds.
+    """
+
+    epoch: int
+    begun_at: int | None = None
+
+    @classmethod
+    def read(cls, token_id: str) -> TokenId | None:
+        """What the id of a token says; None if this kit has not made it."""
+        match = _TOKEN_ID.fullmatch(token_id)
+        return match and cls(int(match[1]), None if match[2] is None else int(match[2]))
 
 
 class Grant(NamedTuple):
@@ -180,7 +215,7 @@ def check_options(
     # The class itself does this, in twice the time.
     return tuple.__new__(
         TokenOptions,
-        (session_id, role, issued_at, expires_at, checked, classes, _NO_CLAIMS, None, issuer, None, None),
+        (session_id, role, issued_at, expires_at, checked, classes, _NO_CLAIMS, None, issuer, None, None, 0, None),
     )
 
 

@@ -18,7 +18,7 @@ ROOT: Final = Path(__file__).parents[2]
 LAYERS: Final = {
     "words": ["errors", "wording", "roles", "request", "actors", "clock", "pickling", "driver", "encoding", "keys"],
     "values": [
-        *("sessions", "session_ids", "tokens", "moderation", "events", "policy", "explain", "hookspecs"),
+        *("sessions", "session_ids", "tokens", "moderation", "revocations", "events", "policy", "explain", "hookspecs"),
         *("formats", "stores"),
     ],
     "plugins": ["plugins"],

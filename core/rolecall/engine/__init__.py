@@ -9,7 +9,7 @@ from functools import partial
 from math import inf, nextafter
 from os import urandom
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from ..driver import Driver
 from ..encoding.jws import MAX_TOKEN_LENGTH
@@ -50,8 +50,11 @@ from ..wording import moment, shown
 from .state import State
 
 if TYPE_CHECKING:
-    from ..moderation import Act, Result
+    from datetime import datetime
+
+    from ..moderation import Act, Exclude, Result
     from ..plugins.operations import Operations
+    from .taking_back import TakingBack
 
 #: Finds the token of a request, and its place, which is None for a token that was passed in. Raises if there is none.
 Credential: TypeAlias = Callable[[], tuple[str, str | None]]
@@ -202,7 +205,13 @@ class Engine:
             watch=state.watch,
             around=None if plugins.operations is None else partial(_around_store, plugins.operations),
         )
-        self._liveness = (ImmediateLiveness if state.asks_store else Liveness)(state.store, self._store.look_up_ended)
+        self._liveness = (ImmediateLiveness if state.asks_store else Liveness)(
+            state.store,
+            state.clock,
+            state.project_of,
+            self._store.look_up_ended,
+            partial(self._store.further, "get_marks"),
+        )
         #: Whether :meth:`verify_token` alone verifies, and nobody is told of a refusal.
         self.verifies_at_once = not plugins.on_event and not state.asks_store
         #: Whether nothing has to be asked or told about a token that the server's own code mints.
@@ -318,12 +327,14 @@ class Engine:
             except InvalidSessionId:
                 issuer = await self.check_session_id(session_id)
             options = self._options(session_id, issuer, role, expire_time, data, layout, form, self.state.clock())
+            actor = None if call is None else call.actor
+            options = self._naming(actor, options)
             try:
-                self._liveness.check_session(session_id)
+                epoch = self._liveness.check_issue(*_issue(options, actor), has_epoch=form.writes_epoch)
             except NotInStep:
-                await self._liveness.confirm_session(session_id)
-            if call is not None:
-                options = self._naming(call.actor, options)
+                epoch = await self._liveness.confirm_issue(*_issue(options, actor), has_epoch=form.writes_epoch)
+            if epoch:
+                options = options._replace(epoch=epoch)
             return _mint(form, options, longest)[0], options
         known = str(role) if self.state.roles.knows(role) else None
         async with self._calling("token", call, session_id, "token_refused", role=known) as call:
@@ -565,7 +576,7 @@ class Engine:
             call.bearer = None if grant is None else grant.actor_id
             api_key = await self.check_session_id(act.session_id)
             act = act.checked()
-            call.ends_in("moderated" if act.changes else None, target=act.target)
+            call.ends_in("moderated" if act.changes else None, target=act.target, until=getattr(act, "until", None))
             if call.http is not None:
                 _check_act(act, grant)
             request = ModerationRequest(act, grant, api_key, *call.asked(state.clock()))
@@ -573,7 +584,65 @@ class Engine:
             async with reservations or _NOTHING_RESERVED:
                 if grant is not None:
                     await self._check_still_good(grant)  # again, because policies take time
+                if act.takes_back:
+                    state.check_issues()
+                    return cast("Result", await self._taking_back.carry_out(act, request))
                 return await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline)
+
+    async def revoke_token(self, token: str | Grant, call: Call | None = None) -> None:
+        """Revoke a token, or the one of a grant. One that has expired is no longer good in any case.
+
+        :raises InvalidToken: for a token that is not this kit's.
+        """
+        self.state.check_issues()
+        try:
+            grant = token if isinstance(token, Grant) else await self.state.read_patiently(token, None, self._driver)
+        except ExpiredToken:
+            return
+        await self.revoke_token_id(grant.session_id, grant.token_id, grant.expires_at, call)
+
+    async def revoke_token_id(
+        self, session_id: str, token_id: str, expires_at: float | None = None, call: Call | None = None
+    ) -> None:
+        """Revoke the token of this id.
+
+        :param expires_at: the end of its life in Unix seconds, if that is known.
+        """
+        self.state.check_issues()
+        self.state.session_ids.owner(session_id)
+        await self._taking_back.revoke_token(session_id, token_id, expires_at)
+        await self._tell("token_revoked", call or Call(), session_id, token_id=token_id)
+
+    async def revoke_actor(self, actor_id: str, call: Call | None = None) -> None:
+        """Revoke all tokens that an actor has, in every session."""
+        self.state.check_issues()
+        await self._taking_back.revoke_actor(actor_id)
+        await self._tell("actor_revoked", call or Call(), None, target=actor_id)
+
+    async def revoke_before(
+        self, moment: float | datetime | None = None, api_key: str | None = None, call: Call | None = None
+    ) -> None:
+        """Revoke all tokens of a project that were issued until a time.
+
+        :param moment: Unix seconds, or an aware ``datetime``; now unless given.
+        """
+        self.state.check_issues()
+        project = self.state.session_ids.issuer(api_key)
+        until = self._taking_back.checked_moment(moment)
+        await self._taking_back.revoke_before(until, project)
+        await self._tell("tokens_revoked", call or Call(), None, target=project, until=until)
+
+    @property
+    def _taking_back(self) -> TakingBack:
+        from .taking_back import TakingBack  # few calls need it
+
+        return TakingBack(self.state, self._store, self._disconnect)
+
+    async def _disconnect(self, act: Exclude, request: ModerationRequest) -> bool:
+        from .acts import disconnect
+
+        state = self.state
+        return await disconnect(act, state.plugins.media_service, request, self._driver, state.deadline)
 
     async def broken_parts(self) -> tuple[str, ...]:
         """The parts without which this process cannot serve, and that do not work now: store, follower and keys.
@@ -591,7 +660,7 @@ class Engine:
             broken.append("store")
         try:
             if broken:  # it would let the caller wait for the store once more
-                self._liveness.check_session(session_id)
+                self._liveness.check_issue(session_id, None, 0, has_epoch=True)
             elif not state.asks_store:
                 await self._liveness.confirm_session(session_id)
         except StoreUnavailable:
@@ -683,8 +752,7 @@ class Engine:
         options = self._options(session_id, issuer, role, expire_time, data, layout, form, now)
         if call.is_trusted and self.state.plugins.leaves_tokens_alone:
             # No plugin to ask: the trusted caller only needs an open session.
-            await self._liveness.confirm_session(session_id)
-            return self._naming(call.actor, options), None
+            return await self._in_epoch(self._naming(call.actor, options), form, call), None
         return await self._voted_options(options, form, now, call)
 
     def _options(
@@ -738,6 +806,7 @@ class Engine:
             trace.ok("request", f"{options.role} until {moment(options.expires_at)}")
             trace.ok("session open", "known to the store" if session else "not known to the store")
         await self._identify(call)
+        options = await self._in_epoch(options, form, call)  # whoever is excluded asks no policy
         request = TokenRequest(
             options.session_id,
             session,
@@ -748,7 +817,7 @@ class Engine:
             *call.asked(now),
         )
         limits, reservations = await self._vote(state.plugins.vote_token, request, call)
-        await self._liveness.confirm_session(options.session_id)  # it may have ended while the policies voted
+        options = await self._in_epoch(options, form, call)  # it may have ended while the policies voted
         scope = Scope(options.role, options.role.capabilities, options.expires_at, options.data)
         left = narrow(scope, limits, state.roles, issued_at=options.issued_at, now=options.issued_at)
         role, held, ends, data = left
@@ -771,6 +840,14 @@ class Engine:
                 )
             )
         return options, reservations
+
+    async def _in_epoch(self, options: TokenOptions, form: TokenFormat, call: Call) -> TokenOptions:
+        """The options, of the session's epoch.
+
+        :raises RolecallError: if no such token can be issued: the session has ended, or the actor is excluded.
+        """
+        epoch = await self._liveness.confirm_issue(*_issue(options, call.actor), has_epoch=form.writes_epoch)
+        return options if epoch == options.epoch else options._replace(epoch=epoch)
 
     def _naming(self, actor: Actor | None, options: TokenOptions) -> TokenOptions:
         """The options, which say for whom the token is if that is known."""
@@ -1001,6 +1078,11 @@ def _mint(form: TokenFormat, options: TokenOptions, longest: int = MAX_TOKEN_LEN
     if len(token) > longest:
         raise _too_long(len(token), longest)
     return token, token_id
+
+
+def _issue(options: TokenOptions, actor: Actor | None) -> tuple[str, str | None, int]:
+    """The session, the actor and the time of a token to be issued."""
+    return options.session_id, None if actor is None else actor.id, options.issued_at
 
 
 def _session_fault(_: Implementation, fault: str) -> Unavailable:

@@ -3,16 +3,55 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Collection
-from dataclasses import fields
-from typing import Any, cast
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Final, cast
 
 from ..driver import Driver
 from ..errors import NoMediaService, PolicyFault, RolecallError
 from ..hookspecs import ModerationRequest
-from ..moderation import Act, Result
+from ..moderation import Act, Exclude, Result
 from ..plugins import Implementation
 from ..plugins.asking import answer_of, discard, raised
+
+_LOG: Final = logging.getLogger("rolecall")
+
+
+@dataclass(frozen=True, slots=True)
+class _Disconnect(Act[None]):
+    """End all connections of an actor."""
+
+    name: ClassVar[str] = "disconnect_actor"
+
+    session_id: str
+    actor_id: str
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        return (self.session_id, self.actor_id)
+
+
+async def disconnect(
+    act: Exclude,
+    implementations: Collection[Implementation],
+    request: ModerationRequest,
+    driver: Driver,
+    deadline: float,
+) -> bool:
+    """Have the media service end all connections of an excluded actor, and return whether it has.
+
+    A failure is logged: the actor is excluded in any case.
+    """
+    try:
+        plugin, service = await _service(act, implementations, request, driver, deadline)
+        await _carry_out(_Disconnect(*act.arguments), plugin, service, request, driver, deadline)
+    except NoMediaService:
+        return False
+    except RolecallError as error:
+        _LOG.warning("an actor was excluded, and the media service has not ended its connections: %s", error)
+        return False
+    return True
 
 
 async def carry_out(
@@ -30,6 +69,12 @@ async def carry_out(
     :raises RolecallError: the service's own, unchanged.
     """
     plugin, service = await _service(act, implementations, request, driver, deadline)
+    return await _carry_out(act, plugin, service, request, driver, deadline)
+
+
+async def _carry_out(
+    act: Act[Result], plugin: str, service: object, request: ModerationRequest, driver: Driver, deadline: float
+) -> Result:
     try:
         method = getattr(service, act.name, None)
     except Exception as error:

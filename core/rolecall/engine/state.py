@@ -161,6 +161,13 @@ class State:
         """:meth:`read_token`, which may wait for what this process does not know yet."""
         return self.read_token(token, session_id)
 
+    def project_of(self, session_id: str) -> str | None:
+        """The API key of the project that a session belongs to; None if it is of none of this kit's."""
+        try:
+            return self.session_ids.owner(session_id)
+        except InvalidSessionId:
+            return None
+
     def check_issues(self) -> None:
         """Refuse a call that creates or changes something, if this kit only verifies.
 

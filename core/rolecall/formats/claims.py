@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -52,7 +53,8 @@ OPENTOK_CLAIMS: Final = frozenset(
 #: The ``scope`` of a client's token.
 SCOPE: Final = "session.connect"
 
-_MAX_ID_LENGTH: Final = 255
+_MAX_LENGTH: Final = 255
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class ClaimRules:
@@ -89,9 +91,7 @@ class ClaimRules:
         scope = get("scope", SCOPE)
         if scope != SCOPE:
             raise WrongTokenKind(f"the token's scope is {shown(scope)}; a client's token has {SCOPE!r}")
-        session_id = get("session_id")
-        if type(session_id) is not str or not 0 < len(session_id) <= _MAX_ID_LENGTH:
-            raise wrong_claim("session_id", f"a string of 1 to {_MAX_ID_LENGTH} characters")
+        session_id = text_claim("session_id", get("session_id"))
         name = get("role")
         role = self._on_the_wire.get(name) if type(name) is str else None
         if role is None:
@@ -198,6 +198,17 @@ def actor_claim(name: str, value: object) -> str:
     if problem_with_actor_id(value) is not None:
         raise wrong_claim(name, f"an actor's id: 1 to {MAX_ACTOR_ID} characters that show, in NFC")
     return value  # type: ignore[return-value]
+
+
+def text_claim(claim: str, value: object) -> str:
+    """A text that can be stored and logged everywhere, which control characters cannot.
+
+    :raises InvalidClaim: for anything else.
+    """
+    # Nearly every text is printable, which is faster to see.
+    if type(value) is str and 0 < len(value) <= _MAX_LENGTH and (value.isprintable() or not _CONTROLS.search(value)):
+        return value
+    raise wrong_claim(claim, f"a string of 1 to {_MAX_LENGTH} characters, without control characters")
 
 
 def wrong_claim(claim: str, expected: str) -> InvalidClaim:

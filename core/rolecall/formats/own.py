@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from json import JSONEncoder
@@ -19,13 +17,11 @@ from ..roles import Capability, Role
 from ..tokens import CAPABILITIES_CLAIM, Grant, TokenOptions
 from ..wording import shown
 from . import Need, TokenFormat
-from .claims import OPENTOK_CLAIMS, ClaimRules, actor_claim, wrong_claim
+from .claims import OPENTOK_CLAIMS, ClaimRules, actor_claim, text_claim, wrong_claim
 from .inspection import claims_in
 
 _encoded = JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
 _quoted = lru_cache(1024)(encode_basestring)
-_MAX_LENGTH: Final = 255
-_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 #: The further claims that are checked by the rules of all formats.
 _SHARED: Final = ("nbf", "connection_data", "initial_layout_class_list", CAPABILITIES_CLAIM)
 
@@ -40,6 +36,7 @@ class JwtFormat(TokenFormat):
 
     needs: ClassVar[Need] = "issuer"
     reserved_claims: ClassVar[frozenset[str]] = OPENTOK_CLAIMS | {"sid"}
+    writes_epoch: ClassVar[bool] = True
     _reads_rest: ClassVar[bool] = True
 
     def __init__(self, issuers: Sequence[Issuer], rules: ClaimRules) -> None:
@@ -68,8 +65,10 @@ class JwtFormat(TokenFormat):
         return named if isinstance(named, str) else None
 
     def mint(self, options: TokenOptions) -> tuple[str, str]:
-        session_id, role, issued_at, expires_at, data, layout, claims, narrowed, _, subject, _ = options
-        token_id = os.urandom(16).hex()
+        session_id, role, issued_at, expires_at, data, layout, claims, narrowed, _, subject, _, epoch, begun_at = (
+            options
+        )
+        token_id = options.new_token_id()
         payload = (
             f'{self._head},"sid":{_quoted(session_id)},"role":"{role}",'
             f'"scope":"{_scope(role.capabilities)}",'
@@ -101,7 +100,7 @@ class JwtFormat(TokenFormat):
             self._check_audience(get("aud"))
         if "iat" not in claims or "exp" not in claims:
             raise wrong_claim("exp" if "iat" in claims else "iat", "a time")
-        session_id, token_id = _text("sid", get("sid")), _text("jti", get("jti"))
+        session_id, token_id = text_claim("sid", get("sid")), text_claim("jti", get("jti"))
         actor_id = actor_claim("sub", claims["sub"]) if "sub" in claims else None
         name = get("role")
         role = self._rules.roles.find(name) if type(name) is str else None
@@ -163,15 +162,3 @@ def _parsed(scope: str) -> frozenset[Capability]:
     if len(found) != len(names):
         raise ValueError
     return found
-
-
-def _text(claim: str, value: object) -> str:
-    if type(value) is not str or not _is_plain(value):
-        raise wrong_claim(claim, f"a string of 1 to {_MAX_LENGTH} characters, without control characters")
-    return value
-
-
-def _is_plain(text: str) -> bool:
-    """Whether ``text`` can be stored and logged everywhere, which control characters cannot."""
-    # Nearly every text is printable, which is faster to see.
-    return 0 < len(text) <= _MAX_LENGTH and (text.isprintable() or _CONTROLS.search(text) is None)

@@ -62,6 +62,7 @@ class T1Format(TokenFormat):
     __slots__ = ("_first", "_issuers", "_rules")
 
     reserved_claims: ClassVar[frozenset[str]] = OPENTOK_CLAIMS
+    names_actor: ClassVar[bool] = False
     _known_as: ClassVar[str | None] = "a T1 token, the older form"
 
     def __init__(self, issuers: Sequence[Issuer], rules: ClaimRules) -> None:

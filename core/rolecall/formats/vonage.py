@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from functools import lru_cache
 from json import JSONEncoder
@@ -16,7 +15,7 @@ from ..keys.issuers import Issuer
 from ..tokens import ACTOR_CLAIM, Grant, TokenOptions
 from ..wording import shown_key
 from . import Need, TokenFormat
-from .claims import OPENTOK_CLAIMS, SCOPE, ClaimRules, wrong_claim
+from .claims import OPENTOK_CLAIMS, SCOPE, ClaimRules, text_claim, wrong_claim
 from .inspection import claims_in
 
 _LAYOUT: Final = "initial_layout_class_list"
@@ -33,6 +32,7 @@ class VonageFormat(TokenFormat):
 
     needs: ClassVar[Need] = "private_key"
     reserved_claims: ClassVar[frozenset[str]] = OPENTOK_CLAIMS
+    writes_epoch: ClassVar[bool] = True
 
     def __init__(self, issuers: Sequence[Issuer], rules: ClaimRules) -> None:
         (application,) = issuers
@@ -54,7 +54,7 @@ class VonageFormat(TokenFormat):
         return named if isinstance(named, str) else None
 
     def mint(self, options: TokenOptions) -> tuple[str, str]:
-        token_id = os.urandom(16).hex()
+        token_id = options.new_token_id()
         claims: dict[str, Any] = {
             "application_id": self._application_id,
             "iat": options.issued_at,
@@ -88,11 +88,10 @@ class VonageFormat(TokenFormat):
             raise WrongTokenKind(
                 f"the token is not for a client: it needs a scope, a session_id, the sub {_SUBJECT!r}, and no other acl"
             )
-        token_id = claims.get("jti")
-        if "jti" not in claims:
+        if "jti" in claims:
+            token_id = text_claim("jti", claims["jti"])
+        else:
             token_id = hashlib.sha256(jws.split(token)[0]).hexdigest()
-        elif type(token_id) is not str or not 0 < len(token_id) <= 255:
-            raise wrong_claim("jti", "a string of 1 to 255 characters")
         layout = claims.get(_LAYOUT)
         if type(layout) is not tuple:
             return self._rules.grant(claims, now, token_id)

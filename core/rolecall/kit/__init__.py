@@ -361,6 +361,12 @@ class Rolecall(Settings):
     get_session = _driven_to_session(Records.get_session)
     sessions = _driven_to_sessions(Records.sessions)
     end_session = _driven(Calls.end_session)
+    reset_session = _driven(Calls.reset_session)
+    exclude = _driven(Calls.exclude)
+    readmit = _driven(Calls.readmit)
+    revoke_token = _driven(Calls.revoke_token)
+    revoke_actor = _driven(Calls.revoke_actor)
+    revoke_before = _driven(Calls.revoke_before)
 
     # Apps call these two most, and a derived method would be slower.
     @written_out(Calls.generate_token)
@@ -591,6 +597,9 @@ class Session(SessionRecord):
 
     generate_token = _of_session(Rolecall.generate_token, "generate_token")
     end = _of_session(Rolecall.end_session, "end")
+    reset = _of_session(Rolecall.reset_session, "reset")
+    exclude = _of_session(Rolecall.exclude, "exclude")
+    readmit = _of_session(Rolecall.readmit, "readmit")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -615,6 +624,9 @@ class AsyncSession(SessionRecord):
 
     generate_token = _of_async_session(AsyncRolecall.generate_token, "generate_token")
     end = _of_async_session(AsyncRolecall.end_session, "end")
+    reset = _of_async_session(AsyncRolecall.reset_session, "reset")
+    exclude = _of_async_session(AsyncRolecall.exclude, "exclude")
+    readmit = _of_async_session(AsyncRolecall.readmit, "readmit")
 
 
 def _not_set(name: str) -> ConfigurationError:

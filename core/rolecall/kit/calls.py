@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
 
 from ..actors import checked_actor
 from ..engine import Call, Credential, Engine
 from ..engine.state import State
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, InvalidRequest
 from ..explain import Explanation
 from ..http.api import Api
 from ..plugins import PluginInfo
 from ..request import Actor, Request
+from ..revocations import Exclusion, Reset
 from ..roles import ANY_TOKEN, Capability, CapabilityName, Requirement, Role, RoleName, RoleTable
 from ..sessions import (
     ArchiveMode,
@@ -199,6 +201,84 @@ class Calls:
         """
         await self.engine.end_session(session_id_of(session_id))
 
+    async def revoke_token(
+        self,
+        token: str | Grant | None = None,
+        *,
+        session_id: str | SessionRecord | None = None,
+        token_id: str | None = None,
+    ) -> None:
+        """Revoke one token: it is refused from now on. Repetition is harmless.
+
+        :param token: the token, or its grant.
+        :param session_id: or the session of the token, with ``token_id``, such as an event has them.
+        :param token_id: its id, as in :attr:`~rolecall.Grant.token_id`.
+        :raises InvalidToken: for a token that is not this kit's. One that has expired changes nothing.
+        :raises StoreUnavailable: if it is not certain that the revocation was kept.
+        """
+        if token is not None and session_id is None and token_id is None:
+            await self.engine.revoke_token(token)
+        elif token is None and session_id is not None and token_id is not None:
+            await self.engine.revoke_token_id(session_id_of(session_id), token_id)
+        else:
+            raise InvalidRequest("revoke_token takes a token or its grant; or session_id and token_id, both of them")
+
+    async def reset_session(self, session_id: str | SessionRecord, epoch: int | None = None) -> Reset:
+        """Revoke all tokens that a session has issued so far. It stays open, and issues new ones.
+
+        :param epoch: the ``epoch`` of an earlier answer: if another reset has come since, nothing changes, so that a
+            call which is repeated revokes nothing that was issued meanwhile.
+        :returns: the session's epoch, and from when on tokens of SDKs are good again.
+        :raises InvalidSessionId: for an id that is malformed, made up, or another API key's.
+        :raises StoreUnavailable: if it is not certain that the reset was kept.
+        """
+        from ..moderation import ResetSession
+
+        return await self.engine.moderate(ResetSession(session_id_of(session_id), epoch))
+
+    async def exclude(self, session_id: str | SessionRecord, actor: str | Actor, until: ExpireTime = None) -> Exclusion:
+        """Exclude an actor from a session: all of its tokens there are refused, and none is issued to it.
+
+        A media service that knows which connections are whose is told to end the actor's. Repetition is harmless; of
+        two exclusions the one that ends later counts.
+
+        :param until: when it ends: Unix seconds, an aware ``datetime`` or a ``timedelta`` from now. Never unless given.
+        :raises InvalidActor: if nobody can have that id.
+        :raises PolicyDenied: if a policy denies.
+        :raises NotTakenBack: if this kit's tokens do not say for whom they are.
+        :raises StoreUnavailable: if it is not certain that the exclusion was kept.
+        """
+        from ..moderation import Exclude
+
+        end = _end_of_exclusion(until, self.engine.state.clock())
+        return await self.engine.moderate(Exclude(session_id_of(session_id), checked_actor(actor).id, end))
+
+    async def readmit(self, session_id: str | SessionRecord, actor: str | Actor) -> None:
+        """End the exclusion of an actor from a session; its tokens are good again. See :meth:`exclude`."""
+        from ..moderation import Readmit
+
+        await self.engine.moderate(Readmit(session_id_of(session_id), checked_actor(actor).id))
+
+    async def revoke_actor(self, actor: str | Actor) -> None:
+        """Revoke all tokens that an actor has, in every session, as at a logout. It can get new ones.
+
+        A token that is issued in the same second would be refused, so none is: the call fails with a ``retry_after``.
+
+        :raises InvalidActor: if nobody can have that id.
+        :raises StoreUnavailable: if it is not certain that the revocation was kept.
+        """
+        await self.engine.revoke_actor(checked_actor(actor).id)
+
+    async def revoke_before(self, moment: float | datetime | None = None, *, api_key: str | None = None) -> None:
+        """Revoke all tokens of a project that were issued until a time, to the second: after a leak, for example.
+
+        :param moment: Unix seconds or an aware ``datetime``, not in the future; now unless given.
+        :param api_key: the project; the kit's first one unless given.
+        :raises InvalidRequest: for a moment that is none, or lies in the future.
+        :raises StoreUnavailable: if it is not certain that the revocation was kept.
+        """
+        await self.engine.revoke_before(moment, api_key)
+
     async def generate_token(
         self,
         session_id: str | SessionRecord,
@@ -379,6 +459,16 @@ class Calls:
 def _credential(api: Api, token: str | None, http: Request | None) -> Credential:
     """The token to explain: the one that was passed in, or the request's."""
     return api.credential_of(http or _NO_ROUTE) if token is None else lambda: (token, None)
+
+
+def _end_of_exclusion(until: ExpireTime, now: float) -> float | None:
+    if isinstance(until, timedelta):
+        return now + until.total_seconds()
+    if isinstance(until, datetime):
+        if until.utcoffset() is None:
+            raise InvalidRequest("until is a datetime without a time zone; pass an aware one")
+        return until.timestamp()
+    return until
 
 
 def _requirement(

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 
-from ..errors import NotInStep, RevokedToken, SessionEnded, StoreUnavailable
-from ..tokens import Grant
-from ..wording import shown
-from . import Store
+from ..errors import Excluded, NotInStep, RevokedToken, RolecallError, SessionEnded, StoreUnavailable, Unavailable
+from ..tokens import Grant, TokenId
+from ..wording import moment, shown
+from .marks import Marks, mark_name
+
+_NO_MARKS: Final = Marks()
 
 
 class Liveness:
     """Checks that a grant, or a session, is still live.
 
     The plain functions answer in the process and at once, also on an event loop. The ``async`` ones do so, too, as long
-    as this process is in step with the store; while it is not, they ask the store itself. A grant is revoked by the end
-    of its session; further reasons (the token's id, the time of its issue) belong here alone.
+    as this process is in step with the store; while it is not, they ask the store itself.
 
-    :param store: knows the ended sessions.
+    :param store: knows the ended sessions, and the marks if it keeps them.
+    :param clock: returns the time in Unix seconds.
+    :param project_of: the API key of the project that a session belongs to; None if it is of none.
     :param look_up: asks the store itself whether a session has ended; None if it cannot be asked.
+    :param get_marks: asks the store itself for marks.
     """
 
-    __slots__ = ("_look_up", "_store")
+    __slots__ = ("_clock", "_get_marks", "_has_marks", "_look_up", "_project_of", "_store")
 
-    def __init__(self, store: Store, look_up: Callable[[str], Awaitable[bool]] | None = None) -> None:
+    def __init__(
+        self,
+        store: Any,  # a Store, and Marked if it can
+        clock: Callable[[], float],
+        project_of: Callable[[str], str | None],
+        look_up: Callable[[str], Awaitable[bool]] | None,
+        get_marks: Callable[[list[str]], Awaitable[Any]],
+    ) -> None:
         self._store: Final = store
+        self._has_marks: Final = hasattr(store, "marks")
+        self._clock: Final = clock
+        self._project_of: Final = project_of
         self._look_up: Final = look_up
+        self._get_marks: Final = get_marks
 
     def check(self, grant: Grant) -> None:
         """Refuse a revoked grant, at once.
@@ -38,17 +53,28 @@ class Liveness:
         if (ended := self._store.has_ended(grant.session_id)) is not False:
             _check_answer(ended)
             raise _revoked()
+        # As has_ended has just brought them into step.
+        if self._has_marks and (marks := self._store.marks).kinds:
+            self._check_marks(marks, grant)
 
-    def check_session(self, session_id: str) -> None:
-        """Refuse a session that has ended, at once.
+    def check_issue(self, session_id: str, actor_id: str | None, issued_at: int, *, has_epoch: bool) -> int:
+        """Refuse to issue a token that would be refused, at once; return the epoch of its session.
 
-        :raises SessionEnded: if it has.
-        :raises NotInStep: if this process cannot tell; see :meth:`confirm_session`.
+        :param actor_id: for whom the token is, if that is known.
+        :param issued_at: in whole Unix seconds.
+        :param has_epoch: whether the token says in which epoch it was minted.
+        :raises SessionEnded: if the session has ended.
+        :raises Excluded: if the actor is excluded from it.
+        :raises Unavailable: if the token would be good from the next second on.
+        :raises NotInStep: if this process cannot tell; see :meth:`confirm_issue`.
         :raises StoreUnavailable: if the store cannot tell.
         """
         if (ended := self._store.has_ended(session_id)) is not False:
             _check_answer(ended)
             raise _ended()
+        if not self._has_marks or not (marks := self._store.marks).kinds:
+            return 0
+        return self._epoch(marks, session_id, actor_id, issued_at, has_epoch)
 
     async def confirm(self, grant: Grant) -> None:
         """:meth:`check`, which may wait for the store.
@@ -63,20 +89,93 @@ class Liveness:
                 raise
         if await self._look_up(grant.session_id):
             raise _revoked()
+        if self._has_marks:
+            self._check_marks(await self._read(grant.session_id, grant.actor_id, grant.token_id), grant)
 
-    async def confirm_session(self, session_id: str) -> None:
-        """:meth:`check_session`, which may wait for the store.
+    async def confirm_issue(self, session_id: str, actor_id: str | None, issued_at: int, *, has_epoch: bool) -> int:
+        """:meth:`check_issue`, which may wait for the store.
 
         :raises StoreUnavailable: if the store cannot tell.
         """
         try:
-            self.check_session(session_id)
-            return
+            return self.check_issue(session_id, actor_id, issued_at, has_epoch=has_epoch)
         except NotInStep:
             if self._look_up is None:
                 raise
         if await self._look_up(session_id):
             raise _ended()
+        if not self._has_marks:
+            return 0
+        return self._epoch(await self._read(session_id, actor_id), session_id, actor_id, issued_at, has_epoch)
+
+    async def confirm_session(self, session_id: str) -> None:
+        """Refuse a session that has ended; it may wait for the store.
+
+        :raises SessionEnded: if it has.
+        :raises StoreUnavailable: if the store cannot tell.
+        """
+        await self.confirm_issue(session_id, None, 0, has_epoch=True)
+
+    def _check_marks(self, marks: Marks, grant: Grant) -> None:
+        reason = self._reason(marks, grant.session_id, grant.actor_id, grant.issued_at)
+        if reason is None and "token" in marks.kinds and marks.value("token", grant.session_id, grant.token_id):
+            reason = "the token was revoked"
+        if reason is None and "reset" in marks.kinds:
+            epoch = marks.value("reset", grant.session_id)
+            if epoch and not _is_of_epoch(epoch, grant):
+                reason = "the token was issued before its session was reset"
+        if reason is not None:
+            raise RevokedToken(reason)
+
+    def _epoch(self, marks: Marks, session_id: str, actor_id: str | None, issued_at: int, has_epoch: bool) -> int:
+        """The epoch of a session, if a token can be issued for it."""
+        if actor_id is not None and (until := self._excluded_until(marks, session_id, actor_id)) is not None:
+            raise Excluded(f"the actor is excluded from the session {until}")
+        epoch = int(marks.value("reset", session_id))
+        if (epoch and not has_epoch and issued_at <= epoch // 1000) or self._reason(
+            marks, session_id, actor_id, issued_at
+        ):
+            raise _too_soon()
+        return epoch
+
+    def _reason(self, marks: Marks, session_id: str, actor_id: str | None, issued_at: float | None) -> str | None:
+        """Why no token for an actor in a session is good that was issued at a time; None if one may be."""
+        kinds = marks.kinds
+        if actor_id is not None:
+            if "excluded" in kinds and self._excluded_until(marks, session_id, actor_id) is not None:
+                return "the token's actor is excluded from the session"
+            if "actor" in kinds and _is_of_before(marks.value("actor", actor_id), issued_at):
+                return "all tokens that the token's actor had were revoked"
+        if "project" in kinds and (project := self._project_of(session_id)) is not None:
+            revoked_at = marks.value("project", project)
+            if _is_of_before(revoked_at, issued_at):
+                return f"all tokens that were issued until {moment(revoked_at)} were revoked"
+        return None
+
+    def _excluded_until(self, marks: Marks, session_id: str, actor_id: str) -> str | None:
+        """Until when an actor is excluded from a session, in words; None if it is not."""
+        until = marks.value("excluded", session_id, readmissions(marks, session_id, actor_id), actor_id)
+        if until <= self._clock():
+            return None
+        return "for good" if until == float("inf") else f"until {moment(until)}"
+
+    async def _read(self, session_id: str, actor_id: str | None, token_id: str | None = None) -> Marks:
+        """The marks that a check needs, from the store itself."""
+        names = [mark_name("reset", session_id)]
+        if token_id is not None:
+            names.append(mark_name("token", session_id, token_id))
+        if (project := self._project_of(session_id)) is not None:
+            names.append(mark_name("project", project))
+        if actor_id is None:
+            return checked_marks(await self._get_marks(names))
+        names += [mark_name("actor", actor_id), mark_name("readmitted", session_id, actor_id)]
+        names.append(mark_name("excluded", session_id, "0", actor_id))
+        marks = checked_marks(await self._get_marks(names))
+        times = readmissions(marks, session_id, actor_id)
+        if times != "0":
+            answer = await self._get_marks([mark_name("excluded", session_id, times, actor_id)])
+            checked_marks(answer, marks)
+        return marks
 
 
 class ImmediateLiveness(Liveness):
@@ -87,8 +186,41 @@ class ImmediateLiveness(Liveness):
     def check(self, grant: Grant) -> None:
         raise NotInStep("the store itself has to be asked")
 
-    def check_session(self, session_id: str) -> None:
+    def check_issue(self, session_id: str, actor_id: str | None, issued_at: int, *, has_epoch: bool) -> int:
         raise NotInStep("the store itself has to be asked")
+
+
+def readmissions(marks: Marks, session_id: str, actor_id: str) -> str:
+    """How often an actor was readmitted to a session, as the part of a mark's name."""
+    return str(int(marks.value("readmitted", session_id, actor_id)))
+
+
+def checked_marks(answer: Any, marks: Marks | None = None) -> Marks:
+    """The marks of a store's answer, added to ``marks``. An answer that is none could admit somebody.
+
+    :raises StoreUnavailable: for anything but a mapping of names to numbers.
+    """
+    marks = Marks() if marks is None else marks
+    if not isinstance(answer, Mapping) or not all(
+        isinstance(name, str) and type(value) in (int, float) for name, value in answer.items()
+    ):
+        raise StoreUnavailable(f"the store's get_marks returned {shown(answer)}; expected numbers by name")
+    marks.learn_all(answer.items())
+    return marks
+
+
+def _is_of_epoch(epoch: float, grant: Grant) -> bool:
+    """Whether a grant is of an epoch, or of a later one that this process has not heard of yet."""
+    made = TokenId.read(grant.token_id)
+    if made is not None:
+        return made.epoch >= epoch
+    # Tokens of others tell no more than the second. What was issued in the second of the reset may be of before it.
+    return not _is_of_before(epoch // 1000, grant.issued_at)
+
+
+def _is_of_before(revoked_at: float, issued_at: float | None) -> bool:
+    """Whether a token was issued until a time, to the second. One that does not say when may have been."""
+    return revoked_at > 0 and (issued_at is None or int(issued_at) <= int(revoked_at))
 
 
 def _check_answer(ended: object) -> None:
@@ -103,3 +235,9 @@ def _revoked() -> RevokedToken:
 
 def _ended() -> SessionEnded:
     return SessionEnded("the session has ended: it issues no tokens")
+
+
+def _too_soon() -> RolecallError:
+    error = Unavailable("tokens were revoked this very second: one that is issued now would be refused; ask again")
+    error.retry_after = 1
+    return error
