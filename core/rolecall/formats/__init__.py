@@ -44,7 +44,8 @@ class TokenFormat(ABC):
     shortest_life: ClassVar[int] = 1
     #: The longest life of its tokens, in seconds, at most 30 days.
     longest_life: ClassVar[int] = MAX_LIFETIME
-    #: Whether the id of a token that :meth:`mint` makes is ``options.new_token_id()``, in a claim. If not, a token that is minted in the same second as its session's reset is refused.
+    #: Whether the id of a token that :meth:`mint` makes is ``options.new_token_id()``, in a claim. If not, no token is
+    #: issued in the second of its session's reset.
     writes_epoch: ClassVar[bool] = False
     #: Whether its tokens say for which actor they are, ``options.subject``, so that excluding the actor revokes them.
     names_actor: ClassVar[bool] = True

@@ -51,9 +51,7 @@ class OpenTokFormat(TokenFormat):
 
     def mint(self, options: TokenOptions) -> tuple[str, str]:
         # Unpacked once, because each access to an attribute takes as long.
-        session_id, role, issued_at, expires_at, data, layout, claims, narrowed, issuer, subject, _, epoch, begun_at = (
-            options
-        )
+        session_id, role, issued_at, expires_at, data, layout, claims, narrowed, issuer, subject, *_ = options
         api_key = issuer or self._first
         random = os.urandom(20)
         token_id = options.new_token_id(random[:16])

@@ -65,9 +65,7 @@ class JwtFormat(TokenFormat):
         return named if isinstance(named, str) else None
 
     def mint(self, options: TokenOptions) -> tuple[str, str]:
-        session_id, role, issued_at, expires_at, data, layout, claims, narrowed, _, subject, _, epoch, begun_at = (
-            options
-        )
+        session_id, role, issued_at, expires_at, data, layout, claims, narrowed, _, subject, *_ = options
         token_id = options.new_token_id()
         payload = (
             f'{self._head},"sid":{_quoted(session_id)},"role":"{role}",'
