@@ -6,10 +6,12 @@ mark is never removed before it has lost its meaning; what takes one back is ano
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+from weakref import WeakSet
 
 from .native import native_lock
 
@@ -66,12 +68,12 @@ class Marked(Protocol):
 class Marks:
     """Marks in the memory of a process. Threads of any kind may learn and ask at the same time.
 
-    One takes about 80 bytes if its number is infinite, and about 100 otherwise. Each is held by 60 bits of its name's
+    One takes about 80 bytes if its number is infinite, and about 110 otherwise. Each is held by 60 bits of its name's
     hash. Of a million marks one has, with a chance of 10⁻¹², the same hash as another name, which then has its number
     too.
     """
 
-    __slots__ = ("_for_good", "_lock", "_values", "kinds")
+    __slots__ = ("__weakref__", "_for_good", "_lock", "_values", "kinds")
 
     def __init__(self) -> None:
         self._lock = native_lock()
@@ -79,6 +81,7 @@ class Marks:
         self._values: dict[int, float] = {}
         #: The kinds of which there are marks.
         self.kinds: frozenset[str] = frozenset()
+        _ALL.add(self)
 
     def learn(self, name: str, value: float) -> None:
         """Take in the number of a mark; a smaller one changes nothing."""
@@ -111,3 +114,16 @@ class Marks:
 def mark_name(*parts: str) -> str:
     """The name of a mark, of its kind and its parts. Only the last part may hold spaces."""
     return " ".join(parts)
+
+
+_ALL: Final[WeakSet[Marks]] = WeakSet()
+
+
+def _release_in_child() -> None:
+    """A thread of the parent may hold the lock, and is not there to release it."""
+    for marks in list(_ALL):
+        marks._lock = native_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_release_in_child)

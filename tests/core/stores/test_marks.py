@@ -1,0 +1,65 @@
+"""Marks in the memory of a process: in any order, any number of times, by any thread."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rolecall.stores.marks import PARTS, Marks, mark_name
+
+from ...forking import in_child, needs_fork
+
+#: No part but the last has spaces.
+WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=4)
+LAST = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4)
+NAMES = st.sampled_from(sorted(PARTS)).flatmap(
+    lambda kind: st.tuples(st.just(kind), *[WORDS] * (PARTS[kind] - 1), LAST)
+)
+NUMBERS = st.one_of(st.floats(0.001, 1e13), st.just(inf))
+
+
+@given(st.data(), st.lists(st.tuples(NAMES, NUMBERS), max_size=12))
+def test_the_greatest_number_of_each_name_holds_in_any_order(data, raised):
+    told = data.draw(st.permutations([*raised, *raised[::2]]))
+    marks = Marks()
+    marks.learn_all((mark_name(*parts), value) for parts, value in told)
+    greatest: dict[tuple[str, ...], float] = {}
+    for parts, value in raised:
+        greatest[parts] = max(value, greatest.get(parts, 0.0))
+    assert {parts: marks.value(*parts) for parts in greatest} == greatest
+    assert marks.kinds == {parts[0] for parts in greatest}
+    assert len(marks) == len(greatest)
+
+
+@given(NAMES, NAMES)
+def test_a_name_says_nothing_of_another(one, other):
+    marks = Marks()
+    marks.learn(mark_name(*one), 5.0)
+    assert marks.value(*other) == (5.0 if one == other else 0.0)
+
+
+@pytest.mark.parametrize("name", ["later kind of mark", "", "ended 1_a"])
+def test_a_kind_of_a_later_version_is_left_out(name):
+    marks = Marks()
+    marks.learn(name, 5.0)
+    assert (len(marks), marks.kinds) == (0, set())
+
+
+def test_threads_raise_the_same_mark():
+    marks = Marks()
+    numbers = [float(number) for number in range(1, 20_000)]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(lambda number: marks.learn("reset 1_a", number), numbers):
+            pass
+    assert marks.value("reset", "1_a") == numbers[-1]
+
+
+@needs_fork
+def test_a_child_learns_though_a_thread_of_the_parent_was_learning():
+    marks = Marks()
+    with marks._lock:
+        in_child(lambda: marks.learn("reset 1_a", 5.0))
