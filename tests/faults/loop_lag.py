@@ -86,13 +86,29 @@ async def _measure(kit: Rolecall, rounds: Iterable[int]) -> tuple[list[Lag], lis
     return bares, lags, refused
 
 
-def run(where: Place, rounds: Iterable[int], longest: float) -> list[str]:
+def _uvloop() -> Callable[[], asyncio.AbstractEventLoop]:
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+_LOOPS: dict[str, Callable[[], Callable[[], asyncio.AbstractEventLoop]]] = {
+    "asyncio": lambda: asyncio.new_event_loop,
+    "uvloop": _uvloop,
+}
+
+
+def run(where: Place, rounds: Iterable[int], longest: float, loop: str = "asyncio") -> list[str]:
     """How many were refused, and whether the loop was held up.
 
     :param longest: the most milliseconds.
+    :param loop: the event loop: Python's own, or the one that uvicorn takes where it is installed.
     """
-    with Rolecall("123456", secrets.token_hex(32), store=where.patient_url, entry_points=False) as kit:
-        bares, lags, refused = asyncio.run(_measure(kit, rounds))
+    with (
+        Rolecall("123456", secrets.token_hex(32), store=where.patient_url, entry_points=False) as kit,
+        asyncio.Runner(loop_factory=_LOOPS[loop]()) as runner,
+    ):
+        bares, lags, refused = runner.run(_measure(kit, rounds))
     wall, bare = (statistics.median(lag.wall for lag in of) for of in (lags, bares))
     show(f"{where.name}: {AT_ONCE:,} at once, s", f"{statistics.median(lag.seconds for lag in lags):.3f}")
     show("longest gap, ms: median", f"{wall:.1f}")
@@ -108,9 +124,10 @@ def run(where: Place, rounds: Iterable[int], longest: float) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     made = parser(__doc__, 11)
     made.add_argument("--longest", type=float, default=LONGEST, help="the most milliseconds of a gap (10)")
+    made.add_argument("--loop", choices=_LOOPS, default="asyncio", help="the event loop (asyncio)")
     given = made.parse_args(argv)
     with place(given.store) as where:
-        return verdict(run(where, rounds_of(given.rounds, given.seconds), given.longest))
+        return verdict(run(where, rounds_of(given.rounds, given.seconds), given.longest, given.loop))
 
 
 if __name__ == "__main__":
