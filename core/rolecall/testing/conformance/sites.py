@@ -131,6 +131,10 @@ class Site(ABC):
                 self._kits[name] = make_kit(name, self._stores[name])
             return self._kits[name]
 
+    def app_of(self, kit: Rolecall) -> Any:
+        """A new app of a kit that is none of the table's."""
+        return self._make_app(kit)
+
     def _made(self, name: str, mounted: bool) -> Any:
         app = self._make_app(self.kit(name))
         return self._mount(app) if mounted and self._mount is not None else app
