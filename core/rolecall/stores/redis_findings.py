@@ -15,12 +15,15 @@ from .upkeep import Finding, Level
 _OLDEST: Final = (6, 2)
 #: The share of the memory limit from which on a server is said to be nearly full.
 _NEARLY_FULL: Final = 0.9
-# Numbers that must agree: the sessions and those in the list, and the last entry of the log twice.
+# Numbers that must agree: the sessions and those in the list, the marks by both sorted sets, and the last entry of the
+# log twice.
 _COMPARE: Final = reading("""
 local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
 return {
   redis.call('HLEN', sessions),
   redis.call('ZLEXCOUNT', listed, '[e', '(f') + redis.call('ZLEXCOUNT', listed, '[o', '(p'),
+  redis.call('ZCARD', marks),
+  redis.call('ZCARD', kept),
   redis.call('GET', count) or '0',
   last and string.match(last[1], '^%d+') or redis.call('GET', count) or '0',
 }
@@ -71,18 +74,24 @@ class RedisFindings(RedisPart):
         return None
 
     def _agreement(self) -> Iterator[Finding]:
-        sessions, listed, count, last = map(int, self._ask(_COMPARE))
+        sessions, listed, marks, kept, count, last = map(int, self._ask(_COMPARE))
         if sessions != listed:
             yield Finding(
                 "error",
                 f"the store has {sessions} sessions and a list of {listed}: keys were lost or changed",
                 "restore a backup, or copy the store to an empty one: rolecall store copy",
             )
+        if marks != kept:
+            yield Finding(
+                "error",
+                f"the store has {marks} revocations and the times of {kept}: keys were lost or changed",
+                "restore a backup",
+            )
         if count != last:
             yield Finding(
                 "warning",
-                "the log of ended sessions and its counter disagree: keys were lost or changed",
-                "restart the workers, which then read all ended sessions anew",
+                "the log of what is revoked and its counter disagree: keys were lost or changed",
+                "restart the workers, which then read all that is revoked anew",
             )
 
 

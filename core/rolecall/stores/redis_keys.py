@@ -18,10 +18,12 @@ FIXED: Final = (
     "listed",  # a sorted set without scores: the sessions in the order of their creation, see redis_records
     "ended",  # a sorted set: each session that ended, by that time, also if it has no record
     "over",  # a sorted set: those of them that have a record
-    "log",  # a stream of the ended sessions
+    "log",  # a stream of the ended sessions and of the marks that grew
     "count",  # the number of the last entry of the log
     "generation",  # a random text that a new log gets
     "places",  # a sorted set: the places of leases by their ends, see redis_leases
+    "marks",  # a sorted set: the marks by their numbers, see redis_marks
+    "kept",  # a sorted set: the marks by the times until which they are kept
 )
 # Single-use ids, slots and leases have keys of their own besides. All share a hash tag, so that a cluster keeps them on
 # one server, where a script may touch several.

@@ -1,4 +1,4 @@
-"""The log of ended sessions on a Redis server: a stream whose entries are numbered without gaps."""
+"""The log of what is revoked on a Redis server: a stream whose entries are numbered without gaps."""
 
 from __future__ import annotations
 
@@ -8,40 +8,44 @@ from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from ..errors import StoreUnavailable
-from .following import Gap, Position
+from .following import Gap, News, Position
 from .redis_keys import MASTER, Keys, RedisPart, as_bytes, as_text, changing
 from .redis_records import LISTS
 from .redis_server import RedisServer
 
-#: About the number of ended sessions in the log. A worker that was away for longer reads all of them.
+#: About the number of entries in the log. A worker that was away for longer reads all that is revoked.
 LOG_LENGTH: Final = 100_000
 #: The most entries of the log in one answer.
 PAGE: Final = 1000
-#: About the most ended sessions in one answer while all of them are read: a few milliseconds of the server's time.
+#: About the most ended sessions or marks in one answer while all of them are read: a few milliseconds of the server's
+#: time.
 SCANNED: Final = 5000
 
-# Ends sessions, of each the id and the time, and returns the times of their ends as they stand: a first end stays. The
-# end and its entry in the log are one step. The log's entries are numbered without gaps, so that a missing one is
-# noticed. A number that the log does not take shows that keys were lost: then a new generation begins, and every
-# follower notices.
-_END: Final = changing(
-    LISTS
-    + """
-local function add_to_log(id)
+#: Scripts that add to the log begin with this; a change and its entry are one step. Their first arguments are those of
+#: :func:`log_arguments`. The log's entries are numbered without gaps, so that a missing one is noticed. A number that
+#: the log does not take shows that keys were lost: then a new generation begins, and every follower notices.
+ADD_TO_LOG: Final = """
+local function add_to_log(...)
   local number = redis.call('INCR', count)
-  local entry = redis.pcall('XADD', log, 'MAXLEN', '~', ARGV[2], number .. '-0', 'ended', id)
+  local entry = redis.pcall('XADD', log, 'MAXLEN', '~', ARGV[2], number .. '-0', ...)
   if type(entry) == 'table' and entry.err then
     redis.call('DEL', log)
     redis.call('SET', generation, ARGV[1])
-    redis.call('XADD', log, number .. '-0', 'ended', id)
+    redis.call('XADD', log, number .. '-0', ...)
   end
 end
+"""
+# Ends sessions, of each the id and the time, and returns the times of their ends as they stand: a first end stays.
+_END: Final = changing(
+    LISTS
+    + ADD_TO_LOG
+    + """
 local ends = {}
 for i = 3, #ARGV, 2 do
   local id, ended_at = ARGV[i], ARGV[i + 1]
   local first = redis.call('ZSCORE', ended, id)
   if not first then
-    add_to_log(id)
+    add_to_log('ended', id)
     redis.call('ZADD', ended, ended_at, id)
     local value = redis.call('HGET', sessions, id)
     if value then
@@ -74,18 +78,22 @@ return {found_generation, redis.call('GET', count) or '0', entries}
 )
 
 
+def log_arguments() -> tuple[str, int]:
+    """The first arguments of a script with ``ADD_TO_LOG``: a new generation, should one begin, and the log's length."""
+    return secrets.token_hex(16), LOG_LENGTH
+
+
 def ending(rows: Iterable[tuple[str, float]]) -> tuple[Any, ...]:
     """The script that ends sessions, of each the id and the time, and its arguments."""
     return (
         _END,
-        secrets.token_hex(16),
-        LOG_LENGTH,
+        *log_arguments(),
         *(part for session_id, ended_at in rows for part in (as_bytes(session_id), as_text(ended_at))),
     )
 
 
 class RedisLog(RedisPart):
-    """The log of ended sessions on a Redis server: a stream whose entries are numbered without gaps.
+    """The log of what is revoked on a Redis server: a stream whose entries are numbered without gaps.
 
     :param server: with one connection, for this log alone.
     :param watched: what goes to another server when the Sentinels or the cluster name another master.
@@ -100,11 +108,12 @@ class RedisLog(RedisPart):
         self._look_every = look_every
         self._looked_at = monotonic()
 
-    def snapshot(self) -> tuple[Iterable[str], Position]:
-        position, _ = self._read(0, 0)
-        return self._all_ended(), position
+    def snapshot(self) -> tuple[News, Position]:
+        position, _, _ = self._read(0, 0)
+        ended = (session_id for session_id, _ in self._all("ended"))
+        return News(ended, self._all("marks")), position
 
-    def changes(self, after: Position, wait: float) -> tuple[Iterable[str], Position]:
+    def changes(self, after: Position, wait: float) -> tuple[News, Position]:
         if monotonic() - self._looked_at > self._look_every:
             for server in self._watched:
                 server.look_for_master()
@@ -112,34 +121,48 @@ class RedisLog(RedisPart):
         if wait:
             milliseconds = max(1, int(wait * 1000))
             self._server.call(("XREAD", "COUNT", 1, "BLOCK", milliseconds, "STREAMS", self._log, f"{after.number}-0"))
-        now, entries = self._read(after.number + 1, PAGE)
-        if gap := _gap(after, now, [number for number, _ in entries]):
+        now, numbers, news = self._read(after.number + 1, PAGE)
+        if gap := _gap(after, now, numbers):
             raise Gap(gap)
-        return [session_id for _, session_id in entries], after._replace(number=after.number + len(entries))
+        return news, after._replace(number=after.number + len(numbers))
 
     def close(self) -> None:
         self._server.close()
 
-    def _read(self, first: int, most: int) -> tuple[_Position, list[tuple[int, str]]]:
-        """Where the log ends by now, and its entries from a number on."""
+    def _read(self, first: int, most: int) -> tuple[_Position, list[int], News]:
+        """Where the log ends by now, and of its entries from a number on the numbers, and what they tell."""
         answer = self._ask(_READ, first, most, secrets.token_hex(16))
         try:
             generation, number, entries = answer
             position = _Position(self._server.run_id, generation, int(number))
-            return position, [(int(entry.partition(b"-")[0]), fields[1].decode()) for entry, fields in entries]
+            numbers = [int(entry.partition(b"-")[0]) for entry, _ in entries]
+            return position, numbers, _news(fields for _, fields in entries)
         except (ValueError, IndexError, TypeError) as error:
             raise StoreUnavailable(
                 "the Redis store's log cannot be read: it is damaged, or a later version of Rolecall wrote it"
             ) from error
 
-    def _all_ended(self) -> Iterator[str]:
+    def _all(self, key: str) -> Iterator[tuple[str, float]]:
+        """All members of a sorted set, with their scores."""
         cursor = 0
         while True:
-            cursor, page = self._server.call(("ZSCAN", self._keys.named("ended"), cursor, "COUNT", SCANNED))[0]
-            for session_id, _ in page:
-                yield session_id.decode()
+            cursor, page = self._server.call(("ZSCAN", self._keys.named(key), cursor, "COUNT", SCANNED))[0]
+            for member, score in page:
+                yield member.decode(), score
             if not cursor:
                 return
+
+
+def _news(entries: Iterable[list[bytes]]) -> News:
+    """What entries tell. Those of other kinds, which a later version of Rolecall wrote, tell nothing."""
+    ended: list[str] = []
+    marks: list[tuple[str, float]] = []
+    for kind, name, *rest in entries:
+        if kind == b"ended":
+            ended.append(name.decode())
+        elif kind == b"marked":
+            marks.append((name.decode(), float(rest[1])))
+    return News(ended, marks)
 
 
 class _Position(NamedTuple):

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
-from .following import Follower
 from .redis_findings import RedisFindings
 from .redis_keys import LAYOUT, as_bytes, as_seconds, as_text, changing, evaluation, reading
 from .redis_leases import PLACES, place_in
 from .redis_log import ending
+from .redis_marks import RedisMarks
 from .redis_records import ADD, LISTS, STATES, as_row, packed, sortable
 from .upkeep import Kind, Over, Row
 
@@ -35,6 +35,14 @@ end
 return #lapsed
 """
 )
+_FORGET_MARKS: Final = changing("""
+local names = redis.call('ZRANGEBYSCORE', kept, '-inf', '(' .. ARGV[2], 'LIMIT', 0, ARGV[1])
+for _, name in ipairs(names) do
+  redis.call('ZREM', marks, name)
+  redis.call('ZREM', kept, name)
+end
+return #names
+""")
 _REMOVE: Final = (
     LISTS
     + """
@@ -76,9 +84,23 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', ended, '-inf', '(' .. ARGV[2], '
 end
 return removed
 """)
-_COUNT: Final = reading(
-    "return {redis.call('ZCARD', ended), redis.call('HLEN', sessions), redis.call('ZCARD', places)}"
-)
+_COUNT: Final = reading("""
+return {
+  redis.call('ZCARD', ended),
+  redis.call('ZCARD', marks),
+  redis.call('HLEN', sessions),
+  redis.call('ZCARD', places),
+}
+""")
+# The number and the time of each mark, one behind the other.
+_MARKS: Final = reading("""
+local found = {}
+for _, name in ipairs(ARGV) do
+  found[#found + 1] = redis.call('ZSCORE', marks, name)
+  found[#found + 1] = redis.call('ZSCORE', kept, name) or 'inf'
+end
+return found
+""")
 _LOAD_USED: Final = changing("""
 local values = {}
 for i, used in ipairs(further) do
@@ -104,10 +126,8 @@ _MIGRATE: Final = changing("return found_layout or '0'")
 _Rows: TypeAlias = Sequence[Any]
 
 
-class RedisUpkeep(RedisFindings):
+class RedisUpkeep(RedisFindings, RedisMarks):
     """The upkeep of a Redis store: see :class:`~rolecall.stores.upkeep.Upkeep`."""
-
-    follower: Follower
 
     def forget(self, over: Over) -> int:
         removed = 0
@@ -120,8 +140,14 @@ class RedisUpkeep(RedisFindings):
         return removed
 
     def count(self) -> Mapping[Kind, int]:
-        ended, sessions, places = self._ask(_COUNT)
-        return {"ended": ended, "sessions": sessions, "used": self._count_used(), "leases": places}
+        ended, marks, sessions, places = self._ask(_COUNT)
+        return {
+            "ended": ended,
+            "marks": marks,
+            "sessions": sessions,
+            "used": self._count_used(),
+            "leases": places,
+        }
 
     def dump(self, kind: Kind, after: str | None, limit: int) -> tuple[Sequence[Row], str | None]:
         began_in, _, cursor = (after or "").partition(" ")
@@ -134,6 +160,7 @@ class RedisUpkeep(RedisFindings):
     def load(self, kind: Kind, rows: Sequence[Row]) -> Sequence[Row]:
         loading = {
             "ended": self._load_ended,
+            "marks": self._load_marks,
             "sessions": self._load_sessions,
             "used": self._load_used,
             "leases": self._load_leases,
@@ -157,6 +184,7 @@ class RedisUpkeep(RedisFindings):
         """A step through the rows of a kind: the process of the server, the next cursor, and what was found."""
         command: dict[Kind, tuple[Any, ...]] = {
             "ended": ("ZSCAN", self._keys.named("ended"), cursor),
+            "marks": ("ZSCAN", self._keys.named("marks"), cursor),
             "sessions": ("HSCAN", self._keys.named("sessions"), cursor),
             "used": ("SCAN", cursor, "MATCH", self._keys.used("*")),
             "leases": ("ZSCAN", self._keys.named("places"), cursor),
@@ -169,6 +197,8 @@ class RedisUpkeep(RedisFindings):
     def _rows(self, kind: Kind, found: Any) -> Iterator[Row]:
         if kind == "ended":
             yield from ((session_id.decode(), ended_at) for session_id, ended_at in found)
+        elif kind == "marks":
+            yield from self._marks([name for name, _ in found])
         elif kind == "sessions":
             yield from (as_row(session_id.decode(), kept) for session_id, kept in found.items())
         elif kind == "leases":
@@ -178,6 +208,12 @@ class RedisUpkeep(RedisFindings):
             for key, kept in zip(found, self._server.call(("MGET", *found))[0], strict=True):
                 if kept is not None:  # it has not expired since
                     yield key[begins:].decode(), _until(kept)
+
+    def _marks(self, names: Sequence[bytes]) -> Iterator[Row]:
+        numbers = self._ask(_MARKS, *names)
+        for name, value, until in zip(names, numbers[::2], numbers[1::2], strict=True):
+            if value is not None:  # it has not been forgotten since
+                yield name.decode(), float(value), float(until)
 
     def _count_used(self) -> int:
         number, cursor = 0, "0"
@@ -192,6 +228,9 @@ class RedisUpkeep(RedisFindings):
         for session_id, _ in rows:
             self.follower.add(session_id)
         return [(session_id, float(ended_at)) for (session_id, _), ended_at in zip(rows, ends, strict=True)]
+
+    def _load_marks(self, rows: _Rows) -> list[Row]:
+        return list(self._raise_marks(rows))
 
     def _load_sessions(self, rows: _Rows) -> list[Row]:
         args = [
@@ -218,6 +257,7 @@ class RedisUpkeep(RedisFindings):
 def _removals(over: Over) -> Iterator[tuple[str, bytes | str]]:
     """The scripts that remove what is over, each with its bound. Single-use ids expire by themselves."""
     yield _FORGET_PLACES, as_text(over.lapsed_before)
+    yield _FORGET_MARKS, as_text(over.lapsed_before)
     if over.ended_before is not None:
         yield _FORGET_RECORDS, as_text(over.ended_before)
     if over.created_before is not None:

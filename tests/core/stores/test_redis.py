@@ -15,6 +15,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,14 @@ from rolecall import Rolecall
 from rolecall.errors import StoreUnavailable
 from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores import open_store
+from rolecall.stores.following import Follower
 from rolecall.stores.leases import Full, Slot
 from rolecall.stores.listing import Page
 from rolecall.stores.redis import RedisStore
-from rolecall.stores.redis_keys import LAYOUT
-from rolecall.stores.redis_log import LOG_LENGTH, PAGE
+from rolecall.stores.redis_keys import LAYOUT, Keys
+from rolecall.stores.redis_log import LOG_LENGTH, PAGE, RedisLog
+from rolecall.stores.redis_server import RedisServer
+from rolecall.stores.redis_url import RedisURL
 from rolecall.stores.upkeep import KINDS, Kind, Over, Row
 from rolecall.testing.store_parts import LeasesContract, ListingContract, MarksContract, UpkeepContract
 from rolecall.testing.stores import StoreContract
@@ -115,6 +119,16 @@ def connect() -> Iterator[Callable[[str], RedisStore]]:
 def done(change: Callable[[], None]) -> None:
     """Make a change, however slow the disk is just then."""
     assert soon(lambda: change() is None)
+
+
+def marked(store: RedisStore | Follower, *parts: str) -> float:
+    """The number of a mark, as of a moment in which the store's process is in step with the server."""
+    known(store, "1_other")
+    return store.marks.value(*parts)
+
+
+def has_mark(store: RedisStore | Follower, number: float, *parts: str) -> bool:
+    return marked(store, *parts) == number
 
 
 def refuses(call: Callable[[], object]) -> bool:
@@ -222,7 +236,7 @@ def test_a_user_and_a_password_are_sent_and_never_shown(start):
 
 def test_a_server_that_is_killed_loses_nothing_acknowledged(server, connect):
     store = connect(server.url)
-    kept: dict[str, list[str]] = {"added": [], "ended": [], "used": []}
+    kept: dict[str, list[str]] = {"added": [], "ended": [], "marked": [], "used": []}
     written, killed = threading.Event(), threading.Event()
 
     def write() -> None:
@@ -232,6 +246,8 @@ def test_a_server_that_is_killed_loses_nothing_acknowledged(server, connect):
                 kept["added"].append(f"1_{number}")
                 store.end_session(f"2_{number}", 7.5)
                 kept["ended"].append(f"2_{number}")
+                store.raise_mark(f"token 1_a {number}", inf, 4e9)
+                kept["marked"].append(str(number))
                 store.use_once(str(number), 1e6, 0.0)
                 kept["used"].append(str(number))
             if len(kept["used"]) == 50:
@@ -251,10 +267,12 @@ def test_a_server_that_is_killed_loses_nothing_acknowledged(server, connect):
     assert all(another.get_session(session_id) for session_id in kept["added"])
     assert known(another, "1_none") is False
     assert all(another.has_ended(session_id) for session_id in kept["ended"])
+    assert all(another.marks.value("token", "1_a", number) == inf for number in kept["marked"])
     assert not any(another.use_once(name, 1e6, 0.0) for name in kept["used"])
     with server.client as client:
-        log = [fields[b"ended"] for _, fields in client.xrange("{rolecall}:log")]
-        assert sorted(log) == sorted(client.zrange("{rolecall}:ended", 0, -1))
+        log = client.xrange("{rolecall}:log")
+        for field, key in ((b"ended", "{rolecall}:ended"), (b"marked", "{rolecall}:marks")):
+            assert sorted(told[field] for _, told in log if field in told) == sorted(client.zrange(key, 0, -1))
 
 
 def test_an_end_is_in_the_row_and_in_the_log_or_in_neither(server, connect):
@@ -277,6 +295,8 @@ def test_a_frozen_server_is_answered_for_in_time_and_then_followed_again(server,
         "get_session": lambda: store.get_session("1_abc"),
         "end_session": lambda: store.end_session("1_abc", 7.5),
         "use_once": lambda: store.use_once("a", 10.0, 5.0),
+        "raise_mark": lambda: store.raise_mark("reset 1_abc", 5.0, inf),
+        "get_marks": lambda: store.get_marks(["reset 1_abc"]),
     }
     for call in calls.values():
         started = time.monotonic()
@@ -450,6 +470,114 @@ def test_keys_that_were_lost_do_not_stop_the_log(empty_server, connect):
     assert known(connect(empty_server.url), "1_1") is True
 
 
+def test_a_mark_ends_the_wait_for_news(empty_server, connect):
+    store, poll = connect(empty_server.url), 4.0
+    server = RedisServer(RedisURL.parse(empty_server.url + PATIENT), 1, poll)
+    log = RedisLog(server, Keys("rolecall"), (), inf)
+    with closing(Follower(log, max_staleness=60.0, poll=poll)) as follower:
+        assert known(follower, "1_abc") is False
+        started = time.monotonic()
+        for number in range(1, 6):  # each while the follower waits again
+            store.raise_mark("reset 1_abc", float(number), inf)
+            assert soon(partial(has_mark, follower, number, "reset", "1_abc"))
+        assert time.monotonic() - started < poll
+    store.end_session("1_last", 7.5)  # ends the last wait
+
+
+def test_a_trimmed_log_of_marks_is_noticed(empty_server, connect):
+    other = connect(f"{empty_server.url}?max_staleness=30&timeout=5")
+    assert marked(other, "reset", "1_abc") == 0.0
+
+    def trim(client: redis.Redis) -> None:
+        client.zadd("{rolecall}:marks", {"reset 1_abc": 5.0, "token 1_abc x": inf})
+        client.incr("{rolecall}:count")
+        client.xadd("{rolecall}:log", {"marked": "reset 1_abc", "value": "5.0"}, id="1-0")
+        client.xtrim("{rolecall}:log", maxlen=0)
+
+    in_one_step(empty_server, trim)
+    assert soon(lambda: marked(other, "reset", "1_abc") == 5.0)
+    assert other.marks.value("token", "1_abc", "x") == inf
+
+
+def test_marks_are_read_anew_from_a_restarted_server(server, connect):
+    store, other = connect(server.url), connect(f"{server.url}?max_staleness=30&timeout=5")
+    store.raise_mark("reset 1_abc", 5.0, inf)
+    assert soon(lambda: marked(other, "reset", "1_abc") == 5.0)
+    with server.client as client:
+        client.zadd("{rolecall}:marks", {"reset 1_abc": 6.0})  # without an entry: only a new snapshot can tell
+    server.kill()
+    server.start()
+    assert soon(lambda: marked(other, "reset", "1_abc") == 6.0)
+    assert store.get_marks(["reset 1_abc"]) == {"reset 1_abc": 6.0}
+
+
+def test_marks_go_on_after_keys_were_lost(empty_server, connect):
+    store, other = connect(empty_server.url), connect(empty_server.url)
+    for number in range(1, 4):
+        store.raise_mark("reset 1_abc", float(number), inf)
+    assert soon(lambda: marked(other, "reset", "1_abc") == 3.0)
+    before = generation(empty_server)
+    with empty_server.client as client:
+        client.delete("{rolecall}:count")
+    assert store.raise_mark("reset 1_abc", 4.0, inf) == 4.0
+    assert soon(lambda: marked(other, "reset", "1_abc") == 4.0)
+    assert generation(empty_server) != before
+
+
+def test_entries_that_a_later_version_wrote_are_skipped_and_counted(empty_server, connect):
+    store, other = connect(empty_server.url), connect(f"{empty_server.url}?max_staleness=30&timeout=5")
+    store.end_session("1_before", 7.5)
+    assert soon(lambda: other.has_ended("1_before"))
+
+    def add(client: redis.Redis) -> None:
+        client.zadd("{rolecall}:ended", {"1_hidden": 7.5})  # without an entry: a new snapshot would tell
+        client.incr("{rolecall}:count")
+        client.xadd("{rolecall}:log", {"renamed": "1_before", "to": "1_after"}, id="2-0")
+
+    in_one_step(empty_server, add)
+    store.raise_mark("reset 1_after", 5.0, inf)
+    assert soon(lambda: marked(other, "reset", "1_after") == 5.0)
+    assert [known(other, f"1_{name}") for name in ("before", "after", "hidden")] == [True, False, False]
+
+
+def test_a_mark_that_does_not_grow_is_not_told(empty_server, connect):
+    store = connect(empty_server.url)
+    for value in (5.0, 5.0, 4.0, 6.0, inf, inf, 7.0):
+        store.raise_mark("reset 1_abc", value, NOW)
+    with empty_server.client as client:
+        assert [fields[b"value"] for _, fields in client.xrange("{rolecall}:log")] == [b"5.0", b"6.0", b"inf"]
+        assert client.get("{rolecall}:count") == b"3"
+
+
+#: Numbers that less than a double would change, in rising order.
+NUMBERS = [1.1, 7.0, NOW + 0.1234567, 1.8e12, 1.8e12 + 0.0001, 2.0**53 - 1, 2.0**53 + 2, 1.7976931348623157e308]
+
+
+@pytest.mark.parametrize("name", ["reset 1_abc", f"reset 1_{'s' * 200}"], ids=["listpack", "skiplist"])
+def test_the_numbers_of_marks_are_exact(empty_server, connect, name):
+    """Redis keeps short sorted sets in another form than long ones."""
+    store, other = connect(empty_server.url), connect(empty_server.url)
+    session_id = name.removeprefix("reset ")
+    assert known(other, session_id) is False
+    for number in [*NUMBERS, inf]:
+        assert store.raise_mark(name, number, number) == number
+        assert store.get_marks([name]) == {name: number}
+        assert store.dump("marks", None, 10) == ([(name, number, number)], None)
+        assert store.load("marks", [(name, 1.0, 1.0)]) == [(name, number, number)]
+        assert soon(partial(has_mark, other, number, "reset", session_id))
+        with closing(RedisStore(empty_server.url + PATIENT)) as late:
+            assert marked(late, "reset", session_id) == number
+
+
+@pytest.mark.parametrize(("name", "number"), [("reset 1_abc", nan), ("reset \udcff", 5.0)])
+def test_a_mark_that_cannot_be_held_is_refused(empty_server, connect, name, number):
+    store = connect(empty_server.url)
+    with pytest.raises(StoreUnavailable, match="cannot hold this") as caught:
+        store.raise_mark(name, number, inf)
+    assert caught.value.is_of_a_value
+    assert store.count()["marks"] == 0
+
+
 def test_the_log_is_bounded(empty_server, connect):
     store = connect(empty_server.url)
     with empty_server.client as client:
@@ -520,6 +648,7 @@ def test_a_copy_that_goes_on_after_a_restart_of_the_server_lacks_nothing(server,
     count = 700
     rows: dict[Kind, list[Row]] = {
         "ended": [(f"1_{number}", 7.5) for number in range(count)],
+        "marks": [(f"reset 1_{number}", 7.5, inf) for number in range(count)],
         "sessions": [(f"1_{number}", "{}", number / 8, None) for number in range(count)],
         "used": [(str(number), 4e9) for number in range(count)],
         "leases": [("lease", str(number), 4e9) for number in range(count)],
@@ -556,11 +685,12 @@ def test_a_session_that_is_added_after_its_end_is_listed_as_ended_and_forgotten(
     assert known(connect(empty_server.url), "1_abc") is True
 
 
-def test_nothing_of_a_session_or_lease_stays_when_it_is_forgotten(empty_server, connect):
+def test_nothing_of_a_session_lease_or_mark_stays_when_it_is_forgotten(empty_server, connect):
     store = connect(empty_server.url)
     for number in range(5):
         store.add_session(replace(RECORD, session_id=f"1_{number}", created_by="ada"))
         store.take_lease(str(number), [Slot("s", 5, NOW), Slot("t", 5, NOW)], NOW - 1)
+        store.raise_mark(f"actor {number}", 7.5, NOW)
     store.end_session("1_1", NOW)
     while store.forget(Over(NOW + 1, NOW + 1, NOW + 1)):
         pass
@@ -594,6 +724,8 @@ def test_keys_that_a_later_version_wrote_are_refused(empty_server, connect):
         lambda: store.get_session("1_abc"),
         lambda: store.end_session("1_abc", 7.5),
         lambda: store.use_once("a", 10.0, 5.0),
+        lambda: store.raise_mark("reset 1_abc", 5.0, inf),
+        lambda: store.get_marks(["reset 1_abc"]),
         lambda: store.full_slot(slots, 5.0),
         lambda: store.take_lease("a", slots, 5.0),
         lambda: store.list_sessions(Page(10)),
@@ -645,6 +777,19 @@ def test_keys_that_were_lost_are_found(empty_server, connect):
     assert re.fullmatch("error: .* 1 sessions and a list of 0.*; warning: .*log .*counter disagree.*", found_in(store))
 
 
+@pytest.mark.parametrize(("lost", "numbers"), [("marks", (0, 2)), ("kept", (2, 0))])
+def test_marks_that_were_lost_are_found(empty_server, connect, lost, numbers):
+    store = connect(empty_server.url)
+    for number in range(2):
+        store.raise_mark(f"actor {number}", 5.0, NOW)
+    assert store.examine() == []
+    with empty_server.client as client:
+        client.delete("{rolecall}:" + lost)
+    assert re.fullmatch(
+        "error: .* {} revocations and the times of {}.*restore a backup".format(*numbers), found_in(store)
+    )
+
+
 def test_replicas_that_lack_or_are_needed_are_found(server, start, connect):
     start("--replicaof", "127.0.0.1", str(server.port))
     with server.client as client:
@@ -686,6 +831,17 @@ def test_a_lease_whose_answer_was_lost_counts_once(empty_server, connect):
         assert proxy.cuts == 1
         assert store.take_lease("second", slots, NOW) is None
         assert store.count()["leases"] == 2
+
+
+def test_a_mark_whose_answer_was_lost_is_told_once(empty_server, connect):
+    with closing(Cutting(empty_server.port)) as proxy:
+        store = connect(f"redis://127.0.0.1:{proxy.port}")
+        store.count()
+        proxy.cut_after_next = b"reset 1_abc"
+        assert store.raise_mark("reset 1_abc", 5.0, inf) == 5.0
+        assert proxy.cuts == 1
+        with empty_server.client as client:
+            assert client.xlen("{rolecall}:log") == 1
 
 
 class Cutting:
@@ -748,19 +904,25 @@ def test_a_replica_is_refused(server, start, connect):
     assert "is a replica" in refusal(lambda: connect(replica.url).get_session("1_abc"))
 
 
-def test_a_master_that_has_become_a_replica_tells_of_nobody_that_the_session_is_open(server, start, connect):
+@pytest.mark.parametrize(
+    "ask",
+    [lambda store: store.ended_among(["1_abc"]), lambda store: store.get_marks(["reset 1_abc"])],
+    ids=["ends", "marks"],
+)
+def test_a_master_that_has_become_a_replica_does_not_say_that_nothing_is_revoked(server, start, connect, ask):
     replica = start("--replicaof", "127.0.0.1", str(server.port))
     with replica.client as client:
         assert soon(lambda: client.info("replication")["master_link_status"] == "up")
         store = connect(server.url + PATIENT)
-        assert store.ended_among(["1_abc"]) == set()
+        assert not ask(store)
         client.replicaof("no", "one")
     with server.client as client:
         client.replicaof("127.0.0.1", "1")  # its new master is out of its reach
     other = connect(replica.url + PATIENT)
     other.end_session("1_abc", 7.5)
+    other.raise_mark("reset 1_abc", 5.0, inf)
     # By a connection that it has had since before.
-    assert "is a replica" in refusal(lambda: store.ended_among(["1_abc"]))
+    assert "is a replica" in refusal(lambda: ask(store))
 
 
 def test_a_user_who_may_not_ask_for_info_is_told_so(server, connect):
@@ -782,6 +944,9 @@ def test_the_rights_that_the_docs_name_suffice(server, connect):
     assert soon(lambda: other.has_ended("1_abc"))
     assert one.get_session("1_abc") == replace(RECORD, ended_at=7.5)
     assert one.use_once("a", 10.0, 5.0) is True
+    assert one.raise_mark("actor ada", 7.5, NOW) == 7.5
+    assert one.get_marks(["actor ada"]) == {"actor ada": 7.5}
+    assert soon(lambda: marked(other, "actor", "ada") == 7.5)
     with server.client as client:
         client.delete("{rolecall}:count")
     one.end_session("1_def", 7.5)
@@ -797,8 +962,8 @@ def test_the_rights_that_the_docs_name_suffice(server, connect):
         assert list(one.load(kind, rows)) == rows != []
     assert one.examine() == []
     assert one.clock() > NOW
-    assert one.forget(Over(NOW + 1, 8.0, RECORD.created_at + 1)) == 4
-    assert one.count() == {"ended": 0, "sessions": 0, "used": 1, "leases": 0}
+    assert one.forget(Over(NOW + 1, 8.0, RECORD.created_at + 1)) == 5
+    assert one.count() == {"ended": 0, "marks": 0, "sessions": 0, "used": 1, "leases": 0}
     assert one.migrate() == (LAYOUT, LAYOUT)
 
 
@@ -843,14 +1008,18 @@ def test_a_store_that_is_left_holds_no_connection(server, leave, no_garbage_coll
 def test_a_child_uses_none_of_its_parents_connections(empty_server, connect):
     store = connect(empty_server.url)
     store.end_session("1_parent", 7.5)
+    store.raise_mark("reset 1_parent", 5.0, inf)
     assert known(store, "1_other") is False
 
     def work() -> object:
         store.end_session("1_child", 7.5)
-        return known(store, "1_parent"), known(store, "1_child"), store.use_once("a", 10.0, 5.0)
+        store.raise_mark("reset 1_child", 5.0, inf)
+        marks = [marked(store, "reset", f"1_{whose}") for whose in ("parent", "child")]
+        return known(store, "1_parent"), known(store, "1_child"), marks, store.use_once("a", 10.0, 5.0)
 
-    assert in_child(work) == (True, True, True)
+    assert in_child(work) == (True, True, [5.0, 5.0], True)
     assert soon(lambda: store.has_ended("1_child"))
+    assert soon(lambda: marked(store, "reset", "1_child") == 5.0)
     assert store.use_once("a", 10.0, 5.0) is False
 
 
@@ -920,11 +1089,13 @@ def test_a_failover_loses_nothing_acknowledged(sentinels, connect):
     store, other = connect(url + PROMPT), connect(url + PROMPT)
     done(partial(store.add_session, RECORD))
     done(partial(store.end_session, "1_before", 7.5))
+    assert soon(lambda: store.raise_mark("reset 1_before", 5.0, inf) == 5.0)
     assert soon(lambda: other.has_ended("1_before"))
     assert soon(lambda: other.get_session("1_abc") == RECORD)
     master.freeze()
     assert soon(lambda: store.end_session("1_during", 7.5) is None)
     assert soon(lambda: store.end_session("1_abc", 8.5) is None)
+    assert soon(lambda: store.raise_mark("reset 1_abc", 5.0, inf) == 5.0)
     roles = set()
     for replica in replicas:
         with replica.client as client:
@@ -934,6 +1105,8 @@ def test_a_failover_loses_nothing_acknowledged(sentinels, connect):
     assert soon(lambda: other.get_session("1_abc") == replace(RECORD, ended_at=8.5), 5.0)
     assert soon(lambda: store.end_session("1_after", 7.5) is None)
     assert soon(lambda: all(other.has_ended(f"1_{when}") for when in ("before", "during", "after", "abc")))
+    assert soon(lambda: [marked(other, "reset", name) for name in ("1_before", "1_abc")] == [5.0, 5.0])
+    assert soon(lambda: len(other.get_marks(["reset 1_before", "reset 1_abc"])) == 2)
 
 
 def test_a_change_that_no_replica_has_is_not_acknowledged(sentinels, connect):
@@ -974,10 +1147,14 @@ def test_a_cluster_keeps_a_store_on_one_of_its_servers(start, connect):
         assert store.get_session(session_id).ended_at == 7.5
         assert store.take_lease(session_id, [Slot("s", 1, NOW)], NOW - 1) is None
         store.drop_lease(session_id)
+        assert store.raise_mark(f"reset {session_id}", 5.0, NOW) == 5.0
+        assert store.get_marks([f"reset {session_id}"]) == {f"reset {session_id}": 5.0}
+        late = connect(f"redis+cluster://127.0.0.1:{node.port}?replicas=0")
+        assert marked(late, "reset", session_id) == 5.0
     assert store.take_lease("kept", [Slot("s", 1, NOW)], NOW - 1) is None
     assert [session.ended_at for session in store.list_sessions(Page(10))] == [7.5, 7.5]
-    assert store.count() == {"ended": 2, "sessions": 2, "used": 2, "leases": 1}
-    assert store.forget(Over(NOW + 1, 8.0, 8.0)) == 5
+    assert store.count() == {"ended": 2, "marks": 2, "sessions": 2, "used": 2, "leases": 1}
+    assert store.forget(Over(NOW + 1, 8.0, 8.0)) == 7
 
 
 def test_a_store_follows_its_keys_to_another_node(start, connect):
