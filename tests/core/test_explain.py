@@ -547,6 +547,7 @@ def test_an_event_as_json_has_no_header_and_names_who_where_and_what(traced, cli
         "expires_at": None,
         "act": None,
         "target": None,
+        "until": None,
         "reason": None,
         "seconds": None,
     }
