@@ -39,6 +39,11 @@ class Store(Protocol):
     that have ended, as a set. It asks the database itself, so that no end is missed that was acknowledged in any
     process before the call. ``Rolecall(revocation="immediate")`` needs it.
 
+    A store may have a plain function ``revision()``, whose answers are equal as long as nothing was revoked, by any
+    process, that this process knows of. It takes microseconds, as :meth:`has_ended`, and raises the same. The kit asks
+    it some 20 times a second while connections are open, and closes at once those whose grants were revoked; without
+    it, within ``Web(recheck=…)``.
+
     A store may have these attributes, of which all but ``follower`` are True or False:
 
     - ``reads_inline``: ``get_session`` is a plain function that takes microseconds, so the kit calls it directly, also

@@ -42,7 +42,9 @@ UPKEEP: Final = {
 _FASTER: Final = {"add_sessions": ("records",)}
 #: A method that asks the database itself, for ``revocation="immediate"``.
 _IMMEDIATE: Final = {"ended_among": ("session_ids",)}
-_OPTIONAL: Final = {**_FASTER, **_IMMEDIATE, **LEASES, **MARKS, **LISTING, **UPKEEP}
+#: A method that tells whether more was revoked.
+_TELLING: Final = {"revision": ()}
+_OPTIONAL: Final = {**_FASTER, **_IMMEDIATE, **_TELLING, **LEASES, **MARKS, **LISTING, **UPKEEP}
 _ATTRIBUTES: Final = ("reads_inline", "writes_inline", "bounded", "shared", "immediate")
 _HELP: Final = "see rolecall.stores.Store"
 
@@ -99,6 +101,8 @@ def _problem_with_method(name: str, method: Any) -> str | None:
             "its has_ended is an async def; expected a plain def that answers from memory, because it is asked for "
             f"every token, also where nothing can be awaited: keep the ids of ended sessions in the process; {_HELP}"
         )
+    if name in _TELLING and is_async(method):
+        return f"its {name} is an async def; expected a plain def that answers from memory, or none; {_HELP}"
     if name in _FASTER and is_async(method):
         return f"its {name} is an async def; expected a plain def, or none: an async store needs none; {_HELP}"
     try:

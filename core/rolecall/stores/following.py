@@ -124,6 +124,17 @@ class Follower:
             raise self._out_of_touch()
         return hash(session_id) & _BITS in self._ended
 
+    def revision(self) -> object:
+        """What is another one as soon as more is revoked; see :class:`~rolecall.stores.Store`.
+
+        :raises StoreUnavailable: as :meth:`has_ended` does.
+        """
+        if monotonic() > self._trusted_until:
+            self.start()
+            raise self._out_of_touch()
+        # What has ended stays ended here, so its number tells.
+        return len(self._ended), self.marks.revision
+
     def add(self, session_id: str) -> None:
         """Note that this process has ended a session, so that it counts at once."""
         self._ended.add(hash(session_id) & _BITS)

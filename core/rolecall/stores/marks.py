@@ -73,7 +73,7 @@ class Marks:
     too.
     """
 
-    __slots__ = ("__weakref__", "_for_good", "_lock", "_values", "kinds")
+    __slots__ = ("__weakref__", "_for_good", "_lock", "_values", "kinds", "revision")
 
     def __init__(self) -> None:
         self._lock = native_lock()
@@ -81,6 +81,8 @@ class Marks:
         self._values: dict[int, float] = {}
         #: The kinds of which there are marks.
         self.kinds: frozenset[str] = frozenset()
+        #: How often something was learned that was not known.
+        self.revision = 0
         _ALL.add(self)
 
     def learn(self, name: str, value: float) -> None:
@@ -92,10 +94,13 @@ class Marks:
         with self._lock:
             if kind not in self.kinds:
                 self.kinds |= {kind}
+            if value <= self._values.get(key, 0.0) or key in self._for_good:
+                return
             if value == inf:
                 self._for_good.add(key)
-            elif value > self._values.get(key, 0.0):
+            else:
                 self._values[key] = value
+            self.revision += 1
 
     def learn_all(self, marks: Iterable[tuple[str, float]]) -> None:
         """Take in several marks."""

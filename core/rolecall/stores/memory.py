@@ -35,6 +35,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self._sessions: dict[str, SessionRecord] = {}
         self._ended: dict[str, float] = {}
+        # Another object after each end.
+        self._last_end: object = None
         self._used: dict[str, tuple[float, object]] = {}
         self._many = _MANY
         # By name, the number of each mark and until when it is kept; under the lock.
@@ -61,9 +63,13 @@ class MemoryStore:
 
     def end_session(self, session_id: str, ended_at: float) -> None:
         self._ended.setdefault(session_id, ended_at)
+        self._last_end = object()
 
     def has_ended(self, session_id: str) -> bool:
         return session_id in self._ended
+
+    def revision(self) -> object:
+        return self._last_end, self.marks.revision
 
     def use_once(self, name: str, until: float, now: float) -> bool:
         if len(self._used) >= self._many:
@@ -214,7 +220,8 @@ class MemoryStore:
 
     def _loaded(self, kind: Kind, row: Any) -> Row:
         if kind == "ended":
-            return row[0], self._ended.setdefault(*row)
+            self.end_session(*row)
+            return row[0], self._ended[row[0]]
         if kind == "marks":
             name, value, until = row
             return name, self.raise_mark(name, value, until), self._marked[name][1]

@@ -74,6 +74,7 @@ class RedisStore(RedisLeases, RedisListing, RedisUpkeep):
         self._log = RedisLog(server, self._keys, (server, self._server), where.max_staleness / 2)
         self.follower = Follower(self._log, max_staleness=where.max_staleness)
         self.has_ended = self.follower.has_ended  # without a method between, because it is asked for every token
+        self.revision = self.follower.revision
 
     @classmethod
     def from_url(cls, url: str) -> RedisStore:

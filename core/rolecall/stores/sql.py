@@ -85,6 +85,9 @@ class SQLStore(SQLLeases, SQLUpkeep):
     def has_ended(self, session_id: str) -> bool:
         return self.follower.has_ended(session_id)
 
+    def revision(self) -> object:
+        return self.follower.revision()
+
     def ended_among(self, session_ids: Sequence[str]) -> set[str]:
         """Those of some sessions that have ended, as the database has it now."""
         ((is_standby, ended),) = self._fetch(LOOK_UP, {"ids": list(map(checked, session_ids))})

@@ -93,6 +93,10 @@ class SQLiteStore(SQLiteLeases, SQLiteListing, SQLiteUpkeep):
     def has_ended(self, session_id: str) -> bool:
         return session_id in self._ended
 
+    def revision(self) -> object:
+        self.has_ended("")  # which brings this process into step with the file
+        return self._ended.revision
+
     def use_once(self, name: str, until: float, now: float) -> bool:
         def use(raw: sqlite3.Connection) -> bool:
             raw.execute(REMOVE_USED, (now, _FORGOTTEN_AT_ONCE))

@@ -58,6 +58,8 @@ class EndedSessions:
         self._last: tuple[int, bytes] | None = None
         # How many ends were forgotten since the first page.
         self._forgotten = 0
+        #: How often more was found to have ended, as of the last call.
+        self.revision = 0
 
     def __contains__(self, session_id: str) -> bool:
         """Whether a session has ended.
@@ -85,10 +87,12 @@ class EndedSessions:
             header = mapped[:HEADER]
             if header == seen:
                 return hashes
+            known = len(hashes)
             if not self._read_changes(raw, hashes):
-                hashes = set()
+                hashes, known = set(), -1
             is_complete = self._read_page(raw, hashes)
             self._state = opened, mapped, header if is_complete and header else None, hashes
+            self.revision += len(hashes) != known
             return hashes if is_complete else None
 
     def _read_changes(self, raw: sqlite3.Connection, hashes: set[int]) -> bool:

@@ -163,6 +163,15 @@ class MarksContract(Contract):
 
         assert min(seconds() for _ in range(500)) < 0.0002, "marks are asked for every token, and wait for nothing"
 
+    def test_a_mark_changes_the_revision(self, store: Any, ask: Ask) -> None:
+        if not hasattr(store, "revision"):
+            pytest.skip("the store has no revision")
+        assert soon(lambda: store.has_ended("1_a") is False, self.patience)
+        for raised in (("reset 1_a", 5.0), ("reset 1_a", 6.0), ("token 1_a x", inf), ("excluded 1_a 0 Zoë", _FAR)):
+            seen = store.revision()
+            ask(store, "raise_mark", *raised, _FAR)
+            assert store.revision() != seen
+
     def test_concurrent_marks_are_all_kept(self, store: Any, ask: Ask) -> None:
         raised = [("raise_mark", "reset 1_a", float(number), inf) for number in range(1, 3 * _TOGETHER)]
         answers = ask.together(store, [*raised, *reversed(raised)])

@@ -289,6 +289,26 @@ class StoreContract(Contract):
         with ThreadPoolExecutor(_TOGETHER) as pool:
             assert list(pool.map(store.has_ended, ["1_0", "1_1"] * _TOGETHER)) == [True, False] * _TOGETHER
 
+    def test_an_end_changes_the_revision_and_nothing_does_in_between(self, store: Any, ask: Ask) -> None:
+        _needs_revision(store)
+        for number in range(3):
+            seen = _revision(store, self.patience)
+            assert _revision(store, self.patience) == seen
+            ask(store, "end_session", f"1_{number}", 7.5)
+            assert _revision(store, self.patience) != seen
+
+    def test_the_revision_is_known_at_once(self, store: Any, ask: Ask) -> None:
+        _needs_revision(store)
+        ask(store, "end_session", "1_0", 7.5)
+
+        def seconds() -> float:
+            started = time.perf_counter()
+            store.revision()
+            return time.perf_counter() - started
+
+        _revision(store, self.patience)
+        assert min(seconds() for _ in range(500)) < 0.0001, "revision is asked on event loops, and waits for nothing"
+
     def test_a_single_use_id_is_used_once(self, store: Store, ask: Ask) -> None:
         assert ask(store, "use_once", "a", 10.0, 5.0) is True
         assert ask(store, "use_once", "b", 10.0, 5.0) is True
@@ -388,6 +408,17 @@ class StoreContract(Contract):
         for one in (store, other_store):
             assert ask(one, "get_session", _KEPT.session_id) == replace(_KEPT, ended_at=7.5)
 
+    def test_an_end_in_another_worker_changes_the_revision_in_time(
+        self, store: Any, other_store: Any, ask: Ask
+    ) -> None:
+        _needs_revision(store)
+        assert soon(lambda: other_store.has_ended("1_0") is False, self.patience)
+        for number in range(3):
+            seen = _revision(other_store, self.patience)
+            ask(store, "end_session", f"1_{number}", 7.5)
+            assert soon(lambda seen=seen: other_store.revision() != seen, self.max_lag)
+            assert other_store.has_ended(f"1_{number}") is True
+
     def test_another_worker_that_asks_the_store_sees_the_end_at_once(
         self, store: Store, other_store: Store, ask: Ask
     ) -> None:
@@ -444,6 +475,18 @@ class StoreContract(Contract):
             asyncio.run(use_many())
             with pytest.raises(SessionNotFound):
                 kit.get_session("1_MX43MzU3fn5TYXQgTWFyIDE1IDE0OjQyOjIzIFBEVCAyMDE0fjAuNDkwMTMwMjV-")
+
+
+def _needs_revision(store: Any) -> None:
+    if not hasattr(store, "revision"):
+        pytest.skip("the store has no revision")
+
+
+def _revision(store: Any, seconds: float) -> object:
+    """The revision of a store, as soon as it is in step."""
+    found: list[object] = []
+    assert soon(lambda: [found.append(store.revision())], seconds)
+    return found[0]
 
 
 def soon(condition: Callable[[], bool], seconds: float) -> bool:

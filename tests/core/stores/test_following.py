@@ -144,6 +144,36 @@ def test_what_this_process_ends_counts_at_once(log, follower):
     assert known(follower, "1_own") is True
 
 
+def test_its_revision_changes_with_what_it_learns_and_with_nothing_else(log, follower):
+    assert known(follower, "1_before") is True
+    seen = [follower.revision()]
+    assert seen[0] == follower.revision()
+    follower.add("1_own")
+    seen.append(follower.revision())
+    log.write("1_later")
+    assert soon(lambda: follower.has_ended("1_later"))
+    seen.append(follower.revision())
+    log.write(("reset 1_a", 5.0))
+    assert soon(lambda: follower.marks.value("reset", "1_a") == 5.0)
+    seen.append(follower.revision())
+    assert len(set(seen)) == 4
+    log.write("1_before", "1_own", ("reset 1_a", 4.0), "1_last")
+    assert soon(lambda: follower.has_ended("1_last"))
+    last = follower.revision()
+    log.write("1_last", "1_before")
+    reads = log.reads
+    assert soon(lambda: log.reads > reads + 1)
+    assert follower.revision() == last
+
+
+def test_it_has_no_revision_while_it_is_not_in_step(log, follower):
+    log.frozen.set()
+    with pytest.raises(NotInStep):
+        follower.revision()
+    log.frozen.clear()
+    assert soon(follower.revision)
+
+
 def test_no_check_waits_for_what_is_being_read(log, follower):
     """While the snapshot is read, or the thread is late, the store can be asked; while reads fail, it cannot."""
     log.frozen.set()

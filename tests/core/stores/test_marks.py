@@ -58,6 +58,18 @@ def test_threads_raise_the_same_mark():
     assert marks.value("reset", "1_a") == numbers[-1]
 
 
+def test_the_revision_changes_with_what_was_not_known_and_with_nothing_else():
+    marks = Marks()
+    told = [("reset 1_a", 5.0), ("reset 1_a", 5.0), ("reset 1_a", 4.0), ("reset 1_a", 6.0), ("reset 1_b", 6.0)]
+    told += [("token 1_a x", inf), ("token 1_a x", inf), ("token 1_a x", 7.0), ("later kind", 1.0)]
+    changes = []
+    for name, value in told:
+        seen = marks.revision
+        marks.learn(name, value)
+        changes.append(marks.revision != seen)
+    assert changes == [True, False, False, True, True, True, False, False, False]
+
+
 @needs_fork
 def test_a_child_learns_though_a_thread_of_the_parent_was_learning():
     marks = Marks()

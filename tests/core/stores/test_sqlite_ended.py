@@ -75,6 +75,18 @@ def test_what_others_end_is_known_at_once(store, raw):
         assert store.has_ended("1_open") is False
 
 
+def test_the_revision_changes_with_ends_in_any_process_and_with_nothing_else(store, raw):
+    seen = store.revision()
+    for number in range(3):
+        store.use_once(f"a {number}", 10.0, 5.0)
+        assert store.revision() == seen
+        end(raw, f"1_{number}")
+        assert store.revision() != seen
+        seen = store.revision()
+        end(raw, f"1_{number}")
+        assert store.revision() == seen
+
+
 def test_what_others_roll_back_has_not_ended(store, raw):
     assert store.has_ended("1_a") is False
     raw.execute("BEGIN IMMEDIATE")

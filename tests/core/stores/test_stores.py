@@ -596,6 +596,8 @@ class TakesByName(AnyStore):
         (lambda: with_(add_sessions=True), ["its add_sessions is of type bool", "add_sessions(records)"]),
         (lambda: with_(has_ended=AsyncCallable()), ["has_ended is an async def"]),
         (lambda: with_(ended_among=lambda: set()), ["ended_among cannot be called", "ended_among(session_ids)"]),
+        (lambda: with_(revision=AsyncCallable()), ["revision is an async def", "or none"]),
+        (lambda: with_(revision=lambda session_id: 1), ["revision cannot be called", "revision()"]),
         (lambda: with_(immediate=1), ["its immediate is of type int"]),
         (Yields, ["add_session is a generator"]),
         (TakesLess, ["use_once(name, until, now)"]),
