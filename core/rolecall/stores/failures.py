@@ -46,6 +46,21 @@ def finite_seconds(moment: Any, store: str) -> float:
     return seconds
 
 
+def any_number(value: Any, store: str) -> float:
+    """A number, which may be infinite.
+
+    :param store: the kind of store, such as ``Redis``.
+    :raises StoreUnavailable: for anything else.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if math.isnan(number):
+        raise of_a_value(f"the {store} store cannot hold this mark: its number, or its time, is no number")
+    return number
+
+
 def converted(
     items: Iterable[Item], convert: Callable[[Item], Converted]
 ) -> tuple[list[Converted], list[StoreUnavailable | None]]:

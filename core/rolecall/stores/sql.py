@@ -5,25 +5,28 @@ from __future__ import annotations
 import os
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any, Final, TypeAlias
 
 from ..errors import StoreUnavailable
 from ..sessions import SessionProperties, SessionRecord
 from .failures import converted, of_a_value, unreadable
-from .following import Follower, Position
+from .following import Follower, News, Position
 from .listing import Page
 from .sql_connections import Connections, Row, Values
 from .sql_leases import SQLLeases
 from .sql_listing import listing
 from .sql_log import SQLLog
+from .sql_marks import SQLMarks
 from .sql_schema import prepare
 from .sql_statements import ADD, ADD_MANY, END, GET, LOOK_UP, USE
 from .sql_upkeep import SQLUpkeep
 from .sql_url import SQLURL
 from .sql_values import checked, checked_or_none, seconds
 from .together import Together
+from .upkeep import Kind
+from .upkeep import Row as UpkeepRow
 
 #: The most sessions that are created by one statement.
 MOST: Final = 200
@@ -31,7 +34,7 @@ MOST: Final = 200
 _Creation: TypeAlias = tuple[str, str, float, str | None]
 
 
-class SQLStore(SQLLeases, SQLUpkeep):
+class SQLStore(SQLLeases, SQLMarks, SQLUpkeep):
     """Sessions in a PostgreSQL database. Nothing connects before the first call, and each process has its own
     connections.
 
@@ -91,12 +94,7 @@ class SQLStore(SQLLeases, SQLUpkeep):
     def ended_among(self, session_ids: Sequence[str]) -> set[str]:
         """Those of some sessions that have ended, as the database has it now."""
         ((is_standby, ended),) = self._fetch(LOOK_UP, {"ids": list(map(checked, session_ids))})
-        if is_standby:
-            self._processes.here().connections.retire()
-            raise StoreUnavailable(
-                "the PostgreSQL server is a standby, which may not know yet who was ended; "
-                "name the primary in the URL, or add target_session_attrs=read-write"
-            )
+        self._refuse_standby(is_standby)
         return set(ended)
 
     def use_once(self, name: str, until: float, now: float) -> bool:
@@ -119,9 +117,20 @@ class SQLStore(SQLLeases, SQLUpkeep):
         self.follower.start()
         return self._connections().fetch(query, values)
 
-    def _learn_ends(self, session_ids: Sequence[str]) -> None:
-        for session_id in session_ids:
-            self.follower.add(session_id)
+    def _refuse_standby(self, is_standby: bool) -> None:
+        if is_standby:
+            self._processes.here().connections.retire()
+            raise StoreUnavailable(
+                "the PostgreSQL server is a standby, which may not know yet who was ended, or what was revoked; "
+                "name the primary in the URL, or add target_session_attrs=read-write"
+            )
+
+    def _learn(self, kind: Kind, rows: Sequence[UpkeepRow]) -> None:
+        if kind == "ended":
+            for row in rows:
+                self.follower.add(str(row[0]))
+        elif kind == "marks":
+            self.follower.marks.learn_all((str(row[0]), float(row[1] or 0)) for row in rows)
 
     def __repr__(self) -> str:
         return "<SQLStore>"
@@ -140,10 +149,10 @@ class _Processes:
         # One step, so that all threads have the same.
         return held or self._held.setdefault(os.getpid(), _Process(self._url))
 
-    def snapshot(self) -> tuple[Iterable[str], Position]:
+    def snapshot(self) -> tuple[News, Position]:
         return self.here().log.snapshot()
 
-    def changes(self, after: Position, wait: float) -> tuple[Iterable[str], Position]:
+    def changes(self, after: Position, wait: float) -> tuple[News, Position]:
         return self.here().log.changes(after, wait)
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from .sql_connections import Row as Fetched
 from .sql_connections import Script, Values
 from .sql_leases import digest
 from .sql_log import CHANNEL
-from .sql_values import checked, checked_or_none, seconds
+from .sql_values import checked, checked_or_none, possibly_infinite, seconds
 from .upkeep import Kind, Row
 
 
@@ -46,6 +46,26 @@ _COPYING: Final[Mapping[Kind, _Copying]] = {
                 SELECT session_id, ended_at FROM rolecall_ended_sessions WHERE session_id = ANY(%(0)s::text[])"""
         ),
         (checked, seconds),
+    ),
+    # Several rows of one name count as one, because no statement raises a row twice.
+    "marks": _Copying(
+        b"""SELECT name, value, until FROM rolecall_marks
+            WHERE name %s %%(after)s ORDER BY name LIMIT %%(limit)s""",
+        Script(
+            b"""WITH loaded AS (
+                    INSERT INTO rolecall_marks AS there (name, value, until)
+                    SELECT name, max(value), max(until)
+                    FROM unnest(%(0)s::text[], %(1)s::float8[], %(2)s::float8[]) AS rows (name, value, until)
+                    GROUP BY name ORDER BY name COLLATE "C"
+                    ON CONFLICT (name) DO UPDATE SET value = greatest(there.value, excluded.value),
+                        until = greatest(there.until, excluded.until), xid = excluded.xid
+                    WHERE excluded.value > there.value OR excluded.until > there.until RETURNING 1)
+                SELECT pg_notify('"""
+            + CHANNEL.encode()
+            + b"""', '') FROM loaded LIMIT 1;
+                SELECT name, value, until FROM rolecall_marks WHERE name = ANY(%(0)s::text[])"""
+        ),
+        (checked, possibly_infinite, possibly_infinite),
     ),
     "sessions": _Copying(
         b"""SELECT session_id, properties, created_at, created_by FROM rolecall_sessions

@@ -1,21 +1,21 @@
-"""The log of ended sessions in PostgreSQL, read in a way that misses no transaction."""
+"""The log of ended sessions and of marks in PostgreSQL, read in a way that misses no transaction."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from math import inf
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
 import psycopg
 
-from .following import Gap, Position
+from .following import Gap, News, Position
 from .sql_connections import BoundedConnection, unavailable
 
-#: The channel on which the end of a session is announced, without its id.
+#: The channel on which the end of a session, or a mark, is announced, without its id.
 CHANNEL: Final = "rolecall"
-#: The most ended sessions in one answer while all of them are read.
+#: The most ended sessions, or marks, in one answer while all of them are read.
 PAGE: Final = 10_000
 #: The seconds after which one open transaction is worth a warning.
 LONG: Final = 60.0
@@ -30,9 +30,14 @@ SELECT concat_ws('/', (SELECT generation FROM rolecall_schema WHERE version = 1)
        pg_snapshot_xmin(pg_current_snapshot())::text::numeric,
        pg_snapshot_xmax(pg_current_snapshot())::text::numeric,
        ARRAY(SELECT session_id FROM rolecall_ended_sessions
-             WHERE xid >= %s::text::xid8 AND xid < pg_snapshot_xmax(pg_current_snapshot()))
+             WHERE xid >= %(first)s::text::xid8 AND xid < pg_snapshot_xmax(pg_current_snapshot())),
+       names, numbers
+FROM (SELECT coalesce(array_agg(name), '{}') AS names, coalesce(array_agg(value), '{}') AS numbers FROM rolecall_marks
+      WHERE xid >= %(first)s::text::xid8 AND xid < pg_snapshot_xmax(pg_current_snapshot())) AS marks
 """
-_PAGE: Final = b"SELECT session_id FROM rolecall_ended_sessions WHERE session_id > %s ORDER BY session_id LIMIT %s"
+# The key comes first; the last one of a page begins the next.
+_ENDED: Final = b"SELECT session_id FROM rolecall_ended_sessions WHERE session_id > %s ORDER BY session_id LIMIT %s"
+_MARKS: Final = b"SELECT name, value FROM rolecall_marks WHERE name > %s ORDER BY name LIMIT %s"
 _NO_ROWS: Final = 2**64 - 1
 
 _LOG: Final = logging.getLogger("rolecall")
@@ -50,10 +55,11 @@ class _Position(NamedTuple):
 
 
 class SQLLog:
-    """The ended sessions of a PostgreSQL store, for the follower in one process.
+    """The ended sessions and the marks of a PostgreSQL store, for the follower in one process.
 
-    Each row holds the id of its transaction. A transaction may commit long after one with a higher id, so each reading
-    begins at the oldest transaction that was still open at the last one: rows are read twice, and none is missed.
+    Each row holds the id of its transaction; that of a mark, of the latest one that has raised it. A transaction may
+    commit long after one with a higher id, so each reading begins at the oldest transaction that was still open at the
+    last one: rows are read twice, and none is missed.
 
     :param connect: opens a connection of this process.
     :param timeout: the longest time of one reading, in seconds.
@@ -65,43 +71,40 @@ class SQLLog:
         self._connection: BoundedConnection | None = None
         self._oldest = (0, monotonic(), False)
 
-    def snapshot(self) -> tuple[Iterable[str], Position]:
+    def snapshot(self) -> tuple[News, Position]:
         position, _ = self._guarded(self._read, _NO_ROWS)
-        return self._all_ended(), position
+        return News((session_id for (session_id,) in self._all(_ENDED)), self._all(_MARKS)), position
 
-    def changes(self, after: Position, wait: float) -> tuple[Iterable[str], Position]:
+    def changes(self, after: Position, wait: float) -> tuple[News, Position]:
         if wait:
             self._guarded(self._wait, wait)
-        position, session_ids = self._guarded(self._read, after.xmin)
+        position, news = self._guarded(self._read, after.xmin)
         if position.epoch != after.epoch or position.xmin < after.xmin:
             raise Gap("the database was restored, promoted or replaced")
-        return session_ids, position
+        return news, position
 
     def close(self) -> None:
         self._disconnect()
 
-    def _all_ended(self) -> Iterator[str]:
+    def _all(self, pages: bytes) -> Iterator[Any]:
         last = ""
-        while page := self._guarded(self._page, last):
+        while page := self._guarded(self._fetch, pages, (last, PAGE)):
             yield from page
-            last = page[-1]
+            last = page[-1][0]
 
-    def _page(self, last: str) -> list[str]:
-        return [row[0] for row in self._fetch(_PAGE, (last, PAGE))]
-
-    def _read(self, first: int) -> tuple[_Position, list[str]]:
-        ((epoch, xmin, xmax, session_ids),) = self._fetch(_CHANGES, (str(first),))
+    def _read(self, first: int) -> tuple[_Position, News]:
+        ((epoch, xmin, xmax, session_ids, names, numbers),) = self._fetch(_CHANGES, {"first": str(first)})
         self._look_for_long_transactions(int(xmin), int(xmax))
-        return _Position(epoch, int(xmin)), session_ids
+        return _Position(epoch, int(xmin)), News(session_ids, list(zip(names, numbers, strict=True)))
 
     def _wait(self, seconds: float) -> None:
-        """Wait until the end of a session is announced."""
+        """Wait until the end of a session, or a mark, is announced."""
         connection = self._open()
         connection.deadline = inf
         for _ in connection.notifies(timeout=seconds, stop_after=1):
             pass
 
-    def _fetch(self, query: bytes, values: tuple[Any, ...]) -> list[Any]:
+    def _fetch(self, query: bytes, values: Any) -> list[Any]:
         return self._open().fetch(query, values, monotonic() + self._timeout)
 
     def _open(self) -> BoundedConnection:
@@ -123,7 +126,7 @@ class SQLLog:
             connection.close()
 
     def _look_for_long_transactions(self, xmin: int, xmax: int) -> None:
-        """Warn of a transaction that stays open, because all that ends meanwhile is read again at each reading."""
+        """Warn of a transaction that stays open, because what is written meanwhile is read again at each reading."""
         oldest, since, is_told = self._oldest
         if xmin != oldest or xmin == xmax:
             self._oldest = xmin, monotonic(), False

@@ -81,6 +81,15 @@ MIGRATIONS: Final[tuple[tuple[bytes, ...], ...]] = (
             PRIMARY KEY (lease, slot)
         )""",
     ),
+    (
+        # A log as well, as the table of ends is; each row has the id of the transaction that wrote it last.
+        b"""CREATE TABLE rolecall_marks (
+            name text COLLATE "C" PRIMARY KEY,
+            value double precision NOT NULL,
+            until double precision NOT NULL,
+            xid xid8 NOT NULL DEFAULT pg_current_xact_id()
+        )""",
+    ),
 )
 
 
@@ -123,6 +132,8 @@ INDEXES: Final = (
     Index("rolecall_ended_sessions_over", 2, "rolecall_ended_sessions", "(has_record, ended_at)"),
     Index("rolecall_leases_slot", 2, "rolecall_leases", "(slot, until)"),
     Index("rolecall_leases_until", 2, "rolecall_leases", "(until)"),
+    Index("rolecall_marks_xid", 3, "rolecall_marks", "(xid)"),
+    Index("rolecall_marks_until", 3, "rolecall_marks", "(until)"),
 )
 
 #: The largest table, in bytes, whose indexes are made under the lock of a migration, in a tenth of a second. Those of a

@@ -22,8 +22,9 @@ LONG: Final = 60.0
 MIGRATION: Final = 3600.0
 
 _COUNT: Final = b"""
-    SELECT (SELECT count(*) FROM rolecall_ended_sessions), (SELECT count(*) FROM rolecall_sessions),
-           (SELECT count(*) FROM rolecall_used_once), (SELECT count(*) FROM rolecall_leases)
+    SELECT (SELECT count(*) FROM rolecall_ended_sessions), (SELECT count(*) FROM rolecall_marks),
+           (SELECT count(*) FROM rolecall_sessions), (SELECT count(*) FROM rolecall_used_once),
+           (SELECT count(*) FROM rolecall_leases)
 """
 _CLOCK: Final = b"SELECT extract(epoch FROM clock_timestamp())::float8"
 
@@ -38,8 +39,8 @@ class SQLUpkeep(ABC):
         """This process's connections."""
 
     @abstractmethod
-    def _learn_ends(self, session_ids: Sequence[str]) -> None:
-        """Note that this process has ended sessions."""
+    def _learn(self, kind: Kind, rows: Sequence[Row]) -> None:
+        """Note the ends, or the marks, that this process has loaded."""
 
     def forget(self, over: Over) -> int:
         deadline = monotonic() + self._url.timeout
@@ -56,8 +57,7 @@ class SQLUpkeep(ABC):
         if not rows:
             return []
         there = sql_copying.in_order(kind, rows, self._fetch_long(*sql_copying.load(kind, rows)))
-        if kind == "ended":
-            self._learn_ends([str(row[0]) for row in there])
+        self._learn(kind, there)
         return there
 
     def examine(self) -> Sequence[Finding]:

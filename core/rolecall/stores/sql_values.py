@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .failures import finite_seconds, of_a_value
+from .failures import any_number, finite_seconds, of_a_value
 
 
 def checked(text: str) -> str:
@@ -26,3 +26,11 @@ def seconds(moment: float) -> float:
     :raises StoreUnavailable: for anything else.
     """
     return finite_seconds(moment, "PostgreSQL")
+
+
+def possibly_infinite(value: float) -> float:
+    """The number of a mark, or its time. Either may be infinite.
+
+    :raises StoreUnavailable: for anything else.
+    """
+    return any_number(value, "PostgreSQL")

@@ -14,13 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
+from math import inf
 
 import pytest
 
 from rolecall.errors import ConfigurationError, StoreUnavailable
 from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores import open_store
-from rolecall.stores.following import Gap
+from rolecall.stores.following import Gap, News
 from rolecall.stores.sql import MOST, Creating, SQLStore
 from rolecall.stores.sql_log import SQLLog
 from rolecall.stores.sql_schema import check_version
@@ -58,6 +59,8 @@ def calls(store: SQLStore) -> list[Callable[[], object]]:
         lambda: store.get_session("1_abc"),
         lambda: store.end_session("1_abc", 7.5),
         lambda: store.use_once("a", 10.0, 5.0),
+        lambda: store.raise_mark("actor 1_abc", 7.5, inf),
+        lambda: store.get_marks(["actor 1_abc"]),
     ]
 
 
@@ -75,7 +78,7 @@ class TestSQLStore(StoreContract, LeasesContract, MarksContract, ListingContract
     def url(self, shared_server, contract_database):
         """One database for all tests of the contract, because a new one takes 0.3 s."""
         with shared_server.connect(contract_database) as raw:
-            for table in ("schema", "sessions", "ended_sessions", "used_once", "leases"):
+            for table in ("schema", "sessions", "ended_sessions", "used_once", "leases", "marks"):
                 raw.execute(f"DROP TABLE IF EXISTS rolecall_{table}".encode())
         return shared_server.url_of(contract_database) + "?timeout=10&max_staleness=10"
 
@@ -202,7 +205,7 @@ def test_a_session_that_the_server_refuses_harms_no_other_one(connect, url):
 # -- single-use ids ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", range(4), ids=["add", "get", "end", "use"])
+@pytest.mark.parametrize("number", range(6), ids=["add", "get", "end", "use", "mark", "marks"])
 def test_a_call_whose_answer_is_lost_is_sent_again(shared_server, database, connect, number):
     with proxy_to(shared_server.port) as proxy:
         store = connect(f"postgresql://app@127.0.0.1:{proxy.port}/{database}?timeout=10")
@@ -211,12 +214,14 @@ def test_a_call_whose_answer_is_lost_is_sent_again(shared_server, database, conn
             lambda: store.get_session("1_lost"),
             lambda: store.end_session("1_lost", 7.5),
             lambda: store.use_once("1_lost", 10.0, 5.0),
+            lambda: store.raise_mark("actor 1_lost", 7.5, inf),
+            lambda: store.get_marks(["actor 1_lost"]),
         ]
         assert store.use_once("1_before", 10.0, 5.0) is True
         proxy.cuts_after = b"1_lost"
         answer = changes[number]()
         assert proxy.cut.is_set()
-        assert answer is (True if number == 3 else None)  # the first use, though it was sent twice
+        assert answer == [None, None, None, True, 7.5, {}][number]  # the first use, though it was sent twice
         assert store.use_once("1_before", 10.0, 5.0) is False
 
 
@@ -268,7 +273,7 @@ def test_an_expired_id_can_be_used_while_others_delete_it(connect, url, raw):
 def test_nothing_acknowledged_is_lost_when_the_server_is_killed(server, connect):
     store = connect(server.url + "?timeout=10")
     store.add_session(record("first"))
-    acknowledged: dict[str, list[str]] = {"add": [], "end": [], "use": []}
+    acknowledged: dict[str, list[str]] = {"add": [], "end": [], "mark": [], "use": []}
     stop = threading.Event()
 
     def write(thread: int) -> None:
@@ -279,6 +284,8 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(server, connect)
                 acknowledged["add"].append(name)
                 store.end_session(name, 7.5)
                 acknowledged["end"].append(name)
+                assert store.raise_mark(f"actor {name}", 7.5, inf) == 7.5
+                acknowledged["mark"].append(f"actor {name}")
                 assert store.use_once(name, 2e9, 5.0) is True
                 acknowledged["use"].append(name)
             if stop.is_set():
@@ -297,7 +304,8 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(server, connect)
         for future in writing:
             future.result(PATIENCE)
     with server.connect() as raw:
-        for name, table in (("add", "sessions"), ("end", "ended_sessions"), ("use", "used_once")):
+        tables = {"add": "sessions", "end": "ended_sessions", "mark": "marks", "use": "used_once"}
+        for name, table in tables.items():
             kept = {row[0] for row in raw.execute(f"SELECT * FROM rolecall_{table}".encode())}
             assert set(acknowledged[name]) <= kept
 
@@ -409,6 +417,7 @@ def test_nothing_acknowledged_is_lost_when_a_worker_is_killed(url, raw):
             name = f"{os.getpid()}_{number}"
             store.add_session(replace(RECORD, session_id=name))
             store.end_session(name, 7.5)
+            store.raise_mark(name, 7.5, inf)
             assert store.use_once(name, 2e9, 5.0) is True
             os.write(acknowledged, f"{name}\n".encode())
 
@@ -423,7 +432,7 @@ def test_nothing_acknowledged_is_lost_when_a_worker_is_killed(url, raw):
             os.kill(child, signal.SIGKILL)
             assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
             names.update(line.strip() for line in pipe if line.endswith("\n"))
-    for table in ("sessions", "ended_sessions", "used_once"):
+    for table in ("sessions", "ended_sessions", "marks", "used_once"):
         assert names <= {row[0] for row in raw.execute(f"SELECT * FROM rolecall_{table}".encode())}
 
 
@@ -449,7 +458,7 @@ def test_an_end_is_announced(connect, url, log):
         store.use_once("a", 10.0, 5.0)
         assert not waiting.done()
         store.end_session("1_abc", 7.5)
-        assert waiting.result(PATIENCE / 2)[0] == ["1_abc"]
+        assert waiting.result(PATIENCE / 2)[0] == News(["1_abc"], [])
 
 
 def test_ends_are_followed_without_announcements(connect, url, raw):
@@ -504,7 +513,7 @@ def log(url, connect) -> Iterator[SQLLog]:
 
 def test_a_changed_generation_is_a_gap(log, raw):
     _, position = log.snapshot()
-    assert log.changes(position, 0.0) == ([], position)
+    assert log.changes(position, 0.0) == (News([], []), position)
     raw.execute("UPDATE rolecall_schema SET generation = 'another'")
     with pytest.raises(Gap):
         log.changes(position, 0.0)
@@ -548,20 +557,24 @@ def test_a_follower_reads_everything_anew_after_a_gap(connect, url, raw):
     with raw.transaction():
         raw.execute("UPDATE rolecall_schema SET generation = 'restored'")
         raw.execute("INSERT INTO rolecall_ended_sessions VALUES ('1_low', 7.5, '3'), ('1_high', 7.5, '9000000000')")
+        raw.execute("INSERT INTO rolecall_marks VALUES ('actor low', 7.5, 'Infinity', '3')")
     assert soon(lambda: store.has_ended("1_low"))
     assert known(store, "1_high") is True
+    assert soon(lambda: store.marks.value("actor", "low") == 7.5)
 
 
 def test_rows_with_ids_of_another_cluster_are_not_read_each_time(log, raw):
     raw.execute("INSERT INTO rolecall_ended_sessions VALUES ('1_high', 7.5, '9000000000')")
-    session_ids, position = log.snapshot()
-    assert list(session_ids) == ["1_high"]
-    assert log.changes(position, 0.0)[0] == []
+    raw.execute("INSERT INTO rolecall_marks VALUES ('actor high', 7.5, 'Infinity', '9000000000')")
+    news, position = log.snapshot()
+    assert list(news.ended) == ["1_high"]
+    assert list(news.marks) == [("actor high", 7.5)]
+    assert log.changes(position, 0.0)[0] == News([], [])
 
 
 def test_a_snapshot_of_several_pages_is_whole(log, raw):
     raw.execute("INSERT INTO rolecall_ended_sessions SELECT '1_' || n, 7.5 FROM generate_series(1, 25000) AS n")
-    assert len(set(log.snapshot()[0])) == 25000
+    assert len(set(log.snapshot()[0].ended)) == 25000
 
 
 # -- other servers and damage --------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
+from math import inf
 from typing import Any
 
 import pytest
@@ -78,8 +79,8 @@ def test_a_migration_that_is_killed_at_any_statement_resumes(shared_server, data
             assert another.fetch(b"SELECT array_agg(version) FROM rolecall_schema") == [(VERSIONS,)]
             assert missing_indexes(another) == []
             another.execute(
-                "SELECT created_by, has_record FROM rolecall_sessions, rolecall_ended_sessions, rolecall_used_once, "
-                "rolecall_leases"
+                "SELECT created_by, has_record, value FROM rolecall_sessions, rolecall_ended_sessions, rolecall_marks, "
+                "rolecall_used_once, rolecall_leases"
             )
         if is_whole:
             assert after > 20
@@ -117,9 +118,11 @@ def test_workers_of_an_earlier_version_run_beside_a_later_schema(connect, url, r
 
 
 @pytest.fixture
-def earlier(bounded) -> Callable[[str], None]:
-    """A database of the first version, and what its workers write there: a session, its end and a single-use id."""
-    sql_schema.migrate(bounded, MIGRATIONS[:1])
+def earlier(bounded, request) -> Callable[[str], None]:
+    """A database of the first version, or of a given one, and what its workers write there: a session, its end and a
+    single-use id.
+    """
+    sql_schema.migrate(bounded, MIGRATIONS[: getattr(request, "param", 1)])
 
     def write(name: str) -> None:
         bounded.execute(
@@ -133,7 +136,8 @@ def earlier(bounded) -> Callable[[str], None]:
     return write
 
 
-def test_workers_of_the_first_version_run_beside_this_one(connect, url, earlier):
+@pytest.mark.parametrize("earlier", VERSIONS[:-1], indirect=True)
+def test_workers_of_an_earlier_version_run_beside_this_one(connect, url, earlier):
     store = connect(url)
     store.add_session(RECORD)
     earlier("1_beside")
@@ -142,6 +146,19 @@ def test_workers_of_the_first_version_run_beside_this_one(connect, url, earlier)
     assert [one.created_by for one in found] == ["ada", None, None]
     assert soon(lambda: store.has_ended("1_beside"))
     assert store.use_once("1_beside", 2e9, 5.0) is False
+    assert store.raise_mark("reset 1_beside", 5.0, inf) == 5.0
+    earlier("1_after")
+    assert soon(lambda: store.has_ended("1_after"))
+    assert store.get_marks(["reset 1_beside"]) == {"reset 1_beside": 5.0}
+
+
+@pytest.mark.parametrize("earlier", [2], indirect=True)
+def test_the_table_of_marks_is_made_beside_a_long_transaction(connect, url, earlier, raw):
+    with raw.transaction():
+        raw.execute("SELECT * FROM rolecall_sessions, rolecall_ended_sessions, rolecall_leases")  # as a backup does
+        store = connect(url)
+        assert store.raise_mark("reset 1_before", 5.0, inf) == 5.0
+        assert soon(lambda: store.has_ended("1_before"))
 
 
 def test_a_long_transaction_holds_the_migration_up_and_nobody_else(connect, url, earlier, raw):
