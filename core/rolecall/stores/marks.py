@@ -98,6 +98,7 @@ class Marks:
                 return
             if value == inf:
                 self._for_good.add(key)
+                self._values.pop(key, None)
             else:
                 self._values[key] = value
             self.revision += 1
@@ -110,10 +111,12 @@ class Marks:
     def value(self, *parts: str) -> float:
         """The number of a mark, by its kind and the parts of its name; 0 if there is none."""
         key = hash(parts) & _BITS
-        return inf if key in self._for_good else self._values.get(key, 0.0)
+        # In this order, because an infinite number is added before the smaller one is removed.
+        value = self._values.get(key, 0.0)
+        return inf if key in self._for_good else value
 
     def __len__(self) -> int:
-        return len(self._for_good | self._values.keys())
+        return len(self._for_good) + len(self._values)
 
 
 def mark_name(*parts: str) -> str:
