@@ -60,4 +60,5 @@ class Surveys:
 
 def is_interrupted(error: sqlite3.Error) -> bool:
     """Whether a query was ended because it took too long."""
-    return error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT
+    # Errors that Python itself raises, as for a text that is no UTF-8, have no code.
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
