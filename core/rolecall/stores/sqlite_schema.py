@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Final
 
+from ..errors import StoreUnavailable
 from . import sqlite_file
 from .sqlite_file import SQLiteFile
 from .sqlite_lock import LockFile
@@ -91,6 +92,7 @@ def prepare(file: SQLiteFile) -> tuple[int, int]:
     lock = LockFile(file.real)
     try:
         with lock.held_within(sqlite_file.BUSY_TIMEOUT), closing(file.connect()) as raw:
+            retry_while_locked(raw, _check_encoding)
             retry_while_locked(raw, switch_to_wal)
             before = version_of(raw)
             if before < len(MIGRATIONS):
@@ -98,6 +100,13 @@ def prepare(file: SQLiteFile) -> tuple[int, int]:
             return before, version_of(raw)
     finally:
         lock.close()
+
+
+def _check_encoding(raw: sqlite3.Connection) -> None:
+    """Refuse a file of an app that keeps its texts in two bytes each: ids are read from the file as their bytes."""
+    (encoding,) = raw.execute("PRAGMA encoding").fetchone()
+    if encoding != "UTF-8":
+        raise StoreUnavailable(f"its texts are {encoding}, and not UTF-8; keep the sessions in a file of its own")
 
 
 def switch_to_wal(raw: sqlite3.Connection) -> None:

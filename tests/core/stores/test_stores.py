@@ -810,6 +810,17 @@ def test_the_tables_of_an_app_in_the_same_file_are_left_alone(path):
         assert raw.execute("SELECT mine FROM sessions").fetchall() == [("kept",)]
 
 
+def test_a_file_of_an_app_whose_texts_are_no_utf_8_is_refused(path):
+    """The ids in it would be none that anybody asks for."""
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("PRAGMA encoding = 'UTF-16'")
+        raw.execute("CREATE TABLE sessions (mine TEXT)")
+    with pytest.raises(ConfigurationError, match=r"UTF-16.*a file of its own"):
+        SQLiteStore(path)
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("SELECT name FROM sqlite_master").fetchall() == [("sessions",)]
+
+
 def test_the_schema_is_made_once(path):
     for _ in range(3):
         SQLiteStore(path).close()
