@@ -157,6 +157,12 @@ def test_a_copy_continues_only_from_where_one_ended(store, after):
         store.dump("used", after, 10)
 
 
+def test_rows_that_cannot_be_read_are_unavailable(store, raw):
+    raw.execute("INSERT INTO rolecall_used_once VALUES (CAST(x'ff' AS TEXT), 5.0)")
+    with pytest.raises(StoreUnavailable, match="does not answer: Could not decode"):
+        store.dump("used", None, 10)
+
+
 # -- reads that take long --------------------------------------------------------------------------
 
 
@@ -209,7 +215,7 @@ def test_a_schema_that_is_not_this_versions_is_found(store, raw, change, level, 
 def test_a_damaged_file_is_found(path):
     with closing(SQLiteStore(path)) as store:
         ends(store, *(f"1_{number:04}" for number in range(2000)))
-        pages = path.stat().st_size // 4096
+    pages = path.stat().st_size // 4096
     with path.open("r+b") as file:
         for page in range(pages // 2, pages):
             file.seek(page * 4096)

@@ -187,9 +187,13 @@ def test_a_store_that_is_forgotten_leaves_no_file_open(path):
     assert store.has_ended("1_a")
     queue = weakref.ref(store._queue)
     del store
-    until(lambda: gc.collect() is not None and queue() is None)
-    SQLiteStore(path).close()
-    assert open_files(path.parent) == before
+
+    def is_released() -> bool:
+        gc.collect()
+        SQLiteStore(path).close()
+        return queue() is None and open_files(path.parent) == before
+
+    until(is_released)  # the queue's thread closes its files as it ends
 
 
 # -- in time ---------------------------------------------------------------------------------------
