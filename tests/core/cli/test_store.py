@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import inf
 
 import pytest
 
@@ -32,6 +33,7 @@ def one(kept):
     """A store with rows of each kind: 1,200 sessions, of which the 300 oldest ended a day after they were created."""
     kept["one"].load("sessions", [(f"1_{n}", PROPERTIES, NOW - (1200 - n) * DAY, None) for n in range(1200)])
     kept["one"].load("ended", [(f"1_{n}", NOW - (1199 - n) * DAY) for n in range(300)])
+    kept["one"].load("marks", [("reset 1_1199", NOW, inf)])
     kept["one"].load("used", [("jti", NOW + 5), ("over", NOW - DAY)])
     kept["one"].keep_lease("l", [Slot("key", 1, NOW + 60)])
     return kept["one"]
@@ -135,7 +137,7 @@ def test_check_has_the_worst_first_with_what_to_do_and_fails_for_an_error_alone(
 
 def test_stats_counts_and_checksums_show_whether_two_stores_are_the_same(run, one):
     assert flat(run("store", "stats").stdout) == (
-        "ended sessions 300 sessions 1,200 single-use ids 2 places of leases 1"
+        "ended sessions 300 revocations 1 sessions 1,200 single-use ids 2 places of leases 1"
     )
     run("store", "copy", ONE, OTHER)
     one.forget(Over(NOW - 3600))
@@ -143,7 +145,7 @@ def test_stats_counts_and_checksums_show_whether_two_stores_are_the_same(run, on
         json.loads(run("store", "stats", "--checksums", "--json", "--store", url).stdout) for url in (ONE, OTHER)
     ]
     assert answers[0] == answers[1]
-    assert len(set(answers[0]["checksums"].values())) == 4
+    assert len(set(answers[0]["checksums"].values())) == 5
 
 
 # purge
@@ -151,7 +153,7 @@ def test_stats_counts_and_checksums_show_whether_two_stores_are_the_same(run, on
 
 def test_purge_forgets_what_is_over_and_no_session_unless_told(run, one):
     assert run("store", "purge").stdout == "1 row removed\n"
-    assert one.count() == {"ended": 300, "sessions": 1200, "used": 1, "leases": 1}
+    assert one.count() == {"ended": 300, "marks": 1, "sessions": 1200, "used": 1, "leases": 1}
 
 
 def test_purge_forgets_records_and_keeps_their_ends(run, one):
@@ -244,7 +246,7 @@ def test_an_interrupted_copy_goes_on_from_its_file_which_only_its_owner_can_read
 
     def load_twice(store, kind, rows):
         calls.append(kind)
-        if len(calls) == 3:
+        if len(calls) == 4:
             raise StoreUnavailable("the store does not answer")
         return load(store, kind, rows)
 
@@ -254,8 +256,8 @@ def test_an_interrupted_copy_goes_on_from_its_file_which_only_its_owner_can_read
     assert "hunter2" not in file.read_text()
     assert "belongs to a copy of other stores" in run("store", "copy", OTHER, ONE, "--resume", str(file)).stderr
     result = run("store", "copy", ONE, OTHER, "--resume", str(file))
-    assert (result.exit_code, calls[3:]) == (0, ["sessions", "sessions", "used", "leases"])
-    assert "continuing after 800 rows" in result.stderr
+    assert (result.exit_code, calls[4:]) == (0, ["sessions", "sessions", "used", "leases"])
+    assert "continuing after 801 rows" in result.stderr
     assert not file.exists()
 
 
@@ -271,7 +273,7 @@ def test_a_copy_does_not_go_on_into_a_store_that_took_the_place_of_its_own(run, 
         patched.setattr(type(one), "load", load_ends)
         assert run("store", "copy", ONE, OTHER, "--resume", str(file)).exit_code == 2
     kept["other"] = type(one)()
-    for kind in ("ended", "sessions"):  # as many rows, and others
+    for kind in ("ended", "marks", "sessions"):  # as many rows, and others
         kept["other"].load(kind, [(f"1_other{row[0]}", *row[1:]) for row in one.dump(kind, None, 2000)[0]])
     result = run("store", "copy", ONE, OTHER, "--resume", str(file))
     assert (result.exit_code, file.exists()) == (2, True)

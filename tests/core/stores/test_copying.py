@@ -6,6 +6,7 @@ import json
 import random
 from functools import partial
 from itertools import islice
+from math import inf
 
 import pytest
 
@@ -52,9 +53,11 @@ def filled(store: MemoryStore, number: int = 25) -> MemoryStore:
     """A store with some rows of each kind, and two rows that are over."""
     load = partial(MemoryStore.load, store)  # whatever the kind of the store
     load("ended", [(f"1_{n}", NOW + n / 8) for n in range(0, number, 3)])
+    load("marks", [(f"actor {n}", NOW + n, NOW + n if n % 2 else inf) for n in range(number)])
     load("sessions", [(f"1_{n}", PROPERTIES, NOW + n / 4, "Zoë" if n % 2 else None) for n in range(number)])
     load("used", [(f"jti {n}", NOW + n) for n in range(number)])
     load("leases", [(f"l{n}", f"key {n % 3}", NOW + n) for n in range(number)])
+    load("marks", [("old", inf, NOW - LAPSED - 1)])
     load("used", [("old", NOW - LAPSED - 1)])
     load("leases", [("old", "key", NOW - LAPSED - 1)])
     return store
@@ -78,15 +81,16 @@ def test_a_copy_has_all_that_is_not_over(kind):
     assert all("old" not in str(target.dump(found, None, 100)) for found in KINDS)
     assert {tally.differing for tally in end.tallies.values()} == {0}
     assert all(tally.sent_sum == tally.stored_sum != 0 for tally in end.tallies.values())
-    assert min(end.tallies[over].lapsed for over in ("used", "leases")) >= 1
+    assert min(end.tallies[over].lapsed for over in ("marks", "used", "leases")) >= 1
 
 
-def test_ends_are_copied_first_so_that_no_copy_has_an_ended_session_open():
+def test_ends_and_marks_are_copied_first_so_that_nothing_that_was_revoked_is_good_in_a_copy():
     source = filled(MemoryStore())
     with SyncUpkeep(source) as one, SyncUpkeep(MemoryStore()) as other:
         states = [(state.kind, other.count()) for state in copy(one, other, page=4, clock=clock)]
     begun = next(count for kind, count in states if count["sessions"])
     assert begun["ended"] == source.count()["ended"]
+    assert begun["marks"] == source.count()["marks"] - 1  # but for the one that is over
     assert states[-1][0] is None
 
 
@@ -100,7 +104,7 @@ def test_a_copy_may_be_repeated_and_adds_what_is_new():
     assert {tally.differing for tally in end.tallies.values()} == {0}
 
 
-@pytest.mark.parametrize("stopped", range(1, 14))
+@pytest.mark.parametrize("stopped", range(1, 18))
 def test_a_copy_goes_on_from_each_page_in_another_process(stopped):
     source, target = filled(MemoryStore()), MemoryStore()
     with SyncUpkeep(source) as one, SyncUpkeep(target) as other:
@@ -114,10 +118,12 @@ def test_a_row_that_stands_otherwise_is_told_and_stays():
     source, target = filled(MemoryStore()), MemoryStore()
     target.load("ended", [("1_3", NOW - 5)])
     target.load("sessions", [("1_4", PROPERTIES, NOW + 1, "Eve")])
+    target.load("marks", [("actor 3", NOW, inf), ("actor 4", NOW + 5, NOW)])  # which revoke no less
     end = copied(source, target)
-    assert [end.tallies[kind].differing for kind in KINDS] == [1, 1, 0, 0]
+    assert [end.tallies[kind].differing for kind in KINDS] == [1, 0, 1, 0, 0]
     assert end.differing == ("1_3", "1_4")
     assert end.tallies["ended"].sent_sum != end.tallies["ended"].stored_sum
+    assert {("actor 3", NOW + 3, inf), ("actor 4", NOW + 5, inf)} <= content(target)["marks"]
     assert ("1_4", PROPERTIES, NOW + 1, "Eve") in content(target)["sessions"]
 
 
@@ -197,8 +203,8 @@ def test_a_purge_goes_batch_by_batch_and_pauses_between():
     store = filled(MemoryStore(), 1000)
     with SyncUpkeep(store) as upkeep:
         removed = list(purge(upkeep, Over(NOW + 2000, limit=300), pauses.append))
-    assert sum(removed) == 2002
+    assert sum(removed) == 2503
     assert max(removed) <= 300
     assert len(pauses) == len(removed)
     assert min(pauses) > 0
-    assert store.count() == {"ended": 334, "sessions": 1000, "used": 0, "leases": 0}
+    assert store.count() == {"ended": 334, "marks": 500, "sessions": 1000, "used": 0, "leases": 0}
