@@ -1,8 +1,9 @@
-"""Ended in one process, then used in another, while a third writes: ``python tests/benchmarks/sqlite_race.py``.
+"""Revoked in one process, then used in another, while a third writes: ``python tests/benchmarks/sqlite_race.py``.
 
-Once ``end_session`` has returned in one process, ``has_ended`` in another has to say so. The third process creates
-sessions and empties SQLite's log in all ways, so that the header of the shared memory changes all the time. Exits
-with 1 if an ended session was let in, or one that was not ended was refused.
+Once ``end_session`` has returned in one process, ``has_ended`` in another has to say so, and once ``raise_mark`` has
+returned, the mark has to be known there. The third process creates sessions and empties SQLite's log in all ways, so
+that the header of the shared memory changes all the time. Exits with 1 if what was revoked was let in, or what was not
+revoked was refused.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import threading
 from contextlib import closing, suppress
+from math import inf
 
 from measuring import target
 
@@ -44,7 +46,7 @@ def disturb(path: str) -> None:
 
 
 def use(path: str) -> None:
-    """Say of each session that the parent names whether it has ended."""
+    """Say of each session that the parent names whether it has ended, or its token was revoked."""
     with closing(SQLiteStore(path)) as store:
 
         def ask() -> None:
@@ -54,12 +56,13 @@ def use(path: str) -> None:
         for _ in range(ASKING):
             threading.Thread(target=ask, daemon=True).start()
         for line in sys.stdin:
-            print(store.has_ended(line.strip()), flush=True)
+            session_id = line.strip()
+            print(store.has_ended(session_id) or store.marks.value("token", session_id, "a") == inf, flush=True)
         os._exit(0)  # the threads never end
 
 
 def race(rounds: int) -> bool:
-    """Whether nobody was let in after the end of a session, nor refused before."""
+    """Whether nobody was let in after a session's end, or its token's revocation, nor refused before."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/sessions.db"
         with closing(SQLiteStore(path)) as store:
@@ -83,20 +86,23 @@ def race(rounds: int) -> bool:
             stale = wrong = 0
             for number in range(rounds):
                 wrong += is_refused(f"1_{number}")
-                store.end_session(f"1_{number}", 7.5)
+                if number % 2:
+                    store.end_session(f"1_{number}", 7.5)
+                else:
+                    store.raise_mark(f"token 1_{number} a", inf, 4e9)
                 stale += not is_refused(f"1_{number}")
             is_alive = disturber.poll() is None
             for process in (user, disturber):
                 process.communicate(timeout=60)
-    target("let in after the end", stale, 0)
-    target("refused before the end", wrong, 0)
+    target("let in afterwards", stale, 0)
+    target("refused before", wrong, 0)
     target("the third process wrote to the end", is_alive, 1, at_least=True)
     return not stale and not wrong and is_alive
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=10_000, help="how many sessions are ended (10000)")
+    parser.add_argument("--rounds", type=int, default=10_000, help="how often something is revoked (10000)")
     parser.add_argument("--use", metavar="PATH", help=argparse.SUPPRESS)
     parser.add_argument("--disturb", metavar="PATH", help=argparse.SUPPRESS)
     given = parser.parse_args()

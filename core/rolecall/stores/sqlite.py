@@ -8,10 +8,12 @@ from typing import Final
 
 from ..errors import ConfigurationError, StoreUnavailable
 from ..sessions import SessionRecord
+from .marks import Marks
 from .sqlite_ended import EndedSessions, forget_deleted
 from .sqlite_file import SharedConnection, SQLiteFile
 from .sqlite_leases import SQLiteLeases
 from .sqlite_listing import SQLiteListing, record_of
+from .sqlite_marks import SQLiteMarks
 from .sqlite_schema import prepare, retry_while_locked, switch_to_wal
 from .sqlite_surveys import Surveys
 from .sqlite_upkeep import REMOVE_USED, SQLiteUpkeep
@@ -23,7 +25,7 @@ _PARAMETERS: Final = frozenset("?#\0")
 _FORGOTTEN_AT_ONCE: Final = 50
 
 
-class SQLiteStore(SQLiteLeases, SQLiteListing, SQLiteUpkeep):
+class SQLiteStore(SQLiteLeases, SQLiteMarks, SQLiteListing, SQLiteUpkeep):
     """Sessions in an SQLite file. Each process has one connection for reading, one for writing, and one for what takes
     long.
 
@@ -96,6 +98,10 @@ class SQLiteStore(SQLiteLeases, SQLiteListing, SQLiteUpkeep):
     def revision(self) -> object:
         self.has_ended("")  # which brings this process into step with the file
         return self._ended.revision
+
+    @property
+    def marks(self) -> Marks:
+        return self._ended.marks
 
     def use_once(self, name: str, until: float, now: float) -> bool:
         def use(raw: sqlite3.Connection) -> bool:

@@ -1,4 +1,4 @@
-"""The ended sessions of an SQLite file, in memory, in step with every commit of every process."""
+"""The ended sessions and the marks of an SQLite file, in memory, in step with every commit of every process."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import mmap
 import os
 import sqlite3
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from .marks import Marks
 from .sqlite_file import Identity, SharedConnection, SQLiteFile
+from .sqlite_marks import AskedMarks
 
 #: The first copy of the WAL-index header. SQLite writes it as the act that makes a commit visible
 #: (https://sqlite.org/walformat.html, section 2.1).
@@ -19,29 +21,68 @@ PAGE: Final = 1000
 Mapped: TypeAlias = mmap.mmap | bytes
 
 _MASK: Final = (1 << 60) - 1
-# As BLOB, so that a damaged id fails no other one.
-_PAGE: Final = """
+# Where a mark's name begins in the log, behind what is random.
+_NAME: Final = 17
+# Texts as BLOB, and what is no number as '', so that a damaged row fails no other one.
+_ENDED: Final = """
     SELECT CAST(session_id AS BLOB) FROM rolecall_ended_sessions
     WHERE session_id >= CAST(? AS TEXT) AND typeof(session_id) = 'text' ORDER BY session_id LIMIT ?
 """
+_MARKS: Final = """
+    SELECT CAST(name AS BLOB), CASE typeof(value) WHEN 'real' THEN value ELSE '' END FROM rolecall_marks
+    WHERE name >= CAST(? AS TEXT) AND typeof(name) = 'text' ORDER BY name LIMIT ?
+"""
 _LAST: Final = "SELECT sequence, CAST(id AS BLOB) FROM rolecall_changes ORDER BY sequence DESC LIMIT 1"
-# The log says what has changed, and the table what holds.
+# The log says what has changed, and the tables what holds.
 _CHANGES: Final = """
-    SELECT sequence, CAST(id AS BLOB), kind = 'session ended'
-        AND EXISTS (SELECT 1 FROM rolecall_ended_sessions WHERE session_id = id),
-        CASE kind WHEN 'ends forgotten' THEN CAST(id AS INTEGER) ELSE 0 END
+    SELECT sequence, CAST(id AS BLOB),
+        kind = 'session ended' AND EXISTS (SELECT 1 FROM rolecall_ended_sessions WHERE session_id = id),
+        CASE kind WHEN 'marked' THEN (
+            SELECT CASE typeof(value) WHEN 'real' THEN value ELSE '' END FROM rolecall_marks WHERE name = substr(id, 18)
+        ) END,
+        CASE WHEN kind IN ('ends forgotten', 'marks forgotten') THEN CAST(id AS INTEGER) ELSE 0 END
     FROM rolecall_changes WHERE sequence >= ? ORDER BY sequence LIMIT ?
 """
+
+
+class _Pages:
+    """The rows of a table, page by page.
+
+    :param query: selects a page of rows, of which each begins with the table's key.
+    """
+
+    __slots__ = ("_after", "_query")
+
+    def __init__(self, query: str) -> None:
+        self._query = query
+        # The last key of the last page; None after the last page.
+        self._after: bytes | None = b""
+
+    @property
+    def are_read(self) -> bool:
+        return self._after is None
+
+    def begin(self) -> None:
+        """Begin anew."""
+        self._after = b""
+
+    def next(self, raw: sqlite3.Connection) -> list[Any]:
+        """The rows of the next page; none after the last one."""
+        if self._after is None:
+            return []
+        rows = raw.execute(self._query, (self._after, PAGE)).fetchall()
+        self._after = rows[-1][0] if len(rows) == PAGE else None
+        return rows
 
 
 class EndedSessions:
     """Tells whether a session has ended: in less than a microsecond if nothing was committed since the last call.
 
     Each call compares the header of SQLite's shared memory with the one it saw last. If they differ, it reads what the
-    log of changes has more. The ids are kept as hashes of 60 bits, and the table has the last word on each that is
-    found; so a wrong hash refuses nobody.
+    log of changes has more, of marks, too. The ids are kept as hashes of 60 bits, and the table has the last word on
+    each that is found; so a wrong hash refuses nobody.
 
-    The first calls read the ended sessions, a page each, and ask the table meanwhile.
+    The first calls read the ended sessions and the marks, a page each, and ask the tables meanwhile.
 
     :param connection: shared with other reads.
     """
@@ -49,17 +90,28 @@ class EndedSessions:
     def __init__(self, file: SQLiteFile, connection: SharedConnection) -> None:
         self._file = file
         self._connection = connection
+        self._asked_marks = AskedMarks(connection)
         # One tuple, so that a thread sees all of it as it was at one moment: how often the connection was opened; its
-        # shared memory; the header when all was read, or None; the hashes of what has ended by then.
-        self._state: tuple[int, Mapped, bytes | None, set[int]] = (0, b"", None, set())
-        # The last id of the last page; None after the last page.
-        self._page: bytes | None = b""
+        # shared memory; the header when all was read, or None; the hashes of what has ended by then; the marks.
+        self._state: tuple[int, Mapped, bytes | None, set[int], Marks] = (0, b"", None, set(), self._asked_marks)
+        self._ended_pages = _Pages(_ENDED)
+        self._marks_pages = _Pages(_MARKS)
+        # The marks that were read: those of the state, once there is no more to read.
+        self._read_marks = Marks()
+        self._has_damaged_mark = False
         # The last row of the log of changes; None before the first page.
         self._last: tuple[int, bytes] | None = None
-        # How many ends were forgotten since the first page.
+        # How many ends and marks were forgotten since the first page.
         self._forgotten = 0
-        #: How often more was found to have ended, as of the last call.
+        #: How often the log told of an end or a mark, or all was read anew, as of the last call of ``in``.
         self.revision = 0
+
+    @property
+    def marks(self) -> Marks:
+        """The marks, in step as of the last call of ``in``. As long as some are not read, or one is damaged, each is
+        asked for.
+        """
+        return self._state[4]
 
     def __contains__(self, session_id: str) -> bool:
         """Whether a session has ended.
@@ -67,7 +119,7 @@ class EndedSessions:
         :raises StoreUnavailable: if the database does not answer.
         """
         connection = self._connection
-        opened, header, seen, hashes = self._state
+        opened, header, seen, hashes, _ = self._state
         if header[:HEADER] != seen or opened != connection.times_opened or not connection.is_fresh():
             known = self._catch_up()
         else:
@@ -80,19 +132,18 @@ class EndedSessions:
     def _catch_up(self) -> set[int] | None:
         """Read what has changed; return the hashes, or None if there is more to read."""
         with self._connection.reading() as raw:
-            opened, mapped, seen, hashes = self._state
+            opened, mapped, seen, hashes, _ = self._state
             if opened != self._connection.times_opened or not mapped:
                 opened, mapped, seen = self._connection.times_opened, header_of(self._file), None
             # In this order: a commit in between costs one more look, and is not overlooked.
             header = mapped[:HEADER]
             if header == seen:
                 return hashes
-            known = len(hashes)
             if not self._read_changes(raw, hashes):
-                hashes, known = set(), -1
+                hashes = set()
             is_complete = self._read_page(raw, hashes)
-            self._state = opened, mapped, header if is_complete and header else None, hashes
-            self.revision += len(hashes) != known
+            marks = self._read_marks if is_complete and not self._has_damaged_mark else self._asked_marks
+            self._state = opened, mapped, header if is_complete and header else None, hashes, marks
             return hashes if is_complete else None
 
     def _read_changes(self, raw: sqlite3.Connection, hashes: set[int]) -> bool:
@@ -103,24 +154,37 @@ class EndedSessions:
             # No number is left out, and the last row stays: else the log was cut, or the database restored.
             if not rows or rows[0][:2] != last:
                 break
-            _add(hashes, (session_id for _, session_id, is_ended, _ in rows if is_ended))
+            _add(hashes, (session_id for _, session_id, is_ended, *_ in rows if is_ended))
+            self._learn((id_[_NAME:], value) for _, id_, _, value, _ in rows if value is not None)
+            self.revision += any(is_ended or value is not None for _, _, is_ended, value, _ in rows[1:])
             self._forgotten += sum(forgotten for *_, forgotten in rows[1:])
             self._last = last = rows[-1][:2]
-            if self._forgotten > max(PAGE, len(hashes) // 2):
+            if self._forgotten > max(PAGE, (len(hashes) + len(self._read_marks)) // 2):
                 break  # most of what is held is of no use, and a hash may belong to two ids
             if len(rows) < PAGE:
                 return True
         self._last = raw.execute(_LAST).fetchone() or (0, b"")
-        self._page, self._forgotten = b"", 0
+        self._ended_pages.begin()
+        self._marks_pages.begin()
+        self._read_marks, self._has_damaged_mark, self._forgotten = Marks(), False, 0
+        self.revision += 1
         return False
 
     def _read_page(self, raw: sqlite3.Connection, hashes: set[int]) -> bool:
-        """Read the next page of ended sessions, if one is left; return whether it was the last."""
-        if self._page is not None:
-            rows = raw.execute(_PAGE, (self._page, PAGE)).fetchall()
-            _add(hashes, (session_id for (session_id,) in rows))
-            self._page = rows[-1][0] if len(rows) == PAGE else None
-        return self._page is None
+        """Read the next page, if one is left; return whether it was the last."""
+        _add(hashes, (session_id for (session_id,) in self._ended_pages.next(raw)))
+        if not self._ended_pages.are_read:
+            return False
+        self._learn(self._marks_pages.next(raw))
+        return self._marks_pages.are_read
+
+    def _learn(self, rows: Iterable[tuple[bytes, object]]) -> None:
+        """Take in the numbers of marks."""
+        for name, value in rows:
+            if isinstance(value, float):
+                self._read_marks.learn(name.decode("utf-8", "replace"), value)
+            else:
+                self._has_damaged_mark = True  # which fails no other mark
 
 
 def _add(hashes: set[int], session_ids: Iterable[bytes]) -> None:

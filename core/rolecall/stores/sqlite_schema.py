@@ -84,6 +84,24 @@ MIGRATIONS: Final = (
     CREATE UNIQUE INDEX rolecall_leases_lease ON rolecall_leases (lease, key);
     CREATE INDEX rolecall_leases_until ON rolecall_leases (until);
     """,
+    # Marks, each logged whenever its number has changed. As a name is logged more than once, what is random stands
+    # before it: else the last rows of two logs could be the same after different changes, when a backup is restored.
+    """
+    CREATE TABLE rolecall_marks (
+        name TEXT PRIMARY KEY,
+        value REAL NOT NULL CHECK (typeof(value) = 'real'),
+        until REAL NOT NULL CHECK (typeof(until) = 'real')
+    ) WITHOUT ROWID;
+    CREATE INDEX rolecall_marks_until ON rolecall_marks (until);
+    CREATE TRIGGER rolecall_marked AFTER INSERT ON rolecall_marks
+    BEGIN
+        INSERT INTO rolecall_changes (kind, id) VALUES ('marked', lower(hex(randomblob(8))) || ' ' || NEW.name);
+    END;
+    CREATE TRIGGER rolecall_mark_raised AFTER UPDATE OF value ON rolecall_marks WHEN NEW.value IS NOT OLD.value
+    BEGIN
+        INSERT INTO rolecall_changes (kind, id) VALUES ('marked', lower(hex(randomblob(8))) || ' ' || NEW.name);
+    END;
+    """,
 )
 
 

@@ -10,12 +10,13 @@ from typing import Final, NamedTuple
 from ..errors import StoreUnavailable
 from . import sqlite_examination
 from .sqlite_file import SQLiteFile
+from .sqlite_marks import RAISE, number_of
 from .sqlite_schema import prepare
 from .sqlite_surveys import Surveys
 from .sqlite_writing import WriteQueue, undone_if_it_fails
 from .upkeep import Finding, Kind, Over, Row
 
-#: The newest rows of the log of changes, which stay: a process that is further behind reads all ended sessions anew.
+#: The newest rows of the log of changes, which stay: a process that is further behind reads all that is revoked anew.
 KEPT_CHANGES: Final = 10_000
 
 
@@ -27,6 +28,7 @@ def _removal(table: str, key: str, condition: str, order: str) -> str:
 
 REMOVE_USED: Final = _removal("rolecall_used_once", "name", "until < ?", "until")
 _REMOVE_LEASES: Final = _removal("rolecall_leases", "lease, key", "until < ?", "until")
+_REMOVE_MARKS: Final = _removal("rolecall_marks", "name", "until < ?", "until")
 _REMOVE_RECORDS: Final = _removal("rolecall_sessions", "session_id", "ended_at < ?", "ended_at")
 _REMOVE_OPEN: Final = _removal("rolecall_sessions", "session_id", "ended_at IS NULL AND created_at < ?", "created_at")
 _REMOVE_CLOSED: Final = _REMOVE_OPEN.replace("IS NULL", "IS NOT NULL")
@@ -40,6 +42,10 @@ _REMOVE_ENDS: Final = _removal(
 _REMOVE_CHANGES: Final = _removal(
     "rolecall_changes", "sequence", "sequence <= (SELECT max(sequence) FROM rolecall_changes) - ?", "sequence"
 )
+# What is logged of some removals, so that each process knows how much of what it holds in memory is of no use any more.
+# Their number comes first, and then what is random: see the fifth migration.
+_LOGGED: Final[Mapping[str, str]] = {_REMOVE_ENDS: "ends forgotten", _REMOVE_MARKS: "marks forgotten"}
+_LOG: Final = "INSERT INTO rolecall_changes (kind, id) VALUES (?, ? || ' ' || lower(hex(randomblob(8))))"
 
 
 class _Table(NamedTuple):
@@ -47,11 +53,13 @@ class _Table(NamedTuple):
 
     :param columns: in the order of :data:`~rolecall.stores.upkeep.Row`; those of the key come first.
     :param keys: how many columns the key has.
+    :param raising: a statement that adds a row, or raises what is there already; if there is none, that stays.
     """
 
     name: str
     columns: tuple[str, ...]
     keys: int = 1
+    raising: str | None = None
 
     @property
     def key(self) -> str:
@@ -62,23 +70,27 @@ class _Table(NamedTuple):
         return f"SELECT {', '.join(self.columns)} FROM {self.name}"  # noqa: S608 (names in this module)
 
     @property
-    def insertion(self) -> str:
-        return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({_marks(len(self.columns))})"  # noqa: S608
+    def addition(self) -> str:
+        if self.raising is not None:
+            return self.raising
+        values = _parameters(len(self.columns))
+        return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608
 
     def where_key(self, comparison: str) -> str:
         """A condition with a parameter for each column of the key."""
-        return f"WHERE ({self.key}) {comparison} ({_marks(self.keys)})"
+        return f"WHERE ({self.key}) {comparison} ({_parameters(self.keys)})"
 
 
 _TABLES: Final[Mapping[Kind, _Table]] = {
     "ended": _Table("rolecall_ended_sessions", ("session_id", "ended_at")),
+    "marks": _Table("rolecall_marks", ("name", "value", "until"), raising=RAISE),
     "sessions": _Table("rolecall_sessions", ("session_id", "properties", "created_at", "created_by")),
     "used": _Table("rolecall_used_once", ("name", "until")),
     "leases": _Table("rolecall_leases", ("lease", "key", "until"), 2),
 }
 
 
-def _marks(count: int) -> str:
+def _parameters(count: int) -> str:
     return ", ".join("?" * count)
 
 
@@ -104,16 +116,16 @@ class SQLiteUpkeep:
         begin = [] if after is None else _key_of(after)
         query = [table.selection, table.where_key(">") if begin else "", f"ORDER BY {table.key} LIMIT ?"]
         rows = self._surveys.rows(" ".join(query), [*begin, limit])
-        return rows, json.dumps(rows[-1][: table.keys]) if len(rows) == limit else None
+        return _checked(kind, rows), json.dumps(rows[-1][: table.keys]) if len(rows) == limit else None
 
     def load(self, kind: Kind, rows: Sequence[Row]) -> Sequence[Row]:
         table = _TABLES[kind]
 
         def add(raw: sqlite3.Connection) -> list[Row]:
             with undone_if_it_fails(raw):
-                raw.executemany(f"{table.insertion} ON CONFLICT DO NOTHING", rows)
+                raw.executemany(table.addition, rows)
                 stored = f"{table.selection} {table.where_key('=')}"
-                return [raw.execute(stored, row[: table.keys]).fetchone() for row in rows]
+                return _checked(kind, [raw.execute(stored, row[: table.keys]).fetchone() for row in rows])
 
         return self._queue.write(add)
 
@@ -130,6 +142,14 @@ class SQLiteUpkeep:
         return None
 
 
+def _checked(kind: Kind, rows: list[Row]) -> list[Row]:
+    """The rows, none of which is a damaged mark: a copy of it would revoke something else."""
+    if kind == "marks":
+        for name, value, until in rows:
+            number_of(str(name), value), number_of(str(name), until)
+    return rows
+
+
 def _key_of(after: str) -> list[str]:
     try:
         key = json.loads(after)
@@ -144,25 +164,20 @@ def _forget(raw: sqlite3.Connection, over: Over) -> int:
     """Remove a few rows; return how many. Each end stays at least as long as the record of its session."""
     removed = 0
     for statement, moment in _removals(over):
-        removed += raw.execute(statement, (moment, over.limit - removed)).rowcount
-    if over.created_before is not None and removed < over.limit:
-        removed += _forget_ends(raw, over.created_before, over.limit - removed)
+        count = raw.execute(statement, (moment, over.limit - removed)).rowcount
+        if count and statement in _LOGGED:
+            raw.execute(_LOG, (_LOGGED[statement], count))
+        removed += count
     return removed + raw.execute(_REMOVE_CHANGES, (KEPT_CHANGES, over.limit - removed)).rowcount
 
 
 def _removals(over: Over) -> Iterator[tuple[str, float]]:
     yield REMOVE_USED, over.lapsed_before
     yield _REMOVE_LEASES, over.lapsed_before
+    yield _REMOVE_MARKS, over.lapsed_before
     if over.ended_before is not None:
         yield _REMOVE_RECORDS, over.ended_before
     if over.created_before is not None:
         yield _REMOVE_OPEN, over.created_before
         yield _REMOVE_CLOSED, over.created_before
-
-
-def _forget_ends(raw: sqlite3.Connection, before: float, limit: int) -> int:
-    ends = raw.execute(_REMOVE_ENDS, (before, limit)).rowcount
-    if ends:
-        # So that each process knows how much of what it holds in memory is of no use any more.
-        raw.execute("INSERT INTO rolecall_changes (kind, id) VALUES ('ends forgotten', ?)", (str(ends),))
-    return ends
+        yield _REMOVE_ENDS, over.created_before

@@ -116,7 +116,7 @@ def test_the_sessions_of_a_file_are_known_from_the_first_call_on(store, raw, pat
     with closing(SQLiteStore(path)) as later:
         for number in reversed(range(300)):
             assert later.has_ended(f"1_{number:03}") is (number < count)
-        assert later._ended._page is None, "all pages are read"
+        assert later._ended._ended_pages.are_read, "all pages are read"
 
 
 def test_what_ends_while_the_pages_are_read_is_not_missed(store, raw, path, monkeypatch):
@@ -128,8 +128,8 @@ def test_what_ends_while_the_pages_are_read_is_not_missed(store, raw, path, monk
             end(raw, f"1_a{number}", f"1_c{number}")
             assert later.has_ended(f"1_a{number}")
             assert later.has_ended(f"1_c{number}")
-        assert later._ended._page is None
-        known = later._ended._state[-1]
+        assert later._ended._ended_pages.are_read
+        known = later._ended._state[3]
         assert len(known) == 160
 
 
@@ -146,7 +146,7 @@ def test_what_is_committed_between_two_reads_of_one_look_is_seen_by_the_next(sto
     cursor: Any = store._reader._cursor
     cursor.connection.set_trace_callback(intervene)
     assert store.has_ended("1_b11") is True
-    assert store._ended._page is None
+    assert store._ended._ended_pages.are_read
     assert store.has_ended("1_a in front of it") is True
 
 
@@ -155,7 +155,7 @@ def test_a_long_log_is_followed_to_its_end(store, raw, monkeypatch):
     assert store.has_ended("1_0") is False
     end(raw, *(f"1_{number}" for number in range(95)))
     assert all(store.has_ended(f"1_{number}") for number in reversed(range(95)))
-    assert len(store._ended._state[-1]) == 95
+    assert len(store._ended._state[3]) == 95
 
 
 def test_a_log_that_was_cut_is_read_anew(store, raw):

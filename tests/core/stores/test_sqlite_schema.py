@@ -44,15 +44,28 @@ def third(tmp_path) -> Path:
 
 
 def add(raw: sqlite3.Connection, session_id: str, created_at: float) -> None:
-    """Create a session as workers of the third version do."""
+    """Create a session as workers of an earlier version do."""
     statement = "INSERT INTO rolecall_sessions (session_id, properties, created_at) VALUES (?, ?, ?)"
     raw.execute(statement, (session_id, PROPERTIES, created_at))
 
 
 def end(raw: sqlite3.Connection, session_id: str, ended_at: float) -> None:
-    """End a session as workers of the third version do."""
+    """End a session as workers of an earlier version do."""
     statement = "INSERT INTO rolecall_ended_sessions (session_id, ended_at) VALUES (?, ?) ON CONFLICT DO NOTHING"
     raw.execute(statement, (session_id, ended_at))
+
+
+def followed(raw: sqlite3.Connection) -> list[tuple[int, bytes, int, int]]:
+    """What workers of the third and the fourth version read in the log: whether it is an end, and how many went."""
+    return raw.execute(
+        """
+        SELECT sequence, CAST(id AS BLOB), kind = 'session ended'
+            AND EXISTS (SELECT 1 FROM rolecall_ended_sessions WHERE session_id = id),
+            CASE kind WHEN 'ends forgotten' THEN CAST(id AS INTEGER) ELSE 0 END
+        FROM rolecall_changes WHERE sequence >= ? ORDER BY sequence LIMIT ?
+        """,
+        (0, 1000),
+    ).fetchall()
 
 
 def listed(store: SQLiteStore, state: SessionState | None = None) -> list[tuple[str, float | None]]:
@@ -61,10 +74,10 @@ def listed(store: SQLiteStore, state: SessionState | None = None) -> list[tuple[
 
 def test_a_migration_tells_the_versions(third):
     with closing(SQLiteStore(third)) as store:
-        assert store.migrate() == (3, 4)
-        assert store.migrate() == (4, 4)
+        assert store.migrate() == (3, 5)
+        assert store.migrate() == (5, 5)
     with closing(SQLiteStore(third.with_name("new.db"))) as store:
-        assert store.migrate() == (0, 4)
+        assert store.migrate() == (0, 5)
 
 
 def test_workers_of_the_version_before_go_on(third):
@@ -84,6 +97,21 @@ def test_workers_of_the_version_before_go_on(third):
         joined = "rolecall_sessions LEFT JOIN rolecall_ended_sessions e USING (session_id)"
         query = f"SELECT {columns.replace('ended_at', 'e.ended_at')} FROM {joined} WHERE session_id = '1_new'"
         assert raw.execute(query).fetchall() == [("1_new", PROPERTIES, 7.0, 8.0)]
+
+
+def test_workers_of_the_version_before_pass_over_marks(third):
+    with closing(sqlite3.connect(third, isolation_level=None)) as raw, closing(SQLiteStore(third)) as store:
+        # A mark and a session of the same name.
+        store.raise_mark("1_ended", 5.0, 6.0)
+        store.raise_mark("reset 1_open", 5.0, 6.0)
+        end(raw, "reset 1_open", 7.0)
+        assert [(is_end, gone) for _, _, is_end, gone in followed(raw)] == [(0, 0), (1, 0), (0, 0), (0, 0), (1, 0)]
+        # Two marks, two records, two ends.
+        assert store.forget(Over(8.0, created_before=7.5)) == 6
+        end(raw, "1_foreign", 9.0)
+        assert [(is_end, gone) for _, _, is_end, gone in followed(raw)] == [(0, 0)] * 6 + [(0, 2), (1, 0)]
+        assert [sequence for sequence, *_ in followed(raw)] == list(range(1, 9))
+        assert store.has_ended("1_foreign") is True
 
 
 def killed_at(statement: int, path: Path) -> bool:
@@ -119,11 +147,15 @@ def test_a_migration_that_is_killed_at_any_statement_is_made_by_the_next_worker(
             with closing(SQLiteStore(path)) as store:
                 assert listed(store) == [("1_between", None), ("1_ended", 3.0), ("1_open", 5.0)]
                 assert listed(store, "open") == [("1_between", None)]
-            assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,), (2,), (3,), (4,)]
+                assert store.raise_mark("reset 1_open", 5.0, 6.0) == 5.0
+                assert store.has_ended("1_between") is False
+                assert store.marks.value("reset", "1_open") == 5.0
+            assert raw.execute("SELECT kind FROM rolecall_changes WHERE kind = 'marked'").fetchall() == [("marked",)]
+            assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,), (2,), (3,), (4,), (5,)]
             assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         if not was_killed:
             break
-    assert statement > 1 + MIGRATIONS[3].count(";\n"), "it was killed at each one"
+    assert statement > 1 + sum(script.count(";\n") for script in MIGRATIONS[3:]), "it was killed at each one"
 
 
 def statements_of(store: SQLiteStore) -> list[str]:
@@ -144,7 +176,7 @@ def statements_of(store: SQLiteStore) -> list[str]:
 def test_listing_and_forgetting_go_by_an_index(third):
     with closing(SQLiteStore(third)) as store, closing(sqlite3.connect(third)) as raw:
         statements = statements_of(store)
-        assert len(statements) == 12 + 7
+        assert len(statements) == 12 + 8
         for statement in statements:
             steps = [str(step[-1]) for step in raw.execute(f"EXPLAIN QUERY PLAN {statement}")]
             # The sessions on a page are sorted once more; all else is found by an index, in its order.

@@ -100,7 +100,7 @@ class TestSQLiteStore(StoreContract, LeasesContract, MarksContract, ListingContr
     def broken_store(self, tmp_path):
         with closing(SQLiteStore(tmp_path / "broken.db")) as broken:
             with closing(sqlite3.connect(tmp_path / "broken.db")) as raw:
-                tables = ("sessions", "ended_sessions", "used_once")
+                tables = ("sessions", "ended_sessions", "used_once", "marks")
                 raw.executescript("".join(f"DROP TABLE rolecall_{table};" for table in tables))
             yield broken
 
@@ -825,7 +825,7 @@ def test_the_schema_is_made_once(path):
     for _ in range(3):
         SQLiteStore(path).close()
     with closing(sqlite3.connect(path)) as raw:
-        assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,), (2,), (3,), (4,)]
+        assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,), (2,), (3,), (4,), (5,)]
 
 
 def test_a_file_of_the_first_version_is_brought_up_to_date_and_its_workers_go_on(path):
@@ -850,11 +850,13 @@ def test_a_file_of_a_later_version_is_used_as_it_is(path):
     with closing(sqlite3.connect(path)) as raw:
         raw.executescript(
             """
-            INSERT INTO rolecall_schema VALUES (5), (6);
+            INSERT INTO rolecall_schema VALUES (6), (7);
             CREATE TABLE rolecall_later (id TEXT PRIMARY KEY);
             ALTER TABLE rolecall_sessions ADD COLUMN later TEXT;
             ALTER TABLE rolecall_ended_sessions ADD COLUMN later TEXT NOT NULL DEFAULT '';
             ALTER TABLE rolecall_used_once ADD COLUMN later TEXT;
+            ALTER TABLE rolecall_marks ADD COLUMN later TEXT NOT NULL DEFAULT '';
+            INSERT INTO rolecall_changes (kind, id) VALUES ('later', '1_a');
             """
         )
     with closing(SQLiteStore(path)) as store:
@@ -863,6 +865,9 @@ def test_a_file_of_a_later_version_is_used_as_it_is(path):
         store.end_session(RECORD.session_id, 7.5)
         assert store.has_ended(RECORD.session_id)
         assert store.use_once("a", 10.0, 5.0)
+        assert store.raise_mark("reset 1_a", 5.0, 10.0) == 5.0
+        assert store.has_ended("1_a") is False
+        assert store.marks.value("reset", "1_a") == 5.0
 
 
 def test_every_read_goes_by_a_primary_key(sqlite):
@@ -912,11 +917,16 @@ def writes(store):
         lambda: store.add_session(record("new")),
         lambda: store.end_session("1_a", 7.5),
         lambda: store.use_once("a", 10.0, 5.0),
+        lambda: store.raise_mark("reset 1_a", 5.0, 10.0),
     ]
 
 
 def reads(store):
-    return [lambda: store.get_session("1_a"), lambda: store.has_ended("1_a")]
+    return [
+        lambda: store.get_session("1_a"),
+        lambda: store.has_ended("1_a"),
+        lambda: store.get_marks(["reset 1_a"]),
+    ]
 
 
 def assert_unavailable(store, match: str | None = None) -> None:
@@ -949,7 +959,7 @@ def test_a_store_that_was_closed_is_unavailable(sqlite):
 
 def test_tables_that_are_gone_are_unavailable(sqlite, path):
     with closing(sqlite3.connect(path)) as raw:
-        tables = ("sessions", "ended_sessions", "used_once")
+        tables = ("sessions", "ended_sessions", "used_once", "marks")
         raw.executescript("".join(f"DROP TABLE rolecall_{table};" for table in tables))
     assert_unavailable(sqlite, "no such table")
 
@@ -966,6 +976,11 @@ def test_tables_that_are_gone_are_unavailable(sqlite, path):
         lambda store: store.has_ended("1_\ud800"),
         lambda store: store.use_once("\ud800", 10.0, 5.0),
         lambda store: store.use_once("a", 10.0, 2**70),
+        lambda store: store.raise_mark("reset \ud800", 5.0, 10.0),
+        lambda store: store.raise_mark("reset 1_a", float("nan"), 10.0),
+        lambda store: store.raise_mark("reset 1_a", 5.0, float("nan")),
+        lambda store: store.raise_mark("reset 1_a", untyped("soon"), 10.0),
+        lambda store: store.get_marks(["reset \ud800"]),
     ],
 )
 def test_what_it_cannot_hold_is_unavailable_and_leaves_nothing_behind(sqlite, method):
@@ -974,6 +989,7 @@ def test_what_it_cannot_hold_is_unavailable_and_leaves_nothing_behind(sqlite, me
         method(sqlite)
     assert sqlite.get_session(RECORD.session_id) is None
     assert sqlite.use_once("a", 10.0, 5.0)
+    assert sqlite.count()["marks"] == 0
 
 
 @pytest.mark.parametrize(
@@ -1422,7 +1438,7 @@ def test_a_race_for_the_schema_has_no_loser(tmp_path):
         in_processes(8, open_and_write, path, time.time() + 0.1)
         with closing(sqlite3.connect(path)) as raw:
             assert raw.execute("SELECT count(*) FROM rolecall_sessions").fetchone() == (8,)
-            assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,), (2,), (3,), (4,)]
+            assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,), (2,), (3,), (4,), (5,)]
 
 
 @pytest.mark.process
