@@ -35,6 +35,7 @@ from .reports import (
     routes_report,
     token_report,
 )
+from .revocations import revoke_actor, revoke_before, revoke_token
 from .sessions import session
 from .stores import store
 
@@ -166,7 +167,11 @@ def demo(host: str, port: int, store: str | None) -> None:
 
 @rolecall.group()
 def token() -> None:
-    """Generate, verify and inspect tokens."""
+    """Generate, verify, inspect and revoke tokens."""
+
+
+for command in (revoke_token, revoke_actor, revoke_before):
+    token.add_command(command)
 
 
 @token.command("generate", epilog=EXIT_CODES)

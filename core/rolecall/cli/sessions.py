@@ -1,9 +1,7 @@
-"""The commands for sessions: create, list, show, end."""
+"""The commands for sessions: create, list, show, end; those that take grants back are in ``revocations``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import click
@@ -16,25 +14,20 @@ from .console import confirm, print_report
 from .kits import EXIT_CODES, Clock, answering, kit_of
 from .options import json_option, store_option
 from .reports import session_report
+from .revocations import exclude, readmit, reset_session
 from .session_reports import ended_report, listed_report, shown_report
-from .store_urls import refuse_forgetful, refuse_missing
+from .store_urls import shared_kit
 
 _STATES: Final = ("open", "ended", "all")
 
 
 @click.group()
 def session() -> None:
-    """Create, list, show and end sessions."""
+    """Create, list, show, reset and end sessions; exclude and readmit actors."""
 
 
-@contextmanager
-def _kit(clock: Clock, store: str | None, as_json: bool) -> Iterator[Rolecall]:
-    """The kit of the environment, with a store that an app uses: none that this command would make."""
-    with answering(as_json):
-        refuse_missing(store)
-        with kit_of(clock, store) as kit:
-            refuse_forgetful(kit.engine.state.store)
-            yield kit
+for command in (reset_session, exclude, readmit):
+    session.add_command(command)
 
 
 @session.command("create", epilog=EXIT_CODES)
@@ -105,7 +98,7 @@ def list_sessions(
       rolecall session list
       rolecall session list --state ended --created-by ada --limit 20 --json
     """
-    with _kit(clock, store, as_json) as kit:
+    with shared_kit(clock, store, as_json) as kit:
         wanted: SessionState | None = None if state == "all" else state  # type: ignore[assignment]
         found = kit.sessions(state=wanted, created_by=created_by, after=after, limit=limit)
         print_report(listed_report(found.sessions, found.next, clock()), as_json)
@@ -124,7 +117,7 @@ def show_session(clock: Clock, session_id: str, store: str | None, as_json: bool
       rolecall session show SESSION_ID
       rolecall session show SESSION_ID --json
     """
-    with _kit(clock, store, as_json) as kit:
+    with shared_kit(clock, store, as_json) as kit:
         print_report(shown_report(kit.get_session(session_id), clock()), as_json)
 
 
@@ -145,7 +138,7 @@ def end_sessions(clock: Clock, session_ids: tuple[str, ...], yes: bool, store: s
       rolecall session end SESSION_ID
       rolecall session end SESSION_ID SESSION_ID --yes --json
     """
-    with _kit(clock, store, as_json) as kit:
+    with shared_kit(clock, store, as_json) as kit:
         for session_id in session_ids:
             kit.api_key_of(session_id)
         confirm(_question(len(session_ids)), yes)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -12,12 +13,13 @@ import click
 
 from ..engine.housekeeping import Retention
 from ..errors import ConfigurationError
+from ..kit import Rolecall
 from ..kit.assembly import plugins_of, registered
 from ..kit.environment import read_environment
 from ..stores import SCHEMES, Store, open_store
 from ..stores.synchronous import SyncUpkeep
 from ..wording import shown
-from .kits import find_plugins_here
+from .kits import Clock, answering, find_plugins_here, kit_of
 
 _SQLITE: Final = "sqlite:///"
 _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
@@ -72,12 +74,21 @@ def opened(url: str, *, may_be_new: bool = False) -> SyncUpkeep:
     return SyncUpkeep(open_store(url, _stores_of_plugins(url)))
 
 
-def refuse_missing(given: str | None) -> None:
-    """Refuse a file that does not exist, which a kit would make.
+@contextmanager
+def shared_kit(clock: Clock, store: str | None, as_json: bool) -> Iterator[Rolecall]:
+    """The kit of the environment, with a store that an app uses: none that this command would make.
 
-    :param given: the URL that ``--store`` gives; None for the one of the environment.
-    :raises ConfigurationError: for such a file.
+    :param store: the URL that ``--store`` gives; None for the one of the environment.
     """
+    with answering(as_json):
+        _refuse_missing_file(store)
+        with kit_of(clock, store) as kit:
+            refuse_forgetful(kit.engine.state.store)
+            yield kit
+
+
+def _refuse_missing_file(given: str | None) -> None:
+    """Refuse a file that does not exist, which a kit would make."""
     url = given if given is not None else _read("ROLECALL_STORE", "ROLECALL_STORE_FILE").get("store")
     if isinstance(url, str):
         _refuse_missing(url)
