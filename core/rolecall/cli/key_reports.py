@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from ..keys.rotation import retires_from
+from ..keys.rotation import Step, retires_from
 from ..keys.states import RingKey
 from .reports import Line, Report, Tone, printable
 
@@ -26,6 +26,27 @@ def keys_report(rings: Mapping[str, Sequence[RingKey]], longest_life: float, now
 def changed_report(issuer: str, entry: RingKey, longest_life: float, now: float) -> Report:
     """A key after its change of state."""
     return Report(((_line(entry, longest_life, now),),), _data(issuer, entry, longest_life))
+
+
+def schedule_report(steps: Mapping[str, Sequence[Step]], now: float) -> Report:
+    """The steps of the next rotation of each issuer."""
+    blocks = [
+        (Line(printable(issuer)), *(Line(_when(step, now), _command(issuer, step)) for step in found))
+        for issuer, found in steps.items()
+    ]
+    data = [{"issuer": issuer, **step._asdict()} for issuer, found in steps.items() for step in found]
+    return Report(tuple(blocks) or ((Line("", "no keys"),),), {"steps": data})
+
+
+def _when(step: Step, now: float) -> str:
+    if step.from_then is None:
+        return "by force"
+    return "now" if step.from_then <= now else f"from {_day(step.from_then)}"
+
+
+def _command(issuer: str, step: Step) -> str:
+    key = "" if step.id is None else f" {step.id}"
+    return f"rolecall keys {step.what}{key} --issuer {printable(issuer)}"
 
 
 def _line(entry: RingKey, longest_life: float, now: float) -> Line:

@@ -1,4 +1,4 @@
-"""The commands for the keys in a ring file: list, add, rotate, retire."""
+"""The commands for the keys in a ring file: list, schedule, add, rotate, retire."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..formats.claims import MAX_VERIFIED_LIFETIME
 from ..keys import Key
 from ..keys.making import key_of, new_key
 from ..keys.ring_file import MAX_FILE, RingFile
-from ..keys.rotation import added, named, retired, rotated
+from ..keys.rotation import added, named, retired, rotated, schedule
 from ..tokens import MAX_LEEWAY
 from .arguments import duration
 from .console import print_report
-from .key_reports import changed_report, keys_report
+from .key_reports import changed_report, keys_report, schedule_report
 from .kits import EXIT_CODES, Clock, answering
 from .options import json_option
 
@@ -33,7 +33,7 @@ _Command = TypeVar("_Command", bound=Callable[..., object])
 
 @click.group()
 def keys() -> None:
-    """List, add, rotate and retire the keys in a ring file.
+    """List, schedule, add, rotate and retire the keys in a ring file.
 
     A key is published (verifies, does not sign yet), signing (one of each project), verifying (signs no more), or
     retired. Kits with this ring file follow each change within two seconds, without a restart. No secret is printed.
@@ -71,6 +71,30 @@ def list_keys(clock: Clock, path: str | None, as_json: bool) -> None:
     """
     with answering(as_json, needs_kit=False):
         print_report(keys_report(_ring_file(path).read(), LONGEST_LIFE, clock()), as_json)
+
+
+@keys.command("schedule", epilog=EXIT_CODES)
+@click.option(
+    "--longest-life",
+    type=duration,
+    metavar="DURATION",
+    help="How long your tokens live at most, for example 24h.  [default: 30 days, as no token lives longer]",
+)
+@_file_option
+@json_option
+@click.pass_obj
+def schedule_keys(clock: Clock, longest_life: timedelta | None, path: str | None, as_json: bool) -> None:
+    """Show the next rotation of each issuer, step by step: from when each refuses nothing that is good.
+
+    \b
+    Examples:
+      rolecall keys schedule
+      rolecall keys schedule --longest-life 24h
+    """
+    with answering(as_json, needs_kit=False):
+        now, life = int(clock()), _life(longest_life)
+        rings = _ring_file(path).read()
+        print_report(schedule_report({name: schedule(found, life, now) for name, found in rings.items()}, now), as_json)
 
 
 @keys.command(epilog=EXIT_CODES)
@@ -156,12 +180,17 @@ def retire(
       rolecall keys retire 5f0c1d2e --longest-life 24h
       rolecall keys retire 5f0c1d2e --force
     """
-    life = LONGEST_LIFE if longest_life is None else min(LONGEST_LIFE, longest_life.total_seconds() + MAX_LEEWAY)
+    life = _life(longest_life)
     with answering(as_json, needs_kit=False):
         file = _ring_file(path)
         whose = _issuer(file, issuer)
         entries = file.change(whose, lambda found: retired(found, key_id, int(clock()), life, force=force))
         print_report(changed_report(whose, named(entries, key_id), LONGEST_LIFE, clock()), as_json)
+
+
+def _life(given: timedelta | None) -> float:
+    """How long a token may be accepted, in seconds."""
+    return LONGEST_LIFE if given is None else min(LONGEST_LIFE, given.total_seconds() + MAX_LEEWAY)
 
 
 def _ring_file(path: str | None) -> RingFile:

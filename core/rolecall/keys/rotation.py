@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 from ..errors import InvalidKey
 from ..wording import moment, shown
@@ -96,6 +96,40 @@ def retires_from(entry: RingKey, longest_life: float) -> float | None:
     if entry.since is None or entry.state not in ("published", "verifying"):
         return None
     return entry.since if entry.state == "published" else entry.since + longest_life
+
+
+class Step(NamedTuple):
+    """A step of the next rotation.
+
+    :param what: which one.
+    :param id: the key; None for one that is still to be made.
+    :param from_then: the earliest time at which it refuses nothing that is good, in Unix seconds; None if nobody knows.
+    """
+
+    what: Literal["add", "rotate", "retire"]
+    id: str | None
+    from_then: float | None
+
+
+def schedule(entries: Sequence[RingKey], longest_life: float, now: float) -> tuple[Step, ...]:
+    """The steps from a ring to one with a new key that signs alone, each as early as it can be.
+
+    :param longest_life: see :func:`retired`.
+    """
+    steps = [Step("retire", one.id, retires_from(one, longest_life)) for one in entries if one.state == "verifying"]
+    signing = next(one for one in entries if one.state == "signing")
+    published = [one for one in entries if one.state == "published"]
+    chosen: str | None = None
+    if published:
+        chosen, signs_from = published[-1].id, _signs_from(published[-1])
+    else:
+        steps.append(Step("add", None, now))
+        is_public = signing.key is not None and signing.key.public_jwk() is not None
+        signs_from = now + (PUBLISHED_KEY if is_public else PUBLISHED_SECRET)
+    steps.append(Step("rotate", chosen, signs_from))
+    rotated_at = None if signs_from is None else max(now, signs_from)
+    steps.append(Step("retire", signing.id, None if rotated_at is None else rotated_at + longest_life))
+    return tuple(sorted(steps, key=lambda step: (step.from_then is None, step.from_then or 0)))
 
 
 def named(entries: Sequence[RingKey], id: str) -> RingKey:

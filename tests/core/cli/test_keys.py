@@ -49,6 +49,28 @@ def test_a_ring_from_its_first_key_to_the_retirement_of_one(run, path, clock):
         assert [(one.id, one.state) for one in kit.keys] == [(first["id"], "retired"), (second["id"], "signing")]
 
 
+def test_the_schedule_is_what_the_commands_take_and_not_a_second_earlier(run, clock):
+    first = answer(run("keys", "add", "--json"))["id"]
+    longest = ("--longest-life", "24h")
+
+    def steps() -> list[tuple[object, ...]]:
+        found = answer(run("keys", "schedule", *longest, "--json"))["steps"]
+        return [(step["what"], step["id"], step["from_then"] - clock.now) for step in found]  # type: ignore[attr-defined]
+
+    life = 86_400 + 60
+    assert steps() == [("add", None, 0), ("rotate", None, 10), ("retire", first, 10 + life)]
+    second = answer(run("keys", "add", "--json"))["id"]
+    assert steps() == [("rotate", second, 10), ("retire", first, 10 + life)]
+    for step, (what, key, wait) in enumerate(steps()):
+        clock.now += wait - 1 if step == 0 else life - 1
+        arguments = [what, str(key), *(longest if what == "retire" else ())]
+        assert run("keys", *arguments).exit_code == 2
+        clock.now += 1
+        assert run("keys", *arguments).exit_code == 0
+    assert steps() == [("add", None, 0), ("rotate", None, 10), ("retire", second, 10 + life)]
+    assert f"rolecall keys retire {second} --issuer {API_KEY}" in flat(run("keys", "schedule").stdout)
+
+
 def test_a_leaked_key_is_retired_by_force(run):
     leaked = answer(run("keys", "add", "--json"))["id"]
     for command in (["add"], ["rotate", "--force"], ["retire", str(leaked), "--force"]):
