@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from typing import Any
 
 import pytest
 
@@ -26,9 +27,9 @@ def path(monkeypatch, tmp_path) -> str:
     return path
 
 
-def answer(result) -> dict[str, object]:
+def answer(result) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
-    parsed: dict[str, object] = json.loads(result.stdout)
+    parsed: dict[str, Any] = json.loads(result.stdout)
     return parsed
 
 
@@ -53,9 +54,9 @@ def test_the_schedule_is_what_the_commands_take_and_not_a_second_earlier(run, cl
     first = answer(run("keys", "add", "--json"))["id"]
     longest = ("--longest-life", "24h")
 
-    def steps() -> list[tuple[object, ...]]:
+    def steps() -> list[tuple[str, str | None, int]]:
         found = answer(run("keys", "schedule", *longest, "--json"))["steps"]
-        return [(step["what"], step["id"], step["from_then"] - clock.now) for step in found]  # type: ignore[attr-defined]
+        return [(step["what"], step["id"], step["from_then"] - clock.now) for step in found]
 
     life = 86_400 + 60
     assert steps() == [("add", None, 0), ("rotate", None, 10), ("retire", first, 10 + life)]

@@ -383,9 +383,9 @@ def test_a_verifier_takes_nothing_back():
 
 
 @pytest.mark.parametrize("answer", [None, 0.5, "inf", True, float("nan")])
-def test_a_store_that_does_not_say_that_it_kept_it_is_not_believed(make_kit, answer):
+def test_a_store_that_does_not_say_that_it_kept_it_is_not_believed(make_kit, monkeypatch, answer):
     store = MemoryStore()
-    store.raise_mark = lambda *_: answer
+    monkeypatch.setattr(store, "raise_mark", lambda *_: answer)
     kit = make_kit(store=store)
     with pytest.raises(StoreUnavailable, match="raise_mark returned"):
         kit.revoke_actor("ada")
@@ -568,11 +568,11 @@ def test_with_immediate_revocation_the_store_itself_is_asked(make_kit, clock):
 
 
 @pytest.mark.parametrize("bad", [None, ["a"], {"a": "5"}, {"a": True}, {1: 2.0}])
-def test_an_answer_about_marks_that_is_none_lets_nobody_in(make_kit, bad):
+def test_an_answer_about_marks_that_is_none_lets_nobody_in(make_kit, monkeypatch, bad):
     store = Distant()
     kit = make_kit(store=store, revocation="immediate")
     token = kit.create_session().generate_token(actor="ada")
-    store.get_marks = lambda names: bad
+    monkeypatch.setattr(store, "get_marks", lambda names: bad)
     with pytest.raises(StoreUnavailable, match="get_marks returned"):
         kit.verify_token(token)
 
