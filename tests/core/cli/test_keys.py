@@ -108,7 +108,7 @@ def test_the_list_says_from_when_a_key_can_be_retired(run, clock):
         *(APPLICATION, "signing"),
     ]
     listed = answer(run("keys", "list", "--json"))["keys"]
-    assert [(one["issuer"], one["algorithm"]) for one in listed] == [  # type: ignore[attr-defined]
+    assert [(one["issuer"], one["algorithm"]) for one in listed] == [
         (API_KEY, "HS256"),
         (API_KEY, "HS256"),
         (APPLICATION, "RS256"),

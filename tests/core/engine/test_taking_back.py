@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import product
+from random import Random
 from typing import Any
 
 import jwt
@@ -296,6 +299,41 @@ def test_only_the_tokens_of_one_project_are_revoked(make_kit, clock):
     tokens = [kit.generate_token(kit.create_session(api_key=api_key)) for api_key in (API_KEY, other)]
     kit.revoke_before(api_key=other)
     assert [stands(kit, token) for token in tokens] == [True, False]
+
+
+def spellings(token: str, number: int) -> Iterator[str]:
+    """Other texts that careless readers take for the same token."""
+    random = Random(7)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/="
+    parts = token.split(".")
+    for part, end in product(range(len(parts)), ("=", "==", "A", "\n", " ", "%3D", "\0", ".")):
+        yield ".".join(f"{text}{end}" if place == part else text for place, text in enumerate(parts))
+    yield from (
+        token.replace("-", "+").replace("_", "/"),
+        token.swapcase(),
+        f" {token}",
+        f"\ufeff{token}",
+        f'"{token}"',
+    )
+    yield from (token[:-1] + last for last in alphabet)  # also with other unused bits
+    for _ in range(number):
+        place = random.randrange(len(token))
+        piece = random.choice(("", random.choice(alphabet), token[place].swapcase() + random.choice(("", "=", "\n"))))
+        yield token[:place] + piece + token[place + random.randrange(2) :]
+
+
+@pytest.mark.exhaustive
+def test_no_other_spelling_of_a_revoked_token_is_good(kit):
+    session = kit.create_session()
+    token = session.generate_token()
+    kit.verify_token(token)
+    kit.revoke_token(token)
+    tried = 0
+    for spelling in spellings(token, 10_000):
+        tried += 1
+        with pytest.raises(InvalidToken):
+            kit.verify_token(spelling)
+    assert tried > 10_000
 
 
 # -- what stays out --------------------------------------------------------------------------------
