@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
+from contextvars import Context
 from typing import Protocol
 
 
@@ -56,6 +57,16 @@ class EventLoop(Protocol):
     def is_cancellation(self, error: BaseException) -> bool:
         """Whether ``error`` cancels the running task."""
 
+    def itself(self) -> object:
+        """What stands for the running loop, and for no other one."""
+
+    def repeat(self, seconds: float, function: Callable[[], float]) -> Callable[[], None]:
+        """Call ``function`` again and again, until what is returned here is called.
+
+        :param seconds: the time until the first call.
+        :param function: returns the seconds until the next call, and raises nothing.
+        """
+
 
 def running() -> EventLoop:
     """The event loop that the caller runs on.
@@ -104,6 +115,12 @@ class _Asyncio:
         # A plugin may raise CancelledError by itself; it counts only in a task that is being cancelled.
         return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
+    def itself(self) -> object:
+        return asyncio.get_running_loop()
+
+    def repeat(self, seconds: float, function: Callable[[], float]) -> Callable[[], None]:
+        return _AsyncioTimer(seconds, function).stop
+
 
 class _AsyncioWatched:
     def __init__(self) -> None:
@@ -141,6 +158,29 @@ class _AsyncioSignal:
 
     async def wait(self) -> None:
         await self._event.wait()
+
+
+class _AsyncioTimer:
+    """A timer and no task, which would be left over when a loop is closed."""
+
+    def __init__(self, seconds: float, function: Callable[[], float]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._function = function
+        self._stopped = False
+        self._start(seconds)
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._handle.cancel()
+
+    def _start(self, seconds: float) -> None:
+        # In a context of its own: it goes on after the request that has started it.
+        self._handle = self._loop.call_later(seconds, self._call, context=Context())
+
+    def _call(self) -> None:
+        seconds = self._function()
+        if not self._stopped:
+            self._start(seconds)
 
 
 _ASYNCIO = _Asyncio()

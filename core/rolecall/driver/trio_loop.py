@@ -30,6 +30,22 @@ class _Trio:
             return error.subgroup(trio.Cancelled) is not None
         return isinstance(error, trio.Cancelled)
 
+    def itself(self) -> object:
+        return trio.lowlevel.current_trio_token()
+
+    def repeat(self, seconds: float, function: Callable[[], float]) -> Callable[[], None]:
+        scope = trio.CancelScope()
+
+        async def call() -> None:
+            pause = seconds
+            with scope:
+                while True:
+                    await trio.sleep(pause)
+                    pause = function()
+
+        trio.lowlevel.spawn_system_task(call)
+        return scope.cancel
+
 
 @asynccontextmanager
 async def _timeout(seconds: float) -> AsyncIterator[None]:

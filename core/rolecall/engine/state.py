@@ -21,6 +21,7 @@ from ..stores.checking import is_async
 from ..tokens import Grant, TokenOptions
 from ..wording import moment, shown
 from .housekeeping import Housekeeper, Retention
+from .revisions import Revisions
 from .verified import END, VerifiedTokens
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class State:
         self.api_key = api_key
         self.session_ids = session_ids
         self.store = store
+        #: Whether more was revoked, and who is to be told of it.
+        self.revisions = Revisions(store)
         #: Whether the store itself is asked at each check of a grant or session, because it does not know at once what
         #: other processes have ended.
         self.asks_store = is_immediate and not getattr(store, "immediate", False)
