@@ -18,6 +18,7 @@ from .. import own_tokens
 from ..conftest import needed
 from ..postgres_servers import PROGRAMS, PostgresProcess
 from ..redis_servers import PROGRAM, RedisProcess
+from ..rungs import RUNGS
 from ..sdk_tokens import API_KEY, API_SECRET
 from ..waiting import soon
 from .test_conformance import SITES
@@ -26,14 +27,6 @@ FORMATS: dict[str, dict[str, Any]] = {
     "opentok": {},
     "t1": {"format": "t1"},
     "jwt": {"format": "jwt", "issuer": own_tokens.ISSUER, "private_key": own_tokens.pem()},
-}
-RUNGS: dict[str, Callable[[Rolecall, Any, str], object]] = {
-    "revoke_token": lambda kit, session, token: kit.revoke_token(token),
-    "exclude": lambda kit, session, token: kit.exclude(session.session_id, "ada"),
-    "reset_session": lambda kit, session, token: kit.reset_session(session.session_id),
-    "end_session": lambda kit, session, token: kit.end_session(session.session_id),
-    "revoke_actor": lambda kit, session, token: kit.revoke_actor("ada"),
-    "revoke_before": lambda kit, session, token: kit.revoke_before(),
 }
 #: Those that need to know for whom a token is, which T1 does not say.
 OF_ACTORS = ("exclude", "revoke_actor")

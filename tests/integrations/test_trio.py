@@ -128,10 +128,11 @@ def board(kit, function):
     return app
 
 
-def serve(app, session, accepted):
+def serve(app, session, accepted, token=None):
     """Serve one WebSocket until the app has ended by itself; what it has sent.
 
     :param accepted: called once the WebSocket is open, with what has the client leave.
+    :param token: the client's; a new one of the session unless given.
     """
 
     async def serve_on_trio():
@@ -156,7 +157,7 @@ def serve(app, session, accepted):
             "path": f"/rooms/{session.session_id}",
             "root_path": "",
             "query_string": b"",
-            "headers": [(b"authorization", f"Bearer {session.generate_token()}".encode())],
+            "headers": [(b"authorization", f"Bearer {token or session.generate_token()}".encode())],
             "subprotocols": [],
         }
         with trio.fail_after(20):

@@ -441,6 +441,13 @@ class Engine:
         self.check_expiry(grant, at_least)
         await self._liveness.confirm(grant)
 
+    def is_revoked(self, grant: Grant) -> bool:
+        """Whether this process knows that a grant was revoked. It asks nobody.
+
+        :raises StoreUnavailable: if it cannot tell.
+        """
+        return self._liveness.is_revoked(grant)
+
     async def look_again(
         self, grant: Grant, requirement: Requirement, session_id: str | None, call: Call, at_least: float = 0.0
     ) -> Grant:

@@ -57,6 +57,17 @@ class Liveness:
         if self._has_marks and (marks := self._store.marks).kinds:
             self._check_marks(marks, grant)
 
+    def is_revoked(self, grant: Grant) -> bool:
+        """Whether this process knows that a grant was revoked. It asks nobody, though it may have to for :meth:`check`.
+
+        :raises StoreUnavailable: if it cannot tell.
+        """
+        try:
+            Liveness.check(self, grant)
+        except RevokedToken:
+            return True
+        return False
+
     def check_issue(self, session_id: str, actor_id: str | None, issued_at: int, *, has_epoch: bool) -> int:
         """Refuse to issue a token that would be refused, at once; return the epoch of its session.
 

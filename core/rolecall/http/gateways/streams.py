@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, Final, TypeAlias, TypeVar
 
 from ...driver import drive, event_loops
@@ -16,6 +16,7 @@ OnThread: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
 _END: Final = object()
 _NOTHING: Final = object()
+_NEWS: Final = object()
 
 
 def while_granted_inline(watches: Sequence[Watch], chunks: Iterable[Chunk]) -> Iterator[Chunk]:
@@ -51,19 +52,24 @@ async def while_granted(
     pumping = asyncio.create_task(_pump(chunks, queue))
     pumping.add_done_callback(lambda _: queue.put_nowait(_END))
     try:
-        while True:
-            came: Any = _NOTHING
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(watch.due for watch in watches)):
-                    came = await queue.get()
-            if not await stand(watches, Watch.look_in_time):
-                return
-            if came is _END:
-                await pumping  # re-raises an exception of the chunks
-                return
-            if came is not _NOTHING:
-                yield came
-                queue.task_done()
+        with ExitStack() as told:
+            for watch in watches:
+                told.enter_context(watch.told(lambda: queue.put_nowait(_NEWS)))
+            while True:
+                came: Any = _NOTHING
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(watch.due for watch in watches)):
+                        came = await queue.get()
+                if not await stand(watches, Watch.look_in_time):
+                    return
+                if came is _END:
+                    await pumping  # re-raises an exception of the chunks
+                    return
+                if came is _NEWS:
+                    queue.task_done()
+                elif came is not _NOTHING:
+                    yield came
+                    queue.task_done()
     finally:
         pumping.cancel()
         await asyncio.gather(pumping, return_exceptions=True)

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
-from ...driver import event_loops
 from ...engine import Call
+from ...engine.watching import GrantWatch
 from ...errors import RolecallError
 from ...request import Request
 from ...roles import Requirement
@@ -82,44 +82,24 @@ def current_grant(kept: Mapping[str, Any]) -> Grant:
     return grant
 
 
-class Watch:
-    """Checks the grant of an open connection again: every ``Web.recheck`` seconds, and when it expires.
+class Watch(GrantWatch):
+    """Watches the grant of an open connection, which the policies may end, too; each check asks them.
 
     A check never widens the grant beyond the one at the entrance, or the renewed one.
     """
 
     def __init__(self, entry: Entry, request: Request) -> None:
-        self._api, self._requirement, self._session_id, self._entered, path_params = entry
+        api, self._requirement, self._session_id, self._entered, path_params = entry
+        super().__init__(api.engine, self._entered, api.web.recheck)
+        self._looked = monotonic()  # at the entrance
         self._request = request if path_params is None else request._replace(path_params=path_params)
-        #: The grant after the last check.
-        self.grant = self._entered
-        # By both clocks, so that setting a clock back makes no grant longer.
-        self._opened = self._api.engine.state.clock(), monotonic()
-        self._looked = self._opened[1]
-
-    @property
-    def due(self) -> float:
-        """The seconds until the next check."""
-        return max(0.0, min(self._looked + self._api.web.recheck - monotonic(), self._lasts))
-
-    @property
-    def _lasts(self) -> float:
-        """The seconds until the grant expires."""
-        return self.grant.expires_at - max(self._api.engine.state.clock(), self._time_by_now())
-
-    def _time_by_now(self) -> float:
-        opened, started = self._opened
-        return opened + monotonic() - started
 
     async def look(self) -> None:
-        """Check now.
-
-        :raises RolecallError: if the grant has ended.
-        """
+        self._begin_look()
         entered = self._entered
-        self._api.engine.check_expiry(self.grant, self._time_by_now())
+        self._engine.check_expiry(self.grant, self._time_by_now())
         try:
-            left = await self._api.engine.look_again(entered, self._requirement, self._session_id, Call(self._request))
+            left = await self._engine.look_again(entered, self._requirement, self._session_id, Call(self._request))
         except RolecallError:
             if entered is self._entered:
                 raise
@@ -128,23 +108,13 @@ class Watch:
                 self.grant = left
         self._looked = monotonic()
 
-    async def look_in_time(self) -> None:
-        """:meth:`look`, which stops waiting for the policies when the grant expires."""
-        grant = self.grant
-        try:
-            async with event_loops.running().timeout(max(0.0, self._lasts)):
-                await self.look()
-        except TimeoutError:
-            if grant is self.grant:  # unless it was renewed meanwhile
-                self._api.engine.check_expiry(grant, grant.expires_at)
-
     async def ask_to_renew(self, token: str) -> Grant:
         """Verify a token that is to replace this one, and return its grant; see :meth:`renew`.
 
         :raises RolecallError: if it cannot replace it; the plugins have been told.
         """
         try:
-            return await self._api.engine.renew(
+            return await self._engine.renew(
                 token, self._entered, self._requirement, self._session_id, Call(self._request)
             )
         except Exception as caught:
@@ -154,14 +124,14 @@ class Watch:
 
     def renew(self, grant: Grant) -> None:
         """Replace the grant at the entrance by another one."""
-        self._entered = self.grant = grant
-        self._looked = monotonic()
+        self._entered = grant
+        self.replace(grant)
 
     async def tell(self, error: RolecallError) -> None:
         """Tell the plugins of a refusal."""
         call = Call(self._request)
         call.bearer = self._entered.actor_id
-        await self._api.engine.tell_of_refusal(error, self._entered.session_id, call)
+        await self._engine.tell_of_refusal(error, self._entered.session_id, call)
 
 
 def watches_of(kept: Mapping[str, Any], request: Request) -> list[Watch]:

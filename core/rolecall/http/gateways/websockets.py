@@ -206,7 +206,6 @@ class GuardedSocket:
         self.ended: RolecallError | None = None
         self._loop = event_loops.running()
         self._watched = self._loop.watched()
-        self._renewed = self._loop.signal()
         self._inner: GuardedSocket | None = None
         self._outer = outer
         if outer is not None:
@@ -238,7 +237,6 @@ class GuardedSocket:
         for guard, grant in zip(guards, grants, strict=True):
             guard._watch.renew(grant)
             guard._keep_grant()
-            guard._renewed.give()
         return self.grant
 
     async def run(self, app: Callable[[], Awaitable[Answer]], gone: tuple[type[Exception], ...] = ()) -> Answer | None:
@@ -293,7 +291,7 @@ class GuardedSocket:
         return False
 
     async def _close_at_the_end(self) -> None:
-        error = await self._end()
+        error = noted(await self._watch.until_the_end(self._keep_grant))
         is_closed = self._is_closed_by_another()
         self.ended = error
         self._watched.limit(GRACE)
@@ -304,24 +302,6 @@ class GuardedSocket:
             async with self._loop.timeout(GRACE):
                 await self._close(error)
         await self._watch.tell(error)
-
-    async def _end(self) -> RolecallError:
-        """Wait until the grant ends, and return the reason."""
-        try:
-            while True:
-                await self._pause()
-                await self._watch.look_in_time()
-                self._keep_grant()
-        except Exception as error:
-            return noted(error)
-
-    async def _pause(self) -> None:
-        """Wait until the next check is due; meanwhile the grant may be renewed, by a shorter one."""
-        while (due := self._watch.due) > 0:
-            with suppress(TimeoutError):
-                async with self._loop.timeout(due):
-                    await self._renewed.wait()
-            self._renewed = self._loop.signal()
 
 
 def _keep_nothing(_: Grant) -> None:
