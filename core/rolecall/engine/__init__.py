@@ -187,6 +187,7 @@ class Engine:
         "_issues_at_once",
         "_liveness",
         "_store",
+        "blocks",
         "decides_at_once",
         "reports",
         "state",
@@ -196,6 +197,8 @@ class Engine:
     def __init__(self, state: State, driver: Driver, *, blocks: bool) -> None:
         self.state = state
         self._driver = driver
+        #: Whether it blocks its thread when it waits.
+        self.blocks = blocks
         plugins = state.plugins
         self._store = Calls(
             state.store,

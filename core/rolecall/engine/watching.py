@@ -10,7 +10,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ..driver import drive, event_loops
+from ..driver import event_loops
 from .revisions import INTERVAL
 
 if TYPE_CHECKING:
@@ -96,13 +96,24 @@ class GrantWatch:
             except Exception as error:
                 return error
 
-    def wait(self, seconds: float | None) -> Exception | None:
-        """Wait, on this thread, until the grant ends; return why, or None if it still lasts after ``seconds``."""
-        until = inf if seconds is None else monotonic() + seconds
+    async def wait(self, seconds: float | None) -> Exception | None:
+        """Wait, as the engine does, until the grant ends; return why, or None if it still lasts after ``seconds``."""
+        if self._engine.blocks:
+            return await self._wait_in_place(inf if seconds is None else seconds)
+        if seconds is None:
+            return await self.until_the_end()
+        try:
+            async with event_loops.running().timeout(max(0.0, seconds)):
+                return await self.until_the_end()
+        except TimeoutError:
+            return None
+
+    async def _wait_in_place(self, seconds: float) -> Exception | None:
+        until = monotonic() + seconds
         while True:
             if self.due <= 0:
                 try:
-                    drive(self.look())
+                    await self.look()
                 except Exception as error:
                     return error
             left = until - monotonic()

@@ -398,6 +398,7 @@ class Rolecall(Settings):
         return drive(self.engine.verify_and_tell(token, session_id_of(session_id)))
 
     check_grant = _driven(Calls.check_grant)
+    wait_until_ended = _driven(Calls.wait_until_ended)
     signal = _driven(Calls.signal)
     force_disconnect = _driven(Calls.force_disconnect)
     mute_stream = _driven(Calls.mute_stream)

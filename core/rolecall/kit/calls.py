@@ -10,9 +10,11 @@ from typing import Any, Final, Generic, TypeVar
 from ..actors import checked_actor
 from ..engine import Call, Credential, Engine
 from ..engine.state import State
-from ..errors import ConfigurationError, InvalidRequest
+from ..engine.watching import GrantWatch
+from ..errors import ConfigurationError, InvalidRequest, RolecallError
 from ..explain import Explanation
 from ..http.api import Api
+from ..http.problems import noted
 from ..plugins import PluginInfo
 from ..request import Actor, Request
 from ..revocations import Exclusion, Reset
@@ -339,6 +341,21 @@ class Calls:
         :raises Unavailable: if a policy fails, or the store does not answer.
         """
         return await self.engine.check_grant(grant, _requirement(self.engine.state.roles, role, capability), http)
+
+    async def wait_until_ended(self, grant: Grant, timeout: float | None = None) -> RolecallError | None:
+        """Wait until a grant ends; for those who hold connections themselves, and for work that goes on while it lasts.
+
+        It ends when its token expires, and some 50 ms after this process has learned that it was revoked. The policies
+        are not asked, and no leeway is granted. Thousands may wait on one event loop, and under gevent other greenlets
+        run meanwhile. In other sync code each wait takes a thread.
+
+        :param timeout: the longest wait in seconds; until the end unless given.
+        :returns: why it has ended, which is not raised: :class:`~rolecall.errors.ExpiredToken`,
+            :class:`~rolecall.errors.RevokedToken`, or the :class:`~rolecall.errors.StoreUnavailable` of a check, if the
+            store cannot tell; each ``Web(recheck=…)`` seconds there is one. None if it still lasts after the timeout.
+        """
+        error = await GrantWatch(self.engine, grant, self.api.web.recheck).wait(timeout)
+        return None if error is None else noted(error)
 
     async def signal(
         self, session_id: str | SessionRecord, type: str = "", data: str = "", connection_id: str | None = None
