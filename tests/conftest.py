@@ -62,7 +62,7 @@ def _has_a_tier(path: Path) -> bool:
 
 #: How many rows of a table the newcomer's tier runs, unless the table is marked otherwise: of the core's rules, and of
 #: what asks through a framework.
-CORE_ROWS = 5
+CORE_ROWS = 3
 ROWS = 2
 
 

@@ -10,10 +10,11 @@ import pytest
 
 import rolecall_wsgi
 from rolecall.http.api.rest import ROUTES
-from rolecall.testing.conformance import CASES, SHORT_TABLE, AdapterSuite, Case, Site
+from rolecall.testing.conformance import ANSWERS, CASES, SHORT_TABLE, AdapterSuite, Case, Site
 from rolecall.testing.conformance.kits import API_KEY, OPEN
 from rolecall.testing.conformance.table import CONNECTION, KIT_ROUTES, ROOT_ROUTES, STREAM
 
+from ..conftest import NEWCOMERS
 from . import aiohttp_site, fastapi_site, flask_site, starlette_site, wsgi_site
 
 SITES: dict[str, Site] = {
@@ -34,10 +35,17 @@ def sites() -> Iterator[dict[str, Site]]:
 class TestAdapters(AdapterSuite):
     """Every adapter gives the answers of the core, and they are the right ones."""
 
-    #: The whole table, of which the newcomer's tier has one row of each class.
+    #: The whole table, of which the newcomer's tier has one row for each class of answer.
     cases: ClassVar = [
-        pytest.param(case, id=case.name, marks=() if case in SHORT_TABLE else pytest.mark.exhaustive) for case in CASES
+        pytest.param(case, id=case.name, marks=() if case in ANSWERS else pytest.mark.exhaustive) for case in CASES
     ]
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Spare the newcomer's tier the time to collect thousands of rows and to leave them out."""
+        if metafunc.config.option.markexpr == NEWCOMERS:
+            chosen = [pytest.param(case, id=case.name, marks=pytest.mark.each_choice) for case in ANSWERS]
+            self.cases = chosen  # type: ignore[misc]  # of this one collection
+        super().pytest_generate_tests(metafunc)
 
 
 def test_every_site_is_asked_under_a_prefix_too():
