@@ -76,8 +76,8 @@ def fill_postgres(server: PostgresProcess, count: int) -> None:
 def fill_redis(server: RedisProcess, count: int) -> None:
     with server.client as client:
         for first in range(0, count, 10_000):
-            ended = {session_id(number): "7.5" for number in range(first, min(first + 10_000, count))}
-            client.hset("{rolecall}:ended", mapping=ended)
+            ended = {session_id(number): 7.5 for number in range(first, min(first + 10_000, count))}
+            client.zadd("{rolecall}:ended", ended)
 
 
 def measure(name: str, url: str, count: int) -> None:
