@@ -12,7 +12,7 @@ import rolecall_wsgi
 from rolecall.http.api.rest import ROUTES
 from rolecall.testing.conformance import ANSWERS, CASES, SHORT_TABLE, AdapterSuite, Case, Site
 from rolecall.testing.conformance.kits import API_KEY, OPEN
-from rolecall.testing.conformance.table import CONNECTION, KIT_ROUTES, ROOT_ROUTES, STREAM
+from rolecall.testing.conformance.table import ACTOR, CONNECTION, KIT_ROUTES, ROOT_ROUTES, STREAM
 
 from ..conftest import NEWCOMERS
 from . import aiohttp_site, fastapi_site, flask_site, starlette_site, wsgi_site
@@ -54,7 +54,7 @@ def test_every_site_is_asked_under_a_prefix_too():
 
 def test_the_table_has_every_method_of_every_route_of_the_kit():
     params = {"session_id": OPEN, "api_key": API_KEY, "connection_id": CONNECTION, "stream_id": STREAM}
-    params["rest"] = "archive"
+    params |= {"actor_id": ACTOR, "rest": "archive"}
     at_root = {route.path.replace(":path}", "}").format(**params): route for route in rolecall_wsgi.SDK_ROUTES}
     paths = {f"/video{route.path.replace(':path}', '}').format(**params)}": route for route in ROUTES}
     asked = {(case.method, case.target.partition("?")[0]) for case in CASES if case.kit == "plain"}

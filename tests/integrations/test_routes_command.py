@@ -523,9 +523,20 @@ def test_the_kit_s_own_routes_are_listed_once_with_what_each_requires(kit):
         f"GET {at}/streams": "the kit's own (capability:force_unpublish)",
         f"POST {at}/streams/{{stream_id}}/mute": "the kit's own (capability:force_unpublish)",
         f"POST {at}/mute": "the kit's own (capability:force_unpublish)",
+        **dict.fromkeys(
+            (
+                f"PUT,DELETE {at}/exclusions/{{actor_id}}",
+                f"POST {at}/exclusions",
+                f"POST {at}/readmissions",
+                f"POST {at}/reset",
+            ),
+            "the kit's own (capability:force_disconnect or server)",
+        ),
     }
     servers = {"/video/sessions", *(f"/video{route.path}" for route in SDK_ROUTES)}
     assert {line.path for line in own if line.requires == "the kit's own (server)"} == servers
+    clients = {line.path for line in own if line.requires == "the kit's own (client)"}
+    assert clients == {"/video/tokens/revoke", "/video/tokens/introspect"}
 
 
 def test_a_whole_flask_app_guards_its_static_files_and_spares_the_kit_s_routes(kit):

@@ -28,6 +28,7 @@ from ..errors import (
     SessionNotFound,
     StoreUnavailable,
     Unavailable,
+    UnknownKey,
     WrongActor,
     WrongSession,
 )
@@ -599,16 +600,19 @@ class Engine:
                     return cast("Result", await self._taking_back.carry_out(act, request))
                 return await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline)
 
-    async def revoke_token(self, token: str | Grant, call: Call | None = None) -> None:
+    async def revoke_token(self, token: str | Grant, call: Call | None = None, only_of: str | None = None) -> None:
         """Revoke a token, or the one of a grant. One that has expired is no longer good in any case.
 
-        :raises InvalidToken: for a token that is not this kit's.
+        :param only_of: the API key of the only project whose tokens the caller may revoke.
+        :raises InvalidToken: for a token that is not this kit's, or not of that project.
         """
         self.state.check_issues()
         try:
             grant = token if isinstance(token, Grant) else await self.state.read_patiently(token, None, self._driver)
         except ExpiredToken:
             return
+        if only_of is not None and self.state.session_ids.owner(grant.session_id) != only_of:
+            raise UnknownKey("the token is of another project than the one that wants it revoked")
         await self.revoke_token_id(grant.session_id, grant.token_id, grant.expires_at, call)
 
     async def revoke_token_id(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -105,6 +105,23 @@ def fields(request: Request, known: tuple[str, ...]) -> dict[str, str]:
     return _pairs(request.body.decode("latin-1"), known, "the body", "field")
 
 
+def oauth_fields(request: Request, known: tuple[str, ...]) -> dict[str, str]:
+    """:func:`fields` as OAuth has them (RFC 6749, section 3.2): others than the known ones are ignored, and one without
+    a value counts as left out.
+
+    :raises InvalidRequest: unless the body is a form in UTF-8 with no known field twice.
+    """
+    _check_length(request, USUAL_BODY.length)
+    if not request.body:
+        return {}
+    media_type = _media_type(request)
+    if media_type != _FORM:
+        raise UnsupportedMediaType(f"the body's Content-Type is {shown(media_type)}; expected {_FORM}")
+    pairs = _parsed(request.body.decode("latin-1"), "the body")
+    values = _once([pair for pair in pairs if pair[0] in known], "the body", "field")
+    return {name: value for name, value in values.items() if value}
+
+
 def parameters(request: Request, known: tuple[str, ...]) -> dict[str, str]:
     """The parameters of a request's query.
 
@@ -115,16 +132,25 @@ def parameters(request: Request, known: tuple[str, ...]) -> dict[str, str]:
 
 
 def _pairs(text: str, known: tuple[str, ...], where: str, part: str) -> dict[str, str]:
+    pairs = _parsed(text, where)
+    for name, _ in pairs:
+        if name not in known:
+            raise InvalidRequest(f"{where} has a {part} {shown(name)}; expected only {', '.join(known)}")
+    return _once(pairs, where, part)
+
+
+def _parsed(text: str, where: str) -> list[tuple[str, str]]:
     try:
         if not text.isascii():
             raise ValueError
-        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=64)
+        return parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=64)
     except ValueError:
         raise InvalidRequest(f"{where} is not a form: name=value&name=value, with %XX of UTF-8") from None
+
+
+def _once(pairs: Iterable[tuple[str, str]], where: str, part: str) -> dict[str, str]:
     values: dict[str, str] = {}
     for name, value in pairs:
-        if name not in known:
-            raise InvalidRequest(f"{where} has a {part} {shown(name)}; expected only {', '.join(known)}")
         if name in values:
             raise InvalidRequest(f"{where} has the {part} {shown(name)} twice")
         values[name] = value

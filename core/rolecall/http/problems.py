@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -70,13 +71,16 @@ def quotable(text: str) -> str:
     )
 
 
-def refused(error: RolecallError) -> Response:
-    """The problem document for ``error``; the server's own faults are logged."""
+def refused(error: RolecallError, write: Callable[[RolecallError], Response] = problem) -> Response:
+    """The answer to a request that was refused with ``error``; the server's own faults are logged.
+
+    :param write: makes the answer.
+    """
     log_fault(error)
     try:
-        return problem(error)
+        return write(error)
     except Exception:  # a plugin's error with an impossible status or code
-        return problem(internal_fault())
+        return write(internal_fault())
 
 
 def log_fault(error: RolecallError) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from ..errors import MethodNotAllowed, RolecallError
 from ..request import Actor, Request
 from ..wording import printable, shown
 from .api import Api
-from .api.routing import BY_SERVER, Route
+from .api.routing import BY_CLIENT, BY_SERVER, Route
 from .cors import cors_headers, varies_with
 from .credentials import url_headers
 from .messages import Response
-from .problems import internal_fault, problem, refused
+from .problems import internal_fault, refused
 
 _log: Final = logging.getLogger("rolecall")
 
@@ -41,7 +42,7 @@ async def respond(
 async def _answer(
     api: Api, route: Route, request: Request, read_body: BodyReader | None, actor: Actor | None
 ) -> Response:
-    operation = route.find(request.method)
+    operation, write = route.find(request.method), partial(route.refusals.write, api)
     try:
         if actor is not None:
             request = _made_by(actor, request)
@@ -53,12 +54,12 @@ async def _answer(
             request = request._replace(body=await read_body(operation.limit.length))
         return await operation.handler(api, request)
     except RolecallError as error:
-        if operation is not None and operation.requires == BY_SERVER and error.status < 500:
+        if operation is not None and operation.requires in (BY_SERVER, BY_CLIENT) and error.status < 500:
             # SDKs show their users almost nothing of a refusal.
             _log.warning("%s: %s", error.code, printable(str(error)))
-        return refused(error)
+        return refused(error, write)
     except Exception:
-        return problem(internal_fault())
+        return write(internal_fault())
 
 
 def _made_by(actor: Actor, request: Request) -> Request:

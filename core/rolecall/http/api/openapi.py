@@ -14,36 +14,33 @@ from ..problems import phrase
 from ..web import Web
 from . import Api
 from .moderation import ID
-from .routing import BY_POLICY, BY_SERVER, PUBLIC, Operation, Route, Schema
+from .routing import BY_CLIENT, BY_POLICY, BY_SERVER, PUBLIC, Operation, Route, Schema
 from .sdk_credentials import HEADER
 
 _ABOUT: Final = (
     "Sessions, and the tokens with which participants join them. A method that a path does not have is refused with "
-    "405 and its `Allow`. Whatever is refused is a problem (RFC 9457); of a token, with a challenge (RFC 6750)."
+    "405 and its `Allow`. Whatever is refused is a problem (RFC 9457); of a token, with a challenge (RFC 6750). "
+    "Operations of OAuth have OAuth's errors instead (RFC 6749, section 5.2)."
 )
 _BY_SERVER: Final = "For servers that have the API secret, such as an SDK's: each request has a credential of its own."
+_BY_SERVER_TOO: Final = "Also for servers that have the API secret, for their own sessions; they need no token."
+_BY_CLIENT: Final = (
+    "For servers that have the API secret: API key and API secret as a client's id and secret, in HTTP Basic or as "
+    "`client_id` and `client_secret` in the form (RFC 6749, section 2.3.1); or with a credential as for other routes."
+)
 _BY_POLICY: Final = "The policies of this service decide who may, and may grant less than was asked for."
 _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "session_id": {"type": "string", "maxLength": MAX_SESSION_ID_LENGTH, "pattern": "^[12]_[0-9A-Za-z_-]+$"},
+    "actor_id": ID,
     "connection_id": ID,
     "stream_id": ID,
     "api_key": {"type": "string", "maxLength": 64, "pattern": "^[0-9A-Za-z-]+$"},
-}
-_PROBLEM: Final[dict[str, Any]] = {
-    "type": "object",
-    "properties": {
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "what was wrong, for people"},
-        "code": {"type": "string", "description": "what was wrong, for machines; a policy may have its own"},
-    },
-    "required": ["title", "status", "detail", "code"],
 }
 _UNCACHED: Final = {"required": True, "schema": {"const": GUARDED_CACHE_CONTROL}}
 _RETRY_AFTER: Final = {
     "required": False,
     "schema": {"type": "integer", "minimum": 0},
-    "description": "seconds after which the request may be repeated, where the policy that denied it says so",
+    "description": "seconds after which the request may be repeated, where that is known",
 }
 #: The statuses of refusals with a challenge, and whether all of them have one.
 _CHALLENGES: Final = {400: False, 401: True, 403: False}
@@ -54,13 +51,14 @@ def description(routes: Iterable[Route], prefix: str, api: Api) -> dict[str, Any
     # Routes that always refuse are left out: they are for clients that expect another service.
     routes = [route for route in routes if _described(route)]
     answers = [operation.answer for route in routes for operation in route.operations.values() if operation.answer]
+    answers += [route.refusals.answer for route in routes]
     return {
         "openapi": "3.1.0",
         "info": {"title": "Rolecall", "version": "1", "description": _ABOUT},
         "servers": [{"url": prefix or "/"}],
         "paths": {route.path: _path_item(route, api) for route in routes},
         "components": {
-            "schemas": {answer.name: _schema(answer.schema, api) for answer in answers} | {"Problem": _PROBLEM},
+            "schemas": {answer.name: _schema(answer.schema, api) for answer in answers},
             "securitySchemes": _security_schemes(api),
         },
     }
@@ -76,11 +74,13 @@ def _path_item(route: Route, api: Api) -> dict[str, Any]:
         {"name": name, "in": "path", "required": True, "schema": _PARAMETERS[name]}
         for name in re.findall(r"\{(\w+)\}", route.path)
     ]
-    operations = {method.lower(): _operation(method, operation, api) for method, operation in _described(route).items()}
+    operations = {
+        method.lower(): _operation(method, operation, route, api) for method, operation in _described(route).items()
+    }
     return {"parameters": parameters, **operations} if parameters else operations
 
 
-def _operation(method: str, operation: Operation, api: Api) -> dict[str, Any]:
+def _operation(method: str, operation: Operation, route: Route, api: Api) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.handler.__name__.lstrip("_"),
         "summary": operation.summary,
@@ -95,26 +95,36 @@ def _operation(method: str, operation: Operation, api: Api) -> dict[str, Any]:
     if operation.requires == BY_SERVER:
         described["description"] = _BY_SERVER
         described["security"] = [{name: []} for name in _server_schemes(api)]
+    if operation.requires == BY_CLIENT:
+        described["description"] = _BY_CLIENT
+        described["security"] = [{name: []} for name in _client_schemes(api)]
     if _needs_token(operation):
         described["security"] = _security(method, operation, api.web)
+    if operation.servers:
+        described["description"] = _BY_SERVER_TOO
+        described["security"] += [{name: []} for name in _server_schemes(api)]
     if operation.body is not None:
         described["requestBody"] = {
-            "required": False,
+            "required": bool(operation.required),
             "content": {operation.media_type: {"schema": _body(operation, api)}},
         }
     described["responses"] = {str(operation.status): _granted(operation)} | {
-        str(status): _refused(status, operation) for status in sorted(_refusals(operation))
+        str(status): _refused(status, operation, route) for status in sorted(_refusals(operation))
     }
     return described
 
 
 def _needs_token(operation: Operation) -> bool:
-    return operation.requires not in (BY_POLICY, BY_SERVER, PUBLIC)
+    return operation.requires not in (BY_POLICY, BY_SERVER, BY_CLIENT, PUBLIC)
 
 
 def _body(operation: Operation, api: Api) -> dict[str, Any]:
     members = {name: _schema(schema, api) for name, schema in (operation.body or {}).items()}
-    body: dict[str, Any] = {"type": "object", "properties": members, "additionalProperties": False}
+    body: dict[str, Any] = {"type": "object", "properties": members}
+    if not operation.takes_others:
+        body["additionalProperties"] = False
+    if operation.required:
+        body["required"] = [*operation.required]
     return {**body, "allOf": [*operation.rules]} if operation.rules else body
 
 
@@ -129,6 +139,8 @@ def _refusals(operation: Operation) -> set[int]:
         statuses |= {400, 413, 415}
     if operation.requires in (BY_POLICY, BY_SERVER):
         statuses |= {403, 429, 503} if operation.votes else {403, 503}
+    if operation.requires == BY_CLIENT:
+        statuses |= {401, 503}
     if _needs_token(operation):
         statuses |= {400, 401, 403, 429, 431, 503}
     return statuses
@@ -143,13 +155,13 @@ def _granted(operation: Operation) -> dict[str, Any]:
     return response
 
 
-def _refused(status: int, operation: Operation) -> dict[str, Any]:
-    response = _response(status, operation)
-    if status == 429:
+def _refused(status: int, operation: Operation, route: Route) -> dict[str, Any]:
+    response, is_oauth = _response(status, operation), operation.requires == BY_CLIENT
+    if status == 429 or (is_oauth and status == 503):
         response["headers"]["Retry-After"] = _RETRY_AFTER
-    if _needs_token(operation) and status in _CHALLENGES:
+    if (_needs_token(operation) and status in _CHALLENGES) or (is_oauth and status == 401):
         response["headers"]["WWW-Authenticate"] = {"required": _CHALLENGES[status], "schema": {"type": "string"}}
-    response["content"] = _content("application/problem+json", "Problem")
+    response["content"] = _content(route.refusals.media_type, route.refusals.answer.name)
     return response
 
 
@@ -172,6 +184,12 @@ def _server_schemes(api: Api) -> dict[str, Any]:
     return schemes
 
 
+def _client_schemes(api: Api) -> dict[str, Any]:
+    """The credentials of servers that OAuth's operations accept."""
+    basic = {"basic": {"type": "http", "scheme": "basic"}} if api.servers.takes_header else {}
+    return basic | _server_schemes(api)
+
+
 def _security_schemes(api: Api) -> dict[str, Any]:
     """The places of tokens that the kit allows."""
     web = api.web
@@ -181,7 +199,7 @@ def _security_schemes(api: Api) -> dict[str, Any]:
         schemes["csrf"] = {"type": "apiKey", "in": "header", "name": CSRF_HEADER}
     if web.query is not None:
         schemes["query"] = {"type": "apiKey", "in": "query", "name": web.query}
-    return schemes | _server_schemes(api)
+    return schemes | _client_schemes(api)
 
 
 def _security(method: str, operation: Operation, web: Web) -> list[dict[str, list[str]]]:

@@ -24,8 +24,10 @@ from . import Api
 from .health import HEALTH_ROUTES
 from .keys import KEY_ROUTES
 from .moderation import MODERATION_ROUTES
+from .oauth import OAUTH_ROUTES
 from .routing import BY_POLICY, BY_SERVER, PUBLIC, Answer, Operation, Route, Schema
 from .sdk import SDK_ROUTES
+from .taking_back import TAKING_BACK_ROUTES
 
 _MODERATOR: Final = Requirement.of_role(Role.MODERATOR)
 #: The longest token in a cookie: browsers keep 4,096 bytes, name and attributes included.
@@ -304,6 +306,8 @@ ROUTES: Final = (
         },
     ),
     *MODERATION_ROUTES,
+    *TAKING_BACK_ROUTES,
+    *OAUTH_ROUTES,
     *SDK_ROUTES,
     *HEALTH_ROUTES,
     *KEY_ROUTES,

@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from ...errors import RolecallError
 from ...request import Request
 from ..messages import USUAL_BODY, BodyLimit, Response
+from ..problems import problem
 from . import Api
 
 Handler = Callable[[Api, Request], Awaitable[Response]]
@@ -18,6 +20,9 @@ Schema = Mapping[str, Any] | Callable[[Api], Mapping[str, Any]]
 BY_POLICY: Final = "policy"
 #: The requirement of operations for the servers of a project, which have its API secret.
 BY_SERVER: Final = "server"
+#: The requirement of OAuth's operations, for the servers of a project: by the credential of a server, or by API key and
+#: API secret, as OAuth's clients send them.
+BY_CLIENT: Final = "client"
 #: The requirement of operations that are open to all.
 PUBLIC: Final = "public"
 
@@ -43,7 +48,8 @@ class Operation:
 
     :param handler: answers; its name, without leading underscores, is the operation's in the API's description.
     :param summary: a few words for readers of the API's description.
-    :param requires: the requirement: a scope, :data:`BY_POLICY`, :data:`BY_SERVER` or :data:`PUBLIC`.
+    :param requires: the requirement: a scope, :data:`BY_POLICY`, :data:`BY_SERVER`, :data:`BY_CLIENT` or
+        :data:`PUBLIC`.
     :param body: the members that the body may have, each with its schema; None if no body is read.
     :param media_type: the type of the body: a JSON object, or a form.
     :param rules: conditions between these members, each a schema.
@@ -53,6 +59,9 @@ class Operation:
     :param limit: the limit of the body.
     :param query: the parameters that the query may have, each with its schema.
     :param votes: whether policies are asked.
+    :param servers: whether a server of the session's project needs no token.
+    :param required: the names of the members that the body must have.
+    :param takes_others: whether the body may have further members, which count for nothing.
     """
 
     handler: Handler
@@ -67,6 +76,47 @@ class Operation:
     limit: BodyLimit = USUAL_BODY
     query: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     votes: bool = True
+    servers: bool = False
+    required: tuple[str, ...] = ()
+    takes_others: bool = False
+
+    @property
+    def admits(self) -> str:
+        """Who is admitted, for lists of routes."""
+        return f"{self.requires} or {BY_SERVER}" if self.servers else self.requires
+
+
+class Refusals(NamedTuple):
+    """How the refusals of a route are written.
+
+    :param write: makes the answer to a request that was refused with an error.
+    :param answer: its JSON.
+    :param media_type: its media type.
+    """
+
+    write: Callable[[Api, RolecallError], Response]
+    answer: Answer
+    media_type: str
+
+
+#: Refusals as problem documents (RFC 9457).
+PROBLEMS: Final = Refusals(
+    lambda _, error: problem(error),
+    Answer(
+        "Problem",
+        {
+            "type": "object",
+            "properties": {
+                "title": {"type": "string"},
+                "status": {"type": "integer"},
+                "detail": {"type": "string", "description": "what was wrong, for people"},
+                "code": {"type": "string", "description": "what was wrong, for machines; a policy may have its own"},
+            },
+            "required": ["title", "status", "detail", "code"],
+        },
+    ),
+    "application/problem+json",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +127,13 @@ class Route:
         rest, one segment or more.
     :param name: for the framework's reverse routing, for example ``url_for("rolecall.sessions")``.
     :param operations: the operations, by method.
+    :param refusals: how its refusals are written.
     """
 
     path: str
     name: str
     operations: Mapping[str, Operation]
+    refusals: Refusals = PROBLEMS
 
     @property
     def is_open_ended(self) -> bool:

@@ -6,8 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ...engine import Call
-from ...errors import InvalidRequest, InvalidServerCredential, InvalidSessionOption, NotServed, RouteNotFound
+from ...errors import InvalidRequest, InvalidSessionOption, NotServed, RouteNotFound
 from ...moderation import ForceDisconnect, ListConnections, ListStreams, MuteAll, MuteStream, Signal, find_stream
 from ...request import Request
 from ...sessions import (
@@ -22,7 +21,7 @@ from ...sessions import (
 from ...wording import shown
 from ..answers import NO_STORE, done, json_answer
 from ..bodies import fields, members
-from ..guards.admission import enter_as_server
+from ..guards.admission import check_own_session, enter_as_server, stranger
 from ..messages import Response
 from . import Api
 from .moderation import ACT, EXCLUDED, MUTE_LIMIT, SIGNAL, SIGNAL_LIMIT
@@ -141,7 +140,7 @@ async def _create_sdk_session(api: Api, request: Request) -> Response:
     server = await enter_as_server(api, request)
     form = fields(request, tuple(_SESSION_FORM))
     if form.get("api_key", server.id) != server.id:
-        raise await _told(api, request, "api_key in the body is another than the credential's")
+        raise await stranger(api, request, "api_key in the body is another than the credential's")
     record = await api.engine.create_session(_properties(form), server.api_key)
     # As the service does: JSON for clients that ask for it, XML for all others.
     if "application/json" in request.headers.get("accept", "").lower():
@@ -370,23 +369,15 @@ async def _enter_project(api: Api, request: Request) -> Server:
     """Verify a server's credential for the project in the path, and return the server."""
     server = await enter_as_server(api, request)
     if request.path_params["api_key"] != server.id:
-        raise await _told(api, request, "the path names another project than the credential")
+        raise await stranger(api, request, "the path names another project than the credential")
     return server
 
 
 async def _enter(api: Api, request: Request) -> str:
     """Verify a server's credential, and return the id of the session in the path."""
-    server, params = await _enter_project(api, request), request.path_params
-    if await api.engine.check_session_id(params["session_id"]) != server.api_key:
-        raise await _told(api, request, "the session is of another project than the credential")
-    return params["session_id"]
-
-
-async def _told(api: Api, request: Request, problem: str) -> InvalidServerCredential:
-    """Tell the plugins of a server that reaches for another project, and return the refusal."""
-    error = InvalidServerCredential(problem)
-    await api.engine.tell_of_refusal(error, None, Call(request))
-    return error
+    server, session_id = await _enter_project(api, request), request.path_params["session_id"]
+    await check_own_session(api, request, server, session_id)
+    return session_id
 
 
 def _not_served(rest: str) -> str | None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from ...encoding import jws, strict_json
-from ...errors import InvalidServerCredential, InvalidToken, MissingCredential, RolecallError
+from ...errors import InvalidServerCredential, InvalidToken, MalformedToken, MissingCredential, RolecallError
+from ...formats.inspection import claims_in
 from ...formats.opentok import OpenTokFormat
 from ...keys.issuers import Issuer
 from ...wording import moment, shown_key
@@ -80,6 +81,36 @@ class ServerCredentials:
     def takes_header(self) -> bool:
         """Whether there is a project, whose servers send the header."""
         return bool(self._projects)
+
+    def recognizes(self, headers: Mapping[str, str]) -> bool:
+        """Whether a request has a server's credential, good or not, where a client's token would do as well."""
+        if self._projects and headers.get(_HEADER) is not None:
+            return True
+        if self._application is None:
+            return False
+        try:
+            bearer = _bearer(headers)
+            claims = {} if bearer is None else claims_in(jws.split(jws.raw_token(bearer))[2])
+        except (InvalidServerCredential, MalformedToken):
+            return False
+        # As both kinds have the application's id, what tells them apart is what a client's token has besides.
+        return "application_id" in claims and claims.keys().isdisjoint(_CLIENT_CLAIMS)
+
+    def of_secret(self, api_key: str, secrets: Iterable[bytes]) -> Server:
+        """The server that shows a project's API key with its API secret, of which every one that verifies is good.
+
+        :param secrets: the secret, in each of the ways in which it can be read.
+        :raises InvalidServerCredential: unless one of them is the project's.
+        """
+        if not self._projects:
+            raise InvalidServerCredential("this service has no project, so there is no API key and secret for it")
+        project = self._projects.get(api_key)
+        # Each is compared with each, so that the time tells neither which API keys there are, nor which secret it was.
+        keys = (project or next(iter(self._projects.values()))).issuer.ring.secrets
+        fits = sum(key.is_made_of(secret) for secret in secrets for key in keys)
+        if project is None or not fits:
+            raise InvalidServerCredential("the API key, or the API secret with it, is none of this service's")
+        return Server(api_key, api_key)
 
     def read(self, headers: Mapping[str, str], now: float) -> ServerCredential:
         """Verify the credential in a request's headers.
@@ -164,9 +195,10 @@ class ServerCredentials:
 class _Codecs:
     """The codecs of one issuer, with and without ``typ``: one SDK writes none."""
 
-    __slots__ = ("typed", "untyped")
+    __slots__ = ("issuer", "typed", "untyped")
 
     def __init__(self, issuer: Issuer) -> None:
+        self.issuer = issuer
         self.typed = jws.Codec(issuer)
         self.untyped = jws.Codec(issuer, typ=None)
 

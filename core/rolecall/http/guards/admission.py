@@ -179,6 +179,35 @@ async def enter_as_server(api: Api, request: Request) -> Server:
         raise
 
 
+async def check_own_session(api: Api, request: Request, server: Server, session_id: str) -> None:
+    """Refuse a server that reaches for a session of another project.
+
+    :raises InvalidSessionId: for an id that is no session's of this kit.
+    :raises InvalidServerCredential: if the session is another project's; the plugins have been told.
+    """
+    if await api.engine.check_session_id(session_id) != server.api_key:
+        raise await stranger(api, request, "the session is of another project than the credential")
+
+
+async def enter_either_way(api: Api, request: Request, requirement: Requirement, session_id: str) -> Grant | None:
+    """Admit a server of the session's project, or whoever has a sufficient token for the session.
+
+    :returns: the grant of the token; None for a server, which is trusted as the app's own code is.
+    :raises RolecallError: if it is refused; the plugins have been told.
+    """
+    if api.servers.recognizes(request.headers):
+        await check_own_session(api, request, await enter_as_server(api, request), session_id)
+        return None
+    return await enter(api, request, requirement, session_id)
+
+
+async def stranger(api: Api, request: Request, problem: str) -> InvalidServerCredential:
+    """Tell the plugins of a server that reaches for what is another project's, and return the refusal."""
+    error = InvalidServerCredential(problem)
+    await api.engine.tell_of_refusal(error, None, Call(request))
+    return error
+
+
 async def _second_look(
     api: Api,
     authorization: str | None,

@@ -477,7 +477,7 @@ class _Judge:
     def _decide(self, verdict: _Verdict, method: str, opened: bool) -> None:
         demanded = " and ".join(map(str, verdict.demands))
         if self._own is not None:
-            own = f"the kit's own ({self._own.operations[method].requires})"
+            own = f"the kit's own ({self._own.operations[method].admits})"
             verdict.access, verdict.requires = Access.KIT, f"{demanded}, then {own}" if demanded else own
         elif verdict.demands:
             verdict.access, verdict.requires = Access.GUARDED, demanded

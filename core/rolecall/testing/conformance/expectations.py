@@ -43,7 +43,10 @@ def check(case: Case, answer: Answer) -> None:
         assert answer.header(name) == value, name
     if case.says:
         assert problem["detail"] == case.says if problem else case.says in body.decode()
-    assert (media_type == "application/problem+json") == (case.code is not None)
+    if case.code is None:
+        assert media_type != "application/problem+json"
+    else:
+        assert media_type == ("application/json" if case.is_of_oauth else "application/problem+json")
     assert problem.get("status", case.status) == case.status
     assert answer.header("www-authenticate") == challenge(case, problem)
     _check_length(case, answer)
@@ -53,11 +56,13 @@ def check(case: Case, answer: Answer) -> None:
 
 
 def problem_of(answer: Answer) -> dict[str, Any]:
-    """The problem document of an answer; empty for any other answer."""
-    if answer.header("content-type") != "application/problem+json" or not answer.body:
+    """The problem document of an answer, or what stands for it in an error of OAuth's; empty for any other answer."""
+    media_type = answer.header("content-type")
+    is_error = answer.status >= 400 and media_type == "application/json"
+    if not answer.body or not (is_error or media_type == "application/problem+json"):
         return {}
     problem: dict[str, Any] = json.loads(answer.body)
-    return problem
+    return {"code": problem["error"], "detail": problem["error_description"]} if is_error else problem
 
 
 def _check_length(case: Case, answer: Answer) -> None:
@@ -81,6 +86,8 @@ def challenge(case: Case, problem: dict[str, Any]) -> str | None:
     """The ``WWW-Authenticate`` of a refusal."""
     if case.code == "missing_token":
         return 'Bearer realm="rolecall"'
+    if case.code == "invalid_client":
+        return f'{"Bearer" if case.kit == "application-alone" else "Basic"} realm="rolecall"'
     if case.code not in CHALLENGES:
         return None
     if case.method == "HEAD":

@@ -222,6 +222,7 @@ KITS: dict[str, dict[str, Any]] = {
     "cookie": {"web": Web(cookie=COOKIE)},
     "query": {"web": Web(query=QUERY)},
     "browser": {"web": Web(origins=[ORIGIN], cookie=COOKIE, query=QUERY)},
+    "nameless": {"actor_claim": False},
     "lost": {},
     "quick": {"web": Web(body_timeout=1)},
 }
@@ -242,12 +243,15 @@ class Sessions(MemoryStore):
 
 
 class LostSessions(Sessions):
-    """A store that cannot be read."""
+    """A store that can be neither read nor written."""
 
     def get_session(self, session_id: str) -> Any:
         raise StoreUnavailable("the server at 192.0.2.1 does not answer")
 
     def has_ended(self, session_id: str) -> bool:
+        raise StoreUnavailable("the server at 192.0.2.1 does not answer")
+
+    def raise_mark(self, name: str, value: float, until: float) -> float:
         raise StoreUnavailable("the server at 192.0.2.1 does not answer")
 
 

@@ -109,9 +109,16 @@ class Case(NamedTuple):
         return "chunked" if self.chunked else "by its length"
 
     @property
+    def is_of_oauth(self) -> bool:
+        """Whether it is for one of the routes whose refusals are OAuth's errors."""
+        return self.target.startswith("/video/tokens/")
+
+    @property
     def changes(self) -> bool:
-        """Whether it may end a session, or use up a credential, that other requests need."""
-        return self.once or (self.method == "DELETE" and not self.is_own and "/connection" not in self.target)
+        """Whether it may take something back, or use up a credential, that other requests need."""
+        takes_back = any(part in self.target for part in ("/reset", "/exclusions", "/tokens/revoke"))
+        ends = self.method == "DELETE" and not self.is_own and "/connection" not in self.target
+        return self.once or takes_back or ends
 
 
 _KIT = make_kit("plain")
@@ -384,7 +391,7 @@ GUARDED = (
     Guarded("session", f"/video/sessions/{OPEN}", set(), OPEN),
     Guarded("end", f"/video/sessions/{OPEN}", {"moderate"}, OPEN, "DELETE", 204),
 )
-CONNECTION, STREAM = "connection-1", "stream-1"
+CONNECTION, STREAM, ACTOR = "connection-1", "stream-1", "ada"
 #: The routes for acts in a running session.
 MODERATED = (
     Guarded("acting-signal", f"/video/sessions/{OPEN}/signal", {"signal"}, OPEN, "POST", 204),
@@ -468,7 +475,7 @@ class KitRoute(NamedTuple):
     allow: str
     #: The status of each method for an admitted request, without a body.
     granted: dict[str, int]
-    #: Who is admitted: everybody, bearers of a "token", or a "server".
+    #: Who is admitted: everybody, bearers of a "token" (or a server, too), a "server", or a "client" of OAuth.
     needs: str = "nothing"
     #: The methods that need nothing of that.
     open: tuple[str, ...] = ()
@@ -477,18 +484,23 @@ class KitRoute(NamedTuple):
     def answer(self, method: str) -> tuple[int, str | None]:
         """Status and code for an admitted request; for SDKs' calls that the kit does not have, those of a refusal."""
         status = self.granted.get(method, 405)
-        return status, {404: "route_not_found", 405: "method_not_allowed", 501: "not_served"}.get(status)
+        codes = {400: "invalid_actor", 404: "route_not_found", 405: "method_not_allowed", 501: "not_served"}
+        if self.needs == "client":
+            codes = dict.fromkeys((400, 405), "invalid_request")
+        return status, codes.get(status)
 
     @property
     def credential(self) -> Headers:
         """The headers of an admitted request."""
-        return ((AUTH, SERVER),) if self.needs == "server" else bearer(GOOD)
+        return ((AUTH, SERVER),) if self.needs in ("server", "client") else bearer(GOOD)
 
 
 SERVER = server_jwt()
 NO_SERVER = (403, "invalid_server_credential")
 NOT_SERVED = (501, "not_served")
-REFUSALS = {"token": MISSING, "server": NO_SERVER}
+#: The same in OAuth's words.
+NO_CLIENT = (401, "invalid_client")
+REFUSALS = {"token": MISSING, "server": NO_SERVER, "client": NO_CLIENT}
 #: The beginning of the routes for acts by a project's servers.
 ACTS = f"/video/v2/project/{API_KEY}/session/{OPEN}"
 
@@ -525,6 +537,19 @@ KIT_ROUTES = (
     KitRoute("streams", f"/video/sessions/{OPEN}/streams", "GET, HEAD, OPTIONS", {"GET": 200, "HEAD": 200}, "token"),
     KitRoute("stream-mute", f"/video/sessions/{OPEN}/streams/{STREAM}/mute", "POST, OPTIONS", {"POST": 204}, "token"),
     KitRoute("mute", f"/video/sessions/{OPEN}/mute", "POST, OPTIONS", {"POST": 204}, "token"),
+    KitRoute(
+        "exclusion",
+        f"/video/sessions/{OPEN}/exclusions/{ACTOR}",
+        "PUT, DELETE, OPTIONS",
+        {"PUT": 200, "DELETE": 204},
+        "token",
+    ),
+    # Whom, says a body.
+    KitRoute("exclusions", f"/video/sessions/{OPEN}/exclusions", "POST, OPTIONS", {"POST": 400}, "token"),
+    KitRoute("readmissions", f"/video/sessions/{OPEN}/readmissions", "POST, OPTIONS", {"POST": 400}, "token"),
+    KitRoute("reset", f"/video/sessions/{OPEN}/reset", "POST, OPTIONS", {"POST": 200}, "token"),
+    KitRoute("revoke", "/video/tokens/revoke", "POST, OPTIONS", {"POST": 400}, "client"),
+    KitRoute("introspect", "/video/tokens/introspect", "POST, OPTIONS", {"POST": 400}, "client"),
     KitRoute("sdk-create", "/video/session/create", "POST, OPTIONS", {"POST": 200}, "server"),
     KitRoute("sdk-signal", f"{ACTS}/signal", "POST, OPTIONS", {"POST": 204}, "server"),
     KitRoute(
@@ -1196,6 +1221,231 @@ def _acts() -> Iterator[Case]:
             headers, has = (*good, ("X-Act", word)), retry_after(answer[0])
             name = f"voting-{acting.name}-vote-{word}"
             yield Case(name, acting.method, acting.path, *answer, headers, kit="voting", has=has)
+
+
+# -- what is taken back ----------------------------------------------------------------------------
+
+TAKEN_BACK = (
+    Guarded("excluding", f"/video/sessions/{OPEN}/exclusions/{ACTOR}", {"moderate"}, OPEN, "PUT"),
+    Guarded("readmitting", f"/video/sessions/{OPEN}/exclusions/{ACTOR}", {"moderate"}, OPEN, "DELETE", 204),
+    Guarded("resetting", f"/video/sessions/{OPEN}/reset", {"moderate"}, OPEN, "POST"),
+)
+#: One credential of each kind: these routes take tokens as all others do.
+_OF_EACH_KIND = (
+    "none",
+    "moderator",
+    "moderator-t1",
+    "moderator-of-other",
+    "subscriber",
+    "comma-joined",
+    "garbage",
+    "expired",
+    "ended-session",
+    "servers-credential",
+    "over-long",
+)
+_ENDS: dict[str, tuple[Any, bool]] = {
+    "for-good": ({}, True),
+    "until": ({"until": NOW + 60}, True),
+    "until-null": ({"until": None}, True),
+    "expires-in": ({"expires_in": 60.5}, True),
+    "until-text": ({"until": "tomorrow"}, False),
+    "until-milliseconds": ({"until": NOW * 1000}, False),
+    "expires-in-zero": ({"expires_in": 0}, False),
+    "both-ends": ({"until": NOW + 60, "expires_in": 60}, False),
+    "unknown-member": ({"role": "moderator"}, False),
+}
+_ACTORS: dict[str, tuple[Any, bool]] = {
+    "plain": (ACTOR, True),
+    "slash": ("a/../b", True),
+    "of-any-script": ('Zoë "雪" \U0001f600', True),
+    "missing": (None, False),
+    "number": (1, False),
+    "empty": ("", False),
+    "too-long": ("x" * 256, False),
+    "not-composed": ("Zoe\u0308", False),
+    "no-width": ("a\u200b", False),
+}
+_EPOCHS: dict[str, tuple[Any, bool]] = {
+    "null": (None, True),
+    "zero": (0, True),
+    "later": (int(NOW * 1000), True),
+    "negative": (-1, False),
+    "text": ("0", False),
+    "bool": (False, False),
+    "fraction": (0.5, False),
+}
+
+
+def _taken_back() -> Iterator[Case]:
+    """Exclusions and resets, by whoever has a sufficient token, and by servers."""
+    good, server, session = bearer(GOOD), ((AUTH, SERVER),), f"/video/sessions/{OPEN}"
+    for route in TAKEN_BACK:
+        for name in _OF_EACH_KIND:
+            credential = _BY_NAME[name]
+            status, code = refusal_of(route, credential) or (route.granted, None)
+            yield Case(f"{route.name}-{name}", route.method, route.path, status, code, credential.headers)
+        for name, headers, answer in (
+            ("server", server, (route.granted, None)),
+            ("forged-server", ((AUTH, server_jwt(secret="f" * 40)),), NO_SERVER),
+            ("server-and-token", (*server, *good), NO_SERVER),
+        ):
+            yield Case(f"{route.name}-{name}", route.method, route.path, *answer, headers)
+        yield Case(f"{route.name}-closed", route.method, route.path, route.granted, None, good, kit="closed")
+        for word, answer in {"shut": (403, "policy_denied"), "broken": FAULT, "busy": BUSY}.items():
+            headers, has = (*good, ("X-Act", word)), retry_after(answer[0])
+            name = f"voting-{route.name}-{word}"
+            yield Case(name, route.method, route.path, *answer, headers, kit="voting", has=has)
+        application = bearer(application_jwt())
+        yield Case(
+            f"{route.name}-application", route.method, route.path, route.granted, None, application, kit="application"
+        )
+        second = ((AUTH, server_jwt(iss=SECOND_KEY, secret=SECOND_SECRET)),)
+        yield Case(f"{route.name}-second-server", route.method, route.path, *NO_SERVER, second, kit="two")
+        foreign = route.path.replace(OPEN, FOREIGN)
+        yield Case(f"{route.name}-foreign", route.method, foreign, 400, "invalid_session_id", server)
+    for name, (text, taken) in _PATH_IDS.items():
+        for method, granted in (("PUT", 200), ("DELETE", 204)):
+            answer = (granted, None) if taken else INVALID
+            yield Case(f"exclusion-{method}-{name}", method, f"{session}/exclusions/{text}", *answer, server)
+    for name, (value, taken) in _ENDS.items():
+        answer = (200, None) if taken else INVALID
+        body = json.dumps(value).encode()
+        yield Case(f"exclude-{name}", "PUT", f"{session}/exclusions/{ACTOR}", *answer, (*server, *JSON), body)
+    for name, (value, taken) in _ACTORS.items():
+        body = json.dumps({"actor": value}, ensure_ascii=False).encode()
+        for route_name, granted in (("exclusions", 200), ("readmissions", 204)):
+            answer = (granted, None) if taken else (400, "invalid_actor")
+            yield Case(f"{route_name}-{name}", "POST", f"{session}/{route_name}", *answer, (*server, *JSON), body)
+    for name, (value, taken) in _EPOCHS.items():
+        answer = (200, None) if taken else INVALID
+        body = json.dumps({"epoch": value}).encode()
+        yield Case(f"reset-{name}", "POST", f"{session}/reset", *answer, (*server, *JSON), body)
+    says = f'{{"session_id":"{OPEN}","epoch":{int(NOW * 1000)},"not_before":{int(NOW) + 1}}}'
+    yield Case("reset-says", "POST", f"{session}/reset", 200, None, good, says=says)
+    says = f'{{"session_id":"{OPEN}","actor_id":"{ACTOR}","until":null,"disconnected":false}}'
+    yield Case("excluded-says", "PUT", f"{session}/exclusions/{ACTOR}", 200, None, good, says=says)
+    for method, path, granted in (
+        ("PUT", f"exclusions/{ACTOR}", 200),
+        ("POST", "exclusions", 200),
+        ("POST", "readmissions", 204),
+        ("POST", "reset", 200),
+    ):
+        body = b"{}" if granted == 200 and path != "exclusions" else b'{"actor":"ada"}'
+        target, name = f"{session}/{path}", path.partition("/")[0]
+        yield Case(f"{name}-{method}-chunks", method, target, granted, None, (*server, *JSON), body, True)
+        yield Case(
+            f"{name}-{method}-text", method, target, *UNSUPPORTED, (*server, ("Content-Type", "text/plain")), body
+        )
+        yield Case(f"{name}-{method}-too-long", method, target, *TOO_LARGE, (*server, *JSON), _padded(MAX_BODY + 1))
+        yield Case(f"{name}-{method}-array", method, target, *INVALID, (*server, *JSON), b"[]")
+    yield Case("nameless-exclude", "PUT", f"{session}/exclusions/{ACTOR}", 409, "not_taken_back", good, kit="nameless")
+    lost = (503, "store_unavailable")
+    yield Case("lost-exclude", "PUT", f"{session}/exclusions/{ACTOR}", *lost, server, kit="lost")
+
+
+# -- OAuth's own routes ------------------------------------------------------------------------------
+
+
+def basic(user: str = API_KEY, secret: str = API_SECRET) -> Headers:
+    return (("Authorization", f"Basic {base64.b64encode(f'{user}:{secret}'.encode()).decode()}"),)
+
+
+WRONG_FORM, WRONG_TYPE, NOT_REVOCABLE = (
+    (400, "invalid_request"),
+    (415, "invalid_request"),
+    (400, "unsupported_token_type"),
+)
+DOWN = (503, "temporarily_unavailable")
+_BY_FORM = f"&client_id={API_KEY}&client_secret={API_SECRET}"
+_CLIENTS: dict[str, tuple[Headers, str, tuple[int, str | None]]] = {
+    "basic": (basic(), "", (200, None)),
+    "basic-in-small-letters": ((("Authorization", basic()[0][1].replace("B", "b", 1)),), "", (200, None)),
+    "form": ((), _BY_FORM, (200, None)),
+    "server": (((AUTH, SERVER),), "", (200, None)),
+    "nobody": ((), "", NO_CLIENT),
+    "wrong-secret": (basic(secret="f" * 40), "", NO_CLIENT),
+    "wrong-secret-in-form": ((), _BY_FORM + "x", NO_CLIENT),
+    "unknown-key": (basic("111111"), "", NO_CLIENT),
+    "malformed-basic": ((("Authorization", "Basic x"),), "", NO_CLIENT),
+    "basic-twice": (basic() * 2, "", NO_CLIENT),
+    "clients-token": (bearer(GOOD), "", NO_CLIENT),
+    "clients-token-as-server": (((AUTH, GOOD),), "", NO_CLIENT),
+    "basic-and-form": (basic(), _BY_FORM, WRONG_FORM),
+    "basic-and-server": ((*basic(), (AUTH, SERVER)), "", WRONG_FORM),
+    "bearer-and-form": (bearer(GOOD), _BY_FORM, WRONG_FORM),
+}
+_TOKEN_FORMS: dict[str, tuple[str, tuple[int, str | None]]] = {
+    "hint": ("token=x&token_type_hint=pigeon", (200, None)),
+    "further-field": ("token=x&resource=a&resource=b", (200, None)),
+    "empty": ("token=", WRONG_FORM),
+    "twice": ("token=x&token=x", WRONG_FORM),
+    "space": ("token=a+b", WRONG_FORM),
+    "not-utf-8": ("token=%FF", WRONG_FORM),
+    "no-form": ("token", WRONG_FORM),
+    "other-name": ("TOKEN=x", WRONG_FORM),
+    "far-over-16-KiB": ("token=" + "x" * 100_000, (413, "invalid_request")),
+}
+_TOKEN_TYPES: dict[str, tuple[Headers, tuple[int, str | None]]] = {
+    "charset": ((("Content-Type", "application/x-www-form-urlencoded;charset=UTF-8"),), (200, None)),
+    "json": ((("Content-Type", "application/json"),), WRONG_TYPE),
+    "text": ((("Content-Type", "text/plain"),), WRONG_TYPE),
+    "none": ((), WRONG_TYPE),
+}
+
+
+def _oauth() -> Iterator[Case]:
+    """Revocation and introspection."""
+    form = (("Content-Type", "application/x-www-form-urlencoded"),)
+    none, active = '{"active":false}', f'"client_id":"{API_KEY}","token_type":"Bearer"'
+    for route in ("revoke", "introspect"):
+        path = f"/video/tokens/{route}"
+        for name, (headers, more, answer) in _CLIENTS.items():
+            body = f"token={GOOD}{more}".encode()
+            yield Case(f"{route}-{name}", "POST", path, *answer, (*headers, *form), body)
+        for name, (text, answer) in _TOKEN_FORMS.items():
+            yield Case(f"{route}-form-{name}", "POST", path, *answer, (*basic(), *form), text.encode())
+        yield Case(f"{route}-chunks", "POST", path, 200, None, (*basic(), *form), b"token=x", True)
+        for name, (headers, answer) in _TOKEN_TYPES.items():
+            yield Case(f"{route}-type-{name}", "POST", path, *answer, (*basic(), *headers), b"token=x")
+        for name, text in (("own", GOOD), ("seconds", _SECOND_KIT.generate_token(OF_SECOND))):
+            for kit, client in (("two", basic()), ("two", basic(SECOND_KEY, SECOND_SECRET))):
+                body = f"token={text}".encode()
+                owner = "first" if client == basic() else "second"
+                yield Case(f"{kit}-{route}-{name}-by-{owner}", "POST", path, 200, None, (*client, *form), body, kit=kit)
+        application = bearer(application_jwt())
+        body = b"token=x"
+        yield Case(
+            f"{route}-application", "POST", path, 200, None, (*application, *form), body, kit="application-alone"
+        )
+        yield Case(
+            f"{route}-no-application", "POST", path, *NO_CLIENT, (*basic(), *form), body, kit="application-alone"
+        )
+        has = {"retry-after": "5"}
+        lost = f"token={GOOD}".encode()
+        yield Case(f"lost-{route}", "POST", path, *DOWN, (*basic(), *form), lost, kit="lost", has=has)
+    for name, (text, says) in {
+        "good": (GOOD, active),
+        "garbage": ("x", none),
+        **{
+            name: (_BAD_TOKENS[name][0], none) for name in ("expired", "wrong-secret", "ended-session", "not-yet-valid")
+        },
+    }.items():
+        body = f"token={text}".encode()
+        has = {"content-type": "application/json", "cache-control": "no-store"}
+        yield Case(
+            f"introspect-token-{name}",
+            "POST",
+            "/video/tokens/introspect",
+            200,
+            None,
+            (*basic(), *form),
+            body,
+            has=has,
+            says=says,
+        )
+        answer = NOT_REVOCABLE if name == "not-yet-valid" else (200, None)
+        yield Case(f"revoke-token-{name}", "POST", "/video/tokens/revoke", *answer, (*basic(), *form), body)
 
 
 NO_SERVICE, NOT_FOUND = (501, "no_media_service"), (404, "not_found_at_service")
@@ -1883,6 +2133,8 @@ CASES = tuple(
         _origins,
         _health,
         _acts,
+        _taken_back,
+        _oauth,
         _services,
         _server_credentials,
         _forms,
