@@ -52,7 +52,18 @@ from .tokens import Grant
 
 if TYPE_CHECKING:
     from .events import Event
-    from .moderation import ForceDisconnect, ListConnections, ListStreams, MediaService, MuteAll, MuteStream, Signal
+    from .moderation import (
+        Exclude,
+        ForceDisconnect,
+        ListConnections,
+        ListStreams,
+        MediaService,
+        MuteAll,
+        MuteStream,
+        Readmit,
+        ResetSession,
+        Signal,
+    )
     from .plugins.protocols import Plugin
 
 __all__ = [
@@ -68,6 +79,7 @@ __all__ = [
     "ConfigurationError",
     "Deny",
     "Event",
+    "Exclude",
     "ExpiredToken",
     "Explanation",
     "Forbidden",
@@ -101,8 +113,10 @@ __all__ = [
     "PluginError",
     "PolicyDenied",
     "PolicyFault",
+    "Readmit",
     "Request",
     "Requirement",
+    "ResetSession",
     "RevokedToken",
     "Role",
     "RoleName",
@@ -132,7 +146,10 @@ __all__ = [
 
 #: The modules of the names that are imported at their first use.
 _LATER = {"Event": ".events", "Plugin": ".plugins.protocols"} | dict.fromkeys(
-    ("ForceDisconnect", "ListConnections", "ListStreams", "MediaService", "MuteAll", "MuteStream", "Signal"),
+    (
+        *("Exclude", "ForceDisconnect", "ListConnections", "ListStreams", "MediaService", "MuteAll", "MuteStream"),
+        *("Readmit", "ResetSession", "Signal"),
+    ),
     ".moderation",
 )
 

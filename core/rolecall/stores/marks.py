@@ -23,7 +23,7 @@ MarkKind: TypeAlias = Literal["token", "reset", "excluded", "readmitted", "actor
 #: What a mark's name has after its kind, and the meaning of its number:
 #:
 #: - ``token``, the session's id and the token's id: infinite, for the token was revoked;
-#: - ``reset``, the session's id: the session's epoch, see :mod:`rolecall.tokens`;
+#: - ``reset``, the session's id: the session's epoch, see :class:`~rolecall.tokens.TokenId`;
 #: - ``excluded``, the session's id, how often the actor was readmitted before, the actor's id: until when, in Unix
 #:   seconds;
 #: - ``readmitted``, the session's id, the actor's id: how often;
