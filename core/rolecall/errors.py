@@ -253,6 +253,19 @@ class PolicyDenied(Forbidden):
         self.retry_after = retry_after
 
 
+class NotRenewable(Forbidden):
+    """The token cannot be renewed, or not for longer: the message says why."""
+
+    code = "not_renewable"
+
+
+class RenewedAlready(RolecallError):
+    """The token was renewed a moment ago; ``retry_after`` says when it can be renewed again."""
+
+    code = "renewed_already"
+    status = 429
+
+
 class Excluded(Forbidden):
     """The actor is excluded from the session, which issues no tokens to it."""
 

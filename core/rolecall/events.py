@@ -11,7 +11,7 @@ from .explain import circumstances
 from .request import Actor, Request
 
 #: Members that only some events have; as JSON the others have null there, so that all lines have the same members.
-_OF_SOME: Final = ("role", "token_id", "expires_at", "act", "target", "until", "reason", "seconds")
+_OF_SOME: Final = ("role", "token_id", "expires_at", "renewed", "act", "target", "until", "reason", "seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +94,7 @@ class TokenIssued(Event):
     :param role: the token's role.
     :param token_id: the token's id, as in :attr:`~rolecall.Grant.token_id`.
     :param expires_at: the end of its life, in Unix seconds.
+    :param renewed: the id of the token that it renews; None for a first one.
     """
 
     name: ClassVar[str] = "token_issued"
@@ -102,18 +103,21 @@ class TokenIssued(Event):
     role: str
     token_id: str
     expires_at: float
+    renewed: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRefused(Refused):
     """A request for a token was refused.
 
-    :param role: the requested role; None if there is no such role.
+    :param role: the requested role; None if there is no such role, and for a renewal that asks for none.
+    :param renewed: the id of the token that was to be renewed, if it is known.
     """
 
     name: ClassVar[str] = "token_refused"
 
     role: str | None = None
+    renewed: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

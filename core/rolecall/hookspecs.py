@@ -115,6 +115,10 @@ class TokenRequest(NamedTuple):
     :param http: the request from outside; None for a call in the server's own code, which is trusted.
     :param call_id: the id of this call; the event that reports its end has the same id.
     :param dry_run: whether it is only to be explained: then reservations of votes are not taken.
+    :param renewed: the grant of the token that is to be renewed; None if the request is for a first one. ``actor`` is
+        None then, unless the bearer has a login, too; ``renewed.actor_id`` is the actor that the tokens are for. The
+        new token never grants more than this one. A vote allows the renewal for a bearer without a login only if it
+        says so: ``Allow(renewal=True)``.
     """
 
     session_id: str
@@ -128,6 +132,14 @@ class TokenRequest(NamedTuple):
     http: Request | None = None
     call_id: str = ""
     dry_run: bool = False
+    renewed: Grant | None = None
+
+    @property
+    def actor_id(self) -> str | None:
+        """The id of the actor that the token will be for: of the identified one, or of the renewed token's."""
+        if self.actor is not None:
+            return self.actor.id
+        return None if self.renewed is None else self.renewed.actor_id
 
 
 class AccessRequest(NamedTuple):
@@ -280,7 +292,8 @@ def rolecall_create_session(request: SessionRequest) -> str | None:
 def rolecall_vote_token(request: TokenRequest) -> Vote:
     """Vote on a token; an :class:`~rolecall.Allow` may carry limits.
 
-    Return :class:`~rolecall.Allow`, :class:`~rolecall.Deny`, or None to abstain.
+    Return :class:`~rolecall.Allow`, :class:`~rolecall.Deny`, or None to abstain. For the renewal of a token
+    (``request.renewed``) without a login, only ``Allow(renewal=True)`` allows.
     """
 
 

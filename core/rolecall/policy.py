@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from math import ceil
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
@@ -32,6 +32,7 @@ class Limits:
     # Two votes with the same limits are equal, whatever functions they carry; no message shows the functions.
     reserve: Reserve | None = field(default=None, compare=False, repr=False)
     release: Release | None = field(default=None, compare=False, repr=False)
+    renewal: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.reason, str):
@@ -48,6 +49,8 @@ class Limits:
                 raise ConfigurationError(f"{name} is {shown(value)}; expected a number of seconds")
         if self.data is not None:
             check_data(self.data)
+        if not isinstance(self.renewal, bool) or (self.renewal and type(self) is not Allow):
+            raise ConfigurationError(f"renewal is {shown(self.renewal)}; expected True or False, and True in an Allow")
         if self.reserve is not None or self.release is not None:
             _check_reservation(self.reserve, self.release)
 
@@ -67,6 +70,8 @@ class Allow(Limits):
         None, or a :class:`Deny` if another request has taken the last place in the meantime.
     :param release: gives the reservation back if the request is refused after all. It may be async, and must do no harm
         without a reservation: it is also called if ``reserve`` failed or was late.
+    :param renewal: whether it allows, too, that the bearer of a token renews it without a login. Without this only its
+        limits count for such a request, so that a policy that knows nothing of renewals opens no door to them.
     """
 
     __slots__ = ()
@@ -195,10 +200,20 @@ class Decision(NamedTuple):
         fault.__cause__ = failed[0].error
         return fault
 
+    def for_renewal(self) -> Decision:
+        """The same about the renewal of a token without a login: only votes that say so allow it."""
+        return Decision(tuple(ballot._replace(vote=_unless_for_renewal(ballot.vote)) for ballot in self.ballots))
+
     @property
     def limits(self) -> tuple[Limits, ...]:
         """The votes with limits: each :class:`Allow` and each :class:`Limit`."""
         return tuple(ballot.vote for ballot in self.ballots if isinstance(ballot.vote, Limits))
+
+
+def _unless_for_renewal(vote: Vote) -> Vote:
+    if type(vote) is not Allow or vote.renewal:
+        return vote
+    return Limit(**{each.name: getattr(vote, each.name) for each in fields(vote)})
 
 
 def _lasts(denial: Deny) -> tuple[bool, float]:

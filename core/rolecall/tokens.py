@@ -18,6 +18,8 @@ from .wording import moment, shown
 DEFAULT_LIFETIME: Final = 86_400
 #: The longest life of a token, in seconds: 30 days, as in every SDK.
 MAX_LIFETIME: Final = 30 * 86_400
+#: The longest time from the issue of a token to the end of its last renewal, in seconds: 12 hours.
+MAX_TOTAL_LIFE: Final = 12 * 3600
 #: The longest connection data, and the longest layout classes joined by spaces, in characters.
 MAX_DATA_LENGTH: Final = 1000
 #: The most seconds that clocks may differ by.
@@ -34,7 +36,7 @@ ExpireTime = float | datetime | timedelta | None
 #: The year 10000, in Unix seconds: later numbers are not times.
 END_OF_TIME: Final = 253_402_300_800
 _NO_CLAIMS: Final[Mapping[str, Any]] = MappingProxyType({})
-_TOKEN_ID: Final = re.compile(r"(0|[1-9][0-9]{0,14})\.[0-9a-f]{32}(?:\.([1-9][0-9]{0,11}))?")
+_TOKEN_ID: Final = re.compile(r"(0|[1-9][0-9]{0,14})\.([0-9a-f]{16})[0-9a-f]{16}(?:\.([1-9][0-9]{0,11}))?")
 
 
 class TokenOptions(NamedTuple):
@@ -54,6 +56,7 @@ class TokenOptions(NamedTuple):
     :param name: the actor's display name, if its attributes have a text ``name``.
     :param epoch: the epoch of the session, see :class:`TokenId`.
     :param begun_at: for a renewed token, when the first one was issued, in whole Unix seconds.
+    :param family: what the ids of a token and of all its renewals begin with, see :class:`TokenId`; None: at random.
     """
 
     session_id: str
@@ -69,6 +72,7 @@ class TokenOptions(NamedTuple):
     name: str | None = None
     epoch: int = 0
     begun_at: int | None = None
+    family: str | None = None
 
     def __reduce__(self) -> Any:
         return reduced(self)
@@ -79,6 +83,8 @@ class TokenOptions(NamedTuple):
         :param random: 16 random bytes, if the caller has them already.
         """
         unique = f"{self.epoch}.{(random or os.urandom(16)).hex()}"
+        if self.family is not None:
+            unique = f"{self.epoch}.{self.family}{unique[-16:]}"
         return unique if self.begun_at is None else f"{unique}.{self.begun_at}"
 
     @property
@@ -105,16 +111,19 @@ class TokenId(NamedTuple):
     :param epoch: the epoch of the session in which it was minted: the time of the session's last reset in milliseconds
         since 1970, or 0. It tells apart what was minted in the same second before and after a reset.
     :param begun_at: for a renewed token, when the first one was issued, in Unix seconds.
+    :param family: the first 16 digits: a token and all its renewals have them in common. They are the ``call_id`` of
+        the call that issued the first one, if there was a policy to be told of it.
     """
 
     epoch: int
     begun_at: int | None = None
+    family: str = ""
 
     @classmethod
     def read(cls, token_id: str) -> TokenId | None:
         """What the id of a token says; None if this kit has not made it."""
         match = _TOKEN_ID.fullmatch(token_id)
-        return match and cls(int(match[1]), None if match[2] is None else int(match[2]))
+        return match and cls(int(match[1]), None if match[3] is None else int(match[3]), match[2])
 
 
 class Grant(NamedTuple):
@@ -149,6 +158,17 @@ class Grant(NamedTuple):
     def issued_at(self) -> float | None:
         """The time of the token's issue, in Unix seconds; None if the token has none."""
         return self.claims.get("iat")
+
+    @property
+    def begun_at(self) -> float | None:
+        """When the first token was issued of which this one is a renewal, or this one itself; in Unix seconds.
+
+        None for a token of others, which cannot be renewed: it does not tell.
+        """
+        made = TokenId.read(self.token_id)
+        if made is None:
+            return None
+        return self.issued_at if made.begun_at is None else made.begun_at
 
     @property
     def layout(self) -> tuple[str, ...]:
@@ -212,11 +232,9 @@ def check_options(
         expires_at = issued_at + usual_life(shortest, longest)
     checked = None if data is None else check_data(data)
     classes = () if layout == () else _checked_layout(layout)
+    fields = (session_id, role, issued_at, expires_at, checked, classes, _NO_CLAIMS, None, issuer)
     # The class itself does this, in twice the time.
-    return tuple.__new__(
-        TokenOptions,
-        (session_id, role, issued_at, expires_at, checked, classes, _NO_CLAIMS, None, issuer, None, None, 0, None),
-    )
+    return tuple.__new__(TokenOptions, (*fields, None, None, 0, None, None))
 
 
 def _expiry(value: object, now: float, shortest: int, longest: int) -> int:

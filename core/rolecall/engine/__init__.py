@@ -48,6 +48,7 @@ from ..stores.liveness import ImmediateLiveness, Liveness
 from ..stores.upkeep import Over
 from ..tokens import ExpireTime, Grant, TokenOptions, check_options, leeway_used
 from ..wording import moment, shown
+from .renewing import Wishes, check_renewable, check_same_actor, part_of_life, renewed_already, renewed_options
 from .state import State
 
 if TYPE_CHECKING:
@@ -159,6 +160,10 @@ class Call:
         self.session_id = session_id
         self._event: str | None = None
         return self
+
+    def is_about(self, **about: Any) -> None:
+        """Add members to the event for the call's end, whichever it will be."""
+        self._about |= about
 
     def ends_in(self, event: str | None, **about: Any) -> None:
         """Set the event for a successful end, if there is one.
@@ -333,10 +338,11 @@ class Engine:
             options = self._options(session_id, issuer, role, expire_time, data, layout, form, self.state.clock())
             actor = None if call is None else call.actor
             options = self._naming(actor, options)
+            issue = _issue(options, None if actor is None else actor.id)
             try:
-                epoch = self._liveness.check_issue(*_issue(options, actor), has_epoch=form.writes_epoch)
+                epoch = self._liveness.check_issue(*issue, has_epoch=form.writes_epoch)
             except NotInStep:
-                epoch = await self._liveness.confirm_issue(*_issue(options, actor), has_epoch=form.writes_epoch)
+                epoch = await self._liveness.confirm_issue(*issue, has_epoch=form.writes_epoch)
             if epoch:
                 options = options._replace(epoch=epoch)
             return _mint(form, options, longest)[0], options
@@ -350,6 +356,56 @@ class Engine:
                     await self._liveness.confirm_session(session_id)
             call.ends_in("token_issued", role=options.role, token_id=token_id, expires_at=options.expires_at)
         return token, options
+
+    async def renew_token(
+        self,
+        credential: Credential,
+        session_id: str | None,
+        wishes: Wishes,
+        call: Call | None = None,
+        longest: int = MAX_TOKEN_LENGTH,
+    ) -> tuple[str, TokenOptions]:
+        """Mint a token that replaces a good one for a while longer, with no more rights; return it and its options.
+
+        The one before stays good until it expires. From outside it is renewed once in each quarter of its life.
+
+        :param credential: finds the token to renew.
+        :param session_id: the session that it must be for.
+        :param longest: see :meth:`generate_token`.
+        """
+        state = self.state
+        state.check_issues()
+        known = str(wishes.role) if state.roles.knows(wishes.role) else None
+        async with self._calling("token", call, session_id, "token_refused", role=known) as call:
+            token, _ = credential()
+            grant = await self.verify(token, session_id)
+            call.bearer, call.session_id = grant.actor_id, grant.session_id
+            call.is_about(renewed=grant.token_id)
+            now, form = state.clock(), state.format_of(token.encode())
+            names_actor = state.names_actor and form.names_actor
+            check_renewable(grant, now, state.total_life, names_actor=names_actor)
+            issuer = await self.check_session_id(grant.session_id)
+            role, expire_time, data, layout = wishes
+            asked = self._options(
+                grant.session_id, issuer, grant.role if role is None else role, expire_time, data, layout, form, now
+            )
+            asked = renewed_options(asked, grant, wishes, form, state.roles, state.total_life)
+            options, reservations = await self._decide_options(asked, form, now, call, grant)
+            token, token_id = _mint(form, options, longest)
+            async with reservations or _NOTHING_RESERVED:
+                if call.http is not None:
+                    await self._count_renewal(grant)
+                # Last, after its session's epoch was read: the new token is as good as the one before.
+                await self.check_again(grant)
+            call.ends_in("token_issued", role=options.role, token_id=token_id, expires_at=options.expires_at)
+        return token, options
+
+    async def _count_renewal(self, grant: Grant) -> None:
+        now = self.state.clock()
+        self.check_expiry(grant)
+        name, ends = part_of_life(grant, now)
+        if not await self.use_once(name, grant.expires_at):
+            raise renewed_already(ends, now)
 
     async def explain_token(
         self,
@@ -764,10 +820,19 @@ class Engine:
         now = self.state.clock()
         issuer = await self.check_session_id(session_id)
         options = self._options(session_id, issuer, role, expire_time, data, layout, form, now)
+        return await self._decide_options(options, form, now, call)
+
+    async def _decide_options(
+        self, options: TokenOptions, form: TokenFormat, now: float, call: Call, renewed: Grant | None = None
+    ) -> tuple[TokenOptions, voting.Reservations | None]:
+        """Options, narrowed by the policies; and the reservations of their votes.
+
+        :param renewed: the grant of the token that is to be renewed.
+        """
         if call.is_trusted and self.state.plugins.leaves_tokens_alone:
             # No plugin to ask: the trusted caller only needs an open session.
             return await self._in_epoch(self._naming(call.actor, options), form, call), None
-        return await self._voted_options(options, form, now, call)
+        return await self._voted_options(options, form, now, call, renewed)
 
     def _options(
         self,
@@ -808,7 +873,7 @@ class Engine:
         return made_at + age
 
     async def _voted_options(
-        self, options: TokenOptions, form: TokenFormat, now: float, call: Call
+        self, options: TokenOptions, form: TokenFormat, now: float, call: Call, renewed: Grant | None
     ) -> tuple[TokenOptions, voting.Reservations | None]:
         state, trace = self.state, call.trace
         session = await self._find_session(options.session_id)
@@ -820,6 +885,10 @@ class Engine:
             trace.ok("request", f"{options.role} until {moment(options.expires_at)}")
             trace.ok("session open", "known to the store" if session else "not known to the store")
         await self._identify(call)
+        if renewed is None:
+            options = options._replace(family=call.id)
+        else:
+            check_same_actor(call.actor, renewed)
         options = await self._in_epoch(options, form, call)  # whoever is excluded asks no policy
         request = TokenRequest(
             options.session_id,
@@ -829,10 +898,11 @@ class Engine:
             options.data,
             options.layout,
             *call.asked(now),
+            renewed,
         )
         limits, reservations = await self._vote(state.plugins.vote_token, request, call)
         options = await self._in_epoch(options, form, call)  # it may have ended while the policies voted
-        scope = Scope(options.role, options.role.capabilities, options.expires_at, options.data)
+        scope = Scope(options.role, options.capabilities, options.expires_at, options.data)
         left = narrow(scope, limits, state.roles, issued_at=options.issued_at, now=options.issued_at)
         role, held, ends, data = left
         if ends < options.issued_at + form.shortest_life:
@@ -860,7 +930,7 @@ class Engine:
 
         :raises RolecallError: if no such token can be issued: the session has ended, or the actor is excluded.
         """
-        epoch = await self._liveness.confirm_issue(*_issue(options, call.actor), has_epoch=form.writes_epoch)
+        epoch = await self._liveness.confirm_issue(*_issue(options, call.actor_id), has_epoch=form.writes_epoch)
         return options if epoch == options.epoch else options._replace(epoch=epoch)
 
     def _naming(self, actor: Actor | None, options: TokenOptions) -> TokenOptions:
@@ -969,6 +1039,8 @@ class Engine:
         if built_in is None and call.http is None:
             built_in = _TRUSTED
         decision = await voting.vote(implementations, request, built_in, state.roles, self._driver, state.deadline)
+        if call.http is not None and call.actor is None and getattr(request, "renewed", None) is not None:
+            decision = decision.for_renewal()
         if call.trace is not None:
             call.trace.votes(decision)
         if refusal := decision.refusal():
@@ -1094,9 +1166,9 @@ def _mint(form: TokenFormat, options: TokenOptions, longest: int = MAX_TOKEN_LEN
     return token, token_id
 
 
-def _issue(options: TokenOptions, actor: Actor | None) -> tuple[str, str | None, int]:
+def _issue(options: TokenOptions, actor_id: str | None) -> tuple[str, str | None, int]:
     """The session, the actor and the time of a token to be issued."""
-    return options.session_id, None if actor is None else actor.id, options.issued_at
+    return options.session_id, actor_id, options.issued_at
 
 
 def _session_fault(_: Implementation, fault: str) -> Unavailable:

@@ -63,6 +63,7 @@ class ObservedEngine(Engine):
     get_session = _awaited(Engine.get_session, 0)
     end_session = _awaited(Engine.end_session, 0)
     generate_token = _awaited(Engine.generate_token, 0)
+    renew_token = _awaited(Engine.renew_token, 1)
     verify_token = _called(Engine.verify_token, 1)
     verify = _awaited(Engine.verify, 1, "verify_token")
     check_token = _called(Engine.check_token, 2)

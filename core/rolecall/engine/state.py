@@ -18,7 +18,7 @@ from ..roles import RoleTable
 from ..session_ids import SessionNames
 from ..stores import Store
 from ..stores.checking import is_async
-from ..tokens import Grant, TokenOptions
+from ..tokens import MAX_TOTAL_LIFE, Grant, TokenOptions
 from ..wording import moment, shown
 from .housekeeping import Housekeeper, Retention
 from .revisions import Revisions
@@ -58,6 +58,7 @@ class State:
         retention: Retention,
         signer: Issuer | None = None,
         names_actor: bool = True,
+        total_life: float = MAX_TOTAL_LIFE,
     ) -> None:
         self.api_key = api_key
         self.session_ids = session_ids
@@ -101,6 +102,8 @@ class State:
         self.retention = retention
         #: Whether tokens say for which actor they are.
         self.names_actor = names_actor
+        #: From the issue of a token to the end of its last renewal, in seconds.
+        self.total_life = total_life
         #: The issuer whose public keys others may read; None if the kit has none, or only verifies.
         self.signer = signer
         #: Has the store forget what is over; None for a store that cannot, and until the kit is made.

@@ -14,6 +14,7 @@ from ..clock import system_clock
 from ..driver import Driver, InlineDriver, LoopDriver, drive
 from ..driver.threads import ThreadPools
 from ..engine.housekeeping import Housekeeper, Retention
+from ..engine.renewing import checked_total_life
 from ..engine.state import State
 from ..errors import ConfigurationError, InvalidKey, NotInStep, PluginError
 from ..formats.claims import MAX_VERIFIED_LIFETIME, ClaimRules
@@ -29,7 +30,7 @@ from ..session_ids import OpenTokIds, SessionNames
 from ..sessions import MediaMode, SessionRecord, record_fields, session_id_of
 from ..stores import SCHEMES, Store, open_store
 from ..stores.checking import UPKEEP, has, problem_with_immediate
-from ..tokens import MAX_LEEWAY, ExpireTime, Grant
+from ..tokens import MAX_LEEWAY, MAX_TOTAL_LIFE, ExpireTime, Grant
 from ..wording import kind, nearest, shown, shown_key
 from .assembly import config_name, engine_of, formats_of, issuers_by_need, plugins_of, registered, roles_of, watch_of
 from .calls import Calls, Records, SessionPage, Settings, own_call
@@ -158,6 +159,8 @@ class Rolecall(Settings):
         acknowledgement of its end.
     :param actor_claim: whether tokens say for which actor they are, where that is known: by ``rolecall_actor`` in the
         formats ``opentok`` and ``vonage``, by ``sub`` in ``jwt``. ``t1`` never does.
+    :param max_total_life: from the issue of a token to the end of its last renewal, in seconds or as a ``timedelta``;
+        12 hours at most, and unless given.
     :param clock: returns now, in Unix seconds.
     :param trace: log every decision with its steps, as a line of JSON, to the logger ``rolecall.trace``.
     :param web: the rights of browsers: the origins of their pages, tokens in a cookie or the query; none unless given.
@@ -197,6 +200,7 @@ class Rolecall(Settings):
         max_session_age: float | timedelta | None = None,
         revocation: Literal["in_step", "immediate"] = "in_step",
         actor_claim: bool = True,
+        max_total_life: float | timedelta = MAX_TOTAL_LIFE,
         clock: Callable[[], float] = system_clock,
         trace: bool = False,
         web: Web = Web(),  # noqa: B008 (it does not change)
@@ -255,6 +259,7 @@ class Rolecall(Settings):
             retention=retention,
             signer=signer if "jwt" in formats else None,
             names_actor=actor_claim,
+            total_life=checked_total_life(max_total_life),
             # Last, so that nothing stays open if another argument is wrong.
             store=_open_store(store, registered(loaded, "rolecall_register_stores", SCHEMES), revocation, retention),
         )
@@ -320,11 +325,11 @@ class Rolecall(Settings):
         ``ROLECALL_REVOCATION`` (``in_step`` or ``immediate``), ``ROLECALL_FORMAT``, ``ROLECALL_ACCEPT`` (names,
         separated by commas), ``ROLECALL_PLUGINS`` (names), ``ROLECALL_ENTRY_POINTS`` (names, or ``none``),
         ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's configuration, as a JSON object),
-        ``ROLECALL_SESSION_RETENTION`` and ``ROLECALL_MAX_SESSION_AGE`` (seconds), ``ROLECALL_ORIGINS`` (separated by
-        commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see :class:`Web`, ``ROLECALL_ACTOR_CLAIM``
-        and ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials, projects, the store and a plugin's configuration may also
-        be in a file: its path is in the same variable with ``_FILE`` at the end of the name. Files with secrets and
-        private keys are read again when they change.
+        ``ROLECALL_SESSION_RETENTION``, ``ROLECALL_MAX_SESSION_AGE`` and ``ROLECALL_MAX_TOTAL_LIFE`` (seconds),
+        ``ROLECALL_ORIGINS`` (separated by commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see
+        :class:`Web`, ``ROLECALL_ACTOR_CLAIM`` and ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials, projects, the store
+        and a plugin's configuration may also be in a file: its path is in the same variable with ``_FILE`` at the end
+        of the name. Files with secrets and private keys are read again when they change.
 
         :param environ: the variables to read, ``os.environ`` by default; or a mapping like Flask's ``app.config``,
             whose values may already have an argument's type.
@@ -387,6 +392,8 @@ class Rolecall(Settings):
             )
         )
         return token
+
+    renew_token = _driven(Calls.renew_token)
 
     @written_out(Calls.verify_token)
     def verify_token(self, token: str, session_id: str | SessionRecord | None = None) -> Grant:

@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from ..actors import checked_actor
 from ..engine import Call, Credential, Engine
+from ..engine.renewing import Wishes
 from ..engine.state import State
 from ..engine.watching import GrantWatch
 from ..errors import ConfigurationError, InvalidRequest, RolecallError
@@ -310,6 +311,21 @@ class Calls:
             session_id_of(session_id), role, expire_time, data, initial_layout_class_list, own_call(actor)
         )
         return token
+
+    async def renew_token(self, token: str, expire_time: ExpireTime = None) -> str:
+        """Mint a token that replaces a good one for a while longer: for the same session, actor, role and data.
+
+        The one before stays good until it expires. The new one lives as long at most as that one did, and ends within
+        the kit's ``max_total_life`` from the issue of the first one.
+
+        :param token: a token of this kit that is good without leeway.
+        :param expire_time: an earlier end, as for :meth:`generate_token`.
+        :raises InvalidToken: if the token is no longer good.
+        :raises NotRenewable: if it is not this kit's, or its total life is over.
+        :raises PolicyDenied: if a policy denies.
+        """
+        renewed, _ = await self.engine.renew_token(lambda: (token, None), None, Wishes(expire_time=expire_time))
+        return renewed
 
     async def verify_token(self, token: str, session_id: str | SessionRecord | None = None) -> Grant:
         """Verify a token, and return its grant.

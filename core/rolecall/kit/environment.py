@@ -270,6 +270,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
     "ROLECALL_BLOCKED_PLUGINS": ("blocked_plugins", _names),
     "ROLECALL_SESSION_RETENTION": ("session_retention", _seconds),
     "ROLECALL_MAX_SESSION_AGE": ("max_session_age", _seconds),
+    "ROLECALL_MAX_TOTAL_LIFE": ("max_total_life", _seconds),
     "ROLECALL_ORIGINS": ("origins", _origins),
     "ROLECALL_OPENAPI": ("openapi", _switch),
     "ROLECALL_ACTOR_CLAIM": ("actor_claim", _switch),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .allow_anyone import AllowAnyone
+    from .allow_renewal import AllowRenewal
     from .max_live_tokens import MaxLiveTokens
     from .opening_hours import OpeningHours
     from .owned_sessions import OwnedSessions
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AllowAnyone",
+    "AllowRenewal",
     "MaxLiveTokens",
     "OpeningHours",
     "OwnedSessions",
@@ -26,6 +28,7 @@ __all__ = [
 
 _MODULES: Final = {
     "AllowAnyone": "allow_anyone",
+    "AllowRenewal": "allow_renewal",
     "MaxLiveTokens": "max_live_tokens",
     "OpeningHours": "opening_hours",
     "OwnedSessions": "owned_sessions",

@@ -12,7 +12,7 @@ class AllowAnyone:
     """Everybody who reaches the kit's routes may create sessions, and get tokens up to a role.
 
     For demonstrations, closed networks, and apps that guard the kit's routes themselves. It abstains on requests of the
-    server's own code.
+    server's own code, and on renewals of tokens: who holds one is not anyone, and may ask for a first token instead.
 
     :param max_role: the highest role of a token: a standard role's name, or a :class:`~rolecall.Role`.
     :raises ConfigurationError: for a role that does not exist.
@@ -27,4 +27,4 @@ class AllowAnyone:
 
     @hookimpl
     def rolecall_vote_token(self, request: TokenRequest) -> Vote:
-        return self._allow if request.http else None
+        return self._allow if request.http and request.renewed is None else None

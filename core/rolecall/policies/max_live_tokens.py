@@ -10,6 +10,7 @@ from ..events import Event, SessionClosed, TokenIssued
 from ..hookspecs import TokenRequest, blocking, hookimpl
 from ..policy import Deny, Limit, Vote
 from ..stores.leases import Full, Slot
+from ..tokens import Grant, TokenId
 from ..wording import shown
 from .counting import Counting
 
@@ -24,7 +25,8 @@ class MaxLiveTokens(Counting):
     It is held until the requested token would expire (without the kit's leeway), or its session ends. If the issued
     token lives shorter, so does its place; a refused request gives its place back. If a worker dies or the store fails
     in between, the place stays taken until then, so that the limit is never exceeded. The counts are in the kit's
-    store. This policy never allows: another policy has to.
+    store. This policy never allows: another policy has to. A token and its renewals have one place, until the end of
+    the one that was renewed last.
 
     :param per_session: the most live tokens of one session, including those for the server's own code.
     :param per_actor: the most live tokens of one identified actor. Requests from outside without an identified actor
@@ -52,22 +54,34 @@ class MaxLiveTokens(Counting):
     @hookimpl
     @blocking
     def rolecall_vote_token(self, request: TokenRequest) -> Vote:
-        actor_id = None if request.actor is None else request.actor.id
+        actor_id = request.actor_id
         if actor_id is None and self._per_actor is not None and request.http is not None:
             return Deny("tokens are counted for each user, and nobody was identified", code="not_identified")
+        if request.renewed is not None:
+            return self._vote_on_renewal(request, request.renewed)
         slots = self._slots(request.session_id, actor_id, request.expires_at)
         if full := self._leases.full_slot(*slots):
             return self._denial(full, request.session_id)
         return Limit(
             reason="there is a place for one more token",
-            reserve=partial(self._reserve, request, slots),
+            reserve=partial(self._reserve, request.session_id, self._lease(request.call_id), slots),
             release=partial(self._release, request.call_id),
         )
+
+    def _vote_on_renewal(self, request: TokenRequest, renewed: Grant) -> Vote:
+        # The place of the first token goes on, so that there may be none free for another one.
+        made = TokenId.read(renewed.token_id)
+        lease = self._lease(request.call_id if made is None else made.family)
+        slots = self._slots(request.session_id, request.actor_id, max(request.expires_at, renewed.expires_at))
+        # Not released if the request is refused after all: the token before is still live.
+        return Limit(reason="the token has a place", reserve=partial(self._reserve, request.session_id, lease, slots))
 
     @hookimpl
     @blocking
     def rolecall_on_event(self, event: Event) -> None:
         if isinstance(event, TokenIssued):
+            if event.renewed is not None:
+                return  # its place is held until the end that was asked for
             # As other policies have left its life; and even if its place was lost: the token exists, so it counts.
             actor_id = None if event.actor is None else event.actor.id
             slots = self._slots(event.session_id, actor_id, event.expires_at)
@@ -82,10 +96,10 @@ class MaxLiveTokens(Counting):
             slots.append(Slot(self._key("actor", actor_id), self._per_actor, until))
         return slots
 
-    def _reserve(self, request: TokenRequest, slots: list[Slot]) -> Deny | None:
+    def _reserve(self, session_id: str, lease: str, slots: list[Slot]) -> Deny | None:
         # Another request may have taken the last place since the vote.
-        full = self._leases.take(self._lease(request.call_id), *slots)
-        return None if full is None else self._denial(full, request.session_id)
+        full = self._leases.take(lease, *slots)
+        return None if full is None else self._denial(full, session_id)
 
     def _release(self, call_id: str) -> None:
         self._leases.drop(self._lease(call_id))

@@ -13,7 +13,8 @@ class OwnedSessions:
 
     Others are limited to a role, and another policy has to allow them at all. It does not decide who may create
     sessions. The owner is in the session's record (``created_by``). A session has no owner if its creator was not
-    identified; then all are others. It abstains on requests of the server's own code for nobody.
+    identified; then all are others. It abstains on requests of the server's own code for nobody. Renewals of the
+    owner's tokens without a login are neither allowed nor limited.
 
     :param others: the highest role of everybody else: a standard role's name, or a :class:`~rolecall.Role`. None
         denies them (``"not_the_owner"``).
@@ -30,7 +31,9 @@ class OwnedSessions:
         if request.http is None and request.actor is None:
             return None
         owner = None if request.session is None else request.session.created_by
-        if owner is not None and request.actor is not None and request.actor.id == owner:
+        if owner is not None and request.actor_id == owner:
+            if request.actor is None:
+                return None
             return Allow(max_role=Role.MODERATOR, reason="the actor owns the session")
         if self._others is None:
             return Deny("the session belongs to somebody else", code="not_the_owner")

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
 from ..errors import ConfigurationError
-from ..hookspecs import Asked, SessionRequest, TokenRequest, blocking, hookimpl
+from ..hookspecs import SessionRequest, TokenRequest, blocking, hookimpl
 from ..policy import MAX_RETRY_AFTER, Deny, Limit, Vote
 from ..stores.leases import Full, Slot
 from ..wording import shown
@@ -27,11 +27,11 @@ _WITH_PORT: Final = re.compile(r"(?:(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[^\[\]]+
 class RateLimit(Counting):
     """Limits the rate of requests from outside for tokens, and for new sessions: ``RateLimit("30/minute")``.
 
-    Tokens and sessions are counted separately. Requests beyond the rate are denied (429, ``"rate_limited"``, with
-    ``Retry-After``). Only requests that all policies allow are counted, each until its window has passed (a moving
-    window). The counts are in the kit's store, a row for each counted request; if it does not answer, the request is
-    refused. This policy never allows: another policy has to. It limits the server's own code where that calls for an
-    actor, except by address.
+    Tokens and sessions are counted separately; a renewal counts as a token. Requests beyond the rate are denied (429,
+    ``"rate_limited"``, with ``Retry-After``). Only requests that all policies allow are counted, each until its window
+    has passed (a moving window). The counts are in the kit's store, a row for each counted request; if it does not
+    answer, the request is refused. This policy never allows: another policy has to. It limits the server's own code
+    where that calls for an actor, except by address.
 
     :param rate: in the notation of ``limits``: ``"30/minute"``, ``"5 per 10 seconds"``, several joined by ``;``.
     :param per: the unit of counting: the ``"actor"`` (requests without an identified actor are denied,
@@ -87,26 +87,28 @@ class RateLimit(Counting):
     def rolecall_vote_session(self, request: SessionRequest) -> Vote:
         if self._per == "session" or not self._limits(request):
             return None
-        return self._vote("session", request, None)
+        return self._vote("session", request, None, None if request.actor is None else request.actor.id)
 
     @hookimpl
     @blocking
     def rolecall_vote_token(self, request: TokenRequest) -> Vote:
         if not self._limits(request):
             return None
-        return self._vote("token", request, request.session_id)
+        return self._vote("token", request, request.session_id, request.actor_id)
 
-    def _limits(self, request: Asked) -> bool:
+    def _limits(self, request: SessionRequest | TokenRequest) -> bool:
         """Whether the request is one that is counted: from outside, or for somebody who is not counted by address."""
         return request.http is not None or (request.actor is not None and self._per != "address")
 
-    def _vote(self, asked: str, request: Asked, session_id: str | None) -> Vote:
+    def _vote(
+        self, asked: str, request: SessionRequest | TokenRequest, session_id: str | None, actor_id: str | None
+    ) -> Vote:
         if self._per == "session":
             counted = session_id
         elif self._per == "actor":
-            if request.actor is None:
+            if actor_id is None:
                 return Deny("requests are counted for each user, and nobody was identified", code="not_identified")
-            counted = request.actor.id
+            counted = actor_id
         else:
             headers = {} if request.http is None else request.http.headers
             counted = _address(headers.get(self._address_header, ""), self._trusted_proxies)

@@ -37,7 +37,8 @@ class TomlPolicy:
 
     The file has tables ``[[session]]`` (who may create sessions) and ``[[token]]`` (who may get tokens). The first
     table ``[[token]]`` that matches decides on a token; if none matches, the policy abstains. The file is read once;
-    changes take effect when the app restarts. The policy abstains on requests of the server's own code for nobody.
+    changes take effect when the app restarts. The policy abstains on requests of the server's own code for nobody, and
+    on renewals of tokens without a login: it knows nobody's groups then.
 
     :param file: the path of the file.
     :param roles: the app's own roles that the file may name, besides the standard ones.
@@ -72,7 +73,7 @@ class TomlPolicy:
 
     @hookimpl
     def rolecall_vote_token(self, request: TokenRequest) -> Vote:
-        if request.http is None and request.actor is None:
+        if request.actor is None and (request.http is None or request.renewed is not None):
             return None
         for rule in self._rules:
             if rule.who.holds(request.actor, self._groups) and rule.concerns(request.session_id, request.session):

@@ -641,9 +641,9 @@ def test_async_code_takes_back(opentok):
 @pytest.mark.parametrize(
     ("token_id", "read"),
     [
-        ("0." + "a" * 32, (0, None)),
-        (f"1795186800123.{'0' * 32}", (1795186800123, None)),
-        (f"0.{'a' * 32}.1795186800", (0, 1795186800)),
+        (f"0.{'a' * 16}{'b' * 16}", (0, None, "a" * 16)),
+        (f"1795186800123.{'0' * 32}", (1795186800123, None, "0" * 16)),
+        (f"0.{'a' * 32}.1795186800", (0, 1795186800, "a" * 16)),
         ("a" * 32, None),
         ("01." + "a" * 32, None),
         ("0." + "A" * 32, None),
@@ -659,8 +659,12 @@ def test_the_id_of_a_token_says_its_epoch(token_id, read):
     assert TokenId.read(token_id) == read
 
 
-def test_a_renewed_token_says_when_the_first_one_was_issued(opentok):
+def test_a_renewed_token_says_when_the_first_one_was_issued_and_which_is_its_family(opentok):
+    family = "0123456789abcdef"
     options = TokenOptions(
-        "1_a", opentok.roles.get("publisher"), int(NOW), int(NOW) + 60, epoch=5, begun_at=int(NOW) - 60
+        "1_a", opentok.roles.get("publisher"), int(NOW), int(NOW) + 60, epoch=5, begun_at=int(NOW) - 60, family=family
     )
-    assert TokenId.read(options.new_token_id()) == (5, NOW - 60)
+    ids = {options.new_token_id() for _ in range(100)}
+    assert len(ids) == 100
+    assert {TokenId.read(one) for one in ids} == {(5, NOW - 60, family)}
+    assert TokenId.read(options._replace(family=None).new_token_id()) != (5, NOW - 60, family)

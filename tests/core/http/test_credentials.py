@@ -670,6 +670,7 @@ def test_the_body_has_the_proof_in_the_place_of_the_token(web_kit, path):
         "capabilities",
         "issued_at",
         "expires_at",
+        "expires_in",
         "data",
     ]
     assert cookies_of(answer)[COOKIE][0].encode() not in answer.body

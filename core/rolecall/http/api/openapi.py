@@ -98,8 +98,8 @@ def _operation(method: str, operation: Operation, route: Route, api: Api) -> dic
     if operation.requires == BY_CLIENT:
         described["description"] = _BY_CLIENT
         described["security"] = [{name: []} for name in _client_schemes(api)]
-    if _needs_token(operation):
-        described["security"] = _security(method, operation, api.web)
+    if _reads_token(operation):
+        described["security"] = [*([{}] if operation.renews else []), *_security(method, operation, api.web)]
     if operation.servers:
         described["description"] = _BY_SERVER_TOO
         described["security"] += [{name: []} for name in _server_schemes(api)]
@@ -114,8 +114,8 @@ def _operation(method: str, operation: Operation, route: Route, api: Api) -> dic
     return described
 
 
-def _needs_token(operation: Operation) -> bool:
-    return operation.requires not in (BY_POLICY, BY_SERVER, BY_CLIENT, PUBLIC)
+def _reads_token(operation: Operation) -> bool:
+    return operation.renews or operation.requires not in (BY_POLICY, BY_SERVER, BY_CLIENT, PUBLIC)
 
 
 def _body(operation: Operation, api: Api) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _refusals(operation: Operation) -> set[int]:
         statuses |= {403, 429, 503} if operation.votes else {403, 503}
     if operation.requires == BY_CLIENT:
         statuses |= {401, 503}
-    if _needs_token(operation):
+    if _reads_token(operation):
         statuses |= {400, 401, 403, 429, 431, 503}
     return statuses
 
@@ -159,7 +159,7 @@ def _refused(status: int, operation: Operation, route: Route) -> dict[str, Any]:
     response, is_oauth = _response(status, operation), operation.requires == BY_CLIENT
     if status == 429 or (is_oauth and status == 503):
         response["headers"]["Retry-After"] = _RETRY_AFTER
-    if (_needs_token(operation) and status in _CHALLENGES) or (is_oauth and status == 401):
+    if (_reads_token(operation) and status in _CHALLENGES) or (is_oauth and status == 401):
         response["headers"]["WWW-Authenticate"] = {"required": _CHALLENGES[status], "schema": {"type": "string"}}
     response["content"] = _content(route.refusals.media_type, route.refusals.answer.name)
     return response
@@ -204,7 +204,7 @@ def _security_schemes(api: Api) -> dict[str, Any]:
 
 def _security(method: str, operation: Operation, web: Web) -> list[dict[str, list[str]]]:
     """The alternative credentials, with the required scopes of the token."""
-    scopes = [] if operation.requires == ANY_TOKEN.scope else [operation.requires]
+    scopes = [] if operation.requires in (ANY_TOKEN.scope, BY_POLICY) else [operation.requires]
     ways = [{"bearer": scopes}]
     if web.cookie is not None:
         ways.append({"cookie": scopes} if method in SAFE_METHODS else {"cookie": scopes, "csrf": []})

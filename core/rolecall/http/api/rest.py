@@ -8,8 +8,9 @@ from typing import Any, Final, get_args
 from ...actors import MAX_ACTOR_ID
 from ...encoding.jws import MAX_TOKEN_LENGTH
 from ...encoding.strict_json import MAX_MEMBERS
-from ...engine import Call
-from ...errors import InvalidExpireTime, InvalidRequest, RouteNotFound
+from ...engine import Call, Credential
+from ...engine.renewing import Wishes
+from ...errors import InvalidExpireTime, InvalidRequest, RolecallError, RouteNotFound
 from ...request import Request
 from ...roles import ANY_TOKEN, Capability, Requirement, Role
 from ...sessions import ArchiveMode, MediaMode, SessionProperties
@@ -18,6 +19,7 @@ from ...tokens import MAX_DATA_LENGTH, ExpireTime, duration, usual_life
 from ...wording import shown
 from ..answers import done, json_answer, json_bytes
 from ..bodies import members, parameters
+from ..credentials import COOKIE
 from ..guards.admission import enter, enter_as_server
 from ..messages import Response
 from . import Api
@@ -91,6 +93,7 @@ def _token_answer(api: Api) -> dict[str, Any]:
         "capabilities": {"type": "array", "items": {"enum": [str(capability) for capability in Capability]}},
         "issued_at": _UNIX_SECONDS,
         "expires_at": _UNIX_SECONDS,
+        "expires_in": {"type": "integer", "description": "the same, in seconds from now: it needs no clock"},
         "data": _TEXT_OR_NULL,
     }
     plain = _object(token={"type": "string"}, **properties)
@@ -151,6 +154,12 @@ _TOKEN_BODY: Final[dict[str, Schema]] = {
         "description": f"at most {MAX_DATA_LENGTH} characters, joined by spaces",
     },
     "cookie": _cookie,
+    "renew": {
+        "type": "boolean",
+        "default": False,
+        "description": "renew the token that is the request's credential. The new one has no more rights: role and "
+        "layout may be less, data stays, and it lives as long at most. A token in a cookie is renewed there",
+    },
 }
 _TOKEN_RULES: Final = (_if("expires_in", {"type": "number"}, {"expire_time": {"type": "null"}}),)
 _TOKEN: Final = Answer("Token", _token_answer)
@@ -225,22 +234,25 @@ async def _end_session(api: Api, request: Request) -> Response:
 
 async def _create_token(api: Api, request: Request) -> Response:
     body = members(request, tuple(_TOKEN_BODY))
-    as_cookie = _as_cookie(api, body)
-    token, options = await api.engine.generate_token(
-        request.path_params["session_id"],
-        body.get("role", Role.PUBLISHER),
-        _expire_time(body),
-        body.get("data"),
-        body.get("initial_layout_class_list", ()),
-        call=Call(request),
-        longest=_MAX_COOKIE_TOKEN if as_cookie else MAX_TOKEN_LENGTH,
-    )
+    as_cookie, session_id = _as_cookie(api, body), request.path_params["session_id"]
+    asked = (_expire_time(body), body.get("data"), body.get("initial_layout_class_list", ()))
+    if _flag(body, "renew"):
+        credential = api.credential_of(request)
+        as_cookie = _renewed_as_cookie(credential, body, as_cookie)
+        token, options = await api.engine.renew_token(
+            credential, session_id, Wishes(body.get("role"), *asked), Call(request), _longest(as_cookie)
+        )
+    else:
+        token, options = await api.engine.generate_token(
+            session_id, body.get("role", Role.PUBLISHER), *asked, Call(request), _longest(as_cookie)
+        )
     answer = {
         "session_id": options.session_id,
         "role": str(options.role),
         "capabilities": sorted(options.capabilities),
         "issued_at": options.issued_at,
         "expires_at": options.expires_at,
+        "expires_in": options.expires_at - options.issued_at,
         "data": options.data,
     }
     if as_cookie:
@@ -301,7 +313,15 @@ ROUTES: Final = (
         "tokens",
         {
             "POST": Operation(
-                _create_token, "Get a token", BY_POLICY, _TOKEN_BODY, _TOKEN_RULES, 201, _TOKEN, refusals=(404, 410)
+                _create_token,
+                "Get a token, or renew one",
+                BY_POLICY,
+                _TOKEN_BODY,
+                _TOKEN_RULES,
+                201,
+                _TOKEN,
+                refusals=(404, 410),
+                renews=True,
             )
         },
     ),
@@ -321,12 +341,32 @@ ROUTES: Final = (
 
 def _as_cookie(api: Api, body: dict[str, Any]) -> bool:
     """Whether the client wants the token as a cookie, out of reach of scripts."""
-    as_cookie = body.get("cookie", False)
-    if not isinstance(as_cookie, bool):
-        raise InvalidRequest(f"cookie is {shown(as_cookie)}; expected true or false")
+    as_cookie = _flag(body, "cookie")
     if as_cookie and api.web.cookie is None:
         raise InvalidRequest("cookie is true, and this service sets no cookies; leave it out, and keep the token")
     return as_cookie
+
+
+def _renewed_as_cookie(credential: Credential, body: dict[str, Any], as_cookie: bool) -> bool:
+    """Whether a renewed token becomes a cookie: always, if the one before is there, out of reach of scripts."""
+    try:
+        _, place = credential()
+    except RolecallError:
+        return as_cookie  # the engine refuses it, and tells the plugins
+    if place == COOKIE and body.get("cookie") is False:
+        raise InvalidRequest("cookie is false, and the token to renew is in a cookie, where it stays; leave it out")
+    return as_cookie or place == COOKIE
+
+
+def _flag(body: dict[str, Any], name: str) -> bool:
+    flag = body.get(name, False)
+    if not isinstance(flag, bool):
+        raise InvalidRequest(f"{name} is {shown(flag)}; expected true or false")
+    return flag
+
+
+def _longest(as_cookie: bool) -> int:
+    return _MAX_COOKIE_TOKEN if as_cookie else MAX_TOKEN_LENGTH
 
 
 def _cookies(api: Api, token: str, seconds: int) -> list[tuple[str, str]]:

@@ -62,6 +62,7 @@ class Operation:
     :param servers: whether a server of the session's project needs no token.
     :param required: the names of the members that the body must have.
     :param takes_others: whether the body may have further members, which count for nothing.
+    :param renews: whether a token may be the credential of a request, though none is required.
     """
 
     handler: Handler
@@ -79,6 +80,7 @@ class Operation:
     servers: bool = False
     required: tuple[str, ...] = ()
     takes_others: bool = False
+    renews: bool = False
 
     @property
     def admits(self) -> str:
