@@ -259,13 +259,6 @@ class NotRenewable(Forbidden):
     code = "not_renewable"
 
 
-class RenewedAlready(RolecallError):
-    """The token was renewed a moment ago; ``retry_after`` says when it can be renewed again."""
-
-    code = "renewed_already"
-    status = 429
-
-
 class Excluded(Forbidden):
     """The actor is excluded from the session, which issues no tokens to it."""
 
@@ -288,6 +281,13 @@ class OriginNotAllowed(Forbidden):
     """A page of an origin that is not allowed opens a WebSocket."""
 
     code = "origin_not_allowed"
+
+
+class RenewedAlready(RolecallError):
+    """The token was renewed a moment ago; ``retry_after`` says when it can be renewed again."""
+
+    code = "renewed_already"
+    status = 429
 
 
 # -- requests over HTTP ----------------------------------------------------------------------------

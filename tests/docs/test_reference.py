@@ -106,7 +106,9 @@ def test_every_route_that_moderates_is_in_a_table(name, routes):
 
 def test_every_limit_of_a_vote_is_in_the_table():
     limits = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", page("docs/policies.md"), re.MULTILINE)
-    assert sorted([*limits, "reason", "reserve", "release"]) == sorted(inspect.signature(rolecall.Allow).parameters)
+    assert sorted([*limits, "reason", "reserve", "release", "renewal"]) == sorted(
+        inspect.signature(rolecall.Allow).parameters
+    )
 
 
 def test_every_variable_of_the_environment_is_in_the_configuration():
