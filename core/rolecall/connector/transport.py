@@ -56,9 +56,10 @@ class Transport:
         self._retries = retries
         self._clock = clock
         self._httpx = _imported()
-        self._tls = self._httpx.create_ssl_context()
         problem = _problem_with_url(api_url)
         if problem is None:
+            # To load the certificates of authorities takes longer than all else here.
+            self._tls = self._httpx.create_ssl_context() if urlsplit(api_url).scheme == "https" else False
             #: The URL of the service, without a slash at the end.
             self.api_url = api_url.rstrip("/")
             self._proxy, problem = self._opened(proxy)
