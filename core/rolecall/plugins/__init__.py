@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pluggy
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 _PREFIX: Final = "rolecall_"
 #: The names of all hooks.
 HOOKS: Final = tuple(sorted(name for name in vars(hookspecs) if name.startswith(_PREFIX)))
+#: The hooks and nothing else: pluggy examines each name of what it is given, and each kit anew.
+_SPECIFICATIONS: Final = ModuleType(hookspecs.__name__)
+vars(_SPECIFICATIONS).update({hook: getattr(hookspecs, hook) for hook in HOOKS})
 _ARGUMENTS: Final = frozenset(("request", "event", "kit", "operation", "issuer"))
 _OBSERVE: Final = "rolecall_observe"
 _START_UP_HOOKS: Final = frozenset(
@@ -90,7 +94,7 @@ class Plugins:
 
     def __init__(self, found: Iterable[Found] = (), blocked: Collection[str] = ()) -> None:
         self._manager = manager = pluggy.PluginManager("rolecall")
-        manager.add_hookspecs(hookspecs)
+        manager.add_hookspecs(_SPECIFICATIONS)
         infos = (
             _register(manager, one) for one in found if plugin_name(one) not in blocked and one.name not in blocked
         )
