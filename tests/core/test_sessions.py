@@ -123,6 +123,7 @@ def test_a_routed_id_has_no_media_mark(kit):
     assert fields_of(kit.create_session(media_mode="routed").session_id)[5:] == ["", "", ""]
 
 
+@pytest.mark.exhaustive
 def test_ten_thousand_ids_of_one_moment_are_all_different(kit):
     assert len({kit.create_session().session_id for _ in range(10_000)}) == 10_000
 

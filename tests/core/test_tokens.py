@@ -144,6 +144,7 @@ def test_another_library_verifies_a_token(session, clock):
 # -- uniqueness ------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_ten_thousand_tokens_of_one_second_have_different_ids(each_session):
     tokens = [each_session.generate_token() for _ in range(10_000)]
     assert len({each_session.kit.verify_token(token).token_id for token in tokens}) == 10_000

@@ -1097,8 +1097,17 @@ def credentials_of(kit, ids: dict[str, str]) -> dict[str, tuple[dict[str, str], 
 OPEN_ENDED = {"describe", "find_stream", "introspect_token"}
 
 
-@pytest.mark.each_choice
-@pytest.mark.parametrize("asked", ASKED, ids=lambda asked: "-".join(map(str, asked[:4])) + f"-{asked.kit}")
+def _rows() -> list[Any]:
+    """The table, of which the newcomer's tier has the first row for each answer of each operation."""
+    first = {(asked.operation, asked.status): asked for asked in reversed(ASKED)}
+    rows = []
+    for asked in ASKED:
+        marks = () if first[asked.operation, asked.status] is asked else pytest.mark.exhaustive
+        rows.append(pytest.param(asked, marks=marks, id="-".join(map(str, asked[:4])) + f"-{asked.kit}"))
+    return rows
+
+
+@pytest.mark.parametrize("asked", _rows())
 def test_an_answer_is_what_the_description_says(answer, asked):
     response, document = answer(asked)
     assert response.status == asked.status, response.body

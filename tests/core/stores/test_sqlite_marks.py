@@ -392,6 +392,7 @@ def test_marks_of_a_later_version_disturb_no_other(store, raw, path):
 # -- many ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_a_mark_takes_few_bytes(store):
     count = 40_000
     for first in range(0, count, 1000):
