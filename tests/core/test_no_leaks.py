@@ -231,6 +231,24 @@ def test_no_secret_and_no_token_comes_out_anywhere(format, caplog):
     assert found == []
 
 
+def test_a_store_holds_no_secret_and_no_token(tmp_path):
+    kit = Rolecall(KEY, SECRET, store=f"sqlite:///{tmp_path}/app.db")
+    session = kit.create_session()
+    tokens = [session.generate_token("moderator", actor="ada") for _ in range(2)]
+    tokens.append(kit.renew_token(tokens[1]))
+    for token in tokens[1:]:
+        kit.revoke_token(token)
+    session.exclude("ada")
+    kit.revoke_actor("ada")
+    kit.revoke_before()
+    session.reset()
+    session.end()
+    kit.close()
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert session.session_id.encode() in written
+    assert [what for what in (*CANARIES, *map(signature, tokens)) if what.encode() in written] == []
+
+
 def test_no_trace_holds_connection_data(caplog):
     caplog.set_level(logging.DEBUG)
     Scenario("opentok").run()

@@ -10,9 +10,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/stores-promises.md").read_text(encoding="utf-8")
+OF_THREATS = (ROOT / "docs/threat-model.md").read_text(encoding="utf-8")
+WAYS_BACK = "tests/core/test_ways_back.py"
 OF_KEYS = (ROOT / "docs/keys.md").read_text(encoding="utf-8")
 TEST = re.compile(r"`(tests/[\w/]+\.py)::([\w:]+)`")
 HEAD = "| when | store | what was acknowledged is | held by |"
+PROMISES = "| promise | against | how soon, how long | held by |"
+WAYS = "| | the way | what becomes of it | held by |"
 #: What must have a line for each of the stores that outlive a process.
 WHEN = (
     *("a worker is killed (`kill -9`)", "the server dies", "the power fails", "the disk is full", "read-only"),
@@ -20,10 +24,15 @@ WHEN = (
 )
 
 
+def table(page: str, head: str) -> list[list[str]]:
+    """The cells of each line of the table with this head."""
+    rows = page.split(head)[1].split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.removeprefix("|").removesuffix("|").split("|")] for row in rows]
+
+
 def lines() -> list[list[str]]:
-    """The cells of each line of the table; the first one is that of the line above where it is empty."""
-    table = PAGE.split(HEAD)[1].split("\n\n")[0].splitlines()[2:]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    """The lines of the table of stores; the first cell is that of the line above where it is empty."""
+    rows = table(PAGE, HEAD)
     for before, row in pairwise(rows):
         row[0] = row[0] or before[0]
     return rows
@@ -41,6 +50,27 @@ def test_each_line_is_held_by_tests_that_exist():
         assert named or held_by.startswith("no test: "), f"{when}, {store}: names no test"
         for path, name in named:
             assert name in functions_of(path), f"{when}, {store}: {path} has no {name}"
+
+
+def test_each_promise_against_somebody_is_held_by_tests_that_exist():
+    for promise, *_, held_by in table(OF_THREATS, PROMISES):
+        named = TEST.findall(held_by)
+        assert named, f"{promise}: names no test"
+        assert [name for path, name in named if name not in functions_of(path)] == []
+
+
+def test_each_way_back_is_closed_and_tried_or_said_to_be_none_of_the_promises():
+    rows = table(OF_THREATS, WAYS)
+    assert [number for number, *_ in rows] == [str(number) for number in range(1, 34)]
+    for number, way, what_becomes, held_by in rows:
+        named = TEST.findall(held_by)
+        assert named or what_becomes.startswith("**not promised**"), f"{number}, {way}: names no test"
+        assert [name for path, name in named if name not in functions_of(path)] == []
+
+
+def test_each_way_back_that_is_tried_is_on_the_page():
+    tried = {name for name in functions_of(WAYS_BACK) if name.startswith("test_")}
+    assert tried == {name for path, name in TEST.findall(OF_THREATS) if path == WAYS_BACK}
 
 
 def test_each_fault_has_a_line_for_each_store():
