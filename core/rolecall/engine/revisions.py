@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from ..driver import event_loops
+from ..driver.turns import MOST
 
 if TYPE_CHECKING:
     from ..stores import Store
 
 #: The seconds between two looks at a store's revision, while somebody is to be told.
 INTERVAL: Final = 0.05
-#: The most that are told in one turn of an event loop: about a millisecond.
+#: The most that are told in one turn of an event loop: about a millisecond. Of those whom it concerns, who then go on
+#: with their work, :data:`~rolecall.driver.turns.MOST`.
 AT_ONCE: Final = 256
 
 
@@ -41,12 +43,13 @@ class Revisions:
             return None
 
     @contextmanager
-    def told(self, tell: Callable[[], None]) -> Iterator[None]:
+    def told(self, tell: Callable[[], bool]) -> Iterator[None]:
         """Have ``tell`` called, on the running event loop, each time after the revision has changed.
 
         What changes before is not told.
 
-        :param tell: returns at once; if it raises, it is called again at the next look.
+        :param tell: returns at once, whether somebody goes on with work; if it raises, it is called again at the next
+            look.
         """
         if self._ask is None:
             yield
@@ -67,19 +70,19 @@ class _Poller:
 
     def __init__(self, current: Callable[[], object]) -> None:
         self._current = current
-        self._tells: set[Callable[[], None]] = set()
+        self._tells: set[Callable[[], bool]] = set()
         # Those that are still to be told of the last change.
-        self._left: deque[Callable[[], None]] = deque()
+        self._left: deque[Callable[[], bool]] = deque()
         self._seen: object = None
         self._stop: Callable[[], None] | None = None
 
-    def add(self, tell: Callable[[], None], loop: event_loops.EventLoop) -> None:
+    def add(self, tell: Callable[[], bool], loop: event_loops.EventLoop) -> None:
         if self._stop is None:
             self._seen = self._current()
             self._stop = loop.repeat(INTERVAL, self._look)
         self._tells.add(tell)
 
-    def remove(self, tell: Callable[[], None]) -> None:
+    def remove(self, tell: Callable[[], bool]) -> None:
         self._tells.discard(tell)
         if not self._tells and self._stop is not None:
             self._stop()
@@ -93,14 +96,17 @@ class _Poller:
             if current is not None and current != self._seen:
                 self._seen = current
                 self._left.extend(self._tells)
-        for _ in range(min(AT_ONCE, len(self._left))):
-            self._tell(self._left.popleft())
+        told = busy = 0
+        while self._left and told < AT_ONCE and busy < MOST:
+            told += 1
+            busy += self._tell(self._left.popleft())
         return 0.0 if self._left else INTERVAL
 
-    def _tell(self, tell: Callable[[], None]) -> None:
+    def _tell(self, tell: Callable[[], bool]) -> bool:
         if tell not in self._tells:
-            return
+            return False
         try:
-            tell()
+            return tell()
         except Exception:
             self._seen = None  # so that the next look finds a change
+            return False

@@ -128,9 +128,11 @@ class GrantWatch:
         self._looked = monotonic()
         self._wake()
 
-    def _tell_if_revoked(self, tell: Callable[[], None]) -> None:
-        if self.is_revoked():
+    def _tell_if_revoked(self, tell: Callable[[], None]) -> bool:
+        is_revoked = self.is_revoked()
+        if is_revoked:
             tell()
+        return is_revoked
 
     def _wake(self) -> None:
         """Have :meth:`until_the_end` see when the next check is due."""

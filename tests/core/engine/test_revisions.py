@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from rolecall.driver.event_loops import running
+from rolecall.driver.turns import MOST
 from rolecall.engine.revisions import AT_ONCE, INTERVAL, Revisions
 from rolecall.errors import StoreUnavailable
 from rolecall.stores.memory import MemoryStore
@@ -60,16 +61,27 @@ async def soon(condition: Callable[[], object]) -> bool:
     return True
 
 
+def noting(told: list[Any], what: Callable[[], object]) -> Callable[[], bool]:
+    """Notes that it was told."""
+
+    def tell() -> bool:
+        told.append(what())
+        return False
+
+    return tell
+
+
 def is_as_long(told: list[Any], count: int) -> bool:
     return len(told) == count
 
 
 def test_whoever_waits_is_told_of_each_change_and_of_nothing_else(run):
-    store, told = Revised(), []
+    store = Revised()
+    told: list[Any] = []
 
     async def watch():
         revisions = Revisions(store)
-        with revisions.told(lambda: told.append(1)), revisions.told(lambda: told.append(2)):
+        with revisions.told(noting(told, lambda: 1)), revisions.told(noting(told, lambda: 2)):
             for number in range(1, 4):
                 store.number = number
                 assert await soon(partial(is_as_long, told, 2 * number))
@@ -88,7 +100,7 @@ def test_one_timer_looks_for_all(run):
         revisions = Revisions(store)
         with ExitStack() as all_of_them:
             for number in range(500):
-                all_of_them.enter_context(revisions.told(partial(told.append, number)))
+                all_of_them.enter_context(revisions.told(noting(told, partial(int, number))))
             began, store.asked = time.monotonic(), 0
             assert await soon(lambda: store.asked >= 3)
             assert store.asked <= (time.monotonic() - began) / INTERVAL + 1
@@ -97,16 +109,17 @@ def test_one_timer_looks_for_all(run):
 
 
 def test_nothing_is_asked_once_nobody_waits(run):
-    store, told = Revised(), []
+    store = Revised()
+    told: list[Any] = []
 
     async def watch():
         revisions = Revisions(store)
-        with revisions.told(lambda: told.append(1)):
+        with revisions.told(noting(told, lambda: 1)):
             assert await soon(lambda: store.asked > 2)
         asked, store.number = store.asked, 1
         await running().sleep(3 * INTERVAL)
         assert (store.asked, told) == (asked, [])
-        with revisions.told(lambda: told.append(2)):  # and it begins again
+        with revisions.told(noting(told, lambda: 2)):  # and it begins again
             store.number = 2
             assert await soon(lambda: told == [2])
 
@@ -114,12 +127,13 @@ def test_nothing_is_asked_once_nobody_waits(run):
 
 
 def test_whoever_left_is_not_told(run):
-    store, told = Revised(), []
+    store = Revised()
+    told: list[Any] = []
 
     async def watch():
         revisions = Revisions(store)
-        with revisions.told(lambda: told.append("stays")):
-            with revisions.told(lambda: told.append("left")):
+        with revisions.told(noting(told, lambda: "stays")):
+            with revisions.told(noting(told, lambda: "left")):
                 pass
             store.number = 1
             assert await soon(lambda: told)
@@ -128,12 +142,16 @@ def test_whoever_left_is_not_told(run):
     run(watch)
 
 
-def test_many_are_told_in_several_turns_of_the_loop(run):
-    store, turns, told = Revised(), [0], []
-    count = 4 * AT_ONCE
+@pytest.mark.parametrize(("goes_on", "most"), [(False, AT_ONCE), (True, MOST)], ids=["of no concern", "of concern"])
+def test_many_are_told_in_several_turns_of_the_loop(run, goes_on, most):
+    """Those who go on with their work then do so a few at a time."""
+    store, turns = Revised(), [0]
+    told: list[tuple[int, int]] = []
+    count = 4 * most
 
-    def tell(number: int) -> None:
+    def tell(number: int) -> bool:
         told.append((number, turns[0]))
+        return goes_on
 
     async def watch():
         revisions = Revisions(store)
@@ -146,19 +164,21 @@ def test_many_are_told_in_several_turns_of_the_loop(run):
                 await running().sleep(0)
         assert {number for number, _ in told} == set(range(count))
         in_one_turn = [sum(turn == at for _, at in told) for turn in {at for _, at in told}]
-        assert max(in_one_turn) <= 2 * AT_ONCE  # trio chooses the order of tasks in a turn
+        assert max(in_one_turn) <= 2 * most  # trio chooses the order of tasks in a turn
 
     run(watch)
 
 
 def test_whoever_could_not_tell_is_asked_again(run):
-    store, told = Revised(), []
+    store = Revised()
+    told: list[Any] = []
 
     async def watch():
-        def tell() -> None:
+        def tell() -> bool:
             told.append(1)
             if len(told) < 3:
                 raise StoreUnavailable("not yet")
+            return False
 
         with Revisions(store).told(tell):
             store.number = 1
@@ -172,10 +192,11 @@ def test_whoever_could_not_tell_is_asked_again(run):
 
 @pytest.mark.parametrize("failure", [StoreUnavailable("out of touch"), ZeroDivisionError("a fault")])
 def test_a_store_that_cannot_tell_is_asked_on(run, failure):
-    store, told = Revised(), []
+    store = Revised()
+    told: list[Any] = []
 
     async def watch():
-        with Revisions(store).told(lambda: told.append(1)):
+        with Revisions(store).told(noting(told, lambda: 1)):
             store.failure = failure
             asked = store.asked
             assert await soon(lambda: store.asked >= asked + 3)
@@ -193,21 +214,22 @@ def test_a_store_without_a_revision_tells_nobody(run):
     async def watch():
         revisions = Revisions(untyped(Plain()))
         assert revisions.current() is None
-        with revisions.told(lambda: None):
+        with revisions.told(lambda: False):
             await running().sleep(0)
 
     run(watch)
 
 
 def test_each_loop_has_its_own_timer():
-    store, told = Revised(), []
+    store = Revised()
+    told: list[Any] = []
     revisions = Revisions(store)
     ready = threading.Barrier(4)
 
     def wait(name: int) -> None:
         async def watch():
-            mine = []
-            with revisions.told(lambda: mine.append(threading.get_ident())):
+            mine: list[Any] = []
+            with revisions.told(noting(mine, threading.get_ident)):
                 ready.wait(PATIENCE)
                 assert await soon(lambda: mine)
             told.append((name, mine[0] == threading.get_ident()))
@@ -225,7 +247,8 @@ def test_each_loop_has_its_own_timer():
 
 
 def test_the_timer_holds_nothing_of_the_request_that_started_it():
-    store, seen = Revised(), []
+    store = Revised()
+    seen: list[Any] = []
     request = contextvars.ContextVar("request", default="none")
 
     async def watch():
@@ -233,7 +256,7 @@ def test_the_timer_holds_nothing_of_the_request_that_started_it():
 
         async def of_a_request():
             request.set("the first one's")
-            with revisions.told(lambda: seen.append(request.get())):
+            with revisions.told(noting(seen, request.get)):
                 store.number += 1
                 assert await soon(lambda: seen)
 
@@ -244,12 +267,13 @@ def test_the_timer_holds_nothing_of_the_request_that_started_it():
 
 
 def test_a_loop_that_is_closed_in_the_middle_is_let_go():
-    store, told = Revised(), []
+    store = Revised()
+    told: list[Any] = []
     revisions = Revisions(store)
     loop = asyncio.new_event_loop()
 
     async def watch():
-        with revisions.told(lambda: told.append(1)):
+        with revisions.told(noting(told, lambda: 1)):
             await asyncio.Event().wait()
 
     task = loop.create_task(watch())
@@ -263,6 +287,6 @@ def test_a_loop_that_is_closed_in_the_middle_is_let_go():
 
 async def _is_told(revisions: Revisions, store: Revised) -> None:
     told: list[int] = []
-    with revisions.told(lambda: told.append(1)):
+    with revisions.told(noting(told, lambda: 1)):
         store.number += 1
         assert await soon(lambda: told)
