@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -10,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from rolecall import Rolecall
-from rolecall.errors import Unavailable
+from rolecall import Rolecall, Web
+from rolecall.errors import RevokedToken, Unavailable
 from rolecall.testing.conformance import Case
 
 from .. import own_tokens
@@ -20,7 +21,7 @@ from ..postgres_servers import PROGRAMS, PostgresProcess
 from ..redis_servers import PROGRAM, RedisProcess
 from ..rungs import RUNGS
 from ..sdk_tokens import API_KEY, API_SECRET
-from ..waiting import soon
+from ..waiting import PATIENCE, soon
 from .test_conformance import SITES
 
 FORMATS: dict[str, dict[str, Any]] = {
@@ -103,6 +104,33 @@ def test_nobody_enters_whose_grant_was_taken_back(framework, store, form, urls):
             assert soon(partial(is_refused, site, apps["elsewhere"], token)), rung
             for app in apps.values():
                 assert answer(site, app, token) == 401, rung
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_whoever_holds_a_grant_hears_of_its_end_in_every_process(store, urls):
+    """Long before the next check, which would come after a minute."""
+    options: dict[str, Any] = {"store": urls(store), "entry_points": False, "web": Web(recheck=60)}
+    with ExitStack() as stack:
+        here = stack.enter_context(Rolecall(API_KEY, API_SECRET, **options))
+        elsewhere = here if store == "memory" else stack.enter_context(Rolecall(API_KEY, API_SECRET, **options))
+        for rung, take_back in RUNGS.items():
+            session = here.create_session()
+            token = issued(session, "ada" if rung in OF_ACTORS else "bob")
+            assert soon(partial(elsewhere.verify_token, token)), rung
+            asyncio.run(hear(here, elsewhere, token, partial(take_back, here, session, token)))
+
+
+async def hear(here: Rolecall, elsewhere: Rolecall, token: str, take_back: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE / 2), asyncio.TaskGroup() as tasks:
+        grants = [await kit.aio.verify_token(token) for kit in (here, elsewhere)]
+        waiting = [
+            tasks.create_task(kit.aio.wait_until_ended(grant))
+            for kit, grant in zip((here, elsewhere), grants, strict=True)
+        ]
+        await asyncio.sleep(0.2)
+        assert not any(one.done() for one in waiting)
+        await asyncio.to_thread(take_back)
+    assert {type(one.result()) for one in waiting} == {RevokedToken}
 
 
 def issued(session: Any, actor: str | None) -> str:
