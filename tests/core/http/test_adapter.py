@@ -290,6 +290,38 @@ def test_a_socket_is_closed_when_its_session_ends_and_its_handler_is_cancelled(q
     assert lasted < 30
 
 
+@pytest.mark.parametrize("when", ["before it is watched", "after a renewal was judged"])
+def test_a_token_that_is_revoked_in_between_closes_the_socket(when):
+    with Rolecall("123456", SECRET, web=Web(recheck=60)) as kit:
+        session = kit.create_session()
+        tokens = [session.generate_token("moderator") for _ in range(2)]
+
+        async def run():
+            handshake = Handshake(kit.aio.api, Request("GET", "/room"), [tokens[0]])
+            grant = await handshake.enter(MODERATOR, session.session_id)
+            assert isinstance(grant, Grant)
+            line, watch = Line(), handshake.watch(MODERATOR, session.session_id, grant)
+            socket = GuardedSocket(watch, line.close, line.grants.append)
+            if when == "before it is watched":
+                kit.revoke_token(tokens[0])
+
+            async def handler():
+                if when == "after a renewal was judged":
+                    renewed, told = await watch.ask_to_renew(tokens[1]), asyncio.Event()
+                    with kit._state.revisions.told(lambda: told.set() or False):
+                        kit.revoke_token(tokens[1])
+                        await told.wait()  # and with this one, the watch was told
+                    assert line.closed == []
+                    watch.renew(renewed)
+                await line.left.wait()
+
+            async with asyncio.timeout(20):
+                await socket.run(handler)
+            return line
+
+        assert [code for code, _ in asyncio.run(run()).closed] == [4401]
+
+
 def test_a_socket_whose_handler_ends_is_not_closed(quick):
     session = quick.create_session()
 
