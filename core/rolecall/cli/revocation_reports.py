@@ -39,7 +39,7 @@ def actor_revoked_report(actor_id: str, not_before: int, now: float) -> Report:
     """
     lines = (
         Line("revoked", f"all tokens of {quoted(actor_id)}", Tone.GOOD),
-        Line("new ones", f"from {_time(not_before, now)}"),
+        Line("not before", f"{_time(not_before, now)}: from then on the actor can get new ones"),
     )
     data = {"actor_id": actor_id, "not_before": not_before}
     return Report((lines, (Line("", _UNNAMED, Tone.DOUBTFUL),)), data)
@@ -50,7 +50,7 @@ def tokens_revoked_report(api_key: str, until: float, now: float) -> Report:
     not_before = int(until) + 1
     lines = (
         Line("revoked", f"all tokens of the project {quoted(api_key)}", Tone.GOOD),
-        Line("not those", f"that are issued from {_time(not_before, now)}"),
+        Line("not before", f"{_time(not_before, now)}: tokens that are issued from then on are good"),
     )
     return Report((lines,), {"api_key": api_key, "until": until, "not_before": not_before})
 
@@ -60,7 +60,7 @@ def reset_report(reset: Reset, now: float) -> Report:
     lines = (
         Line("reset", quoted(reset.session_id), Tone.GOOD),
         Line("epoch", str(reset.epoch)),
-        Line("of SDKs", f"tokens are good that are issued from {_time(reset.not_before, now)}"),
+        Line("not before", f"{_time(reset.not_before, now)}: SDKs' tokens that are issued from then on are good"),
     )
     return Report((lines,), reset._asdict())
 

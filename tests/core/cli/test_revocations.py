@@ -142,7 +142,7 @@ def test_a_project_s_tokens_are_revoked_once_it_is_confirmed(run, kit, session):
         assert stands(kit, token)
     result = run("token", "revoke-before", input="y\n")
     assert f"all tokens of the project {API_KEY} that were issued until 2026-" in result.stderr
-    assert flat(result.stdout).startswith(f'revoked all tokens of the project "{API_KEY}" not those that are issued')
+    assert flat(result.stdout).startswith(f'revoked all tokens of the project "{API_KEY}" not before 2026-')
     assert not stands(kit, token)
 
 
@@ -165,7 +165,7 @@ def test_a_session_is_reset_once_it_is_confirmed(run, kit, session):
     assert stands(kit, token)
     result = run("session", "reset", session.session_id, input="y\n")
     assert result.exit_code == 0
-    assert flat(result.stdout).startswith(f'reset "{session.session_id}" epoch {int(NOW * 1000)} of SDKs tokens are')
+    assert flat(result.stdout).startswith(f'reset "{session.session_id}" epoch {int(NOW * 1000)} not before 2026-')
     assert [stands(kit, token), stands(kit, session.generate_token())] == [False, True]
 
 

@@ -250,6 +250,21 @@ def test_a_leaked_key_is_refused_at_once_by_force(make_kit):
         kit.verify_token(token)
 
 
+def test_a_forged_token_that_was_renewed_in_time_outlives_its_key_until_all_are_revoked(make_kit, clock):
+    """Why a leak takes two steps: the keys first, and then all that was issued until now."""
+    store = MemoryStore()
+    between = make_kit(store=store, api_secret=NEW, verify_secrets=[API_SECRET])
+    session = between.create_session()
+    forged = make_kit(store=store).generate_token(session, actor="mallory")
+    renewed = between.renew_token(forged)
+    after = make_kit(store=store, api_secret=NEW)
+    assert [accepts(after, token) for token in (forged, renewed)] == [False, True]
+    after.revoke_before()
+    assert not accepts(after, renewed)
+    clock.now += 1
+    assert accepts(after, after.generate_token(session))
+
+
 def test_a_new_key_needs_a_place_that_outlives_the_process(make_kit):
     with pytest.raises(InvalidKey, match="pass the key, too"):
         make_kit().keys.add()
