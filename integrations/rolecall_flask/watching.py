@@ -15,8 +15,8 @@ Chunk = TypeVar("Chunk")
 def while_granted(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
     """Yield ``chunks`` while the grant of the current request is live, for a ``flask.Response`` that streams.
 
-    If ``Web(recheck=…)`` seconds have passed since the last check, or the grant expires, the grant is checked at the
-    next chunk, and the policies vote again. After it has ended no more chunks follow, and ``chunks`` is closed.
+    No chunk follows after the grant has expired or was revoked, as far as this process has learned, and ``chunks`` is
+    closed. At the first chunk after each ``Web(recheck=…)`` seconds the policies vote again.
 
     :param chunks: the data to send.
     :raises RuntimeError: if there is no grant.

@@ -21,8 +21,8 @@ Chunk = TypeVar("Chunk")
 def while_granted(request: HTTPConnection, chunks: AsyncIterable[Chunk] | Iterable[Chunk]) -> AsyncIterator[Chunk]:
     """Yield ``chunks`` while the grant of a guarded request is live, for a ``StreamingResponse``.
 
-    The grant is checked every ``Web(recheck=…)`` seconds, and when it expires; the policies vote again. After it has
-    ended no more chunks follow, and ``chunks`` is closed.
+    It ends when the grant expires, and as soon as this process learns that it was revoked. Every ``Web(recheck=…)``
+    seconds the policies vote again. After the end no more chunks follow, and ``chunks`` is closed.
 
     :param chunks: the data to send. A plain iterable runs on a worker thread, and stops at its next chunk; an
         asynchronous one stops at once.

@@ -42,8 +42,8 @@ class Web:
         with ``__Host-``. A request with it that changes something needs the header ``X-CSRF-Token``, too.
     :param query: the name of a query parameter in which tokens are accepted (RFC 6750, section 2.3). URLs end up in
         logs and histories, so it is only for clients that can set neither a header nor a subprotocol.
-    :param recheck: the seconds after which the grant of an open WebSocket, or of a stream, is checked again: 0.05 to
-        60.
+    :param recheck: the seconds after which policies are asked again about an open WebSocket or a stream: 0.05 to 60.
+        What is revoked is closed without waiting for that, if the store has a ``revision``.
     :param body_timeout: the seconds within which a request's body must arrive, 0.001 to 120; for ASGI, where servers
         have no limit of their own.
     :param openapi: whether ``GET /openapi.json`` describes the kit's routes, to everybody; False answers 404.
