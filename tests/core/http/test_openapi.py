@@ -448,7 +448,7 @@ def test_what_a_token_must_be_good_for_is_said(described, web, reading, ending):
     operations = operations_of(described(web=WEBS[web]))
     said = {name: operations[name]["security"] for name in OF_SESSIONS if "security" in operations[name]}
     # A token is the credential of a renewal, and of no first token.
-    renewing = [{}, *({name: [] for name in way} for way in ending)]
+    renewing: list[dict[str, Any]] = [{}, *({name: [] for name in way} for way in ending)]
     assert said == {"read_session": reading, "end_session": ending, "create_token": renewing}
 
 
