@@ -283,7 +283,8 @@ def test_any_other_error_of_a_log_ends_no_thread(log, follower, caplog):
         log.broken = None
         log.write("1_later")
         assert soon(lambda: follower.has_ended("1_later"))
-    assert [one.levelname for one in caplog.records] == ["WARNING", "INFO"]
+        # It says so after it has read.
+        assert soon(lambda: [one.levelname for one in caplog.records] == ["WARNING", "INFO"])
 
 
 def test_once_closed_it_refuses_and_its_thread_ends(log, follower):
