@@ -246,3 +246,28 @@ def test_a_store_that_does_not_keep_it_is_said(run, kept, monkeypatch, command):
 def test_a_session_of_nobody_is_refused(run, command):
     result = run(*command, "--json")
     assert (result.exit_code, json.loads(result.stdout)["code"]) == (1, "invalid_session_id")
+
+
+TAKE_BACK = {
+    "revoke": ["token", "revoke", "-"],
+    "revoke-actor": ["token", "revoke-actor", "ada"],
+    "revoke-before": ["token", "revoke-before", "--yes"],
+    "reset": ["session", "reset", "SESSION", "--yes"],
+    "exclude": ["session", "exclude", "SESSION", "ada"],
+}
+
+
+@pytest.mark.parametrize("name", TAKE_BACK)
+def test_an_app_with_the_same_file_refuses_at_once(run, make_kit, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("ROLECALL_STORE", f"sqlite:///{tmp_path}/app.db")
+    app = make_kit(store=f"sqlite:///{tmp_path}/app.db")
+    session = app.create_session()
+    token = session.generate_token(actor="ada")
+    assert stands(app, token)
+    command = [session.session_id if word == "SESSION" else word for word in TAKE_BACK[name]]
+    assert run(*command, input=token).exit_code == 0
+    assert not stands(app, token)
+    if name == "exclude":
+        assert run("session", "readmit", session.session_id, "ada").exit_code == 0
+        assert stands(app, token)
+    app.close()
