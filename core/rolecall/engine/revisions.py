@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from ..driver import event_loops
 from ..driver.turns import MOST
 
 if TYPE_CHECKING:
+    from ..driver.event_loops import EventLoop
     from ..stores import Store
 
 #: The seconds between two looks at a store's revision, while somebody is to be told.
@@ -54,6 +54,8 @@ class Revisions:
         if self._ask is None:
             yield
             return
+        from ..driver import event_loops  # which loads asyncio
+
         loop = event_loops.running()
         poller = self._pollers.setdefault(loop.itself(), _Poller(self.current))
         poller.add(tell, loop)
@@ -76,7 +78,7 @@ class _Poller:
         self._seen: object = None
         self._stop: Callable[[], None] | None = None
 
-    def add(self, tell: Callable[[], bool], loop: event_loops.EventLoop) -> None:
+    def add(self, tell: Callable[[], bool], loop: EventLoop) -> None:
         if self._stop is None:
             self._seen = self._current()
             self._stop = loop.repeat(INTERVAL, self._look)

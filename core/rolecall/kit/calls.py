@@ -11,7 +11,6 @@ from ..actors import checked_actor
 from ..engine import Call, Credential, Engine
 from ..engine.renewing import Wishes
 from ..engine.state import State
-from ..engine.watching import GrantWatch
 from ..errors import ConfigurationError, InvalidRequest, RolecallError
 from ..explain import Explanation
 from ..http.api import Api
@@ -370,6 +369,8 @@ class Calls:
             :class:`~rolecall.errors.RevokedToken`, or the :class:`~rolecall.errors.StoreUnavailable` of a check, if the
             store cannot tell; each ``Web(recheck=…)`` seconds there is one. None if it still lasts after the timeout.
         """
+        from ..engine.watching import GrantWatch
+
         error = await GrantWatch(self.engine, grant, self.api.web.recheck).wait(timeout)
         return None if error is None else noted(error)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import subprocess
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -313,6 +315,19 @@ def test_the_views_of_a_kit_differ_in_what_waits_alone():
         if inspect.isroutine(method):
             assert inspect.signature(method).parameters == inspect.signature(awaited).parameters
             assert not inspect.iscoroutinefunction(method)
+
+
+SYNC_CODE = """
+import sys
+from rolecall import Rolecall
+kit = Rolecall(sys.argv[1], sys.argv[2], entry_points=False)
+kit.verify_token(kit.create_session().generate_token())
+sys.exit("asyncio" in sys.modules)
+"""
+
+
+def test_sync_code_need_not_load_asyncio():
+    assert subprocess.run([sys.executable, "-c", SYNC_CODE, "123456", SECRET], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("handle", [Session, AsyncSession])
