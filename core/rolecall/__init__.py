@@ -41,13 +41,14 @@ from .formats.inspection import Inspection
 from .hookspecs import AccessRequest, ModerationRequest, SessionRequest, TokenRequest, blocking, hookimpl
 from .http.web import Web
 from .kit import AsyncRolecall, AsyncSession, Rolecall, Session
-from .kit.calls import SessionPage
+from .kit.calls import LiveTokens, SessionPage
 from .policy import Allow, Deny, Limit, Vote
 from .request import Actor, Request
 from .roles import Capability, CapabilityName, Requirement, Role, RoleName, RoleTable
 from .sessions import ArchiveMode, ArchiveModeName, MediaMode, MediaModeName, SessionProperties, SessionRecord
 from .stores import Store
 from .stores.leases import Full, Slot
+from .stores.ledger import IssuedToken
 from .tokens import Grant
 
 if TYPE_CHECKING:
@@ -97,9 +98,11 @@ __all__ = [
     "InvalidSessionId",
     "InvalidSessionOption",
     "InvalidToken",
+    "IssuedToken",
     "Limit",
     "ListConnections",
     "ListStreams",
+    "LiveTokens",
     "MediaMode",
     "MediaModeName",
     "MediaService",

@@ -418,6 +418,18 @@ class NoMediaService(RolecallError):
         return "nothing at this service can act in a session: it has no media service that does this"
 
 
+class NoLedger(RolecallError):
+    """The kit does not keep which tokens it issues, so it cannot list them."""
+
+    code = "no_ledger"
+    status = 501
+
+    @property
+    def public_message(self) -> str:
+        """The message for a client: this is no fault, but a feature that this service lacks."""
+        return "this service does not keep which tokens it issues"
+
+
 class NotTakenBack(RolecallError):
     """The grant cannot be taken back in this way; the message says what can be done."""
 

@@ -545,6 +545,7 @@ def test_an_event_as_json_has_no_header_and_names_who_where_and_what(traced, cli
         "role": None,
         "token_id": None,
         "expires_at": None,
+        "renewed": None,
         "act": None,
         "target": None,
         "until": None,

@@ -24,6 +24,7 @@ from .console import abandon_output, prepare_stdout, print_error, print_json, pr
 from .doctor import doctor
 from .keys import keys
 from .kits import EXIT_CODES, FAILED, REFUSED, Clock, answering, configuration_hint, kit_of
+from .ledger import list_tokens
 from .options import json_option, store_option, token_argument, wanted_token
 from .reports import (
     Verdict,
@@ -167,10 +168,10 @@ def demo(host: str, port: int, store: str | None) -> None:
 
 @rolecall.group()
 def token() -> None:
-    """Generate, verify, inspect and revoke tokens."""
+    """Generate, verify, inspect, list and revoke tokens."""
 
 
-for command in (revoke_token, revoke_actor, revoke_before):
+for command in (list_tokens, revoke_token, revoke_actor, revoke_before):
     token.add_command(command)
 
 

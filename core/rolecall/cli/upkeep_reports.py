@@ -17,6 +17,7 @@ _NAMES: Final[Mapping[Kind, str]] = {
     "sessions": "sessions",
     "used": "single-use ids",
     "leases": "places of leases",
+    "tokens": "issued tokens",
 }
 _COLUMNS: Final = ("", "source", "sent", "over", "differ", "target", "checksum sent", "checksum stored")
 

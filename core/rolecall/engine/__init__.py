@@ -9,6 +9,7 @@ from functools import partial
 from math import inf, nextafter
 from os import urandom
 from time import monotonic
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from ..driver import Driver
@@ -20,9 +21,11 @@ from ..errors import (
     InvalidRole,
     InvalidSessionId,
     InvalidToken,
+    NoLedger,
     NotInStep,
     PolicyDenied,
     PolicyFault,
+    RevokedToken,
     RolecallError,
     SessionEnded,
     SessionNotFound,
@@ -43,6 +46,7 @@ from ..roles import Capability, Requirement, Role, RoleTable
 from ..sessions import MediaMode, SessionProperties, SessionRecord
 from ..stores.calling import Calls
 from ..stores.leases import Full, Slot
+from ..stores.ledger import IssuedToken, TokenPage
 from ..stores.listing import Page, cursor_of
 from ..stores.liveness import ImmediateLiveness, Liveness
 from ..stores.upkeep import Over
@@ -224,7 +228,9 @@ class Engine:
         #: Whether :meth:`verify_token` alone verifies, and nobody is told of a refusal.
         self.verifies_at_once = not plugins.on_event and not state.asks_store
         #: Whether nothing has to be asked or told about a token that the server's own code mints.
-        self._issues_at_once = plugins.leaves_tokens_alone and self.verifies_at_once and not state.trace_log
+        self._issues_at_once = (
+            plugins.leaves_tokens_alone and self.verifies_at_once and not state.trace_log and not state.keeps_ledger
+        )
         #: Whether the ends of calls are reported, in the log of traces or by events.
         self.reports = bool(plugins.on_event) or state.trace_log
         #: Whether :meth:`check_token` alone decides on entering a guarded route.
@@ -351,9 +357,10 @@ class Engine:
             options, reservations = await self._decide_token(session_id, role, expire_time, data, layout, form, call)
             token, token_id = _mint(form, options, longest)
             # Last, after all checks that can refuse. Reserving takes time, in which the session may end.
-            if reservations is not None:
-                async with reservations:
+            async with reservations or _NOTHING_RESERVED:
+                if reservations is not None:
                     await self._liveness.confirm_session(session_id)
+                await self._enter_in_ledger(options, token_id, call)
             call.ends_in("token_issued", role=options.role, token_id=token_id, expires_at=options.expires_at)
         return token, options
 
@@ -397,8 +404,55 @@ class Engine:
                     await self._count_renewal(grant)
                 # Last, after its session's epoch was read: the new token is as good as the one before.
                 await self.check_again(grant)
+                await self._enter_in_ledger(options, token_id, call)
             call.ends_in("token_issued", role=options.role, token_id=token_id, expires_at=options.expires_at)
         return token, options
+
+    async def _enter_in_ledger(self, options: TokenOptions, token_id: str, call: Call) -> None:
+        """Keep a token that is about to be issued, if the kit has a ledger."""
+        if self.state.keeps_ledger:
+            role, times = str(options.role), (float(options.issued_at), float(options.expires_at))
+            row = IssuedToken(options.session_id, token_id, call.actor_id, role, *times)
+            await self._store.further("add_token", row)
+            if self.state.housekeeper is not None:
+                self.state.housekeeper.remind()
+
+    async def list_tokens(self, page: TokenPage, api_key: str | None = None) -> tuple[list[IssuedToken], str | None]:
+        """The tokens of a page that are still good, and the cursor of the next page; None if there is none.
+
+        A page may have fewer tokens than its limit, or none, though there are more.
+
+        :param api_key: only those of this project; of all of the kit's unless given.
+        :raises NoLedger: if the kit keeps none.
+        """
+        if not self.state.keeps_ledger:
+            raise NoLedger("this kit does not keep which tokens it issues: make it with ledger=True")
+        found: list[IssuedToken] = []
+        for _ in range(_MOST_PAGES):
+            tokens = _checked_tokens(await self._store.further("list_tokens", page))
+            for token in tokens:
+                page = page._replace(after=(token.issued_at, token.token_id))
+                if self._is_of(token.session_id, api_key) and await self._still_stands(token):
+                    found.append(token)
+                if len(found) == page.limit:
+                    return found, cursor_of(token.issued_at, token.token_id)
+            if len(tokens) < page.limit:
+                return found, None
+        assert page.after is not None
+        return found, cursor_of(*page.after)
+
+    async def _still_stands(self, token: IssuedToken) -> bool:
+        claims = MappingProxyType({"iat": token.issued_at})
+        # What it allows does not matter here.
+        role = Role.SUBSCRIBER
+        grant = Grant(
+            token.session_id, role, role.capabilities, token.expires_at, token.token_id, claims, token.actor_id
+        )
+        try:
+            await self._liveness.confirm(grant)
+        except RevokedToken:
+            return False
+        return True
 
     async def _count_renewal(self, grant: Grant) -> None:
         now = self.state.clock()
@@ -1136,6 +1190,12 @@ def _checked_records(answer: object) -> Sequence[SessionRecord]:
     if isinstance(answer, Sequence) and all(isinstance(one, SessionRecord) for one in answer):
         return answer
     raise StoreUnavailable(f"the store's list_sessions returned {shown(answer)}; expected a list of SessionRecord")
+
+
+def _checked_tokens(answer: object) -> Sequence[IssuedToken]:
+    if isinstance(answer, Sequence) and all(isinstance(one, IssuedToken) for one in answer):
+        return answer
+    raise StoreUnavailable(f"the store's list_tokens returned {shown(answer)}; expected a list of IssuedToken")
 
 
 def _cursor_at(created_at: float, found: Sequence[SessionRecord]) -> str:

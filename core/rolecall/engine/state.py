@@ -59,6 +59,7 @@ class State:
         signer: Issuer | None = None,
         names_actor: bool = True,
         total_life: float = MAX_TOTAL_LIFE,
+        keeps_ledger: bool = False,
     ) -> None:
         self.api_key = api_key
         self.session_ids = session_ids
@@ -104,6 +105,8 @@ class State:
         self.names_actor = names_actor
         #: From the issue of a token to the end of its last renewal, in seconds.
         self.total_life = total_life
+        #: Whether each token that is issued is kept in the store, until it expires.
+        self.keeps_ledger = keeps_ledger
         #: The issuer whose public keys others may read; None if the kit has none, or only verifies.
         self.signer = signer
         #: Has the store forget what is over; None for a store that cannot, and until the kit is made.

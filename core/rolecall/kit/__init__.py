@@ -29,7 +29,7 @@ from ..roles import Role, RoleName
 from ..session_ids import OpenTokIds, SessionNames
 from ..sessions import MediaMode, SessionRecord, record_fields, session_id_of
 from ..stores import SCHEMES, Store, open_store
-from ..stores.checking import UPKEEP, has, problem_with_immediate
+from ..stores.checking import LEDGER, UPKEEP, has, problem_with_immediate
 from ..tokens import MAX_LEEWAY, MAX_TOTAL_LIFE, ExpireTime, Grant
 from ..wording import kind, nearest, shown, shown_key
 from .assembly import config_name, engine_of, formats_of, issuers_by_need, plugins_of, registered, roles_of, watch_of
@@ -161,6 +161,9 @@ class Rolecall(Settings):
         formats ``opentok`` and ``vonage``, by ``sub`` in ``jwt``. ``t1`` never does.
     :param max_total_life: from the issue of a token to the end of its last renewal, in seconds or as a ``timedelta``;
         12 hours at most, and unless given.
+    :param ledger: keep in the store which tokens are issued, one row each until they expire, so that
+        :meth:`live_tokens` lists them, and each can be revoked. It costs a write for each token; without it minting
+        writes nothing.
     :param clock: returns now, in Unix seconds.
     :param trace: log every decision with its steps, as a line of JSON, to the logger ``rolecall.trace``.
     :param web: the rights of browsers: the origins of their pages, tokens in a cookie or the query; none unless given.
@@ -201,6 +204,7 @@ class Rolecall(Settings):
         revocation: Literal["in_step", "immediate"] = "in_step",
         actor_claim: bool = True,
         max_total_life: float | timedelta = MAX_TOTAL_LIFE,
+        ledger: bool = False,
         clock: Callable[[], float] = system_clock,
         trace: bool = False,
         web: Web = Web(),  # noqa: B008 (it does not change)
@@ -236,6 +240,8 @@ class Rolecall(Settings):
         _check_web(web, trace)
         if not isinstance(actor_claim, bool):
             raise ConfigurationError(f"actor_claim is {shown(actor_claim)}; expected True or False")
+        if not isinstance(ledger, bool):
+            raise ConfigurationError(f"ledger is {shown(ledger)}; expected True or False")
         roles = roles_of(loaded)
         session_ids = self._session_names(own, *further)
         retention = Retention.of(session_retention, max_session_age)
@@ -260,8 +266,11 @@ class Rolecall(Settings):
             signer=signer if "jwt" in formats else None,
             names_actor=actor_claim,
             total_life=checked_total_life(max_total_life),
+            keeps_ledger=ledger,
             # Last, so that nothing stays open if another argument is wrong.
-            store=_open_store(store, registered(loaded, "rolecall_register_stores", SCHEMES), revocation, retention),
+            store=_open_store(
+                store, registered(loaded, "rolecall_register_stores", SCHEMES), revocation, retention, ledger=ledger
+            ),
         )
         servers = ServerCredentials(issuers["secret"], application, own.id, leeway)
         every = (*filter(None, (project,)), *further, *filter(None, (application, signer)))
@@ -327,9 +336,10 @@ class Rolecall(Settings):
         ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's configuration, as a JSON object),
         ``ROLECALL_SESSION_RETENTION``, ``ROLECALL_MAX_SESSION_AGE`` and ``ROLECALL_MAX_TOTAL_LIFE`` (seconds),
         ``ROLECALL_ORIGINS`` (separated by commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see
-        :class:`Web`, ``ROLECALL_ACTOR_CLAIM`` and ``ROLECALL_TRACE`` (``1`` or ``0``). Credentials, projects, the store
-        and a plugin's configuration may also be in a file: its path is in the same variable with ``_FILE`` at the end
-        of the name. Files with secrets and private keys are read again when they change.
+        :class:`Web`, ``ROLECALL_ACTOR_CLAIM``, ``ROLECALL_LEDGER`` and ``ROLECALL_TRACE`` (``1`` or ``0``).
+        Credentials, projects, the store and a plugin's configuration may also be in a file: its path is in the same
+        variable with ``_FILE`` at the end of the name. Files with secrets and private keys are read again when they
+        change.
 
         :param environ: the variables to read, ``os.environ`` by default; or a mapping like Flask's ``app.config``,
             whose values may already have an argument's type.
@@ -404,6 +414,7 @@ class Rolecall(Settings):
                 pass
         return drive(self.engine.verify_and_tell(token, session_id_of(session_id)))
 
+    live_tokens = _driven(Calls.live_tokens)
     check_grant = _driven(Calls.check_grant)
     wait_until_ended = _driven(Calls.wait_until_ended)
     signal = _driven(Calls.signal)
@@ -690,13 +701,23 @@ def _rings_in(given: dict[str, Any], elsewhere: Elsewhere) -> dict[str, KeyRing]
 
 
 def _open_store(
-    store: str | Store, registered: Mapping[str, Callable[[str], Store]], revocation: str, retention: Retention
+    store: str | Store,
+    registered: Mapping[str, Callable[[str], Store]],
+    revocation: str,
+    retention: Retention,
+    *,
+    ledger: bool,
 ) -> Store:
     opened = open_store(store, registered)
     if retention.ended is not None and not has(opened, UPKEEP):
         raise ConfigurationError(
             f"session_retention needs a store that forgets, and {kind(opened)} is the store; give it the methods of "
             "rolecall.stores.upkeep.Upkeep, or leave session_retention out"
+        )
+    if ledger and not has(opened, LEDGER):
+        raise ConfigurationError(
+            f"ledger=True needs a store that keeps issued tokens, and {kind(opened)} is the store; give it the methods "
+            "of rolecall.stores.ledger.Ledger, or leave ledger out"
         )
     if revocation == "immediate" and (problem := problem_with_immediate(opened)):
         raise ConfigurationError(f"revocation='immediate' asks the store at each check: {problem}")

@@ -28,6 +28,7 @@ from ..sessions import (
     SessionRecord,
     session_id_of,
 )
+from ..stores.ledger import IssuedToken, token_page_of
 from ..stores.listing import SessionState, page_of
 from ..tokens import ExpireTime, Grant
 from .assembly import config_name, follower_of
@@ -187,6 +188,29 @@ class SessionPage(Generic[Kept]):
         return f"<SessionPage of {len(self)}{'' if self.next is None else ', and there are more'}>"
 
 
+class LiveTokens:
+    """A page of live tokens: iterate over it, or read ``tokens`` and ``next``.
+
+    :param tokens: the tokens, the newest first.
+    :param next: the cursor for ``kit.live_tokens(after=…)``; None if there are no more.
+    """
+
+    __slots__ = ("next", "tokens")
+
+    def __init__(self, tokens: tuple[IssuedToken, ...], next: str | None) -> None:
+        self.tokens = tokens
+        self.next = next
+
+    def __iter__(self) -> Iterator[IssuedToken]:
+        return iter(self.tokens)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __repr__(self) -> str:
+        return f"<LiveTokens: {len(self)}{'' if self.next is None else ', and there are more'}>"
+
+
 class Calls:
     """The calls of a kit by the server's own code, for one of its engines."""
 
@@ -325,6 +349,34 @@ class Calls:
         """
         renewed, _ = await self.engine.renew_token(lambda: (token, None), None, Wishes(expire_time=expire_time))
         return renewed
+
+    async def live_tokens(
+        self,
+        session_id: str | SessionRecord | None = None,
+        actor: str | Actor | None = None,
+        *,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> LiveTokens:
+        """Some of the tokens that the kit has issued and that are still good, the newest first.
+
+        The store keeps them for a kit with ``ledger=True``. Tokens of SDKs, and of kits without it, are not among them.
+        Each can be revoked: ``kit.revoke_token(session_id=token.session_id, token_id=token.token_id)``.
+
+        :param session_id: only those of this session.
+        :param actor: only those of this actor.
+        :param after: the ``next`` of the page before.
+        :param limit: the most tokens, 1 to 1,000. A page may have fewer, or none, though its ``next`` is not None:
+            those that were revoked are left out.
+        :raises NoLedger: if the kit keeps none.
+        :raises InvalidRequest: for an argument that is wrong.
+        :raises StoreUnavailable: if the store does not answer.
+        """
+        session = None if session_id is None else session_id_of(session_id)
+        actor_id = None if actor is None else checked_actor(actor).id
+        page = token_page_of(limit, self.engine.state.clock(), session, actor_id, after)
+        found, following = await self.engine.list_tokens(page)
+        return LiveTokens(tuple(found), following)
 
     async def verify_token(self, token: str, session_id: str | SessionRecord | None = None) -> Grant:
         """Verify a token, and return its grant.

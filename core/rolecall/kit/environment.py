@@ -274,6 +274,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
     "ROLECALL_ORIGINS": ("origins", _origins),
     "ROLECALL_OPENAPI": ("openapi", _switch),
     "ROLECALL_ACTOR_CLAIM": ("actor_claim", _switch),
+    "ROLECALL_LEDGER": ("ledger", _switch),
     "ROLECALL_TRACE": ("trace", _switch),
 }
 # Arguments of Web, and not of the kit itself.

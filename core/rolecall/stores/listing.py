@@ -65,7 +65,7 @@ def page_of(limit: object, state: object, created_by: object, after: object) -> 
         raise InvalidRequest(f"state is {shown(state)}; expected 'open' or 'ended'")
     if created_by is not None and (problem := problem_with_actor_id(created_by)):
         raise InvalidRequest(f"created_by {problem}")
-    return Page(limit, state, created_by, None if after is None else _place_of(after))  # type: ignore[arg-type]
+    return Page(limit, state, created_by, None if after is None else place_of(after))  # type: ignore[arg-type]
 
 
 def cursor_of(created_at: float, session_id: str) -> str:
@@ -74,7 +74,11 @@ def cursor_of(created_at: float, session_id: str) -> str:
     return base64url.encode(place.encode()).decode()
 
 
-def _place_of(cursor: object) -> tuple[float, str]:
+def place_of(cursor: object) -> tuple[float, str]:
+    """What a cursor says: a time, and an id.
+
+    :raises InvalidRequest: for anything but a cursor.
+    """
     try:
         if not isinstance(cursor, str):
             raise ValueError

@@ -12,6 +12,7 @@ from typing import Any, Final
 from ..errors import ConfigurationError
 from ..sessions import SessionProperties, SessionRecord
 from .leases import Full, Slot
+from .ledger import IssuedToken, TokenPage
 from .listing import Page
 from .marks import Marks
 from .upkeep import Finding, Kind, Over, Row
@@ -44,6 +45,8 @@ class MemoryStore:
         self.marks = Marks()
         # By slot and lease, the time until which each place is taken; under the lock.
         self._slots: dict[str, dict[str, float]] = {}
+        # By session and id.
+        self._tokens: dict[tuple[str, str], IssuedToken] = {}
         self._lock = Lock()
 
     @classmethod
@@ -96,6 +99,15 @@ class MemoryStore:
 
     def get_marks(self, names: Sequence[str]) -> Mapping[str, float]:
         return {name: self._marked[name][0] for name in names if name in self._marked}
+
+    # -- the ledger ------------------------------------------------------------------------------
+
+    def add_token(self, token: IssuedToken) -> None:
+        self._tokens.setdefault(token[:2], token)
+
+    def list_tokens(self, page: TokenPage) -> Sequence[IssuedToken]:
+        wanted = (token for token in list(self._tokens.values()) if _is_wanted(token, page))
+        return sorted(wanted, key=_place_of_token, reverse=True)[: page.limit]
 
     # -- listing ---------------------------------------------------------------------------------
 
@@ -179,6 +191,9 @@ class MemoryStore:
             for lease, until in list(held.items()):
                 if until < over.lapsed_before:
                     yield partial(held.pop, lease, None)
+        for key, token in list(self._tokens.items()):
+            if token.expires_at < over.lapsed_before:
+                yield partial(self._tokens.pop, key, None)
         for session_id, record in list(self._sessions.items()):
             ended_at = self._ended.get(session_id)
             if _is_before(ended_at, over.ended_before) or _is_before(record.created_at, over.created_before):
@@ -196,6 +211,7 @@ class MemoryStore:
             "sessions": len(self._sessions),
             "used": len(self._used),
             "leases": places,
+            "tokens": len(self._tokens),
         }
 
     def dump(self, kind: Kind, after: str | None, limit: int) -> tuple[Sequence[Row], str | None]:
@@ -212,6 +228,8 @@ class MemoryStore:
             yield from map(_row, list(self._sessions.values()))
         elif kind == "used":
             yield from ((name, until) for name, (until, _) in list(self._used.items()))
+        elif kind == "tokens":
+            yield from list(self._tokens.values())
         else:
             yield from ((lease, key, until) for key, held in self._slots.items() for lease, until in held.items())
 
@@ -233,6 +251,8 @@ class MemoryStore:
                 session_id, SessionProperties.from_json(properties), created_at, created_by=created_by
             )
             return _row(self._sessions.setdefault(session_id, record))
+        if kind == "tokens":
+            return self._tokens.setdefault(tuple(row[:2]), IssuedToken(*row))
         lease, key, until = row
         with self._lock:
             return lease, key, self._slots.setdefault(key, {}).setdefault(lease, until)
@@ -249,6 +269,19 @@ class MemoryStore:
 
 def _place(record: SessionRecord) -> tuple[float, bytes]:
     return record.created_at, record.session_id.encode("utf-8", "surrogatepass")
+
+
+def _is_wanted(token: IssuedToken, page: TokenPage) -> bool:
+    return (
+        token.expires_at > page.now
+        and page.session_id in (None, token.session_id)
+        and page.actor_id in (None, token.actor_id)
+        and (page.after is None or _place_of_token(token) < (page.after[0], page.after[1].encode()))
+    )
+
+
+def _place_of_token(token: IssuedToken) -> tuple[float, bytes]:
+    return token.issued_at, token.token_id.encode("utf-8", "surrogatepass")
 
 
 def _row(record: SessionRecord) -> Row:

@@ -24,6 +24,9 @@ FIXED: Final = (
     "places",  # a sorted set: the places of leases by their ends, see redis_leases
     "marks",  # a sorted set: the marks by their numbers, see redis_marks
     "kept",  # a sorted set: the marks by the times until which they are kept
+    "tokens",  # a hash: the tokens of the ledger, see redis_ledger
+    "issued",  # a sorted set without scores: these tokens in the order of their issue
+    "expiring",  # a sorted set: these tokens by the ends of their lives
 )
 # Single-use ids, slots and leases have keys of their own besides. All share a hash tag, so that a cluster keeps them on
 # one server, where a script may touch several.

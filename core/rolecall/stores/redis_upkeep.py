@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from .redis_findings import RedisFindings
 from .redis_keys import LAYOUT, as_bytes, as_seconds, as_text, changing, evaluation, reading
 from .redis_leases import PLACES, place_in
+from .redis_ledger import FORGET, RedisLedger, token_of
 from .redis_log import ending
 from .redis_marks import RedisMarks
 from .redis_records import ADD, LISTS, STATES, as_row, packed, sortable
@@ -90,6 +91,7 @@ return {
   redis.call('ZCARD', marks),
   redis.call('HLEN', sessions),
   redis.call('ZCARD', places),
+  redis.call('HLEN', tokens),
 }
 """)
 # The number and the time of each mark, one behind the other.
@@ -126,7 +128,7 @@ _MIGRATE: Final = changing("return found_layout or '0'")
 _Rows: TypeAlias = Sequence[Any]
 
 
-class RedisUpkeep(RedisFindings, RedisMarks):
+class RedisUpkeep(RedisFindings, RedisMarks, RedisLedger):
     """The upkeep of a Redis store: see :class:`~rolecall.stores.upkeep.Upkeep`."""
 
     def forget(self, over: Over) -> int:
@@ -140,13 +142,14 @@ class RedisUpkeep(RedisFindings, RedisMarks):
         return removed
 
     def count(self) -> Mapping[Kind, int]:
-        ended, marks, sessions, places = self._ask(_COUNT)
+        ended, marks, sessions, places, tokens = self._ask(_COUNT)
         return {
             "ended": ended,
             "marks": marks,
             "sessions": sessions,
             "used": self._count_used(),
             "leases": places,
+            "tokens": tokens,
         }
 
     def dump(self, kind: Kind, after: str | None, limit: int) -> tuple[Sequence[Row], str | None]:
@@ -164,6 +167,7 @@ class RedisUpkeep(RedisFindings, RedisMarks):
             "sessions": self._load_sessions,
             "used": self._load_used,
             "leases": self._load_leases,
+            "tokens": self._load_tokens,
         }[kind]
         remaining = iter(rows)
         loaded: list[Row] = []
@@ -188,6 +192,7 @@ class RedisUpkeep(RedisFindings, RedisMarks):
             "sessions": ("HSCAN", self._keys.named("sessions"), cursor),
             "used": ("SCAN", cursor, "MATCH", self._keys.used("*")),
             "leases": ("ZSCAN", self._keys.named("places"), cursor),
+            "tokens": ("HSCAN", self._keys.named("tokens"), cursor),
         }
         facts, _, (following, found) = self._server.call(
             ("INFO", "server"), evaluation(_LOOK, self._keys.fixed), (*command[kind], "COUNT", max(1, limit))
@@ -203,6 +208,8 @@ class RedisUpkeep(RedisFindings, RedisMarks):
             yield from (as_row(session_id.decode(), kept) for session_id, kept in found.items())
         elif kind == "leases":
             yield from ((*place_in(member), until) for member, until in found)
+        elif kind == "tokens":
+            yield from (token_of(key, value) for key, value in found.items())
         elif found:
             begins = len(self._keys.used(""))
             for key, kept in zip(found, self._server.call(("MGET", *found))[0], strict=True):
@@ -232,6 +239,9 @@ class RedisUpkeep(RedisFindings, RedisMarks):
     def _load_marks(self, rows: _Rows) -> list[Row]:
         return list(self._raise_marks(rows))
 
+    def _load_tokens(self, rows: _Rows) -> list[Row]:
+        return list(self._add_tokens(rows))
+
     def _load_sessions(self, rows: _Rows) -> list[Row]:
         args = [
             part
@@ -258,6 +268,7 @@ def _removals(over: Over) -> Iterator[tuple[str, bytes | str]]:
     """The scripts that remove what is over, each with its bound. Single-use ids expire by themselves."""
     yield _FORGET_PLACES, as_text(over.lapsed_before)
     yield _FORGET_MARKS, as_text(over.lapsed_before)
+    yield FORGET, as_text(over.lapsed_before)
     if over.ended_before is not None:
         yield _FORGET_RECORDS, as_text(over.ended_before)
     if over.created_before is not None:

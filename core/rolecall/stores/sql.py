@@ -16,6 +16,7 @@ from .following import Follower, News, Position
 from .listing import Page
 from .sql_connections import Connections, Row, Values
 from .sql_leases import SQLLeases
+from .sql_ledger import SQLLedger
 from .sql_listing import listing
 from .sql_log import SQLLog
 from .sql_marks import SQLMarks
@@ -34,7 +35,7 @@ MOST: Final = 200
 _Creation: TypeAlias = tuple[str, str, float, str | None]
 
 
-class SQLStore(SQLLeases, SQLMarks, SQLUpkeep):
+class SQLStore(SQLLeases, SQLMarks, SQLLedger, SQLUpkeep):
     """Sessions in a PostgreSQL database. Nothing connects before the first call, and each process has its own
     connections.
 

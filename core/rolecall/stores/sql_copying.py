@@ -113,6 +113,20 @@ _COPYING: Final[Mapping[Kind, _Copying]] = {
         (checked, checked, seconds),
         identity=2,
     ),
+    "tokens": _Copying(
+        b"""SELECT session_id, token_id, actor_id, role, issued_at, expires_at FROM rolecall_tokens
+            WHERE (session_id, token_id) %s (%%(after)s, %%(token)s) ORDER BY session_id, token_id LIMIT %%(limit)s""",
+        Script(
+            b"""INSERT INTO rolecall_tokens (session_id, token_id, actor_id, role, issued_at, expires_at)
+                SELECT * FROM unnest(%(0)s::text[], %(1)s::text[], %(2)s::text[], %(3)s::text[], %(4)s::float8[],
+                    %(5)s::float8[]) AS rows (session_id, token_id, actor_id, role, issued_at, expires_at)
+                ORDER BY session_id COLLATE "C", token_id COLLATE "C" ON CONFLICT DO NOTHING;
+                SELECT session_id, token_id, actor_id, role, issued_at, expires_at FROM rolecall_tokens
+                WHERE (session_id, token_id) IN (SELECT * FROM unnest(%(0)s::text[], %(1)s::text[]))"""
+        ),
+        (checked, checked, checked_or_none, checked, seconds, seconds),
+        identity=2,
+    ),
 }
 
 
@@ -121,12 +135,17 @@ def page(kind: Kind, after: str | None, limit: int) -> tuple[bytes, Values]:
     values: Values = {"after": "" if after is None else after, "limit": limit}
     if kind == "leases":
         values["after"], values["slot"] = _place_of_lease(values["after"])
+    if kind == "tokens":
+        values["after"], _, token = str(values["after"]).partition("\n")
+        values["token"] = checked(token)
     return _COPYING[kind].page % (b">=" if after is None else b">"), {**values, "after": checked(values["after"])}
 
 
 def end(kind: Kind, rows: Sequence[Fetched]) -> str:
     """The place of the last row, from which the next page continues."""
     last: tuple[str, ...] = rows[-1]
+    if kind == "tokens":
+        return f"{last[0]}\n{last[1]}"
     return f"{last[0]}\n{digest(last[1]).hex()}" if kind == "leases" else last[0]
 
 

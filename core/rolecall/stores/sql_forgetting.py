@@ -30,6 +30,7 @@ _USED: Final = _removing(
 )
 # By the caller's clock alone, as the record of a session is: what a mark takes back is over some time before.
 _MARKS: Final = _removing(b"rolecall_marks", b"until < %(before)s ORDER BY until")
+_TOKENS: Final = _removing(b"rolecall_tokens", b"expires_at < %(before)s ORDER BY expires_at")
 _LEASES: Final = _removing(b"rolecall_leases", b"until < %(before)s ORDER BY until")
 # The end stays, marked, so that it is not looked at again.
 _RECORDS: Final = b"""
@@ -74,6 +75,7 @@ def _steps(over: Over) -> Iterator[tuple[bytes, float]]:
     """The statements, each with the time before which rows are removed: records before their ends."""
     yield _USED, over.lapsed_before
     yield _MARKS, over.lapsed_before
+    yield _TOKENS, over.lapsed_before
     yield _LEASES, over.lapsed_before
     if over.ended_before is not None:
         yield _RECORDS, over.ended_before

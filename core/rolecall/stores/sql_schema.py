@@ -92,6 +92,18 @@ MIGRATIONS: Final[tuple[tuple[bytes, ...], ...]] = (
             PRIMARY KEY (name) INCLUDE (value)
         )""",
     ),
+    (
+        # The ledger.
+        b"""CREATE TABLE rolecall_tokens (
+            session_id text COLLATE "C",
+            token_id text COLLATE "C",
+            actor_id text COLLATE "C",
+            role text NOT NULL,
+            issued_at double precision NOT NULL,
+            expires_at double precision NOT NULL,
+            PRIMARY KEY (session_id, token_id)
+        )""",
+    ),
 )
 
 
@@ -136,6 +148,10 @@ INDEXES: Final = (
     Index("rolecall_leases_until", 2, "rolecall_leases", "(until)"),
     Index("rolecall_marks_xid", 3, "rolecall_marks", "(xid)"),
     Index("rolecall_marks_until", 3, "rolecall_marks", "(until)"),
+    Index("rolecall_tokens_issued", 4, "rolecall_tokens", "(issued_at, token_id)"),
+    Index("rolecall_tokens_session", 4, "rolecall_tokens", "(session_id, issued_at, token_id)"),
+    Index("rolecall_tokens_actor", 4, "rolecall_tokens", "(actor_id, issued_at, token_id) WHERE actor_id IS NOT NULL"),
+    Index("rolecall_tokens_expiring", 4, "rolecall_tokens", "(expires_at)"),
 )
 
 #: The largest table, in bytes, whose indexes are made under the lock of a migration, in a tenth of a second. Those of a

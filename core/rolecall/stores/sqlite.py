@@ -12,6 +12,7 @@ from .marks import Marks
 from .sqlite_ended import EndedSessions, forget_deleted
 from .sqlite_file import SharedConnection, SQLiteFile
 from .sqlite_leases import SQLiteLeases
+from .sqlite_ledger import SQLiteLedger
 from .sqlite_listing import SQLiteListing, record_of
 from .sqlite_marks import SQLiteMarks
 from .sqlite_schema import prepare, retry_while_locked, switch_to_wal
@@ -25,7 +26,7 @@ _PARAMETERS: Final = frozenset("?#\0")
 _FORGOTTEN_AT_ONCE: Final = 50
 
 
-class SQLiteStore(SQLiteLeases, SQLiteMarks, SQLiteListing, SQLiteUpkeep):
+class SQLiteStore(SQLiteLeases, SQLiteMarks, SQLiteLedger, SQLiteListing, SQLiteUpkeep):
     """Sessions in an SQLite file. Each process has one connection for reading, one for writing, and one for what takes
     long.
 

@@ -102,6 +102,22 @@ MIGRATIONS: Final = (
         INSERT INTO rolecall_changes (kind, id) VALUES ('marked', lower(hex(randomblob(8))) || ' ' || NEW.name);
     END;
     """,
+    # The ledger.
+    """
+    CREATE TABLE rolecall_tokens (
+        session_id TEXT NOT NULL,
+        token_id TEXT NOT NULL,
+        actor_id TEXT,
+        role TEXT NOT NULL,
+        issued_at REAL NOT NULL,
+        expires_at REAL NOT NULL,
+        PRIMARY KEY (session_id, token_id)
+    ) WITHOUT ROWID;
+    CREATE INDEX rolecall_tokens_issued ON rolecall_tokens (issued_at, token_id);
+    CREATE INDEX rolecall_tokens_session ON rolecall_tokens (session_id, issued_at, token_id);
+    CREATE INDEX rolecall_tokens_actor ON rolecall_tokens (actor_id, issued_at, token_id) WHERE actor_id IS NOT NULL;
+    CREATE INDEX rolecall_tokens_expiring ON rolecall_tokens (expires_at);
+    """,
 )
 
 

@@ -29,6 +29,7 @@ def _removal(table: str, key: str, condition: str, order: str) -> str:
 REMOVE_USED: Final = _removal("rolecall_used_once", "name", "until < ?", "until")
 _REMOVE_LEASES: Final = _removal("rolecall_leases", "lease, key", "until < ?", "until")
 _REMOVE_MARKS: Final = _removal("rolecall_marks", "name", "until < ?", "until")
+_REMOVE_TOKENS: Final = _removal("rolecall_tokens", "session_id, token_id", "expires_at < ?", "expires_at")
 _REMOVE_RECORDS: Final = _removal("rolecall_sessions", "session_id", "ended_at < ?", "ended_at")
 _REMOVE_OPEN: Final = _removal("rolecall_sessions", "session_id", "ended_at IS NULL AND created_at < ?", "created_at")
 _REMOVE_CLOSED: Final = _REMOVE_OPEN.replace("IS NULL", "IS NOT NULL")
@@ -87,6 +88,7 @@ _TABLES: Final[Mapping[Kind, _Table]] = {
     "sessions": _Table("rolecall_sessions", ("session_id", "properties", "created_at", "created_by")),
     "used": _Table("rolecall_used_once", ("name", "until")),
     "leases": _Table("rolecall_leases", ("lease", "key", "until"), 2),
+    "tokens": _Table("rolecall_tokens", ("session_id", "token_id", "actor_id", "role", "issued_at", "expires_at"), 2),
 }
 
 
@@ -175,6 +177,7 @@ def _removals(over: Over) -> Iterator[tuple[str, float]]:
     yield REMOVE_USED, over.lapsed_before
     yield _REMOVE_LEASES, over.lapsed_before
     yield _REMOVE_MARKS, over.lapsed_before
+    yield _REMOVE_TOKENS, over.lapsed_before
     if over.ended_before is not None:
         yield _REMOVE_RECORDS, over.ended_before
     if over.created_before is not None:

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
 #: The kinds of a store's rows, in the order in which they are copied: ends and marks first, so that nothing that was
 #: revoked is good in the copy at any time.
-Kind: TypeAlias = Literal["ended", "marks", "sessions", "used", "leases"]
+Kind: TypeAlias = Literal["ended", "marks", "sessions", "used", "leases", "tokens"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 #: One row, whatever the store: of ``ended`` (session id, ended at), of ``marks`` (name, number, until), of ``sessions``
 #: (session id, properties as JSON, created at, created by or None), of ``used`` (name, until), of ``leases`` (lease,
-#: key, until). Times are in Unix seconds; the numbers and times of marks may be infinite.
+#: key, until), of ``tokens`` (session id, token id, actor's id or None, role, issued at, expires at). Times are in Unix
+#: seconds; the numbers and times of marks may be infinite.
 Row: TypeAlias = tuple[str | float | None, ...]
 #: How much a finding matters: what loses data or lets somebody in, what may do so, and what is only good to know.
 Level: TypeAlias = Literal["error", "warning", "info"]
@@ -24,7 +25,7 @@ Level: TypeAlias = Literal["error", "warning", "info"]
 class Over(NamedTuple):
     """What a store may forget. Times are Unix seconds.
 
-    :param lapsed_before: single-use ids, marks and places of leases that were over before this time.
+    :param lapsed_before: single-use ids, marks, places of leases and issued tokens that were over before this time.
     :param ended_before: the records of sessions that ended before this time. *Their ends stay known*, because tokens
         may still be good. None for no records.
     :param created_before: sessions that were created before this time, open or ended; and ends of before this time, but

@@ -13,11 +13,12 @@ import pytest
 from ..sessions import ArchiveMode, MediaMode, SessionProperties, SessionRecord
 from ..stores import Store
 from ..stores.leases import Full, Slot
+from ..stores.ledger import IssuedToken, TokenPage
 from ..stores.listing import Page
 from ..stores.upkeep import KINDS, Kind, Over, Row
 from .stores import Ask, Contract, soon
 
-__all__ = ["LeasesContract", "ListingContract", "MarksContract", "UpkeepContract"]
+__all__ = ["LeasesContract", "LedgerContract", "ListingContract", "MarksContract", "UpkeepContract"]
 
 _TOGETHER: Final = 8
 _NOW: Final = 1_795_186_800.0
@@ -229,6 +230,90 @@ class MarksContract(Contract):
         assert soon(lambda: _known(store, "reset", "1_b") == 6.0, self.max_lag)
 
 
+def _token(name: str, session: str = "a", actor: str | None = None, at: float = _NOW, life: float = 300) -> IssuedToken:
+    return IssuedToken(f"1_{session}", name, actor, "publisher", at, at + life)
+
+
+class LedgerContract(Contract):
+    """The contract of :class:`~rolecall.stores.ledger.Ledger`."""
+
+    @pytest.fixture
+    def ledger(self, store: Store, ask: Ask) -> Store:
+        """A store of five tokens: two of the same time, two of Ada, one of another session."""
+        for token in (
+            _token("0.b", actor="ada"),
+            _token("0.a", "b", actor="Zoë"),
+            _token("0.c", at=_NOW + 1.5, life=10),
+            _token("0.d", "b", actor="ada", at=_NOW + 2),
+            _token("0.e", at=_NOW - 1),
+        ):
+            assert ask(store, "add_token", token) is None
+        return store
+
+    def test_an_empty_ledger_lists_nothing(self, store: Store, ask: Ask) -> None:
+        assert list(ask(store, "list_tokens", TokenPage(10, _NOW))) == []
+
+    def test_the_newest_tokens_come_first(self, ledger: Store, ask: Ask) -> None:
+        found = ask(ledger, "list_tokens", TokenPage(10, _NOW))
+        assert [token.token_id for token in found] == ["0.d", "0.c", "0.b", "0.a", "0.e"]
+        assert found[3] == _token("0.a", "b", actor="Zoë")
+        assert found[1].actor_id is None
+
+    def test_expired_tokens_are_not_listed(self, ledger: Store, ask: Ask) -> None:
+        def ids(now: float) -> list[str]:
+            return [token.token_id for token in ask(ledger, "list_tokens", TokenPage(10, now))]
+
+        assert ids(_NOW + 11.4) == ["0.d", "0.c", "0.b", "0.a", "0.e"]
+        assert ids(_NOW + 11.5) == ["0.d", "0.b", "0.a", "0.e"]
+        assert ids(_NOW + 300) == ["0.d"]
+
+    def test_only_the_wanted_tokens_are_listed(self, ledger: Store, ask: Ask) -> None:
+        def ids(**wanted: Any) -> list[str]:
+            return [token.token_id for token in ask(ledger, "list_tokens", TokenPage(10, _NOW, **wanted))]
+
+        assert ids(session_id="1_a") == ["0.c", "0.b", "0.e"]
+        assert ids(actor_id="ada") == ["0.d", "0.b"]
+        assert ids(actor_id="Zoë") == ["0.a"]
+        assert ids(session_id="1_b", actor_id="ada") == ["0.d"]
+        for wanted in ({"actor_id": "Ada"}, {"actor_id": "ad"}, {"session_id": "1_"}, {"session_id": "1_ab"}):
+            assert ids(**wanted) == []
+
+    @pytest.mark.parametrize("limit", [1, 2, 5, 6])
+    def test_pages_of_tokens_follow_on_each_other(self, ledger: Store, ask: Ask, limit: int) -> None:
+        names: list[str] = []
+        after = None
+        while found := ask(ledger, "list_tokens", TokenPage(limit, _NOW, after=after)):
+            assert len(found) <= limit
+            names += (token.token_id for token in found)
+            after = found[-1].issued_at, found[-1].token_id
+        assert names == ["0.d", "0.c", "0.b", "0.a", "0.e"]
+
+    def test_pages_of_tokens_are_full_though_others_have_expired(self, store: Store, ask: Ask) -> None:
+        tokens = [_token(f"0.{number:03}", at=_NOW + number, life=5 if number % 100 else 9000) for number in range(600)]
+        ask(store, "load", "tokens", tokens)
+        found = ask(store, "list_tokens", TokenPage(5, _NOW + 700))
+        assert [token.token_id for token in found] == ["0.500", "0.400", "0.300", "0.200", "0.100"]
+
+    def test_the_first_of_a_token_stays(self, ledger: Store, ask: Ask) -> None:
+        ask(ledger, "add_token", _token("0.b", actor="eve", at=_NOW + 9))
+        assert ask(ledger, "list_tokens", TokenPage(3, _NOW))[2] == _token("0.b", actor="ada")
+        ask(ledger, "add_token", _token("0.b", "c", actor="eve", at=_NOW + 9))
+        assert ask(ledger, "list_tokens", TokenPage(1, _NOW))[0] == _token("0.b", "c", actor="eve", at=_NOW + 9)
+
+    def test_expired_tokens_are_forgotten(self, ledger: Store, ask: Ask) -> None:
+        assert ask(ledger, "forget", Over(lapsed_before=_NOW + 11.5)) == 0
+        assert ask(ledger, "forget", Over(lapsed_before=_NOW + 11.6)) == 1
+        assert ask(ledger, "count")["tokens"] == 4
+        while ask(ledger, "forget", Over(lapsed_before=_NOW + 301, limit=2)):
+            pass
+        assert [token.token_id for token in ask(ledger, "list_tokens", TokenPage(9, 0.0))] == ["0.d"]
+        assert list(ask(ledger, "list_tokens", TokenPage(9, 0.0, session_id="1_a"))) == []
+
+    def test_another_worker_lists_the_same_tokens(self, ledger: Store, other_store: Store, ask: Ask) -> None:
+        page = TokenPage(10, _NOW)
+        assert list(ask(other_store, "list_tokens", page)) == list(ask(ledger, "list_tokens", page))
+
+
 class ListingContract(Contract):
     """The contract of :class:`~rolecall.stores.listing.Listing`."""
 
@@ -415,6 +500,11 @@ _ROWS: Final[dict[Kind, list[Row]]] = {
     ],
     "used": [(f"n{number}", _FAR + number) for number in range(3)],
     "leases": [("l1", "s", _FAR), ("l1", "t", _FAR), ("l2", "t", _FAR + 1)],
+    "tokens": [
+        ("1_a", "0.x", "Zoë", "publisher", _NOW, _FAR),
+        ("1_a", "0.y", None, "moderator", _NOW, _FAR + 1),
+        ("1_b", "0.x", None, "moderator", _NOW + 0.5, _FAR),
+    ],
 }
 
 

@@ -231,6 +231,7 @@ def test_every_operation_that_is_granted_to_some_is_in_it_and_nothing_else(docum
 
 
 OF_SESSIONS = {"create_session", "read_session", "end_session", "create_token", "describe"}
+OF_LEDGER = {"list_tokens"}
 OF_HEALTH = {"check_life", "check_readiness"}
 OF_KEYS = {"list_keys"}
 OF_TAKING_BACK = {"exclude_named", "exclude_actor", "readmit_named", "readmit_actor", "reset_session"}
@@ -252,7 +253,7 @@ OF_SERVERS = OF_SDKS | {"list_sessions"}
 
 
 def test_operations_have_ids_that_stay(document):
-    every = OF_SESSIONS | OF_HEALTH | OF_KEYS | OF_ACTS | OF_TAKING_BACK | OF_OAUTH | OF_SERVERS
+    every = OF_SESSIONS | OF_LEDGER | OF_HEALTH | OF_KEYS | OF_ACTS | OF_TAKING_BACK | OF_OAUTH | OF_SERVERS
     assert set(operations_of(document)) == every
 
 
@@ -424,7 +425,8 @@ def test_servers_come_with_what_the_kit_has_keys_for(described, application):
 def test_no_client_s_token_is_a_way_in_for_servers(described):
     operations = operations_of(described(web=WEBS["both"]))
     named = {name for name in operations if {"server": []} in operations[name].get("security", [])}
-    assert named == OF_SERVERS | OF_OAUTH | OF_TAKING_BACK
+    assert named == OF_SERVERS | OF_OAUTH | OF_TAKING_BACK | OF_LEDGER
+    assert operations["list_tokens"]["security"][-1] == {"server": []}
     assert all(operations[name]["security"] == [{"basic": []}, {"server": []}] for name in OF_OAUTH)
     assert all(operations[name]["security"] == [{"server": []}] for name in OF_SERVERS)
 
@@ -487,7 +489,7 @@ def test_a_cookie_can_be_asked_for_where_it_is_switched_on(described):
 WITHOUT_BODY = (
     OF_HEALTH
     | OF_KEYS
-    | {"read_session", "end_session", "describe", "disconnect_connection", "list_streams"}
+    | {"read_session", "end_session", "list_tokens", "describe", "disconnect_connection", "list_streams"}
     | {
         "list_connections",
         "list_sdk_connections",
@@ -783,11 +785,11 @@ class Forgetful(MemoryStore):
 # -- what is answered ------------------------------------------------------------------------------
 
 KITS: dict[str, dict[str, Any]] = {
-    "open": {"plugins": [AllowAnyone("moderator"), Studio()]},
+    "open": {"plugins": [AllowAnyone("moderator"), Studio()], "ledger": True},
     "empty": {"plugins": [Empty()]},
     "without": {},
     "wavering": {"plugins": [Wavering(), Studio()]},
-    "cookie": {"plugins": [AllowAnyone("moderator"), Studio()], "web": WEBS["both"]},
+    "cookie": {"plugins": [AllowAnyone("moderator"), Studio()], "web": WEBS["both"], "ledger": True},
     "strict": {"plugins": [Closed()]},
     "busy": {"plugins": [Busy(), Studio()]},
     "undecided": {"plugins": [Undecided()]},
@@ -815,6 +817,7 @@ _GUARDED = [
     row
     for operation, status in (
         ("read_session", 200),
+        ("list_tokens", 200),
         ("end_session", 204),
         ("signal_session", 204),
         ("disconnect_connection", 204),

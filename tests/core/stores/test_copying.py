@@ -57,9 +57,11 @@ def filled(store: MemoryStore, number: int = 25) -> MemoryStore:
     load("sessions", [(f"1_{n}", PROPERTIES, NOW + n / 4, "Zoë" if n % 2 else None) for n in range(number)])
     load("used", [(f"jti {n}", NOW + n) for n in range(number)])
     load("leases", [(f"l{n}", f"key {n % 3}", NOW + n) for n in range(number)])
+    load("tokens", [(f"1_{n}", f"0.{n}", "Zoë" if n % 2 else None, "publisher", NOW, NOW + n) for n in range(number)])
     load("marks", [("old", inf, NOW - LAPSED - 1)])
     load("used", [("old", NOW - LAPSED - 1)])
     load("leases", [("old", "key", NOW - LAPSED - 1)])
+    load("tokens", [("old", "0.old", None, "publisher", NOW - 100, NOW - LAPSED - 1)])
     return store
 
 
@@ -81,7 +83,7 @@ def test_a_copy_has_all_that_is_not_over(kind):
     assert all("old" not in str(target.dump(found, None, 100)) for found in KINDS)
     assert {tally.differing for tally in end.tallies.values()} == {0}
     assert all(tally.sent_sum == tally.stored_sum != 0 for tally in end.tallies.values())
-    assert min(end.tallies[over].lapsed for over in ("marks", "used", "leases")) >= 1
+    assert min(end.tallies[over].lapsed for over in ("marks", "used", "leases", "tokens")) >= 1
 
 
 def test_ends_and_marks_are_copied_first_so_that_nothing_that_was_revoked_is_good_in_a_copy():
@@ -120,7 +122,7 @@ def test_a_row_that_stands_otherwise_is_told_and_stays():
     target.load("sessions", [("1_4", PROPERTIES, NOW + 1, "Eve")])
     target.load("marks", [("actor 3", NOW, inf), ("actor 4", NOW + 5, NOW)])  # which revoke no less
     end = copied(source, target)
-    assert [end.tallies[kind].differing for kind in KINDS] == [1, 0, 1, 0, 0]
+    assert [end.tallies[kind].differing for kind in KINDS] == [1, 0, 1, 0, 0, 0]
     assert end.differing == ("1_3", "1_4")
     assert end.tallies["ended"].sent_sum != end.tallies["ended"].stored_sum
     assert {("actor 3", NOW + 3, inf), ("actor 4", NOW + 5, inf)} <= content(target)["marks"]
@@ -207,4 +209,4 @@ def test_a_purge_goes_batch_by_batch_and_pauses_between():
     assert max(removed) <= 300
     assert len(pauses) == len(removed)
     assert min(pauses) > 0
-    assert store.count() == {"ended": 334, "marks": 500, "sessions": 1000, "used": 0, "leases": 0}
+    assert store.count() == {"ended": 334, "marks": 500, "sessions": 1000, "used": 0, "leases": 0, "tokens": 0}

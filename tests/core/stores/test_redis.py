@@ -34,6 +34,7 @@ from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores import open_store
 from rolecall.stores.following import Follower
 from rolecall.stores.leases import Full, Slot
+from rolecall.stores.ledger import IssuedToken, TokenPage
 from rolecall.stores.listing import Page
 from rolecall.stores.redis import RedisStore
 from rolecall.stores.redis_keys import LAYOUT, Keys
@@ -41,7 +42,7 @@ from rolecall.stores.redis_log import LOG_LENGTH, PAGE, RedisLog
 from rolecall.stores.redis_server import RedisServer
 from rolecall.stores.redis_url import RedisURL
 from rolecall.stores.upkeep import KINDS, Kind, Over, Row
-from rolecall.testing.store_parts import LeasesContract, ListingContract, MarksContract, UpkeepContract
+from rolecall.testing.store_parts import LeasesContract, LedgerContract, ListingContract, MarksContract, UpkeepContract
 from rolecall.testing.stores import StoreContract
 
 from ...conftest import needed
@@ -148,7 +149,7 @@ def generation(server: RedisProcess) -> object:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-class TestRedisStore(StoreContract, LeasesContract, MarksContract, ListingContract, UpkeepContract):
+class TestRedisStore(StoreContract, LeasesContract, MarksContract, LedgerContract, ListingContract, UpkeepContract):
     max_lag = 1.0 + SLACK
 
     @pytest.fixture
@@ -653,6 +654,7 @@ def test_a_copy_that_goes_on_after_a_restart_of_the_server_lacks_nothing(server,
         "sessions": [(f"1_{number}", "{}", number / 8, None) for number in range(count)],
         "used": [(str(number), 4e9) for number in range(count)],
         "leases": [("lease", str(number), 4e9) for number in range(count)],
+        "tokens": [("1_a", f"0.{number}", None, "publisher", 7.5, 4e9) for number in range(count)],
     }
     store.load(kind, rows[kind])
     dumped, after = store.dump(kind, None, 500)
@@ -957,14 +959,17 @@ def test_the_rights_that_the_docs_name_suffice(server, connect):
     one.drop_lease("a")
     one.drop_slot("s")
     one.keep_lease("a", [Slot("s", 1, NOW)])
+    token = IssuedToken("1_abc", "0.a", "ada", "publisher", NOW - 60, NOW)
+    one.add_token(token)
+    assert one.list_tokens(TokenPage(10, NOW - 1, "1_abc", "ada")) == [token]
     assert one.list_sessions(Page(10)) == [replace(RECORD, ended_at=7.5)]
     for kind in KINDS:
         rows, _ = one.dump(kind, None, 100)
         assert list(one.load(kind, rows)) == rows != []
     assert one.examine() == []
     assert one.clock() > NOW
-    assert one.forget(Over(NOW + 1, 8.0, RECORD.created_at + 1)) == 5
-    assert one.count() == {"ended": 0, "marks": 0, "sessions": 0, "used": 1, "leases": 0}
+    assert one.forget(Over(NOW + 1, 8.0, RECORD.created_at + 1)) == 6
+    assert one.count() == {"ended": 0, "marks": 0, "sessions": 0, "used": 1, "leases": 0, "tokens": 0}
     assert one.migrate() == (LAYOUT, LAYOUT)
 
 
@@ -1154,7 +1159,7 @@ def test_a_cluster_keeps_a_store_on_one_of_its_servers(start, connect):
         assert marked(late, "reset", session_id) == 5.0
     assert store.take_lease("kept", [Slot("s", 1, NOW)], NOW - 1) is None
     assert [session.ended_at for session in store.list_sessions(Page(10))] == [7.5, 7.5]
-    assert store.count() == {"ended": 2, "marks": 2, "sessions": 2, "used": 2, "leases": 1}
+    assert store.count() == {"ended": 2, "marks": 2, "sessions": 2, "used": 2, "leases": 1, "tokens": 0}
     assert store.forget(Over(NOW + 1, 8.0, 8.0)) == 7
 
 

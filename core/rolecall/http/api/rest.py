@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final, get_args
 
-from ...actors import MAX_ACTOR_ID
+from ...actors import MAX_ACTOR_ID, problem_with_actor_id
 from ...encoding.jws import MAX_TOKEN_LENGTH
 from ...encoding.strict_json import MAX_MEMBERS
 from ...engine import Call, Credential
 from ...engine.renewing import Wishes
-from ...errors import InvalidExpireTime, InvalidRequest, RolecallError, RouteNotFound
+from ...errors import InvalidActor, InvalidExpireTime, InvalidRequest, RolecallError, RouteNotFound
 from ...request import Request
 from ...roles import ANY_TOKEN, Capability, Requirement, Role
 from ...sessions import ArchiveMode, MediaMode, SessionProperties
+from ...stores.ledger import token_page_of
 from ...stores.listing import MAX_LIMIT, SessionState, page_of
 from ...tokens import MAX_DATA_LENGTH, ExpireTime, duration, usual_life
 from ...wording import shown
 from ..answers import done, json_answer, json_bytes
 from ..bodies import members, parameters
 from ..credentials import COOKIE
-from ..guards.admission import enter, enter_as_server
+from ..guards.admission import enter, enter_as_server, enter_either_way
 from ..messages import Response
 from . import Api
 from .health import HEALTH_ROUTES
@@ -193,6 +195,35 @@ _SESSIONS_QUERY: Final[dict[str, dict[str, Any]]] = {
 }
 
 
+_TOKENS: Final = Answer(
+    "Tokens",
+    _object(
+        tokens={
+            "type": "array",
+            "items": _object(
+                session_id={"type": "string"},
+                token_id={"type": "string"},
+                actor_id={**_TEXT_OR_NULL, "description": "the id of the actor that it is for"},
+                role={"type": "string"},
+                issued_at=_UNIX_SECONDS,
+                expires_at=_UNIX_SECONDS,
+            ),
+        },
+        next={**_TEXT_OR_NULL, "description": "the `after` of the next page; null if there is none"},
+    ),
+)
+_TOKENS_QUERY: Final[dict[str, dict[str, Any]]] = {
+    "actor": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_ACTOR_ID,
+        "description": "only those of the actor of this id",
+    },
+    "after": _SESSIONS_QUERY["after"],
+    "limit": _SESSIONS_QUERY["limit"],
+}
+
+
 async def _create_session(api: Api, request: Request) -> Response:
     properties = SessionProperties(**members(request, tuple(_SESSION_BODY)))
     record = await api.engine.create_session(properties, call=Call(request))
@@ -202,9 +233,8 @@ async def _create_session(api: Api, request: Request) -> Response:
 async def _list_sessions(api: Api, request: Request) -> Response:
     server = await enter_as_server(api, request)
     asked = parameters(request, tuple(_SESSIONS_QUERY))
-    limit = asked.get("limit", "100")
     page = page_of(
-        int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 10 else limit,
+        _limit(asked),
         asked.get("state"),
         asked.get("created_by"),
         asked.get("after"),
@@ -262,6 +292,21 @@ async def _create_token(api: Api, request: Request) -> Response:
     return json_answer(201, {"token": token, **answer})
 
 
+async def _list_tokens(api: Api, request: Request) -> Response:
+    session_id = request.path_params["session_id"]
+    grant = await enter_either_way(api, request, _MODERATOR, session_id)
+    # The token may be in the query, too.
+    asked = parameters(request, (*_TOKENS_QUERY, *filter(None, (api.web.query,))))
+    actor_id = asked.get("actor")
+    if actor_id is not None and (problem := problem_with_actor_id(actor_id)):
+        raise InvalidActor(f"actor {problem}")
+    page = token_page_of(_limit(asked), api.engine.state.clock(), session_id, actor_id, asked.get("after"))
+    found, following = await api.engine.list_tokens(page)
+    if grant is not None:
+        await api.engine.check_again(grant)  # it may be among those that were revoked meanwhile
+    return json_answer(200, {"tokens": [token._asdict() for token in found], "next": following})
+
+
 async def _describe(api: Api, request: Request) -> Response:
     if not api.web.openapi:
         raise RouteNotFound("there is no such route here")
@@ -312,6 +357,14 @@ ROUTES: Final = (
         "/sessions/{session_id}/tokens",
         "tokens",
         {
+            "GET": Operation(
+                _list_tokens,
+                "List the session's tokens that are still good, the newest first, if this service keeps them",
+                _MODERATOR.scope,
+                answer=_TOKENS,
+                query=_TOKENS_QUERY,
+                servers=True,
+            ),
             "POST": Operation(
                 _create_token,
                 "Get a token, or renew one",
@@ -322,7 +375,7 @@ ROUTES: Final = (
                 _TOKEN,
                 refusals=(404, 410),
                 renews=True,
-            )
+            ),
         },
     ),
     *MODERATION_ROUTES,
@@ -345,6 +398,11 @@ def _as_cookie(api: Api, body: dict[str, Any]) -> bool:
     if as_cookie and api.web.cookie is None:
         raise InvalidRequest("cookie is true, and this service sets no cookies; leave it out, and keep the token")
     return as_cookie
+
+
+def _limit(asked: Mapping[str, str]) -> object:
+    limit = asked.get("limit", "100")
+    return int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 10 else limit
 
 
 def _renewed_as_cookie(credential: Credential, body: dict[str, Any], as_cookie: bool) -> bool:
