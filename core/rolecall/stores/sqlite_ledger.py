@@ -16,7 +16,7 @@ _ADD: Final = """
     ON CONFLICT DO NOTHING
 """
 _TOKENS: Final = "SELECT session_id, token_id, actor_id, role, issued_at, expires_at FROM rolecall_tokens"
-# Of a session in which an actor has tokens, the index of the session's is read: the sign keeps SQLite from the other.
+# The signs keep SQLite from other indexes: that of the ends, and that of an actor's tokens for those in a session.
 _WANTED: Final = {
     (False, False): "",
     (True, False): "AND session_id = :session_id",
@@ -48,7 +48,7 @@ def query_for(page: TokenPage) -> str:
     """The query for a page, which reads one index from where the page begins."""
     wanted = _WANTED[page.session_id is not None, page.actor_id is not None]
     after = "" if page.after is None else "AND (issued_at, token_id) < (:issued_at, :token_id)"
-    return f"{_TOKENS} WHERE expires_at > :now {wanted} {after} ORDER BY issued_at DESC, token_id DESC LIMIT :limit"
+    return f"{_TOKENS} WHERE +expires_at > :now {wanted} {after} ORDER BY issued_at DESC, token_id DESC LIMIT :limit"
 
 
 def _token_of(session_id: str, token_id: str, actor_id: Any, role: Any, issued_at: Any, expires_at: Any) -> IssuedToken:

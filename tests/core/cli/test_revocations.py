@@ -271,3 +271,33 @@ def test_an_app_with_the_same_file_refuses_at_once(run, make_kit, tmp_path, monk
         assert run("session", "readmit", session.session_id, "ada").exit_code == 0
         assert stands(app, token)
     app.close()
+
+
+# -- the ledger ------------------------------------------------------------------------------------
+
+
+def test_live_tokens_are_listed_with_a_ledger(run, make_kit, kept, monkeypatch):
+    monkeypatch.setenv("ROLECALL_LEDGER", "1")
+    kit = make_kit(store=kept["one"], ledger=True)
+    session = kit.create_session()
+    token = session.generate_token("moderator", timedelta(hours=1), actor="ada")
+    others, gone = session.generate_token(actor="bob"), session.generate_token(actor="eve")
+    kit.revoke_token(gone)
+    token_id = kit.verify_token(token).token_id
+
+    found = answer(run("token", "list", "--json"))
+    assert {one["actor_id"] for one in found["tokens"]} == {"ada", "bob"}
+    assert found["next"] is None
+    (one,) = answer(run("token", "list", "--session-id", session.session_id, "--actor", "ada", "--json"))["tokens"]
+    assert (one["token_id"], one["role"], one["expires_at"]) == (token_id, "moderator", NOW + HOUR)
+    result = run("token", "list", "--limit", "1")
+    assert "there are more: --after " in result.output
+    assert not {token, others} & set(result.output.split())
+    assert f'{token_id}  {session.session_id}  "ada"' in run("token", "list").output
+    assert flat(run("token", "list", "--actor", "nobody").stdout) == "no token"
+
+
+def test_without_a_ledger_no_token_is_listed(run, kit):
+    result = run("token", "list")
+    assert result.exit_code == 2
+    assert "ledger=True" in result.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -15,6 +16,7 @@ import pytest
 
 from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores import sqlite_file
+from rolecall.stores.ledger import TokenPage
 from rolecall.stores.listing import Page, SessionState
 from rolecall.stores.sqlite import SQLiteStore
 from rolecall.stores.sqlite_schema import MIGRATIONS
@@ -74,10 +76,10 @@ def listed(store: SQLiteStore, state: SessionState | None = None) -> list[tuple[
 
 def test_a_migration_tells_the_versions(third):
     with closing(SQLiteStore(third)) as store:
-        assert store.migrate() == (3, 5)
+        assert store.migrate() == (3, 6)
         assert store.migrate() == (6, 6)
     with closing(SQLiteStore(third.with_name("new.db"))) as store:
-        assert store.migrate() == (0, 5)
+        assert store.migrate() == (0, 6)
 
 
 def test_workers_of_the_version_before_go_on(third):
@@ -158,6 +160,10 @@ def test_a_migration_that_is_killed_at_any_statement_is_made_by_the_next_worker(
     assert statement > 1 + sum(script.count(";\n") for script in MIGRATIONS[3:]), "it was killed at each one"
 
 
+#: What is listed without a choice is read from an index, in its order.
+WHOLE = re.compile("USING INDEX rolecall_(sessions_|tokens_issued)")
+
+
 def statements_of(store: SQLiteStore) -> list[str]:
     """What the store asks SQLite to list all kinds of pages, and to forget what is over."""
     statements: list[str] = []
@@ -169,6 +175,10 @@ def statements_of(store: SQLiteStore) -> list[str]:
         for creator in ("ada", None):
             for after in ((2.5, "1_a"), None):
                 store.list_sessions(Page(10, state, creator, after))
+    for session_id in ("1_a", None):
+        for actor_id in ("ada", None):
+            for place in ((2.5, "0.a"), None):
+                store.list_tokens(TokenPage(10, 1.0, session_id, actor_id, place))
     store.forget(Over(1.0, 1.0, 1.0))
     return [statement for statement in statements if statement.lstrip().startswith(("SELECT", "DELETE"))]
 
@@ -176,11 +186,11 @@ def statements_of(store: SQLiteStore) -> list[str]:
 def test_listing_and_forgetting_go_by_an_index(third):
     with closing(SQLiteStore(third)) as store, closing(sqlite3.connect(third)) as raw:
         statements = statements_of(store)
-        assert len(statements) == 12 + 8
+        assert len(statements) == 12 + 8 + 9
         for statement in statements:
             steps = [str(step[-1]) for step in raw.execute(f"EXPLAIN QUERY PLAN {statement}")]
             # The sessions on a page are sorted once more; all else is found by an index, in its order.
             for step in steps:
-                assert not step.startswith("SCAN rolecall") or "USING INDEX rolecall_sessions_" in step, statement
-            if "DELETE" in statement:
+                assert not step.startswith("SCAN rolecall") or WHOLE.search(step), statement
+            if "DELETE" in statement or "rolecall_tokens" in statement:
                 assert not any("TEMP B-TREE" in step for step in steps), statement
