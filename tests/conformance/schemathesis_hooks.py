@@ -14,7 +14,11 @@ from rolecall.actors import MAX_ACTOR_ID, problem_with_actor_id
 def after_call(context, case, response):
     # In a sequence of requests what is ended stays ended, and what was created stays there.
     in_sequence = case.meta is not None and case.meta.phase.name.value == "stateful"
-    if response.request.method == "DELETE" and response.status_code == 204 and not in_sequence:
+    path = case.operation.path
+    takes_back = response.request.method == "DELETE" or path.endswith(
+        ("/reset", "/exclusions", "/exclusions/{actor_id}")
+    )
+    if takes_back and response.status_code in (200, 204) and not in_sequence:
         with urlopen(case.operation.base_url.removesuffix("/video") + "/-/reset") as answer:
             assert answer.status == 200
 
@@ -27,6 +31,7 @@ def filter_case(context, case):
         return False
     # No schema says that a text is in the composed form of Unicode, and that all of its characters show. One that is
     # too short or too long the schema does refuse, so it is asked for.
-    creator = (case.query or {}).get("created_by")
-    is_described = isinstance(creator, str) and 0 < len(creator) <= MAX_ACTOR_ID
-    return not is_described or problem_with_actor_id(creator) is None
+    body = case.body if isinstance(case.body, dict) else {}
+    named = [(case.query or {}).get("created_by"), (case.path_parameters or {}).get("actor_id"), body.get("actor")]
+    described = [unquote(one) for one in named if isinstance(one, str) and 0 < len(one) <= MAX_ACTOR_ID]
+    return all(problem_with_actor_id(one) is None for one in described)

@@ -43,7 +43,18 @@ GUARDED = {
     "POST /sessions/{session_id}/streams/{stream_id}/mute",
     "POST /sessions/{session_id}/mute",
 }
+#: For bearers of a token, and for servers.
+EITHER_WAY = {
+    "PUT /sessions/{session_id}/exclusions/{actor_id}",
+    "DELETE /sessions/{session_id}/exclusions/{actor_id}",
+    "POST /sessions/{session_id}/exclusions",
+    "POST /sessions/{session_id}/readmissions",
+    "POST /sessions/{session_id}/reset",
+}
 BY_SERVER = {
+    *EITHER_WAY,
+    "POST /tokens/revoke",
+    "POST /tokens/introspect",
     "GET /sessions",
     "POST /session/create",
     "POST /v2/project/{api_key}/session/{session_id}/signal",
@@ -85,7 +96,7 @@ def clients() -> dict[str, Client]:
     # What is made up where a token belongs is as well formed as can be, and refused.
     made_up = ("--exclude-checks=positive_data_acceptance",)
     own_alone = ("--generation-with-security-parameters=false",)
-    by_token = OPEN_TO_ALL | GUARDED
+    by_token = OPEN_TO_ALL | GUARDED | EITHER_WAY
     of_issuer = by_token | OF_ISSUER
     own = token("moderator", kit=make_kit("issuer"))
     # A credential without ``jti`` is good for all of a run's requests.
