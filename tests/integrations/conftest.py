@@ -17,11 +17,18 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import flask
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from werkzeug.serving import make_server
+
+from rolecall import Rolecall
+from rolecall_flask import rolecall_blueprint
+
+from ..waiting import PATIENCE
 
 HERE = Path(__file__).parent
 
@@ -83,7 +90,7 @@ require("readline").createInterface({ input: process.stdin }).on("line", async (
 
 @pytest.fixture(scope="session")
 def npm_folder(node, needed, tmp_path_factory) -> Path:
-    """A folder with ``opentok``, ``@vonage/video`` and ``jose`` from npm."""
+    """A folder with ``opentok``, ``@vonage/video``, ``jose`` and ``openid-client`` from npm."""
     folder = tmp_path_factory.mktemp("node")
     (folder / "package.json").write_text('{"private": true}')
     command = [
@@ -92,6 +99,7 @@ def npm_folder(node, needed, tmp_path_factory) -> Path:
         "opentok@2",
         "@vonage/video@1",
         "jose@6",
+        "openid-client@6",
         "--no-audit",
         "--no-fund",
         "--ignore-scripts",
@@ -173,9 +181,14 @@ class Site:
     port: int
     tls_port: int
 
-    def ask(self, method: str, path: str, headers: dict[str, str] | None = None) -> tuple[int, Any]:
-        """Status and JSON of an answer."""
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+    def ask(
+        self, method: str, path: str, headers: dict[str, str] | None = None, patience: float = 20
+    ) -> tuple[int, Any]:
+        """Status and JSON of an answer.
+
+        :param patience: the seconds of silence after which the test fails.
+        """
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=patience)) as connection:
             connection.request(method, path, headers=headers or {})
             with connection.getresponse() as response:
                 return response.status, json.loads(response.read())
@@ -190,9 +203,9 @@ class Site:
                 headers = {name.lower(): value for name, value in response.getheaders()}
                 return response.status, headers, response.read()
 
-    def heard(self) -> list[Any]:
+    def heard(self, patience: float = 20) -> list[Any]:
         """What its plugins were asked for since the last time."""
-        return self.ask("GET", "/-/heard")[1]
+        return self.ask("GET", "/-/heard", patience=patience)[1]
 
 
 def private_pem(key: Any) -> bytes:
@@ -246,7 +259,7 @@ def sites(application_key, tmp_path_factory) -> Iterator[dict[str, Site]]:
         command = [str(HERE / "sdk_tls.py"), str(certificate), str(key_file), *fronts.values()]
         stack.enter_context(_process(command, list(fronts), folder / "tls.log"))
         for site in started.values():
-            assert site.heard() == [], (folder / f"{site.name}.log").read_text()
+            assert site.heard(PATIENCE) == [], (folder / f"{site.name}.log").read_text()
         yield started
     for name in started:
         assert "Traceback" not in (folder / f"{name}.log").read_text(), name
@@ -277,6 +290,38 @@ def _process(command: list[str], listeners: list[socket.socket], log: Path) -> I
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(10)
+
+
+# -- OAuth's own clients ---------------------------------------------------------------------------
+
+
+@dataclass
+class Protected:
+    """A kit behind a running server, for clients of OAuth.
+
+    :param kit: the kit, whose API secret a form writes in another way.
+    :param url: where its routes are.
+    """
+
+    kit: Rolecall
+    secret: str
+    url: str
+
+
+@pytest.fixture(scope="session")
+def protected() -> Iterator[Protected]:
+    """A kit in an app of Flask, behind a server in a thread."""
+    secret = f"s3cret/+% :&={'x' * 32}"
+    with Rolecall("123456", secret, entry_points=False) as kit:
+        app = flask.Flask("protected")
+        app.register_blueprint(rolecall_blueprint(kit), url_prefix="/video")
+        server = make_server("127.0.0.1", 0, app, threaded=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield Protected(kit, secret, f"http://127.0.0.1:{server.server_port}/video")
+        server.shutdown()
+        thread.join(20)
+        server.server_close()
 
 
 # -- what an SDK sends -----------------------------------------------------------------------------
