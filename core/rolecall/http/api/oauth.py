@@ -157,7 +157,7 @@ def _refused(api: Api, error: RolecallError) -> Response:
     """The answer to a request that was refused, in OAuth's form."""
     if isinstance(error, InvalidServerCredential):
         # A server that knows no secrets has no other way in than by a bearer's credential.
-        scheme = "Basic" if api.servers.takes_header else "Bearer"
+        scheme = "Basic" if api.servers.takes_secrets else "Bearer"
         return _error(401, "invalid_client", str(error), ("WWW-Authenticate", f'{scheme} realm="{REALM}"'))
     if error.status == 503:
         again = str(error.retry_after or RETRY_AFTER)

@@ -28,14 +28,14 @@ async def enter_as_client(api: Api, request: Request, form: Mapping[str, str]) -
     """
     authorization = request.headers.get("authorization", "").strip(" \t")
     basic = authorization if authorization[:6].lower() in ("basic", "basic ") else ""
-    in_form = CLIENT_SECRET in form
-    if bool(authorization) + in_form + (request.headers.get(HEADER) is not None) > 1:
+    is_own = request.headers.get(HEADER) is not None
+    if bool(authorization) + is_own + (CLIENT_SECRET in form) > 1:
         raise InvalidRequest("the request has more than one credential; send one (RFC 6749, section 2.3)")
-    if not basic and not in_form:
+    if is_own or authorization != basic or not api.servers.takes_secrets:
         server = await enter_as_server(api, request)
     else:
         try:
-            server = _of_form(api, form) if in_form else _of_header(api, basic)
+            server = api.servers.of_secret(*(_in_header(basic) if basic else _in_form(form)))
         except InvalidServerCredential as error:
             await api.engine.tell_of_refusal(error, None, Call(request))
             raise
@@ -44,14 +44,19 @@ async def enter_as_client(api: Api, request: Request, form: Mapping[str, str]) -
     return server
 
 
-def _of_form(api: Api, form: Mapping[str, str]) -> Server:
-    return api.servers.of_secret(form.get(CLIENT_ID, ""), [form[CLIENT_SECRET].encode()])
+def _in_form(form: Mapping[str, str]) -> tuple[str, list[bytes]]:
+    """The API key in a form, and the API secret in each of the ways in which it can be read."""
+    if CLIENT_SECRET not in form:
+        raise InvalidServerCredential(
+            "this route is for servers: send API key and API secret by HTTP Basic, or as client_id and client_secret"
+        )
+    return form.get(CLIENT_ID, ""), [form[CLIENT_SECRET].encode()]
 
 
-def _of_header(api: Api, header: str) -> Server:
-    """The server in a header of HTTP Basic (RFC 7617).
+def _in_header(header: str) -> tuple[str, list[bytes]]:
+    """The same in a header of HTTP Basic (RFC 7617).
 
-    Id and secret should be encoded as in a form (RFC 6749, section 2.3.1), and many clients send them as they are.
+    Both should be encoded as in a form (RFC 6749, section 2.3.1), and many clients send them as they are.
     """
     try:
         user, colon, secret = base64.b64decode(header[6:].strip(" "), validate=True).partition(b":")
@@ -59,7 +64,7 @@ def _of_header(api: Api, header: str) -> Server:
         user = colon = secret = b""
     if not colon:
         raise InvalidServerCredential("the Authorization header is no Basic credential: base64 of 'API key:API secret'")
-    return api.servers.of_secret(_decoded(user).decode("utf-8", "replace"), [secret, _decoded(secret)])
+    return _decoded(user).decode("utf-8", "replace"), [secret, _decoded(secret)]
 
 
 def _decoded(text: bytes) -> bytes:

@@ -186,7 +186,7 @@ def _server_schemes(api: Api) -> dict[str, Any]:
 
 def _client_schemes(api: Api) -> dict[str, Any]:
     """The credentials of servers that OAuth's operations accept."""
-    basic = {"basic": {"type": "http", "scheme": "basic"}} if api.servers.takes_header else {}
+    basic = {"basic": {"type": "http", "scheme": "basic"}} if api.servers.takes_secrets else {}
     return basic | _server_schemes(api)
 
 

@@ -82,6 +82,11 @@ class ServerCredentials:
         """Whether there is a project, whose servers send the header."""
         return bool(self._projects)
 
+    @property
+    def takes_secrets(self) -> bool:
+        """Whether there is a project, whose servers may show its API secret; see :meth:`of_secret`."""
+        return bool(self._projects)
+
     def recognizes(self, headers: Mapping[str, str]) -> bool:
         """Whether a request has a server's credential, good or not, where a client's token would do as well."""
         if self._projects and headers.get(_HEADER) is not None:
@@ -97,13 +102,11 @@ class ServerCredentials:
         return "application_id" in claims and claims.keys().isdisjoint(_CLIENT_CLAIMS)
 
     def of_secret(self, api_key: str, secrets: Iterable[bytes]) -> Server:
-        """The server that shows a project's API key with its API secret, of which every one that verifies is good.
+        """The server that shows a project's API key with its API secret; every secret that verifies is good.
 
         :param secrets: the secret, in each of the ways in which it can be read.
         :raises InvalidServerCredential: unless one of them is the project's.
         """
-        if not self._projects:
-            raise InvalidServerCredential("this service has no project, so there is no API key and secret for it")
         project = self._projects.get(api_key)
         # Each is compared with each, so that the time tells neither which API keys there are, nor which secret it was.
         keys = (project or next(iter(self._projects.values()))).issuer.ring.secrets
