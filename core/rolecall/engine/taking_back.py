@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: the leeway that verification grants.
 OUTLIVED: Final = MAX_LIFETIME + 3600.0 + MAX_LEEWAY
 _MAX_TOKEN_ID: Final = 255
-# The same beyond a token's own end.
+# The same beyond the end of a token, or of an exclusion.
 _GRACE: Final = 3600.0 + MAX_LEEWAY
 
 
@@ -98,12 +98,11 @@ class TakingBack:
                 "reset the session, which revokes all of its tokens"
             )
         until = inf if act.until is None else float(act.until)
+        kept = min(self._kept(act), until + _GRACE)
         while True:
             marks = await self._marks(mark_name("readmitted", act.session_id, act.actor_id))
             times = readmissions(marks, act.session_id, act.actor_id)
-            stands = await self._raise(
-                "excluded", act.session_id, times, act.actor_id, value=until, until=self._kept(act)
-            )
+            stands = await self._raise("excluded", act.session_id, times, act.actor_id, value=until, until=kept)
             again = await self._marks(mark_name("readmitted", act.session_id, act.actor_id))
             if readmissions(again, act.session_id, act.actor_id) == times:
                 break  # else somebody was readmitted meanwhile, by another call than the one before this

@@ -244,6 +244,23 @@ def test_an_exclusion_ends_and_the_later_end_counts(opentok, clock):
     assert not stands(opentok, token)
 
 
+def test_an_exclusion_is_kept_until_it_ends_and_the_longest_if_there_are_several(make_kit, clock):
+    store = MemoryStore()
+    kit = make_kit(store=store, max_session_age=timedelta(days=1))
+    session = kit.create_session()
+
+    def kept_until() -> float:
+        (row,), _ = store.dump("marks", None, 10)
+        until: Any = row[2]
+        return until - NOW
+
+    session.exclude("ada", until=NOW + 2 * HOUR)
+    session.exclude("ada", until=NOW + HOUR)
+    assert 2 * HOUR < kept_until() <= 4 * HOUR
+    session.exclude("ada")
+    assert kept_until() > timedelta(days=31).total_seconds()
+
+
 def test_a_readmission_ends_all_exclusions_and_a_later_one_counts_again(opentok):
     session = opentok.create_session()
     token = session.generate_token(actor="ada")
