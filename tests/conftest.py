@@ -60,9 +60,7 @@ def _has_a_tier(path: Path) -> bool:
     return WHOLE_FILE.search(path.read_text(encoding="utf-8")) is not None
 
 
-#: How many rows of a table the newcomer's tier runs, unless the table is marked otherwise: of the core's rules, and of
-#: what asks through a framework.
-CORE_ROWS = 3
+#: How many rows of a table the newcomer's tier runs, unless the table is marked otherwise.
 ROWS = 2
 
 
@@ -82,13 +80,9 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     for rows in tables.values():
         if any(row.get_closest_marker("exhaustive") for row in rows):
             continue  # the table itself says which
-        most = len(rows) if rows[0].get_closest_marker("each_choice") else _most_rows(rows[0].path)
+        most = len(rows) if rows[0].get_closest_marker("each_choice") else ROWS
         for item in _left_out(rows, most):
             item.add_marker("exhaustive")
-
-
-def _most_rows(path: Path) -> int:
-    return CORE_ROWS if Path(__file__).parent / "core" in path.parents else ROWS
 
 
 def _left_out(rows: list[pytest.Function], most: int) -> Iterable[pytest.Function]:
