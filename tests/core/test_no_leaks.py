@@ -232,7 +232,7 @@ def test_no_secret_and_no_token_comes_out_anywhere(format, caplog):
 
 
 def test_a_store_holds_no_secret_and_no_token(tmp_path):
-    kit = Rolecall(KEY, SECRET, store=f"sqlite:///{tmp_path}/app.db")
+    kit = Rolecall(KEY, SECRET, store=f"sqlite:///{tmp_path}/app.db", ledger=True)
     session = kit.create_session()
     tokens = [session.generate_token("moderator", actor="ada") for _ in range(2)]
     tokens.append(kit.renew_token(tokens[1]))
