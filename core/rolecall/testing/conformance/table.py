@@ -485,6 +485,8 @@ class KitRoute(NamedTuple):
         """Status and code for an admitted request; for SDKs' calls that the kit does not have, those of a refusal."""
         status = self.granted.get(method, 405)
         codes = {400: "invalid_actor", 404: "route_not_found", 405: "method_not_allowed", 501: "not_served"}
+        if self.name == "tokens":
+            codes[501] = "no_ledger"
         if self.needs == "client":
             codes = dict.fromkeys((400, 405), "invalid_request")
         return status, codes.get(status)
@@ -522,7 +524,15 @@ KIT_ROUTES = (
         {"GET": 200, "HEAD": 200, "DELETE": 204},
         "token",
     ),
-    KitRoute("tokens", f"/video/sessions/{OPEN}/tokens", "POST, OPTIONS", {"POST": 201}),
+    KitRoute(
+        "tokens",
+        f"/video/sessions/{OPEN}/tokens",
+        "GET, POST, HEAD, OPTIONS",
+        # The suite's kits keep no ledger.
+        {"GET": 501, "HEAD": 501, "POST": 201},
+        "token",
+        open=("POST",),
+    ),
     KitRoute("signal", f"/video/sessions/{OPEN}/signal", "POST, OPTIONS", {"POST": 204}, "token"),
     KitRoute(
         "connection",
@@ -1275,6 +1285,21 @@ _EPOCHS: dict[str, tuple[Any, bool]] = {
     "bool": (False, False),
     "fraction": (0.5, False),
 }
+
+
+def _renewals() -> Iterator[Case]:
+    """Renewals of tokens, of which no policy of the suite's kits allows any: who may get a first one may not renew."""
+    target, body = f"/video/sessions/{OPEN}/tokens", b'{"renew":true}'
+    own = forged(jti=f"0.{'a' * 32}", rolecall_actor=ACTOR)
+    for name, headers, answer in (
+        ("by-nobody", (), MISSING),
+        ("by-its-bearer", bearer(own), (403, "policy_denied")),
+        ("of-an-sdks-token", bearer(forged()), (403, "not_renewable")),
+        ("in-another-session", bearer(forged(session_id=OTHER)), (403, "wrong_session")),
+        ("of-a-revoked-token", bearer(forged(session_id=ENDED)), (403, "wrong_session")),
+    ):
+        yield Case(f"renewal-{name}", "POST", target, *answer, (*headers, *JSON), body=body)
+    yield Case("renewal-maybe", "POST", target, 400, "invalid_request", (*bearer(own), *JSON), body=b'{"renew":1}')
 
 
 def _taken_back() -> Iterator[Case]:
@@ -2134,6 +2159,7 @@ CASES = tuple(
         _health,
         _acts,
         _taken_back,
+        _renewals,
         _oauth,
         _services,
         _server_credentials,
