@@ -134,6 +134,7 @@ def test_a_token_is_issued_with_the_defaults(api, kit, session):
         "capabilities": ["connect", "publish", "signal", "subscribe"],
         "issued_at": NOW,
         "expires_at": NOW + 86_400,
+        "expires_in": 86_400,
         "data": None,
     }
 
