@@ -50,6 +50,7 @@ EITHER_WAY = {
     "POST /sessions/{session_id}/exclusions",
     "POST /sessions/{session_id}/readmissions",
     "POST /sessions/{session_id}/reset",
+    "GET /sessions/{session_id}/tokens",
 }
 BY_SERVER = {
     *EITHER_WAY,

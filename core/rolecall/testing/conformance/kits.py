@@ -271,6 +271,7 @@ def make_kit(name: str, store: Sessions | None = None) -> Rolecall:
         "accept": ["opentok", "t1"],
         "plugins": PLUGINS,
         "entry_points": False,
+        "ledger": True,
         **KITS[name],
     }
     return Rolecall(store=make_store(name) if store is None else store, clock=lambda: NOW, **options)
