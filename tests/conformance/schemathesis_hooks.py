@@ -32,6 +32,7 @@ def filter_case(context, case):
     # No schema says that a text is in the composed form of Unicode, and that all of its characters show. One that is
     # too short or too long the schema does refuse, so it is asked for.
     body = case.body if isinstance(case.body, dict) else {}
-    named = [(case.query or {}).get("created_by"), (case.path_parameters or {}).get("actor_id"), body.get("actor")]
+    query, path = case.query or {}, case.path_parameters or {}
+    named = [query.get("created_by"), query.get("actor"), path.get("actor_id"), body.get("actor")]
     described = [unquote(one) for one in named if isinstance(one, str) and 0 < len(one) <= MAX_ACTOR_ID]
     return all(problem_with_actor_id(one) is None for one in described)

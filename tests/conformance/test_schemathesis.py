@@ -54,6 +54,8 @@ EITHER_WAY = {
 }
 BY_SERVER = {
     *EITHER_WAY,
+    # As everybody may: it has a path in common with the list.
+    "POST /sessions/{session_id}/tokens",
     "POST /tokens/revoke",
     "POST /tokens/introspect",
     "GET /sessions",
@@ -182,7 +184,8 @@ def narrowed(document: dict[str, Any], client: Client) -> dict[str, Any]:
     body["schema"]["properties"]["expire_time"] |= {"minimum": NOW + 1, "exclusiveMaximum": NOW + 30 * 86_400 + 1}
     form = paths["/session/create"]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"]
     form["schema"]["properties"]["api_key"] = {"enum": known["api_key"]}
-    for parameter in paths["/sessions"]["get"]["parameters"]:
+    listings = (paths["/sessions"]["get"], paths["/sessions/{session_id}/tokens"]["get"])
+    for parameter in (parameter for listing in listings for parameter in listing["parameters"]):
         if parameter["name"] == "after":
             parameter["schema"] = {"enum": [cursor_of(NOW, OPEN)]}
     streams = {"stream_id": [stream["id"] for stream in STREAMS]}
