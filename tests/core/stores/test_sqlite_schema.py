@@ -153,7 +153,8 @@ def test_a_migration_that_is_killed_at_any_statement_is_made_by_the_next_worker(
                 assert store.has_ended("1_between") is False
                 assert store.marks.value("reset", "1_open") == 5.0
             assert raw.execute("SELECT kind FROM rolecall_changes WHERE kind = 'marked'").fetchall() == [("marked",)]
-            assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,), (2,), (3,), (4,), (5,)]
+            versions = [version for (version,) in raw.execute("SELECT version FROM rolecall_schema")]
+            assert versions == [*range(1, len(MIGRATIONS) + 1)]
             assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         if not was_killed:
             break
