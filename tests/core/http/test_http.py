@@ -330,13 +330,8 @@ def test_every_request_has_an_answer_below_500(open_kit, route, method, path, ta
         now = int(open_kit.engine.state.clock())
         claims = {"iss": open_kit.api_key, "ist": "project", "iat": now, "exp": now + 180}
         headers = {**headers, "x-opentok-auth": jwt.encode(claims, SECRET, "HS256"), "accept": "application/json"}
-    params = {
-        "session_id": session_id if path is None else path,
-        "api_key": open_kit.api_key,
-        "connection_id": target,
-        "stream_id": target,
-        "rest": target,
-    }
+    named = {"session_id": session_id if path is None else path, "api_key": open_kit.api_key}
+    params = {name: named.get(name, target) for name in re.findall(r"{(\w+)", route.path)}
     response = drive(respond(open_kit.api, route, Request(method, "/", params, headers, body)))
     # 501, because nothing carries the media.
     assert 200 <= response.status < 500 or response.status == 501
