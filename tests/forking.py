@@ -14,12 +14,9 @@ import pytest
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
-def forked(work: Callable[[], object], fork: Callable[[], int] | None = None) -> int:
-    """The pid of a child that does ``work`` and exits with 0, or with 1 if it fails or takes a minute.
-
-    :param fork: what forks; another one than Python's tells Python nothing of it.
-    """
-    child = (fork or os.fork)()
+def forked(work: Callable[[], object]) -> int:
+    """The pid of a child that does ``work`` and exits with 0, or with 1 if it fails or takes a minute."""
+    child = os.fork()
     if child == 0:
         signal.alarm(60)
         try:
