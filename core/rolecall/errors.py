@@ -186,6 +186,8 @@ class ExpiredToken(InvalidToken):
     """The token's life is over."""
 
     code = "expired_token"
+    #: The end of its life in Unix seconds, if it says so itself.
+    expired_at: float | None = None
 
 
 class TokenNotYetValid(InvalidToken):

@@ -126,6 +126,12 @@ class TokenId(NamedTuple):
         return match and cls(int(match[1]), None if match[3] is None else int(match[3]), match[2])
 
 
+def lineage(token_id: str) -> str:
+    """What a token and all its renewals have in common: their family, or the id of one that cannot be renewed."""
+    match = _TOKEN_ID.fullmatch(token_id)
+    return token_id if match is None else match[2]
+
+
 class Grant(NamedTuple):
     """The rights that a verified token grants in one session.
 

@@ -26,8 +26,8 @@ def token_revoked_report(session_id: str, token_id: str, expires_at: float | Non
 
 
 def token_expired_report() -> Report:
-    """A token that was not revoked, because it had expired."""
-    text = "the token has expired, so it is refused in any case; nothing was done"
+    """A token that was not revoked, because it had expired, and no renewal of it can be alive."""
+    text = "the token has expired, and so have its renewals: they are refused in any case; nothing was done"
     data = {"session_id": None, "token_id": None, "expires_at": None, "expired": True}
     return Report(((Line("", text, Tone.DOUBTFUL),),), data)
 

@@ -36,7 +36,7 @@ from .store_urls import shared_kit
 def revoke_token(
     clock: Clock, token: str | None, session_id: str | None, token_id: str | None, store: str | None, as_json: bool
 ) -> None:
-    """Revoke TOKEN: it is refused from now on. Its bearer may get another one.
+    """Revoke TOKEN and its renewals: they are refused from now on. Its bearer may get another first token.
 
     With '-' the token is read from stdin, which is better: arguments show in the list of processes. This cannot be
     undone.
@@ -62,11 +62,12 @@ def revoke_token(
 
 
 def _grant(kit: Rolecall, token: str) -> Grant | None:
-    """The grant of a token, which may be revoked already; None if it has expired."""
+    """The grant of a token, which may be revoked already; None if it has expired, and all its renewals have."""
+    state = kit.engine.state
     try:
-        return kit.engine.state.read_token(token, None)
-    except ExpiredToken:
-        return None
+        return state.read_token(token, None)
+    except ExpiredToken as error:
+        return state.read_renewable(token, error)
 
 
 @click.command("revoke-actor", epilog=EXIT_CODES)

@@ -711,15 +711,18 @@ class Engine:
                 return await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline)
 
     async def revoke_token(self, token: str | Grant, call: Call | None = None, only_of: str | None = None) -> None:
-        """Revoke a token, or the one of a grant. One that has expired is no longer good in any case.
+        """Revoke a token, or the one of a grant, with its renewals. One that has expired is revoked for their sake.
 
         :param only_of: the API key of the only project whose tokens the caller may revoke.
         :raises InvalidToken: for a token that is not this kit's, or not of that project.
         """
         self.state.check_issues()
+        grant: Grant | None
         try:
             grant = token if isinstance(token, Grant) else await self.state.read_patiently(token, None, self._driver)
-        except ExpiredToken:
+        except ExpiredToken as error:
+            grant = self.state.read_renewable(token, error)
+        if grant is None:
             return
         if only_of is not None and self.state.session_ids.owner(grant.session_id) != only_of:
             raise UnknownKey("the token is of another project than the one that wants it revoked")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from math import inf
+from math import inf, nextafter
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from ..encoding.jws import raw_token, what_ails
@@ -18,7 +18,7 @@ from ..roles import RoleTable
 from ..session_ids import SessionNames
 from ..stores import Store
 from ..stores.checking import is_async
-from ..tokens import MAX_TOTAL_LIFE, Grant, TokenOptions
+from ..tokens import MAX_TOTAL_LIFE, Grant, TokenId, TokenOptions
 from ..wording import moment, shown
 from .housekeeping import Housekeeper, Retention
 from .revisions import Revisions
@@ -169,6 +169,18 @@ class State:
     async def read_patiently(self, token: object, session_id: str | None, driver: Driver) -> Grant:
         """:meth:`read_token`, which may wait for what this process does not know yet."""
         return self.read_token(token, session_id)
+
+    def read_renewable(self, token: object, expired: ExpiredToken) -> Grant | None:
+        """The grant that an expired token had; None if no renewal of it can be alive.
+
+        :param expired: the error with which the token was refused.
+        """
+        ended_at = expired.expired_at
+        if ended_at is None or self.clock() >= ended_at + MAX_TOTAL_LIFE:
+            return None
+        raw = raw_token(token)
+        grant = self.format_of(raw).verify(raw, nextafter(ended_at, 0.0))
+        return None if TokenId.read(grant.token_id) is None else grant
 
     def project_of(self, session_id: str) -> str | None:
         """The API key of the project that a session belongs to; None if it is of none of this kit's."""

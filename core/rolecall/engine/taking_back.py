@@ -16,7 +16,7 @@ from ..revocations import Exclusion, Reset
 from ..stores.calling import Calls
 from ..stores.liveness import checked_marks, readmissions
 from ..stores.marks import Marks, mark_name
-from ..tokens import END_OF_TIME, MAX_LEEWAY, MAX_LIFETIME, Grant
+from ..tokens import END_OF_TIME, MAX_LEEWAY, MAX_LIFETIME, MAX_TOTAL_LIFE, Grant, TokenId, lineage
 from ..wording import moment, shown
 
 if TYPE_CHECKING:
@@ -55,14 +55,17 @@ class TakingBack:
         return await self._reset(act)
 
     async def revoke_token(self, session_id: str, token_id: str, expires_at: float | None) -> None:
-        """Revoke one token.
+        """Revoke one token, with its renewals.
 
         :param expires_at: the end of its life in Unix seconds; None if that is not known.
         """
         if not isinstance(token_id, str) or not 0 < len(token_id) <= _MAX_TOKEN_ID or not token_id.isprintable():
             raise InvalidRequest(f"token_id is {shown(token_id)}; expected an id of 1 to {_MAX_TOKEN_ID} characters")
-        until = self._state.clock() + OUTLIVED if expires_at is None else expires_at + _GRACE
-        await self._raise("token", session_id, token_id, value=inf, until=until)
+        now = self._state.clock()
+        # Of a token that this kit may have minted, renewals may be alive for longer than itself.
+        renewed_until = 0 if TokenId.read(token_id) is None else now + MAX_TOTAL_LIFE
+        until = now + OUTLIVED if expires_at is None else max(expires_at, renewed_until) + _GRACE
+        await self._raise("token", session_id, lineage(token_id), value=inf, until=until)
 
     async def revoke_actor(self, actor_id: str) -> None:
         """Revoke all tokens that an actor has, in every session."""

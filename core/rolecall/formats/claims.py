@@ -136,9 +136,11 @@ class ClaimRules:
         :raises ExpiredToken: if it has expired.
         """
         if now >= expires_at + self.leeway:
-            raise ExpiredToken(
+            error = ExpiredToken(
                 f"the token expired at {moment(expires_at)}; now is {moment(now)} by this server's clock"
             )
+            error.expired_at = expires_at
+            raise error
 
     def _check_times(self, claims: dict[str, Any], now: float) -> float:
         """Check all times of a token, and return the end of its life."""

@@ -234,12 +234,12 @@ class Calls:
         session_id: str | SessionRecord | None = None,
         token_id: str | None = None,
     ) -> None:
-        """Revoke one token: it is refused from now on. Repetition is harmless.
+        """Revoke one token with its renewals: they are refused from now on. Repetition is harmless.
 
         :param token: the token, or its grant.
         :param session_id: or the session of the token, with ``token_id``, such as an event has them.
         :param token_id: its id, as in :attr:`~rolecall.Grant.token_id`.
-        :raises InvalidToken: for a token that is not this kit's. One that has expired changes nothing.
+        :raises InvalidToken: for a token that is not this kit's. For one that has expired, the renewals are revoked.
         :raises StoreUnavailable: if it is not certain that the revocation was kept.
         """
         if token is not None and session_id is None and token_id is None:

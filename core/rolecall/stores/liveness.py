@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from ..errors import Excluded, NotInStep, RevokedToken, RolecallError, SessionEnded, StoreUnavailable, Unavailable
-from ..tokens import Grant, TokenId
+from ..tokens import Grant, TokenId, lineage
 from ..wording import moment, shown
 from .marks import Marks, mark_name
 
@@ -129,7 +129,11 @@ class Liveness:
 
     def _check_marks(self, marks: Marks, grant: Grant) -> None:
         reason = self._reason(marks, grant.session_id, grant.actor_id, grant.issued_at)
-        if reason is None and "token" in marks.kinds and marks.value("token", grant.session_id, grant.token_id):
+        if (
+            reason is None
+            and "token" in marks.kinds
+            and marks.value("token", grant.session_id, lineage(grant.token_id))
+        ):
             reason = "the token was revoked"
         if reason is None and "reset" in marks.kinds:
             epoch = marks.value("reset", grant.session_id)
@@ -174,7 +178,7 @@ class Liveness:
         """The marks that a check needs, from the store itself."""
         names = [mark_name("reset", session_id)]
         if token_id is not None:
-            names.append(mark_name("token", session_id, token_id))
+            names.append(mark_name("token", session_id, lineage(token_id)))
         if (project := self._project_of(session_id)) is not None:
             names.append(mark_name("project", project))
         if actor_id is None:

@@ -83,10 +83,20 @@ def test_a_token_is_revoked_by_its_ids(run, kit, session):
 
 def test_a_token_that_has_expired_is_left_and_said_so(run, session, clock, kept):
     token = session.generate_token(expire_time=timedelta(minutes=1))
-    clock.now += HOUR
+    clock.now += 12 * HOUR + 60
     assert "the token has expired" in run("token", "revoke", token).stdout
     assert answer(run("token", "revoke", token, "--json"))["expired"] is True
     assert kept["one"].count()["marks"] == 0
+
+
+def test_a_token_that_has_expired_is_revoked_for_its_renewals(run, kit, session, clock):
+    token = session.generate_token(expire_time=timedelta(hours=1))
+    clock.now += HOUR / 2
+    renewed = kit.renew_token(token)
+    clock.now += HOUR / 2 + 60
+    assert stands(kit, renewed)
+    assert answer(run("token", "revoke", token, "--json"))["expired"] is False
+    assert not stands(kit, renewed)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,8 @@ from rolecall.policies import AllowRenewal
 from rolecall.request import Request
 from rolecall.roles import RoleName
 from rolecall.stores.memory import MemoryStore
-from rolecall.tokens import TokenId
+from rolecall.stores.upkeep import Over
+from rolecall.tokens import Grant, TokenId
 
 from ... import own_tokens
 from ...conftest import NOW
@@ -383,6 +384,45 @@ def test_what_was_taken_back_is_not_renewed(kit, clock):
         for renew in (kit.renew_token, lambda token: renewed(kit, token)):
             with pytest.raises(RevokedToken):
                 renew(old)
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize("which", range(4))
+def test_a_revoked_token_takes_all_its_renewals_with_it(make_kit, clock, fmt, which):
+    """Whichever of them is revoked, by whatever it is named, also after its end."""
+    kit = make_kit(**FORMATS[fmt], plugins=[AllowRenewal()])
+    session = kit.create_session()
+    for name in (lambda token, grant: {"token": token}, lambda token, grant: ids_of(grant)):
+        family, others = [session.generate_token(expire_time=FIVE)], [session.generate_token()]
+        grants = [kit.verify_token(family[0])]
+        for _ in range(3):
+            clock.now += 4 * MINUTE
+            family.append(kit.renew_token(family[-1]))
+            grants.append(kit.verify_token(family[-1]))
+        others += [session.generate_token(), kit.renew_token(others[0])]
+        kit.revoke_token(**name(family[which], grants[which]))
+        with pytest.raises(RevokedToken):
+            kit.verify_token(family[-1])
+        with pytest.raises(RevokedToken):
+            kit.renew_token(family[-1])
+        assert all(map(kit.verify_token, others))
+
+
+def ids_of(grant: Grant) -> dict[str, str]:
+    return {"session_id": grant.session_id, "token_id": grant.token_id}
+
+
+def test_the_revocation_of_an_expired_token_is_kept_while_its_renewals_live(kit, clock):
+    first = begun(kit, life=timedelta(hours=6))
+    clock.now += 6 * HOUR - MINUTE
+    second = kit.renew_token(first)
+    clock.now += 2 * MINUTE
+    kit.revoke_token(first)
+    for _ in range(11):
+        clock.now += HOUR / 2
+        kit.engine.state.store.forget(Over(clock.now, None, None, 100))
+        with pytest.raises(RevokedToken):
+            kit.verify_token(second)
 
 
 @pytest.mark.parametrize(
