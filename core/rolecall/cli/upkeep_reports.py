@@ -18,6 +18,7 @@ _NAMES: Final[Mapping[Kind, str]] = {
     "used": "single-use ids",
     "leases": "places of leases",
     "tokens": "issued tokens",
+    "documents": "documents",
 }
 _COLUMNS: Final = ("", "source", "sent", "over", "differ", "target", "checksum sent", "checksum stored")
 

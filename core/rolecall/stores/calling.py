@@ -33,7 +33,10 @@ _USUAL: Final[Mapping[str, tuple[type, ...]]] = {
 
 # The methods that change nothing.
 _READS: Final = frozenset(
-    {"get_session", "ended_among", "get_marks", "list_sessions", "full_slot", "count", "dump", "examine", "clock"}
+    {
+        *("get_session", "ended_among", "get_marks", "get_document", "list_sessions", "full_slot"),
+        *("count", "dump", "examine", "clock"),
+    }
 )
 
 

@@ -19,8 +19,8 @@ METHODS: Final = {
     "close": (),
 }
 #: The methods of :class:`~rolecall.stores.leases.Leases`, :class:`~rolecall.stores.marks.Marked`,
-#: :class:`~rolecall.stores.ledger.Ledger`, :class:`~rolecall.stores.listing.Listing` and
-#: :class:`~rolecall.stores.upkeep.Upkeep`, which a store need not have.
+#: :class:`~rolecall.stores.ledger.Ledger`, :class:`~rolecall.stores.documents.Documents`,
+#: :class:`~rolecall.stores.listing.Listing` and :class:`~rolecall.stores.upkeep.Upkeep`, which a store need not have.
 LEASES: Final = {
     "full_slot": ("slots", "now"),
     "take_lease": ("lease", "slots", "now"),
@@ -30,6 +30,7 @@ LEASES: Final = {
 }
 MARKS: Final = {"raise_mark": ("name", "value", "until"), "get_marks": ("names",)}
 LEDGER: Final = {"add_token": ("token",), "list_tokens": ("page",)}
+DOCUMENTS: Final = {"get_document": ("name",), "put_document": ("name", "content", "version")}
 LISTING: Final = {"list_sessions": ("page",)}
 UPKEEP: Final = {
     "forget": ("over",),
@@ -46,7 +47,7 @@ _FASTER: Final = {"add_sessions": ("records",)}
 _IMMEDIATE: Final = {"ended_among": ("session_ids",)}
 #: A method that tells whether more was revoked.
 _TELLING: Final = {"revision": ()}
-_OPTIONAL: Final = {**_FASTER, **_IMMEDIATE, **_TELLING, **LEASES, **MARKS, **LEDGER, **LISTING, **UPKEEP}
+_OPTIONAL: Final = {**_FASTER, **_IMMEDIATE, **_TELLING, **LEASES, **MARKS, **LEDGER, **DOCUMENTS, **LISTING, **UPKEEP}
 _ATTRIBUTES: Final = ("reads_inline", "writes_inline", "bounded", "shared", "immediate")
 _HELP: Final = "see rolecall.stores.Store"
 

@@ -23,6 +23,8 @@ LAPSED: Final = 30.0
 #: The most sessions that are named because they differ.
 _NAMED: Final = 5
 _SUM: Final = 2**64
+#: The kinds whose rows are never over.
+_LASTING: Final = ("ended", "sessions", "documents")
 
 
 class Tally(NamedTuple):
@@ -160,7 +162,7 @@ def _next(kind: Kind) -> Kind | None:
 
 def _with_page(state: Copied, kind: Kind, rows: Sequence[Row], target: SyncUpkeep, lapsed_before: float) -> Copied:
     """Load one page, and add it to the state."""
-    sent = [row for row in rows if kind in ("ended", "sessions") or _until(row) >= lapsed_before]
+    sent = [row for row in rows if kind in _LASTING or _until(row) >= lapsed_before]
     stored = _loaded(kind, sent, target) if sent else []
     compared = [_compare(kind, row, other) for row, other in zip(sent, stored, strict=True)]
     added = Tally(

@@ -47,6 +47,8 @@ class MemoryStore:
         self._slots: dict[str, dict[str, float]] = {}
         # By session and id.
         self._tokens: dict[tuple[str, str], IssuedToken] = {}
+        # By name, the version and the content; under the lock.
+        self._documents: dict[str, tuple[int, str]] = {}
         self._lock = Lock()
 
     @classmethod
@@ -108,6 +110,18 @@ class MemoryStore:
     def list_tokens(self, page: TokenPage) -> Sequence[IssuedToken]:
         wanted = (token for token in list(self._tokens.values()) if _is_wanted(token, page))
         return sorted(wanted, key=_place_of_token, reverse=True)[: page.limit]
+
+    # -- documents -------------------------------------------------------------------------------
+
+    def get_document(self, name: str) -> tuple[int, str] | None:
+        return self._documents.get(name)
+
+    def put_document(self, name: str, content: str, version: int) -> bool:
+        with self._lock:
+            there = self._documents.get(name, (0, ""))
+            if there[0] == version:
+                self._documents[name] = there = version + 1, content
+            return there == (version + 1, content)
 
     # -- listing ---------------------------------------------------------------------------------
 
@@ -212,6 +226,7 @@ class MemoryStore:
             "used": len(self._used),
             "leases": places,
             "tokens": len(self._tokens),
+            "documents": len(self._documents),
         }
 
     def dump(self, kind: Kind, after: str | None, limit: int) -> tuple[Sequence[Row], str | None]:
@@ -230,6 +245,8 @@ class MemoryStore:
             yield from ((name, until) for name, (until, _) in list(self._used.items()))
         elif kind == "tokens":
             yield from list(self._tokens.values())
+        elif kind == "documents":
+            yield from ((name, *document) for name, document in list(self._documents.items()))
         else:
             yield from ((lease, key, until) for key, held in self._slots.items() for lease, until in held.items())
 
@@ -253,9 +270,17 @@ class MemoryStore:
             return _row(self._sessions.setdefault(session_id, record))
         if kind == "tokens":
             return self._tokens.setdefault(tuple(row[:2]), IssuedToken(*row))
+        if kind == "documents":
+            return self._loaded_document(*row)
         lease, key, until = row
         with self._lock:
             return lease, key, self._slots.setdefault(key, {}).setdefault(lease, until)
+
+    def _loaded_document(self, name: str, version: int, content: str) -> Row:
+        with self._lock:
+            if self._documents.get(name, (0, ""))[0] < version:
+                self._documents[name] = version, content
+            return name, *self._documents[name]
 
     def examine(self) -> Sequence[Finding]:
         return [_FORGETFUL]

@@ -27,6 +27,7 @@ FIXED: Final = (
     "tokens",  # a hash: the tokens of the ledger, see redis_ledger
     "issued",  # a sorted set without scores: these tokens in the order of their issue
     "expiring",  # a sorted set: these tokens by the ends of their lives
+    "documents",  # a hash: the documents, see redis_documents
 )
 # Single-use ids, slots and leases have keys of their own besides. All share a hash tag, so that a cluster keeps them on
 # one server, where a script may touch several.

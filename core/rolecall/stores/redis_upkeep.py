@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
+from .redis_documents import RedisDocuments, document_of
 from .redis_findings import RedisFindings
 from .redis_keys import LAYOUT, as_bytes, as_seconds, as_text, changing, evaluation, reading
 from .redis_leases import PLACES, place_in
@@ -92,6 +93,7 @@ return {
   redis.call('HLEN', sessions),
   redis.call('ZCARD', places),
   redis.call('HLEN', tokens),
+  redis.call('HLEN', documents),
 }
 """)
 # The number and the time of each mark, one behind the other.
@@ -128,7 +130,7 @@ _MIGRATE: Final = changing("return found_layout or '0'")
 _Rows: TypeAlias = Sequence[Any]
 
 
-class RedisUpkeep(RedisFindings, RedisMarks, RedisLedger):
+class RedisUpkeep(RedisFindings, RedisMarks, RedisLedger, RedisDocuments):
     """The upkeep of a Redis store: see :class:`~rolecall.stores.upkeep.Upkeep`."""
 
     def forget(self, over: Over) -> int:
@@ -142,7 +144,7 @@ class RedisUpkeep(RedisFindings, RedisMarks, RedisLedger):
         return removed
 
     def count(self) -> Mapping[Kind, int]:
-        ended, marks, sessions, places, tokens = self._ask(_COUNT)
+        ended, marks, sessions, places, tokens, documents = self._ask(_COUNT)
         return {
             "ended": ended,
             "marks": marks,
@@ -150,6 +152,7 @@ class RedisUpkeep(RedisFindings, RedisMarks, RedisLedger):
             "used": self._count_used(),
             "leases": places,
             "tokens": tokens,
+            "documents": documents,
         }
 
     def dump(self, kind: Kind, after: str | None, limit: int) -> tuple[Sequence[Row], str | None]:
@@ -168,6 +171,7 @@ class RedisUpkeep(RedisFindings, RedisMarks, RedisLedger):
             "used": self._load_used,
             "leases": self._load_leases,
             "tokens": self._load_tokens,
+            "documents": self._load_documents,
         }[kind]
         remaining = iter(rows)
         loaded: list[Row] = []
@@ -193,6 +197,7 @@ class RedisUpkeep(RedisFindings, RedisMarks, RedisLedger):
             "used": ("SCAN", cursor, "MATCH", self._keys.used("*")),
             "leases": ("ZSCAN", self._keys.named("places"), cursor),
             "tokens": ("HSCAN", self._keys.named("tokens"), cursor),
+            "documents": ("HSCAN", self._keys.named("documents"), cursor),
         }
         facts, _, (following, found) = self._server.call(
             ("INFO", "server"), evaluation(_LOOK, self._keys.fixed), (*command[kind], "COUNT", max(1, limit))
@@ -210,6 +215,8 @@ class RedisUpkeep(RedisFindings, RedisMarks, RedisLedger):
             yield from ((*place_in(member), until) for member, until in found)
         elif kind == "tokens":
             yield from (token_of(key, value) for key, value in found.items())
+        elif kind == "documents":
+            yield from (document_of(name, kept) for name, kept in found.items())
         elif found:
             begins = len(self._keys.used(""))
             for key, kept in zip(found, self._server.call(("MGET", *found))[0], strict=True):

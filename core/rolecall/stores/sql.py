@@ -15,6 +15,7 @@ from .failures import converted, of_a_value, unreadable
 from .following import Follower, News, Position
 from .listing import Page
 from .sql_connections import Connections, Row, Values
+from .sql_documents import SQLDocuments
 from .sql_leases import SQLLeases
 from .sql_ledger import SQLLedger
 from .sql_listing import listing
@@ -35,7 +36,7 @@ MOST: Final = 200
 _Creation: TypeAlias = tuple[str, str, float, str | None]
 
 
-class SQLStore(SQLLeases, SQLMarks, SQLLedger, SQLUpkeep):
+class SQLStore(SQLLeases, SQLMarks, SQLLedger, SQLDocuments, SQLUpkeep):
     """Sessions in a PostgreSQL database. Nothing connects before the first call, and each process has its own
     connections.
 

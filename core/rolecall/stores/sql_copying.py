@@ -127,6 +127,19 @@ _COPYING: Final[Mapping[Kind, _Copying]] = {
         (checked, checked, checked_or_none, checked, seconds, seconds),
         identity=2,
     ),
+    "documents": _Copying(
+        b"""SELECT name, version, content FROM rolecall_documents
+            WHERE name %s %%(after)s ORDER BY name LIMIT %%(limit)s""",
+        Script(
+            b"""INSERT INTO rolecall_documents AS there (name, version, content)
+                SELECT * FROM unnest(%(0)s::text[], %(1)s::bigint[], %(2)s::text[]) AS rows (name, version, content)
+                ORDER BY name COLLATE "C"
+                ON CONFLICT (name) DO UPDATE SET version = excluded.version, content = excluded.content
+                WHERE excluded.version > there.version;
+                SELECT name, version, content FROM rolecall_documents WHERE name = ANY(%(0)s::text[])"""
+        ),
+        (checked, int, checked),
+    ),
 }
 
 

@@ -104,6 +104,13 @@ MIGRATIONS: Final[tuple[tuple[bytes, ...], ...]] = (
             PRIMARY KEY (session_id, token_id)
         )""",
     ),
+    (
+        b"""CREATE TABLE rolecall_documents (
+            name text COLLATE "C" PRIMARY KEY,
+            version bigint NOT NULL,
+            content text NOT NULL
+        )""",
+    ),
 )
 
 

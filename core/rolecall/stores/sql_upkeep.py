@@ -24,7 +24,8 @@ MIGRATION: Final = 3600.0
 _COUNT: Final = b"""
     SELECT (SELECT count(*) FROM rolecall_ended_sessions), (SELECT count(*) FROM rolecall_marks),
            (SELECT count(*) FROM rolecall_sessions), (SELECT count(*) FROM rolecall_used_once),
-           (SELECT count(*) FROM rolecall_leases), (SELECT count(*) FROM rolecall_tokens)
+           (SELECT count(*) FROM rolecall_leases), (SELECT count(*) FROM rolecall_tokens),
+           (SELECT count(*) FROM rolecall_documents)
 """
 _CLOCK: Final = b"SELECT extract(epoch FROM clock_timestamp())::float8"
 

@@ -9,6 +9,7 @@ from typing import Final
 from ..errors import ConfigurationError, StoreUnavailable
 from ..sessions import SessionRecord
 from .marks import Marks
+from .sqlite_documents import SQLiteDocuments
 from .sqlite_ended import EndedSessions, forget_deleted
 from .sqlite_file import SharedConnection, SQLiteFile
 from .sqlite_leases import SQLiteLeases
@@ -26,7 +27,7 @@ _PARAMETERS: Final = frozenset("?#\0")
 _FORGOTTEN_AT_ONCE: Final = 50
 
 
-class SQLiteStore(SQLiteLeases, SQLiteMarks, SQLiteLedger, SQLiteListing, SQLiteUpkeep):
+class SQLiteStore(SQLiteLeases, SQLiteMarks, SQLiteLedger, SQLiteDocuments, SQLiteListing, SQLiteUpkeep):
     """Sessions in an SQLite file. Each process has one connection for reading, one for writing, and one for what takes
     long.
 

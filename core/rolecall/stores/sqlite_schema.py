@@ -118,6 +118,13 @@ MIGRATIONS: Final = (
     CREATE INDEX rolecall_tokens_actor ON rolecall_tokens (actor_id, issued_at, token_id) WHERE actor_id IS NOT NULL;
     CREATE INDEX rolecall_tokens_expiring ON rolecall_tokens (expires_at);
     """,
+    """
+    CREATE TABLE rolecall_documents (
+        name TEXT NOT NULL PRIMARY KEY,
+        version INTEGER NOT NULL,
+        content TEXT NOT NULL
+    );
+    """,
 )
 
 

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from ..errors import StoreUnavailable
 from . import sqlite_examination
+from .sqlite_documents import REPLACE
 from .sqlite_file import SQLiteFile
 from .sqlite_marks import RAISE, number_of
 from .sqlite_schema import prepare
@@ -89,6 +90,7 @@ _TABLES: Final[Mapping[Kind, _Table]] = {
     "used": _Table("rolecall_used_once", ("name", "until")),
     "leases": _Table("rolecall_leases", ("lease", "key", "until"), 2),
     "tokens": _Table("rolecall_tokens", ("session_id", "token_id", "actor_id", "role", "issued_at", "expires_at"), 2),
+    "documents": _Table("rolecall_documents", ("name", "version", "content"), raising=REPLACE),
 }
 
 

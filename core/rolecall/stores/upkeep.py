@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 #: The kinds of a store's rows, in the order in which they are copied: ends and marks first, so that nothing that was
 #: revoked is good in the copy at any time.
-Kind: TypeAlias = Literal["ended", "marks", "sessions", "used", "leases", "tokens"]
+Kind: TypeAlias = Literal["ended", "marks", "sessions", "used", "leases", "tokens", "documents"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 #: One row, whatever the store: of ``ended`` (session id, ended at), of ``marks`` (name, number, until), of ``sessions``
 #: (session id, properties as JSON, created at, created by or None), of ``used`` (name, until), of ``leases`` (lease,
-#: key, until), of ``tokens`` (session id, token id, actor's id or None, role, issued at, expires at). Times are in Unix
-#: seconds; the numbers and times of marks may be infinite.
+#: key, until), of ``tokens`` (session id, token id, actor's id or None, role, issued at, expires at), of ``documents``
+#: (name, version, content). Times are in Unix seconds; the numbers and times of marks may be infinite.
 Row: TypeAlias = tuple[str | float | None, ...]
 #: How much a finding matters: what loses data or lets somebody in, what may do so, and what is only good to know.
 Level: TypeAlias = Literal["error", "warning", "info"]
@@ -85,6 +85,8 @@ class Upkeep(Protocol):
     @abstractmethod
     def load(self, kind: Kind, rows: Sequence[Row], /) -> MaybeAwaitable[Sequence[Row]]:
         """Add rows of another store; what is there already stays. Repetition is harmless.
+
+        A mark is raised, and a document replaced by one of a later version.
 
         :returns: these rows as they stand in this store by now, in the same order.
         """

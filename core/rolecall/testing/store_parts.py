@@ -1,4 +1,4 @@
-"""The contracts of what a store may have besides: leases, marks, listing and upkeep."""
+"""The contracts of what a store may have besides: leases, marks, ledger, documents, listing and upkeep."""
 
 from __future__ import annotations
 
@@ -12,13 +12,21 @@ import pytest
 
 from ..sessions import ArchiveMode, MediaMode, SessionProperties, SessionRecord
 from ..stores import Store
+from ..stores.documents import MAX_CONTENT, MAX_NAME
 from ..stores.leases import Full, Slot
 from ..stores.ledger import IssuedToken, TokenPage
 from ..stores.listing import Page
 from ..stores.upkeep import KINDS, Kind, Over, Row
 from .stores import Ask, Contract, soon
 
-__all__ = ["LeasesContract", "LedgerContract", "ListingContract", "MarksContract", "UpkeepContract"]
+__all__ = [
+    "DocumentsContract",
+    "LeasesContract",
+    "LedgerContract",
+    "ListingContract",
+    "MarksContract",
+    "UpkeepContract",
+]
 
 _TOGETHER: Final = 8
 _NOW: Final = 1_795_186_800.0
@@ -314,6 +322,75 @@ class LedgerContract(Contract):
         assert list(ask(other_store, "list_tokens", page)) == list(ask(ledger, "list_tokens", page))
 
 
+class DocumentsContract(Contract):
+    """The contract of :class:`~rolecall.stores.documents.Documents`."""
+
+    def test_a_document_that_was_never_put_is_none(self, store: Store, ask: Ask) -> None:
+        assert ask(store, "get_document", "keys") is None
+
+    def test_each_change_of_a_document_has_the_next_version(self, store: Store, ask: Ask) -> None:
+        for version, content in enumerate(("one", "", "drei: Größe \U0001f511\n\r\n ", "one")):
+            assert ask(store, "put_document", "keys", content, version) is True
+            assert tuple(ask(store, "get_document", "keys")) == (version + 1, content)
+
+    @pytest.mark.parametrize("version", [0, 1, 3, 2**40])
+    def test_a_document_of_another_version_is_not_replaced(self, store: Store, ask: Ask, version: int) -> None:
+        ask(store, "put_document", "keys", "one", 0)
+        ask(store, "put_document", "keys", "two", 1)
+        assert ask(store, "put_document", "keys", "other", version) is False
+        assert tuple(ask(store, "get_document", "keys")) == (2, "two")
+
+    def test_a_document_that_is_missing_is_not_replaced(self, store: Store, ask: Ask) -> None:
+        assert ask(store, "put_document", "keys", "one", 1) is False
+        assert ask(store, "get_document", "keys") is None
+
+    def test_the_same_change_may_be_made_again(self, store: Store, ask: Ask) -> None:
+        for version, content in ((0, "one"), (0, "one"), (1, "two"), (1, "two")):
+            assert ask(store, "put_document", "keys", content, version) is True
+        assert tuple(ask(store, "get_document", "keys")) == (2, "two")
+        assert ask(store, "put_document", "keys", "one", 0) is False
+
+    def test_documents_are_told_apart_by_every_character(self, store: Store, ask: Ask) -> None:
+        for number, name in enumerate(others := ("Zoë", "zoë", "Zoe", "Zoe\u0308", "Zoë ", "*", "%", "")):
+            assert ask(store, "put_document", name, str(number), 0) is True
+        assert [ask(store, "get_document", name)[1] for name in others] == list(map(str, range(len(others))))
+
+    def test_the_longest_document_is_kept(self, store: Store, ask: Ask) -> None:
+        name, content = "ж" * MAX_NAME, "ж" * (MAX_CONTENT // 2)
+        assert ask(store, "put_document", name, content, 0) is True
+        assert tuple(ask(store, "get_document", name)) == (1, content)
+
+    @pytest.mark.parametrize("version", [0, 1])
+    def test_of_concurrent_changes_of_a_document_one_is_made(self, store: Store, ask: Ask, version: int) -> None:
+        for number in range(version):
+            ask(store, "put_document", "keys", "begun", number)
+        questions = [("put_document", "keys", str(number), version) for number in range(_TOGETHER)]
+        answers = ask.together(store, questions)
+        assert answers.count(True) == 1
+        assert tuple(ask(store, "get_document", "keys")) == (version + 1, str(answers.index(True)))
+
+    def test_another_worker_has_the_same_documents_at_once(self, store: Store, other_store: Store, ask: Ask) -> None:
+        assert ask(other_store, "get_document", "keys") is None
+        ask(store, "put_document", "keys", "one", 0)
+        assert tuple(ask(other_store, "get_document", "keys")) == (1, "one")
+        assert ask(other_store, "put_document", "keys", "two", 1) is True
+        assert ask(store, "put_document", "keys", "other", 1) is False
+        assert tuple(ask(store, "get_document", "keys")) == (2, "two")
+
+    def test_documents_are_never_forgotten(self, store: Store, ask: Ask) -> None:
+        ask(store, "put_document", "keys", "one", 0)
+        _forget_all(store, ask, Over(_FAR, ended_before=_FAR, created_before=_FAR))
+        assert tuple(ask(store, "get_document", "keys")) == (1, "one")
+
+    def test_the_later_version_stays_when_documents_are_loaded(self, store: Store, ask: Ask) -> None:
+        ask(store, "put_document", "keys", "one", 0)
+        ask(store, "put_document", "keys", "two", 1)
+        for version, content, there in ((1, "old", (2, "two")), (2, "other", (2, "two")), (5, "new", (5, "new"))):
+            (loaded,) = ask(store, "load", "documents", [("keys", version, content)])
+            assert tuple(loaded) == ("keys", *there)
+            assert tuple(ask(store, "get_document", "keys")) == there
+
+
 class ListingContract(Contract):
     """The contract of :class:`~rolecall.stores.listing.Listing`."""
 
@@ -464,8 +541,7 @@ class UpkeepContract(Contract):
         for kind in KINDS:
             ask(store, "load", kind, _ROWS[kind])
             there = _ROWS[kind][0]
-            other = (*there[:-1], "other" if kind == "sessions" else _FAR - 10 if kind == "marks" else _FAR + 10)
-            assert list(ask(store, "load", kind, [other])) == [there], kind
+            assert list(ask(store, "load", kind, [(*there[:-1], _OTHER.get(kind, _FAR + 10))])) == [there], kind
 
     def test_an_examined_store_is_sound(self, store: Store, ask: Ask) -> None:
         ask(store, "add_session", _record("a"))
@@ -505,7 +581,12 @@ _ROWS: Final[dict[Kind, list[Row]]] = {
         ("1_a", "0.y", None, "moderator", _NOW, _FAR + 1),
         ("1_b", "0.x", None, "moderator", _NOW + 0.5, _FAR),
     ],
+    "documents": [("keys", 7, '{"Größe": 1}\n'), ("other keys", 1, "")],
 }
+
+
+#: What else may stand at the end of a row of these kinds, and changes nothing.
+_OTHER: Final[dict[Kind, str | float]] = {"sessions": "other", "marks": _FAR - 10, "documents": "other"}
 
 
 def _pages(store: Store, ask: Ask, limit: int) -> Iterator[Sequence[SessionRecord]]:

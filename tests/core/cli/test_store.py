@@ -137,7 +137,8 @@ def test_check_has_the_worst_first_with_what_to_do_and_fails_for_an_error_alone(
 
 def test_stats_counts_and_checksums_show_whether_two_stores_are_the_same(run, one):
     assert flat(run("store", "stats").stdout) == (
-        "ended sessions 300 revocations 1 sessions 1,200 single-use ids 2 places of leases 1 issued tokens 0"
+        "ended sessions 300 revocations 1 sessions 1,200 single-use ids 2 places of leases 1 issued tokens 0 "
+        "documents 0"
     )
     run("store", "copy", ONE, OTHER)
     one.forget(Over(NOW - 3600))
@@ -153,7 +154,15 @@ def test_stats_counts_and_checksums_show_whether_two_stores_are_the_same(run, on
 
 def test_purge_forgets_what_is_over_and_no_session_unless_told(run, one):
     assert run("store", "purge").stdout == "1 row removed\n"
-    assert one.count() == {"ended": 300, "marks": 1, "sessions": 1200, "used": 1, "leases": 1, "tokens": 0}
+    assert one.count() == {
+        "ended": 300,
+        "marks": 1,
+        "sessions": 1200,
+        "used": 1,
+        "leases": 1,
+        "tokens": 0,
+        "documents": 0,
+    }
 
 
 def test_purge_forgets_records_and_keeps_their_ends(run, one):

@@ -105,7 +105,15 @@ def test_what_its_age_has_ended_is_forgotten_whole_and_no_token_is_good_again(ma
     session.end()
     clock.now += 2 * HOUR + AGE_MARGIN + 1
     assert forget(kit) == 2
-    assert dict(store.count()) == {"ended": 0, "sessions": 0, "used": 0, "leases": 0, "marks": 0, "tokens": 0}
+    assert dict(store.count()) == {
+        "ended": 0,
+        "sessions": 0,
+        "used": 0,
+        "leases": 0,
+        "marks": 0,
+        "tokens": 0,
+        "documents": 0,
+    }
     for lifetime in (timedelta(minutes=5), timedelta(days=30)):
         with pytest.raises(ExpiredToken):
             kit.verify_token(token_of_other_kit(session, expire_time=lifetime))

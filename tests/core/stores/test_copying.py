@@ -58,6 +58,7 @@ def filled(store: MemoryStore, number: int = 25) -> MemoryStore:
     load("used", [(f"jti {n}", NOW + n) for n in range(number)])
     load("leases", [(f"l{n}", f"key {n % 3}", NOW + n) for n in range(number)])
     load("tokens", [(f"1_{n}", f"0.{n}", "Zoë" if n % 2 else None, "publisher", NOW, NOW + n) for n in range(number)])
+    load("documents", [(f"{n}", n + 1, f"content {n}") for n in range(number)])
     load("marks", [("old", inf, NOW - LAPSED - 1)])
     load("used", [("old", NOW - LAPSED - 1)])
     load("leases", [("old", "key", NOW - LAPSED - 1)])
@@ -120,9 +121,10 @@ def test_a_row_that_stands_otherwise_is_told_and_stays():
     source, target = filled(MemoryStore()), MemoryStore()
     target.load("ended", [("1_3", NOW - 5)])
     target.load("sessions", [("1_4", PROPERTIES, NOW + 1, "Eve")])
+    target.load("documents", [("3", 3, "old"), ("4", 5, "other")])
     target.load("marks", [("actor 3", NOW, inf), ("actor 4", NOW + 5, NOW)])  # which revoke no less
     end = copied(source, target)
-    assert [end.tallies[kind].differing for kind in KINDS] == [1, 0, 1, 0, 0, 0]
+    assert [end.tallies[kind].differing for kind in KINDS] == [1, 0, 1, 0, 0, 0, 1]
     assert end.differing == ("1_3", "1_4")
     assert end.tallies["ended"].sent_sum != end.tallies["ended"].stored_sum
     assert {("actor 3", NOW + 3, inf), ("actor 4", NOW + 5, inf)} <= content(target)["marks"]
@@ -209,4 +211,12 @@ def test_a_purge_goes_batch_by_batch_and_pauses_between():
     assert max(removed) <= 300
     assert len(pauses) == len(removed)
     assert min(pauses) > 0
-    assert store.count() == {"ended": 334, "marks": 500, "sessions": 1000, "used": 0, "leases": 0, "tokens": 0}
+    assert store.count() == {
+        "ended": 334,
+        "marks": 500,
+        "sessions": 1000,
+        "used": 0,
+        "leases": 0,
+        "tokens": 0,
+        "documents": 1000,
+    }

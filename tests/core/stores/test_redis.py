@@ -42,7 +42,14 @@ from rolecall.stores.redis_log import LOG_LENGTH, PAGE, RedisLog
 from rolecall.stores.redis_server import RedisServer
 from rolecall.stores.redis_url import RedisURL
 from rolecall.stores.upkeep import KINDS, Kind, Over, Row
-from rolecall.testing.store_parts import LeasesContract, LedgerContract, ListingContract, MarksContract, UpkeepContract
+from rolecall.testing.store_parts import (
+    DocumentsContract,
+    LeasesContract,
+    LedgerContract,
+    ListingContract,
+    MarksContract,
+    UpkeepContract,
+)
 from rolecall.testing.stores import StoreContract
 
 from ...conftest import needed
@@ -149,7 +156,9 @@ def generation(server: RedisProcess) -> object:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-class TestRedisStore(StoreContract, LeasesContract, MarksContract, LedgerContract, ListingContract, UpkeepContract):
+class TestRedisStore(
+    StoreContract, LeasesContract, MarksContract, LedgerContract, DocumentsContract, ListingContract, UpkeepContract
+):
     max_lag = 1.0 + SLACK
 
     @pytest.fixture
@@ -655,6 +664,7 @@ def test_a_copy_that_goes_on_after_a_restart_of_the_server_lacks_nothing(server,
         "used": [(str(number), 4e9) for number in range(count)],
         "leases": [("lease", str(number), 4e9) for number in range(count)],
         "tokens": [("1_a", f"0.{number}", None, "publisher", 7.5, 4e9) for number in range(count)],
+        "documents": [(str(number), number + 1, "content" * 20) for number in range(count)],
     }
     store.load(kind, rows[kind])
     dumped, after = store.dump(kind, None, 500)
@@ -962,6 +972,8 @@ def test_the_rights_that_the_docs_name_suffice(server, connect):
     token = IssuedToken("1_abc", "0.a", "ada", "publisher", NOW - 60, NOW)
     one.add_token(token)
     assert one.list_tokens(TokenPage(10, NOW - 1, "1_abc", "ada")) == [token]
+    assert one.put_document("keys", "content", 0) is True
+    assert one.get_document("keys") == (1, "content")
     assert one.list_sessions(Page(10)) == [replace(RECORD, ended_at=7.5)]
     for kind in KINDS:
         rows, _ = one.dump(kind, None, 100)
@@ -969,7 +981,7 @@ def test_the_rights_that_the_docs_name_suffice(server, connect):
     assert one.examine() == []
     assert one.clock() > NOW
     assert one.forget(Over(NOW + 1, 8.0, RECORD.created_at + 1)) == 6
-    assert one.count() == {"ended": 0, "marks": 0, "sessions": 0, "used": 1, "leases": 0, "tokens": 0}
+    assert one.count() == {"ended": 0, "marks": 0, "sessions": 0, "used": 1, "leases": 0, "tokens": 0, "documents": 1}
     assert one.migrate() == (LAYOUT, LAYOUT)
 
 
@@ -1159,7 +1171,7 @@ def test_a_cluster_keeps_a_store_on_one_of_its_servers(start, connect):
         assert marked(late, "reset", session_id) == 5.0
     assert store.take_lease("kept", [Slot("s", 1, NOW)], NOW - 1) is None
     assert [session.ended_at for session in store.list_sessions(Page(10))] == [7.5, 7.5]
-    assert store.count() == {"ended": 2, "marks": 2, "sessions": 2, "used": 2, "leases": 1, "tokens": 0}
+    assert store.count() == {"ended": 2, "marks": 2, "sessions": 2, "used": 2, "leases": 1, "tokens": 0, "documents": 0}
     assert store.forget(Over(NOW + 1, 8.0, 8.0)) == 7
 
 

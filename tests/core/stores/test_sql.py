@@ -27,7 +27,14 @@ from rolecall.stores.sql_log import SQLLog
 from rolecall.stores.sql_schema import check_version
 from rolecall.stores.sql_statements import EXPIRED, USE
 from rolecall.stores.sql_url import SQLURL
-from rolecall.testing.store_parts import LeasesContract, LedgerContract, ListingContract, MarksContract, UpkeepContract
+from rolecall.testing.store_parts import (
+    DocumentsContract,
+    LeasesContract,
+    LedgerContract,
+    ListingContract,
+    MarksContract,
+    UpkeepContract,
+)
 from rolecall.testing.stores import StoreContract
 
 from ...cutting import proxy_to
@@ -73,12 +80,23 @@ def contract_database(shared_server) -> str:
 
 
 @FORKS
-class TestSQLStore(StoreContract, LeasesContract, MarksContract, LedgerContract, ListingContract, UpkeepContract):
+class TestSQLStore(
+    StoreContract, LeasesContract, MarksContract, LedgerContract, DocumentsContract, ListingContract, UpkeepContract
+):
     @pytest.fixture
     def url(self, shared_server, contract_database):
         """One database for all tests of the contract, because a new one takes 0.3 s."""
         with shared_server.connect(contract_database) as raw:
-            for table in ("schema", "sessions", "ended_sessions", "used_once", "leases", "marks", "tokens"):
+            for table in (
+                "schema",
+                "sessions",
+                "ended_sessions",
+                "used_once",
+                "leases",
+                "marks",
+                "tokens",
+                "documents",
+            ):
                 raw.execute(f"DROP TABLE IF EXISTS rolecall_{table}".encode())
         return shared_server.url_of(contract_database) + "?timeout=10&max_staleness=10"
 

@@ -80,7 +80,7 @@ def test_a_migration_that_is_killed_at_any_statement_resumes(shared_server, data
             assert missing_indexes(another) == []
             another.execute(
                 "SELECT created_by, has_record, value FROM rolecall_sessions, rolecall_ended_sessions, rolecall_marks, "
-                "rolecall_used_once, rolecall_leases, rolecall_tokens"
+                "rolecall_used_once, rolecall_leases, rolecall_tokens, rolecall_documents"
             )
         if is_whole:
             assert after > 20

@@ -129,6 +129,7 @@ def test_the_same_rows_may_be_loaded_by_several_at_once(connect, url):
         "leases": [("lease", f"{number}", NOW) for number in range(300)],
         "marks": [(f"actor {number}", 7.5, NOW) for number in range(300)],
         "tokens": [(f"1_{number}", "0.a", "ada", "publisher", NOW, NOW + 60) for number in range(300)],
+        "documents": [(f"{number}", 2, "content") for number in range(300)],
     }
     with ThreadPoolExecutor(3) as pool:
         for kind in KINDS:
@@ -177,10 +178,10 @@ def test_another_version_and_a_missing_index_are_found(connect, url, raw):
     store.migrate()
     raw.execute("DROP INDEX rolecall_leases_slot")
     raw.execute("DELETE FROM rolecall_schema WHERE version > 1")
-    assert worded(store.examine())["the schema is of version 1; this one's is 4"] == "warning"
-    raw.execute("INSERT INTO rolecall_schema (version) VALUES (2), (3), (4), (5)")
+    assert worded(store.examine())["the schema is of version 1; this one's is 5"] == "warning"
+    raw.execute("INSERT INTO rolecall_schema (version) VALUES (2), (3), (4), (5), (6)")
     found = worded(store.examine())
-    assert found["the schema is of version 5, of a later Rolecall; this one knows 4"] == "info"
+    assert found["the schema is of version 6, of a later Rolecall; this one knows 5"] == "info"
     assert found["the index rolecall_leases_slot is missing, so some calls are slow"] == "warning"
 
 

@@ -76,10 +76,10 @@ def listed(store: SQLiteStore, state: SessionState | None = None) -> list[tuple[
 
 def test_a_migration_tells_the_versions(third):
     with closing(SQLiteStore(third)) as store:
-        assert store.migrate() == (3, 6)
-        assert store.migrate() == (6, 6)
+        assert store.migrate() == (3, 7)
+        assert store.migrate() == (7, 7)
     with closing(SQLiteStore(third.with_name("new.db"))) as store:
-        assert store.migrate() == (0, 6)
+        assert store.migrate() == (0, 7)
 
 
 def test_workers_of_the_version_before_go_on(third):

@@ -35,7 +35,14 @@ from rolecall.stores.memory import MemoryStore
 from rolecall.stores.sqlite import SQLiteStore
 from rolecall.stores.sqlite_file import LOOK_INTERVAL
 from rolecall.stores.sqlite_schema import MIGRATIONS
-from rolecall.testing.store_parts import LeasesContract, LedgerContract, ListingContract, MarksContract, UpkeepContract
+from rolecall.testing.store_parts import (
+    DocumentsContract,
+    LeasesContract,
+    LedgerContract,
+    ListingContract,
+    MarksContract,
+    UpkeepContract,
+)
 from rolecall.testing.stores import StoreContract
 
 from ...forking import forked
@@ -48,6 +55,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:Deprecati
 #: A session of the same project that another service made.
 FOREIGN = "1_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"
 RECORDED = SessionProperties("203.0.113.7", MediaMode.ROUTED, ArchiveMode.ALWAYS)
+VERSIONS = [(version,) for version in range(1, 8)]
 RECORD = SessionRecord("1_abc", RECORDED, 1_795_186_800.125)
 
 
@@ -80,13 +88,17 @@ def record(number: object) -> SessionRecord:
 # -- every store -----------------------------------------------------------------------------------
 
 
-class TestMemoryStore(StoreContract, LeasesContract, MarksContract, LedgerContract, ListingContract, UpkeepContract):
+class TestMemoryStore(
+    StoreContract, LeasesContract, MarksContract, LedgerContract, DocumentsContract, ListingContract, UpkeepContract
+):
     @pytest.fixture
     def store(self):
         return MemoryStore()
 
 
-class TestSQLiteStore(StoreContract, LeasesContract, MarksContract, LedgerContract, ListingContract, UpkeepContract):
+class TestSQLiteStore(
+    StoreContract, LeasesContract, MarksContract, LedgerContract, DocumentsContract, ListingContract, UpkeepContract
+):
     @pytest.fixture
     def store(self, path):
         return SQLiteStore(path)
@@ -825,7 +837,7 @@ def test_the_schema_is_made_once(path):
     for _ in range(3):
         SQLiteStore(path).close()
     with closing(sqlite3.connect(path)) as raw:
-        assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,), (2,), (3,), (4,), (5,), (6,)]
+        assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == VERSIONS
 
 
 def test_a_file_of_the_first_version_is_brought_up_to_date_and_its_workers_go_on(path):
@@ -1438,7 +1450,7 @@ def test_a_race_for_the_schema_has_no_loser(tmp_path):
         in_processes(8, open_and_write, path, time.time() + 0.1)
         with closing(sqlite3.connect(path)) as raw:
             assert raw.execute("SELECT count(*) FROM rolecall_sessions").fetchone() == (8,)
-            assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == [(1,), (2,), (3,), (4,), (5,), (6,)]
+            assert raw.execute("SELECT version FROM rolecall_schema").fetchall() == VERSIONS
 
 
 @pytest.mark.process
