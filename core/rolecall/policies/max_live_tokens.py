@@ -6,11 +6,11 @@ from functools import partial
 from typing import Final
 
 from ..errors import ConfigurationError
-from ..events import Event, SessionClosed, TokenIssued
+from ..events import Event, SessionClosed, TokenIssued, TokenRevoked
 from ..hookspecs import TokenRequest, blocking, hookimpl
 from ..policy import Deny, Limit, Vote
 from ..stores.leases import Full, Slot
-from ..tokens import Grant, TokenId
+from ..tokens import Grant, lineage
 from ..wording import shown
 from .counting import Counting
 
@@ -22,11 +22,11 @@ class MaxLiveTokens(Counting):
     """Limits the number of live tokens of each session, of each actor, or both.
 
     A place is taken after all policies have allowed the token, in one step, so that no two workers take the last place.
-    It is held until the requested token would expire (without the kit's leeway), or its session ends. If the issued
-    token lives shorter, so does its place; a refused request gives its place back. If a worker dies or the store fails
-    in between, the place stays taken until then, so that the limit is never exceeded. The counts are in the kit's
-    store. This policy never allows: another policy has to. A token and its renewals have one place, until the end of
-    the one that was renewed last.
+    It is held until the requested token would expire (without the kit's leeway), is revoked, or its session ends. If
+    the issued token lives shorter, so does its place; a refused request gives its place back. If a worker dies or the
+    store fails in between, the place stays taken until then, so that the limit is never exceeded. The counts are in the
+    kit's store. This policy never allows: another policy has to. A token and its renewals have one place, until the end
+    of the one that was renewed last.
 
     :param per_session: the most live tokens of one session, including those for the server's own code.
     :param per_actor: the most live tokens of one identified actor. Requests from outside without an identified actor
@@ -70,8 +70,7 @@ class MaxLiveTokens(Counting):
 
     def _vote_on_renewal(self, request: TokenRequest, renewed: Grant) -> Vote:
         # The place of the first token goes on, so that there may be none free for another one.
-        made = TokenId.read(renewed.token_id)
-        lease = self._lease(request.call_id if made is None else made.family)
+        lease = self._lease(lineage(renewed.token_id))
         slots = self._slots(request.session_id, request.actor_id, max(request.expires_at, renewed.expires_at))
         # Not released if the request is refused after all: the token before is still live.
         return Limit(reason="the token has a place", reserve=partial(self._reserve, request.session_id, lease, slots))
@@ -86,6 +85,8 @@ class MaxLiveTokens(Counting):
             actor_id = None if event.actor is None else event.actor.id
             slots = self._slots(event.session_id, actor_id, event.expires_at)
             self._leases.keep(self._lease(event.call_id), *slots)
+        elif isinstance(event, TokenRevoked):
+            self._release(lineage(event.token_id))  # a token has the call that issued it in its id
         elif isinstance(event, SessionClosed):
             self._leases.drop_slot(self._key("session", event.session_id))
 

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from rolecall import Allow, Deny, Rolecall, hookimpl
+from rolecall.driver import drive
+from rolecall.engine import Call
 from rolecall.errors import (
     ConfigurationError,
     PluginError,
@@ -113,6 +115,24 @@ def test_a_place_is_free_again_when_the_session_has_ended(asker, outside, store)
     ask.kit.end_session(session_id)
 
     assert ask.token(ask.session(), http=outside("ada"))
+
+
+@pytest.mark.parametrize("which", ["first", "renewed"])
+@pytest.mark.parametrize("by", ["grant", "ids"])
+def test_a_place_is_free_again_when_its_token_is_revoked(asker, outside, store, which, by):
+    ask = asker(MaxLiveTokens(per_session=2, per_actor=1), allow_all=True, store=store)
+    session_id = ask.session()
+    first, _ = drive(ask.kit.engine.generate_token(session_id, "publisher", None, None, (), Call(outside("ada"))))
+    ask.token(session_id)
+    revoked = ask.kit.verify_token({"first": first, "renewed": ask.kit.renew_token(first)}[which])
+    if by == "grant":
+        ask.kit.revoke_token(revoked)
+    else:
+        ask.kit.revoke_token(session_id=session_id, token_id=revoked.token_id)
+
+    assert ask.token(session_id, http=outside("ada"))
+    with pytest.raises(PolicyDenied):
+        ask.token(session_id)
 
 
 def fail():
