@@ -14,7 +14,8 @@ from ..errors import InvalidKey
 from ..formats.claims import MAX_VERIFIED_LIFETIME
 from ..keys import Key
 from ..keys.making import key_of, new_key
-from ..keys.ring_file import MAX_FILE, RingFile
+from ..keys.ring_document import MAX_DOCUMENT
+from ..keys.ring_file import RingFile
 from ..keys.rotation import added, named, retired, rotated, schedule
 from ..tokens import MAX_LEEWAY
 from .arguments import duration
@@ -211,7 +212,7 @@ def _issuer(file: RingFile, given: str | None) -> str:
 
 
 def _key_on_stdin(issuer: str) -> Key:
-    data = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_FILE)
+    data = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_DOCUMENT)
     try:
         text = data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:

@@ -19,7 +19,8 @@ from ..wording import shown, shown_key
 
 if TYPE_CHECKING:
     from ..engine.state import State
-    from ..keys.ring_file import Change, RingFile
+    from ..keys.ring_document import Change
+    from ..keys.ring_file import RingFile
     from .key_watch import KeyWatch
 
 #: The rings of issuers whose keys are not in arguments, by their ids.
@@ -72,14 +73,14 @@ class KeySources:
         :raises ConfigurationError: for a ring that is wrong, and for two of them.
         """
         found = self._of_plugins(issuer)
-        if self.file is not None and issuer in (rings := self.file.rings()):
+        if self.file is not None and (ring := self.file.rings()(issuer)) is not None:
             if found is not None:
                 raise ConfigurationError(
                     f"the keys of {shown_key(issuer)} are in the ring file, and {self.sources[issuer]} has some, too; "
                     "leave one of the two out"
                 )
             self.sources[issuer] = _IN_FILE
-            return rings[issuer]
+            return ring
         return found
 
     def _of_plugins(self, issuer: str) -> KeyRing | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from . import MaybeAwaitable
 
 #: What a mark is about; see :data:`PARTS`.
-MarkKind: TypeAlias = Literal["token", "reset", "excluded", "readmitted", "actor", "project"]
+MarkKind: TypeAlias = Literal["token", "reset", "excluded", "readmitted", "actor", "project", "keys"]
 #: What a mark's name has after its kind, and the meaning of its number:
 #:
 #: - ``token``, the session's id and the token's lineage (see :func:`~rolecall.tokens.lineage`): infinite, for it was
@@ -29,8 +29,18 @@ MarkKind: TypeAlias = Literal["token", "reset", "excluded", "readmitted", "actor
 #:   seconds;
 #: - ``readmitted``, the session's id, the actor's id: how often;
 #: - ``actor``, the actor's id: tokens that were issued until then are revoked, in Unix seconds;
-#: - ``project``, its API key: the same.
-PARTS: Final[Mapping[str, int]] = {"token": 2, "reset": 1, "excluded": 3, "readmitted": 2, "actor": 1, "project": 1}
+#: - ``project``, its API key: the same;
+#: - ``keys``, the name of a document with keys: how often it was changed. It takes nothing back; it is a mark because
+#:   each process follows these anyway.
+PARTS: Final[Mapping[str, int]] = {
+    "token": 2,
+    "reset": 1,
+    "excluded": 3,
+    "readmitted": 2,
+    "actor": 1,
+    "project": 1,
+    "keys": 1,
+}
 
 # The most that Python keeps in two digits; see rolecall.stores.following.
 _BITS: Final = 2**60 - 1

@@ -1,18 +1,21 @@
-"""The upkeep of a store for commands and scripts: plain functions that return when the store has answered."""
+"""The upkeep and the documents of a store for sync code: plain functions that return when the store has answered."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from math import inf
 from typing import Any, Final
 
 from ..driver import InlineDriver, drive
 from ..driver.threads import ThreadPools
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StoreUnavailable
 from ..wording import kind as kind_of
 from . import Store
 from .calling import Calls
-from .checking import LEASES, UPKEEP, has
+from .checking import DOCUMENTS, LEASES, MARKS, UPKEEP, has
 from .leases import Full, Slot
+from .marks import mark_name
 from .upkeep import Finding, Kind, Over, Row
 
 #: The seconds that one call may take: to examine a large store takes minutes.
@@ -94,3 +97,63 @@ class SyncUpkeep:
 
     def _ask(self, method: str, *args: Any) -> Any:
         return drive(self._calls.further(method, *args))
+
+
+class SyncDocuments:
+    """The documents of a store, whose own methods may be plain functions or ``async def``.
+
+    :param store: a store with the methods of :class:`~rolecall.stores.documents.Documents` and
+        :class:`~rolecall.stores.marks.Marked`.
+    :param driver: how a call waits.
+    :param seconds: returns the time limit of a call.
+    :raises ConfigurationError: if the store lacks one of them.
+    """
+
+    def __init__(self, store: Store, driver: InlineDriver, seconds: Callable[[], float]) -> None:
+        missing = [method for method in (*DOCUMENTS, *MARKS, "marks") if not hasattr(store, method)]
+        if missing:
+            raise ConfigurationError(
+                f"keys_key has keys in the store, and {kind_of(store)} is the store, which has no {missing[0]}; give "
+                "it the methods of rolecall.stores.documents.Documents and rolecall.stores.marks.Marked, or use a ring "
+                "file (keys_file)"
+            )
+        self.store = store
+        self._calls = Calls(store, driver, seconds, blocks=True)
+
+    def get_document(self, name: str) -> tuple[int, str] | None:
+        found: tuple[int, str] | None = self._ask("get_document", name)
+        return found
+
+    def put_document(self, name: str, content: str, version: int) -> bool:
+        return bool(self._ask("put_document", name, content, version))
+
+    def announce(self, name: str, version: int) -> None:
+        """Have other processes learn of a new version, by a mark that grows with each change."""
+        mark = mark_name("keys", name)
+        stands = self._ask("raise_mark", mark, float(version), inf)
+        if stands > version:  # of a backup, from before which the document was restored
+            self._ask("raise_mark", mark, stands + 1, inf)
+
+    def close(self) -> None:
+        """Release the store."""
+        drive(self._calls.close())
+
+    def _ask(self, method: str, *args: Any) -> Any:
+        return drive(self._calls.further(method, *args))
+
+
+def change_of(store: Any, name: str) -> Callable[[], object]:
+    """A function that tells whether a document was changed, by any process: its answers differ then.
+
+    It answers from memory, as ``has_ended`` does. While the store cannot tell, the answer stays the same.
+    """
+    last: object = None
+
+    def change() -> object:
+        nonlocal last
+        with suppress(StoreUnavailable):
+            store.has_ended("")  # which brings the marks of this process into step
+            last = store.marks.value("keys", name)
+        return last
+
+    return change

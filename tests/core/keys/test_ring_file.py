@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from rolecall.errors import InvalidKey
 from rolecall.keys import HMACKey
 from rolecall.keys.making import application_key, new_key, pem_of
-from rolecall.keys.ring_file import MAX_FILE, RingFile
+from rolecall.keys.ring_document import MAX_DOCUMENT
+from rolecall.keys.ring_file import RingFile
 from rolecall.keys.rotation import added, retired, rotated
 from rolecall.keys.states import RingKey
 
@@ -126,7 +127,7 @@ DOCUMENTS = {
     "another version": ('{"version": 2, "issuers": {}}', "its version is not 1"),
     "a member more": ('{"version": 1, "issuers": {}, "keys": []}', "other members than"),
     "one name twice": ('{"version": 1, "version": 1, "issuers": {}}', "stands twice"),
-    "too long": (" " * (MAX_FILE + 1), "more than 262144 bytes"),
+    "too long": (" " * (MAX_DOCUMENT + 1), "more than 262144 bytes"),
     "no list": ('{"version": 1, "issuers": {"123456": {}}}', "expected a list of keys"),
 }
 
