@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Final, TypeGuard
+from typing import Final, Protocol, TypeGuard
 
 from ..errors import ConfigurationError, InvalidKey
 from ..wording import kind, shown_key, wrapping
@@ -48,11 +48,18 @@ class Issuer:
         return f"<Issuer {self._id!r} {self.ring!r}>"
 
 
-#: The ring of an issuer whose keys are no arguments, by its id; None if there is none.
-Elsewhere = Callable[[str], KeyRing | None]
+class Elsewhere(Protocol):
+    """Knows the rings of issuers whose keys are no arguments."""
+
+    def __call__(self, issuer: str, /, *, needed: bool = False) -> KeyRing | None:
+        """The ring of an issuer; None if there is none.
+
+        :param needed: whether the issuer has no keys in arguments.
+        :raises InvalidKey: if its ring should be there, and is not.
+        """
 
 
-def nowhere(_: str) -> None:
+def nowhere(_: str, /, *, needed: bool = False) -> None:  # noqa: ARG001 (as Elsewhere has it)
     return None
 
 
@@ -135,8 +142,11 @@ _OF_PROJECT: Final = frozenset({"api_secret", "verify_secrets"})
 def _project(
     api_key: object, api_secret: object, verify_secrets: object, elsewhere: Elsewhere, whose: str = ""
 ) -> Issuer:
-    if api_secret is None and _is_api_key(api_key) and (ring := elsewhere(api_key)) is not None:
-        refuse_further(verify_secrets, f"{whose}verify_secrets")
+    if api_secret is None and _is_api_key(api_key) and (ring := elsewhere(api_key, needed=True)) is not None:
+        try:
+            refuse_further(verify_secrets, f"{whose}verify_secrets")
+        finally:
+            del verify_secrets
         return Issuer(api_key, ring)
     problem = MISSING if api_secret is None else None
     problem = problem or _path_problem(api_secret) or problem_with(api_secret)
@@ -217,15 +227,17 @@ def refuse_further(further: object, name: str) -> None:
     is_given = _given(further)
     del further
     if is_given:
-        raise ConfigurationError(f"{name} go with keys in an argument; here they come from a ring file or a plugin")
+        raise ConfigurationError(
+            f"{name} go with keys in an argument; here they come from a ring file, the store or a plugin"
+        )
 
 
 def refuse_twice(issuer: str, elsewhere: Elsewhere, whose: str = "") -> None:
     """Refuse keys from two places: nobody could tell which of them signs."""
     if elsewhere(issuer) is not None:
         raise ConfigurationError(
-            f"{whose}the keys of {shown_key(issuer)} are an argument and come from a ring file or a plugin, too; "
-            "leave one of the two out"
+            f"{whose}the keys of {shown_key(issuer)} are an argument and come from a ring file, the store or a plugin, "
+            "too; leave one of the two out"
         )
 
 
@@ -263,8 +275,15 @@ def _is_file(text: str) -> bool:
 
 
 def _application(application_id: object, private_key: object, verify_keys: object, elsewhere: Elsewhere) -> Issuer:
-    if private_key is None and _is_application(application_id) and (ring := elsewhere(application_id)) is not None:
-        refuse_further(verify_keys, "verify_keys")
+    if (
+        private_key is None
+        and _is_application(application_id)
+        and (ring := elsewhere(application_id, needed=True)) is not None
+    ):
+        try:
+            refuse_further(verify_keys, "verify_keys")
+        finally:
+            del verify_keys
         return Issuer(application_id, ring)
     key = _private(private_key)
     del private_key

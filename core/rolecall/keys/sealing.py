@@ -193,7 +193,8 @@ def _decoded(text: str | bytes) -> bytes | None:
     material = text.encode("utf-8", "replace") if isinstance(text, str) else text
     if re.fullmatch(rb"(?:[0-9a-fA-F]{2})+", material):
         return bytes.fromhex(material.decode())
-    return from_base64(material)
+    # Nothing of a passphrase is base64, though words without the spaces between them would be.
+    return None if re.search(rb"\s", material) else from_base64(material)
 
 
 def _parts(sealed: str) -> tuple[str, bytes, bytes]:

@@ -47,8 +47,11 @@ def signer_of(
     :raises ConfigurationError: for a name that is no URL.
     :raises InvalidKey: for anything but such keys.
     """
-    if private_key is None and isinstance(issuer, str) and (ring := elsewhere(issuer)) is not None:
-        refuse_further(verify_keys, "verify_keys")
+    if private_key is None and isinstance(issuer, str) and (ring := elsewhere(issuer, needed=True)) is not None:
+        try:
+            refuse_further(verify_keys, "verify_keys")
+        finally:
+            del verify_keys
         return Signer(checked_issuer(issuer), ring, checked_audience(audience))
     key = _private(private_key)
     del private_key

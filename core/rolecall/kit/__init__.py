@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Final, Literal, TypeVar
 
@@ -36,6 +38,7 @@ from .assembly import config_name, engine_of, formats_of, issuers_by_need, plugi
 from .calls import Calls, Records, SessionPage, Settings, own_call
 from .environment import KEY_ARGUMENTS, key_files, key_variables, read_environment
 from .facade import P, Result, derived, written_out
+from .key_places import place_of, refuse_wrapping_keys
 from .keys import Keys, KeySources
 from .leases import AsyncLeases, Leases
 
@@ -127,10 +130,13 @@ class Rolecall(Settings):
         them.
     :param audience: the ``aud`` of these tokens; they have none unless given.
     :param projects: further projects that the kit serves: the API secret of each, by its API key; or a mapping of its
-        ``api_secret`` and ``verify_secrets``; or None, if its keys are in ``keys_file`` or a plugin's.
+        ``api_secret`` and ``verify_secrets``; or None, if its keys are in ``keys_file``, the store or a plugin's.
         Sessions are the first project's unless created for another, and tokens are their session's project's.
     :param keys_file: the path of a ring file, with the keys of those projects, and of the application, that have none
         here. It is read again when it changes; see ``kit.keys``, and ``rolecall keys`` on the command line.
+    :param keys_key: 32 random bytes, as 64 hexadecimal digits or in base64: has those keys in the store instead, where
+        they are sealed with this wrapping key (AES-256-GCM). Of several the first one seals, and all open. It is kept
+        apart from the store and its backups.
     :param store: the store of the sessions: ``memory://``, ``sqlite:///file.db``, or a :class:`~rolecall.stores.Store`.
     :param plugins: the app's policies: instances, modules, or the names of either (``"package.module:object"``); see
         :mod:`rolecall.hookspecs`.
@@ -189,6 +195,7 @@ class Rolecall(Settings):
         audience: str | None = None,
         projects: Mapping[str, str | bytes | Mapping[str, Any] | None] = MappingProxyType({}),
         keys_file: str | os.PathLike[str] | None = None,
+        keys_key: str | bytes | Sequence[str | bytes] | None = None,
         store: str | Store = "memory://",
         plugins: Iterable[Plugin] = (),
         entry_points: Collection[str] | Literal[False] = (),
@@ -213,77 +220,97 @@ class Rolecall(Settings):
         self._plugin_config = _frozen_config(plugin_config)
         configured = list(plugin_config)
         del plugin_config  # it may hold passwords
-        try:
-            loaded = plugins_of(plugins, entry_points, blocked_plugins, configured, all_known=self._knows_all_plugins)
-            sources = KeySources(keys_file, loaded)
-            signer = None
-            if issuer is not None or audience is not None:
-                signer = _signer(issuer, audience, private_key, application_id, verify_keys, sources)
-                private_key, verify_keys = None, ()
-            project = application = None
-            if signer is None or api_key is not None or api_secret is not None:
-                project, application = credentials_of(
-                    api_key, api_secret, application_id, private_key, verify_secrets, verify_keys, sources
+        self._begin()
+        with ExitStack() as undoing:
+            try:
+                loaded = plugins_of(
+                    plugins, entry_points, blocked_plugins, configured, all_known=self._knows_all_plugins
                 )
-            further = further_projects(projects, project, sources)
-        finally:
-            # So that no frame of a traceback holds them.
-            del api_secret, private_key, verify_secrets, verify_keys, projects
-        own = project or application or signer
-        assert own is not None
-        _check_leeway(leeway)
-        _check_timeout("hook_timeout", hook_timeout)
-        _check_timeout("store_timeout", store_timeout)
-        if revocation not in ("in_step", "immediate"):
-            raise ConfigurationError(f"revocation is {shown(revocation)}; expected 'in_step' or 'immediate'")
-        _check_clock(clock)
-        _check_web(web, trace)
-        if not isinstance(actor_claim, bool):
-            raise ConfigurationError(f"actor_claim is {shown(actor_claim)}; expected True or False")
-        if not isinstance(ledger, bool):
-            raise ConfigurationError(f"ledger is {shown(ledger)}; expected True or False")
-        roles = roles_of(loaded)
-        session_ids = self._session_names(own, *further)
-        retention = Retention.of(session_retention, max_session_age)
-        _check_shows_age(session_ids, retention, loaded)
-        rules = ClaimRules(roles, leeway, session_ids)
-        issuers = issuers_by_need(project, further, application, signer)
-        mint, formats = formats_of(loaded, format, accept, issuers, rules)
-        state = State(
-            api_key=own.id,
-            session_ids=session_ids,
-            roles=roles,
-            rules=rules,
-            mint=mint,
-            formats=formats,
-            plugins=loaded,
-            clock=clock,
-            deadline=hook_timeout,
-            store_timeout=store_timeout,
-            is_immediate=revocation == "immediate",
-            trace_log=trace,
-            retention=retention,
-            signer=signer if "jwt" in formats else None,
-            names_actor=actor_claim,
-            total_life=checked_total_life(max_total_life),
-            keeps_ledger=ledger,
-            # Last, so that nothing stays open if another argument is wrong.
-            store=_open_store(
-                store, registered(loaded, "rolecall_register_stores", SCHEMES), revocation, retention, ledger=ledger
-            ),
-        )
-        servers = ServerCredentials(issuers["secret"], application, own.id, leeway)
-        every = (*filter(None, (project,)), *further, *filter(None, (application, signer)))
-        keys = Keys(state, every, sources, MAX_VERIFIED_LIFETIME + leeway)
-        self._assemble(state, web, Credentials(web, own), servers, keys)
+                _check_timeout("store_timeout", store_timeout)
+                stores = registered(loaded, "rolecall_register_stores", SCHEMES)
+                undoing.callback(self._release)
+                place = place_of(keys_file, keys_key, partial(open_store, store, stores), self._inline, store_timeout)
+                if place.documents is not None:
+                    # The store is open already, because keys are in it.
+                    if isinstance(store, str):
+                        undoing.callback(place.documents.close)
+                    store = place.documents.store
+                sources = KeySources(loaded, place.rings, place.paths, place.change)
+                signer = None
+                if issuer is not None or audience is not None:
+                    signer = _signer(issuer, audience, private_key, application_id, verify_keys, sources)
+                    private_key, verify_keys = None, ()
+                project = application = None
+                if signer is None or api_key is not None or api_secret is not None:
+                    project, application = credentials_of(
+                        api_key, api_secret, application_id, private_key, verify_secrets, verify_keys, sources
+                    )
+                further = further_projects(projects, project, sources)
+            finally:
+                # So that no frame of a traceback holds them.
+                del api_secret, private_key, verify_secrets, verify_keys, projects, keys_key
+            own = project or application or signer
+            assert own is not None
+            _check_leeway(leeway)
+            _check_timeout("hook_timeout", hook_timeout)
+            if revocation not in ("in_step", "immediate"):
+                raise ConfigurationError(f"revocation is {shown(revocation)}; expected 'in_step' or 'immediate'")
+            _check_clock(clock)
+            _check_web(web, trace)
+            if not isinstance(actor_claim, bool):
+                raise ConfigurationError(f"actor_claim is {shown(actor_claim)}; expected True or False")
+            if not isinstance(ledger, bool):
+                raise ConfigurationError(f"ledger is {shown(ledger)}; expected True or False")
+            roles = roles_of(loaded)
+            session_ids = self._session_names(own, *further)
+            retention = Retention.of(session_retention, max_session_age)
+            _check_shows_age(session_ids, retention, loaded)
+            rules = ClaimRules(roles, leeway, session_ids)
+            issuers = issuers_by_need(project, further, application, signer)
+            mint, formats = formats_of(loaded, format, accept, issuers, rules)
+            state = State(
+                api_key=own.id,
+                session_ids=session_ids,
+                roles=roles,
+                rules=rules,
+                mint=mint,
+                formats=formats,
+                plugins=loaded,
+                clock=clock,
+                deadline=hook_timeout,
+                store_timeout=store_timeout,
+                is_immediate=revocation == "immediate",
+                trace_log=trace,
+                retention=retention,
+                signer=signer if "jwt" in formats else None,
+                names_actor=actor_claim,
+                total_life=checked_total_life(max_total_life),
+                keeps_ledger=ledger,
+                # Last, so that nothing stays open if another argument is wrong.
+                store=_open_store(store, stores, revocation, retention, ledger=ledger),
+            )
+            servers = ServerCredentials(issuers["secret"], application, own.id, leeway)
+            every = (*filter(None, (project,)), *further, *filter(None, (application, signer)))
+            refuse_wrapping_keys(place.wrapping, every)
+            keys = Keys(state, every, sources, MAX_VERIFIED_LIFETIME + leeway)
+            self._assemble(state, web, Credentials(web, own), servers, keys)
+            undoing.pop_all()
+
+    def _begin(self) -> None:
+        """Make what waits for the store and for plugins in sync code."""
+        self._pools = ThreadPools()
+        self._inline = InlineDriver(self._pools)
+
+    def _release(self) -> None:
+        """End the threads in the background."""
+        self._inline.close()
+        self._pools.close()
 
     def _assemble(
         self, state: State, web: Web, credentials: Credentials, servers: ServerCredentials, keys: Keys
     ) -> None:
         """Make the engines around ``state``, and start the plugins."""
         self._state = state
-        self._pools = ThreadPools()
-        self._inline = InlineDriver(self._pools)
         state.watch = watch_of(state, self._inline)
         #: The engine for sync frameworks: an adapter drives it with :func:`rolecall.driver.drive`.
         self.engine = engine_of(state, self._inline, blocks=True)
@@ -330,16 +357,17 @@ class Rolecall(Settings):
         ``ROLECALL_APPLICATION_ID``, ``ROLECALL_PRIVATE_KEY`` (PEM text or a path) and ``ROLECALL_VERIFY_KEYS`` (a JSON
         list of these), or by ``ROLECALL_ISSUER``, those keys and ``ROLECALL_AUDIENCE``. Further variables are
         ``ROLECALL_PROJECTS`` (a JSON object, from API keys to API secrets, or to objects of ``api_secret`` and
-        ``verify_secrets``), ``ROLECALL_KEYS_FILE`` (the path of a ring file), ``ROLECALL_STORE``,
-        ``ROLECALL_REVOCATION`` (``in_step`` or ``immediate``), ``ROLECALL_FORMAT``, ``ROLECALL_ACCEPT`` (names,
-        separated by commas), ``ROLECALL_PLUGINS`` (names), ``ROLECALL_ENTRY_POINTS`` (names, or ``none``),
-        ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's configuration, as a JSON object),
-        ``ROLECALL_SESSION_RETENTION``, ``ROLECALL_MAX_SESSION_AGE`` and ``ROLECALL_MAX_TOTAL_LIFE`` (seconds),
-        ``ROLECALL_ORIGINS`` (separated by commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see
-        :class:`Web`, ``ROLECALL_ACTOR_CLAIM``, ``ROLECALL_LEDGER`` and ``ROLECALL_TRACE`` (``1`` or ``0``).
-        Credentials, projects, the store and a plugin's configuration may also be in a file: its path is in the same
-        variable with ``_FILE`` at the end of the name. Files with secrets and private keys are read again when they
-        change.
+        ``verify_secrets``), ``ROLECALL_KEYS_FILE`` (the path of a ring file), ``ROLECALL_KEYS_KEY`` (separated by
+        commas), ``ROLECALL_STORE``, ``ROLECALL_REVOCATION`` (``in_step`` or ``immediate``), ``ROLECALL_FORMAT``,
+        ``ROLECALL_ACCEPT`` (names, separated by commas), ``ROLECALL_PLUGINS`` (names), ``ROLECALL_ENTRY_POINTS``
+        (names, or ``none``), ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's
+        configuration, as a JSON object), ``ROLECALL_SESSION_RETENTION``, ``ROLECALL_MAX_SESSION_AGE`` and
+        ``ROLECALL_MAX_TOTAL_LIFE`` (seconds), ``ROLECALL_ORIGINS`` (separated by commas) and ``ROLECALL_OPENAPI``
+        (``1`` or ``0``), for both of which see :class:`Web`, ``ROLECALL_ACTOR_CLAIM``, ``ROLECALL_LEDGER`` and
+        ``ROLECALL_TRACE`` (``1`` or ``0``).
+        Credentials, projects, ``ROLECALL_KEYS_KEY``, the store and a plugin's configuration may also be in a file: its
+        path is in the same variable with ``_FILE`` at the end of the name. Files with secrets and private keys are read
+        again when they change.
 
         :param environ: the variables to read, ``os.environ`` by default; or a mapping like Flask's ``app.config``,
             whose values may already have an argument's type.
@@ -440,8 +468,7 @@ class Rolecall(Settings):
         try:
             drive(self.engine.close())
         finally:
-            self._inline.close()
-            self._pools.close()
+            self._release()
 
     def __enter__(self: _Kit) -> _Kit:
         return self
@@ -507,6 +534,7 @@ class Verifier(Rolecall):
         _check_timeout("hook_timeout", hook_timeout)
         _check_clock(clock)
         _check_web(web, trace)
+        self._begin()
         credentials, servers = credentials_of_nobody(web, signer, leeway)
         self._plugin_config = _frozen_config(plugin_config)
         loaded = plugins_of(plugins, entry_points, blocked_plugins, list(plugin_config))
@@ -520,7 +548,7 @@ class Verifier(Rolecall):
             deadline=hook_timeout,
             trace_log=trace,
         )
-        self._assemble(state, web, credentials, servers, Keys(state, (), KeySources(None, loaded), 0.0))
+        self._assemble(state, web, credentials, servers, Keys(state, (), KeySources(loaded), 0.0))
 
     def __repr__(self) -> str:
         if not hasattr(self, "_state"):
@@ -654,8 +682,8 @@ def _not_set(name: str) -> ConfigurationError:
 
 
 def _has_keys_elsewhere(options: Mapping[str, Any]) -> bool:
-    """Whether a project's secret may be in a ring file, or a plugin's."""
-    return any(options.get(name) for name in ("keys_file", "plugins", "entry_points"))
+    """Whether a project's secret may be in a ring file, the store, or a plugin's."""
+    return any(options.get(name) for name in ("keys_file", "keys_key", "plugins", "entry_points"))
 
 
 class _KeysOfEnvironment:

@@ -261,6 +261,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
     "ROLECALL_AUDIENCE": ("audience", _bare),
     "ROLECALL_PROJECTS": ("projects", _object),
     "ROLECALL_KEYS_FILE": ("keys_file", _bare),
+    "ROLECALL_KEYS_KEY": ("keys_key", _names),
     "ROLECALL_FORMAT": ("format", _bare),
     "ROLECALL_ACCEPT": ("accept", _names),
     "ROLECALL_STORE": ("store", _bare),
@@ -288,6 +289,7 @@ _FROM_FILES: Final = (
     "ROLECALL_PRIVATE_KEY",
     "ROLECALL_VERIFY_KEYS",
     "ROLECALL_PROJECTS",
+    "ROLECALL_KEYS_KEY",
     "ROLECALL_STORE",
 )
 #: The arguments with keys, and with the ids of their issuers.

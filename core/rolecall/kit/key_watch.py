@@ -1,18 +1,19 @@
-"""Watches the files that a kit's keys are in, on a thread of its own, so that requests do not."""
+"""Watches the files and the store that a kit's keys are in, on a thread of its own, so that requests do not."""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from time import monotonic
 from typing import Final, Protocol, TypeAlias
 from weakref import WeakSet, ref
 
-#: The seconds between two looks at the files.
+#: The seconds between two looks at the files, and at what this process knows of the store.
 EVERY: Final = 1.0
-#: The seconds between two calls of plugins with keys.
+#: The seconds between two calls of plugins with keys, and between two reads of the store in any case.
 ASK_EVERY: Final = 60.0
 #: The seconds between two log lines about the same failure.
 TOLD_EVERY: Final = 60.0
@@ -20,7 +21,7 @@ TOLD_EVERY: Final = 60.0
 _LOG: Final = logging.getLogger("rolecall")
 #: What a file's change shows in: modification in nanoseconds, size, and inode; None if it cannot be looked at.
 _Mark: TypeAlias = tuple[int, int, int] | None
-_UNREAD: Final = (0, 0, 0)
+_UNREAD: Final = object()
 
 
 class Followed(Protocol):
@@ -34,16 +35,20 @@ class Followed(Protocol):
 
 
 class KeyWatch:
-    """Reads keys again when their files change. It ends when it is closed, or its keys are abandoned.
+    """Reads keys again when their files, or those in the store, change. It ends when it is closed, or its keys are
+    abandoned.
 
     Files that cannot be read, or that hold no good ring, are an error in the log, at once and each minute; the keys
-    stay as they were, and the next look tries again. A plugin that fails is asked again when its minute is over.
+    stay as they were, and the next look tries again; so it is with the store. A plugin that fails is asked again when
+    its minute is over.
     """
 
     def __init__(self, keys: Followed) -> None:
         self._keys = ref(keys)
-        self._marks: dict[str, _Mark] = {}
-        self._asks_plugins = False
+        self._looks: list[Callable[[], object]] = []
+        # By look, what it saw when the keys were read the last time.
+        self._seen: list[object] = []
+        self._asks_each_minute = False
         self._asked_at = monotonic()
         self._told: tuple[str, float] | None = None
         self._closed = False
@@ -51,14 +56,19 @@ class KeyWatch:
         self._stop = threading.Event()
         _WATCHES.add(self)
 
-    def follow(self, paths: Iterable[str], *, asks_plugins: bool) -> None:
-        """Follow these files, too.
+    def follow(
+        self, paths: Iterable[str], changes: Iterable[Callable[[], object]] = (), *, asks_each_minute: bool
+    ) -> None:
+        """Follow these files, too, and other places.
 
-        :param asks_plugins: whether plugins have keys.
+        :param changes: functions that take microseconds, and whose answers differ when there are other keys.
+        :param asks_each_minute: whether the keys are read each minute in any case: plugins have some, or the store.
         """
+        looks: list[Callable[[], object]] = [*(partial(_mark, path) for path in paths), *changes]
         # The first look reads them in any case: they may have changed since the kit has read them.
-        self._marks |= dict.fromkeys(paths, _UNREAD)
-        self._asks_plugins = self._asks_plugins or asks_plugins
+        self._seen += [_UNREAD] * len(looks)
+        self._looks += looks
+        self._asks_each_minute = self._asks_each_minute or asks_each_minute
         self.start()
 
     def start(self) -> None:
@@ -77,10 +87,10 @@ class KeyWatch:
 
     def look(self) -> None:
         """Read the keys again, if it is time for it."""
-        marks = {path: _mark(path) for path in self._marks}
-        is_due = self._asks_plugins and monotonic() >= self._asked_at + ASK_EVERY
+        seen = [look() for look in self._looks]
+        is_due = self._asks_each_minute and monotonic() >= self._asked_at + ASK_EVERY
         keys = self._keys()
-        if keys is None or (marks == self._marks and not is_due):
+        if keys is None or (seen == self._seen and not is_due):
             return
         self._asked_at = monotonic()
         try:
@@ -88,7 +98,8 @@ class KeyWatch:
         except Exception as error:  # whatever a plugin raises
             self._tell(str(error) or type(error).__name__)
         else:
-            self._marks, self._told = marks, None
+            # What is followed since this look is in none of these, and is read at the next one.
+            self._seen[: len(seen)], self._told = seen, None
 
     def _tell(self, problem: str) -> None:
         now = monotonic()

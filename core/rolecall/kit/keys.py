@@ -1,11 +1,10 @@
-"""The keys of a kit: listed, changed in process or in the ring file, and read again when files or plugins change."""
+"""The keys of a kit: listed, changed in their place, and read again when files, the store or plugins change."""
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,8 +18,7 @@ from ..wording import shown, shown_key
 
 if TYPE_CHECKING:
     from ..engine.state import State
-    from ..keys.ring_document import Change
-    from ..keys.ring_file import RingFile
+    from ..keys.ring_document import Change, RingPlace
     from .key_watch import KeyWatch
 
 #: The rings of issuers whose keys are not in arguments, by their ids.
@@ -29,7 +27,6 @@ ReadRings = Callable[[], Mapping[str, KeyRing]]
 _LOG: Final = logging.getLogger("rolecall")
 _HOOK: Final = "rolecall_signing_keys"
 _IN_ARGUMENTS: Final = "arguments"
-_IN_FILE: Final = "ring file"
 _IN_ENVIRONMENT: Final = "files of the environment"
 
 
@@ -42,7 +39,8 @@ class KeyInfo(NamedTuple):
     :param algorithm: the ``alg`` of its tokens.
     :param since: the time of its last change of state, in Unix seconds; None if it is unknown.
     :param retires_from: the time from which it can be retired without refusing a live token; None if it is unknown.
-    :param source: where it comes from: ``"arguments"``, ``"ring file"``, ``"files of the environment"``, or a plugin.
+    :param source: where it comes from: ``"arguments"``, ``"ring file"``, ``"store"``, ``"files of the environment"``,
+        or a plugin.
     """
 
     issuer: str
@@ -55,33 +53,60 @@ class KeyInfo(NamedTuple):
 
 
 class KeySources:
-    """The keys that are no arguments of a kit: those in its ring file, and those of plugins.
+    """The keys that are no arguments of a kit: those in its ring file or store, and those of plugins.
 
-    :param path: the ring file's path, if there is one.
+    :param place: the ring file, or the rings in the store; None if there is neither.
+    :param paths: the files to follow for it.
+    :param change: a function whose answers differ when what is in the store has changed.
     """
 
-    def __init__(self, path: object, plugins: Plugins) -> None:
-        self.file = None if path is None else _ring_file(path)
+    def __init__(
+        self,
+        plugins: Plugins,
+        place: RingPlace | None = None,
+        paths: Iterable[str] = (),
+        change: Callable[[], object] | None = None,
+    ) -> None:
+        self.place, self.paths, self.change = place, tuple(paths), change
         self._plugins = plugins
+        self._rings: Callable[[str], KeyRing | None] | None = None
         self.asks_plugins = plugins.has(_HOOK)
         #: By issuer, where its keys come from.
         self.sources: dict[str, str] = {}
 
-    def __call__(self, issuer: str) -> KeyRing | None:
-        """The ring of an issuer; None if none of them has one.
+    def __call__(self, issuer: str, *, needed: bool = False) -> KeyRing | None:
+        """The ring of an issuer, as of the last call of :meth:`renew`; None if none of them has one.
 
-        :raises ConfigurationError: for a ring that is wrong, and for two of them.
+        :param needed: whether the issuer has no other keys.
+        :raises ConfigurationError: for a ring that is wrong, for two of them, and if one that is needed is not there.
         """
         found = self._of_plugins(issuer)
-        if self.file is not None and (ring := self.file.rings()(issuer)) is not None:
-            if found is not None:
-                raise ConfigurationError(
-                    f"the keys of {shown_key(issuer)} are in the ring file, and {self.sources[issuer]} has some, too; "
-                    "leave one of the two out"
+        ring = self._in_place(issuer)
+        if ring is None or self.place is None:
+            if needed and found is None and self.place is not None:
+                raise InvalidKey(
+                    f"{self.place.described} has no keys of {_shown_id(issuer)}; make the first one with: "
+                    "rolecall keys add"
                 )
-            self.sources[issuer] = _IN_FILE
-            return ring
-        return found
+            return found
+        if found is not None:
+            raise ConfigurationError(
+                f"the keys of {shown_key(issuer)} are in the {self.place.source}, and {self.sources[issuer]} has some, "
+                "too; leave one of the two out"
+            )
+        self.sources[issuer] = self.place.source
+        return ring
+
+    def renew(self) -> None:
+        """Read the ring file, or the store, again at the next question."""
+        self._rings = None
+
+    def _in_place(self, issuer: str) -> KeyRing | None:
+        if self.place is None:
+            return None
+        if self._rings is None:
+            self._rings = self.place.rings()
+        return self._rings(issuer)
 
     def _of_plugins(self, issuer: str) -> KeyRing | None:
         if not self.asks_plugins:
@@ -102,8 +127,8 @@ class KeySources:
 class Keys:
     """The keys of a kit's issuers; it is ``kit.keys``.
 
-    Iterating over it yields a :class:`KeyInfo` for each key. Its methods may read and write the ring file, so async
-    code calls them on a thread.
+    Iterating over it yields a :class:`KeyInfo` for each key. Its methods may read and write the ring file, or the
+    store, so async code calls them on a thread.
     """
 
     def __init__(self, state: State, issuers: tuple[Issuer, ...], sources: KeySources, longest_life: float) -> None:
@@ -114,9 +139,16 @@ class Keys:
         self._from_environment: ReadRings | None = None
         self._lock = threading.Lock()
         self._watch: KeyWatch | None = None
-        of_plugins = [one for one in sources.sources.values() if one != _IN_FILE]
-        if sources.file is not None or of_plugins:
-            self._follow([] if sources.file is None else [sources.file.path], asks_plugins=bool(of_plugins))
+        # By issuer, the ids of keys of which this process knows that they were retired.
+        self._retired: dict[str, set[str]] = {}
+        sources.renew()
+        from_elsewhere = {*sources.sources.values()}
+        if sources.place is not None:
+            from_elsewhere.discard(sources.place.source)
+        changes = [] if sources.change is None else [sources.change]
+        asks = bool(from_elsewhere or changes)
+        if sources.paths or asks:
+            self._follow(sources.paths, changes, asks_each_minute=asks)
 
     def __iter__(self) -> Iterator[KeyInfo]:
         for issuer in self._issuers.values():
@@ -129,10 +161,11 @@ class Keys:
     def add(self, key: Key | str | bytes | None = None, *, issuer: str | None = None) -> KeyInfo:
         """Publish a further key: from now on it verifies, and :meth:`rotate` has it sign.
 
-        With a ring file it is written there, and all workers know it within two seconds. Otherwise this process alone
-        knows it.
+        With a ring file, or keys in the store, it is written there, and all workers know it within two seconds.
+        Otherwise this process alone knows it.
 
-        :param key: a secret, the PEM text of a private key, or a key; with a ring file a new one unless given.
+        :param key: a secret, the PEM text of a private key, or a key; with a ring file, or keys in the store, a new one
+            unless given.
         :param issuer: the API key, the application's id, or the issuer's URL; the first one unless given.
         :raises InvalidKey: for a key that is wrong, or known already.
         """
@@ -141,8 +174,11 @@ class Keys:
 
         owner = self._named(issuer)
         try:
-            if key is None and self._source(owner) != _IN_FILE:
-                raise InvalidKey("pass the key, too: a new one would be gone with this process; or use a ring file")
+            if key is None and not self._is_in_place(owner):
+                raise InvalidKey(
+                    "pass the key, too: a new one would be gone with this process; or use a ring file, or keys in the "
+                    "store"
+                )
             if key is None:
                 key = new_key(owner.id)
             elif isinstance(key, str | bytes):
@@ -193,27 +229,33 @@ class Keys:
         )
 
     def reload(self) -> None:
-        """Read the ring file, the files of the environment, and the keys of plugins again, and use what has changed.
+        """Read the ring file or the store, the files of the environment, and the keys of plugins again, and use what
+        has changed.
 
-        A thread of the kit does so by itself: for files within two seconds of a change, for plugins each minute.
+        A thread of the kit does so by itself: for files and the store within two seconds of a change, for plugins each
+        minute.
 
-        :raises ConfigurationError: if they cannot be read; then all keys stay as they were.
+        :raises ConfigurationError: if they cannot be read, or a retired key is back; then all keys stay as they were.
+        :raises StoreUnavailable: if the store does not answer; likewise.
         """
         with self._lock:
             rings = self._read()
+            for issuer in self._issuers.values():
+                if issuer.id in rings:
+                    self._refuse_retired(issuer, rings[issuer.id])
             for issuer in self._issuers.values():
                 ring = rings.get(issuer.id)
                 if ring is not None and ring.entries != issuer.ring.entries:
                     self._state.replace_ring(issuer, ring)
                     _LOG.info("the keys of %s have changed", _shown_id(issuer.id))
 
-    def follow_environment(self, paths: list[str], read: ReadRings) -> None:
+    def follow_environment(self, paths: Iterable[str], read: ReadRings) -> None:
         """Follow the files that variables of the environment name.
 
         :param read: reads the rings in them.
         """
         self._from_environment = read
-        self._follow(paths, asks_plugins=False)
+        self._follow(paths)
 
     def begin_anew(self) -> None:
         """Release the lock, which a thread of the parent may have held, in a forked child."""
@@ -229,7 +271,20 @@ class Keys:
         if self._watch is not None:
             self._watch.close()
 
+    def _refuse_retired(self, issuer: Issuer, ring: KeyRing) -> None:
+        """Refuse a ring in which a retired key is back, as in a backup: it may have leaked."""
+        retired = self._retired.setdefault(issuer.id, set())
+        retired.update(one.id for one in issuer.ring.entries if one.state == "retired")
+        back = next((one.id for one in ring.entries if one.state != "retired" and one.id in retired), None)
+        if back is not None:
+            raise InvalidKey(
+                f"the key {back} of {_shown_id(issuer.id)} was retired, and verifies again by the "
+                f"{self._source(issuer)}: an older state was put back there; put the newest one back, or retire the "
+                "key there once more"
+            )
+
     def _read(self) -> dict[str, KeyRing]:
+        self._elsewhere.renew()
         rings = dict(self._from_environment()) if self._from_environment is not None else {}
         for issuer in [one for one in self._elsewhere.sources if one in self._issuers]:
             ring = self._elsewhere(issuer)
@@ -245,9 +300,9 @@ class Keys:
 
         :param pick: finds that key among the new entries.
         """
-        source, file = self._source(owner), self._elsewhere.file
-        if source == _IN_FILE and file is not None:
-            entries = file.change(owner.id, change)
+        source, place = self._source(owner), self._elsewhere.place
+        if place is not None and source == place.source:
+            entries = place.change(owner.id, change)
             self.reload()
         elif source == _IN_ARGUMENTS:
             with self._lock:
@@ -260,12 +315,17 @@ class Keys:
             )
         return self._info(owner.id, pick(entries))
 
-    def _follow(self, paths: list[str], *, asks_plugins: bool) -> None:
+    def _follow(
+        self, paths: Iterable[str], changes: Iterable[Callable[[], object]] = (), *, asks_each_minute: bool = False
+    ) -> None:
         from .key_watch import KeyWatch
 
         if self._watch is None:
             self._watch = KeyWatch(self)
-        self._watch.follow(paths, asks_plugins=asks_plugins)
+        self._watch.follow(paths, changes, asks_each_minute=asks_each_minute)
+
+    def _is_in_place(self, owner: Issuer) -> bool:
+        return self._elsewhere.place is not None and self._source(owner) == self._elsewhere.place.source
 
     def _source(self, owner: Issuer) -> str:
         source = self._elsewhere.sources.get(owner.id)
@@ -304,11 +364,3 @@ class Keys:
 def _shown_id(issuer: str) -> str:
     """The id of an issuer of the kit: a URL and a UUID as they are, because no secret has been taken for one."""
     return issuer if has_private_keys(issuer) else shown_key(issuer)
-
-
-def _ring_file(path: object) -> RingFile:
-    from ..keys.ring_file import RingFile
-
-    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-        raise ConfigurationError(f"keys_file is {shown(path)}; expected the path of a ring file")
-    return RingFile(path)

@@ -19,7 +19,7 @@ from ..wording import kind, shown
 
 _HOOK_TIMEOUT: Final = 10.0
 _MAX_HOOK_TIMEOUT: Final = 300.0
-_CREDENTIALS: Final = (*KEY_ARGUMENTS, "keys_file")
+_CREDENTIALS: Final = (*KEY_ARGUMENTS, "keys_file", "keys_key")
 
 
 def own_kit(api_key: Any, api_secret: str | bytes | None, remote: object, timeout: float | None) -> Rolecall:

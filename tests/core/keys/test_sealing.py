@@ -105,6 +105,7 @@ def test_the_order_of_the_keys_stays():
 
 REFUSED = {
     "a password": ("correct horse battery staple", "a text of 28 characters that is neither hexadecimal nor base64"),
+    "two words": ("correct horse", "a text of 13 characters that is neither"),
     "16 bytes": (KEY[:16].hex(), "keys_key has 16 bytes; expected 32 random bytes, as 64 hexadecimal digits"),
     "48 bytes": (b64encode(KEY + KEY[:16]).decode(), "has 48 bytes"),
     "a number": (5, "keys_key is of type int; expected 32 random bytes"),

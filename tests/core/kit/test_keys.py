@@ -378,7 +378,7 @@ def test_keys_in_two_places_stop_start_up(make_kit, ring_file):
 
 
 def test_a_ring_file_without_the_project_stops_start_up(make_kit, ring_file):
-    with pytest.raises(InvalidKey, match="api_secret is missing"):
+    with pytest.raises(InvalidKey, match="json' has no keys of '654321'; make the first one with: rolecall keys add"):
         make_kit(api_key=SECOND, api_secret=None, keys_file=ring_file.path)
 
 
@@ -577,7 +577,7 @@ def test_a_plugin_that_fails_is_asked_again_when_its_minute_is_over(monkeypatch)
     monkeypatch.setattr(key_watch, "EVERY", 3600.0)  # the test looks itself
     keys = Sealed()
     watch = key_watch.KeyWatch(keys)
-    watch.follow([], asks_plugins=True)
+    watch.follow([], asks_each_minute=True)
     for seconds, asked in ((0.0, 1), (60.0, 1), (60.0, 1), (0.0, 2)):
         monkeypatch.setattr(key_watch, "ASK_EVERY", seconds)
         watch.look()
