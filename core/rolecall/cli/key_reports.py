@@ -23,6 +23,38 @@ def keys_report(rings: Mapping[str, Sequence[RingKey]], longest_life: float, now
     return Report(tuple(blocks) or ((Line("", "no keys"),),), {"keys": data})
 
 
+def seals_report(sealed_by: Mapping[str, int], given: Sequence[str]) -> Report:
+    """The wrapping keys: how many keys each has sealed.
+
+    :param given: the ids of those that are given, the one that seals first.
+    """
+    ids = [*given, *sorted(sealed_by.keys() - {*given})]
+    data = [{"id": one, "seals": sealed_by.get(one, 0), "is_given": one in given} for one in ids]
+    return Report((tuple(map(_sealing, data)),), {"wrapping_keys": data})
+
+
+def joined(one: Report, other: Report) -> Report:
+    """Two reports as one."""
+    return Report((*one.blocks, *other.blocks), {**one.data, **other.data})
+
+
+def rewrapped_report(number: int, problems: Sequence[str]) -> Report:
+    """How many keys were sealed anew, and which could not be."""
+    lines = (Line("sealed anew", _counted(number)), *(Line("left", one, Tone.BAD) for one in problems))
+    return Report((lines,), {"sealed_anew": number, "problems": list(problems)})
+
+
+def _sealing(wrapping_key: Mapping[str, Any]) -> Line:
+    text = f"{wrapping_key['id']}  seals {_counted(wrapping_key['seals'])}"
+    if wrapping_key["is_given"]:
+        return Line("wrapping key", text)
+    return Line("wrapping key", f"{text}, and is not given", Tone.BAD)
+
+
+def _counted(number: int) -> str:
+    return f"{number} key" if number == 1 else f"{number} keys"
+
+
 def changed_report(issuer: str, entry: RingKey, longest_life: float, now: float) -> Report:
     """A key after its change of state."""
     return Report(((_line(entry, longest_life, now),),), _data(issuer, entry, longest_life))

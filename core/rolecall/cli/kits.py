@@ -24,6 +24,8 @@ ENVIRONMENT: Final = ("ROLECALL_API_KEY", "ROLECALL_API_SECRET")
 APPLICATION: Final = ("ROLECALL_APPLICATION_ID", "ROLECALL_PRIVATE_KEY")
 #: Or these, for keys in a ring file. (The suffix _FILE is cut, as for variables that name a file with a value.)
 RING_FILE: Final = ("ROLECALL_API_KEY", "ROLECALL_KEYS")
+#: Or these, for keys in the store.
+RING_STORE: Final = ("ROLECALL_API_KEY", "ROLECALL_KEYS_KEY")
 _CONFIGURE: Final = f"Set {ENVIRONMENT[0]} and {ENVIRONMENT[1]} in the environment; see: rolecall --help"
 EXIT_CODES: Final = """\b
 Exit codes:
@@ -64,7 +66,7 @@ def _explain(error: RolecallError, hint: str) -> None:
 def configuration_hint() -> str:
     """Advice where the credentials are not set."""
     is_set = {name.removesuffix("_FILE") for name, value in os.environ.items() if value}
-    has_credentials = any(is_set.issuperset(names) for names in (ENVIRONMENT, APPLICATION, RING_FILE))
+    has_credentials = any(is_set.issuperset(names) for names in (ENVIRONMENT, APPLICATION, RING_FILE, RING_STORE))
     return "" if has_credentials else _CONFIGURE
 
 

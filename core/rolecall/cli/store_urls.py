@@ -69,9 +69,18 @@ def opened(url: str, *, may_be_new: bool = False) -> SyncUpkeep:
     :param may_be_new: whether a file that does not exist may be made.
     :raises ConfigurationError: for a URL that names no store, and for a store without upkeep; no URL is quoted.
     """
+    return SyncUpkeep(store_of(url, may_be_new=may_be_new))
+
+
+def store_of(url: str, *, may_be_new: bool = False) -> Store:
+    """Open a store.
+
+    :param may_be_new: whether a file that does not exist may be made.
+    :raises ConfigurationError: for a URL that names no store; no URL is quoted.
+    """
     if not may_be_new:
         _refuse_missing(url)
-    return SyncUpkeep(open_store(url, _stores_of_plugins(url)))
+    return open_store(url, _stores_of_plugins(url))
 
 
 @contextmanager

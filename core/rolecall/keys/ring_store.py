@@ -50,6 +50,8 @@ class RingStore:
     def __init__(self, documents: Documents, wrapping: WrappingKeys) -> None:
         self._documents = documents
         self._document = RingDocument(wrapping)
+        #: The ids of the wrapping keys, the one that seals first.
+        self.wrapping_ids = wrapping.ids
 
     def __repr__(self) -> str:
         return "<RingStore>"
