@@ -12,10 +12,21 @@ import flask
 import pytest
 
 from rolecall import Actor, Allow, Deny, Rolecall, RolecallError, blocking, hookimpl
+from rolecall.driver import InlineDriver
+from rolecall.driver.threads import ThreadPools
+from rolecall.keys import HMACKey
+from rolecall.keys.making import new_key, pem_of
+from rolecall.keys.pem import PrivateKey
+from rolecall.keys.ring_store import RingStore
+from rolecall.keys.rotation import added
+from rolecall.keys.sealing import wrapping_keys
 from rolecall.request import Request
+from rolecall.stores import open_store
+from rolecall.stores.synchronous import SyncDocuments
 from rolecall_flask import current_grant, require_role, rolecall_blueprint
 
 KEY = "123456"
+ISSUER = "https://video.example"
 SECRET = "canary-secret-5b1f0c2e9d7a4c3f8e6b7d2a1c0f9e8d"
 DATA = "canary-data-of-ada-lovelace"
 #: Parts of the secret as it is, in hexadecimal digits and in base64.
@@ -247,6 +258,26 @@ def test_a_store_holds_no_secret_and_no_token(tmp_path):
     written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert session.session_id.encode() in written
     assert [what for what in (*CANARIES, *map(signature, tokens)) if what.encode() in written] == []
+
+
+def test_keys_in_a_store_stand_there_sealed(tmp_path):
+    url, wrapping_key = f"sqlite:///{tmp_path}/app.db", "5b1f0c2e9d7a4c3f8e6b7d2a1c0f9e8d" * 2
+    pools = ThreadPools()
+    documents = SyncDocuments(open_store(url), InlineDriver(pools), lambda: 5.0)
+    rings = RingStore(documents, wrapping_keys(wrapping_key))
+    rings.change(KEY, lambda ring: added(ring, HMACKey(SECRET), 0.0))
+    rings.change(ISSUER, lambda ring: added(ring, new_key(ISSUER), 0.0))
+    (private,) = (one.key for one in rings.read()[ISSUER])
+    assert isinstance(private, PrivateKey)
+    pem = pem_of(private._private).splitlines()[1]
+    with Rolecall(KEY, keys_key=wrapping_key, store=url) as kit:
+        assert kit.verify_token(kit.create_session().generate_token())
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"rc1." in written
+    canaries = [one.encode() for one in (*CANARIES, wrapping_key)]
+    assert [one for one in (*canaries, bytes.fromhex(wrapping_key), pem[24:56]) if one in written] == []
+    documents.close()
+    pools.close()
 
 
 def test_no_trace_holds_connection_data(caplog):

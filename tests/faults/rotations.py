@@ -1,8 +1,8 @@
 """Rotates keys again and again while four workers mint and verify each other's tokens.
 
-``python -m tests.faults.rotations --rotations 100``. Two ways: a ring file that all workers follow, and releases of the
-app whose configurations run side by side. A fault is a good token or session that is refused, or a retired key's token
-that is accepted.
+``python -m tests.faults.rotations --rotations 100``. Three ways: a ring file that all workers follow, a ring in their
+store, and releases of the app whose configurations run side by side. A fault is a good token or session that is
+refused, or a retired key's token that is accepted.
 """
 
 from __future__ import annotations
@@ -20,12 +20,19 @@ from queue import Empty, Full
 from typing import Any, Final, NamedTuple
 
 from rolecall import Rolecall
+from rolecall.driver import InlineDriver
+from rolecall.driver.threads import ThreadPools
 from rolecall.errors import InvalidToken, RolecallError
 from rolecall.keys import HMACKey
+from rolecall.keys.ring_document import RingPlace
 from rolecall.keys.ring_file import RingFile
+from rolecall.keys.ring_store import RingStore
 from rolecall.keys.rotation import added, retired, rotated
+from rolecall.keys.sealing import wrapping_keys
 from rolecall.keys.states import key_id
 from rolecall.kit import key_watch
+from rolecall.stores import open_store
+from rolecall.stores.synchronous import SyncDocuments
 
 WORKERS: Final = 4
 API_KEY: Final = "123456"
@@ -39,10 +46,14 @@ _SPAWN: Final = multiprocessing.get_context("spawn")
 
 
 class Config(NamedTuple):
-    """A release's configuration: a ring file, or secrets. ``retired`` are the ids of keys that are good no more."""
+    """A release's configuration: a ring file, a wrapping key, or secrets.
+
+    ``retired`` are the ids of keys that are good no more.
+    """
 
     store: str
     keys_file: str | None = None
+    keys_key: str | None = None
     secret: str | None = None
     verify: tuple[str, ...] = ()
     retired: frozenset[str] = frozenset()
@@ -51,6 +62,8 @@ class Config(NamedTuple):
     def kit(self) -> Rolecall:
         if self.keys_file is not None:
             return Rolecall(API_KEY, keys_file=self.keys_file, store=self.store)
+        if self.keys_key is not None:
+            return Rolecall(API_KEY, keys_key=self.keys_key, store=self.store)
         return Rolecall(API_KEY, self.secret, verify_secrets=self.verify, store=self.store)
 
 
@@ -228,7 +241,29 @@ def run_file(rotations: int, *, publishes: bool = True, looks: float = LOOKS) ->
             return workers.end()
 
 
-def _rotate(file: RingFile, workers: Fleet, *, publishes: bool) -> None:
+def run_store(rotations: int, *, publishes: bool = True) -> tuple[int, list[str]]:
+    """Rotate in the store, which the workers follow.
+
+    :param publishes: as for :func:`run_file`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        config = Config(f"sqlite:///{folder}/store.db", keys_key=secrets.token_hex(32))
+        pools = ThreadPools()
+        documents = SyncDocuments(open_store(config.store), InlineDriver(pools), lambda: PATIENCE)
+        rings = RingStore(documents, wrapping_keys(config.keys_key))
+        entries = rings.change(API_KEY, lambda found: added(found, HMACKey(secrets.token_hex(32)), time.time()))
+        try:
+            with fleet(config) as workers:
+                workers.wait_for(entries[0].id, "signing")
+                for _ in range(rotations):
+                    _rotate(rings, workers, publishes=publishes)
+                return workers.end()
+        finally:
+            documents.close()
+            pools.close()
+
+
+def _rotate(file: RingPlace, workers: Fleet, *, publishes: bool) -> None:
     key = HMACKey(secrets.token_hex(32))
     new, now = key_id(key), time.time()
     if publishes:
@@ -262,7 +297,7 @@ def run_releases(rotations: int, *, publishes: bool = True) -> tuple[int, list[s
             return workers.end()
 
 
-WAYS: Final = {"ring file": run_file, "releases": run_releases}
+WAYS: Final = {"ring file": run_file, "store": run_store, "releases": run_releases}
 
 
 def main() -> int:

@@ -365,9 +365,9 @@ class Rolecall(Settings):
         ``ROLECALL_MAX_TOTAL_LIFE`` (seconds), ``ROLECALL_ORIGINS`` (separated by commas) and ``ROLECALL_OPENAPI``
         (``1`` or ``0``), for both of which see :class:`Web`, ``ROLECALL_ACTOR_CLAIM``, ``ROLECALL_LEDGER`` and
         ``ROLECALL_TRACE`` (``1`` or ``0``).
-        Credentials, projects, ``ROLECALL_KEYS_KEY``, the store and a plugin's configuration may also be in a file: its
-        path is in the same variable with ``_FILE`` at the end of the name. Files with secrets and private keys are read
-        again when they change.
+        Credentials, projects, wrapping keys, the store and a plugin's configuration may also be in a file: its path is
+        in the same variable with ``_FILE`` at the end of the name. Files with secrets and private keys are read again
+        when they change.
 
         :param environ: the variables to read, ``os.environ`` by default; or a mapping like Flask's ``app.config``,
             whose values may already have an argument's type.
