@@ -8,7 +8,7 @@ from typing import Any
 
 #: The deepest nesting, the object itself included.
 MAX_DEPTH = 8
-#: The most members of one object; and the most elements of one array, unless a reader allows more.
+#: The most members of one object, and the most elements of one array, unless a reader allows more.
 MAX_MEMBERS = 64
 #: Integers beyond this lose digits in other languages (RFC 8259, section 6).
 MAX_INTEGER = 2**53
@@ -16,13 +16,14 @@ MAX_INTEGER = 2**53
 _INFINITY = float("inf")
 
 
-def loads(data: bytes, elements: int = MAX_MEMBERS) -> dict[str, Any]:
+def loads(data: bytes, elements: int = MAX_MEMBERS, most: int = MAX_MEMBERS) -> dict[str, Any]:
     """The JSON object in ``data``. Nested values are read-only: arrays become tuples, objects become proxies.
 
     :param data: UTF-8 without a byte order mark, and nothing but the object.
     :param elements: the most that one array may have.
+    :param most: the most members that one object may have.
     :raises ValueError: for anything else, for duplicate names, NaN and Infinity, lone surrogates, numbers outside
-        ±2^53 or the range of a double, more than 64 members, or more than 8 levels. The message never quotes ``data``.
+        ±2^53 or the range of a double, too many members, or more than 8 levels. The message never quotes ``data``.
     """
     try:
         text = data.decode()
@@ -38,7 +39,7 @@ def loads(data: bytes, elements: int = MAX_MEMBERS) -> dict[str, Any]:
         raise ValueError("not a JSON object")
     if end != len(text):
         raise ValueError("something follows the JSON object")
-    members = _object(value, 1, elements)
+    members = _object(value, 1, elements, most)
     # Only an escape can make a lone surrogate, and escapes are rare. (Searching for one character is far faster.)
     if "\\" in text:
         try:
@@ -60,22 +61,22 @@ def _constant(_: str) -> Any:
 _scan = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant).scan_once  # type: ignore[attr-defined]
 
 
-def _object(pairs: tuple[tuple[str, Any], ...], depth: int, elements: int) -> dict[str, Any]:
+def _object(pairs: tuple[tuple[str, Any], ...], depth: int, elements: int, most: int) -> dict[str, Any]:
     value = dict(pairs)
-    if not len(value) == len(pairs) <= MAX_MEMBERS:
+    if not len(value) == len(pairs) <= most:
         if len(value) != len(pairs):
             raise ValueError("a name stands twice in one object")
-        raise ValueError(f"more than {MAX_MEMBERS} members")
+        raise ValueError(f"more than {most} members")
     for name, item in pairs:
         kind = type(item)
         # Text and safe integers, which are nearly all values, need no further check.
         if kind is str or (kind is int and -MAX_INTEGER <= item <= MAX_INTEGER):
             continue
-        value[name] = _checked(item, depth, elements)
+        value[name] = _checked(item, depth, elements, most)
     return value
 
 
-def _checked(item: Any, depth: int, elements: int) -> Any:
+def _checked(item: Any, depth: int, elements: int, most: int) -> Any:
     kind = type(item)
     if kind is int:
         if not -MAX_INTEGER <= item <= MAX_INTEGER:
@@ -87,8 +88,8 @@ def _checked(item: Any, depth: int, elements: int) -> Any:
         if depth == MAX_DEPTH:
             raise ValueError(f"more than {MAX_DEPTH} levels")
         if kind is tuple:
-            return MappingProxyType(_object(item, depth + 1, elements))
+            return MappingProxyType(_object(item, depth + 1, elements, most))
         if len(item) > elements:
             raise ValueError(f"more than {elements} elements")
-        return tuple(_checked(element, depth + 1, elements) for element in item)
+        return tuple(_checked(element, depth + 1, elements, most) for element in item)
     return item

@@ -20,7 +20,8 @@ from .states import STATES, RingKey, key_id
 
 #: The most bytes of a document: some 300 secrets, or 100 private keys.
 MAX_DOCUMENT: Final = 262_144
-_MAX_KEYS: Final = 1024
+#: The most issuers, and the most keys of one.
+_MOST: Final = 1024
 #: How many retired keys are remembered, so that they do not come back.
 _KEPT_RETIRED: Final = 100
 _MEMBERS: Final = frozenset({"id", "state", "since", "algorithm", "secret", "private_key"})
@@ -81,7 +82,7 @@ class RingDocument:
         """
         if len(content) > MAX_DOCUMENT:
             raise InvalidKey(f"it has more than {MAX_DOCUMENT} bytes")
-        document = strict_json.loads(content.strip(), _MAX_KEYS)
+        document = strict_json.loads(content.strip(), _MOST, _MOST)
         if document.get("version") != 1:
             raise InvalidKey("its version is not 1")
         issuers = document.get("issuers")
@@ -201,13 +202,17 @@ class RingDocument:
 def text_of(rings: Parsed) -> str:
     """The text of a document.
 
-    :raises InvalidKey: if it is too long.
+    :raises InvalidKey: if it is too long, or could not be read again.
     """
     text = json.dumps({"version": 1, "issuers": rings}, indent=2, ensure_ascii=False, default=dict) + "\n"
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > MAX_DOCUMENT:
         del text, rings  # so that no frame of a traceback holds them
         raise InvalidKey(f"the rings would have {size} bytes, and {MAX_DOCUMENT} are the most; use fewer keys")
+    if len(rings) > _MOST:
+        number = len(rings)
+        del text, rings
+        raise InvalidKey(f"there would be the rings of {number} issuers, and {_MOST} are the most")
     return text
 
 
