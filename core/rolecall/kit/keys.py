@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -242,7 +242,7 @@ class Keys:
             rings = self._read()
             for issuer in self._issuers.values():
                 if issuer.id in rings:
-                    self._refuse_retired(issuer, rings[issuer.id])
+                    self._refuse_retired(issuer, rings[issuer.id].entries)
             for issuer in self._issuers.values():
                 ring = rings.get(issuer.id)
                 if ring is not None and ring.entries != issuer.ring.entries:
@@ -271,11 +271,11 @@ class Keys:
         if self._watch is not None:
             self._watch.close()
 
-    def _refuse_retired(self, issuer: Issuer, ring: KeyRing) -> None:
-        """Refuse a ring in which a retired key is back, as in a backup: it may have leaked."""
+    def _refuse_retired(self, issuer: Issuer, entries: Sequence[RingKey]) -> None:
+        """Refuse entries among which a retired key is back, as in a backup: it may have leaked."""
         retired = self._retired.setdefault(issuer.id, set())
         retired.update(one.id for one in issuer.ring.entries if one.state == "retired")
-        back = next((one.id for one in ring.entries if one.state != "retired" and one.id in retired), None)
+        back = next((one.id for one in entries if one.state != "retired" and one.id in retired), None)
         if back is not None:
             raise InvalidKey(
                 f"the key {back} of {_shown_id(issuer.id)} was retired, and verifies again by the "
@@ -300,9 +300,15 @@ class Keys:
 
         :param pick: finds that key among the new entries.
         """
+
+        def checked(before: Sequence[RingKey]) -> tuple[RingKey, ...]:
+            after = change(before)
+            self._refuse_retired(owner, after)
+            return after
+
         source, place = self._source(owner), self._elsewhere.place
         if place is not None and source == place.source:
-            entries = place.change(owner.id, change)
+            entries = place.change(owner.id, checked)
             self.reload()
         elif source == _IN_ARGUMENTS:
             with self._lock:

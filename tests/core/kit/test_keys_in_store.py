@@ -379,8 +379,12 @@ def test_a_retired_key_does_not_come_back_with_a_backup_of_the_store(stored, rin
     store.raise_mark(f"keys {DOCUMENT}", 99.0, float("inf"))
     assert soon(lambda: "an older state was put back there" in caplog.text)
     assert not accepts(kit, token)
-    # Once it is retired there again, the kit follows.
-    rings.change(API_KEY, lambda ring: retired(ring, OLD_ID, NOW + 1, 0, force=True))
+    # The kit changes nothing there but this key, and goes on once that is retired again.
+    for change in (kit.keys.add, lambda: kit.keys.rotate(OLD_ID, force=True)):
+        with pytest.raises(InvalidKey, match="was retired"):
+            change()
+    assert len(rings.read()[API_KEY]) == 2
+    assert kit.keys.retire(OLD_ID, force=True).state == "retired"
     made = kit.keys.add()
     assert states(kit) == {OLD_ID: "retired", NEW_ID: "signing", made.id: "published"}
 
