@@ -81,6 +81,16 @@ def test_the_secret_may_come_from_stdin_and_never_shows(run, url):
     assert not any(one in text for one in (secret, KEY) for text in (*outputs, document[1]))
 
 
+def test_a_copy_of_the_store_needs_no_wrapping_key_and_has_the_keys(run, monkeypatch, url, tmp_path):
+    key = answer(run("keys", "add", "--json"))["id"]
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    monkeypatch.delenv("ROLECALL_KEYS_KEY")
+    monkeypatch.setenv("ROLECALL_API_SECRET", secrets.token_hex(32))
+    assert run("store", "copy", url, other).exit_code == 0
+    with Rolecall(API_KEY, keys_key=KEY, store=other) as kit:
+        assert [one.id for one in kit.keys] == [key]
+
+
 def test_another_wrapping_key_takes_the_place_of_the_first(run, monkeypatch):
     for _ in range(2):
         run("keys", "add")
