@@ -11,6 +11,7 @@ from ..driver import InlineDriver, drive
 from ..driver.threads import ThreadPools
 from ..errors import ConfigurationError, StoreUnavailable
 from ..wording import kind as kind_of
+from ..wording import shown
 from . import Store
 from .calling import Calls
 from .checking import DOCUMENTS, LEASES, MARKS, UPKEEP, has
@@ -121,8 +122,14 @@ class SyncDocuments:
         self._calls = Calls(store, driver, seconds, blocks=True)
 
     def get_document(self, name: str) -> tuple[int, str] | None:
-        found: tuple[int, str] | None = self._ask("get_document", name)
-        return found
+        found = self._ask("get_document", name)
+        if found is None:
+            return None
+        if isinstance(found, Sequence) and [*map(type, found)] == [int, str]:
+            return found[0], found[1]
+        raise StoreUnavailable(
+            f"the store's get_document returned {shown(found)}; expected a version and a content, or None"
+        )
 
     def put_document(self, name: str, content: str, version: int) -> bool:
         return bool(self._ask("put_document", name, content, version))

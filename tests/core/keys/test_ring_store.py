@@ -190,6 +190,13 @@ def test_rings_that_are_too_long_are_refused(rings):
     assert len(rings.listed()) > 8
 
 
+@pytest.mark.parametrize("answer", ["document", (1, None), ("1", "{}"), (1,), 5])
+def test_a_store_that_answers_nonsense_is_unavailable(store, rings, monkeypatch, answer):
+    monkeypatch.setattr(MemoryStore, "get_document", lambda *_: answer)
+    with pytest.raises(StoreUnavailable, match="expected a version and a content, or None"):
+        rings.read()
+
+
 # -- several at once -------------------------------------------------------------------------------
 
 
