@@ -8,6 +8,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Generator, Iterable
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 
 import hypothesis
@@ -33,7 +34,7 @@ TIER_OF_FIXTURE = {
 #: The expression of pyproject.toml by which the newcomer's tier is chosen.
 NEWCOMERS = "not (server or process or sdk or browser or exhaustive)"
 #: A line by which a whole file belongs to one tier.
-WHOLE_FILE = re.compile(r"^pytestmark = pytest\.mark\.(?:server|process|sdk|browser)$", re.MULTILINE)
+WHOLE_FILE = re.compile(r"^pytestmark = \[?pytest\.mark\.(?:server|process|sdk|browser)\b", re.MULTILINE)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -70,6 +71,7 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
 
     With ``--no-loadscope-reorder`` they begin first, so that none is left to run alone at the end.
     """
+    _keep_all_pairs(items)
     items.sort(key=lambda item: not _has_a_tier(item.path))
     tables = defaultdict(list)
     for item in items:
@@ -85,10 +87,24 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
             item.add_marker("exhaustive")
 
 
-def _left_out(rows: list[pytest.Function], most: int) -> Iterable[pytest.Function]:
-    """The rows of a table that are left once each value of each parameter has come, or ``most`` rows are chosen."""
+def _keep_all_pairs(items: list[pytest.Function]) -> None:
+    """Take out the rows of the tables so marked that have no pair of values which has not come before."""
+    tables = defaultdict(list)
+    for item in items:
+        if hasattr(item, "callspec") and item.get_closest_marker("pairs"):
+            tables[item.nodeid.partition("[")[0]].append(item)
+    needless = {row for rows in tables.values() for row in _left_out(rows, len(rows), together=2)}
+    items[:] = (item for item in items if item not in needless)
+
+
+def _left_out(rows: list[pytest.Function], most: int, together: int = 1) -> Iterable[pytest.Function]:
+    """The rows of a table that are left once each value of each parameter has come, or ``most`` rows are chosen.
+
+    :param together: of how many parameters the values have to come together, in all ways.
+    """
     # By identity: values need not be hashable, and one that comes in several rows is the same object there.
-    choices = [{(name, id(value)) for name, value in row.callspec.params.items()} for row in rows]
+    values = [sorted((name, id(value)) for name, value in row.callspec.params.items()) for row in rows]
+    choices = [set(combinations(one, min(together, len(one)))) for one in values]
     unseen = set().union(*choices)
     # From all over the table: of rows with equally many new values the first in this order is chosen.
     step = -(-len(rows) // most)

@@ -274,6 +274,7 @@ def test_nobody_gets_in_without_a_token(app, runs, session, method):
     assert response.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.pairs
 @pytest.mark.each_choice
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 @pytest.mark.parametrize("role", ["subscriber", "publisher", "publisheronly"])

@@ -16,7 +16,7 @@ from .conftest import private_pem
 from .sdk_clients import SDKS, OpenTokPython, VonageNode, VonagePython
 from .sdk_site import API_KEY, API_SECRET, GONE, OTHER_KEY, STREAMS, make_kit
 
-pytestmark = pytest.mark.sdk
+pytestmark = [pytest.mark.sdk, pytest.mark.pairs]
 
 ADAPTERS = ["flask", "starlette", "wsgi"]
 ANOTHER_SECRET = API_SECRET[::-1]

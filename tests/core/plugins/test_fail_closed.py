@@ -254,6 +254,7 @@ def rows() -> Iterator[Any]:
             yield pytest.param(*case.values, kind, ask, id=f"{case.id}-{kind}-{ask.__name__}")
 
 
+@pytest.mark.pairs
 @pytest.mark.each_choice
 @pytest.mark.parametrize(("hook", "wrong", "answer", "kind", "ask"), [*rows()])
 def test_what_is_no_answer_denies_and_names_the_plugin_to_the_server_alone(hook, wrong, answer, kind, ask, caplog):

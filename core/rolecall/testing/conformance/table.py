@@ -14,7 +14,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from functools import cache
 from typing import Any, NamedTuple
@@ -359,6 +359,8 @@ def _credentials() -> Iterator[Credential]:
 
 
 CREDENTIALS = tuple(_credentials())
+#: One of each meaning, in the same order.
+_OF_EACH_MEANING = tuple({one._replace(name="", headers=()): one for one in reversed(CREDENTIALS)}.values())[::-1]
 _BY_NAME = {credential.name: credential for credential in CREDENTIALS}
 
 
@@ -416,9 +418,18 @@ def refusal_of(route: Guarded, credential: Credential) -> tuple[int, str] | None
     return None
 
 
+#: The routes that are asked with every credential, one of each kind: guarded by a decorator, with and without a session
+#: and from within, the kit's own, and one for acts. The others are asked with one credential of each meaning.
+_ASKED_IN_FULL = ("moderate", "me", "inside", "session", "acting-signal")
+
+
+def _credentials_for(route: Guarded, in_full: Collection[str] = _ASKED_IN_FULL) -> tuple[Credential, ...]:
+    return CREDENTIALS if route.name in in_full else _OF_EACH_MEANING
+
+
 def _guarded() -> Iterator[Case]:
     for route in GUARDED + MODERATED:
-        for credential in CREDENTIALS:
+        for credential in _credentials_for(route):
             status, code = refusal_of(route, credential) or (route.granted, None)
             name = f"{route.name}-{credential.name}"
             yield Case(name, route.method, route.path, status, code, credential.headers)
@@ -435,7 +446,7 @@ def retry_after(status: int) -> dict[str, str | None]:
 def _guarded_by_policy() -> Iterator[Case]:
     """Cases in which policies vote: they take another code path, with the same answers."""
     for route in GUARDED[:2] + GUARDED[-2:] + MODERATED[:2]:
-        for credential in CREDENTIALS:
+        for credential in _credentials_for(route, in_full=("moderate", "session")):
             status, code = refusal_of(route, credential) or (route.granted, None)
             name = f"voting-{route.name}-{credential.name}"
             yield Case(name, route.method, route.path, status, code, credential.headers, kit="voting")
@@ -1685,8 +1696,8 @@ def _server_credentials() -> Iterator[Case]:
             yield Case(f"server-{route}-{name}", method, path, granted, None, headers)
         for name, jti in _GOOD_ONCE.items():
             yield Case(f"server-{route}-{name}", method, path, granted, None, ((AUTH, server_jwt(jti=jti)),), once=True)
-        for name, headers in refused.items():
-            yield Case(f"server-{route}-{name}", method, path, *NO_SERVER, headers)
+        for name in refused if route == "create" else ("none", "doubled", "clients-as-bearer", "wrong-secret"):
+            yield Case(f"server-{route}-{name}", method, path, *NO_SERVER, refused[name])
         yield Case(f"server-{route}-in-the-query", method, f"{path}?{AUTH}={good}", *NO_SERVER)
         yield Case(f"server-{route}-in-the-kits-query", method, f"{path}?{QUERY}={good}", *NO_SERVER, kit="query")
         # Nothing that browsers add by themselves lets a page act as a server.
