@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MarkKind: TypeAlias = Literal["token", "reset", "excluded", "readmitted", "actor", "project", "keys"]
 #: What a mark's name has after its kind, and the meaning of its number:
 #:
-#: - ``token``, the session's id and the token's lineage (see :func:`~rolecall.tokens.lineage`): infinite, for it was
+#: - ``token``, the session's id and the token's lineage (see ``rolecall.tokens.lineage``): infinite, for it was
 #:   revoked with its renewals;
 #: - ``reset``, the session's id: the session's epoch, see :class:`~rolecall.tokens.TokenId`;
 #: - ``excluded``, the session's id, how often the actor was readmitted before, the actor's id: until when, in Unix
