@@ -99,18 +99,19 @@ def clients() -> dict[str, Client]:
     # What is made up where a token belongs is as well formed as can be, and refused.
     made_up = ("--exclude-checks=positive_data_acceptance",)
     own_alone = ("--generation-with-security-parameters=false",)
-    by_token = OPEN_TO_ALL | GUARDED | EITHER_WAY
-    of_issuer = by_token | OF_ISSUER
+    of_issuer = OPEN_TO_ALL | OF_ISSUER | GUARDED | EITHER_WAY
+    # What an application may do besides, a project may as well.
+    of_sdks = {operation for operation in BY_SERVER if "/session/create" in operation or "/v2/" in operation}
     own = token("moderator", kit=make_kit("issuer"))
     # A credential without ``jti`` is good for all of a run's requests.
     project = {AUTH: SERVER}
     application = {"Authorization": f"Bearer {application_jwt()}", "Accept": "application/json"}
     return {
-        "stranger": Client("plain", {}, made_up, of_issuer | BY_SERVER, OPEN_TO_ALL),
+        "stranger": Client("plain", {}, made_up, OPEN_TO_ALL | OF_ISSUER | GUARDED, OPEN_TO_ALL),
         "moderator": Client("issuer", {"Authorization": f"Bearer {own}"}, own_alone, of_issuer, of_issuer),
-        "page": Client("browser", {"Cookie": f"{COOKIE}={good}", "X-CSRF-Token": proof}, own_alone, by_token, by_token),
+        "page": Client("browser", {"Cookie": f"{COOKIE}={good}", "X-CSRF-Token": proof}, own_alone, GUARDED, GUARDED),
         "project": Client("plain", project, own_alone, BY_SERVER, BY_SERVER),
-        "application": Client("application", application, own_alone, BY_SERVER, BY_SERVER, APPLICATION),
+        "application": Client("application", application, own_alone, of_sdks, of_sdks, APPLICATION),
     }
 
 
@@ -219,7 +220,9 @@ def test_no_answer_is_at_odds_with_the_description(reports, server, client):
     assert (report["exit_code"], report["failures"], report["errors"]) == (0, [], []), report["output"]
     assert (report["stop_reason"], report["complete"]) == ("completed", True)
     ran = {phase: result["status"] for phase, result in report["phases"].items()}
-    assert ran == {"examples": "skip", "coverage": "success", "fuzzing": "success", "stateful": "success"}
+    # The routes for SDKs lead to no others.
+    stateful = "skip" if client == "application" else "success"
+    assert ran == {"examples": "skip", "coverage": "success", "fuzzing": "success", "stateful": stateful}
 
 
 @pytest.mark.parametrize(("server", "client"), RUNS, ids=map(" ".join, RUNS))
@@ -238,7 +241,7 @@ def test_there_are_thousands_of_cases(reports, record_testsuite_property):
     cases = {run: report["test_cases"]["generated"] for run, report in reports.items()}
     assert len(cases) == len(CLIENTS)
     assert min(cases.values()) >= 200
-    assert sum(cases.values()) >= 2_500
+    assert sum(cases.values()) >= 2_000
     record_testsuite_property("schemathesis cases", sum(cases.values()))
 
 
