@@ -57,10 +57,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Types: of everything, and of what is shipped as each further version of Python has them."""
+    """Types: of everything, and of what is shipped as each further version of Python has them; or as one that is named."""
     _install(session)
     session.run("mypy")
-    for python in PYTHONS[1:]:
+    for python in session.posargs or PYTHONS[1:]:
         session.run("mypy", f"--python-version={python}", *SHIPPED)
 
 

@@ -62,7 +62,7 @@ def _has_a_tier(path: Path) -> bool:
 
 
 #: How many rows of a table the newcomer's tier runs, unless the table is marked otherwise.
-ROWS = 2
+ROWS = 1
 
 
 @pytest.hookimpl(tryfirst=True)
