@@ -57,7 +57,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Types: of everything, and of what is shipped as each further version of Python has them; or as one that is named."""
+    """Types: of everything, and of what is shipped as each further version of Python has them, or those named."""
     _install(session)
     session.run("mypy")
     for python in session.posargs or PYTHONS[1:]:
