@@ -25,6 +25,10 @@ _GRACE = 0.5
 class Driver(Protocol):
     """How the logic waits."""
 
+    @property
+    def hooks_block(self) -> bool:
+        """Whether each hook that is no ``async def`` goes through :meth:`run`, as those that are marked as blocking."""
+
     def pass_through(self, error: BaseException) -> None:
         """Re-raise cancellation and shutdown, which are not the plugin's failures."""
 
@@ -63,6 +67,8 @@ class InlineDriver:
     The store has a loop of its own, so that a hook that blocks its loop keeps nobody from ending a session.
     """
 
+    hooks_block = False
+
     def __init__(self, pools: ThreadPools) -> None:
         self._pools = pools
         self._background = BackgroundLoop()
@@ -95,6 +101,8 @@ class InlineDriver:
 
 class LoopDriver:
     """Never blocks the event loop, which may be asyncio's or trio's."""
+
+    hooks_block = False
 
     def __init__(self, pools: ThreadPools) -> None:
         self._pools = pools

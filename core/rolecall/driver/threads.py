@@ -26,6 +26,12 @@ LOG_INTERVAL: Final = 60.0
 STORE: Final = "the store"
 
 
+class AppPool(str):
+    """The name of a pool for functions of the app: hooks, and the ``session`` functions of guards."""
+
+    __slots__ = ()
+
+
 class PoolExhausted(Exception):
     """A pool refuses a call, because none of its threads would get to it. Logged, at intervals."""
 

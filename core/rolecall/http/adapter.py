@@ -13,7 +13,8 @@ The kit's own routes
     An adapter registers each ``Route`` of ``ROUTES`` or ``SDK_ROUTES`` (or finds one by ``find_route``), marks its
     view by ``mark_own``, and answers it by ``respond``, which takes an ``Api``: ``kit.api`` under a framework that
     blocks, where ``drive`` runs it; ``kit.aio.api`` on an event loop; ``kit.api_with(driver)`` for a framework with
-    its own way to wait. It reads a body only when ``respond`` asks for it: by ``collected`` on an event loop,
+    its own way to wait (in a subclass of ``InlineDriver`` or ``LoopDriver``, where an ``AppPool`` marks the app's own
+    functions). It reads a body only when ``respond`` asks for it: by ``collected`` on an event loop,
     elsewhere after ``announced_length``, and raises ``unread`` if the body breaks off.
 
 Guards
@@ -35,7 +36,8 @@ The list of routes
 
 from __future__ import annotations
 
-from ..driver import Driver, drive
+from ..driver import Driver, InlineDriver, LoopDriver, drive
+from ..driver.threads import AppPool
 from ..request import JoinedHeaders, Request
 from ..roles import ANY_TOKEN, Requirement
 from ..wording import shown
@@ -96,6 +98,7 @@ __all__ = [
     "UNSAID",
     "WEBSOCKET",
     "Api",
+    "AppPool",
     "Around",
     "Driver",
     "Found",
@@ -103,7 +106,9 @@ __all__ = [
     "GuardedPaths",
     "GuardedSocket",
     "Handshake",
+    "InlineDriver",
     "JoinedHeaders",
+    "LoopDriver",
     "Mistake",
     "PathGuard",
     "Request",

@@ -300,10 +300,13 @@ class Rolecall(Settings):
         """Make what waits for the store and for plugins in sync code."""
         self._pools = ThreadPools()
         self._inline = InlineDriver(self._pools)
+        # With those that are made for adapters.
+        self._drivers = [self._inline]
 
     def _release(self) -> None:
         """End the threads in the background."""
-        self._inline.close()
+        for driver in self._drivers:
+            driver.close()
         self._pools.close()
 
     def _assemble(
@@ -454,12 +457,17 @@ class Rolecall(Settings):
     explain_token = _driven(Calls.explain_token)
     explain_access = _driven(Calls.explain_access)
 
-    def api_with(self, driver: Driver, *, blocks: bool = False) -> Api:
+    def api_with(self, driver: Driver | Callable[[ThreadPools], Driver], *, blocks: bool = False) -> Api:
         """The kit for an adapter with its own way to wait, in place of ``api`` or ``aio.api``.
 
-        :param driver: how the logic waits; see :class:`~rolecall.driver.Driver`.
+        :param driver: how the logic waits; see :class:`~rolecall.driver.Driver`. A class of drivers is called with the
+            kit's thread pools.
         :param blocks: whether it may block its thread.
         """
+        if callable(driver):
+            driver = driver(self._pools)
+            if isinstance(driver, InlineDriver):
+                self._drivers.append(driver)
         return Api(engine_of(self._state, driver, blocks=blocks), self.api.web, self.api.credentials, self.api.servers)
 
     def close(self) -> None:
@@ -560,10 +568,10 @@ class AsyncRolecall(Calls, Settings):
     """The methods of a kit for async code; it is ``kit.aio``. Nothing in it blocks the event loop."""
 
     def __init__(self, kit: Rolecall) -> None:
-        self._state, self._plugin_config, self._inline, self._pools, self._keys = (
+        self._state, self._plugin_config, self._drivers, self._pools, self._keys = (
             kit._state,
             kit._plugin_config,
-            kit._inline,
+            kit._drivers,
             kit._pools,
             kit.keys,
         )
@@ -587,7 +595,8 @@ class AsyncRolecall(Calls, Settings):
         try:
             await self.engine.close()
         finally:
-            self._inline.close()
+            for driver in self._drivers:
+                driver.close()
             self._pools.close()
 
     async def __aenter__(self: _AsyncKit) -> _AsyncKit:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pluggy
 
 from .. import hookspecs
+from ..driver.threads import AppPool
 from ..errors import PluginError
 from ..hookspecs import Kit, Operation
 from ..wording import nearest
@@ -53,7 +54,7 @@ class Implementation(NamedTuple):
     def of(cls, plugin: str, function: Any, call: Callable[[Any], object], pool: str) -> Implementation:
         """The implementation ``function``, with its marks read; it is called through ``call``."""
         blocks = getattr(function, "rolecall_blocks", False) is True
-        return cls(plugin, call, inspect.iscoroutinefunction(function), blocks, pool)
+        return cls(plugin, call, inspect.iscoroutinefunction(function), blocks, AppPool(pool))
 
 
 class PluginInfo(NamedTuple):

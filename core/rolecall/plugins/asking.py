@@ -48,7 +48,7 @@ async def vote(
         plugin, call, is_async, blocks, _ = implementation
         started = perf_counter()
         try:
-            if is_async or blocks:
+            if is_async or blocks or driver.hooks_block:
                 answer = await _wait(implementation, request, driver, deadline)
             else:
                 answer = call(request)
@@ -300,7 +300,7 @@ def _claims_fault(implementation: Implementation, fault: str) -> PolicyFault:
 async def _wait(implementation: Implementation, request: object, driver: Driver, deadline: float) -> object:
     if implementation.is_async:
         return await driver.wait(implementation.call(request), deadline)  # type: ignore[arg-type]
-    if implementation.blocks:
+    if implementation.blocks or driver.hooks_block:
         return await driver.run(implementation.pool, deadline, implementation.call, request)
     return implementation.call(request)
 

@@ -141,6 +141,8 @@ def test_what_is_no_actor_is_the_adapter_s_fault_and_lets_nobody_in(caplog):
 class Counting:
     """A driver that runs everything where it is asked to."""
 
+    hooks_block = False
+
     def __init__(self) -> None:
         self.waited = 0
 
