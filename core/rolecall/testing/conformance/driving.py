@@ -185,12 +185,18 @@ async def ask_asgi(
         for number, piece in enumerate(pieces, 1)
     ]
     sent: list[Any] = []
+    answered_whole = asyncio.Event()
 
     async def receive() -> Any:
-        return coming.pop(0) if coming else {"type": "http.disconnect"}
+        if coming:
+            return coming.pop(0)
+        await answered_whole.wait()  # as the client, which goes away no earlier
+        return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            answered_whole.set()
 
     await app(scope, receive, send)
     start, *bodies = sent
