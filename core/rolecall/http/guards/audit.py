@@ -40,7 +40,14 @@ SEVERAL_KITS: Final = str(several_kits())
 
 # Mistakes that leave a route open by accident; an app with one of them does not answer.
 _OPENS_A_DOOR: Final = frozenset(
-    {"cached_above_guard", "guard_above_route", "guarded_too_late", "unbound_session", "unsettled_session"}
+    {
+        "cached_above_guard",
+        "guard_above_route",
+        "guard_lost",
+        "guarded_too_late",
+        "unbound_session",
+        "unsettled_session",
+    }
 )
 _SESSION_NAMES: Final = frozenset({"session", "session_id", "sid"})
 _SESSION_WORDS: Final = frozenset({"session", "sid", "room", "meeting", "call", "conference", "lesson", "channel"})

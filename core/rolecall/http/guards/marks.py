@@ -30,7 +30,7 @@ _IS_GUARDED: Final = "rolecall_is_guarded"
 _GUARDED_HERE: Final = "rolecall_guarded_where_defined"
 # Packages whose frames are not the app's code.
 _OWN_PACKAGES: Final = frozenset({"rolecall", "functools", "contextlib"}) | {
-    f"rolecall_{framework}" for framework in ("aiohttp", "fastapi", "flask", "starlette", "wsgi")
+    f"rolecall_{framework}" for framework in ("aiohttp", "django", "fastapi", "flask", "starlette", "wsgi")
 }
 
 
@@ -158,7 +158,8 @@ def view_guards(view: Any, method: str) -> list[Guard]:
     guards, view_class = guards_of(view), class_of(view)
     if view_class is None:
         return guards
-    for handler in (handler_of(view_class, method), getattr(view_class, "dispatch_request", None)):
+    dispatchers = [getattr(view_class, name, None) for name in ("dispatch_request", "dispatch")]
+    for handler in (handler_of(view_class, method), *dispatchers):
         guards += guards_of(handler)
     # flask-restful and flask-restx put these around the handler at each request, by the request's method.
     decorators = getattr(view_class, "method_decorators", ())
