@@ -31,6 +31,7 @@ MODULES: Final = (
     "rolecall.testing.store_parts",
     "rolecall.testing.stores",
     "rolecall_aiohttp",
+    "rolecall_django",
     "rolecall_flask",
     "rolecall_starlette",
     "rolecall_fastapi",

@@ -15,7 +15,7 @@ from rolecall.testing.conformance.kits import API_KEY, OPEN
 from rolecall.testing.conformance.table import ACTOR, CONNECTION, KIT_ROUTES, ROOT_ROUTES, STREAM
 
 from ..conftest import NEWCOMERS
-from . import aiohttp_site, fastapi_site, flask_site, starlette_site, wsgi_site
+from . import aiohttp_site, django_site, fastapi_site, flask_site, starlette_site, wsgi_site
 
 SITES: dict[str, Site] = {
     "flask": flask_site.site,
@@ -23,6 +23,7 @@ SITES: dict[str, Site] = {
     "starlette": starlette_site.site,
     "fastapi": fastapi_site.site,
     "aiohttp": aiohttp_site.site,
+    "django": django_site.wsgi_site,
 }
 
 
@@ -49,7 +50,8 @@ class TestAdapters(AdapterSuite):
 
 
 def test_every_site_is_asked_under_a_prefix_too():
-    assert {name: len(site.prefixes) for name, site in SITES.items()} == dict.fromkeys(SITES, 2)
+    sites = {**SITES, "django asgi": django_site.asgi_site}
+    assert {name: len(site.prefixes) for name, site in sites.items()} == dict.fromkeys(sites, 2)
 
 
 def test_the_table_has_every_method_of_every_route_of_the_kit():

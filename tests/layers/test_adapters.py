@@ -53,7 +53,9 @@ def test_every_name_of_the_contract_is_used_or_explained():
 
 def test_every_adapter_has_an_entry_point_by_which_its_apps_are_found():
     points = entry_points(group="rolecall.adapters")
-    assert {path.parent.name for path in MODULES} <= {point.value.partition(".")[0] for point in points}
+    assert {path.relative_to(INTEGRATIONS).parts[0] for path in MODULES} <= {
+        point.value.partition(".")[0] for point in points
+    }
     for point in points:
         import_module(point.name)
         found = point.load()

@@ -1,0 +1,101 @@
+"""The kit of the settings, and what each kit is under Django."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary, WeakSet
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+from rolecall import Rolecall
+from rolecall.errors import ConfigurationError
+from rolecall.http.adapter import Api, shown
+
+from .drivers import RequestsLoopDriver, RequestsThreadDriver
+
+#: The name of the setting.
+SETTING: Final = "ROLECALL"
+#: The name in it that is no argument of the kit: the guard around the whole site.
+PROTECT: Final = "protect"
+
+
+class Apis(NamedTuple):
+    """A kit at the edge of HTTP, under Django's two ways to wait.
+
+    :param thread: for code on a request's thread.
+    :param loop: for code on the event loop.
+    """
+
+    thread: Api
+    loop: Api
+
+
+_making: Final = threading.RLock()
+_made: dict[str, Rolecall] = {}
+# Kits that the settings hold themselves.
+_given: WeakSet[Rolecall] = WeakSet()
+_apis: WeakKeyDictionary[Any, Apis] = WeakKeyDictionary()
+
+
+def get_kit() -> Rolecall:
+    """The kit that ``ROLECALL`` in the settings, and the environment, configure; it is made at the first call.
+
+    ``ROLECALL`` is a dictionary of arguments of :class:`rolecall.Rolecall`, which take precedence over the variables of
+    the environment; see :meth:`rolecall.Rolecall.from_env`. Its value may also be a kit.
+
+    :raises ConfigurationError: says which setting or variable is missing, unknown or invalid.
+    """
+    kit = _made.get(SETTING)
+    if kit is not None:
+        return kit
+    with _making:
+        if SETTING not in _made:
+            _made[SETTING] = _kit_of_settings()
+        return _made[SETTING]
+
+
+def options() -> Mapping[str, Any]:
+    """The dictionary of the settings; empty if there is none.
+
+    :raises ConfigurationError: if it is something else.
+    """
+    given = getattr(settings, SETTING, None)
+    if given is None or isinstance(given, Rolecall):
+        return {}
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(
+            f"the setting {SETTING} is {shown(given)}; expected a dictionary of a kit's arguments: "
+            f'{SETTING} = {{"api_key": …, "api_secret": …}}'
+        )
+    return given
+
+
+def apis_of(kit: Any) -> Apis:
+    """What a kit is under Django."""
+    found = _apis.get(kit)
+    if found is None:
+        with _making:
+            found = Apis(kit.api_with(RequestsThreadDriver, blocks=True), kit.api_with(RequestsLoopDriver))
+            found = _apis.setdefault(kit, found)
+    return found
+
+
+def _kit_of_settings() -> Rolecall:
+    given = getattr(settings, SETTING, None)
+    if isinstance(given, Rolecall):
+        _given.add(given)
+        return given
+    arguments = {name: value for name, value in options().items() if name != PROTECT}
+    return Rolecall.from_env(**arguments)
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    """Have a changed setting, in a test, make another kit."""
+    if setting == SETTING and (kit := _made.pop(SETTING, None)) is not None and kit not in _given:
+        kit.close()
+
+
+setting_changed.connect(_forget)

@@ -1,0 +1,183 @@
+"""The URLs of a Django site, for the list of its routes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.handlers.base import BaseHandler
+from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls.resolvers import RegexPattern, RoutePattern
+from django.utils.module_loading import import_string
+
+from rolecall.http.adapter import Around, Found, Mistake, dispatches_by_method, guarded_by, guards_of, kit_problem
+
+from .guards import Guard
+from .kits import get_kit
+from .patterns import guards_around, unprotected
+from .regexes import readable
+from .site import guard_of_site, is_of_files
+
+dispatches_by_method("django.views.generic.base")
+
+# A variable of path(…), with its converter.
+_VARIABLE: Final = re.compile(r"<(?:[^<>:\s]+:)?(\w+)>")
+
+
+class Project:
+    """The site that the settings name; for ``manage.py rolecall routes``."""
+
+
+project: Final = Project()
+
+
+def is_app(value: object) -> bool:
+    """Whether this is what serves a Django site: a WSGI or ASGI application, or :data:`project`."""
+    return isinstance(value, BaseHandler | Project)
+
+
+def routes_of(app: Any) -> list[Found] | None:
+    """The URLs of a Django site; None if it is none."""
+    return routes_in(get_resolver()) if is_app(app) else None
+
+
+def routes_in(resolver: URLResolver) -> list[Found]:
+    """The URLs of a resolver, in the order in which Django tries them."""
+    return list(_walk(resolver, _Place(kit_problem(get_kit), _site_guards(), _needs_login())))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a walk through URL patterns is.
+
+    :param problem: the reason why guards without a kit of their own have none.
+    :param guards: the guards around the whole site.
+    :param needs_login: whether Django's own middleware demands a login everywhere.
+    :param path: the path so far.
+    :param names: the parameters in it.
+    :param namespace: the beginning of names.
+    """
+
+    problem: str | None
+    guards: tuple[Guard, ...]
+    needs_login: bool
+    path: str = ""
+    names: frozenset[str] = frozenset()
+    namespace: str = ""
+
+
+def _walk(resolver: URLResolver, place: _Place) -> Iterator[Found]:
+    path, names = _read(resolver.pattern)
+    namespace = f"{place.namespace}{resolver.namespace}:" if resolver.namespace else place.namespace
+    within = _Place(
+        place.problem,
+        place.guards,
+        place.needs_login,
+        place.path + path,
+        place.names | names | resolver.default_kwargs.keys(),
+        namespace,
+    )
+    for pattern in resolver.url_patterns:
+        if isinstance(pattern, URLResolver):
+            yield from _walk(pattern, within)
+        else:
+            yield _found(pattern, within)
+
+
+def _found(pattern: URLPattern, place: _Place) -> Found:
+    path, names = _read(pattern.pattern)
+    params, view = place.names | names | pattern.default_args.keys(), pattern.callback
+    name = (
+        f"{place.namespace}{pattern.name}" if pattern.name else str(getattr(view, "__qualname__", type(view).__name__))
+    )
+    inner = unprotected(view)
+    around = [*((guard, True) for guard in place.guards), *((guard, False) for guard in guards_around(view))]
+    are_files, elsewhere = is_of_files(view), None if guards_of(inner) else _other_guard(view, place)
+    return Found(
+        place.path + path,
+        _methods(view),
+        name,
+        inner if elsewhere is None else guarded_by(elsewhere)(partial(inner)),
+        tuple(
+            Around(guard, inner, params, spares_own=is_whole, problem=None if guard.kit else place.problem)
+            for guard, is_whole in around
+        ),
+        made_by="Django" if are_files else None,
+        params=params,
+        are_files=are_files,
+        problem=place.problem,
+        mistakes=tuple(_lost_guards(getattr(view, "view_class", None))),
+    )
+
+
+def _read(pattern: Any) -> tuple[str, frozenset[str]]:
+    """The path of a pattern, for people, and the names of its parameters."""
+    if isinstance(pattern, RegexPattern):
+        return readable(pattern.regex.pattern)
+    if not isinstance(pattern, RoutePattern):
+        return str(pattern), frozenset()
+    converters = pattern.converters
+
+    def variable(match: re.Match[str]) -> str:
+        name = match[1]
+        takes_slashes = re.fullmatch(converters[name].regex, "a/a") is not None
+        return f"{{{name}:path}}" if takes_slashes else f"{{{name}}}"
+
+    return _VARIABLE.sub(variable, str(pattern)), frozenset(converters)
+
+
+def _methods(view: Any) -> tuple[str, ...]:
+    view_class = getattr(view, "view_class", None)
+    names = getattr(view_class, "http_method_names", ())
+    return tuple(name.upper() for name in names if name != "options" and hasattr(view_class, name))
+
+
+def _site_guards() -> tuple[Guard, ...]:
+    from .middleware import RolecallMiddleware
+
+    guard = guard_of_site() if _has_middleware(RolecallMiddleware) else None
+    return () if guard is None else (guard,)
+
+
+def _needs_login() -> bool:
+    if "django.contrib.auth" not in settings.INSTALLED_APPS:
+        return False
+    from django.contrib.auth.middleware import LoginRequiredMiddleware
+
+    return _has_middleware(LoginRequiredMiddleware)
+
+
+def _has_middleware(wanted: type[Any]) -> bool:
+    found = [import_string(name) for name in settings.MIDDLEWARE]
+    return any(isinstance(one, type) and issubclass(one, wanted) for one in found)
+
+
+def _other_guard(view: Any, place: _Place) -> str | None:
+    """Django's own guard of a view; None if there is none."""
+    bases = getattr(getattr(view, "view_class", None), "__mro__", ())
+    mixin = next((base.__name__ for base in bases if base.__module__ == "django.contrib.auth.mixins"), None)
+    if mixin is not None:
+        return str(mixin)
+    if getattr(view, "login_url", None) is not None or hasattr(view, "redirect_field_name"):
+        return "login_required"
+    return "LoginRequiredMiddleware" if place.needs_login and getattr(view, "login_required", True) else None
+
+
+def _lost_guards(view_class: type[Any] | None) -> Iterator[Mistake]:
+    """Report a guard on ``dispatch`` that a subclass has lost, because its own does not call the guarded one."""
+    dispatch = getattr(view_class, "dispatch", None)
+    if view_class is None or dispatch is None or guards_of(dispatch):
+        return
+    calls = getattr(getattr(dispatch, "__code__", None), "co_names", ())
+    guarded = next((base for base in view_class.__mro__ if guards_of(vars(base).get("dispatch"))), None)
+    if guarded is not None and "dispatch" not in calls:
+        yield Mistake(
+            "guard_lost",
+            f"{guarded.__name__} has a guard around dispatch, which {view_class.__name__} overrides without calling "
+            f"super().dispatch(…), so the route is open; guard the class itself: @require_token above "
+            f"class {guarded.__name__}",
+        )
