@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core.checks import Tags, register
 
 
 class RolecallConfig(AppConfig):
@@ -12,3 +13,11 @@ class RolecallConfig(AppConfig):
     label = "rolecall"
     verbose_name = "Rolecall"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the system checks. No kit is made, and no database is asked."""
+        from . import checks
+
+        register(checks.check_kit, Tags.security)
+        register(checks.check_middleware, Tags.security)
+        register(checks.check_deployment, Tags.security, deploy=True)

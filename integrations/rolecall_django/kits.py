@@ -53,8 +53,21 @@ def get_kit() -> Rolecall:
         return kit
     with _making:
         if SETTING not in _made:
-            _made[SETTING] = _kit_of_settings()
+            _made[SETTING] = make_kit()
         return _made[SETTING]
+
+
+def make_kit(**further: Any) -> Rolecall:
+    """Another kit of the settings; or the one that the settings hold.
+
+    :param further: arguments of :class:`rolecall.Rolecall`, which take precedence.
+    """
+    given = getattr(settings, SETTING, None)
+    if isinstance(given, Rolecall):
+        _given.add(given)
+        return given
+    arguments = {name: value for name, value in options().items() if name != PROTECT}
+    return Rolecall.from_env(**{**arguments, **further})
 
 
 def options() -> Mapping[str, Any]:
@@ -81,15 +94,6 @@ def apis_of(kit: Any) -> Apis:
             found = Apis(kit.api_with(RequestsThreadDriver, blocks=True), kit.api_with(RequestsLoopDriver))
             found = _apis.setdefault(kit, found)
     return found
-
-
-def _kit_of_settings() -> Rolecall:
-    given = getattr(settings, SETTING, None)
-    if isinstance(given, Rolecall):
-        _given.add(given)
-        return given
-    arguments = {name: value for name, value in options().items() if name != PROTECT}
-    return Rolecall.from_env(**arguments)
 
 
 def _forget(*, setting: str, **_: Any) -> None:

@@ -21,6 +21,9 @@ CONTRACT: Final = {
     "rolecall.errors",
     "rolecall.http.gateways.wsgi",
     "rolecall.http.gateways.asgi",
+    # For a framework that has commands and checks of its own.
+    "rolecall.cli",
+    "rolecall.cli.diagnosis",
 }
 MODULES: Final = sorted(INTEGRATIONS.rglob("*.py"))
 

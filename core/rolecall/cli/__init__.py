@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import sys
-from typing import Final, NoReturn
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, NoReturn
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from ..kit import Rolecall
+
+__all__ = ["main", "run"]
 
 _FAILED: Final = 2
 
 
 def main() -> NoReturn:
     """Run the command line on ``sys.argv``, and exit with its code."""
+    run("rolecall", sys.argv[1:])
+
+
+def run(name: str, arguments: Sequence[str], make_kit: Callable[..., Rolecall] | None = None) -> NoReturn:
+    """Run the command line for a framework that has commands of its own, and exit with its code.
+
+    :param name: the beginning of the command, for its help: ``manage.py rolecall``.
+    :param arguments: the arguments behind it.
+    :param make_kit: makes the kit, with further arguments of :class:`~rolecall.Rolecall`; None for the environment's.
+    """
     try:
         # Imported here, so that a missing click causes a hint and no traceback.
         from .commands import rolecall
+        from .kits import kits_made_by
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise
         sys.exit(_missing_click())
     try:
-        rolecall.main(prog_name="rolecall")
+        with kits_made_by(make_kit):
+            rolecall.main(list(arguments), prog_name=name)
     except Exception:
         # The interpreter would exit with 1, which means "refused" here.
         sys.excepthook(*sys.exc_info())

@@ -67,7 +67,7 @@ def environment(environ: Mapping[str, str]) -> Iterator[Finding]:
         options = read_environment(environ)
     except ConfigurationError:
         options = {}  # the kit says so
-    yield from _weak_secrets(options)
+    yield from weak_secrets(options)
     for name in environ:
         if name.startswith("ROLECALL_") and name.endswith("_FILE") and _is_open_to_all(environ[name]):
             yield Finding(
@@ -182,7 +182,8 @@ def app(found: Any) -> Iterator[Finding]:
         yield Finding("error", f"{place}: {problem}", "see: rolecall routes")
 
 
-def _weak_secrets(options: Mapping[str, Any]) -> Iterator[Finding]:
+def weak_secrets(options: Mapping[str, Any]) -> Iterator[Finding]:
+    """Secrets among a kit's arguments that can be guessed."""
     projects = options.get("projects")
     secrets = [("the API secret", options.get("api_secret"))]
     secrets += [("a secret that verifies", one) for one in options.get("verify_secrets", ())]

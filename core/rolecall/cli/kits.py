@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final, TypeAlias
 
 import click
@@ -35,6 +36,8 @@ Exit codes:
 """
 
 Clock: TypeAlias = Callable[[], float]
+#: Makes the kit of a framework's own settings; None where the environment has it.
+_maker: Final[ContextVar[Callable[..., Rolecall] | None]] = ContextVar("maker", default=None)
 
 
 @contextmanager
@@ -65,18 +68,36 @@ def _explain(error: RolecallError, hint: str) -> None:
 
 def configuration_hint() -> str:
     """Advice where the credentials are not set."""
+    if _maker.get() is not None:
+        return ""
     is_set = {name.removesuffix("_FILE") for name, value in os.environ.items() if value}
     has_credentials = any(is_set.issuperset(names) for names in (ENVIRONMENT, APPLICATION, RING_FILE, RING_STORE))
     return "" if has_credentials else _CONFIGURE
 
 
-def kit_of(clock: Clock, store: str | None = None) -> Rolecall:
-    """The kit that the environment configures.
+@contextmanager
+def kits_made_by(make_kit: Callable[..., Rolecall] | None) -> Iterator[None]:
+    """Have commands make their kit by a function of a framework's own.
 
-    :param store: the store's URL; None for the one of the environment.
+    :param make_kit: takes further arguments of :class:`~rolecall.Rolecall`; None for the kit of the environment.
+    """
+    before = _maker.set(make_kit)
+    try:
+        yield
+    finally:
+        _maker.reset(before)
+
+
+def kit_of(clock: Clock, store: str | None = None) -> Rolecall:
+    """The kit that the environment, or the framework around the command, configures.
+
+    :param store: the store's URL; None for the one that is configured.
     """
     options: dict[str, Any] = {} if store is None else {"store": store}
     find_plugins_here()
+    make_kit = _maker.get()
+    if make_kit is not None:
+        return make_kit(clock=clock, **options)
     return EnvironmentsKit.from_env(clock=clock, **options)
 
 
