@@ -18,13 +18,16 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 # What stands in signatures and is not ours to document: Python itself, frameworks, and the names of type variables.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(aiohttp|collections|datetime|enum|fastapi|flask|os|starlette|typing|wsgiref|_typeshed)\..*"),
+    (
+        r"py:.*",
+        r"(aiohttp|asgiref|collections|datetime|django|enum|fastapi|flask|os|starlette|typing|wsgiref|_typeshed)\..*",
+    ),
     (r"py:class", r"(contextlib|logging|opentelemetry|prometheus_client)\..*|AbstractContextManager|timedelta"),
     (r"py:class", r"rolecall.*\.(Function|Result|Guarded|Subtree|View|Chunk|Target|Kept)"),
     (r"py:class", r"(rolecall\.http\.guards\.guard\.)?(Unsaid|SessionParam|SessionResolver|Kit)|OnRefusal"),
     (r"py:class", r"timedelta|KeyState"),
     (r"py:class", r"(Role|Capability|MediaMode|ArchiveMode)Name|Plugin|rolecall\.session_ids\.SessionNames"),
-    (r"py:class", r"MaybeAwaitable|SessionState|Kind|Row|Level"),
+    (r"py:class", r"MaybeAwaitable|SessionState|Kind|Row|Level|Patterns"),
     (r"py:func", r"rolecall\.driver\.drive"),
     (r"py:class", r"rolecall\.(connector\.transport\.Transport|http\.api\.routing\.Route)"),
     (r"py:class", r"rolecall\.(opentok\.session\._MintsTokens|hookspecs\.Kit)"),

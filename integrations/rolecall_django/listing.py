@@ -91,9 +91,7 @@ def _walk(resolver: URLResolver, place: _Place) -> Iterator[Found]:
 def _found(pattern: URLPattern, place: _Place) -> Found:
     path, names = _read(pattern.pattern)
     params, view = place.names | names | pattern.default_args.keys(), pattern.callback
-    name = (
-        f"{place.namespace}{pattern.name}" if pattern.name else str(getattr(view, "__qualname__", type(view).__name__))
-    )
+    name = f"{place.namespace}{pattern.name}" if pattern.name else _name(view)
     inner = unprotected(view)
     around = [*((guard, True) for guard in place.guards), *((guard, False) for guard in guards_around(view))]
     are_files, elsewhere = is_of_files(view), None if guards_of(inner) else _other_guard(view, place)
@@ -130,6 +128,11 @@ def _read(pattern: Any) -> tuple[str, frozenset[str]]:
     return _VARIABLE.sub(variable, str(pattern)), frozenset(converters)
 
 
+def _name(view: Any) -> str:
+    named = getattr(view, "view_class", view)
+    return str(getattr(named, "__qualname__", type(named).__name__))
+
+
 def _methods(view: Any) -> tuple[str, ...]:
     view_class = getattr(view, "view_class", None)
     names = getattr(view_class, "http_method_names", ())
@@ -162,6 +165,8 @@ def _other_guard(view: Any, place: _Place) -> str | None:
     mixin = next((base.__name__ for base in bases if base.__module__ == "django.contrib.auth.mixins"), None)
     if mixin is not None:
         return str(mixin)
+    if hasattr(view, "admin_site") or hasattr(view, "model_admin"):
+        return "django.contrib.admin"
     if getattr(view, "login_url", None) is not None or hasattr(view, "redirect_field_name"):
         return "login_required"
     return "LoginRequiredMiddleware" if place.needs_login and getattr(view, "login_required", True) else None

@@ -2,7 +2,8 @@
 
 The blocks of a page share one namespace, one folder and one shell, from the top to the end:
 
-- ``python`` is run; with ``>>>`` its answers are compared, as doctest does.
+- ``python`` is run; with ``>>>`` its answers are compared, as doctest does. One that begins with ``# folder/file.py`` is
+  written there, or ``, at the end`` of what is there.
 - ``sh`` is commands that must succeed. ``console`` is commands (``$``) with exactly what they print.
 - ``http`` is a request, and in the next block the answer that the page's ``app``, WSGI or ASGI, gives to it.
 - A directive (``{toctree}``) is Sphinx's, see ``test_build.py``.
@@ -43,6 +44,7 @@ RUN_ELSEWHERE = {
     'pip install -e ".[demo]" && rolecall demo',
     'pip install -e ".[dev]" && python -m pytest',
     'pip install -e ".[docs]" && sphinx-build -W docs docs/_build',
+    'pip install -e ".[django,cli]"',
     'pip install -e ".[flask]"',
     'pip install -e ".[flask]" gunicorn',
     'pip install -e ".[starlette]" "uvicorn[standard]"',
@@ -54,6 +56,9 @@ RUN_ELSEWHERE = {
 }
 #: Where the pages say that their app listens: Flask's port, and uvicorn's.
 SERVED = re.compile(r"http://127\.0\.0\.1:(?:5000|8000)\b")
+
+#: The first line of a block that is a file.
+FILE = re.compile(r"# ([\w/]+\.py)(, at the end)?\n")
 
 #: What is shown and not run: Sphinx's own, and drawings.
 NOT_RUN = {"{toctree}", "{eval-rst}", "text"}
@@ -137,6 +142,12 @@ class Reader:
         assert self._request is None, f"{self.page.name}: the last request has no answer"
 
     def do_python(self, block: Block) -> None:
+        file = FILE.match(block.text)
+        if file is not None:
+            Path(file[1]).parent.mkdir(exist_ok=True)
+            with Path(file[1]).open("a" if file[2] else "w") as opened:
+                opened.write(block.text[file.end() :])
+            return
         if ">>> " not in block.text:
             source = "\n" * block.line + block.text  # so that tracebacks name the page's own lines
             exec(compile(source, self.page, "exec", dont_inherit=True), self.namespace)
@@ -295,11 +306,6 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     """Makes the reader of a page, who sits in an empty folder and has nothing set up."""
     for name in filter(lambda name: name.startswith("ROLECALL_"), list(os.environ)):
         monkeypatch.delenv(name)
-    if "django.conf" in sys.modules:  # which another test of this process has set up
-        from django.conf import settings
-        from django.utils.functional import empty
-
-        monkeypatch.setattr(settings, "_wrapped", empty)
     monkeypatch.chdir(tmp_path)
     readers = []
 

@@ -59,7 +59,7 @@ def test_it_names_its_authors_its_licence_and_where_to_go(metadata):
 
 
 def test_every_framework_with_an_adapter_is_named(metadata):
-    extras = {"fastapi", "flask", "starlette"}
+    extras = {"django", "fastapi", "flask", "starlette"}
     assert extras <= set(metadata.provides_extra)
     assert extras <= set(metadata.keywords)
     # There is no classifier for Starlette, and none for WSGI servers.

@@ -124,10 +124,11 @@ def test_the_guard_of_the_site_and_djangos_login_are_listed(configured):
     configured(*urls)
     routes = listed()
     assert routes["any /bare/"] == "OPEN"
-    assert routes["any /admin/"] == "guarded by login_required"
+    assert routes["any /admin/"] == "guarded by django.contrib.admin"
     configured(*urls, MIDDLEWARE=["django.contrib.auth.middleware.LoginRequiredMiddleware"])
     routes = listed()
     assert routes["any /bare/"] == "guarded by LoginRequiredMiddleware"
+    assert routes["any /admin/"] == "guarded by django.contrib.admin"
     assert routes["any /admin/login/"] == "OPEN"
 
 
