@@ -2,8 +2,8 @@
 
 The blocks of a page share one namespace, one folder and one shell, from the top to the end:
 
-- ``python`` is run; with ``>>>`` its answers are compared, as doctest does. One that begins with ``# folder/file.py`` is
-  written there, or ``, at the end`` of what is there.
+- ``python`` is run; with ``>>>`` its answers are compared, as doctest does. A block that begins with a comment
+  ``folder/file.py`` is written there, or ``, at the end`` of what is there.
 - ``sh`` is commands that must succeed. ``console`` is commands (``$``) with exactly what they print.
 - ``http`` is a request, and in the next block the answer that the page's ``app``, WSGI or ASGI, gives to it.
 - A directive (``{toctree}``) is Sphinx's, see ``test_build.py``.

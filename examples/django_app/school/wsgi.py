@@ -1,0 +1,10 @@
+"""The app for WSGI servers: ``gunicorn school.wsgi``."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "school.settings")
+application = get_wsgi_application()
