@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.core.signals import setting_changed
 from django.http import HttpRequest
-from django.urls import URLResolver, get_resolver, get_urlconf
+from django.urls import get_resolver
 
 from rolecall.http.adapter import check_routes
 
-_CHECKED = "rolecall_checked"
+# The URLs in order, by what names them; None stands for those of the settings.
+_checked: set[Any] = set()
 
 
 def check_once(request: HttpRequest) -> None:
@@ -15,15 +19,20 @@ def check_once(request: HttpRequest) -> None:
 
     :raises ConfigurationError: names the route, at each request until it is fixed.
     """
-    resolver = resolver_of(request)
-    if not hasattr(resolver, _CHECKED):
-        from .listing import routes_in
+    urlconf = getattr(request, "urlconf", None)
+    if urlconf in _checked:
+        return
+    from .listing import routes_in
 
-        check_routes(resolver, lambda _: routes_in(resolver))
-        setattr(resolver, _CHECKED, True)
+    resolver = get_resolver(urlconf)
+    check_routes(resolver, lambda _: routes_in(resolver))
+    _checked.add(urlconf)
 
 
-def resolver_of(request: HttpRequest) -> URLResolver:
-    """The URLs by which a request is routed."""
-    resolver: URLResolver = get_resolver(getattr(request, "urlconf", None) or get_urlconf())
-    return resolver
+def _forget(*, setting: str, **_: Any) -> None:
+    """Have the URLs checked again after a test has changed a setting."""
+    if setting in ("INSTALLED_APPS", "MIDDLEWARE", "ROLECALL", "ROOT_URLCONF"):
+        _checked.clear()
+
+
+setting_changed.connect(_forget)

@@ -64,10 +64,11 @@ class Guard(adapter.Guard):
                 "protect(…)"
             )
         guarded = self.around(target)
-        adapter.mark_guarded(guarded, self, target)
+        if not _is_bound_anew(target):
+            adapter.mark_guarded(guarded, self, target)
         return guarded
 
-    def around(self, view: Target, is_spared: Callable[[HttpRequest], bool] = lambda _: False) -> Target:
+    def around(self, view: Target, is_spared: Callable[[HttpRequest], bool] | None = None) -> Target:
         """A view behind the guard, without a mark.
 
         :param is_spared: whether a request passes by the guard.
@@ -78,8 +79,8 @@ class Guard(adapter.Guard):
 
             @wraps(view)
             async def guarded(*args: Any, **kwargs: Any) -> HttpResponseBase:
-                request = _request_in(args, view)
-                if is_spared(request):
+                request = args[0] if args and isinstance(args[0], HttpRequest) else _request_in(args, view)
+                if is_spared is not None and is_spared(request):
                     return await view(*args, **kwargs)  # type: ignore[no-any-return]
                 entry = Entry(self, request, args, kwargs, guarded)
                 if (refusal := await entry.enter_on_a_loop()) is not None:
@@ -89,8 +90,8 @@ class Guard(adapter.Guard):
 
             @wraps(view)
             def guarded(*args: Any, **kwargs: Any) -> HttpResponseBase:
-                request = _request_in(args, view)
-                if is_spared(request):
+                request = args[0] if args and isinstance(args[0], HttpRequest) else _request_in(args, view)
+                if is_spared is not None and is_spared(request):
                     return view(*args, **kwargs)  # type: ignore[no-any-return]
                 entry = Entry(self, request, args, kwargs, guarded)
                 if (refusal := entry.enter_on_a_thread()) is not None:
@@ -248,7 +249,7 @@ class Entry:
         return method in ("dispatch", "get" if handler == "head" else handler, handler)
 
     def _session(self) -> str | None:
-        unnamed = self._args[_place_of_request(self._args) + 1 :]
+        unnamed = len(self._args) > 1 and self._args[_place_of_request(self._args) + 1 :]
         if unnamed and not self._guard.is_settled(self._kwargs):
             raise ConfigurationError(
                 f"the route {shown(self._request.path_info, 80)} has a group without a name, which no guard can bind; "
@@ -275,6 +276,11 @@ class Entry:
         return self._guard.split(guards) or (guards, ())
 
 
+def _is_bound_anew(target: Any) -> bool:
+    """Whether Django's ``method_decorator`` guards a method at a request, for which the class has the mark."""
+    return isinstance(target, partial) and isinstance(getattr(target.func, "__self__", None), View)
+
+
 def _request_in(args: Sequence[Any], view: object) -> HttpRequest:
     place = _place_of_request(args)
     if place < 0:
@@ -287,7 +293,10 @@ def _request_in(args: Sequence[Any], view: object) -> HttpRequest:
 
 def _place_of_request(args: Sequence[Any]) -> int:
     """The place of the request among a view's arguments: a method has its view before it."""
-    return next((place for place, one in enumerate(args[:2]) if isinstance(one, HttpRequest)), -1)
+    for place in range(min(len(args), 2)):
+        if isinstance(args[place], HttpRequest):
+            return place
+    return -1
 
 
 def _method_of(guarded: Any, args: Sequence[Any]) -> str | None:
