@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from django.conf import settings
@@ -14,10 +14,10 @@ from django.utils.module_loading import import_string
 
 from rolecall.cli import diagnosis
 from rolecall.errors import ConfigurationError
-from rolecall.http.adapter import check_routes
+from rolecall.http.adapter import check_routes, guards_of
 
 from .kits import SETTING, get_kit, options
-from .listing import project, routes_in
+from .listing import needs_login, project, routes_in
 from .middleware import RolecallMiddleware
 from .site import guard_of_site
 
@@ -58,9 +58,12 @@ def check_middleware(**_: Any) -> list[CheckMessage]:
     """Check that the middleware stands where its answers come first."""
     place = next((place for place, one in enumerate(settings.MIDDLEWARE) if _is_rolecalls(one)), None)
     if place is None:
-        return [*_unguarded_site()]
+        return [*_unguarded_site(), *_behind_a_login()]
     before = [name for name in settings.MIDDLEWARE[:place] if name in _ANSWERING]
-    return [checks.Warning(f"{name} stands before RolecallMiddleware", _ORDER, id="rolecall.W001") for name in before]
+    misplaced = [
+        checks.Warning(f"{name} stands before RolecallMiddleware", _ORDER, id="rolecall.W001") for name in before
+    ]
+    return [*misplaced, *_behind_a_login()]
 
 
 def check_deployment(**_: Any) -> list[CheckMessage]:
@@ -94,6 +97,27 @@ def _unguarded_site() -> Iterator[CheckMessage]:
         )
 
 
+def _behind_a_login() -> Iterator[CheckMessage]:
+    """Views with a guard that Django's own middleware redirects to its login, also with a good token."""
+    if not needs_login():
+        return
+    guarded = [
+        found.path
+        for found in routes_in(get_resolver())
+        if guards_of(found.view) and getattr(found.view, "login_required", True)
+    ]
+    if guarded:
+        yield checks.Warning(
+            f"LoginRequiredMiddleware sends requests with a good token to the login: {_listed(guarded)}",
+            "mark these views with @login_not_required, unless they need a login besides the token",
+            id="rolecall.W002",
+        )
+
+
+def _listed(places: Sequence[str]) -> str:
+    return ", ".join(places[:_SHOWN]) + (", …" if len(places) > _SHOWN else "")
+
+
 def _shared_secret(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
     secret = given.get("api_secret") or os.environ.get("ROLECALL_API_SECRET")
     if secret and secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
@@ -116,9 +140,8 @@ def _memory_store(kit: Any) -> Iterator[CheckMessage]:
 def _open_routes() -> Iterator[CheckMessage]:
     places = [finding.found.partition(": ")[0] for finding in diagnosis.app(project)]
     if places:
-        shown = ", ".join(places[:_SHOWN]) + (", …" if len(places) > _SHOWN else "")
         yield checks.Warning(
-            f"{len(places)} routes are open, or guarded otherwise than meant: {shown}",
+            f"{len(places)} routes are open, or guarded otherwise than meant: {_listed(places)}",
             "put a guard on each, or mark it with @public or @guarded_by(…); see: manage.py rolecall routes",
             id="rolecall.W013",
         )

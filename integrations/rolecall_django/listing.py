@@ -47,7 +47,7 @@ def routes_of(app: Any) -> list[Found] | None:
 
 def routes_in(resolver: URLResolver) -> list[Found]:
     """The URLs of a resolver, in the order in which Django tries them."""
-    return list(_walk(resolver, _Place(kit_problem(get_kit), _site_guards(), _needs_login())))
+    return list(_walk(resolver, _Place(kit_problem(get_kit), _site_guards(), needs_login())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,8 @@ def _site_guards() -> tuple[Guard, ...]:
     return () if guard is None else (guard,)
 
 
-def _needs_login() -> bool:
+def needs_login() -> bool:
+    """Whether Django's own middleware demands a login for every view."""
     if "django.contrib.auth" not in settings.INSTALLED_APPS:
         return False
     from django.contrib.auth.middleware import LoginRequiredMiddleware

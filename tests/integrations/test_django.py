@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import wraps
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -827,6 +828,65 @@ def test_under_wsgi_no_async_generator_streams(kit, room):
         require_token(answer)(request, session_id=room)
         with pytest.raises(TypeError, match="under WSGI a view streams"):
             rolecall_django.while_granted(request, chunks())
+
+
+# -- what Django itself does -------------------------------------------------------------------------
+
+
+def test_the_guard_of_the_site_holds_wherever_the_middleware_stands(serve):
+    others = ["django.middleware.security.SecurityMiddleware", "django.middleware.common.CommonMiddleware"]
+    options = {"api_key": KEY, "api_secret": SECRET, "protect": True}
+    for middleware in ([*MIDDLEWARE, *others], [*others, *MIDDLEWARE], [others[0], *MIDDLEWARE, others[1]]):
+        browser = serve(path("me/", answer), ROLECALL=options, MIDDLEWARE=middleware)
+        assert code_of(browser.get("/me/")) == "missing_token"
+    # In front of CommonMiddleware, the guard is asked before a redirect tells of a path.
+    assert code_of(browser.get("/me")) == "missing_token"
+
+
+def test_djangos_middleware_adds_no_length_to_an_answer_without_a_body(serve):
+    middleware = ["django.middleware.common.CommonMiddleware", "django.middleware.http.ConditionalGetMiddleware"]
+    browser = serve(path("me/", require_token(answer)), MIDDLEWARE=middleware)
+    assert dict(browser.ask("OPTIONS", "/me/").headers) == {}
+    head = browser.ask("HEAD", "/me/")
+    assert (head.status_code, head.content, int(head["Content-Length"]) > 0) == (401, b"", True)
+
+
+class Noting:
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, str]] = []
+
+    @hookimpl
+    def rolecall_vote_access(self, request):
+        http = request.http
+        self.seen.append((http.framework, http.root, http.route))
+
+
+def test_a_policy_sees_the_path_within_the_site_and_its_root(is_async):
+    noting = Noting()
+    with Rolecall(KEY, SECRET, plugins=[noting]) as kit:
+        room = kit.create_session().session_id
+        headers = {"Authorization": f"Bearer {token_of(kit, room)}"}
+        view = require_token(kit=kit)(answer)
+        if is_async:
+            scope = {"root_path": "/outer"}
+            request: Any = AsyncRequestFactory(**scope).get(f"/outer/rooms/{room}/", headers=headers)
+        else:
+            request = RequestFactory(SCRIPT_NAME="/outer").get(f"/rooms/{room}/", headers=headers)
+        with override_settings(ROOT_URLCONF=(), ROLECALL=kit):
+            assert view(request, session_id=room).status_code == 200
+    assert noting.seen == [("django", "/outer", f"/rooms/{room}/")]
+
+
+def test_the_urls_of_the_readme_are_guarded(serve, kit, room):
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    source = readme.partition("# school/urls.py\n")[2].partition("```")[0]
+    namespace: dict[str, Any] = {"__name__": "school.urls"}
+    exec(source, namespace)
+    browser = serve(*namespace["urlpatterns"])
+    token = kit.generate_token(room, "publisher", data="Ada")
+    assert browser.get(f"/rooms/{room}/", token).json() == {"welcome": "Ada"}
+    assert browser.get(f"/rooms/{room}/").status_code == 401
+    assert browser.get(f"/video/sessions/{room}", token).status_code == 200
 
 
 # -- the rest --------------------------------------------------------------------------------------

@@ -250,6 +250,16 @@ def test_what_must_not_be_deployed_is_found(configured, settings, expected):
     assert expected in ids(deploy=True)
 
 
+def test_a_guard_behind_a_login_is_found(configured):
+    from django.contrib.auth.decorators import login_not_required
+
+    login = [*MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    configured(path("me/", require_token(bare())), MIDDLEWARE=login)
+    assert ids() == {"rolecall.W002"}
+    configured(path("me/", login_not_required(require_token(bare()))), MIDDLEWARE=login)
+    assert ids() == set()
+
+
 def test_an_open_door_and_open_routes_are_found(configured):
     def lost(request, session_id):
         return HttpResponse()

@@ -7,7 +7,7 @@ import copy
 import inspect
 import pickle
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -17,10 +17,12 @@ from rolecall.errors import InsufficientRole, MissingCredential, RevokedToken, R
 from rolecall.http.adapter import (
     BEARER,
     ROUTES,
+    AppPool,
     Guard,
     GuardedSocket,
     Handshake,
     JoinedHeaders,
+    LoopDriver,
     Request,
     admit,
     close_code,
@@ -179,6 +181,34 @@ def test_an_adapter_may_bring_a_way_of_its_own_to_wait():
     assert isinstance(grant, Grant)
     assert grant.session_id == session.session_id
     assert driver.waited == 1
+
+
+class Elsewhere(LoopDriver):
+    """Runs each function of the app where it says, and all else where the kit does."""
+
+    hooks_block = True
+    ran: ClassVar[list[str]] = []
+
+    async def run(self, purpose, deadline, function, *args):
+        if isinstance(purpose, AppPool):
+            self.ran.append(purpose)
+            return function(*args)
+        return await super().run(purpose, deadline, function, *args)
+
+
+class Plain:
+    @hookimpl
+    def rolecall_vote_access(self, request):
+        return
+
+
+def test_an_adapter_may_have_every_hook_go_through_its_driver():
+    with Rolecall("123456", SECRET, plugins=[Plain()]) as kit:
+        token = kit.create_session().generate_token("moderator")
+        admitted = admit(kit.api_with(Elsewhere), f"Bearer {token}", MODERATOR, None, lambda: bearing(token))
+        assert isinstance(asyncio.run(admitted), Grant)
+    (purpose,) = Elsewhere.ran
+    assert purpose.startswith("rolecall_vote_access of the plugin")
 
 
 def bearing(token: str | None) -> Request:
