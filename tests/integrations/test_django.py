@@ -868,7 +868,7 @@ def test_a_policy_sees_the_path_within_the_site_and_its_root(is_async):
         headers = {"Authorization": f"Bearer {token_of(kit, room)}"}
         view = require_token(kit=kit)(answer)
         if is_async:
-            scope = {"root_path": "/outer"}
+            scope: dict[str, Any] = {"root_path": "/outer"}
             request: Any = AsyncRequestFactory(**scope).get(f"/outer/rooms/{room}/", headers=headers)
         else:
             request = RequestFactory(SCRIPT_NAME="/outer").get(f"/rooms/{room}/", headers=headers)

@@ -206,6 +206,7 @@ def test_an_adapter_may_have_every_hook_go_through_its_driver():
     with Rolecall("123456", SECRET, plugins=[Plain()]) as kit:
         token = kit.create_session().generate_token("moderator")
         admitted = admit(kit.api_with(Elsewhere), f"Bearer {token}", MODERATOR, None, lambda: bearing(token))
+        assert inspect.iscoroutine(admitted)
         assert isinstance(asyncio.run(admitted), Grant)
     (purpose,) = Elsewhere.ran
     assert purpose.startswith("rolecall_vote_access of the plugin")

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, assert_type
 
 import flask
+from django.http import HttpResponse
 from fastapi import Depends, FastAPI
 
+import rolecall_django
 import rolecall_flask
 import rolecall_starlette
 from rolecall import (
@@ -152,3 +154,15 @@ def view(session_id: str) -> flask.Response:
 
 @rolecall_starlette.require_capability(Capability.SIGNAL)
 async def endpoint(request: Any) -> Any: ...
+
+
+@rolecall_django.require_role("publisher")
+def django_view(request: rolecall_django.GuardedRequest, session_id: str) -> HttpResponse:
+    assert_type(request.grant, Grant)
+    return HttpResponse(session_id)
+
+
+@rolecall_django.require_token
+async def django_coroutine(request: rolecall_django.GuardedRequest, session_id: str) -> HttpResponse:
+    assert_type(rolecall_django.find_grant(request), Grant | None)
+    return django_view(request, session_id)
