@@ -15,7 +15,7 @@ import pytest
 from asgiref.sync import SyncToAsync, async_to_sync, iscoroutinefunction
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory, override_settings
-from django.urls import include, path, re_path, reverse
+from django.urls import include, path, re_path, reverse, set_script_prefix
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
@@ -92,6 +92,7 @@ def is_async(request) -> bool:
 @pytest.fixture
 def serve(kit, is_async) -> Iterator[Callable[..., Browser]]:
     """Serves URL patterns, with the kit as that of the settings."""
+    set_script_prefix("/")  # Django leaves that of its last request on the thread
     with ExitStack() as stack:
 
         def make(*patterns, browser: dict[str, Any] | None = None, handler404=None, **settings) -> Browser:
