@@ -27,7 +27,7 @@ nitpick_ignore_regex = [
     (r"py:class", r"(rolecall\.http\.guards\.guard\.)?(Unsaid|SessionParam|SessionResolver|Kit)|OnRefusal"),
     (r"py:class", r"timedelta|KeyState"),
     (r"py:class", r"(Role|Capability|MediaMode|ArchiveMode)Name|Plugin|rolecall\.session_ids\.SessionNames"),
-    (r"py:class", r"rolecall_django\.patterns\.Patterns"),
+    (r"py:class", r"(?:rolecall_django\.patterns\.)?Patterns"),
     (r"py:class", r"MaybeAwaitable|SessionState|Kind|Row|Level"),
     (r"py:func", r"rolecall\.driver\.drive"),
     (r"py:class", r"rolecall\.(connector\.transport\.Transport|http\.api\.routing\.Route)"),
