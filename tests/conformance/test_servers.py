@@ -28,6 +28,6 @@ class TestServers(ServerSuite):
 
 def test_few_answers_are_a_servers_own(record_testsuite_property):
     own = sum(difference_of(case, DIFFERENCES[name]) is not None for name in COMMANDS for case in CASES)
-    assert own / (len(CASES) * len(COMMANDS)) < 0.012
+    assert own < 400  # of some 37,000
     record_testsuite_property("servers", len(COMMANDS))
     record_testsuite_property("answers over sockets", len(ROWS) * len(COMMANDS) - own)
