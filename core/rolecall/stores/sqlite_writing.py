@@ -150,6 +150,8 @@ class WriteQueue:
 
     def _write_together(self) -> None:
         taken: list[_Change[Any]] = []
+        with self._mutex:
+            first = set(self._waiting)
         try:
             with self._lock_file.held(), self._connection.transaction() as raw:
                 # Not earlier: what still waits can be withdrawn.
@@ -158,7 +160,8 @@ class WriteQueue:
                     change.make(raw)
             self._log.sync()
         except BaseException as error:
-            for change in taken or self._take():
+            # What came meanwhile has waited less long than the others: it is tried once more.
+            for change in taken or self._withdraw(first):
                 change.error = for_one_of_several(error)
                 self._finish(change)
             return
@@ -170,6 +173,14 @@ class WriteQueue:
     def _take(self) -> list[_Change[Any]]:
         with self._mutex:
             return [self._waiting.popleft() for _ in range(min(TOGETHER, len(self._waiting)))]
+
+    def _withdraw(self, changes: set[_Change[Any]]) -> set[_Change[Any]]:
+        """Those of the changes that still wait, which do so no longer."""
+        with self._mutex:
+            withdrawn = changes.intersection(self._waiting)
+            for change in withdrawn:
+                self._waiting.remove(change)
+        return withdrawn
 
     def _finish(self, change: _Change[Any]) -> None:
         with self._mutex:

@@ -212,6 +212,27 @@ def test_a_change_that_waits_too_long_is_withdrawn(store, path, monkeypatch):
     assert store.get_session("1_late") is None
 
 
+def test_a_change_that_comes_while_others_are_refused_is_tried_itself(store, monkeypatch):
+    queue = store._queue
+    with ThreadPoolExecutor(1) as pool:
+        late = []
+
+        @contextmanager
+        def locked():
+            monkeypatch.undo()
+            late.append(pool.submit(store.add_session, record("late")))
+            until(lambda: len(queue._waiting) == 2)
+            raise StoreUnavailable("the SQLite database is locked")
+            yield
+
+        monkeypatch.setattr(queue._lock_file, "held", locked)
+        with pytest.raises(StoreUnavailable, match="locked"):
+            store.add_session(record("first"))
+        assert late[0].result() is None
+    assert store.get_session("1_first") is None
+    assert store.get_session("1_late") == record("late")
+
+
 def test_a_lock_file_that_is_deleted_is_made_again(store, path):
     store.add_session(record("before"))
     path.with_name("sessions.db-lock").unlink()
