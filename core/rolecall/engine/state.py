@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from hashlib import blake2b
+from hashlib import sha256
 from math import inf, nextafter
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -145,7 +145,7 @@ class State:
             kept = verified.old.get(fingerprint)
             if kept is not None:
                 verified.keep(fingerprint, kept)
-        if kept is not None and kept[0] == blake2b(raw).digest():
+        if kept is not None and kept[0] == sha256(raw).digest():
             grant = kept[1]
             if now >= grant.expires_at:
                 self.rules.check_expiry(grant.expires_at, now)

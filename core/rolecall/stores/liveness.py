@@ -10,7 +10,7 @@ from ..tokens import Grant, TokenId, lineage
 from ..wording import moment, shown
 from .marks import Marks, mark_name
 
-_NO_MARKS: Final = Marks()
+_ACROSS_SESSIONS: Final = frozenset({"actor", "project"})
 
 
 class Liveness:
@@ -53,8 +53,12 @@ class Liveness:
         if (ended := self._store.has_ended(grant.session_id)) is not False:
             _check_answer(ended)
             raise _revoked()
-        # As has_ended has just brought them into step.
-        if self._has_marks and (marks := self._store.marks).kinds:
+        # As has_ended has just brought them into step. Most grants end their check here.
+        if (
+            self._has_marks
+            and (marks := self._store.marks).kinds
+            and (marks.may_touch(grant.session_id) or not marks.kinds.isdisjoint(_ACROSS_SESSIONS))
+        ):
             self._check_marks(marks, grant)
 
     def is_revoked(self, grant: Grant) -> bool:
@@ -128,39 +132,47 @@ class Liveness:
         await self.confirm_issue(session_id, None, 0, has_epoch=True)
 
     def _check_marks(self, marks: Marks, grant: Grant) -> None:
-        reason = self._reason(marks, grant.session_id, grant.actor_id, grant.issued_at)
-        if (
-            reason is None
-            and "token" in marks.kinds
-            and marks.value("token", grant.session_id, lineage(grant.token_id))
-        ):
-            reason = "the token was revoked"
-        if reason is None and "reset" in marks.kinds:
-            epoch = marks.value("reset", grant.session_id)
-            if epoch and not _is_of_epoch(epoch, grant):
-                reason = "the token was issued before its session was reset"
+        reason = self._reason_of_session(marks, grant) if marks.may_touch(grant.session_id) else None
+        if reason is None and not marks.kinds.isdisjoint(_ACROSS_SESSIONS):
+            reason = self._reason_across(marks, grant.session_id, grant.actor_id, grant.issued_at)
         if reason is not None:
             raise RevokedToken(reason)
 
     def _epoch(self, marks: Marks, session_id: str, actor_id: str | None, issued_at: int, has_epoch: bool) -> int:
         """The epoch of a session, if a token can be issued for it."""
-        if actor_id is not None and (until := self._excluded_until(marks, session_id, actor_id)) is not None:
-            raise Excluded(f"the actor is excluded from the session {until}")
-        epoch = int(marks.value("reset", session_id))
-        if (epoch and not has_epoch and issued_at <= epoch // 1000) or self._reason(
+        epoch = 0
+        if marks.may_touch(session_id):
+            if actor_id is not None and (until := self._excluded_until(marks, session_id, actor_id)) is not None:
+                raise Excluded(f"the actor is excluded from the session {until}")
+            epoch = int(marks.value("reset", session_id))
+        if (epoch and not has_epoch and issued_at <= epoch // 1000) or self._reason_across(
             marks, session_id, actor_id, issued_at
         ):
             raise _too_soon()
         return epoch
 
-    def _reason(self, marks: Marks, session_id: str, actor_id: str | None, issued_at: float | None) -> str | None:
-        """Why no token for an actor in a session is good that was issued at a time; None if one may be."""
+    def _reason_of_session(self, marks: Marks, grant: Grant) -> str | None:
+        """Why a grant is not good, by the marks of its session; None if it may be."""
+        kinds, session_id = marks.kinds, grant.session_id
+        if (
+            "excluded" in kinds
+            and grant.actor_id is not None
+            and self._excluded_until(marks, session_id, grant.actor_id) is not None
+        ):
+            return "the token's actor is excluded from the session"
+        if "token" in kinds and marks.value("token", session_id, lineage(grant.token_id)):
+            return "the token was revoked"
+        if "reset" in kinds and (epoch := marks.value("reset", session_id)) and not _is_of_epoch(epoch, grant):
+            return "the token was issued before its session was reset"
+        return None
+
+    def _reason_across(
+        self, marks: Marks, session_id: str, actor_id: str | None, issued_at: float | None
+    ) -> str | None:
+        """Why no token for an actor that was issued at a time is good, by the marks of all sessions."""
         kinds = marks.kinds
-        if actor_id is not None:
-            if "excluded" in kinds and self._excluded_until(marks, session_id, actor_id) is not None:
-                return "the token's actor is excluded from the session"
-            if "actor" in kinds and _is_of_before(marks.value("actor", actor_id), issued_at):
-                return "all tokens that the token's actor had were revoked"
+        if "actor" in kinds and actor_id is not None and _is_of_before(marks.value("actor", actor_id), issued_at):
+            return "all tokens that the token's actor had were revoked"
         if "project" in kinds and (project := self._project_of(session_id)) is not None:
             revoked_at = marks.value("project", project)
             if _is_of_before(revoked_at, issued_at):
@@ -207,6 +219,8 @@ class ImmediateLiveness(Liveness):
 
 def readmissions(marks: Marks, session_id: str, actor_id: str) -> str:
     """How often an actor was readmitted to a session, as the part of a mark's name."""
+    if "readmitted" not in marks.kinds:
+        return "0"
     return str(int(marks.value("readmitted", session_id, actor_id)))
 
 

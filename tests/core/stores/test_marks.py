@@ -42,6 +42,17 @@ def test_a_name_says_nothing_of_another(one, other):
     assert marks.value(*other) == (5.0 if one == other else 0.0)
 
 
+@given(st.lists(NAMES, max_size=12), WORDS)
+def test_a_session_with_a_mark_may_have_one_and_most_others_have_none(raised, other):
+    marks = Marks()
+    assert not marks.may_touch(other)
+    marks.learn_all((mark_name(*parts), 5.0) for parts in raised)
+    own = {parts[1] for parts in raised if parts[0] in ("token", "reset", "excluded", "readmitted")}
+    assert all(map(marks.may_touch, own))
+    others = [f"{other} {number}" for number in range(50)]
+    assert sum(map(marks.may_touch, others)) <= 5, "a chance of 1 in 700,000 each"
+
+
 @pytest.mark.parametrize("name", ["later kind of mark", "", "ended 1_a"])
 def test_a_kind_of_a_later_version_is_left_out(name):
     marks = Marks()
