@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -56,7 +56,7 @@ class SQLURL:
         numbers = numbers_in(options, _NUMBERS, _wrong)
         for_libpq = {name: value for name, value in options.items() if name not in _NUMBERS}
         try:
-            parameters = conninfo_to_dict(f"postgresql://{place}?{urlencode(for_libpq)}")
+            parameters = conninfo_to_dict(f"postgresql://{place}?{urlencode(for_libpq, quote_via=quote)}")
         except (psycopg.Error, ValueError):
             raise _wrong(
                 "cannot be read by libpq; expected postgresql://user:password@host:5432/database, "

@@ -170,6 +170,11 @@ def test_tls_and_hosts_are_for_libpq():
     assert "se@cret" not in repr(parsed)
 
 
+def test_options_for_libpq_may_have_spaces_and_plus_signs():
+    parsed = SQLURL.parse("postgresql://host/db?options=-c%20search_path%3Dschool&password=a%20b%2Bc")
+    assert (parsed.parameters["options"], parsed.parameters["password"]) == ("-c search_path=school", "a b+c")
+
+
 def test_a_server_that_demands_tls_is_asked_for_it(url, connect):
     assert "SSL" in refusal(lambda: connect(url + "&sslmode=require").get_session("1_abc"))
 
