@@ -13,6 +13,7 @@ import click
 
 from ..errors import InvalidToken, MalformedToken, RolecallError
 from ..kit import Rolecall
+from ..stores import Store
 from .console import print_error, print_json
 from .reports import refusal
 
@@ -38,6 +39,9 @@ Exit codes:
 Clock: TypeAlias = Callable[[], float]
 #: Makes the kit of a framework's own settings; None where the environment has it.
 _maker: Final[ContextVar[Callable[..., Rolecall] | None]] = ContextVar("maker", default=None)
+#: Finds a store by a name that only the framework knows, or that of the framework's settings.
+StoreFinder: TypeAlias = Callable[[str | None], str | Store | None]
+_finder: Final[ContextVar[StoreFinder | None]] = ContextVar("finder", default=None)
 
 
 @contextmanager
@@ -76,16 +80,28 @@ def configuration_hint() -> str:
 
 
 @contextmanager
-def kits_made_by(make_kit: Callable[..., Rolecall] | None) -> Iterator[None]:
-    """Have commands make their kit by a function of a framework's own.
+def kits_made_by(make_kit: Callable[..., Rolecall] | None, find_store: StoreFinder | None) -> Iterator[None]:
+    """Have commands make their kit, and find stores, by functions of a framework's own.
 
     :param make_kit: takes further arguments of :class:`~rolecall.Rolecall`; None for the kit of the environment.
+    :param find_store: see :func:`store_of_framework`; None where only the environment names stores.
     """
-    before = _maker.set(make_kit)
+    maker, finder = _maker.set(make_kit), _finder.set(find_store)
     try:
         yield
     finally:
-        _maker.reset(before)
+        _maker.reset(maker)
+        _finder.reset(finder)
+
+
+def store_of_framework(name: str | None) -> str | Store | None:
+    """The store that the settings of the framework around the command name, or have by this name: a URL or a store.
+
+    :param name: a name that a command was given; None for the store of the settings.
+    :returns: None if there is no framework, or if it knows no such store.
+    """
+    find = _finder.get()
+    return None if find is None else find(name)
 
 
 def kit_of(clock: Clock, store: str | None = None) -> Rolecall:

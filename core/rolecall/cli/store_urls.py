@@ -19,18 +19,21 @@ from ..kit.environment import read_environment
 from ..stores import SCHEMES, Store, open_store
 from ..stores.synchronous import SyncUpkeep
 from ..wording import shown
-from .kits import Clock, answering, find_plugins_here, kit_of
+from .kits import Clock, answering, find_plugins_here, kit_of, store_of_framework
 
 _SQLITE: Final = "sqlite:///"
 _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 _FORGETFUL: Final = "the store memory:// holds nothing but what one process writes, and is forgotten with it"
 
 
-def url_of_store(given: str | None) -> str:
-    """The URL that ``--store`` gives, or that the environment has.
+def url_of_store(given: str | None) -> str | Store:
+    """The URL that ``--store`` gives, or that the environment has; or the store that a framework has for it.
 
     :raises UsageError: if there is none.
     """
+    found = store_of_framework(given)
+    if found is not None:
+        return found
     if given is not None:
         return given
     url = _read("ROLECALL_STORE", "ROLECALL_STORE_FILE").get("store")
@@ -39,13 +42,16 @@ def url_of_store(given: str | None) -> str:
     return url
 
 
-def named_url(argument: str) -> str:
-    """The URL that an argument is, or that the environment variable has whose name it is.
+def named_url(argument: str) -> str | Store:
+    """The URL that an argument is, or that the environment variable has whose name it is; or a framework's store.
 
     :raises UsageError: if there is no such variable.
     """
     if "://" in argument:
         return argument
+    found = store_of_framework(argument)
+    if found is not None:
+        return found
     if not _VARIABLE.fullmatch(argument):
         raise click.UsageError("a store is named by its URL, or by the environment variable that has the URL")
     url = os.environ.get(argument)
@@ -63,7 +69,7 @@ def retention() -> Retention:
     return Retention.of(options.get("session_retention"), options.get("max_session_age"))
 
 
-def opened(url: str, *, may_be_new: bool = False) -> SyncUpkeep:
+def opened(url: str | Store, *, may_be_new: bool = False) -> SyncUpkeep:
     """Open a store for its upkeep.
 
     :param may_be_new: whether a file that does not exist may be made.
@@ -72,12 +78,14 @@ def opened(url: str, *, may_be_new: bool = False) -> SyncUpkeep:
     return SyncUpkeep(store_of(url, may_be_new=may_be_new))
 
 
-def store_of(url: str, *, may_be_new: bool = False) -> Store:
+def store_of(url: str | Store, *, may_be_new: bool = False) -> Store:
     """Open a store.
 
     :param may_be_new: whether a file that does not exist may be made.
     :raises ConfigurationError: for a URL that names no store; no URL is quoted.
     """
+    if not isinstance(url, str):
+        return url
     if not may_be_new:
         _refuse_missing(url)
     return open_store(url, _stores_of_plugins(url))
@@ -121,8 +129,10 @@ def refuse_forgetful(store: Store) -> None:
         raise ConfigurationError(f"{_FORGETFUL}; name the store of your app, with --store or in ROLECALL_STORE")
 
 
-def is_same_url(one: str, other: str) -> bool:
+def is_same_url(one: str | Store, other: str | Store) -> bool:
     """Whether two URLs name the same store, as far as their texts tell."""
+    if not isinstance(one, str) or not isinstance(other, str):
+        return False
     files = [url.removeprefix(_SQLITE) for url in (one, other) if url.startswith(_SQLITE)]
     return one == other or (len(files) == 2 and os.path.realpath(files[0]) == os.path.realpath(files[1]))
 

@@ -191,7 +191,9 @@ def copy_store(clock: Clock, source: str, target: str, resume: Path | None, page
                 refuse_forgetful(found.store)
             other.migrate()
             _refuse_same(is_same(other, one))
-            progress = CopyProgress(resume, *map(without_credentials, urls))
+            # A store that is no URL is a framework's, whose name has no credentials.
+            texts = [url if isinstance(url, str) else name for name, url in zip((source, target), urls, strict=True)]
+            progress = CopyProgress(resume, *map(without_credentials, texts))
             copied = _copy(one, other, progress, page, clock)
             progress.end(other)
             report = copied_report(copied, one.count(), other.count())

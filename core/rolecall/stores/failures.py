@@ -31,6 +31,16 @@ def of_a_value(message: str) -> StoreUnavailable:
     return error
 
 
+def missing_schema(store: str, found: int, wanted: int, remedy: str) -> StoreUnavailable:
+    """The error for a schema that is missing or of an earlier version, where something else migrates it.
+
+    :param store: the kind of store, such as ``SQLite``.
+    :param remedy: what migrates it, such as ``"run manage.py migrate"``.
+    """
+    kept = f"are of version {found}, and this version of Rolecall needs {wanted}" if found else "do not exist"
+    return StoreUnavailable(f"the tables of the {store} store {kept}: {remedy}")
+
+
 def finite_seconds(moment: Any, store: str) -> float:
     """A moment, or a number of seconds, which is finite.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Final, TypeAlias
 
@@ -14,7 +14,7 @@ from ..sessions import SessionProperties, SessionRecord
 from .failures import converted, of_a_value, unreadable
 from .following import Follower, News, Position
 from .listing import Page
-from .sql_connections import Connections, Row, Values
+from .sql_connections import BoundedConnection, Connections, Row, Values
 from .sql_documents import SQLDocuments
 from .sql_leases import SQLLeases
 from .sql_ledger import SQLLedger
@@ -47,14 +47,16 @@ class SQLStore(SQLLeases, SQLMarks, SQLLedger, SQLDocuments, SQLUpkeep):
     examining, migrating.
 
     :param url: such as ``postgresql://user:password@host:5432/database``; see :class:`~rolecall.stores.sql_url.SQLURL`.
+    :param check: checks the schema on each process's first connection, where something else migrates it. Unless given,
+        it is migrated.
     :raises ConfigurationError: if the URL is wrong.
     """
 
     bounded = True
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, check: Callable[[Any], None] | None = None) -> None:
         self._url = SQLURL.parse(url)
-        self._processes = _Processes(self._url)
+        self._processes = _Processes(self._url, check or prepare)
         self.follower = Follower(self._processes, max_staleness=self._url.max_staleness)
 
     @classmethod
@@ -141,15 +143,16 @@ class SQLStore(SQLLeases, SQLMarks, SQLLedger, SQLDocuments, SQLUpkeep):
 class _Processes:
     """What a store holds open in each process that uses it; the log that its follower reads, too."""
 
-    def __init__(self, url: SQLURL) -> None:
+    def __init__(self, url: SQLURL, prepare: Callable[[BoundedConnection], None]) -> None:
         self._url = url
+        self._prepare = prepare
         # By pid, so that a forked child neither uses nor closes what its parent holds.
         self._held: dict[int, _Process] = {}
 
     def here(self) -> _Process:
         held = self._held.get(os.getpid())
         # One step, so that all threads have the same.
-        return held or self._held.setdefault(os.getpid(), _Process(self._url))
+        return held or self._held.setdefault(os.getpid(), _Process(self._url, self._prepare))
 
     def snapshot(self) -> tuple[News, Position]:
         return self.here().log.snapshot()
@@ -164,7 +167,7 @@ class _Processes:
 class _Process:
     """The connections of one process, the log that it reads, and the creations that wait in it."""
 
-    def __init__(self, url: SQLURL) -> None:
+    def __init__(self, url: SQLURL, prepare: Callable[[BoundedConnection], None]) -> None:
         self.connections = Connections(url, prepare)
         self.log = SQLLog(self.connections.open, url.timeout)
         self.creations: Together[_Creation] = Together(Creating(self.connections).add, MOST)

@@ -13,6 +13,7 @@ from sqlalchemy import Boolean, column, table
 
 from ..errors import StoreUnavailable
 from ..wording import printable
+from .failures import missing_schema
 from .sql_connections import BoundedConnection
 
 #: The first version of PostgreSQL that has ``xid8``.
@@ -187,6 +188,18 @@ def prepare(connection: BoundedConnection) -> None:
     check_server(connection)
     if version_of(connection) < len(MIGRATIONS):
         migrate(connection)
+
+
+def require(connection: BoundedConnection, remedy: str) -> None:
+    """Check the server, and that the schema is this version's, where something else migrates it.
+
+    :param remedy: what migrates it, such as ``"run manage.py migrate"``.
+    :raises StoreUnavailable: if it is not.
+    """
+    check_server(connection)
+    version = version_of(connection)
+    if version < len(MIGRATIONS):
+        raise missing_schema("PostgreSQL", version, len(MIGRATIONS), remedy)
 
 
 def migrate(connection: BoundedConnection, migrations: Any = MIGRATIONS) -> None:

@@ -6,10 +6,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Final
 
 from ..errors import StoreUnavailable
 from . import sqlite_file
+from .failures import missing_schema
 from .sqlite_file import SQLiteFile
 from .sqlite_lock import LockFile
 
@@ -141,6 +143,20 @@ def prepare(file: SQLiteFile) -> tuple[int, int]:
             return before, version_of(raw)
     finally:
         lock.close()
+
+
+def require(path: Path, remedy: str) -> None:
+    """Check that a file has this version's schema, where something else migrates it; a missing file is not made.
+
+    :param remedy: what migrates it, such as ``"run manage.py migrate"``.
+    :raises StoreUnavailable: if it has not.
+    """
+    if not path.exists():
+        raise missing_schema("SQLite", 0, len(MIGRATIONS), remedy)
+    with closing(SQLiteFile(path).connect()) as raw:
+        version = version_of(raw)
+    if version < len(MIGRATIONS):
+        raise missing_schema("SQLite", version, len(MIGRATIONS), remedy)
 
 
 def _check_encoding(raw: sqlite3.Connection) -> None:
