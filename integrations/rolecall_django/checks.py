@@ -20,6 +20,7 @@ from .kits import SETTING, get_kit, options
 from .listing import needs_login, project, routes_in
 from .middleware import RolecallMiddleware
 from .site import guard_of_site
+from .stores import StoreNotReady
 
 _ORDER: Final = (
     "put 'rolecall_django.RolecallMiddleware' behind SecurityMiddleware and what answers CORS, and before all others"
@@ -44,6 +45,9 @@ def check_kit(**_: Any) -> list[CheckMessage]:
     try:
         get_kit()
         guard_of_site()
+    except StoreNotReady as error:
+        # No error, by which the very command would not run that makes the tables: manage.py migrate.
+        return [checks.Warning(str(error), "until then the site does not start", id="rolecall.W003")]
     except ConfigurationError as error:
         hint = f"correct the setting {SETTING}, or the variables ROLECALL_… of the environment"
         return [checks.Error(str(error), hint, id="rolecall.E001")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -13,8 +14,10 @@ from django.core.signals import setting_changed
 from rolecall import Rolecall
 from rolecall.errors import ConfigurationError
 from rolecall.http.adapter import Api, shown
+from rolecall.stores import Store
 
 from .drivers import RequestsLoopDriver, RequestsThreadDriver
+from .stores import alias_in, open_store
 
 #: The name of the setting.
 SETTING: Final = "ROLECALL"
@@ -66,8 +69,45 @@ def make_kit(**further: Any) -> Rolecall:
     if isinstance(given, Rolecall):
         _given.add(given)
         return given
-    arguments = {name: value for name, value in options().items() if name != PROTECT}
-    return Rolecall.from_env(**{**arguments, **further})
+    arguments = {name: value for name, value in options().items() if name != PROTECT} | further
+    alias = alias_in(arguments.get("store", os.environ.get("ROLECALL_STORE")))
+    if alias is None:
+        return Rolecall.from_env(**arguments)
+    store = open_store(alias)
+    try:
+        return Rolecall.from_env(**arguments | {"store": store})
+    except BaseException:
+        store.close()
+        raise
+
+
+def store_alias() -> str | None:
+    """The alias of the database in which the settings, or the environment, have the kit's store; None if in none.
+
+    :raises ConfigurationError: if ``DATABASES`` has no such alias.
+    """
+    return alias_in(configured_store())
+
+
+def configured_store() -> object:
+    """The store of the settings, or of the environment; None if neither names one."""
+    given = getattr(settings, SETTING, None)
+    if isinstance(given, Rolecall):
+        return given.engine.state.store
+    return options().get("store", os.environ.get("ROLECALL_STORE"))
+
+
+def find_store(name: str | None) -> str | Store | None:
+    """The store that the settings name, or the one in a database of theirs; for ``manage.py rolecall store``.
+
+    :param name: such as ``"django"``; None for the store of the settings.
+    :returns: a URL or a store; None for a name of another kind.
+    """
+    found: Any = configured_store() if name is None else name
+    alias = alias_in(found)
+    if alias is not None:
+        return open_store(alias)
+    return found if name is None else None
 
 
 def options() -> Mapping[str, Any]:

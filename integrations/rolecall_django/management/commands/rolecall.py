@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand
 
 from rolecall.cli import run
-from rolecall_django.kits import make_kit
+from rolecall_django.kits import find_store, make_kit
 
 # The commands that take an app, and the options of theirs that are no app.
 _OF_APPS: Final = frozenset({"routes", "doctor"})
@@ -24,7 +24,7 @@ class Command(BaseCommand):
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run with the arguments as they are: Django's own options are none of these commands'."""
-        run(f"{argv[0].rpartition('/')[2]} {argv[1]}", with_project(argv[2:]), make_kit)
+        run(f"{argv[0].rpartition('/')[2]} {argv[1]}", with_project(argv[2:]), make_kit, find_store)
 
     def handle(self, *_: Any, **__: Any) -> None:
         """Run for ``call_command("rolecall")``, which has no arguments."""

@@ -1,0 +1,1 @@
+"""The models of the admin. The store makes its own tables, whenever ``migrate`` has run."""
