@@ -2,7 +2,11 @@
 
 import re
 
+from django.conf import settings
+
 import rolecall
+
+settings.configure()  # Django REST framework reads them as it is imported
 
 project = "Rolecall"
 release = version = rolecall.__version__
@@ -20,12 +24,13 @@ autodoc_typehints_format = "short"
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"(aiohttp|asgiref|collections|datetime|django|enum|fastapi|flask|os|starlette|typing|wsgiref|_typeshed)\..*",
+        r"(aiohttp|asgiref|channels|collections|datetime|django|enum|fastapi|flask|os|rest_framework|starlette|typing|wsgiref"
+        r"|_typeshed)\..*",
     ),
     (r"py:class", r"(contextlib|logging|opentelemetry|prometheus_client)\..*|AbstractContextManager|timedelta"),
     (r"py:class", r"rolecall.*\.(Function|Result|Guarded|Subtree|View|Chunk|Target|Kept)"),
     (r"py:class", r"(rolecall\.http\.guards\.guard\.)?(Unsaid|SessionParam|SessionResolver|Kit)|OnRefusal"),
-    (r"py:class", r"timedelta|KeyState"),
+    (r"py:class", r"timedelta|KeyState|HttpRequest|RestRequest"),
     (r"py:class", r"(Role|Capability|MediaMode|ArchiveMode)Name|Plugin|rolecall\.session_ids\.SessionNames"),
     (r"py:class", r"(?:rolecall_django\.patterns\.)?Patterns"),
     (r"py:class", r"MaybeAwaitable|SessionState|Kind|Row|Level"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
-from typing import Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import PermissionDenied
@@ -19,10 +19,14 @@ from rolecall.errors import ConfigurationError, RolecallError
 from rolecall.http import adapter
 from rolecall.http.adapter import Api, drive, shown
 
+from . import rest_views
 from .checking import check_once
 from .kits import Apis, apis_of, get_kit
 from .patterns import guards_around
 from .translation import KitResponse, authorization, neutral_request, query_of
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request as RestRequest
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 #: The grant at once; None if the token is optional; the refusal; or what comes to one of these.
@@ -30,6 +34,8 @@ Admission = Any
 
 #: The name of a request's records in its dictionary: its entries, for what streams.
 _KEPT: Final = "_rolecall"
+#: Among them: the guards that a request came to, each with the parameters of the route, and the reason of a refusal.
+_JUDGED: Final = "judged"
 
 
 class GuardedRequest(HttpRequest):
@@ -110,10 +116,10 @@ class Guard(adapter.Guard):
         # Around the finished view, so that a subclass does not lose the guard by its own dispatch or methods; and
         # through super(), so that each of several guarded bases guards.
         @wraps(View.as_view.__func__)  # type: ignore[attr-defined]
-        def as_view(cls: Any, **initkwargs: Any) -> Callable[..., Any]:
+        def as_view(cls: Any, *args: Any, **initkwargs: Any) -> Callable[..., Any]:
             inherited: Any = super(view_class, cls)
             make = inherited.as_view if own is None else own.__get__(None, cls)
-            return self(make(**initkwargs))  # type: ignore[no-any-return]
+            return self(make(*args, **initkwargs))  # type: ignore[no-any-return]
 
         made: Any = as_view
         setattr(view_class, "as_view", classonlymethod(made))
@@ -139,14 +145,14 @@ class GuardMixin:
             )
 
     @classonlymethod
-    def as_view(cls, **initkwargs: Any) -> Callable[..., Any]:  # noqa: N805
+    def as_view(cls, *args: Any, **initkwargs: Any) -> Callable[..., Any]:  # noqa: N805
         """See Django; with the guard around the view.
 
         :raises ConfigurationError: if the class has no guard.
         """
         guard = initkwargs.get("guard", getattr(cls, "guard", None))
         Guard.check(guard)
-        return guard(super().as_view(**initkwargs))  # type: ignore[misc, no-any-return]
+        return guard(super().as_view(*args, **initkwargs))  # type: ignore[misc, no-any-return]
 
 
 class Entry:
@@ -157,7 +163,7 @@ class Entry:
     :param guarded: the view behind the guard; None if the guard is around the whole site.
     """
 
-    __slots__ = ("_args", "_guard", "_guarded", "_kwargs", "_request", "_web")
+    __slots__ = ("_args", "_guard", "_guarded", "_kwargs", "_request", "web")
 
     def __init__(
         self, guard: Guard, request: HttpRequest, args: Sequence[Any], kwargs: Mapping[str, Any], guarded: Any = None
@@ -167,7 +173,8 @@ class Entry:
         self._args = args
         self._kwargs = kwargs
         self._guarded = guarded
-        self._web: Any = None
+        #: The rules of the guard's kit for browsers, after it has judged.
+        self.web: Any = None
 
     def enter_on_a_thread(self) -> KitResponse | None:
         """Admit the request, with its grant, or return the answer that refuses it.
@@ -176,6 +183,10 @@ class Entry:
         """
         if self._request.method == "OPTIONS":
             return self._options()
+        return self._answer(self.judge())
+
+    def judge(self) -> RolecallError | None:
+        """Admit the request, with its grant, or return the reason to refuse it."""
         apis, session_id = self._prepare()
         entered = self._admit(apis.thread, session_id)
         return self._settle(apis, session_id, entered if isinstance(entered, Grant) else drive(entered))
@@ -187,17 +198,36 @@ class Entry:
         apis, session_id = self._prepare()
         if isinstance(self._request, ASGIRequest):
             entered = self._admit(apis.loop, session_id)
-            return self._settle(apis, session_id, entered if isinstance(entered, Grant) else await entered)
+            return self._answer(
+                self._settle(apis, session_id, entered if isinstance(entered, Grant) else await entered)
+            )
         # Under WSGI the loop is the view's own, and the connections of the request are on its thread.
         entered = self._admit(apis.thread, session_id)
         if not isinstance(entered, Grant):
             entered = await sync_to_async(drive, thread_sensitive=True)(entered)
-        return self._settle(apis, session_id, entered)
+        return self._answer(self._settle(apis, session_id, entered))
+
+    def judge_once(self) -> RolecallError | None:
+        """:meth:`judge`, unless the request has come to an equal guard with these parameters before."""
+        judged = kept_of(self._request).setdefault(_JUDGED, [])
+        for guard, kwargs, error in judged:
+            if guard == self._guard and kwargs == self._kwargs:
+                self.web = apis_of(self._guard.kit or get_kit()).thread.web
+                return error  # type: ignore[no-any-return]
+        refused = self.judge()
+        if refused is not None:
+            # Without its frames, which hold the request.
+            judged.append((self._guard, self._kwargs, refused.with_traceback(None)))
+        return refused
+
+    def refusal_of(self, error: RolecallError) -> adapter.Response:
+        """The kit's answer to a request that was refused with ``error``."""
+        return adapter.guard_answer(error, self.web, query_of(self._request))
 
     def kept_out_of_caches(self, response: Any) -> Any:
         """An answer with the headers that keep it out of caches, unless the app sets its own."""
         if isinstance(response, HttpResponseBase):
-            headers = adapter.headers_to_add(response.headers, self._web, query_of(self._request))
+            headers = adapter.headers_to_add(response.headers, self.web, query_of(self._request))
             for name, value in headers:
                 response.headers[name] = value
         return response
@@ -205,24 +235,31 @@ class Entry:
     def _prepare(self) -> tuple[Apis, str | None]:
         check_once(self._request)
         apis = apis_of(self._guard.kit or get_kit())
-        self._web = apis.thread.web
+        self.web = apis.thread.web
         return apis, self._session()
 
     def _admit(self, api: Api, session_id: str | None) -> Admission:
         request = partial(neutral_request, self._request, self._kwargs)
         return adapter.admit(api, authorization(self._request), self._guard, session_id, request)
 
-    def _settle(self, apis: Apis, session_id: str | None, entered: Grant | RolecallError | None) -> KitResponse | None:
+    def _settle(
+        self, apis: Apis, session_id: str | None, entered: Grant | RolecallError | None
+    ) -> RolecallError | None:
         request, guard = self._request, self._guard
         if isinstance(entered, RolecallError):
-            return self._refusal(adapter.guard_answer(entered, self._web, query_of(request)), entered)
+            return entered
+        kept = kept_of(request)
+        kept.setdefault(_JUDGED, []).append((guard, self._kwargs, None))
         request.grant = entered  # type: ignore[attr-defined]
         if entered is not None:
             # What streams is watched as the request is served, whatever kind of view serves it.
             api = apis.loop if isinstance(request, ASGIRequest) else apis.thread
             session_id = guard.session_entered(session_id, entered)
-            adapter.keep_entry(kept_of(request), api, guard.requirement, session_id, entered, self._kwargs)
+            adapter.keep_entry(kept, api, guard.requirement, session_id, entered, self._kwargs)
         return None
+
+    def _answer(self, error: RolecallError | None) -> KitResponse | None:
+        return None if error is None else self._refusal(self.refusal_of(error), error)
 
     def _options(self) -> KitResponse:
         """The answer to a browser that asks before it sends a token; no view runs."""
@@ -234,6 +271,10 @@ class Entry:
     def _refusal(self, response: adapter.Response, error: RolecallError | None) -> KitResponse:
         answer = KitResponse(response, self._request)
         if self._guarded is not None and not self._is_run_by_django():
+            if error is not None and (request := rest_views.request_in(self._args)) is not None:
+                from .rest import refusal_for
+
+                raise refusal_for(request, error, response, self.web)
             raise Refused(answer, error)
         return answer
 
@@ -244,9 +285,10 @@ class Entry:
             return True
         if any(inner is self._guarded for inner in adapter.unwrapped(match.func)):
             return True
-        method = _method_of(self._guarded, self._args)
+        method, view = _method_of(self._guarded, self._args)
         handler = (self._request.method or "").lower()
-        return method in ("dispatch", "get" if handler == "head" else handler, handler)
+        handlers = ("dispatch", "get" if handler == "head" else handler, handler)
+        return method is not None and method in (*handlers, *rest_views.actions_of(view, handler))
 
     def _session(self) -> str | None:
         unnamed = len(self._args) > 1 and self._args[_place_of_request(self._args) + 1 :]
@@ -259,20 +301,32 @@ class Entry:
         return self._guard.bound_session(self._params(), self._request.path_info, self._others)
 
     def _params(self) -> Mapping[str, Any]:
-        """The view's arguments that the path names; those that the URL pattern adds say nothing about a session."""
+        """The view's arguments that the path names.
+
+        Those that the URL pattern adds say nothing about a session, and neither does the suffix of a format.
+        """
         match: Any = self._request.resolver_match
         name = self._guard.session_param
-        added = match.extra_kwargs if match else None
-        if not added:
+        suffix = rest_views.suffix_param(match.func) if match else None
+        added = match.extra_kwargs if match else {}
+        if not added and (suffix is None or suffix not in self._kwargs):
             return self._kwargs
         captured = match.captured_kwargs if match else {}
-        return {key: value for key, value in self._kwargs.items() if key in captured or key not in added or key == name}
+        return {
+            key: value
+            for key, value in self._kwargs.items()
+            if key == name or (key != suffix and (key in captured or key not in added))
+        }
 
     def _others(self) -> tuple[Sequence[adapter.Guard], Sequence[adapter.Guard]]:
         match = self._request.resolver_match
         if match is None:
             return (), ()
         guards = [*guards_around(match.func), *adapter.view_guards(match.func, self._request.method or "")]
+        if rest_views.rest_class(match.func) is not None:
+            from .rest_listing import certain_guards
+
+            guards += certain_guards(match.func)
         return self._guard.split(guards) or (guards, ())
 
 
@@ -287,40 +341,39 @@ def _request_in(args: Sequence[Any], view: object) -> HttpRequest:
         raise ConfigurationError(
             f"a guard protects a view, whose first argument is the request; {shown(view)} was called with none"
         )
-    request: HttpRequest = args[place]
-    return request
+    return rest_views.native_of(args[place])
 
 
 def _place_of_request(args: Sequence[Any]) -> int:
     """The place of the request among a view's arguments: a method has its view before it."""
     for place in range(min(len(args), 2)):
-        if isinstance(args[place], HttpRequest):
+        if isinstance(args[place], HttpRequest) or rest_views.is_request(args[place]):
             return place
     return -1
 
 
-def _method_of(guarded: Any, args: Sequence[Any]) -> str | None:
-    """The name of a guarded method of the view class that answers; None for any other function."""
+def _method_of(guarded: Any, args: Sequence[Any]) -> tuple[str | None, Any]:
+    """The name of a guarded method of the view that answers, and the view; None for any other function."""
     for inner in adapter.unwrapped(guarded):
         # Django's method_decorator guards a bound method at each request.
         owner = getattr(inner, "__self__", None) or (args[0] if args else None)
         if isinstance(owner, View) and hasattr(inner, "__name__"):
-            return str(inner.__name__)
-    return None
+            return str(inner.__name__), owner
+    return None, None
 
 
-def kept_of(request: HttpRequest) -> dict[str, Any]:
+def kept_of(request: HttpRequest | RestRequest) -> dict[str, Any]:
     """The records of a request."""
-    kept: dict[str, Any] = vars(request).setdefault(_KEPT, {})
+    kept: dict[str, Any] = vars(rest_views.native_of(request)).setdefault(_KEPT, {})
     return kept
 
 
-def find_grant(request: HttpRequest) -> Grant | None:
+def find_grant(request: HttpRequest | RestRequest) -> Grant | None:
     """The grant of a request; None if a guard with ``optional=True`` admitted it without a token."""
     return adapter.granted(kept_of(request))
 
 
-def current_grant(request: HttpRequest) -> Grant:
+def current_grant(request: HttpRequest | RestRequest) -> Grant:
     """The grant of a request that passed a guard; a ``RuntimeError`` if there is none."""
     return adapter.current_grant(kept_of(request))
 

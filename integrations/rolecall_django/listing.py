@@ -16,13 +16,14 @@ from django.utils.module_loading import import_string
 
 from rolecall.http.adapter import Around, Found, Mistake, dispatches_by_method, guarded_by, guards_of, kit_problem
 
+from . import rest_views
 from .guards import Guard
 from .kits import get_kit
 from .patterns import guards_around, unprotected
 from .regexes import readable
 from .site import guard_of_site, is_of_files
 
-dispatches_by_method("django.views.generic.base")
+dispatches_by_method("django.views.generic.base", "rest_framework.views")
 
 # A variable of path(…), with its converter.
 _VARIABLE: Final = re.compile(r"<(?:[^<>:\s]+:)?(\w+)>")
@@ -85,17 +86,19 @@ def _walk(resolver: URLResolver, place: _Place) -> Iterator[Found]:
         if isinstance(pattern, URLResolver):
             yield from _walk(pattern, within)
         else:
-            yield _found(pattern, within)
+            yield from _found(pattern, within)
 
 
-def _found(pattern: URLPattern, place: _Place) -> Found:
+def _found(pattern: URLPattern, place: _Place) -> Iterator[Found]:
     path, names = _read(pattern.pattern)
-    params, view = place.names | names | pattern.default_args.keys(), pattern.callback
+    view, suffix = pattern.callback, rest_views.suffix_param(pattern.callback)
+    ignored = frozenset(() if suffix is None else (suffix,))
+    params = (place.names | names | pattern.default_args.keys()) - ignored
     name = f"{place.namespace}{pattern.name}" if pattern.name else _name(view)
     inner = unprotected(view)
     around = [*((guard, True) for guard in place.guards), *((guard, False) for guard in guards_around(view))]
     are_files, elsewhere = is_of_files(view), None if guards_of(inner) else _other_guard(view, place)
-    return Found(
+    found = Found(
         place.path + path,
         _methods(view),
         name,
@@ -106,10 +109,17 @@ def _found(pattern: URLPattern, place: _Place) -> Found:
         ),
         made_by="Django" if are_files else None,
         params=params,
+        ignored=ignored,
         are_files=are_files,
         problem=place.problem,
         mistakes=tuple(_lost_guards(getattr(view, "view_class", None))),
     )
+    if rest_views.rest_class(view) is None:
+        yield found
+        return
+    from .rest_listing import with_permissions
+
+    yield from with_permissions(found)
 
 
 def _read(pattern: Any) -> tuple[str, frozenset[str]]:
@@ -129,6 +139,8 @@ def _read(pattern: Any) -> tuple[str, frozenset[str]]:
 
 
 def _name(view: Any) -> str:
+    if (rest_class := rest_views.rest_class(view)) is not None:
+        return rest_class.__name__
     named = getattr(view, "view_class", view)
     return str(getattr(named, "__qualname__", type(named).__name__))
 

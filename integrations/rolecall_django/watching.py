@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
@@ -13,17 +13,23 @@ from rolecall.http import adapter
 from rolecall.http.adapter import watches_of, while_granted_inline
 
 from .guards import kept_of
+from .rest_views import native_of
 from .translation import neutral_request
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request as RestRequest
 
 Chunk = TypeVar("Chunk")
 
 
 @overload
-def while_granted(request: HttpRequest, chunks: Iterable[Chunk]) -> Iterator[Chunk] | AsyncIterator[Chunk]: ...
-@overload
-def while_granted(request: HttpRequest, chunks: AsyncIterable[Chunk]) -> AsyncIterator[Chunk]: ...
 def while_granted(
-    request: HttpRequest, chunks: AsyncIterable[Chunk] | Iterable[Chunk]
+    request: HttpRequest | RestRequest, chunks: Iterable[Chunk]
+) -> Iterator[Chunk] | AsyncIterator[Chunk]: ...
+@overload
+def while_granted(request: HttpRequest | RestRequest, chunks: AsyncIterable[Chunk]) -> AsyncIterator[Chunk]: ...
+def while_granted(
+    request: HttpRequest | RestRequest, chunks: AsyncIterable[Chunk] | Iterable[Chunk]
 ) -> AsyncIterator[Chunk] | Iterator[Chunk]:
     """Yield ``chunks`` while the grant of a guarded request is live, for a ``StreamingHttpResponse``.
 
@@ -34,9 +40,10 @@ def while_granted(
     :param chunks: the data to send. Under ASGI a plain iterable runs on the request's thread.
     :raises RuntimeError: if there is no grant.
     """
-    match = request.resolver_match
-    watches = watches_of(kept_of(request), neutral_request(request, match.kwargs if match else {}))
-    if isinstance(request, ASGIRequest):
+    native = native_of(request)
+    match = native.resolver_match
+    watches = watches_of(kept_of(native), neutral_request(native, match.kwargs if match else {}))
+    if isinstance(native, ASGIRequest):
         return adapter.while_granted(watches, chunks, _on_thread)
     if isinstance(chunks, AsyncIterable):
         raise TypeError("under WSGI a view streams what is no async generator; Django would read all of it beforehand")

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, ForwardRef
 
+from django.conf import settings
+
 #: One file each. Of a module without ``__all__``, what it defines itself is public.
 MODULES: Final = (
     "rolecall",
@@ -32,6 +34,7 @@ MODULES: Final = (
     "rolecall.testing.stores",
     "rolecall_aiohttp",
     "rolecall_django",
+    "rolecall_django.rest",
     "rolecall_flask",
     "rolecall_starlette",
     "rolecall_fastapi",
@@ -171,5 +174,6 @@ def _first_line(value: Any) -> str:
 
 
 if __name__ == "__main__":
+    settings.configure()  # Django REST framework reads them as it is imported
     for module in MODULES:
         file_of(module).write_text("".join(f"{line}\n" for line in lines_of(module)), "utf-8")

@@ -182,6 +182,8 @@ class Found:
     :param own: the kit's own route that it is; by the mark of its view unless given.
     :param made_by: the framework, if it made the route by itself.
     :param params: the path parameters that guards of the view see; those of the path unless given.
+    :param ignored: the path parameters that say nothing about a session, such as the format of the answer.
+    :param also: what guards it besides this kit's guards, in words.
     :param are_files: whether it serves files, which belong to no session.
     :param query: the known query parameters of the view.
     :param problem: the reason why guards without a kit of their own have none.
@@ -201,6 +203,8 @@ class Found:
     own: Route | None = None
     made_by: str | None = None
     params: frozenset[str] | None = None
+    ignored: frozenset[str] = frozenset()
+    also: tuple[str, ...] = ()
     are_files: bool = False
     query: frozenset[str] = frozenset()
     problem: str | None = None
@@ -401,7 +405,7 @@ class _Judge:
     def _verdict(self, path: str, exact: bool, method: str) -> _Verdict:
         verdict = _Verdict(Access.OPEN)
         opened = False
-        routed = frozenset(_PARAM.findall(path))
+        routed = frozenset(_PARAM.findall(path)) - self._found.ignored
         for around in self._found.around:
             cover, params, is_named = _covers(around, path, exact, method)
             if unusual := _unusual_methods(around, path, exact):
@@ -482,7 +486,7 @@ class _Judge:
             verdict.demands.append(demand)
 
     def _decide(self, verdict: _Verdict, method: str, opened: bool) -> None:
-        demanded = " and ".join(map(str, verdict.demands))
+        demanded = " and ".join([*map(str, verdict.demands), *self._found.also])
         if self._own is not None:
             own = f"the kit's own ({self._own.operations[method].admits})"
             verdict.access, verdict.requires = Access.KIT, f"{demanded}, then {own}" if demanded else own
@@ -490,7 +494,7 @@ class _Judge:
             verdict.access, verdict.requires = Access.GUARDED, demanded
             if is_public(self._found.view, method) and self._own_guards(method):
                 verdict.notes.append("it is marked as public, and has a guard of its own, which counts")
-        elif (elsewhere := elsewhere_guard(self._found.view, method)) is not None:
+        elif (elsewhere := self._elsewhere(method)) is not None:
             verdict.access, verdict.requires = Access.ELSEWHERE, f"guarded by {elsewhere}"
         elif opened or is_public(self._found.view, method):
             verdict.access, verdict.requires = Access.PUBLIC, "public"
@@ -498,6 +502,10 @@ class _Judge:
             verdict.access, verdict.requires = Access.FRAMEWORK, f"open, made by {self._found.made_by}"
         else:
             verdict.requires = "OPEN (unknown inside)" if self._found.is_unknown else "OPEN"
+
+    def _elsewhere(self, method: str) -> str | None:
+        """What guards the route in the place of this kit's guards, in words; None if nothing does."""
+        return elsewhere_guard(self._found.view, method) or " and ".join(self._found.also) or None
 
     def _find_mistakes(self, verdict: _Verdict, method: str) -> None:
         verdict.mistakes += self._found.mistakes

@@ -126,11 +126,11 @@ def _mark_of(view: Any, method: str, mark: str) -> Any:
         # In its own dictionary, because a class's mark is not for subclasses that add methods.
         if mark in getattr(inner, "__dict__", {}):
             return vars(inner)[mark]
-        view_class = getattr(inner, "view_class", inner)
+        view_class = _made_of(inner)
         if isinstance(view_class, type):
             if mark in vars(view_class):
                 return vars(view_class)[mark]
-            handlers = unwrapped(handler_of(view_class, method))
+            handlers = unwrapped(handler_of(view_class, method, _actions_of(inner)))
             return next((vars(one)[mark] for one in handlers if mark in getattr(one, "__dict__", {})), None)
     return None
 
@@ -138,18 +138,37 @@ def _mark_of(view: Any, method: str, mark: str) -> Any:
 def class_of(view: Any) -> type[Any] | None:
     """The view class behind a view, if there is one."""
     for inner in unwrapped(view):
-        view_class = getattr(inner, "view_class", inner)
+        view_class = _made_of(inner)
         if isinstance(view_class, type):
             return view_class
     return None
 
 
-def handler_of(view_class: type[Any], method: str) -> Any:
-    """A view class's handler of ``method``; None if there is none, or if the class has its own dispatching."""
+def _made_of(view: Any) -> Any:
+    """The class that a view was made of, as Flask, Django or Django REST framework keep it; else the view itself."""
+    made_of = getattr(view, "view_class", None) or getattr(view, "cls", None)
+    return made_of if isinstance(made_of, type) else view
+
+
+def _actions_of(view: Any) -> Mapping[str, str] | None:
+    """The names of a view's handlers by method, as Django REST framework keeps them; None if it has no such names."""
+    actions = getattr(view, "actions", None)
+    return actions if isinstance(actions, Mapping) else None
+
+
+def handler_of(view_class: type[Any], method: str, actions: Mapping[str, str] | None = None) -> Any:
+    """A view class's handler of ``method``; None if there is none, or if the class has its own dispatching.
+
+    :param actions: the names of its handlers by method; each is named after its method unless given.
+    """
     dispatch = getattr(view_class, "dispatch_request", None) or getattr(view_class, "dispatch", None)
     if dispatch is not None and getattr(dispatch, "__module__", None) not in _dispatchers:
         return None
-    name = "get" if method == "HEAD" and not hasattr(view_class, "head") else method.lower()
+    name = method.lower()
+    if actions is not None:
+        name = actions.get(name) or (actions.get("get", "") if name == "head" else "")
+    elif name == "head" and not hasattr(view_class, "head"):
+        name = "get"
     return getattr(view_class, name, None)
 
 
@@ -159,7 +178,8 @@ def view_guards(view: Any, method: str) -> list[Guard]:
     if view_class is None:
         return guards
     dispatchers = [getattr(view_class, name, None) for name in ("dispatch_request", "dispatch")]
-    for handler in (handler_of(view_class, method), *dispatchers):
+    actions = next(filter(None, map(_actions_of, unwrapped(view))), None)
+    for handler in (handler_of(view_class, method, actions), *dispatchers):
         guards += guards_of(handler)
     # flask-restful and flask-restx put these around the handler at each request, by the request's method.
     decorators = getattr(view_class, "method_decorators", ())
