@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import Context
 from typing import Protocol
 
 
 class Watched(Protocol):
-    """A body that runs with a watcher beside it; the watcher may set it a time limit. Used once."""
+    """A block that runs with a watcher beside it; the watcher may set it a time limit. Used once."""
 
-    async def run(self, body: Callable[[], Awaitable[None]], watcher: Callable[[], Awaitable[None]]) -> None:
-        """Run ``body``, and return when ``watcher`` has ended, too; exceptions of the watcher are dropped.
+    def beside(self, watcher: Callable[[], Awaitable[None]]) -> AbstractAsyncContextManager[None]:
+        """The block, which ends when ``watcher`` has ended, too; exceptions of the watcher are dropped.
 
-        A cancellation from outside ends both. A body that is cancelled at its limit is no error.
+        A cancellation from outside ends both. A block that is cancelled at its limit is no error.
         """
 
     def limit(self, seconds: float) -> None:
-        """Cancel the body unless it ends within ``seconds`` from now."""
+        """Cancel the block unless it ends within ``seconds`` from now."""
 
     def stop_watching(self) -> None:
         """Cancel the watcher."""
@@ -49,7 +49,7 @@ class EventLoop(Protocol):
         """A block that is cancelled after ``seconds``, and then raises :class:`TimeoutError`."""
 
     def watched(self) -> Watched:
-        """Make a body with a watcher beside it."""
+        """Make a block with a watcher beside it."""
 
     def signal(self) -> Signal:
         """Make a signal from another thread to the running task."""
@@ -126,11 +126,12 @@ class _AsyncioWatched:
     def __init__(self) -> None:
         self._patience = asyncio.timeout(None)
 
-    async def run(self, body: Callable[[], Awaitable[None]], watcher: Callable[[], Awaitable[None]]) -> None:
+    @asynccontextmanager
+    async def beside(self, watcher: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
         self._watching = asyncio.ensure_future(watcher())
         try:
             async with self._patience:
-                await body()
+                yield
         except asyncio.CancelledError:
             self.stop_watching()
             raise

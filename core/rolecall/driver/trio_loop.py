@@ -60,13 +60,14 @@ class _TrioWatched:
         self._patience = trio.CancelScope()
         self._watching = trio.CancelScope()
 
-    async def run(self, body: Callable[[], Awaitable[None]], watcher: Callable[[], Awaitable[None]]) -> None:
+    @asynccontextmanager
+    async def beside(self, watcher: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
         failure = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, watcher)
             try:
                 with self._patience:
-                    await body()
+                    yield
             except Exception as error:  # re-raised outside of the nursery, which would wrap it in a group
                 failure = error
         if failure is not None:

@@ -12,6 +12,7 @@ from collections.abc import (
     MutableMapping,
     Sequence,
 )
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Final
 
 from ...driver import event_loops
@@ -25,7 +26,7 @@ from ..guards.guard import Guard
 from ..messages import Response
 from ..problems import problem, refused
 from ..web import Web
-from .watching import SOCKET, keep_entry
+from .watching import SOCKET, Watch, keep_entry
 from .websockets import GrantEnded, GuardedSocket, Handshake, close_code, close_reason, split_offers
 
 Scope = MutableMapping[str, Any]
@@ -264,27 +265,42 @@ async def serve_websocket(
     :param gone: the exceptions of the framework when an app sends or receives after the WebSocket was closed.
     :param on_refusal: answers a refused client, in place of the kit.
     """
+    entered = await open_websocket(api, guard, session_id, request, scope, receive, send)
+    if isinstance(entered, Channel):
+        async with entered.open(gone):
+            await app(scope, entered.receive, entered.send)
+    elif entered is None:
+        return  # the client has gone
+    elif on_refusal is not None:
+        await on_refusal(entered)
+    else:
+        await refuse(entered, scope, send)
+
+
+async def open_websocket(
+    api: Api,
+    guard: Guard,
+    session_id: str | None,
+    request: Request,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> Channel | RolecallError | None:
+    """Decide who enters a WebSocket: its channel for the app, or the error of a refused client.
+
+    :returns: None if the client has gone.
+    """
     connect = await receive()
     if connect["type"] != "websocket.connect":
-        return  # the client has gone
+        return None
     handshake = Handshake(api, request, take_tokens(scope))
     entered = await handshake.enter(guard, session_id)
     if isinstance(entered, RolecallError):
-        if on_refusal is not None:
-            await on_refusal(entered)
-        else:
-            await refuse(entered, scope, send)
-    elif entered is None:
-        await app(scope, _beginning_with(connect, receive), send)
-    else:
-        channel = _Channel(handshake.subprotocol, connect, scope, receive, send)
-        channel.socket = scope[SOCKET] = GuardedSocket(
-            handshake.watch(guard, session_id, entered),
-            channel.close,
-            lambda grant: keep_grant(scope, grant),
-            scope.get(SOCKET),
-        )
-        await channel.socket.run(lambda: app(scope, channel.receive, channel.send), gone)
+        return entered
+    if entered is None:
+        return Channel(connect, receive, send)
+    keep_entry(scope, api, guard.requirement, guard.session_entered(session_id, entered), entered)
+    return _GuardedChannel(connect, receive, send, scope, handshake, handshake.watch(guard, session_id, entered))
 
 
 def take_tokens(scope: Scope) -> list[str]:
@@ -317,33 +333,54 @@ def _closing(kind: str, error: RolecallError) -> Message:
     return {"type": kind, "code": close_code(error.status), "reason": close_reason(error)}
 
 
-def _beginning_with(first: Message, receive: Receive) -> Receive:
-    """Wrap ``receive``, so that it returns ``first`` again before other messages."""
-    waiting = [first]
+class Channel:
+    """The messages between an app and a WebSocket that it may have; the first is the client's request to connect."""
 
-    async def receive_first() -> Message:
-        return waiting.pop() if waiting else await receive()
+    def __init__(self, connect: Message, receive: Receive, send: Send) -> None:
+        self._connect: Message | None = connect
+        self._receive = receive
+        self._send = send
 
-    return receive_first
+    def open(self, gone: tuple[type[Exception], ...] = ()) -> AbstractAsyncContextManager[None]:
+        """The block that the app runs in.
+
+        :param gone: the exceptions of the framework when an app sends or receives after the WebSocket was closed.
+        """
+        return nullcontext()
+
+    async def receive(self) -> Message:
+        """The next message for the app."""
+        if self._connect is not None:
+            connect, self._connect = self._connect, None
+            return connect
+        return await self._receive()
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the app."""
+        await self._send(message)
 
 
-class _Channel:
-    """The messages between an app and a guarded WebSocket.
+class _GuardedChannel(Channel):
+    """The same for a client with a grant.
 
     After the grant has ended, the app receives only the disconnection, and can send nothing.
     """
 
-    socket: GuardedSocket
-
-    def __init__(self, subprotocol: str | None, connect: Message, scope: Scope, receive: Receive, send: Send) -> None:
-        self._subprotocol = subprotocol
-        self._connect: Message | None = connect
+    def __init__(
+        self, connect: Message, receive: Receive, send: Send, scope: Scope, handshake: Handshake, watch: Watch
+    ) -> None:
+        super().__init__(connect, receive, send)
+        self._subprotocol = handshake.subprotocol
         self._scope = scope
-        self._receive = receive
-        self._send = send
         self._accepted = False
+        self._socket = scope[SOCKET] = GuardedSocket(
+            watch, self._close, lambda grant: keep_grant(scope, grant), scope.get(SOCKET)
+        )
 
-    async def close(self, error: RolecallError) -> None:
+    def open(self, gone: tuple[type[Exception], ...] = ()) -> AbstractAsyncContextManager[None]:
+        return self._socket.open(gone)
+
+    async def _close(self, error: RolecallError) -> None:
         if self._accepted:
             await self._send(_closing("websocket.close", error))
         else:
@@ -351,9 +388,8 @@ class _Channel:
 
     async def receive(self) -> Message:
         if self._connect is not None:
-            connect, self._connect = self._connect, None
-            return connect
-        socket = self.socket
+            return await super().receive()
+        socket = self._socket
         if socket.ended is None:
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
@@ -364,7 +400,7 @@ class _Channel:
         return _closing("websocket.disconnect", socket.ended)
 
     async def send(self, message: Message) -> None:
-        socket = self.socket
+        socket = self._socket
         if socket.ended is not None:
             raise GrantEnded(f"the WebSocket was closed: {socket.ended.code}")
         kind = message["type"]

@@ -52,6 +52,15 @@ def keep_entry(
     kept[ENTRIES] = (*kept.get(ENTRIES, ()), (api, requirement, session_id, grant, path_params))
 
 
+def has_entered(kept: Mapping[str, Any], api: Api, session_id: str | None) -> bool:
+    """Whether a request has passed a guard that took a token of this kit for this session.
+
+    :param session_id: None for any session.
+    """
+    entries = (Entry(*entry) for entry in kept.get(ENTRIES, ()))
+    return any(entry.api is api and session_id in (None, entry.session_id) for entry in entries)
+
+
 def granted(kept: Mapping[str, Any]) -> Grant | None:
     """The current grant of a request; None if it passed no guard, or has no token.
 

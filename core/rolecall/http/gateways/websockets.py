@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, MutableMapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from ...driver import event_loops
@@ -245,21 +245,25 @@ class GuardedSocket:
         :param gone: the exceptions that it may end with after its WebSocket was closed.
         :returns: its answer; None if it was cancelled.
         """
-        answer: Answer | None = None
+        async with self.open(gone):
+            return await app()
+        return None
 
-        async def run_app() -> None:
-            nonlocal answer
-            try:
-                answer = await app()
-            finally:
-                self.stop_watching()
+    @asynccontextmanager
+    async def open(self, gone: tuple[type[Exception], ...] = ()) -> AsyncIterator[None]:
+        """The block that the app runs in, for a framework that runs it itself; it is cancelled as :meth:`run` is.
 
+        :param gone: see :meth:`run`.
+        """
         try:
-            await self._watched.run(run_app, self._close_at_the_end)
+            async with self._watched.beside(self._close_at_the_end):
+                try:
+                    yield
+                finally:
+                    self.stop_watching()
         except Exception as error:
             if self.ended is None or not _is_only(error, (GrantEnded, *gone)):
                 raise
-        return answer
 
     def stop_watching(self) -> None:
         """Stop watching, as nothing is left to close. A closing that has begun is completed, and reported."""
