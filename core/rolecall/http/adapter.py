@@ -42,12 +42,13 @@ from ..request import JoinedHeaders, Request
 from ..roles import ANY_TOKEN, Requirement
 from ..wording import shown
 from .api import Api
+from .api.openapi import description, guard_refusals
 from .api.rest import ROUTES
-from .api.routing import Route, find_route
+from .api.routing import PROBLEMS, Route, find_route
 from .api.sdk import SDK_ROUTES
 from .bodies import announced_length, collected, unread
 from .gateways.streams import while_granted, while_granted_inline
-from .gateways.watching import SOCKET, current_grant, granted, keep_entry, watches_of
+from .gateways.watching import SOCKET, current_grant, granted, has_entered, keep_entry, watches_of
 from .gateways.websockets import (
     BEARER,
     GuardedSocket,
@@ -92,6 +93,7 @@ from .respond import respond
 __all__ = [
     "ANY_TOKEN",
     "BEARER",
+    "PROBLEMS",
     "ROUTES",
     "SDK_ROUTES",
     "SOCKET",
@@ -125,15 +127,18 @@ __all__ = [
     "close_reason",
     "collected",
     "current_grant",
+    "description",
     "dispatches_by_method",
     "drive",
     "find_route",
     "granted",
     "guard_answer",
     "guard_awaited",
+    "guard_refusals",
     "guarded_by",
     "guards_of",
     "handler_of",
+    "has_entered",
     "headers_to_add",
     "inner_app",
     "is_run_as",

@@ -14,7 +14,7 @@ from ..problems import phrase
 from ..web import Web
 from . import Api
 from .moderation import ID
-from .routing import BY_CLIENT, BY_POLICY, BY_SERVER, PUBLIC, Operation, Route, Schema
+from .routing import BY_CLIENT, BY_POLICY, BY_SERVER, PROBLEMS, PUBLIC, Operation, Refusals, Route, Schema
 from .sdk_credentials import HEADER
 
 _ABOUT: Final = (
@@ -42,6 +42,8 @@ _RETRY_AFTER: Final = {
     "schema": {"type": "integer", "minimum": 0},
     "description": "seconds after which the request may be repeated, where that is known",
 }
+# The statuses of refusals of a token.
+_OF_TOKENS: Final = frozenset({400, 401, 403, 429, 431, 503})
 #: The statuses of refusals with a challenge, and whether all of them have one.
 _CHALLENGES: Final = {400: False, 401: True, 403: False}
 
@@ -64,6 +66,14 @@ def description(routes: Iterable[Route], prefix: str, api: Api) -> dict[str, Any
     }
 
 
+def guard_refusals() -> dict[int, dict[str, Any]]:
+    """The answers to requests that a guard of an app's own route refuses, by status; their schema is ``Problem``."""
+    return {
+        status: _refused(status, PROBLEMS, {"Cache-Control": _UNCACHED}, reads_token=True)
+        for status in sorted(_OF_TOKENS)
+    }
+
+
 def _described(route: Route) -> dict[str, Operation]:
     """The operations of a route that can succeed, by method."""
     return {method: operation for method, operation in route.operations.items() if operation.status < 400}
@@ -82,7 +92,7 @@ def _path_item(route: Route, api: Api) -> dict[str, Any]:
 
 def _operation(method: str, operation: Operation, route: Route, api: Api) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "operationId": operation.handler.__name__.lstrip("_"),
+        "operationId": operation.name,
         "summary": operation.summary,
     }
     if operation.query:
@@ -109,7 +119,14 @@ def _operation(method: str, operation: Operation, route: Route, api: Api) -> dic
             "content": {operation.media_type: {"schema": _body(operation, api)}},
         }
     described["responses"] = {str(operation.status): _granted(operation)} | {
-        str(status): _refused(status, operation, route) for status in sorted(_refusals(operation))
+        str(status): _refused(
+            status,
+            route.refusals,
+            _headers(operation),
+            reads_token=_reads_token(operation),
+            is_oauth=operation.requires == BY_CLIENT,
+        )
+        for status in sorted(_refusals(operation))
     }
     return described
 
@@ -142,12 +159,12 @@ def _refusals(operation: Operation) -> set[int]:
     if operation.requires == BY_CLIENT:
         statuses |= {401, 503}
     if _reads_token(operation):
-        statuses |= {400, 401, 403, 429, 431, 503}
+        statuses |= _OF_TOKENS
     return statuses
 
 
 def _granted(operation: Operation) -> dict[str, Any]:
-    response = _response(operation.status, operation)
+    response = _response(operation.status, _headers(operation))
     if operation.answer is not None:
         response["content"] = _content("application/json", operation.answer.name)
         if operation.answer.otherwise is not None:
@@ -155,19 +172,22 @@ def _granted(operation: Operation) -> dict[str, Any]:
     return response
 
 
-def _refused(status: int, operation: Operation, route: Route) -> dict[str, Any]:
-    response, is_oauth = _response(status, operation), operation.requires == BY_CLIENT
+def _refused(
+    status: int, refusals: Refusals, headers: dict[str, Any], *, reads_token: bool, is_oauth: bool = False
+) -> dict[str, Any]:
     if status == 429 or (is_oauth and status == 503):
-        response["headers"]["Retry-After"] = _RETRY_AFTER
-    if (_reads_token(operation) and status in _CHALLENGES) or (is_oauth and status == 401):
-        response["headers"]["WWW-Authenticate"] = {"required": _CHALLENGES[status], "schema": {"type": "string"}}
-    response["content"] = _content(route.refusals.media_type, route.refusals.answer.name)
-    return response
+        headers["Retry-After"] = _RETRY_AFTER
+    if (reads_token and status in _CHALLENGES) or (is_oauth and status == 401):
+        headers["WWW-Authenticate"] = {"required": _CHALLENGES[status], "schema": {"type": "string"}}
+    return {**_response(status, headers), "content": _content(refusals.media_type, refusals.answer.name)}
 
 
-def _response(status: int, operation: Operation) -> dict[str, Any]:
-    response: dict[str, Any] = {"description": phrase(status)}
-    return response if operation.requires == PUBLIC else {**response, "headers": {"Cache-Control": _UNCACHED}}
+def _headers(operation: Operation) -> dict[str, Any]:
+    return {} if operation.requires == PUBLIC else {"Cache-Control": _UNCACHED}
+
+
+def _response(status: int, headers: dict[str, Any]) -> dict[str, Any]:
+    return {"description": phrase(status), **({"headers": headers} if headers else {})}
 
 
 def _content(media_type: str, name: str) -> dict[str, Any]:

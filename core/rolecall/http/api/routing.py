@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 class Operation:
     """An operation: one method of a route.
 
-    :param handler: answers; its name, without leading underscores, is the operation's in the API's description.
+    :param handler: answers; its name, without leading underscores, is the operation's.
     :param summary: a few words for readers of the API's description.
     :param requires: the requirement: a scope, :data:`BY_POLICY`, :data:`BY_SERVER`, :data:`BY_CLIENT` or
         :data:`PUBLIC`.
@@ -81,6 +81,16 @@ class Operation:
     required: tuple[str, ...] = ()
     takes_others: bool = False
     renews: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the operation in the API's description."""
+        return self.handler.__name__.lstrip("_")
+
+    @property
+    def identifies(self) -> bool:
+        """Whether callers need no token, so that policies ask who they are."""
+        return self.requires == BY_POLICY
 
     @property
     def admits(self) -> str:
