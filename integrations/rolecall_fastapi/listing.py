@@ -9,7 +9,9 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
-from starlette.routing import WebSocketRoute
+from fastapi.routing import APIRoute
+from starlette.routing import Match
+from starlette.types import Scope
 
 import rolecall_starlette
 from rolecall.http.adapter import Found, Guard, Mistake, guards_of
@@ -44,6 +46,13 @@ class _FastAPI(Dialect):
             return (replace(one, made_by="FastAPI") for one in leaf(route, place, path))
         dependant = getattr(route, "dependant", None)
         return None if dependant is None else _described(route, place, path, dependant)
+
+    def match(self, route: Any, scope: Scope) -> tuple[Match, Scope] | None:
+        original = getattr(route, "original_route", None)
+        if not isinstance(original, APIRoute):
+            return None
+        # An included route: FastAPI has its original match, whose class may do so in its own way.
+        return original.matches({**scope, "fastapi": {**scope.get("fastapi", {}), "effective_route_context": route}})
 
 
 def install() -> None:
@@ -82,8 +91,6 @@ def _described(route: Any, place: Place, path: str, dependant: Any) -> Iterator[
         own = guards_of(found.view)
         if own and inspect.isroutine(found.view) and not _takes_connection(dependant):
             mistakes.append(_NO_REQUEST)
-        if isinstance(route, WebSocketRoute) and depended_on and not own:
-            mistakes.append(_UNWATCHED)
         yield replace(
             found,
             dependencies=tuple(depended_on),
@@ -142,9 +149,4 @@ _NO_REQUEST = Mistake(
     "no_request",
     "its guard lets nobody in, because FastAPI does not hand it the request; let the endpoint take one "
     "(request: Request), or use Depends(RoleRequired(…))",
-)
-_UNWATCHED = Mistake(
-    "websocket_dependency",
-    "its dependency lets nobody in, because on a WebSocket it does not see when the grant ends; put @require_role(…) "
-    "below @app.websocket(…)",
 )

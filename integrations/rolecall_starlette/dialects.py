@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from starlette.routing import BaseRoute, Match
+from starlette.types import Scope
+
 from rolecall.http.adapter import Found
 
 if TYPE_CHECKING:
@@ -27,6 +30,9 @@ class Dialect:
     def found(self, route: Any, place: Place) -> Iterator[Found] | None:
         """The entries of a route in the list, if it is one of the framework's."""
 
+    def match(self, route: Any, scope: Scope) -> tuple[Match, Scope] | None:
+        """The match of a scope with a route, as the framework's router sees it, if it is one of the framework's."""
+
 
 def add_dialect(dialect: Dialect) -> None:
     """Register a framework with guards and list."""
@@ -39,3 +45,9 @@ def dialects() -> list[Dialect]:
         if framework in sys.modules and adapter not in sys.modules:
             import_module(adapter)
     return _dialects
+
+
+def match_of(route: BaseRoute, scope: Scope) -> tuple[Match, Scope]:
+    """The match of a scope with a route, as the app's router sees it."""
+    matches = (dialect.match(route, scope) for dialect in dialects())
+    return next((match for match in matches if match is not None), None) or route.matches(scope)

@@ -29,6 +29,7 @@ from rolecall.http.adapter import Guard as BaseGuard
 from rolecall.http.gateways.asgi import refuse
 
 from . import channels
+from .dialects import match_of
 from .kits import routes_of
 from .refusals import as_response
 from .translation import neutral_request
@@ -326,7 +327,7 @@ def as_routed(scope: Scope, routes: Iterable[BaseRoute]) -> tuple[Scope, bool]:
     """
     partly: tuple[Scope, bool] | None = None
     for route in routes:
-        match, child = route.matches(scope)
+        match, child = match_of(route, scope)
         if match is Match.NONE:
             continue
         app = getattr(route, "app", None)

@@ -14,6 +14,7 @@ from rolecall.http import adapter
 from rolecall.http.adapter import Request
 from rolecall.http.gateways import asgi
 
+from .dialects import match_of
 from .kits import routes_of
 
 
@@ -46,7 +47,7 @@ def _root_of(scope: Scope) -> str:
 def _leads(routes: Iterable[BaseRoute], scope: Scope, root: str, endpoint: object) -> bool:
     """Whether routes lead to an endpoint at this root path."""
     for route in routes:
-        match, child = route.matches(scope)
+        match, child = match_of(route, scope)
         if match is Match.NONE:
             continue
         within = {**scope, **child}
