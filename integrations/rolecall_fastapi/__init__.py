@@ -1,24 +1,27 @@
-"""Rolecall for FastAPI: guards as dependencies, which appear in the app's own OpenAPI description.
+"""Rolecall for FastAPI: the kit's routes and guards as a router and dependencies, in the app's own OpenAPI description.
 
-Everything else is Starlette's: see :mod:`rolecall_starlette` for the kit's routes, and for guards around WebSockets and
-whole apps.
+Everything else is Starlette's: see :mod:`rolecall_starlette`, for example for guards around whole apps.
 """
 
-from rolecall_starlette import Refused, problem_handler
+from rolecall_starlette import Refused, problem_handler, rolecall_lifespan
 
-from .dependencies import CapabilityRequired, RoleRequired, TokenRequired, UncachedMiddleware
+from .dependencies import CapabilityRequired, CurrentGrant, RoleRequired, TokenRequired, UncachedMiddleware
 from .listing import install
 from .openapi import REFUSALS, document_refusals
+from .router import rolecall_router
 
 __all__ = [
     "REFUSALS",
     "CapabilityRequired",
+    "CurrentGrant",
     "Refused",
     "RoleRequired",
     "TokenRequired",
     "UncachedMiddleware",
     "document_refusals",
     "problem_handler",
+    "rolecall_lifespan",
+    "rolecall_router",
 ]
 
 install()

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import inspect
+from typing import Annotated, TypeAlias
 
-from fastapi import Response, Security
+from fastapi import Depends, Response, Security
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from rolecall import Capability, CapabilityName, Grant, Role, Rolecall, RoleName
-from rolecall.errors import ConfigurationError
-from rolecall.http.adapter import ANY_TOKEN, UNSAID, SessionParam, SessionResolver, guards_of, mark_guarded
-from rolecall.http.gateways.asgi import GRANT, missing_headers, uncached
+from rolecall.http.adapter import ANY_TOKEN, UNSAID, SessionParam, SessionResolver, mark_guarded
+from rolecall.http.gateways.asgi import GRANT, granted, missing_headers, uncached
 from rolecall_starlette.guarded_app import BOUND
 from rolecall_starlette.guards import Guard, require_capability, require_role, require_token
 from rolecall_starlette.refusals import as_exception
 
+from . import websockets
 from .openapi import SCHEME
 
 
@@ -38,7 +40,7 @@ class UncachedMiddleware:
         await self.app(scope, receive, send_answer if scope["type"] == "http" else send)
 
 
-class _Dependency:
+class Dependency:
     """Admits a request if its token meets the requirement of a guard, and passes its grant to the endpoint."""
 
     def __init__(self, guard: Guard) -> None:
@@ -59,9 +61,8 @@ class _Dependency:
 
     async def __call__(self, connection: HTTPConnection, response: Response, _: None = None) -> Grant | None:
         scope = connection.scope
-        if scope["type"] != "http":
-            self._leave_to_own_guard(scope)
-            return None
+        if isinstance(connection, WebSocket):
+            return await websockets.enter(self._guard, connection)
         refusal = await self._guard.enter(scope, connection)
         if refusal is not None:
             raise as_exception(scope, refusal)
@@ -71,27 +72,8 @@ class _Dependency:
         grant: Grant | None = scope.get(GRANT)
         return grant
 
-    def _leave_to_own_guard(self, scope: Scope) -> None:
-        """Admit a WebSocket to an endpoint with its own guard, if that has at least the same demands.
 
-        :raises ConfigurationError: if it has none.
-        """
-        mine = self._guard
-        for guard in guards_of(scope["endpoint"]):
-            if (
-                isinstance(guard, Guard)
-                and guard.demands_no_less_than(mine)
-                and guard.api_of(scope) is mine.api_of(scope)
-            ):
-                return
-        raise ConfigurationError(
-            f"the dependency on {mine.requirement.scope} cannot guard the WebSocket {scope['path']!r}, because it does "
-            "not see when the grant ends: put a guard that demands no less, such as @require_role(…), below "
-            "@app.websocket(…), and take the grant from current_grant(websocket)"
-        )
-
-
-class RoleRequired(_Dependency):
+class RoleRequired(Dependency):
     """``grant: Annotated[Grant, Depends(RoleRequired("moderator"))]``; see :func:`rolecall_starlette.require_role`.
 
     Two with the same demands are equal, so ``app.dependency_overrides[RoleRequired("moderator")]`` works in tests.
@@ -109,7 +91,7 @@ class RoleRequired(_Dependency):
         super().__init__(require_role(role, exact=exact, kit=kit, session_param=session_param, session=session))
 
 
-class CapabilityRequired(_Dependency):
+class CapabilityRequired(Dependency):
     """``Depends(CapabilityRequired("signal"))``; see :func:`rolecall_starlette.require_capability`."""
 
     def __init__(
@@ -123,7 +105,7 @@ class CapabilityRequired(_Dependency):
         super().__init__(require_capability(capability, kit=kit, session_param=session_param, session=session))
 
 
-class TokenRequired(_Dependency):
+class TokenRequired(Dependency):
     """``Depends(TokenRequired())``: every good token; see :func:`rolecall_starlette.require_token`.
 
     With ``optional=True`` the grant is None for a request without a token.
@@ -138,3 +120,17 @@ class TokenRequired(_Dependency):
         session: SessionResolver | None = None,
     ) -> None:
         super().__init__(require_token(optional=optional, kit=kit, session_param=session_param, session=session))
+
+
+class _Current(TokenRequired):
+    """The same, unless another guard of the route has let the request in already: then it passes that grant on."""
+
+    async def __call__(self, connection: HTTPConnection, response: Response, _: None = None) -> Grant | None:
+        if self._guard.is_met(connection.scope):
+            return granted(connection.scope)
+        return await super().__call__(connection, response)
+
+
+#: The grant of a request or a WebSocket, as the type of an endpoint's parameter: ``grant: CurrentGrant``. Where no
+#: other guard of the route has demanded a token, it does so itself, as :class:`TokenRequired` does.
+CurrentGrant: TypeAlias = Annotated[Grant, Depends(_Current())]

@@ -4,6 +4,7 @@ from rolecall.http.adapter import SDK_ROUTES, guarded_by, public
 
 from .authentication import RolecallAuthentication, RolecallBackend, RolecallUser, on_auth_error
 from .guards import current_grant, find_grant, protect, require_capability, require_role, require_token
+from .lifespans import rolecall_lifespan
 from .refusals import Refused, problem_handler
 from .routes import problem_response, rolecall_app, rolecall_routes
 from .watching import renew_grant, while_granted
@@ -27,6 +28,7 @@ __all__ = [
     "require_role",
     "require_token",
     "rolecall_app",
+    "rolecall_lifespan",
     "rolecall_routes",
     "while_granted",
 ]

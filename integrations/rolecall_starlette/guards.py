@@ -31,6 +31,7 @@ from rolecall.http.adapter import (
     SessionParam,
     SessionResolver,
     dispatches_by_method,
+    has_entered,
     is_run_as,
     mark_guarded,
     options_response,
@@ -39,12 +40,14 @@ from rolecall.http.adapter import (
 )
 from rolecall.http.adapter import Guard as BaseGuard
 from rolecall.http.gateways.asgi import (
+    Channel,
     authorization_of,
     enter,
     granted,
     keep_web,
     kept_out_of_caches,
     missing_headers,
+    open_websocket,
     serve_websocket,
     uncached,
 )
@@ -249,6 +252,11 @@ class Guard(BaseGuard):
             session_id = self._session_of(seen, params, seen is not scope)
         return enter(self, api, session_id, scope, authorization_of(seen), lambda: neutral_request(seen, native))
 
+    def is_met(self, scope: Scope) -> bool:
+        """Whether a guard around has taken a token for the same session, as this one would, which requires no more."""
+        session_id = self._session_of(scope, scope.get("path_params") or _NO_PARAMS, is_around=False)
+        return self.requirement is ANY_TOKEN and has_entered(scope, self.api_of(scope), session_id)
+
     def _session_of(self, seen: Scope, params: Mapping[str, Any], is_around: bool) -> str | None:
         return self.bound_session(params, seen["path"], partial(self._others, seen, is_around))
 
@@ -332,11 +340,7 @@ class Guard(BaseGuard):
             raise ConfigurationError(
                 f"a guard on a method of {type(args[0]).__name__} does not see when the grant ends; guard the class"
             )
-        if websocket.client_state is not WebSocketState.CONNECTING:
-            raise ConfigurationError(
-                f"the WebSocket at {websocket.scope['path']!r} was accepted before its guard, when nobody had looked "
-                "at its token; accept it in the endpoint, and not in a dependency"
-            )
+        check_unaccepted(websocket)
 
         async def run(scope: Scope, receive: Receive, send: Send) -> None:
             watched = WebSocket(scope, receive, send)
@@ -357,10 +361,16 @@ class Guard(BaseGuard):
                 f"the guard of {_name(endpoint)} does not see when the grant ends, because another function goes on "
                 f"with the WebSocket at {scope['path']!r}; put the guard on the endpoint of the route"
             )
-        if {websocket.application_state, websocket.client_state} == {WebSocketState.CONNECTED}:
-            # Nobody watches it any longer, whoever called the endpoint.
-            with suppress(WebSocketDisconnect, RuntimeError):
-                await websocket.close()
+        await close_unwatched(websocket)
+
+    async def open(self, websocket: WebSocket, receive: Receive, send: Send) -> Channel | RolecallError | None:
+        """Decide who enters a WebSocket whose endpoint the framework runs; see :func:`open_websocket`."""
+        check_unaccepted(websocket)
+        scope = websocket.scope
+        self._note_session(scope, scope)
+        session_id = self._session_of(scope, scope.get("path_params") or _NO_PARAMS, is_around=False)
+        request = neutral_request(scope, websocket)
+        return await open_websocket(self.api_of(scope), self, session_id, request, scope, receive, send)
 
     def api_of(self, scope: Scope) -> Api:
         """The API of the kit that verifies, for the app of this scope.
@@ -375,6 +385,25 @@ class Guard(BaseGuard):
         # What the app states may be another kit after its next start.
         self._seen = app, None if self.kit else stated_kit(app), kit.aio.api
         return kit.aio.api
+
+
+def check_unaccepted(websocket: WebSocket) -> None:
+    """Refuse to guard a WebSocket that is open already.
+
+    :raises ConfigurationError: says where to accept it.
+    """
+    if websocket.client_state is not WebSocketState.CONNECTING:
+        raise ConfigurationError(
+            f"the WebSocket at {websocket.scope['path']!r} was accepted before its guard, when nobody had looked "
+            "at its token; accept it in the endpoint, and not in a dependency"
+        )
+
+
+async def close_unwatched(websocket: WebSocket) -> None:
+    """Close a WebSocket whose endpoint has left it open: nobody watches it any longer, whoever called the endpoint."""
+    if {websocket.application_state, websocket.client_state} == {WebSocketState.CONNECTED}:
+        with suppress(WebSocketDisconnect, RuntimeError):
+            await websocket.close()
 
 
 def _uncached_headers(headers: Mapping[str, str] | None, scope: Scope) -> dict[str, str]:

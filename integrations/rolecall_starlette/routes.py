@@ -63,11 +63,16 @@ class OpenEndedRoute(StarletteRoute):
     """A route whose last part, ``rest``, is the rest of the path: not empty, and without a slash at its beginning."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Match a scope for Starlette's router; Starlette's own pattern also accepts an empty last part."""
-        match, found = super().matches(scope)
-        if match is not Match.NONE and found["path_params"]["rest"][:1] in ("", "/"):
-            return Match.NONE, {}
-        return match, found
+        """Match a scope for Starlette's router."""
+        return ends_in_rest(super().matches(scope))
+
+
+def ends_in_rest(matched: tuple[Match, Scope]) -> tuple[Match, Scope]:
+    """Refuse a match whose ``rest`` of the path is empty, or begins with a slash; Starlette's pattern accepts both."""
+    match, found = matched
+    if match is not Match.NONE and found["path_params"].get("rest", "rest")[:1] in ("", "/"):
+        return Match.NONE, {}
+    return matched
 
 
 class KitEndpoint:

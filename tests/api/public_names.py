@@ -12,7 +12,7 @@ from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, ForwardRef
+from typing import Annotated, Any, Final, ForwardRef, get_origin
 
 from django.conf import settings
 
@@ -59,6 +59,8 @@ def lines_of(module: str) -> Iterator[str]:
     for name, value in public.items():
         if module.startswith("rolecall.") and short.get(name) is value:
             yield f"{name} = rolecall.{name}"
+        elif get_origin(value) is Annotated:
+            yield f"{name} = Annotated[{value.__origin__.__name__}]"
         elif inspect.isclass(value):
             yield from _lines_of_class(name, value, [*public.values()])
         elif _is_function_like(value):

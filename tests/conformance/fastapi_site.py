@@ -1,4 +1,4 @@
-"""The conforming site in FastAPI, guarded by its dependencies."""
+"""The conforming site in FastAPI: the kit's router, and guards as dependencies."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ def fastapi_app(kit: Rolecall) -> FastAPI:
     async def nothing(request: Request, error: Exception) -> Response:
         return Response(b"nothing here", 404, {"content-type": "text/plain"})
 
+    def nobody() -> None:
+        """The kits' plugins know who asks."""
+
     async def bare() -> Response:
         return Response(described(None), media_type="application/json")
 
@@ -43,8 +46,8 @@ def fastapi_app(kit: Rolecall) -> FastAPI:
     app = FastAPI(openapi_url=None, redirect_slashes=False, exception_handlers=handlers)
     # The endpoints make their answers themselves, which the dependencies do not reach.
     app.add_middleware(rolecall_fastapi.UncachedMiddleware)
-    app.mount("/video", rolecall_starlette.rolecall_app(kit))
-    app.router.routes.extend(rolecall_starlette.rolecall_routes(kit, "sdk", routes=rolecall_starlette.SDK_ROUTES))
+    app.include_router(rolecall_fastapi.rolecall_router(kit, Depends(nobody)), prefix="/video")
+    app.include_router(rolecall_fastapi.rolecall_router(kit, name="sdk", routes=rolecall_starlette.SDK_ROUTES))
     for path, dependency in own_guards(_DEPENDENCIES).items():
         app.add_api_route(path, granted_by(dependency), methods=[*METHODS])
     app.add_api_route("/bare", bare, methods=[*METHODS])

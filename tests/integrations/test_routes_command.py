@@ -747,16 +747,6 @@ def fastapi_guard_that_is_overridden(kit):
     return app
 
 
-def fastapi_dependency_on_a_websocket(kit):
-    app = fastapi_with_a_kit(kit)
-
-    @app.websocket("/x", dependencies=[Depends(RoleRequired("moderator"))])
-    async def x(websocket: WebSocket):
-        await accept(websocket)
-
-    return app
-
-
 def wsgi_without_a_kit(_):
     return rolecall_wsgi.protect(make_site(), ANY_SESSION)
 
@@ -806,7 +796,6 @@ MISTAKES = [
     (fastapi_session_in_the_query, "unbound_query"),
     (fastapi_parameter_of_another_name, "unsettled_session"),
     (fastapi_guard_that_is_overridden, "guard_overridden"),
-    (fastapi_dependency_on_a_websocket, "websocket_dependency"),
     (wsgi_without_a_kit, "no_kit"),
     (wsgi_with_two_kits, "no_kit"),
     (wsgi_guard_around_the_kit, "no_kit"),

@@ -22,6 +22,8 @@ from rolecall import Allow, Deny, Grant, Web, hookimpl
 from rolecall.errors import ConfigurationError, RevokedToken, StoreUnavailable
 from rolecall.http.gateways import websockets
 from rolecall.stores.memory import MemoryStore
+from rolecall_fastapi import CurrentGrant, Refused, problem_handler
+from rolecall_fastapi.dependencies import Dependency
 from rolecall_starlette import (
     current_grant,
     find_grant,
@@ -252,6 +254,36 @@ def on_a_fastapi_router(kit, guard):
     return app
 
 
+def of_a_fastapi_dependency(kit, guard):
+    app = depending(kit, guard)
+
+    @app.websocket(RULE)
+    async def board(session_id: str, client: WebSocket, grant: CurrentGrant):
+        assert (grant.session_id, grant.role) == (session_id, current_grant(client).role)
+        await greet(client)
+
+    return app
+
+
+def of_a_fastapi_dependency_beside_a_guard(kit, guard):
+    app = depending(kit, guard)
+
+    @app.websocket(RULE)
+    @require_token
+    async def board(websocket: WebSocket, caller: Annotated[str, Depends(who)]):
+        await greet(websocket)
+
+    return app
+
+
+def depending(kit, guard):
+    """A FastAPI app that has a guard among its dependencies, and answers with problems."""
+    app = fastapi(kit)
+    app.add_exception_handler(Refused, problem_handler)
+    app.router.dependencies.append(Depends(Dependency(guard() if guard is require_token else guard)))
+    return app
+
+
 def within_another_guard(kit, guard):
     @guard
     async def board(websocket):
@@ -284,6 +316,8 @@ WAYS = [
     on_a_fastapi_function,
     on_a_fastapi_function_with_parameters,
     on_a_fastapi_router,
+    of_a_fastapi_dependency,
+    of_a_fastapi_dependency_beside_a_guard,
     within_another_guard,
     around_another_guard,
 ]
