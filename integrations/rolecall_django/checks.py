@@ -79,7 +79,7 @@ def check_deployment(**_: Any) -> list[CheckMessage]:
     given = options()
     findings = [
         *diagnosis.environment(os.environ),
-        *diagnosis.weak_secrets(given),
+        *diagnosis.keys(kit, kit.engine.state.clock()),
         *diagnosis.formats(kit),
         *diagnosis.browsers(kit.api.web),
         *diagnosis.workers(kit.engine.state.store, os.environ),

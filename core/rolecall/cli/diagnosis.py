@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, requires, version
-from itertools import pairwise
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,11 +16,12 @@ from ..errors import ConfigurationError, RolecallError
 from ..http.web import Web
 from ..kit import Rolecall
 from ..kit.environment import read_environment
+from ..kit.keys import KeyInfo
 from ..plugins.sources import offered, origin_of, package_of
 from ..stores import Store
 from ..stores.synchronous import SyncUpkeep
 from ..stores.upkeep import Finding
-from ..wording import shown
+from ..wording import shown, shown_key
 from .apps import routes_of
 from .reports import route_findings
 
@@ -34,12 +33,7 @@ _HOW_TO_MAKE_ONE: Final = 'make one with: python -c "import secrets; print(secre
 _SHARED_STORE: Final = "set ROLECALL_STORE to sqlite:///path/to/file.db, postgresql://… or redis://…"
 _WORKERS: Final = re.compile(r"(?:^|\s)(?:-w|--workers)[\s=]*([0-9]+)")
 _LOCAL: Final = re.compile(r"localhost|.*\.localhost|127\.[0-9.]+|::1")
-# Random hexadecimal digits and base64 have few such runs.
-_WORD: Final = re.compile(r"[A-Za-z][a-z]{3,}")
-_VOWELS: Final = frozenset("aeiouyAEIOUY")
 _SWITCHED_OFF: Final = ("", "0", "false", "no", "off")
-#: Classes of characters, each with its size.
-_ALPHABETS: Final = (("[0-9]", 10), ("[a-f]", 6), ("[g-z]", 20), ("[A-F]", 6), ("[G-Z]", 20), ("[^0-9A-Za-z]", 32))
 
 
 def versions() -> Iterator[Finding]:
@@ -62,12 +56,11 @@ def versions() -> Iterator[Finding]:
 
 
 def environment(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """The secrets of the environment, and switches that are for development."""
+    """The files of the environment's secrets, and switches that are for development."""
     try:
         options = read_environment(environ)
     except ConfigurationError:
         options = {}  # the kit says so
-    yield from weak_secrets(options)
     for name in environ:
         if name.startswith("ROLECALL_") and name.endswith("_FILE") and _is_open_to_all(environ[name]):
             yield Finding(
@@ -85,6 +78,33 @@ def environment(environ: Mapping[str, str]) -> Iterator[Finding]:
             "ROLECALL_TRACE is on: every decision is logged, with the ids of sessions and actors",
             "unset ROLECALL_TRACE once you have seen what you looked for",
         )
+
+
+def keys(kit: Rolecall, now: float) -> Iterator[Finding]:
+    """Keys that can be guessed, and those that are needed no more.
+
+    :param now: in Unix seconds.
+    """
+    for key, bits in kit.keys.weak(LEAST_BITS):
+        yield Finding(
+            "warning",
+            f"{_named(key)} has about {bits:.0f} bits of entropy by its look; {LEAST_BITS} are the least",
+            f"{_HOW_TO_MAKE_ONE}, unless it is a service's own",
+        )
+    for key in kit.keys:
+        if key.state == "verifying" and key.retires_from is not None and key.retires_from <= now:
+            yield Finding(
+                "info",
+                f"{_named(key)} verifies, and its last token has ended",
+                f"rolecall keys retire {key.id}" if key.source in _IN_PLACES else f"take it out of the {key.source}",
+            )
+
+
+_IN_PLACES: Final = ("ring file", "store")
+
+
+def _named(key: KeyInfo) -> str:
+    return f"the key {key.id} of {shown_key(key.issuer)}, from the {key.source},"
 
 
 def plugins(kit: Rolecall, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -180,44 +200,6 @@ def app(found: Any) -> Iterator[Finding]:
         yield Finding("error", "the app is in debug mode: its error pages show code and values", "switch debug off")
     for place, problem in route_findings(routes_of(found)):
         yield Finding("error", f"{place}: {problem}", "see: rolecall routes")
-
-
-def weak_secrets(options: Mapping[str, Any]) -> Iterator[Finding]:
-    """Secrets among a kit's arguments that can be guessed."""
-    projects = options.get("projects")
-    secrets = [("the API secret", options.get("api_secret"))]
-    secrets += [("a secret that verifies", one) for one in options.get("verify_secrets", ())]
-    secrets += [("the API secret of a further project", one) for one in _values(projects)]
-    for whose, secret in secrets:
-        if isinstance(secret, str) and secret and strength(secret) < LEAST_BITS:
-            yield Finding(
-                "warning",
-                f"{whose} has about {strength(secret):.0f} bits of entropy by its look; {LEAST_BITS} are the least",
-                f"{_HOW_TO_MAKE_ONE}, unless it is a service's own",
-            )
-
-
-def _values(projects: object) -> list[object]:
-    values = projects.values() if isinstance(projects, Mapping) else ()
-    return [one.get("api_secret") if isinstance(one, Mapping) else one for one in values]
-
-
-def strength(secret: str) -> float:
-    """About the most bits of entropy that a secret has, by its look: repetition, sequences, words, alphabet."""
-    # The shortest beginning whose repetition is the secret.
-    unit = secret[: (secret + secret).find(secret, 1)]
-    steps = [ord(later) - ord(earlier) for earlier, later in pairwise(unit)]
-    if steps and max(map(steps.count, set(steps))) > len(steps) / 2:
-        return 2.0 * math.log2(len(unit) + 1)
-    if _is_made_of_words(unit):
-        return 2.0 * len(unit)  # a letter of English text; Shannon (1951) has 1 to 1.5
-    alphabet = sum(size for pattern, size in _ALPHABETS if re.search(pattern, unit))
-    return len(unit) * math.log2(max(alphabet, 2))
-
-
-def _is_made_of_words(text: str) -> bool:
-    words = "".join(_WORD.findall(text))
-    return len(words) > 0.6 * len(text) and sum(letter in _VOWELS for letter in words) > 0.3 * len(words)
 
 
 def _is_open_to_all(path: str) -> bool:

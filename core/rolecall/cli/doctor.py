@@ -79,6 +79,7 @@ def _findings(clock: Clock, reference: str | None, store: str | None) -> Iterato
 
 def _of_kit(kit: Rolecall, clock: Clock) -> Iterator[Finding]:
     state = kit.engine.state
+    yield from diagnosis.keys(kit, clock())
     yield from diagnosis.formats(kit)
     yield from diagnosis.browsers(kit.api.web)
     yield from diagnosis.workers(state.store, os.environ)

@@ -13,7 +13,7 @@ _TONES: Final[Mapping[Level, Tone]] = {"error": Tone.BAD, "warning": Tone.DOUBTF
 #: What the rows of each kind are, for people.
 _NAMES: Final[Mapping[Kind, str]] = {
     "ended": "ended sessions",
-    "marks": "revocations",
+    "marks": "marks",
     "sessions": "sessions",
     "used": "single-use ids",
     "leases": "places of leases",

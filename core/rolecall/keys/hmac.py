@@ -96,6 +96,12 @@ class HMACKey(Concealed):
         digests = (sha256(one).digest() for one in (self._material, secret))
         return hmac.compare_digest(*digests)
 
+    def strength(self) -> float:
+        """About the most bits of entropy that the secret has, by its look."""
+        from .strength import strength
+
+        return strength(self._material.decode("latin-1"))
+
     def derive(self, purpose: str) -> bytes:
         """See :class:`Key`."""
         return derived(self._material, purpose)

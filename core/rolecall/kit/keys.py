@@ -155,6 +155,18 @@ class Keys:
             for entry in issuer.ring.entries:
                 yield self._info(issuer.id, entry)
 
+    def weak(self, least: float) -> Iterator[tuple[KeyInfo, float]]:
+        """The secrets that may be guessed, each with its entropy: in bits, the most that it has by its look.
+
+        :param least: the entropy from which on a secret is strong enough, in bits.
+        """
+        from ..keys import HMACKey
+
+        for issuer in self._issuers.values():
+            for entry in issuer.ring.entries:
+                if isinstance(entry.key, HMACKey) and (bits := entry.key.strength()) < least:
+                    yield self._info(issuer.id, entry), bits
+
     def __repr__(self) -> str:
         return f"<Keys {[(one.issuer, one.id, one.state) for one in self]}>"
 

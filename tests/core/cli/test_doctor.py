@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import sys
 from types import ModuleType
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 import flask
 import pytest
 
-from rolecall import Web
-from rolecall.cli.diagnosis import LEAST_BITS, strength
+from rolecall import Rolecall, Web
+from rolecall.cli import diagnosis
 from rolecall.errors import StoreUnavailable
 from rolecall.policies import AllowAnyone
 from rolecall.stores.upkeep import Finding
@@ -80,7 +79,12 @@ def test_people_read_the_worst_first(run, monkeypatch):
         ("ROLECALL_API_SECRET", "hunter2hunter2", "error", "needs at least 32"),
         ("ROLECALL_API_SECRET", "correct horse battery staple hunter2", "warning", "bits of entropy"),
         ("ROLECALL_PROJECTS", '{"99": "hunter2 hunter2 hunter2 hunter2 "}', "error", "white space at its end"),
-        ("ROLECALL_PROJECTS", '{"99": "correct horse battery staple hunter2"}', "warning", "of a further project"),
+        (
+            "ROLECALL_PROJECTS",
+            '{"99": "correct horse battery staple hunter2"}',
+            "warning",
+            "of '99', from the ",
+        ),
         ("ROLECALL_STOR", "redis://:hunter2@host", "error", "did you mean ROLECALL_STORE?"),
         ("FLASK_DEBUG", "true", "error", "FLASK_DEBUG is on"),
         ("ROLECALL_TRACE", "1", "warning", "every decision is logged"),
@@ -213,27 +217,28 @@ def test_an_app_that_cannot_be_imported_is_an_error_and_nothing_is_said_of_its_p
     assert found["warning"] == []
 
 
-# Secrets
+# Keys
 
 
-@pytest.mark.parametrize(
-    "secret",
-    [
-        "correct horse battery staple, as they say",
-        "MySuperSecretPasswordForTheSchool2026",
-        "0123456789abcdef0123456789abcdef",
-        "abcdefghijklmnopqrstuvwxyz0123456789",
-        "x7Gq" * 12,
-        "93751048263957104826395710482639",
-    ],
-)
-def test_a_secret_that_can_be_guessed_looks_weak(secret):
-    assert strength(secret) < LEAST_BITS
+def test_a_key_that_is_needed_no_more_is_named_with_its_command(run, findings, monkeypatch, tmp_path):
+    path = tmp_path / "keys.json"
+    monkeypatch.delenv("ROLECALL_API_SECRET")
+    monkeypatch.setenv("ROLECALL_KEYS_FILE", str(path))
+    for command in (["add"], ["add"], ["rotate", "--force"]):
+        assert run("keys", *command).exit_code == 0
+    assert findings()["info"] == []
+    with Rolecall.from_env() as kit:
+        (old,) = (key for key in kit.keys if key.state == "verifying")
+        assert old.retires_from is not None
+        assert list(diagnosis.keys(kit, old.retires_from - 1)) == []
+        (finding,) = diagnosis.keys(kit, old.retires_from)
+    assert finding.found.startswith(f"the key {old.id} of '123456', from the ring file, verifies")
+    assert finding.remedy == f"rolecall keys retire {old.id}"
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: secrets.token_hex(16), lambda: secrets.token_hex(20), lambda: secrets.token_urlsafe(32)]
-)
-def test_a_random_secret_looks_strong(make):
-    looks = [strength(make()) for _ in range(300)]
-    assert sum(bits < LEAST_BITS for bits in looks) <= 3
+def test_a_weak_secret_of_a_ring_file_is_found(run, findings, monkeypatch, tmp_path):
+    monkeypatch.delenv("ROLECALL_API_SECRET")
+    monkeypatch.setenv("ROLECALL_KEYS_FILE", str(tmp_path / "keys.json"))
+    secret = "correct horse battery staple hunter2"
+    assert run("keys", "add", "--stdin", input=secret).exit_code == 0
+    assert "from the ring file, has about" in "\n".join(findings()["warning"])
