@@ -32,9 +32,12 @@ Target = TypeVar("Target", bound=Callable[..., Any])
 #: The grant at once; None if the token is optional; the refusal; or what comes to one of these.
 Admission = Any
 
+#: What a guard has decided: with the parameters of the route, and if it has refused, why, and with which answer.
+Judgement = tuple["Guard", Mapping[str, Any], tuple[RolecallError, adapter.Response] | None]
+
 #: The name of a request's records in its dictionary: its entries, for what streams.
 _KEPT: Final = "_rolecall"
-#: Among them: the guards that a request came to, each with the parameters of the route, and the reason of a refusal.
+#: The name among them of the guards that have judged the request.
 _JUDGED: Final = "judged"
 
 
@@ -207,19 +210,6 @@ class Entry:
             entered = await sync_to_async(drive, thread_sensitive=True)(entered)
         return self._answer(self._settle(apis, session_id, entered))
 
-    def judge_once(self) -> RolecallError | None:
-        """:meth:`judge`, unless the request has come to an equal guard with these parameters before."""
-        judged = kept_of(self._request).setdefault(_JUDGED, [])
-        for guard, kwargs, error in judged:
-            if guard == self._guard and kwargs == self._kwargs:
-                self.web = apis_of(self._guard.kit or get_kit()).thread.web
-                return error  # type: ignore[no-any-return]
-        refused = self.judge()
-        if refused is not None:
-            # Without its frames, which hold the request.
-            judged.append((self._guard, self._kwargs, refused.with_traceback(None)))
-        return refused
-
     def refusal_of(self, error: RolecallError) -> adapter.Response:
         """The kit's answer to a request that was refused with ``error``."""
         return adapter.guard_answer(error, self.web, query_of(self._request))
@@ -298,7 +288,9 @@ class Entry:
                 "name it: (?P<session_id>…), or pass session=… (a function that finds the session), or "
                 "session_param=None if a token for any session is enough"
             )
-        return self._guard.bound_session(self._params(), self._request.path_info, self._others)
+        is_bound = self._guard.session_param in self._kwargs
+        params = self._kwargs if is_bound else self._params()
+        return self._guard.bound_session(params, self._request.path_info, self._others)
 
     def _params(self) -> Mapping[str, Any]:
         """The view's arguments that the path names.
@@ -362,20 +354,26 @@ def _method_of(guarded: Any, args: Sequence[Any]) -> tuple[str | None, Any]:
     return None, None
 
 
-def kept_of(request: HttpRequest | RestRequest) -> dict[str, Any]:
+def kept_of(request: HttpRequest) -> dict[str, Any]:
     """The records of a request."""
-    kept: dict[str, Any] = vars(rest_views.native_of(request)).setdefault(_KEPT, {})
+    kept: dict[str, Any] = vars(request).setdefault(_KEPT, {})
     return kept
+
+
+def judged_by(request: HttpRequest) -> list[Judgement]:
+    """The guards that have judged a request."""
+    judged: list[Judgement] = kept_of(request).setdefault(_JUDGED, [])
+    return judged
 
 
 def find_grant(request: HttpRequest | RestRequest) -> Grant | None:
     """The grant of a request; None if a guard with ``optional=True`` admitted it without a token."""
-    return adapter.granted(kept_of(request))
+    return adapter.granted(kept_of(rest_views.native_of(request)))
 
 
 def current_grant(request: HttpRequest | RestRequest) -> Grant:
     """The grant of a request that passed a guard; a ``RuntimeError`` if there is none."""
-    return adapter.current_grant(kept_of(request))
+    return adapter.current_grant(kept_of(rest_views.native_of(request)))
 
 
 require_role = Guard.of_role

@@ -25,7 +25,7 @@ from rolecall.errors import ConfigurationError, MissingCredential, RolecallError
 from rolecall.http import adapter
 from rolecall.http.adapter import ANY_TOKEN, UNSAID, SessionParam, SessionResolver, drive
 
-from .guards import Entry, Guard, find_grant
+from .guards import Entry, Guard, find_grant, judged_by
 from .kits import apis_of, get_kit
 from .rest_views import native_of
 from .translation import neutral_request, query_of
@@ -211,7 +211,7 @@ class GuardPermission(BasePermission, SingleOperandHolder, metaclass=_Metaclass)
         """
         refusal = self.judge(request, view)
         if refusal is None:
-            self._tell_the_request(request)
+            _tell(request)
             return True
         if _may_be_made_up_for(refusal.error) and self._has_alternative(view):
             native: Any = native_of(request)
@@ -221,19 +221,20 @@ class GuardPermission(BasePermission, SingleOperandHolder, metaclass=_Metaclass)
 
     def judge(self, request: Request, view: Any) -> Refusal | None:
         """Ask the guard, once for each request, and return its refusal."""
-        native = native_of(request)
-        entry = _Entry(self.guard, native, (native, *getattr(view, "args", ())), getattr(view, "kwargs", {}), view)
-        error = entry.judge_once()
+        native, kwargs = native_of(request), getattr(view, "kwargs", {})
+        judged = judged_by(native)
+        for guard, params, refused in judged:
+            if (guard is self.guard or guard == self.guard) and params == kwargs:
+                return None if refused is None else Refusal(*refused)
+        entry = _Entry(self.guard, native, (native, *getattr(view, "args", ())), kwargs, view)
+        error = entry.judge()
         _keep_out_of_caches(request, entry.web)
-        return None if error is None else Refusal(error, entry.refusal_of(error))
-
-    def _tell_the_request(self, request: Request) -> None:
-        """Have ``request.auth`` be what the policies have left of the grant."""
-        grant = find_grant(native_of(request))
-        by_token = isinstance(request.successful_authenticator, RolecallAuthentication)
-        if grant is not None and by_token and request.auth is not grant:
-            bearer: Any = Bearer(grant)
-            request.user, request.auth = bearer, grant
+        if error is None:
+            return None
+        # Without its frames, which hold the request.
+        refused = (error.with_traceback(None), entry.refusal_of(error))
+        judged.append((self.guard, kwargs, refused))
+        return Refusal(*refused)
 
     def _has_alternative(self, view: APIView) -> bool:
         """Whether another permission may be asked after this one, by ``A | B``, and nothing negates the answer."""
@@ -313,6 +314,15 @@ class _Entry(Entry):
         around, _ = super()._others()
         others = [one for one in demanded(self._view.get_permissions()) if one != self._guard]
         return [*around, *others], ()
+
+
+def _tell(request: Request) -> None:
+    """Have ``request.auth`` be what the policies have left of the grant."""
+    native: Any = native_of(request)
+    if request.auth is native.grant or not isinstance(request.successful_authenticator, RolecallAuthentication):
+        return
+    bearer: Any = Bearer(native.grant)
+    request.user, request.auth = bearer, native.grant
 
 
 class Place(NamedTuple):

@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from io import BytesIO
 from typing import Any
 
 import flask
@@ -127,7 +128,7 @@ def wsgi_call(app: Callable[..., Any], path: str, token: Callable[[], str]) -> R
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
         "wsgi.url_scheme": "http",
-        "wsgi.input": None,
+        "wsgi.input": BytesIO(),
         "wsgi.errors": sys.stderr,
     }
 
