@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.checks import Tags, register
 from django.db.models.signals import post_migrate
 
@@ -27,6 +27,8 @@ class RolecallConfig(AppConfig):
         register(checks.check_deployment, Tags.security, deploy=True)
         stores.remember_databases()
         post_migrate.connect(_migrate_store, sender=self)
+        if apps.is_installed("drf_spectacular"):
+            from . import rest_schema  # noqa: F401, which tells it of the authentication class
 
 
 def _migrate_store(*, using: str, verbosity: int = 1, stdout: Any = None, **_: Any) -> None:

@@ -955,3 +955,53 @@ def test_the_framework_is_not_imported_by_the_package():
 
     code = "import sys, rolecall_django; sys.exit(any(name.startswith('rest_framework') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# -- OpenAPI ---------------------------------------------------------------------------------------
+
+
+def described(version: str, patterns) -> dict[str, Any]:
+    """What drf-spectacular makes of URL patterns, with the refusals."""
+    from drf_spectacular.generators import SchemaGenerator
+    from drf_spectacular.settings import patched_settings
+    from drf_spectacular.validation import validate_schema
+
+    hooks = ["rolecall_django.rest_schema.document_refusals"]
+    with patched_settings({"OAS_VERSION": version, "POSTPROCESSING_HOOKS": hooks}):
+        schema: dict[str, Any] = SchemaGenerator(patterns=patterns).get_schema(public=True)
+        validate_schema(schema)
+    return schema
+
+
+@pytest.mark.parametrize(("version", "scopes"), [("3.1.1", ["role:moderator"]), ("3.0.3", [])])
+def test_the_description_says_what_an_operation_requires(serve, version, scopes):
+    from drf_spectacular.openapi import AutoSchema
+    from drf_spectacular.utils import extend_schema
+
+    serve(REST_FRAMEWORK={"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"})
+
+    class Room(APIView):
+        schema = AutoSchema()
+        authentication_classes = [RolecallAuthentication]
+        permission_classes = [TokenRequired, RoleRequired("moderator")]
+
+        @extend_schema(responses={403: str})
+        def delete(self, request, session_id): ...
+
+    class Open(APIView):
+        schema = AutoSchema()
+        authentication_classes = [RolecallAuthentication]
+        permission_classes = [AllowAny]
+
+        @extend_schema(responses={200: str})
+        def get(self, request): ...
+
+    schema = described(version, [path("rooms/<str:session_id>/", Room.as_view()), path("open/", Open.as_view())])
+    assert schema["components"]["securitySchemes"]["rolecall"]["scheme"] == "bearer"
+    close = schema["paths"]["/rooms/{session_id}/"]["delete"]
+    assert close["security"] == [{"rolecall": scopes}]
+    assert [*close["responses"]] == ["403", "400", "401", "429", "431", "503"]
+    assert "WWW-Authenticate" in close["responses"]["401"]["headers"]
+    assert "application/problem+json" not in close["responses"]["403"]["content"]
+    assert schema["components"]["schemas"]["RolecallProblem"]["type"] == "object"
+    assert schema["paths"]["/open/"]["get"]["security"] == [{"rolecall": []}, {}]
