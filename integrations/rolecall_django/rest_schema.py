@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any, Final
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -39,7 +38,7 @@ class RolecallScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped
         """See drf-spectacular."""
         requirements = [guard.requirement for guard in demanded(auto_schema.view.get_permissions())]
         scopes = dict.fromkeys(requirement.scope for requirement in requirements if requirement != ANY_TOKEN)
-        return {self.name: [] if spectacular_settings.OAS_VERSION.startswith("3.0") else [*scopes]}
+        return {self.name: [] if _is_old() else [*scopes]}
 
 
 def document_refusals(result: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -51,12 +50,27 @@ def document_refusals(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     if not guarded:
         return result
     schema: Any = PROBLEMS.answer.schema
-    result["components"].setdefault("schemas", {}).setdefault(_PROBLEM, {"title": _PROBLEM, **schema})
+    result["components"].setdefault("schemas", {}).setdefault(_PROBLEM, {"title": _PROBLEM, **_written(schema)})
     content = {PROBLEMS.media_type: {"schema": {"$ref": f"#/components/schemas/{_PROBLEM}"}}}
     for operation in guarded:
         for status, described in guard_refusals().items():
-            operation["responses"].setdefault(str(status), {**deepcopy(described), "content": content})
+            operation["responses"].setdefault(str(status), {**_written(described), "content": content})
     return result
+
+
+def _written(part: Any) -> Any:
+    """A part of a description, as the version of the whole has it: 3.0 knows no constants."""
+    if isinstance(part, list):
+        return [_written(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    if "const" in part and _is_old():
+        return {**_written({name: one for name, one in part.items() if name != "const"}), "enum": [part["const"]]}
+    return {name: _written(one) for name, one in part.items()}
+
+
+def _is_old() -> bool:
+    return str(spectacular_settings.OAS_VERSION).startswith("3.0")
 
 
 def _is_guarded(operation: Any) -> bool:
