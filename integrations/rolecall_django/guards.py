@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from django.utils.decorators import classonlymethod
 from django.views import View
 
@@ -215,8 +216,14 @@ class Entry:
         return adapter.guard_answer(error, self.web, query_of(self._request))
 
     def kept_out_of_caches(self, response: Any) -> Any:
-        """An answer with the headers that keep it out of caches, unless the app sets its own."""
+        """An answer with the headers that keep it out of caches, unless the app sets its own.
+
+        What the app lets caches keep, they keep for the bearer of this token alone; Django's own would give it to all.
+        """
         if isinstance(response, HttpResponseBase):
+            if response.has_header("Cache-Control") and "no-store" not in response["Cache-Control"]:
+                takes_cookie = self.web is not None and self.web.cookie is not None
+                patch_vary_headers(response, ("Authorization", "Cookie") if takes_cookie else ("Authorization",))
             headers = adapter.headers_to_add(response.headers, self.web, query_of(self._request))
             for name, value in headers:
                 response.headers[name] = value
@@ -275,10 +282,8 @@ class Entry:
             return True
         if any(inner is self._guarded for inner in adapter.unwrapped(match.func)):
             return True
-        method, view = _method_of(self._guarded, self._args)
         handler = (self._request.method or "").lower()
-        handlers = ("dispatch", "get" if handler == "head" else handler, handler)
-        return method is not None and method in (*handlers, *rest_views.actions_of(view, handler))
+        return _is_run_for(self._guarded, self._args, handler)
 
     def _session(self) -> str | None:
         unnamed = len(self._args) > 1 and self._args[_place_of_request(self._args) + 1 :]
@@ -344,14 +349,29 @@ def _place_of_request(args: Sequence[Any]) -> int:
     return -1
 
 
-def _method_of(guarded: Any, args: Sequence[Any]) -> tuple[str | None, Any]:
-    """The name of a guarded method of the view that answers, and the view; None for any other function."""
+def _is_run_for(guarded: Any, args: Sequence[Any], handler: str) -> bool:
+    """Whether a guarded function is what the view that answers has for a method, and no subclass overrides it.
+
+    :param handler: the method, in lower case.
+    """
     for inner in adapter.unwrapped(guarded):
         # Django's method_decorator guards a bound method at each request.
         owner = getattr(inner, "__self__", None) or (args[0] if args else None)
         if isinstance(owner, View) and hasattr(inner, "__name__"):
-            return str(inner.__name__), owner
-    return None, None
+            names = (
+                "dispatch",
+                "get" if handler == "head" else handler,
+                handler,
+                *rest_views.actions_of(owner, handler),
+            )
+            methods = (getattr(type(owner), name) for name in names if hasattr(type(owner), name))
+            return any(_innermost(guarded) is _innermost(method) for method in methods)
+    return False
+
+
+def _innermost(function: Any) -> Any:
+    *_, innermost = adapter.unwrapped(function)
+    return getattr(innermost, "__func__", innermost)
 
 
 def kept_of(request: HttpRequest) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 
 from rolecall.http.adapter import is_spared, own_kit
 
+from .checking import check_once
 from .guards import Entry, Guard, Refused, kept_of
 from .kits import get_kit
 from .site import guard_of_site, is_of_files
@@ -53,7 +54,7 @@ class RolecallMiddleware:
         if self._guard is None:
             return response
         entry = self._entered(request)
-        if entry is None and self._is_without_view(request):
+        if entry is None and self._is_unjudged(request, response):
             entry = self._entry(self._guard, request)
             response = entry.enter_on_a_thread() or response
         return response if entry is None else entry.kept_out_of_caches(response)
@@ -63,7 +64,7 @@ class RolecallMiddleware:
         if self._guard is None:
             return response
         entry = self._entered(request)
-        if entry is None and self._is_without_view(request):
+        if entry is None and self._is_unjudged(request, response):
             entry = self._entry(self._guard, request)
             response = await entry.enter_on_a_loop() or response
         return response if entry is None else entry.kept_out_of_caches(response)
@@ -71,6 +72,7 @@ class RolecallMiddleware:
     def _process_view(
         self, request: HttpRequest, view: View, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> HttpResponseBase | None:
+        check_once(request)
         if own_kit(view) is not None:
             response: HttpResponseBase = view(request, *args, **kwargs)
             return response
@@ -81,6 +83,7 @@ class RolecallMiddleware:
     async def _process_view_on_the_loop(
         self, request: HttpRequest, view: View, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> HttpResponseBase | None:
+        check_once(request)
         if own_kit(view) is not None:
             response: HttpResponseBase = await view.rolecall_on_the_loop(request, *args, **kwargs)  # type: ignore[attr-defined]
             return response
@@ -110,6 +113,13 @@ class RolecallMiddleware:
         entry: Entry | None = kept_of(request).pop(_ENTRY, None)
         return entry
 
-    def _is_without_view(self, request: HttpRequest) -> bool:
-        """Whether no view has the path of a request, or other middleware has answered before there was one."""
-        return request.resolver_match is None and request.method != "OPTIONS"
+    def _is_unjudged(self, request: HttpRequest, response: Any) -> bool:
+        """Whether an answer needs a token that the guard has not asked for.
+
+        No view has the path; or other middleware has answered instead of the view, or has changed the method since.
+        """
+        match, method = request.resolver_match, request.method or ""
+        if match is not None and is_spared(match.func, method, whole=True):
+            return False
+        # Others may answer a browser that asks before it sends a token, and say nothing more.
+        return method != "OPTIONS" or bool(response.streaming or response.content)

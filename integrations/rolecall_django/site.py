@@ -33,5 +33,5 @@ def guard_of_site() -> Guard | None:
 
 
 def is_of_files(view: Any) -> bool:
-    """Whether a view is Django's own for files, which belong to no session."""
-    return getattr(view, "__module__", None) in _FILES
+    """Whether a view is Django's own for files, which belong to no session; not a function around it."""
+    return getattr(view, "__module__", None) in _FILES and not hasattr(view, "__wrapped__")
