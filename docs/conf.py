@@ -28,7 +28,7 @@ nitpick_ignore_regex = [
         r"|_typeshed)\..*",
     ),
     (r"py:class", r"(contextlib|logging|opentelemetry|prometheus_client)\..*|AbstractContextManager|timedelta"),
-    (r"py:class", r"rolecall.*\.(Function|Result|Guarded|Subtree|View|Chunk|Target|Kept)"),
+    (r"py:class", r"rolecall.*\.(Connection|Function|Result|Guarded|Subtree|View|Chunk|Target|Kept)"),
     (r"py:class", r"(rolecall\.http\.guards\.guard\.)?(Unsaid|SessionParam|SessionResolver|Kit)|OnRefusal"),
     (r"py:class", r"timedelta|KeyState|HttpRequest|RestRequest"),
     (r"py:class", r"(Role|Capability|MediaMode|ArchiveMode)Name|Plugin|rolecall\.session_ids\.SessionNames"),

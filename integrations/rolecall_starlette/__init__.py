@@ -5,6 +5,7 @@ from rolecall.http.adapter import SDK_ROUTES, guarded_by, public
 from .authentication import RolecallAuthentication, RolecallBackend, RolecallUser, on_auth_error
 from .guards import current_grant, find_grant, protect, require_capability, require_role, require_token
 from .lifespans import rolecall_lifespan
+from .middleware import RolecallMiddleware
 from .refusals import Refused, problem_handler
 from .routes import problem_response, rolecall_app, rolecall_routes
 from .watching import renew_grant, while_granted
@@ -14,6 +15,7 @@ __all__ = [
     "Refused",
     "RolecallAuthentication",
     "RolecallBackend",
+    "RolecallMiddleware",
     "RolecallUser",
     "current_grant",
     "find_grant",

@@ -140,7 +140,9 @@ class GuardedApp:
         assert paths is not None
         seen = scope if "app" in scope else {**scope, "app": self.app}
         try:
-            params = paths.find_within(scope.get("method", "GET"), scope["path"], scope.get("root_path", ""))
+            params = paths.find_within(
+                scope.get("method", "GET"), scope["path"], scope.get("root_path", ""), scope.get("raw_path")
+            )
         except InvalidRequest as error:
             await guard.api_of(seen).tell(error, neutral_request(seen))
             if scope["type"] == "websocket":

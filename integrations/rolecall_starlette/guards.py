@@ -57,7 +57,7 @@ from .classes import guard_class
 from .guarded_app import BOUND, GuardedApp, guards_of_route, guards_that_bound, router_within
 from .kits import check_once, kit_of, routes_of, stated_kit
 from .refusals import Refusal, answer_http_error, as_exception, as_response
-from .translation import neutral_request
+from .translation import Connection, neutral_request
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | BaseRoute)
 
@@ -554,12 +554,12 @@ def protect(target: Guarded, guard: Guard | None = None) -> Guarded:
     return guard(target)
 
 
-def find_grant(connection: HTTPConnection) -> Grant | None:
+def find_grant(connection: Connection) -> Grant | None:
     """The grant of a request or a WebSocket; None if a guard with ``optional=True`` admitted it without a token."""
     return granted(connection.scope)
 
 
-def current_grant(connection: HTTPConnection) -> Grant:
+def current_grant(connection: Connection) -> Grant:
     """The grant of a request or a WebSocket that passed a guard.
 
     :raises RuntimeError: if there is none.

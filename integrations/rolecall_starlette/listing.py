@@ -18,18 +18,21 @@ from rolecall.http.gateways.asgi import not_found
 from . import guards, kits
 from .dialects import dialects
 from .guarded_app import GuardedApp, LateLook, has_middleware, is_whole, router_within
+from .middleware import RolecallMiddleware
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
+# The kinds of apps whose contents are known here.
+_KNOWN = (Starlette, Router, GuardedApp, RolecallMiddleware)
 
 
 def is_app(value: object) -> bool:
     """Whether this is an app of Starlette, or of a framework on top of it."""
-    return isinstance(value, Starlette)
+    return isinstance(value, Starlette | RolecallMiddleware)
 
 
 def routes_of(app: Any) -> list[Found] | None:
     """The contents of ``app``; None if it is no Starlette app."""
-    return list(_walk(app, Place())) if isinstance(app, Starlette | Router | GuardedApp) else None
+    return list(_walk(app, Place())) if isinstance(app, _KNOWN) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,10 @@ def _walk(app: Any, place: Place) -> Iterator[Found]:
         for guarded in _guarded_within(app.middleware_stack):
             place = guarded.behind(place)
         yield from _routes(app, place)
+    elif isinstance(app, RolecallMiddleware):
+        for route in app.routes:
+            yield Found(place.path + app.prefix + route.path, name=route.name, around=place.around(), own=route)
+        yield from _walk(app.app, place)
     elif (inner := inner_app(app)) is not None and _is_known(inner):
         yield from _walk(inner, place)
     elif isinstance(app, StaticFiles):
@@ -190,7 +197,7 @@ def _guarded_within(app: Any) -> Iterator[_Guarded]:
 def _is_known(app: Any) -> bool:
     """Whether an app within a middleware is of a known kind, or leads to one."""
     while app is not None:
-        if isinstance(app, Starlette | Router | GuardedApp):
+        if isinstance(app, _KNOWN):
             return True
         app = inner_app(app)
     return False

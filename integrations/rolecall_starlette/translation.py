@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import accumulate
+from typing import Any, Protocol
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -18,10 +19,17 @@ from .dialects import match_of
 from .kits import routes_of
 
 
-def neutral_request(scope: Scope, native: HTTPConnection | None = None) -> Request:
+class Connection(Protocol):
+    """A request or a WebSocket of Starlette, or of any framework that shows the ASGI scope: Falcon, Litestar, Quart."""
+
+    @property
+    def scope(self) -> Any: ...
+
+
+def neutral_request(scope: Scope, native: object = None) -> Request:
     """A connection in the kit's form; its body is read later.
 
-    :param native: Starlette's object for it, if there is one already.
+    :param native: the framework's object for it, if there is one already.
     """
     if native is None:
         native = HTTPConnection(scope)

@@ -6,19 +6,17 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import TypeVar
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import HTTPConnection
-from starlette.websockets import WebSocket
 
 from rolecall import Grant
 from rolecall.http import adapter
 from rolecall.http.adapter import SOCKET, GuardedSocket, watches_of
 
-from .translation import neutral_request
+from .translation import Connection, neutral_request
 
 Chunk = TypeVar("Chunk")
 
 
-def while_granted(request: HTTPConnection, chunks: AsyncIterable[Chunk] | Iterable[Chunk]) -> AsyncIterator[Chunk]:
+def while_granted(request: Connection, chunks: AsyncIterable[Chunk] | Iterable[Chunk]) -> AsyncIterator[Chunk]:
     """Yield ``chunks`` while the grant of a guarded request is live, for a ``StreamingResponse``.
 
     It ends when the grant expires, and as soon as this process learns that it was revoked. Every ``Web(recheck=…)``
@@ -32,7 +30,7 @@ def while_granted(request: HTTPConnection, chunks: AsyncIterable[Chunk] | Iterab
     return adapter.while_granted(watches, chunks, run_in_threadpool)
 
 
-async def renew_grant(websocket: WebSocket, token: str) -> Grant:
+async def renew_grant(websocket: Connection, token: str) -> Grant:
     """Replace the grant of an open WebSocket by another token's, to keep it open beyond its expiry.
 
     The token is verified like the first one: it must be for the same session, carry the same connection data, and be

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from typing import Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from rolecall import Rolecall
 from rolecall.errors import ConfigurationError
-from rolecall.http.adapter import ROUTES, Route, drive, find_route, respond, shown
+from rolecall.http.adapter import ROUTES, Route, checked_prefix, drive, find_route, respond, shown
 from rolecall.http.gateways.wsgi import GRANT, KIT, find_bearer, input_of, path_of, read_body, send_response
 
 from .translation import check_app, neutral_request
-
-_PREFIX: Final = re.compile(r"(?:/[^/?#%\\\s]+)*")
 
 
 class RolecallMiddleware:
@@ -36,11 +32,9 @@ class RolecallMiddleware:
         check_app(app, "RolecallMiddleware goes around")
         if not isinstance(kit, Rolecall):
             raise ConfigurationError(f"RolecallMiddleware takes a Rolecall(…), not {shown(kit)}")
-        if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
-            raise ConfigurationError(f"prefix is {shown(prefix)}; expected a path such as '/video', or ''")
         self.app = app
         self.kit = kit
-        self.prefix = prefix
+        self.prefix = checked_prefix(prefix)
         self.routes = ROUTES if routes is None else tuple(routes)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -123,7 +124,10 @@ class Reader:
 
     def __init__(self, page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.page = page
-        self.namespace: dict[str, Any] = {"__name__": page.stem}
+        module = ModuleType(page.stem)
+        self.namespace: dict[str, Any] = vars(module)
+        if "-" in page.stem:  # so that it hides no package; Litestar looks a handler's module up
+            monkeypatch.setitem(sys.modules, page.stem, module)
         self.shell = Shell(folder)
         self._monkeypatch = monkeypatch
         self._served: str | None = None

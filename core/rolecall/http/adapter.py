@@ -44,7 +44,7 @@ from ..wording import shown
 from .api import Api
 from .api.openapi import description, guard_refusals
 from .api.rest import ROUTES
-from .api.routing import PROBLEMS, Route, find_route
+from .api.routing import PROBLEMS, Route, checked_prefix, find_route
 from .api.sdk import SDK_ROUTES
 from .bodies import announced_length, collected, unread
 from .gateways.streams import while_granted, while_granted_inline
@@ -123,6 +123,7 @@ __all__ = [
     "announced_length",
     "challenges",
     "check_routes",
+    "checked_prefix",
     "close_code",
     "close_reason",
     "collected",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from ...errors import RolecallError
+from ...errors import ConfigurationError, RolecallError
 from ...request import Request
+from ...wording import shown
 from ..messages import USUAL_BODY, BodyLimit, Response
 from ..problems import problem
 from . import Api
@@ -28,6 +30,7 @@ PUBLIC: Final = "public"
 
 
 _REST: Final = ":path}"
+_PREFIX: Final = re.compile(r"(?:/[^/?#%\\\s]+)*")
 
 
 class Answer(NamedTuple):
@@ -185,3 +188,14 @@ def find_route(routes: Iterable[Route], path: str) -> tuple[Route, dict[str, str
         if params is not None:
             return route, params
     return None
+
+
+def checked_prefix(prefix: object) -> str:
+    """Check the beginning of the paths of a kit's routes, for frameworks without a router.
+
+    :param prefix: ``"/video"``, or ``""`` for none.
+    :raises ConfigurationError: if it is no such path.
+    """
+    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
+        raise ConfigurationError(f"prefix is {shown(prefix)}; expected a path such as '/video', or ''")
+    return prefix

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable
 from copy import copy
 from typing import Final, Self
+from urllib.parse import unquote
 
 from ...errors import ConfigurationError, InvalidRequest
 from ...roles import Requirement
@@ -17,6 +18,7 @@ _TWO_WAYS: Final = (
     "the path can be read in two ways; send it without '.', '..', empty segments, ';', '?' and '#', and encode nothing "
     "twice"
 )
+_ENCODED_SLASH: Final = re.compile("%2f", re.IGNORECASE)
 
 
 class PathGuard(Guard):
@@ -104,14 +106,19 @@ class GuardedPaths:
             raise InvalidRequest(_TWO_WAYS)
         return found
 
-    def find_within(self, method: str, path: str, root: str) -> dict[str, str] | None:
+    def find_within(self, method: str, path: str, root: str, raw: bytes | None = None) -> dict[str, str] | None:
         """:meth:`find`, for a path that may begin with the mount path ``root``.
 
-        Routers remove it in different ways: a path that one of them takes for a guarded path is guarded.
+        Routers remove it in different ways: a path that one of them takes for a guarded path is guarded. To some of
+        them, Sanic's for one, an encoded slash does not end a segment.
 
         :param root: the ASGI scope's ``root_path``.
+        :param raw: the ASGI scope's ``raw_path``.
         """
-        found = [one for one in (self.find(method, within) for within in _within(path, root)) if one is not None]
+        paths = _within(path, root)
+        if raw and b"%2f" in raw.lower():
+            paths += _within(unquote(_ENCODED_SLASH.sub("%252F", raw.decode("latin-1"))), root)
+        found = [one for one in (self.find(method, within) for within in paths) if one is not None]
         if any(one != found[0] for one in found):
             raise InvalidRequest(_TWO_WAYS)
         return found[0] if found else None
