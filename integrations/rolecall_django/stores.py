@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -11,10 +12,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.connection import ConnectionDoesNotExist
 
+from rolecall import stores
 from rolecall.errors import ConfigurationError, StoreUnavailable
 from rolecall.http.adapter import shown
-from rolecall.stores import Store
-from rolecall.stores.memory import MemoryStore
+from rolecall.stores import Store, migrated
 
 #: The name of the store. Behind a colon it may have the alias of a database: ``django:sessions``.
 NAME: Final = "django"
@@ -67,29 +68,15 @@ def open_store(alias: str) -> Store:
     """
     wrapper = _wrapper_of(alias)
     if _is_in_memory(wrapper):
-        return MemoryStore()
-    if (problem := _problem_of_tests(alias)) is not None:
-        raise StoreNotReady(problem)
-    if wrapper.vendor == "sqlite":
-        from rolecall.stores.sqlite import SQLiteStore
-        from rolecall.stores.sqlite_schema import require
-
-        path = path_beside(wrapper)
-        try:
-            require(path, _REMEDY)
-        except StoreUnavailable as error:
-            raise StoreNotReady(f"the file {str(path)!r} is not ready: {error}") from None
-        return SQLiteStore(path)
-
-    def check(connection: Any) -> None:
-        # Of a kit that was made before the tests began, for example as a module was imported.
-        if (problem := _problem_of_tests(alias)) is not None:
-            raise StoreUnavailable(problem)
-        from rolecall.stores.sql_schema import require
-
-        require(connection, _REMEDY)
-
-    return _sql_store(wrapper, check=check)
+        return stores.open_store("memory://")
+    problem = partial(_problem_of_tests, alias)
+    if (reason := problem()) is not None:
+        raise StoreNotReady(reason)
+    try:
+        # Of a kit that was made before a test run, as a module was imported, PostgreSQL's store asks once more.
+        return migrated.open_migrated(url_of(wrapper), _REMEDY, problem)
+    except StoreUnavailable as error:
+        raise StoreNotReady(f"the database {alias!r} of DATABASES is not ready: {error}") from None
 
 
 def migrate(alias: str) -> tuple[int, int] | None:
@@ -102,18 +89,12 @@ def migrate(alias: str) -> tuple[int, int] | None:
     wrapper = _wrapper_of(alias)
     if _is_in_memory(wrapper) or _problem_of_tests(alias) is not None:
         return None
-    store: Any
-    if wrapper.vendor == "sqlite":
-        from rolecall.stores.sqlite import SQLiteStore
+    return migrated.migrate(url_of(wrapper))
 
-        store = SQLiteStore(path_beside(wrapper))  # which migrates as it is opened
-    else:
-        store = _sql_store(wrapper)
-    try:
-        versions: tuple[int, int] = store.migrate()
-    finally:
-        store.close()
-    return versions
+
+def url_of(wrapper: Any) -> str:
+    """The URL of the store in a database of Django's settings."""
+    return f"sqlite:///{path_beside(wrapper)}" if wrapper.vendor == "sqlite" else postgresql_url(wrapper)
 
 
 def path_beside(wrapper: Any) -> Path:
@@ -126,18 +107,23 @@ def path_beside(wrapper: Any) -> Path:
     if name.startswith("file:"):
         raise ConfigurationError(f"the database's NAME is a URI, beside which no file can be named; {_ELSEWHERE}")
     path = Path(name)
-    return path.with_name(f"{path.stem}.rolecall{path.suffix}")
+    return path.absolute().with_name(f"{path.stem}.rolecall{path.suffix}")
 
 
 def postgresql_url(wrapper: Any) -> str:
     """The URL of the store in a PostgreSQL database of Django's settings."""
-    import psycopg
-
+    try:
+        from psycopg.pq import Conninfo
+    except ImportError as error:  # also of psycopg without libpq, which names no module
+        raise ConfigurationError(
+            f"the store in the database {wrapper.alias!r} needs the package {error.name or 'libpq'}: "
+            "pip install 'rolecall[django,sql]'"
+        ) from error
     try:
         given = wrapper.get_connection_params()
     except ImproperlyConfigured as error:
         raise ConfigurationError(f"the database {wrapper.alias!r} of DATABASES: {error}") from None
-    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()} - _OWN
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()} - _OWN
     parameters = {name: value for name, value in given.items() if name in known}
     if role := wrapper.settings_dict["OPTIONS"].get("assume_role"):
         quoted = str(role).replace("\\", r"\\").replace(" ", r"\ ")
@@ -177,14 +163,3 @@ def _problem_of_tests(alias: str) -> str | None:
         "tables are rolled back or dropped and what the store keeps is not; give tests a store in memory: "
         'override_settings(ROLECALL={**settings.ROLECALL, "store": "memory://"})'
     )
-
-
-def _sql_store(wrapper: Any, **options: Any) -> Store:
-    try:
-        from rolecall.stores.sql import SQLStore
-    except ImportError as error:  # also of psycopg without libpq, which names no module
-        raise ConfigurationError(
-            f"the store in the database {wrapper.alias!r} needs the package {error.name or 'libpq'}: "
-            "pip install 'rolecall[django,sql]'"
-        ) from error
-    return SQLStore(postgresql_url(wrapper), **options)

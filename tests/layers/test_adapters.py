@@ -24,6 +24,9 @@ CONTRACT: Final = {
     # For a framework that has commands and checks of its own.
     "rolecall.cli",
     "rolecall.cli.diagnosis",
+    # For a framework that has a database of its own.
+    "rolecall.stores",
+    "rolecall.stores.migrated",
 }
 MODULES: Final = sorted(INTEGRATIONS.rglob("*.py"))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Final
 
 from ..errors import StoreUnavailable
@@ -145,13 +145,13 @@ def prepare(file: SQLiteFile) -> tuple[int, int]:
         lock.close()
 
 
-def require(path: Path, remedy: str) -> None:
+def require(path: str, remedy: str) -> None:
     """Check that a file has this version's schema, where something else migrates it; a missing file is not made.
 
     :param remedy: what migrates it, such as ``"run manage.py migrate"``.
     :raises StoreUnavailable: if it has not.
     """
-    if not path.exists():
+    if not os.path.exists(path):
         raise missing_schema("SQLite", 0, len(MIGRATIONS), remedy)
     with closing(SQLiteFile(path).connect()) as raw:
         version = version_of(raw)
