@@ -47,6 +47,7 @@ from .api.rest import ROUTES
 from .api.routing import PROBLEMS, Route, checked_prefix, find_route
 from .api.sdk import SDK_ROUTES
 from .bodies import announced_length, collected, unread
+from .cors import is_cross_site
 from .gateways.streams import while_granted, while_granted_inline
 from .gateways.watching import SOCKET, current_grant, granted, has_entered, keep_entry, watches_of
 from .gateways.websockets import (
@@ -142,6 +143,7 @@ __all__ = [
     "has_entered",
     "headers_to_add",
     "inner_app",
+    "is_cross_site",
     "is_run_as",
     "is_spared",
     "keep_entry",

@@ -39,3 +39,16 @@ def varies_with(web: Web) -> list[tuple[str, str]]:
     """The ``Vary`` header, for answers that caches may keep (RFC 9110, section 12.5.5)."""
     names = [name for name, on in (("Origin", web.origins), ("Cookie", web.cookie)) if on]
     return [("Vary", ", ".join(names))] if names else []
+
+
+def is_cross_site(request: Request) -> bool:
+    """Whether a browser says that a page from elsewhere has made it send a request, and the user's cookies with it.
+
+    A browser says so by ``Sec-Fetch-Site`` (Fetch Metadata), an old one by ``Origin`` alone (RFC 6454); a client that
+    sends neither is no browser that could be made to.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = request.headers.get("origin")
+    return origin is not None and origin.partition("://")[2] != request.headers.get("host")
