@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import flask
 from flask.sansio.app import App
+from werkzeug.local import LocalProxy
 
 from rolecall import Rolecall
+from rolecall.errors import ConfigurationError
 from rolecall.http.adapter import only_kit
 
 from .checks import check_once
+from .translation import current_app
+
+_ADVICE = "register one with FlaskRolecall(app), or app.register_blueprint(rolecall_blueprint(kit))"
 
 
 class KitBlueprint(flask.Blueprint):
@@ -30,7 +37,22 @@ def kit_of(app: App) -> Rolecall:
     :raises ConfigurationError: if it has none, or more than one.
     """
     kits: list[Rolecall] = app.extensions.get("rolecall", [])
-    return only_kit(kits, "register one with app.register_blueprint(rolecall_blueprint(kit))")
+    return only_kit(kits, _ADVICE)
+
+
+def _current_kit() -> Rolecall:
+    kits: list[Rolecall] = current_app().extensions.get("rolecall", [])
+    if len(kits) == 1:
+        return kits[0]
+    if not kits:
+        raise ConfigurationError(f"this app has no kit; {_ADVICE}")
+    raise ConfigurationError(
+        "this app has several kits, and current_kit is none of them; take one of app.extensions['rolecall']"
+    )
+
+
+#: The only kit of the current app, within a request, a command, or ``app.app_context()``.
+current_kit: Rolecall = cast(Rolecall, LocalProxy(_current_kit))
 
 
 def _check_at_first_request(app: App) -> None:
