@@ -25,6 +25,13 @@ SETTING: Final = "ROLECALL"
 PROTECT: Final = "protect"
 
 
+class SettingsKit(Rolecall):
+    """The kit of the settings: hooks run on the request's thread also where the app's own code calls the kit."""
+
+    _inline_driver = RequestsThreadDriver
+    _loop_driver = RequestsLoopDriver
+
+
 class Apis(NamedTuple):
     """A kit at the edge of HTTP, under Django's two ways to wait.
 
@@ -72,10 +79,10 @@ def make_kit(**further: Any) -> Rolecall:
     arguments = {name: value for name, value in options().items() if name != PROTECT} | further
     alias = alias_in(arguments.get("store", os.environ.get("ROLECALL_STORE")))
     if alias is None:
-        return Rolecall.from_env(**arguments)
+        return SettingsKit.from_env(**arguments)
     store = open_store(alias)
     try:
-        return Rolecall.from_env(**arguments | {"store": store})
+        return SettingsKit.from_env(**arguments | {"store": store})
     except BaseException:
         store.close()
         raise

@@ -181,6 +181,9 @@ class Rolecall(Settings):
     _knows_all_plugins: ClassVar[bool] = True
     #: How its session ids are made and checked.
     _session_names: ClassVar[type[SessionNames]] = OpenTokIds
+    #: How its calls wait, in sync and in async code; an adapter's own where a framework says where hooks run.
+    _inline_driver: ClassVar[type[InlineDriver]] = InlineDriver
+    _loop_driver: ClassVar[type[LoopDriver]] = LoopDriver
 
     def __init__(
         self,
@@ -299,7 +302,7 @@ class Rolecall(Settings):
     def _begin(self) -> None:
         """Make what waits for the store and for plugins in sync code."""
         self._pools = ThreadPools()
-        self._inline = InlineDriver(self._pools)
+        self._inline = self._inline_driver(self._pools)
         # With those that are made for adapters.
         self._drivers = [self._inline]
 
@@ -575,7 +578,7 @@ class AsyncRolecall(Calls, Settings):
             kit._pools,
             kit.keys,
         )
-        engine = engine_of(self._state, LoopDriver(self._pools), blocks=False)
+        engine = engine_of(self._state, kit._loop_driver(self._pools), blocks=False)
         self._records = Records(engine)
         #: Places that are limited in number and in time, for policies that count.
         self.leases = AsyncLeases(engine)
