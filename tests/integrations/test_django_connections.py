@@ -94,12 +94,12 @@ class Awaiting(Noted):
 
 
 @pytest.fixture(params=[False, True], ids=["wsgi", "asgi"])
-def ask(request) -> Iterator[Callable[..., HttpResponse]]:
+def ask(request) -> Iterator[Callable[..., Any]]:
     """Asks a site with one view."""
     set_script_prefix("/")
     with ExitStack() as stack:
 
-        def ask(view: Callable[..., Any], policy: Any, **settings: Any) -> HttpResponse:
+        def ask(view: Callable[..., Any], policy: Any, **settings: Any) -> Any:
             module = ModuleType("urls")
             vars(module)["urlpatterns"] = [path("", view)]
             settings["ROLECALL"] = {"api_key": KEY, "api_secret": SECRET, "entry_points": False, "plugins": [policy]}
@@ -108,20 +108,20 @@ def ask(request) -> Iterator[Callable[..., HttpResponse]]:
             async def send() -> Any:
                 return await AsyncClient().get("/")
 
-            answer: HttpResponse = async_to_sync(send)() if request.param else Client().get("/")
+            answer: Any = async_to_sync(send)() if request.param else Client().get("/")
             return answer
 
         yield ask
 
 
-def sync_view(request) -> HttpResponse:
+def sync_view(request):
     kit = get_kit()
     session = kit.create_session()
     add_note(Noted.alias)
     return HttpResponse(kit.verify_token(kit.generate_token(session)).role)
 
 
-async def async_view(request) -> HttpResponse:
+async def async_view(request):
     kit = get_kit().aio
     session = await kit.create_session()
     await sync_to_async(add_note)(Noted.alias)

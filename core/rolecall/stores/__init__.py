@@ -162,7 +162,7 @@ def open_store(store: str | Store, registered: Mapping[str, Callable[[str], Stor
             "'memory://', 'sqlite:///path/to/file.db', 'postgresql://host:5432/database' or 'redis://host:6379/0'"
             + "".join(f", or '{other}://…'" for other in registered)
         )
-    opened: Store = class_for(scheme).from_url(store)
+    opened: Store = _class_for(scheme).from_url(store)
     return opened
 
 
@@ -175,7 +175,7 @@ def _problem_with_scheme(scheme: str) -> str:
     return f"has the scheme {shown(scheme) if scheme.isalnum() else 'none'}"
 
 
-def class_for(scheme: str) -> Any:
+def _class_for(scheme: str) -> Any:
     """The class of the kit's own store for a scheme of URLs.
 
     :raises ConfigurationError: if a package is missing that it needs.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..errors import StoreUnavailable
-from . import Store, class_for, open_store
+from . import Store, _class_for, open_store
 
 _SQLITE: Final = "sqlite:///"
 
@@ -20,7 +20,7 @@ def open_migrated(url: str, remedy: str, problem: Callable[[], str | None]) -> S
     :raises ConfigurationError: if the URL is wrong.
     :raises StoreUnavailable: if the tables in an SQLite file are missing, or of an earlier version.
     """
-    made: Any = class_for(url.partition("://")[0])
+    made: Any = _class_for(url.partition("://")[0])
     if url.startswith(_SQLITE):
         from .sqlite_schema import require as require_in_file
 
