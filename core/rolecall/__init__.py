@@ -41,7 +41,7 @@ from .formats.inspection import Inspection
 from .hookspecs import AccessRequest, ModerationRequest, SessionRequest, TokenRequest, blocking, hookimpl
 from .http.web import Web
 from .kit import AsyncRolecall, AsyncSession, Rolecall, Session
-from .kit.calls import LiveTokens, SessionPage
+from .kit.calls import Exclusions, LiveTokens, SessionPage
 from .policy import Allow, Deny, Limit, Vote
 from .request import Actor, Request
 from .roles import Capability, CapabilityName, Requirement, Role, RoleName, RoleTable
@@ -81,6 +81,7 @@ __all__ = [
     "Deny",
     "Event",
     "Exclude",
+    "Exclusions",
     "ExpiredToken",
     "Explanation",
     "Forbidden",

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
     from ..moderation import Act, Exclude, Result
     from ..plugins.operations import Operations
+    from ..revocations import Exclusion
     from .taking_back import TakingBack
 
 #: Finds the token of a request, and its place, which is None for a token that was passed in. Raises if there is none.
@@ -440,6 +441,21 @@ class Engine:
                 return found, None
         assert page.after is not None
         return found, cursor_of(*page.after)
+
+    async def list_exclusions(
+        self, limit: int, after: str | None, session_id: str | None = None
+    ) -> tuple[list[Exclusion], str | None]:
+        """Some of the exclusions that stand, and the cursor of the next page; None if there is none.
+
+        A page may have fewer exclusions than its limit, or none, though there are more.
+
+        :param session_id: only those from this session.
+        """
+
+        def wanted(of: str) -> bool:
+            return self._is_of(of, None) and session_id in (None, of)
+
+        return await self._taking_back.exclusions(limit, after, wanted)
 
     async def _still_stands(self, token: IssuedToken) -> bool:
         claims = MappingProxyType({"iat": token.issued_at})

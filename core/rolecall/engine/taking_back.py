@@ -6,7 +6,7 @@ by them. What is done here has been kept durably when it returns, and repetition
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,7 @@ from ..revocations import Exclusion, Reset
 from ..stores.calling import Calls
 from ..stores.liveness import checked_marks, readmissions
 from ..stores.marks import Marks, mark_name
+from ..stores.upkeep import Row
 from ..tokens import END_OF_TIME, MAX_LEEWAY, MAX_LIFETIME, MAX_TOTAL_LIFE, Grant, TokenId, lineage
 from ..wording import moment, shown
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 #: the leeway that verification grants.
 OUTLIVED: Final = MAX_LIFETIME + 3600.0 + MAX_LEEWAY
 _MAX_TOKEN_ID: Final = 255
+# The most marks that a store is asked for by name at a time, and the most pages of marks that one call reads.
+_MOST_MARKS: Final = 200
+_MOST_PAGES: Final = 50
 # The same beyond the end of a token, or of an exclusion.
 _GRACE: Final = 3600.0 + MAX_LEEWAY
 
@@ -121,6 +125,36 @@ class TakingBack:
         if excluded.value("excluded", act.session_id, times, act.actor_id) > 0:
             await self._raise("readmitted", act.session_id, act.actor_id, value=int(times) + 1, until=self._kept(act))
 
+    async def exclusions(
+        self, limit: int, after: str | None, wanted: Callable[[str], bool]
+    ) -> tuple[list[Exclusion], str | None]:
+        """Some of the exclusions that stand, and from where to continue; None if there are no more.
+
+        It goes through the marks of all kinds, as the store has them, and looks at some thousands at most.
+
+        :param limit: the most exclusions, 1 or more.
+        :param after: where the page before ended; None for the first page.
+        :param wanted: whether exclusions from a session are wanted.
+        """
+        found: list[Exclusion] = []
+        for _ in range(_MOST_PAGES):
+            # What is found of one page of marks is shown as a whole, because only the store can continue within it.
+            rows, after = await self._store.further("dump", "marks", after, min(limit, _MOST_MARKS))
+            found = await self._standing([row for row in rows if _is_of(str(row[0]), wanted)])
+            if found or after is None:
+                break
+        return found, after
+
+    async def _standing(self, rows: Sequence[Row]) -> list[Exclusion]:
+        """The exclusions among marks of them that have neither passed nor been taken back."""
+        now, names = self._state.clock(), [str(row[0]).split(" ", 3) for row in rows]
+        marks = await self._marks(*(mark_name("readmitted", name[1], name[3]) for name in names))
+        return [
+            Exclusion(session_id, actor_id, None if until == inf else until)
+            for (_, session_id, times, actor_id), until in zip(names, (float(row[1] or 0) for row in rows), strict=True)
+            if until > now and readmissions(marks, session_id, actor_id) == times
+        ]
+
     async def _reset(self, act: ResetSession) -> Reset:
         marks = await self._marks(mark_name("reset", act.session_id))
         epoch = int(marks.value("reset", act.session_id))
@@ -143,3 +177,9 @@ class TakingBack:
         if type(stands) not in (int, float) or not stands >= value:
             raise StoreUnavailable(f"the store's raise_mark returned {shown(stands)}; expected {value:g} or more")
         return float(stands)
+
+
+def _is_of(mark: str, wanted: Callable[[str], bool]) -> bool:
+    """Whether a mark is an exclusion from a wanted session."""
+    kind, _, rest = mark.partition(" ")
+    return kind == "excluded" and rest.count(" ") >= 2 and wanted(rest.partition(" ")[0])

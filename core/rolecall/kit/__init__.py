@@ -413,6 +413,7 @@ class Rolecall(Settings):
     reset_session = _driven(Calls.reset_session)
     exclude = _driven(Calls.exclude)
     readmit = _driven(Calls.readmit)
+    exclusions = _driven(Calls.exclusions)
     revoke_token = _driven(Calls.revoke_token)
     revoke_actor = _driven(Calls.revoke_actor)
     revoke_before = _driven(Calls.revoke_before)

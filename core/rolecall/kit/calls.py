@@ -29,8 +29,9 @@ from ..sessions import (
     session_id_of,
 )
 from ..stores.ledger import IssuedToken, token_page_of
-from ..stores.listing import SessionState, page_of
+from ..stores.listing import MAX_LIMIT, SessionState, page_of
 from ..tokens import ExpireTime, Grant
+from ..wording import shown
 from .assembly import config_name, follower_of
 
 Kept = TypeVar("Kept", bound=SessionRecord)
@@ -211,6 +212,29 @@ class LiveTokens:
         return f"<LiveTokens: {len(self)}{'' if self.next is None else ', and there are more'}>"
 
 
+class Exclusions:
+    """A page of exclusions: iterate over it, or read ``exclusions`` and ``next``.
+
+    :param exclusions: the exclusions, in the order of the store.
+    :param next: the cursor for ``kit.exclusions(after=…)``; None if there are no more.
+    """
+
+    __slots__ = ("exclusions", "next")
+
+    def __init__(self, exclusions: tuple[Exclusion, ...], next: str | None) -> None:
+        self.exclusions = exclusions
+        self.next = next
+
+    def __iter__(self) -> Iterator[Exclusion]:
+        return iter(self.exclusions)
+
+    def __len__(self) -> int:
+        return len(self.exclusions)
+
+    def __repr__(self) -> str:
+        return f"<Exclusions: {len(self)}{'' if self.next is None else ', and there are more'}>"
+
+
 class Calls:
     """The calls of a kit by the server's own code, for one of its engines."""
 
@@ -284,6 +308,27 @@ class Calls:
         from ..moderation import Readmit
 
         await self.engine.moderate(Readmit(session_id_of(session_id), checked_actor(actor).id))
+
+    async def exclusions(
+        self, session_id: str | SessionRecord | None = None, *, after: str | None = None, limit: int = 100
+    ) -> Exclusions:
+        """Some of the exclusions that stand: who is excluded from which session, and until when.
+
+        :param session_id: only those from this session.
+        :param after: the ``next`` of the page before.
+        :param limit: the most exclusions, 1 to 1,000. A page may have fewer, or none, though its ``next`` is not None:
+            the store goes through all that was revoked.
+        :raises InvalidRequest: for an argument that is wrong.
+        :raises StoreUnavailable: if the store does not answer, cannot go through what it keeps, or has not made the
+            cursor.
+        """
+        session = None if session_id is None else session_id_of(session_id)
+        if type(limit) is not int or not 1 <= limit <= MAX_LIMIT:
+            raise InvalidRequest(f"limit is {shown(limit)}; expected 1 to {MAX_LIMIT}")
+        if after is not None and not isinstance(after, str):
+            raise InvalidRequest(f"after is {shown(after)}; expected the 'next' of the page before")
+        found, following = await self.engine.list_exclusions(limit, after, session)
+        return Exclusions(tuple(found), following)
 
     async def revoke_actor(self, actor: str | Actor) -> None:
         """Revoke all tokens that an actor has, in every session, as at a logout. It can get new ones.

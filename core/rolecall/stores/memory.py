@@ -9,7 +9,7 @@ from itertools import islice
 from threading import Lock
 from typing import Any, Final
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StoreUnavailable
 from ..sessions import SessionProperties, SessionRecord
 from .leases import Full, Slot
 from .ledger import IssuedToken, TokenPage
@@ -230,7 +230,9 @@ class MemoryStore:
         }
 
     def dump(self, kind: Kind, after: str | None, limit: int) -> tuple[Sequence[Row], str | None]:
-        first = 0 if after is None else int(after)
+        if after is not None and not after.isdecimal():
+            raise StoreUnavailable("the place to continue from is none that a store in memory has told; begin anew")
+        first = int(after or 0)
         rows = list(islice(self._rows(kind), first, first + limit))
         return rows, str(first + limit) if len(rows) == limit else None
 
