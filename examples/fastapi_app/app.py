@@ -9,40 +9,43 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException, Response, WebSocket
+from fastapi import APIRouter, Cookie, Depends, FastAPI, HTTPException, Request, Response, WebSocket
 from pydantic import BaseModel
-from starlette.requests import cookie_parser
 
 from rolecall import (
     AccessRequest,
     Actor,
     Allow,
     Deny,
-    Grant,
-    Request,
     Rolecall,
+    RolecallError,
     SessionRequest,
     TokenRequest,
     Vote,
     blocking,
     hookimpl,
 )
-from rolecall_fastapi import CapabilityRequired, Refused, RoleRequired, TokenRequired, problem_handler
-from rolecall_starlette import current_grant, public, require_token, rolecall_app
+from rolecall_fastapi import (
+    CapabilityRequired,
+    CurrentGrant,
+    Refused,
+    RoleRequired,
+    TokenRequired,
+    document_refusals,
+    problem_handler,
+    rolecall_lifespan,
+    rolecall_router,
+)
+from rolecall_starlette import problem_response, public
 
 #: Who exists, and as what. A real app asks its database, and for a password.
 PEOPLE = {"ada": "teacher", "ben": "pupil", "cleo": "pupil"}
 #: How many seconds after its start a lesson is over, for pupils.
 LESSON = 45 * 60
-
-Anyone = Annotated[Grant, Depends(TokenRequired())]
-Speaker = Annotated[Grant, Depends(CapabilityRequired("signal"))]
-Moderator = Annotated[Grant, Depends(RoleRequired("moderator"))]
 
 
 class School:
@@ -80,13 +83,6 @@ class SchoolPolicy:
         self._school = school
 
     @hookimpl
-    @blocking
-    def rolecall_identify(self, request: Request) -> Actor | None:
-        cookies = cookie_parser(request.headers.get("cookie", ""))
-        name = self._school.who(cookies["login"]) if "login" in cookies else None
-        return Actor(name, {"teaches": PEOPLE[name] == "teacher"}) if name else None
-
-    @hookimpl
     def rolecall_vote_session(self, request: SessionRequest) -> Vote:
         if request.actor is None:
             return None  # from outside that means no, and the app's own code may
@@ -116,6 +112,49 @@ class Login(BaseModel):
     name: str
 
 
+def current_user(request: Request, login: Annotated[str | None, Cookie()] = None) -> str:
+    """The name of whoever is logged in; FastAPI asks this on a thread, since it reads the file."""
+    name: str | None = request.app.state.school.who(login) if login else None
+    if name is None:
+        raise HTTPException(401, "log in first")
+    return name
+
+
+def current_actor(name: Annotated[str, Depends(current_user)]) -> Actor:
+    """The same person, for the policy."""
+    return Actor(name, {"teaches": PEOPLE[name] == "teacher"})
+
+
+#: Everything in a lesson is for those who have a token for it.
+lessons = APIRouter(prefix="/lessons/{session_id}", dependencies=[Depends(TokenRequired())])
+
+
+@lessons.get("")
+async def lesson(session_id: str, grant: CurrentGrant) -> dict[str, str | None]:
+    """What the lesson knows of its bearer."""
+    return {"lesson": session_id, "you": grant.data, "role": grant.role}
+
+
+@lessons.post("/questions", status_code=201, dependencies=[Depends(CapabilityRequired("signal"))])
+async def ask(session_id: str, grant: CurrentGrant) -> dict[str, str | None]:
+    """Ask a question."""
+    return {"lesson": session_id, "asked_by": grant.data}
+
+
+@lessons.post("/sent-out/{name}", status_code=204, dependencies=[Depends(RoleRequired("moderator"))])
+def send_out(request: Request, session_id: str, name: str) -> None:
+    """Send somebody out, who then stays out."""
+    request.app.state.school.send_out(session_id, name)
+
+
+@lessons.websocket("/bell")
+async def bell(websocket: WebSocket, session_id: str, grant: CurrentGrant) -> None:
+    """Tell when the lesson is over, and stay open until then."""
+    await websocket.accept()
+    await websocket.send_json({"lesson": session_id, "over_at": grant.expires_at})
+    await websocket.receive()  # until the pupil leaves, or the lesson is over
+
+
 def create_app(**options: Any) -> FastAPI:
     """The app.
 
@@ -124,14 +163,15 @@ def create_app(**options: Any) -> FastAPI:
     school = School(Path(os.environ.get("SCHOOL_DATABASE", "school.db")))
     kit = Rolecall.from_env(plugins=[SchoolPolicy(school)], **options)
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        kit.close()
-
-    app = FastAPI(title="School", lifespan=lifespan)
-    app.mount("/video", rolecall_app(kit))
-    app.add_exception_handler(Refused, problem_handler)
+    app = FastAPI(
+        title="School",
+        lifespan=rolecall_lifespan(kit),
+        exception_handlers={Refused: problem_handler, RolecallError: problem_response},
+    )
+    app.state.school = school
+    document_refusals(app)
+    app.include_router(rolecall_router(kit, Depends(current_actor)), prefix="/video", tags=["video"])
+    app.include_router(lessons, tags=["lessons"])
 
     @app.post("/login")
     @public
@@ -141,24 +181,5 @@ def create_app(**options: Any) -> FastAPI:
         # It says who asks, so other sites must not be able to make a browser ask. Behind https add secure=True.
         response.set_cookie("login", school.log_in(who.name), httponly=True, samesite="lax")
         return {"name": who.name, "is": PEOPLE[who.name]}
-
-    @app.get("/lessons/{session_id}")
-    async def lesson(session_id: str, grant: Anyone) -> dict[str, str | None]:
-        return {"lesson": session_id, "you": grant.data, "role": grant.role}
-
-    @app.post("/lessons/{session_id}/questions", status_code=201)
-    async def ask(session_id: str, grant: Speaker) -> dict[str, str | None]:
-        return {"lesson": session_id, "asked_by": grant.data}
-
-    @app.post("/lessons/{session_id}/sent-out/{name}", status_code=204)
-    def send_out(session_id: str, name: str, _: Moderator) -> None:
-        school.send_out(session_id, name)
-
-    @app.websocket("/lessons/{session_id}/bell")
-    @require_token
-    async def bell(websocket: WebSocket, session_id: str) -> None:
-        await websocket.accept()
-        await websocket.send_json({"lesson": session_id, "over_at": current_grant(websocket).expires_at})
-        await websocket.receive()  # until the pupil leaves, or the lesson is over
 
     return app

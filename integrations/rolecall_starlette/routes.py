@@ -38,7 +38,7 @@ def rolecall_routes(kit: Rolecall, name: str = "rolecall", routes: Iterable[Rout
     return _routes(kit, f"{name}.", routes)
 
 
-def problem_response(_: Request, error: Exception) -> Response:
+async def problem_response(_: Request, error: Exception) -> Response:
     """The answer for an error of the kit, for an app whose own endpoints call the kit.
 
     ``Starlette(exception_handlers={RolecallError: problem_response})`` answers as the kit's routes do.

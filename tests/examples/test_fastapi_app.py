@@ -73,7 +73,8 @@ def test_a_stranger_cannot_log_in(client):
 
 @pytest.mark.parametrize("cookie", ["", "login=", "login=made-up", "login=ada", 'login="', "="])
 def test_a_stranger_opens_no_lesson(client, cookie):
-    assert client.post("/video/sessions", headers={"Cookie": cookie}).json()["code"] == "not_identified"
+    answer = client.post("/video/sessions", headers={"Cookie": cookie})
+    assert (answer.status_code, answer.json()) == (401, {"detail": "log in first"})
 
 
 def test_a_pupil_opens_no_lesson(person):
@@ -81,7 +82,7 @@ def test_a_pupil_opens_no_lesson(person):
 
 
 def test_a_stranger_gets_no_token(client, session_id):
-    assert client.post(f"/video/sessions/{session_id}/tokens").status_code == 403
+    assert client.post(f"/video/sessions/{session_id}/tokens").status_code == 401
 
 
 def test_a_teacher_moderates(token):
@@ -127,6 +128,15 @@ def test_the_bell_tells_a_pupil_when_the_lesson_is_over(client, bearer, session_
         assert websocket.receive_json() == {"lesson": session_id, "over_at": int(clock.now) + 45 * 60}
 
 
+def test_a_pupil_who_is_sent_out_hears_the_bell_no_more(client, bearer, session_id):
+    with client.websocket_connect(f"/lessons/{session_id}/bell", headers=bearer("ben")) as websocket:
+        websocket.receive_json()
+        client.post(f"/lessons/{session_id}/sent-out/ben", headers=bearer("ada", role="moderator"))
+        with pytest.raises(WebSocketDisconnect) as end:
+            websocket.receive_json()
+    assert (end.value.code, end.value.reason) == (4403, "sent_out: you were sent out")
+
+
 def test_the_bell_tells_a_stranger_nothing(client, session_id):
     with pytest.raises(WebSocketDisconnect), client.websocket_connect(f"/lessons/{session_id}/bell"):
         pass
@@ -134,13 +144,19 @@ def test_the_bell_tells_a_stranger_nothing(client, session_id):
 
 def test_its_description_says_what_each_route_requires(client):
     paths = client.get("/openapi.json").json()["paths"]
-    required = {path: [operation.get("security") for operation in item.values()] for path, item in paths.items()}
+    required = {
+        path: [operation.get("security") for operation in item.values()]
+        for path, item in paths.items()
+        if not path.startswith("/video")
+    }
     assert required == {
         "/login": [None],
         "/lessons/{session_id}": [[{"rolecall": []}]],
         "/lessons/{session_id}/questions": [[{"rolecall": ["capability:signal"]}]],
         "/lessons/{session_id}/sent-out/{name}": [[{"rolecall": ["role:moderator"]}]],
     }
+    assert paths["/video/sessions/{session_id}"]["delete"]["security"] == [{"rolecall": ["role:moderator"]}]
+    assert {"401", "403"} <= paths["/lessons/{session_id}"]["get"]["responses"].keys()
 
 
 def test_every_route_is_guarded_or_marked_as_public(app, monkeypatch):

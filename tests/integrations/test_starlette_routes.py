@@ -404,7 +404,7 @@ def test_the_apps_own_endpoints_answer_the_kits_errors_with_problems(kit):
 
 def test_what_is_no_error_of_the_kit_is_not_for_the_handler():
     with pytest.raises(ValueError, match="not the kit's"):
-        problem_response(untyped(None), ValueError("not the kit's"))
+        asyncio.run(problem_response(untyped(None), ValueError("not the kit's")))
 
 
 # -- policies --------------------------------------------------------------------------------------
