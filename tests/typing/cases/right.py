@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, assert_type
 
 import flask
 from django.http import HttpResponse
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, WebSocket
 
 import rolecall_django
+import rolecall_fastapi
 import rolecall_flask
 import rolecall_starlette
 from rolecall import (
@@ -30,6 +32,7 @@ from rolecall import (
     Request,
     Role,
     Rolecall,
+    RolecallError,
     Session,
     SessionRequest,
     TokenRequest,
@@ -139,7 +142,38 @@ async def in_async_code() -> None:
     await RemoteService("key", "secret").aio.signal("session", data="hello")
 
 
-app = FastAPI()
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+
+
+def current_actor() -> Actor | None:
+    return Actor("ada")
+
+
+the_kit = Rolecall("123456", "secret")
+app = FastAPI(
+    lifespan=rolecall_fastapi.rolecall_lifespan(the_kit, lifespan),
+    exception_handlers={
+        rolecall_fastapi.Refused: rolecall_fastapi.problem_handler,
+        RolecallError: rolecall_starlette.problem_response,
+    },
+)
+rolecall_fastapi.document_refusals(app)
+app.include_router(rolecall_fastapi.rolecall_router(the_kit, Depends(current_actor)), prefix="/video")
+
+
+@app.websocket("/rooms/{session_id}")
+async def board(websocket: WebSocket, grant: rolecall_fastapi.CurrentGrant) -> None:
+    assert_type(grant, Grant)
+    assert_type(rolecall_starlette.current_grant(websocket), Grant)
+
+
+video = rolecall_flask.FlaskRolecall(plugins=[Policy()], leeway=5)
+assert_type(video.init_app(flask.Flask("school")), Rolecall)
+assert_type(rolecall_flask.current_kit, Rolecall)
+assert_type(rolecall_flask.current_kit.create_session(), Session)
+assert_type(rolecall_flask.current_grant, Grant)
 
 
 @app.get("/rooms/{session_id}")
