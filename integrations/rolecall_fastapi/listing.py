@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
+from fastapi.dependencies.utils import get_dependant
 from fastapi.routing import APIRoute
 from starlette.routing import Match
 from starlette.types import Scope
@@ -47,6 +48,12 @@ class _FastAPI(Dialect):
         dependant = getattr(route, "dependant", None)
         return None if dependant is None else _described(route, place, path, dependant)
 
+    def guards_in(self, router: Any) -> Iterator[Guard]:
+        for depends in getattr(router, "dependencies", ()):
+            dependant = get_dependant(path="", call=depends.dependency)
+            for dependency in (dependant, *_flattened(dependant, {})):
+                yield from guards_of(dependency.call)
+
     def match(self, route: Any, scope: Scope) -> tuple[Match, Scope] | None:
         original = getattr(route, "original_route", None)
         if not isinstance(original, APIRoute):
@@ -62,7 +69,7 @@ def install() -> None:
 
 def _included(router: Any, place: Place) -> Iterator[Found]:
     """The routes of a router that ``include_router`` has put into an app."""
-    place = place.within(router)
+    place = place.within(router).skipping(router.include_context).skipping(router.original_router)
     for context in (*router.effective_route_contexts(), *getattr(router, "effective_low_priority_routes", tuple)()):
         original = context.original_route
         if _is_front_end(original):

@@ -44,7 +44,7 @@ def rolecall_router(
     """
     if not isinstance(kit, Rolecall):
         raise ConfigurationError(f"rolecall_router takes a Rolecall(…), not {shown(kit)}")
-    if actor is not None and not isinstance(actor, Depends):
+    if actor is not None and not (isinstance(actor, Depends) and actor.dependency):
         raise ConfigurationError(f"actor is {shown(actor)}; expected Depends(…) around a dependency of the app")
     listed = tuple(ROUTES if routes is None else routes)
     router, described = APIRouter(), Description(description(listed, "", kit.aio.api), name)

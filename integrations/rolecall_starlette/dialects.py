@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from rolecall.http.adapter import Found
+from rolecall.http.adapter import Found, Guard
 
 if TYPE_CHECKING:
     from .listing import Place
@@ -29,6 +29,10 @@ class Dialect:
 
     def found(self, route: Any, place: Place) -> Iterator[Found] | None:
         """The entries of a route in the list, if it is one of the framework's."""
+
+    def guards_in(self, router: Any) -> Iterable[Guard]:
+        """The guards of a router of the framework's, which it asks for its own routes alone."""
+        return ()
 
     def match(self, route: Any, scope: Scope) -> tuple[Match, Scope] | None:
         """The match of a scope with a route, as the framework's router sees it, if it is one of the framework's."""

@@ -87,6 +87,7 @@ class Place:
     endpoint: Any = None
     app: Any = None
     through: tuple[Any, ...] = ()
+    skipped: tuple[Guard, ...] = ()
 
     def within(self, route: Any, path: str = "", endpoint: Any = None, name: str = "") -> Place:
         """The place behind a route."""
@@ -106,6 +107,11 @@ class Place:
         asked = app if self.app is None else self.app
         layer = _Layer(guard, _ids(routes), self.endpoint, self.params, asked, spares_own, self.path)
         return replace(self, layers=(*self.layers, layer))
+
+    def skipping(self, router: Any) -> Place:
+        """The same place in a router whose guards the framework asks for some of its routes alone."""
+        guards = tuple(guard for dialect in dialects() for guard in dialect.guards_in(router))
+        return replace(self, skipped=(*self.skipped, *guards)) if guards else self
 
     def around(self) -> tuple[Around, ...]:
         return tuple(layer.around() for layer in self.layers)
@@ -145,6 +151,7 @@ def _walk(app: Any, place: Place) -> Iterator[Found]:
             params=place.params,
             problem=kit_problem(lambda: kits.kit_of(place.app)),
             are_files=True,
+            skipped=place.skipped,
         )
     else:
         yield Found(
@@ -154,6 +161,7 @@ def _walk(app: Any, place: Place) -> Iterator[Found]:
             params=place.params,
             problem=kit_problem(lambda: kits.kit_of(place.app)),
             through=place.through,
+            skipped=place.skipped,
         )
 
 
@@ -204,6 +212,7 @@ def _is_known(app: Any) -> bool:
 
 
 def _routes(router: Router, place: Place) -> Iterator[Found]:
+    place = place.skipping(router)
     for route in (*router.routes, *getattr(router, "_low_priority_routes", ())):
         yield from route_within(route, place)
     if router.default not in (router.not_found, not_found):
@@ -242,6 +251,7 @@ def leaf(route: Any, place: Place, path: str) -> Iterator[Found]:
         place.around(),
         params=place.params,
         problem=kit_problem(lambda: kits.kit_of(place.app)),
+        skipped=place.skipped,
     )
 
 

@@ -34,6 +34,7 @@ from rolecall_flask import require_role as flask_role
 from rolecall_starlette import (
     current_grant,
     protect,
+    public,
     require_capability,
     require_role,
     require_token,
@@ -1110,6 +1111,31 @@ def test_a_decorator_above_the_routes_is_noticed(app, mistake, path):
     mistake(app)
     with pytest.raises(ConfigurationError, match=r"/bare/\{session_id\}.*above a route decorator.* open"):
         TestClient(app).get(path)
+
+
+def a_plain_route(app):
+    app.router.add_route("/bare", PlainTextResponse("open"))
+
+
+def a_mount(app):
+    app.mount("/bare", PlainTextResponse("open"))
+
+
+@pytest.mark.parametrize("put", [a_plain_route, a_mount])
+@pytest.mark.parametrize("dependency", [RoleRequired("moderator"), TokenRequired(optional=True)])
+@pytest.mark.parametrize("mark", [public, lambda endpoint: endpoint])
+def test_what_dependencies_of_the_app_do_not_reach_is_noticed_unless_it_is_to_be_open(app, put, dependency, mark):
+    app.router.dependencies.append(Depends(dependency))
+    put(app)
+    mark(app.router.routes[-1].app)
+    of_an_endpoint(app, TokenRequired(), str)
+    if mark is public or dependency == TokenRequired(optional=True):
+        assert ask(app, "/rooms/x").status_code == 401
+        return
+    with pytest.raises(ConfigurationError, match=r"/bare.*role:moderator.* does not reach it, so it is open"):
+        TestClient(app).get("/rooms/x")
+    with pytest.raises(ConfigurationError):
+        TestClient(app).get("/bare")
 
 
 # -- a guard around an app or a router -------------------------------------------------------------

@@ -183,7 +183,7 @@ def test_a_dependency_that_takes_the_body_from_the_kit_is_refused(kit):
         rolecall_router(kit, Depends(by_body))
 
 
-@pytest.mark.parametrize("wrong", [by_cookie, "ada", Actor("ada")])
+@pytest.mark.parametrize("wrong", [by_cookie, "ada", Actor("ada"), Depends()])
 def test_an_actor_that_is_no_dependency_is_refused(kit, wrong):
     with pytest.raises(ConfigurationError, match=r"expected Depends\(…\)"):
         rolecall_router(kit, wrong)

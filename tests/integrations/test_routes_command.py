@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import bottle
 import flask
@@ -332,7 +332,7 @@ def fastapi_app(kit) -> FastAPI:
     async def poster(session_id: str):
         return "poster"
 
-    inner.add_route("/plain", answer("plain"))
+    inner.add_route("/plain", rolecall_starlette.public(answer("plain")))
     mounted = Starlette(routes=[Route("/", answer("mounted"))])
     mounted.state.rolecall = kit
     inner.mount("/mounted", rolecall_starlette.protect(mounted))
@@ -747,6 +747,30 @@ def fastapi_guard_that_is_overridden(kit):
     return app
 
 
+def fastapi_plain_route_in_a_guarded_router(kit):
+    app, router = fastapi_with_a_kit(kit), APIRouter()
+    router.add_route("/x", accept)
+    app.include_router(router, dependencies=[Depends(RoleRequired("moderator"))])
+    return app
+
+
+def fastapi_mount_in_a_guarded_app(kit):
+    app = fastapi_with_a_kit(kit)
+    app.router.dependencies.append(Depends(RoleRequired("moderator")))
+    app.mount("/x", Starlette(routes=[Route("/y", accept)]))
+    return app
+
+
+def fastapi_guard_within_a_dependency_of_the_app(kit):
+    def teacher(grant: Any = Depends(RoleRequired("moderator"))):  # noqa: B008
+        return grant
+
+    app = fastapi_with_a_kit(kit)
+    app.router.dependencies.append(Depends(teacher))
+    app.router.add_route("/x", accept)
+    return app
+
+
 def wsgi_without_a_kit(_):
     return rolecall_wsgi.protect(make_site(), ANY_SESSION)
 
@@ -796,6 +820,9 @@ MISTAKES = [
     (fastapi_session_in_the_query, "unbound_query"),
     (fastapi_parameter_of_another_name, "unsettled_session"),
     (fastapi_guard_that_is_overridden, "guard_overridden"),
+    (fastapi_plain_route_in_a_guarded_router, "guard_skipped"),
+    (fastapi_mount_in_a_guarded_app, "guard_skipped"),
+    (fastapi_guard_within_a_dependency_of_the_app, "guard_skipped"),
     (wsgi_without_a_kit, "no_kit"),
     (wsgi_with_two_kits, "no_kit"),
     (wsgi_guard_around_the_kit, "no_kit"),

@@ -44,6 +44,7 @@ _OPENS_A_DOOR: Final = frozenset(
         "cached_above_guard",
         "guard_above_route",
         "guard_lost",
+        "guard_skipped",
         "guarded_too_late",
         "unbound_session",
         "unsettled_session",
@@ -188,6 +189,7 @@ class Found:
     :param query: the known query parameters of the view.
     :param problem: the reason why guards without a kit of their own have none.
     :param mistakes: problems that only the adapter sees.
+    :param skipped: the guards of a group of routes that this one is in, which the framework does not ask for it.
     :param through: the apps around it that the adapter has passed.
     :param is_unknown: whether it is an app that does not show its routes; set by this module alone.
     """
@@ -209,6 +211,7 @@ class Found:
     query: frozenset[str] = frozenset()
     problem: str | None = None
     mistakes: tuple[Mistake, ...] = ()
+    skipped: tuple[Guard, ...] = ()
     through: tuple[Any, ...] = ()
     is_unknown: bool = False
 
@@ -529,6 +532,15 @@ class _Judge:
                 "it as @public"
             )
             verdict.mistakes.append(Mistake("guard_above_route", f"a guard ({_scopes(missed)}) {why}"))
+        skipped = [guard for guard in self._found.skipped if not guard.optional]
+        if is_open and skipped and not verdict.mistakes:
+            verdict.mistakes.append(
+                Mistake(
+                    "guard_skipped",
+                    f"a guard ({_scopes(skipped)}) of the router or the app around does not reach it, so it is open: "
+                    "the framework asks dependencies for its own routes alone; put a guard on it, or mark it @public",
+                )
+            )
         if _is_cached_above_guard(view):
             verdict.mistakes.append(
                 Mistake(
