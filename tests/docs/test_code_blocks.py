@@ -29,6 +29,7 @@ from http import HTTPStatus
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import uvicorn
@@ -321,7 +322,8 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         readers.append(Reader(page, tmp_path, monkeypatch))
         return readers[-1]
 
-    yield make
+    with patch.dict(os.environ):  # which a page may change
+        yield make
     for made in readers:
         made.close()
 

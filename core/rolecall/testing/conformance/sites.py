@@ -232,10 +232,11 @@ class _LoopSite(Site):
         return super().status() | {"tasks": len(asyncio.all_tasks())}
 
     def close(self) -> None:
-        """Close the event loop."""
-        if self._loop is not None:
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()
+        """Close the event loop. A later call has another one."""
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
 
 
 class AsgiSite(_LoopSite):
