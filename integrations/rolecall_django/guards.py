@@ -23,7 +23,7 @@ from rolecall.http.adapter import Api, drive, shown
 from . import rest_views
 from .checking import check_once
 from .kits import Apis, apis_of, get_kit
-from .patterns import guards_around
+from .patterns import guards_around, is_of_channels
 from .translation import KitResponse, authorization, neutral_request, query_of
 
 if TYPE_CHECKING:
@@ -63,9 +63,16 @@ class Refused(PermissionDenied):
 
 
 class Guard(adapter.Guard):
-    """Admits a request if its token meets the requirement: a decorator for views, view classes and their methods."""
+    """Admits a request if its token meets the requirement: a decorator for views, view classes and their methods.
+
+    It goes on consumers and routers of Django Channels, too.
+    """
 
     def __call__(self, target: Target) -> Target:
+        if is_of_channels(target):
+            from .channels import guarded as guarded_by_channels
+
+            return guarded_by_channels(self, target)  # type: ignore[no-any-return]
         if isinstance(target, type):
             return self._guarded_class(target)  # type: ignore[return-value]
         if not callable(target):

@@ -43,7 +43,18 @@ def is_app(value: object) -> bool:
 
 def routes_of(app: Any) -> list[Found] | None:
     """The URLs of a Django site; None if it is none."""
-    return routes_in(get_resolver()) if is_app(app) else None
+    if not is_app(app):
+        return None
+    found = routes_in(get_resolver())
+    return [*found, *_websockets()] if isinstance(app, Project) else found
+
+
+def _websockets() -> list[Found]:
+    """What the project's ASGI application has for WebSockets, by Django Channels."""
+    name = getattr(settings, "ASGI_APPLICATION", None)
+    app = import_string(name) if name else None
+    inner = getattr(app, "application_mapping", {}).get("websocket")
+    return [] if inner is None else [Found("", app=inner)]
 
 
 def routes_in(resolver: URLResolver) -> list[Found]:
@@ -72,7 +83,7 @@ class _Place:
 
 
 def _walk(resolver: URLResolver, place: _Place) -> Iterator[Found]:
-    path, names = _read(resolver.pattern)
+    path, names = read_pattern(resolver.pattern)
     namespace = f"{place.namespace}{resolver.namespace}:" if resolver.namespace else place.namespace
     within = _Place(
         place.problem,
@@ -90,7 +101,7 @@ def _walk(resolver: URLResolver, place: _Place) -> Iterator[Found]:
 
 
 def _found(pattern: URLPattern, place: _Place) -> Iterator[Found]:
-    path, names = _read(pattern.pattern)
+    path, names = read_pattern(pattern.pattern)
     view, suffix = pattern.callback, rest_views.suffix_param(pattern.callback)
     ignored = frozenset(() if suffix is None else (suffix,))
     params = (place.names | names | pattern.default_args.keys()) - ignored
@@ -122,7 +133,7 @@ def _found(pattern: URLPattern, place: _Place) -> Iterator[Found]:
     yield from with_permissions(found)
 
 
-def _read(pattern: Any) -> tuple[str, frozenset[str]]:
+def read_pattern(pattern: Any) -> tuple[str, frozenset[str]]:
     """The path of a pattern, for people, and the names of its parameters."""
     if isinstance(pattern, RegexPattern):
         return readable(pattern.regex.pattern)

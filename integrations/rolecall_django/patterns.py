@@ -30,13 +30,18 @@ def protect(target: Patterns, guard: Guard | None = None) -> Patterns:
     ``path("rooms/", protect(include("rooms.urls"), require_role("moderator")))``. For a whole site there is
     ``ROLECALL["protect"]`` in the settings.
 
-    :param target: what ``include(…)``, ``path(…)`` or ``re_path(…)`` returns, or a list of these.
+    :param target: what ``include(…)``, ``path(…)`` or ``re_path(…)`` returns, or a list of these; or a ``URLRouter`` of
+        Django Channels.
     :param guard: for example ``require_role("moderator")``; every good token is admitted unless given.
     """
     from .guards import Guard
 
     chosen = Guard(ANY_TOKEN) if guard is None else guard
     Guard.check(chosen)
+    if is_of_channels(target):
+        from .channels import protected as protected_by_channels
+
+        return protected_by_channels(chosen, target)  # type: ignore[no-any-return]
     protected: Patterns = _mapped(target, lambda view: _protected(view, chosen))
     return protected
 
@@ -53,6 +58,12 @@ def public(target: Patterns) -> Patterns:
     else:
         marked = adapter.public(target)  # type: ignore[type-var]
     return marked
+
+
+def is_of_channels(target: Any) -> bool:
+    """Whether it is a consumer's class, an application or a router of Django Channels, which is not imported for it."""
+    made_of = getattr(target, "consumer_class", None) or (target if isinstance(target, type) else type(target))
+    return any(base.__module__.partition(".")[0] == "channels" for base in getattr(made_of, "__mro__", ()))
 
 
 def guards_around(view: Any) -> tuple[Guard, ...]:

@@ -34,6 +34,7 @@ MODULES: Final = (
     "rolecall.testing.stores",
     "rolecall_aiohttp",
     "rolecall_django",
+    "rolecall_django.channels",
     "rolecall_django.rest",
     "rolecall_flask",
     "rolecall_starlette",

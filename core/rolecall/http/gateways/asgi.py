@@ -27,7 +27,8 @@ from ..messages import Response
 from ..problems import problem, refused
 from ..web import Web
 from .watching import SOCKET, Watch, keep_entry
-from .websockets import GrantEnded, GuardedSocket, Handshake, close_code, close_reason, split_offers
+from .websockets import GrantEnded as GrantEnded
+from .websockets import GuardedSocket, Handshake, close_code, close_reason, split_offers
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
