@@ -37,6 +37,8 @@ MODULES: Final = (
     "rolecall_django.channels",
     "rolecall_django.rest",
     "rolecall_flask",
+    "rolecall_graphql",
+    "rolecall_socketio",
     "rolecall_starlette",
     "rolecall_fastapi",
     "rolecall_wsgi",

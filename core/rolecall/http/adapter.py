@@ -28,6 +28,10 @@ WebSockets
     ``Handshake`` decides who may enter. ``GuardedSocket`` runs the app's handler until the grant ends, and closes the
     socket with ``close_code`` and ``close_reason``.
 
+Calls within a connection
+    ``enter_within`` judges the grant of a connection anew, for one of the calls that it carries: a field of a GraphQL
+    query, an event of Socket.IO. It returns the ``Watch`` over the grant.
+
 The list of routes
     The adapter's entry point, in the group ``rolecall.adapters``, has the two functions of ``Adapter``;
     ``routes_of`` describes an app as a list of ``Found``, with the guards ``Around`` them. ``check_routes`` stops an
@@ -49,7 +53,7 @@ from .api.sdk import SDK_ROUTES
 from .bodies import announced_length, collected, unread
 from .cors import is_cross_site
 from .gateways.streams import while_granted, while_granted_inline
-from .gateways.watching import SOCKET, current_grant, granted, has_entered, keep_entry, watches_of
+from .gateways.watching import SOCKET, Watch, current_grant, granted, has_entered, keep_entry, watches_of
 from .gateways.websockets import (
     BEARER,
     GuardedSocket,
@@ -58,6 +62,7 @@ from .gateways.websockets import (
     close_reason,
     split_offers,
 )
+from .gateways.within import enter_within, named_session
 from .guards.admission import admit, challenges, guard_answer, headers_to_add, options_response
 from .guards.audit import WEBSOCKET, Around, Found, Mistake, check_routes, inner_app
 from .guards.classes import guard_awaited
@@ -120,6 +125,7 @@ __all__ = [
     "Route",
     "SessionParam",
     "SessionResolver",
+    "Watch",
     "admit",
     "announced_length",
     "challenges",
@@ -132,6 +138,7 @@ __all__ = [
     "description",
     "dispatches_by_method",
     "drive",
+    "enter_within",
     "find_route",
     "granted",
     "guard_answer",
@@ -150,6 +157,7 @@ __all__ = [
     "kit_problem",
     "mark_guarded",
     "mark_own",
+    "named_session",
     "noted",
     "only_kit",
     "options_response",
