@@ -5,7 +5,14 @@ Everything else is Starlette's: see :mod:`rolecall_starlette`, for example for g
 
 from rolecall_starlette import Refused, problem_handler, rolecall_lifespan
 
-from .dependencies import CapabilityRequired, CurrentGrant, RoleRequired, TokenRequired, UncachedMiddleware
+from .dependencies import (
+    CapabilityRequired,
+    CurrentGrant,
+    GrantRequired,
+    RoleRequired,
+    TokenRequired,
+    UncachedMiddleware,
+)
 from .listing import install
 from .openapi import REFUSALS, document_refusals
 from .router import rolecall_router
@@ -14,6 +21,7 @@ __all__ = [
     "REFUSALS",
     "CapabilityRequired",
     "CurrentGrant",
+    "GrantRequired",
     "Refused",
     "RoleRequired",
     "TokenRequired",

@@ -122,8 +122,20 @@ class TokenRequired(Dependency):
         super().__init__(require_token(optional=optional, kit=kit, session_param=session_param, session=session))
 
 
-class _Current(TokenRequired):
-    """The same, unless another guard of the route has let the request in already: then it passes that grant on."""
+class GrantRequired(Dependency):
+    """``Depends(GrantRequired())``: the grant with which another guard of the route has let the request in.
+
+    Where none has demanded a token for the same session, it demands one itself, as :class:`TokenRequired` does.
+    """
+
+    def __init__(
+        self,
+        *,
+        kit: Rolecall | None = None,
+        session_param: SessionParam = UNSAID,
+        session: SessionResolver | None = None,
+    ) -> None:
+        super().__init__(require_token(kit=kit, session_param=session_param, session=session))
 
     async def __call__(self, connection: HTTPConnection, response: Response, _: None = None) -> Grant | None:
         if self._guard.is_met(connection.scope):
@@ -131,6 +143,6 @@ class _Current(TokenRequired):
         return await super().__call__(connection, response)
 
 
-#: The grant of a request or a WebSocket, as the type of an endpoint's parameter: ``grant: CurrentGrant``. Where no
-#: other guard of the route has demanded a token, it does so itself, as :class:`TokenRequired` does.
-CurrentGrant: TypeAlias = Annotated[Grant, Depends(_Current())]
+#: The grant of a request or a WebSocket, as the type of an endpoint's parameter: ``grant: CurrentGrant``. It is that of
+#: :class:`GrantRequired`.
+CurrentGrant: TypeAlias = Annotated[Grant, Depends(GrantRequired())]

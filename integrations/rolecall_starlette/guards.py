@@ -254,8 +254,10 @@ class Guard(BaseGuard):
 
     def is_met(self, scope: Scope) -> bool:
         """Whether a guard around has taken a token for the same session, as this one would, which requires no more."""
+        if self.requirement is not ANY_TOKEN or self.resolver is not None:
+            return False
         session_id = self._session_of(scope, scope.get("path_params") or _NO_PARAMS, is_around=False)
-        return self.requirement is ANY_TOKEN and has_entered(scope, self.api_of(scope), session_id)
+        return has_entered(scope, self.api_of(scope), session_id)
 
     def _session_of(self, seen: Scope, params: Mapping[str, Any], is_around: bool) -> str | None:
         return self.bound_session(params, seen["path"], partial(self._others, seen, is_around))

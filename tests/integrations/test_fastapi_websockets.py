@@ -12,9 +12,10 @@ from starlette.testclient import WebSocketDenialResponse
 
 from rolecall import Allow, Deny, Grant, RolecallError, Web, hookimpl
 from rolecall.errors import ConfigurationError
-from rolecall_fastapi import CapabilityRequired, CurrentGrant, RoleRequired, TokenRequired
+from rolecall_fastapi import CapabilityRequired, CurrentGrant, GrantRequired, RoleRequired, TokenRequired
 from rolecall_starlette import current_grant, problem_response, renew_grant
 
+from ..untyped import untyped
 from .test_websockets import RECHECK, asking, knock, on_a_loop, serving, short_grace  # noqa: F401
 
 RULE = "/rooms/{session_id}/board"
@@ -335,6 +336,38 @@ async def test_each_of_several_guards_watches(make_kit):
     assert {scope for scope, again in policy.asked if not again} == {"capability:signal", "token", "role:publisher"}
 
 
+def by_query(connection):
+    return connection.query_params.get("room")
+
+
+def test_a_grant_of_a_session_that_a_function_finds_is_asked_for_anew(kit):
+    app = FastAPI(dependencies=[Depends(TokenRequired(session_param=None))])
+    app.state.rolecall = kit
+
+    @app.get("/seats")
+    async def show(grant: Annotated[Grant, Depends(GrantRequired(session=by_query))]) -> str:
+        return grant.session_id
+
+    session, client = kit.create_session(), TestClient(app)
+    headers = {"Authorization": f"Bearer {session.generate_token()}"}
+    assert client.get("/seats", params={"room": session.session_id}, headers=headers).status_code == 200
+    assert client.get("/seats", params={"room": kit.create_session().session_id}, headers=headers).status_code == 403
+    assert client.get("/seats", headers=headers).status_code >= 400
+
+
+def test_a_grant_of_another_kit_is_asked_for_anew(kit, make_kit):
+    other = make_kit(api_key="654321", api_secret="0f1e2d3c4b5a69788796a5b4c3d2e1f00123456789")
+    app = FastAPI(dependencies=[Depends(TokenRequired(kit=other))])
+    app.state.rolecall = kit
+
+    @app.get("/seats")
+    async def show(grant: CurrentGrant) -> str:
+        raise AssertionError("it ran")
+
+    headers = {"Authorization": f"Bearer {other.create_session().generate_token()}"}
+    assert TestClient(app).get("/seats", headers=headers).status_code == 401
+
+
 # -- as apps are tested ----------------------------------------------------------------------------
 
 
@@ -342,6 +375,13 @@ def test_an_overridden_guard_lets_a_test_in(kit):
     app, session = app_of(kit, board), kit.create_session()
     grant = kit.verify_token(session.generate_token("moderator"))
     app.dependency_overrides[RoleRequired("publisher")] = lambda: grant
+    app.get("/seat")(untyped(_seat))
+    app.dependency_overrides[GrantRequired()] = lambda: grant
+    assert TestClient(app).get("/seat").json() == "moderator"
     with TestClient(app).websocket_connect("/rooms/x/board") as websocket:
         websocket.send_text("hello")
         assert websocket.receive_text() == "moderator: hello"
+
+
+def _seat(grant: CurrentGrant) -> str:
+    return grant.role
