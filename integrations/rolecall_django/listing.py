@@ -14,7 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.urls.resolvers import RegexPattern, RoutePattern
 from django.utils.module_loading import import_string
 
-from rolecall.http.adapter import Around, Found, Mistake, dispatches_by_method, guarded_by, guards_of, kit_problem
+from rolecall.http.adapter import Around, Found, dispatches_by_method, guarded_by, guards_of, kit_problem
 
 from . import rest_views
 from .guards import Guard
@@ -123,7 +123,6 @@ def _found(pattern: URLPattern, place: _Place) -> Iterator[Found]:
         ignored=ignored,
         are_files=are_files,
         problem=place.problem,
-        mistakes=tuple(_lost_guards(getattr(view, "view_class", None))),
     )
     if rest_views.rest_class(view) is None:
         yield found
@@ -194,19 +193,3 @@ def _other_guard(view: Any, place: _Place) -> str | None:
     if getattr(view, "login_url", None) is not None or hasattr(view, "redirect_field_name"):
         return "login_required"
     return "LoginRequiredMiddleware" if place.needs_login and getattr(view, "login_required", True) else None
-
-
-def _lost_guards(view_class: type[Any] | None) -> Iterator[Mistake]:
-    """Report a guard on ``dispatch`` that a subclass has lost, because its own does not call the guarded one."""
-    dispatch = getattr(view_class, "dispatch", None)
-    if view_class is None or dispatch is None or guards_of(dispatch):
-        return
-    calls = getattr(getattr(dispatch, "__code__", None), "co_names", ())
-    guarded = next((base for base in view_class.__mro__ if guards_of(vars(base).get("dispatch"))), None)
-    if guarded is not None and "dispatch" not in calls:
-        yield Mistake(
-            "guard_lost",
-            f"{guarded.__name__} has a guard around dispatch, which {view_class.__name__} overrides without calling "
-            f"super().dispatch(…), so the route is open; guard the class itself: @require_token above "
-            f"class {guarded.__name__}",
-        )

@@ -185,6 +185,48 @@ def test_a_view_that_one_route_has_without_its_guard_stops_the_app(make_app, bui
     assert [status(app, path, role) for role in (None, "moderator")] == [500, 500]
 
 
+class Guarded(MethodView):
+    @require_role("moderator")
+    def get(self):
+        return "in"
+
+
+def overriding(get):
+    class Bare(Guarded):
+        pass
+
+    setattr(Bare, "get", get)
+    return Bare
+
+
+def in_its_place(self):
+    return "open"
+
+
+def around_it(self):
+    return f"also {Guarded.get(self)}"
+
+
+@pytest.mark.parametrize(
+    ("bare", "statuses"),
+    [
+        (overriding(in_its_place), [500, 500]),
+        (overriding(around_it), [401, 200]),
+        (overriding(public(lambda self: "open")), [200, 200]),
+        (overriding(require_role("moderator")(in_its_place)), [401, 200]),
+        (require_role("moderator")(overriding(in_its_place)), [401, 200]),
+    ],
+    ids=["bare", "calls it", "public", "guarded anew", "class guarded"],
+)
+def test_a_subclass_that_overrides_a_guarded_handler_stops_the_app_unless_it_is_said_to_be_open(
+    make_app, bare, statuses
+):
+    app = make_app()
+    app.add_url_rule("/x", view_func=bare.as_view("x"))
+    app.add_url_rule("/y", "y", require_token(view))
+    assert [status(app, role=role) for role in (None, "moderator")] == statuses
+
+
 @pytest.mark.parametrize("cache", [functools.cache, functools.lru_cache, functools.lru_cache(maxsize=8)])
 @pytest.mark.parametrize("role", ["moderator", None])
 def test_a_cache_above_a_guard_stops_the_app(make_app, cache, role):

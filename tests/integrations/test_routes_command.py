@@ -681,6 +681,51 @@ def starlette_with_two_kits(kit):
     return Starlette(routes=[*own, *others, Route("/x", rolecall_starlette.require_token(answer("")))])
 
 
+def flask_handler_overridden_without_its_guard(kit):
+    class Lesson(MethodView):
+        @rolecall_flask.require_token
+        def get(self):
+            return ""
+
+    class Bare(Lesson):
+        def get(self):
+            return ""
+
+    app = flask_with_a_kit(kit)
+    app.add_url_rule("/x", view_func=Bare.as_view("x"))
+    return app
+
+
+def flask_decorators_overridden_without_the_guard(kit):
+    class Lesson(MethodView):
+        decorators: ClassVar = [rolecall_flask.require_token()]
+
+        def get(self):
+            return ""
+
+    class Bare(Lesson):
+        decorators: ClassVar = []
+
+    app = flask_with_a_kit(kit)
+    app.add_url_rule("/x", view_func=Bare.as_view("x"))
+    return app
+
+
+def starlette_handler_overridden_without_its_guard(kit):
+    class Lesson(HTTPEndpoint):
+        @rolecall_starlette.require_token
+        async def get(self, request):
+            return PlainTextResponse("")
+
+    class Bare(Lesson):
+        async def get(self, request):
+            return PlainTextResponse("")
+
+    app = Starlette(routes=[Route("/x", Bare)])
+    app.state.rolecall = kit
+    return app
+
+
 def starlette_class_guarded_in_part(kit):
     class GuardedInPart(HTTPEndpoint):
         @rolecall_starlette.require_token
@@ -812,6 +857,9 @@ MISTAKES = [
     (starlette_kit_outside_of_the_app_that_is_mounted, "no_kit"),
     (starlette_with_two_kits, "no_kit"),
     (starlette_class_guarded_in_part, "guarded_in_part"),
+    (starlette_handler_overridden_without_its_guard, "guard_lost"),
+    (flask_handler_overridden_without_its_guard, "guard_lost"),
+    (flask_decorators_overridden_without_the_guard, "guard_lost"),
     (starlette_guard_between_two_routes, "guard_above_route"),
     (starlette_parameter_of_another_name, "unsettled_session"),
     (starlette_app_of_another_framework, "unsettled_session"),

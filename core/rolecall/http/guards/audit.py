@@ -22,6 +22,7 @@ from .marks import (
     ids_of,
     is_public,
     late_guards,
+    lost_guards,
     missed_guards,
     own_route,
     unwrapped,
@@ -541,6 +542,8 @@ class _Judge:
                     "the framework asks dependencies for its own routes alone; put a guard on it, or mark it @public",
                 )
             )
+        if not verdict.mistakes and (lost := lost_guards(view, method, verdict.guards)) is not None:
+            verdict.mistakes.append(_lost(*lost))
         if _is_cached_above_guard(view):
             verdict.mistakes.append(
                 Mistake(
@@ -570,6 +573,18 @@ class _Judge:
 
     def _is_guarded_in_part(self) -> bool:
         return any(self._own_guards(method) for method in self._found.methods)
+
+
+def _lost(base: type[Any], view_class: type[Any], place: str, guards: Iterable[Guard]) -> Mistake:
+    where, how = f"around {place}", f"without calling super().{place}(…)"
+    if place.endswith("decorators"):
+        where, how = f"in {place}", "without it"
+    return Mistake(
+        "guard_lost",
+        f"{base.__name__} has a guard ({_scopes(guards)}) {where}, which {view_class.__name__} overrides {how}, so the "
+        f"route is open; guard the class itself, @require_token above class {base.__name__}, or mark "
+        f"{view_class.__name__} as @public",
+    )
 
 
 def _covers(around: Around, path: str, exact: bool, method: str) -> tuple[_Cover, frozenset[str], bool]:

@@ -182,12 +182,48 @@ def view_guards(view: Any, method: str) -> list[Guard]:
     for handler in (handler_of(view_class, method, actions), *dispatchers):
         guards += guards_of(handler)
     # flask-restful and flask-restx put these around the handler at each request, by the request's method.
-    decorators = getattr(view_class, "method_decorators", ())
+    return guards + _guards_in(getattr(view_class, "method_decorators", ()), method.lower())
+
+
+def lost_guards(
+    view: Any, method: str, around: Iterable[Guard] = ()
+) -> tuple[type[Any], type[Any], str, list[Guard]] | None:
+    """The guards of a base class that a view class has lost, because it overrides what has them.
+
+    Its own handler, or dispatching, does not call the guarded one; or its list of decorators is without them.
+
+    :param around: see :func:`missed_guards`.
+    :returns: the base, the view class, the name of what has the guards in the base, and the guards.
+    """
+    view_class, held = class_of(view), [*view_guards(view, method), *around]
+    if view_class is None or is_public(view, method):
+        return None
+    name = method.lower() if method != "HEAD" or hasattr(view_class, "head") else "get"
+    for place in (name, "dispatch_request", "dispatch", "decorators", "method_decorators"):
+        if any(place in _names_used_by(inner) for inner in unwrapped(getattr(view_class, place, None))):
+            continue
+        for base in view_class.__mro__[1:]:
+            there = vars(base).get(place)
+            guards = _guards_in(there, name) if place.endswith("decorators") else guards_of(there)
+            lost = [guard for guard in guards if not any(other.demands_no_less_than(guard) for other in held)]
+            if lost:
+                return base, view_class, place, lost
+    return None
+
+
+def _names_used_by(function: Any) -> set[str]:
+    """The names that a function uses, and the functions within it."""
+    code = function if isinstance(function, CodeType) else getattr(function, "__code__", None)
+    if code is None:
+        return set()
+    return set(code.co_names).union(*(_names_used_by(one) for one in code.co_consts if isinstance(one, CodeType)))
+
+
+def _guards_in(decorators: Any, name: str) -> list[Guard]:
+    """The guards among decorators, which flask-restful may keep by method."""
     if isinstance(decorators, Mapping):
-        decorators = decorators.get(method.lower(), ())
-    for decorator in decorators:
-        guards += _guards_of_decorator(decorator)
-    return guards
+        decorators = decorators.get(name, ())
+    return [guard for decorator in decorators or () for guard in _guards_of_decorator(decorator)]
 
 
 def _guards_of_decorator(decorator: Any) -> list[Guard]:
