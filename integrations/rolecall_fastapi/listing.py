@@ -20,6 +20,8 @@ from rolecall_starlette.dialects import Dialect, add_dialect
 from rolecall_starlette.listing import Place, leaf, path_of, route_within
 from rolecall_starlette.listing import routes_of as routes_of
 
+# Where FastAPI keeps the route of a connection as the routers around have included it.
+_SCOPE, _INCLUDED = "fastapi", "effective_route_context"
 #: The attributes of an app with the paths of FastAPI's own routes.
 _MADE_BY_FASTAPI = ("openapi_url", "docs_url", "redoc_url", "swagger_ui_oauth2_redirect_url")
 
@@ -54,12 +56,16 @@ class _FastAPI(Dialect):
             for dependency in (dependant, *_flattened(dependant, {})):
                 yield from guards_of(dependency.call)
 
+    def route(self, scope: Scope) -> Any:
+        included = scope.get(_SCOPE, {}).get(_INCLUDED)
+        return included if getattr(included, "original_route", None) is scope.get("route") else None
+
     def match(self, route: Any, scope: Scope) -> tuple[Match, Scope] | None:
         original = getattr(route, "original_route", None)
         if not isinstance(original, APIRoute):
             return None
         # An included route: FastAPI has its original match, whose class may do so in its own way.
-        return original.matches({**scope, "fastapi": {**scope.get("fastapi", {}), "effective_route_context": route}})
+        return original.matches({**scope, _SCOPE: {**scope.get(_SCOPE, {}), _INCLUDED: route}})
 
 
 def install() -> None:

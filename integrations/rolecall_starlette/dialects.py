@@ -34,6 +34,9 @@ class Dialect:
         """The guards of a router of the framework's, which it asks for its own routes alone."""
         return ()
 
+    def route(self, scope: Scope) -> Any:
+        """The route of a connection with what the routers around have added, if it is one of the framework's."""
+
     def match(self, route: Any, scope: Scope) -> tuple[Match, Scope] | None:
         """The match of a scope with a route, as the framework's router sees it, if it is one of the framework's."""
 
@@ -55,3 +58,9 @@ def match_of(route: BaseRoute, scope: Scope) -> tuple[Match, Scope]:
     """The match of a scope with a route, as the app's router sees it."""
     matches = (dialect.match(route, scope) for dialect in dialects())
     return next((match for match in matches if match is not None), None) or route.matches(scope)
+
+
+def route_of(scope: Scope) -> Any:
+    """The route of a connection, with what the routers around have added."""
+    routes = (dialect.route(scope) for dialect in dialects())
+    return next((route for route in routes if route is not None), scope.get("route"))

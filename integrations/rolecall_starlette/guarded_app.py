@@ -29,7 +29,7 @@ from rolecall.http.adapter import Guard as BaseGuard
 from rolecall.http.gateways.asgi import refuse
 
 from . import channels
-from .dialects import match_of
+from .dialects import match_of, route_of
 from .kits import routes_of
 from .refusals import as_response
 from .translation import neutral_request
@@ -231,7 +231,7 @@ def guards_that_bound(scope: Scope) -> list[BaseGuard]:
 
 def guards_of_route(scope: Scope) -> Iterator[BaseGuard]:
     """The guards of a connection's route, from the outermost: in FastAPI those of dependencies first."""
-    for depended_on in _dependencies(getattr(scope.get("route"), "dependant", None)):
+    for depended_on in _dependencies(getattr(route_of(scope), "dependant", None)):
         yield from guards_of(depended_on)
     yield from view_guards(scope.get("endpoint"), scope.get("method", "GET"))
 

@@ -429,6 +429,17 @@ def test_one_of_several_dependencies_may_say_it_for_all(app, kit, session):
     assert ask(app, path, kit.create_session().generate_token("moderator")).status_code == 403
 
 
+@pytest.mark.parametrize("include", [{}, {"prefix": "/calls/{call}"}])
+def test_a_route_may_say_it_for_the_guard_with_which_its_router_is_included(app, kit, session, include):
+    path = "/notes" if include else "/calls/{call}/notes"
+    router = APIRouter()
+    router.add_api_route(path, lambda: "in", dependencies=[Depends(TokenRequired(session_param=None))])
+    app.include_router(router, dependencies=[Depends(RoleRequired("moderator"))], **include)
+    token = kit.create_session().generate_token("moderator")
+    assert ask(app, f"/calls/{session.session_id}/notes", token).json() == "in"
+    assert ask(app, f"/calls/{session.session_id}/notes", session.generate_token()).status_code == 403
+
+
 # -- tokens that are optional ----------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
-from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
+from starlette.routing import Host, Match, Mount, Route, Router, WebSocketRoute
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -161,6 +161,42 @@ def test_a_router_that_is_included_shows_its_routes():
     (group,) = app.routes
     (context,) = group.effective_route_contexts()
     assert (context.path, context.endpoint, context.starlette_route) == ("/in/x", first, None)
+
+
+def test_the_scope_of_an_included_route_has_the_route_as_it_was_included():
+    app, router, seen = FastAPI(openapi_url=None), APIRouter(), []
+
+    @router.get("/x")
+    def endpoint(request: Request) -> None:
+        seen.append(request.scope)
+
+    app.include_router(router, prefix="/in", dependencies=[Depends(first)])
+    TestClient(app).get("/in/x")
+    included = seen[0]["fastapi"]["effective_route_context"]
+    assert included.original_route is seen[0]["route"] is router.routes[0]
+    assert [dependency.call for dependency in included.dependant.dependencies] == [first]
+
+
+def test_an_included_route_matches_by_its_original_which_its_scope_names():
+    app, router = FastAPI(openapi_url=None), APIRouter()
+    router.get("/x")(first)
+    app.include_router(router, prefix="/in")
+    group: Any
+    (group,) = app.routes
+    (context,) = group.effective_route_contexts()
+    scope = {"type": "http", "path": "/in/x", "method": "GET"}
+    assert context.original_route.matches(scope)[0] is Match.NONE
+    match, _ = context.original_route.matches({**scope, "fastapi": {"effective_route_context": context}})
+    assert match is Match.FULL
+
+
+def test_a_router_keeps_its_dependencies_and_those_of_its_inclusion():
+    app, router = FastAPI(openapi_url=None), APIRouter(dependencies=[Depends(first)])
+    app.include_router(router, dependencies=[Depends(second)])
+    group: Any
+    (group,) = app.routes
+    kept = [*group.original_router.dependencies, *group.include_context.dependencies]
+    assert [depends.dependency for depends in kept] == [first, second]
 
 
 def test_an_app_has_what_guards_and_the_list_of_routes_ask_it_for():
