@@ -14,8 +14,16 @@ from typing import Any
 
 import flask
 
-from rolecall import AccessRequest, Actor, Allow, Deny, Rolecall, SessionRequest, TokenRequest, Vote, hookimpl
-from rolecall_flask import current_grant, public, require_capability, require_role, require_token, rolecall_blueprint
+from rolecall import AccessRequest, Actor, Allow, Deny, SessionRequest, TokenRequest, Vote, hookimpl
+from rolecall_flask import (
+    FlaskRolecall,
+    current_grant,
+    current_kit,
+    public,
+    require_capability,
+    require_role,
+    require_token,
+)
 
 #: Who exists, and as what. A real app asks its database, and for a password.
 PEOPLE = {"ada": "teacher", "ben": "pupil", "cleo": "pupil"}
@@ -86,8 +94,7 @@ def create_app(**options: Any) -> flask.Flask:
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
 
     sent_out = SentOut(Path(os.environ.get("SCHOOL_DATABASE", "school.db")))
-    kit = Rolecall.from_env(plugins=[SchoolPolicy(sent_out)], **options)
-    app.register_blueprint(rolecall_blueprint(kit), url_prefix="/video")
+    FlaskRolecall(app, plugins=[SchoolPolicy(sent_out)], **options)
 
     @app.post("/login")
     @public
@@ -112,6 +119,12 @@ def create_app(**options: Any) -> flask.Flask:
     @require_role("moderator")
     def send_out(session_id: str, name: str) -> Any:
         sent_out.add(session_id, name)
+        return "", 204
+
+    @app.post("/lessons/<session_id>/close")
+    @require_role("moderator")
+    def close(session_id: str) -> Any:
+        current_kit.end_session(session_id)
         return "", 204
 
     return app

@@ -116,6 +116,14 @@ def test_a_teacher_sends_a_pupil_out_who_then_stays_out(app, bearer, session_id)
     assert client.get(f"/lessons/{session_id}", headers=cleo).status_code == 200
 
 
+def test_a_teacher_closes_the_lesson_for_everybody(person, bearer, session_id):
+    ada, ben = bearer("ada", role="moderator"), bearer("ben")
+    close = f"/lessons/{session_id}/close"
+    assert person("ben").post(close, headers=ben).status_code == 403
+    assert person("ada").post(close, headers=ada).status_code == 204
+    assert person("ben").get(f"/lessons/{session_id}", headers=ben).json["code"] == "revoked_token"
+
+
 def test_every_route_is_guarded_or_marked_as_public(app, monkeypatch):
     monkeypatch.setitem(sys.modules, "school", SimpleNamespace(app=app))
     assert CliRunner().invoke(rolecall, ["routes", "school:app", "--check"]).exit_code == 0
