@@ -7,7 +7,7 @@ from typing import Annotated
 
 import pytest
 import trio
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, WebSocket
 from starlette.applications import Starlette
 from starlette.responses import StreamingResponse
 from starlette.routing import Route, WebSocketRoute
@@ -128,6 +128,19 @@ def board(kit, function):
     return app
 
 
+def depending(kit, function):
+    """The same in FastAPI, behind a dependency."""
+    app = FastAPI(dependencies=[Depends(TokenRequired())])
+    app.state.rolecall = kit
+
+    @app.websocket("/rooms/{session_id}")
+    async def endpoint(websocket: WebSocket):
+        await websocket.accept()
+        await function(websocket)
+
+    return app
+
+
 def serve(app, session, accepted, token=None):
     """Serve one WebSocket until the app has ended by itself; what it has sent.
 
@@ -211,10 +224,12 @@ def test_without_a_token_it_is_refused(kit):
         pass
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("function", [echo, talk, in_a_nursery, wait_for_ever, close_again])
-def test_it_is_closed_when_the_session_ends_whatever_the_app_does(kit, short_grace, function):
+@pytest.mark.parametrize("make", [board, depending])
+def test_it_is_closed_when_the_session_ends_whatever_the_app_does(kit, short_grace, make, function):
     session = kit.create_session()
-    sent = serve(board(kit, function), session, lambda leave: session.end())
+    sent = serve(make(kit, function), session, lambda leave: session.end())
     assert (sent[-1]["type"], sent[-1]["code"]) == ("websocket.close", 4401)
 
 
@@ -230,8 +245,10 @@ class Mishap(Exception):
     """A fault of an app."""
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("ended", [False, True])
-def test_a_fault_of_the_app_is_the_servers_to_report_as_it_is(kit, ended):
+@pytest.mark.parametrize("make", [board, depending])
+def test_a_fault_of_the_app_is_the_servers_to_report_as_it_is(kit, make, ended):
     session = kit.create_session()
 
     async def fail(websocket):
@@ -240,7 +257,7 @@ def test_a_fault_of_the_app_is_the_servers_to_report_as_it_is(kit, ended):
         raise Mishap
 
     with pytest.raises(Mishap):
-        serve(board(kit, fail), session, lambda leave: session.end() if ended else None)
+        serve(make(kit, fail), session, lambda leave: session.end() if ended else None)
 
 
 def test_a_client_that_goes_ends_the_app_and_what_watches(kit):

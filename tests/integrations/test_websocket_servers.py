@@ -104,6 +104,31 @@ app = Starlette(routes=[
 ])
 '''
 
+FASTAPI_APP = '''
+"""The same endpoints in FastAPI, each behind a dependency in place of its own guard."""
+from fastapi import Depends, FastAPI, WebSocket
+from rolecall_fastapi import Refused, RoleRequired, TokenRequired, problem_handler, rolecall_router
+from websockets_app import deaf, echo, flood, kit, later, left
+
+app = FastAPI(exception_handlers={Refused: problem_handler})
+app.include_router(rolecall_router(kit), prefix="/video")
+
+@app.websocket("/rooms/{session_id}/echo", dependencies=[Depends(RoleRequired("publisher"))])
+async def run_echo(websocket: WebSocket):
+    await echo.__wrapped__(websocket)
+
+@app.websocket("/rooms/{session_id}/deaf", dependencies=[Depends(TokenRequired())])
+async def run_deaf(websocket: WebSocket):
+    await deaf.__wrapped__(websocket)
+
+@app.websocket("/rooms/{session_id}/flood", dependencies=[Depends(TokenRequired())])
+async def run_flood(websocket: WebSocket):
+    await flood.__wrapped__(websocket)
+
+app.add_route("/left", left)
+app.add_route("/later", later)
+'''
+
 UVICORN = ("uvicorn", "--fd", "{fd}", "--no-access-log", "--log-level", "warning", "--lifespan", "off")
 HYPERCORN = ("hypercorn", "--bind", "fd://{fd}", "--log-level", "warning")
 SERVERS = {
@@ -111,6 +136,8 @@ SERVERS = {
     "uvicorn-wsproto": (*UVICORN, "--ws", "wsproto", "websockets_app:app"),
     "hypercorn": (*HYPERCORN, "websockets_app:app"),
     "hypercorn-trio": (*HYPERCORN, "--worker-class", "trio", "websockets_app:app"),
+    "uvicorn-fastapi": (*UVICORN, "websockets_fastapi:app"),
+    "hypercorn-trio-fastapi": (*HYPERCORN, "--worker-class", "trio", "websockets_fastapi:app"),
 }
 
 
@@ -188,6 +215,7 @@ def serving(folder, *command):
 def running(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "websockets_app.py").write_text(APP)
+    (folder / "websockets_fastapi.py").write_text(FASTAPI_APP)
     with serving(folder, *SERVERS[request.param]) as server:
         yield server
 
