@@ -33,7 +33,8 @@ SERVERS = {
         f"--workers {WORKERS} --bind 127.0.0.1:{{port}} tests.faults.rooms:wsgi()"
     ),
     "uvicorn": (
-        "uvicorn --factory --timeout-keep-alive 120 --log-level warning "
+        # A worker that a busy machine delays is not replaced.
+        "uvicorn --factory --timeout-keep-alive 120 --timeout-worker-healthcheck 60 --log-level warning "
         f"--workers {WORKERS} --port {{port}} tests.faults.rooms:asgi"
     ),
 }
