@@ -89,6 +89,10 @@ def workers_of(server: str, where: Place) -> Iterator[list[Worker]]:
                     found.setdefault(worker.pid, worker)
                 time.sleep(0.01)
             yield list(found.values())
+        except Exception as error:
+            log.seek(0)
+            error.add_note(f"the server wrote: {log.read().decode()[-2000:]}")
+            raise
         finally:
             process.terminate()
             try:

@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 import rolecall_flask
 import rolecall_starlette
 from rolecall import Rolecall
+from rolecall.errors import StoreUnavailable
 
 #: The variables that tell the store's URL and the project's secret to the workers.
 STORE, SECRET = "ROOMS_STORE", "ROOMS_SECRET"
@@ -45,6 +46,10 @@ def wsgi() -> flask.Flask:
     def enter(session_id: str) -> str:
         return f"in {os.getpid()}"
 
+    @app.errorhandler(StoreUnavailable)
+    def unavailable(error: StoreUnavailable) -> tuple[str, int]:
+        return str(error), error.status
+
     return app
 
 
@@ -64,11 +69,15 @@ def asgi() -> Starlette:
     async def enter(request: Request) -> PlainTextResponse:
         return PlainTextResponse(f"in {os.getpid()}")
 
+    async def unavailable(request: Request, error: Exception) -> PlainTextResponse:
+        return PlainTextResponse(str(error), StoreUnavailable.status)
+
     return Starlette(
+        exception_handlers={StoreUnavailable: unavailable},
         routes=[
             Route("/create", create, methods=["POST"]),
             Route("/end/{session_id}", end, methods=["POST"]),
             Route("/enter/{session_id}", enter),
             Mount("/video", app=rolecall_starlette.rolecall_app(kit)),
-        ]
+        ],
     )
