@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter
@@ -30,6 +32,23 @@ def routes_of(app: Any) -> list[Found] | None:
         return [_found(route) for route in app.routes]
     inner = getattr(app, "inner", None) or getattr(app, "application", None)
     return None if inner is None else [Found("", app=inner)]
+
+
+def websockets_of(app: Any, path: str = "") -> Iterator[Found]:
+    """What an application of Channels has for WebSockets, with what is in its routers.
+
+    :param path: of its place.
+    """
+    inner = app.application_mapping.get("websocket") if isinstance(app, ProtocolTypeRouter) else app
+    if inner is None:
+        return
+    within = routes_of(inner)
+    if within is None:
+        yield Found(path, app=inner)
+        return
+    for found in within:
+        placed = replace(found, path=path + found.path)
+        yield from [placed] if found.app is None else websockets_of(found.app, placed.path)
 
 
 def _found(route: Any) -> Found:

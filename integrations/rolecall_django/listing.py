@@ -19,7 +19,7 @@ from rolecall.http.adapter import Around, Found, dispatches_by_method, guarded_b
 from . import rest_views
 from .guards import Guard
 from .kits import get_kit
-from .patterns import guards_around, unprotected
+from .patterns import guards_around, is_of_channels, unprotected
 from .regexes import readable
 from .site import guard_of_site, is_of_files
 
@@ -53,8 +53,11 @@ def _websockets() -> list[Found]:
     """What the project's ASGI application has for WebSockets, by Django Channels."""
     name = getattr(settings, "ASGI_APPLICATION", None)
     app = import_string(name) if name else None
-    inner = getattr(app, "application_mapping", {}).get("websocket")
-    return [] if inner is None else [Found("", app=inner)]
+    if not is_of_channels(app):
+        return []
+    from .channels_listing import websockets_of
+
+    return [*websockets_of(app)]
 
 
 def routes_in(resolver: URLResolver) -> list[Found]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import Any, ClassVar, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, NoReturn
 
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
@@ -18,7 +18,6 @@ from rest_framework.exceptions import APIException, ErrorDetail
 from rest_framework.permissions import AND, NOT, OR, BasePermission, BasePermissionMetaclass, SingleOperandHolder
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from rolecall import Capability, CapabilityName, Grant, Role, Rolecall, RoleName
 from rolecall.errors import ConfigurationError, MissingCredential, RolecallError
@@ -29,6 +28,9 @@ from .guards import Entry, Guard, find_grant, judged_by
 from .kits import apis_of, get_kit
 from .rest_views import native_of
 from .translation import neutral_request, query_of
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView
 
 __all__ = ["Bearer", "CapabilityRequired", "GuardPermission", "Refusal", "RoleRequired", "RolecallAuthentication"]
 __all__ += ["TokenRequired"]
@@ -368,6 +370,9 @@ def operands_of(permission: Any) -> tuple[Any, ...]:
 
 def _first_declared(view: Any) -> GuardPermission | None:
     """The first permission of a guard that a view declares, if it asks what it declares."""
+    # Not before: that module imports what is in DEFAULT_PERMISSION_CLASSES, such as this one.
+    from rest_framework.views import APIView
+
     if getattr(type(view), "get_permissions", None) is not APIView.get_permissions:
         return None
     for declared in view.permission_classes:
