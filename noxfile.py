@@ -71,6 +71,14 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs)
 
 
+@nox.session(python=PYTHONS[1:])
+def django(session: nox.Session) -> None:
+    """The further tiers' rows of Django, whose newest version the oldest Python does not have; no stores' contracts."""
+    _install(session)
+    chosen = ["-m", "server or exhaustive", "-k", "django and not TestIn", *session.posargs]
+    session.run("python", "-m", "pytest", *chosen, env={"REQUIRE_ALL_TESTS": "1"})
+
+
 @nox.session
 def coverage(session: nox.Session) -> None:
     """The share of the branches that the newcomer's tier takes together with server, process and exhaustive."""

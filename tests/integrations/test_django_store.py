@@ -276,7 +276,7 @@ def test_migrate_makes_none_where_the_store_is_elsewhere(sqlite, tmp_path):
 def test_the_admins_models_need_no_further_migration_and_no_table(capsys):
     call_command("makemigrations", "rolecall", check=True, dry_run=True)
     call_command("dumpdata", "rolecall")
-    assert capsys.readouterr().out == "No changes detected in app 'rolecall'\n[]"
+    assert capsys.readouterr().out.split("\n")[:2] == ["No changes detected in app 'rolecall'", "[]"]
 
 
 @pytest.mark.server
