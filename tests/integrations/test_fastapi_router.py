@@ -11,7 +11,7 @@ from fastapi.security import OAuth2PasswordBearer
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
-from rolecall import Actor, Allow, Deny, Grant, RolecallError, Web, hookimpl
+from rolecall import Actor, Allow, Deny, Grant, Rolecall, RolecallError, Web, hookimpl
 from rolecall.cli.apps import routes_of
 from rolecall.errors import ConfigurationError
 from rolecall.http.adapter import ROUTES, SDK_ROUTES, description, guard_refusals
@@ -28,6 +28,7 @@ from rolecall_fastapi import (
 )
 from rolecall_starlette import problem_response, protect, public, rolecall_app
 
+from ..sdk_tokens import API_KEY, API_SECRET
 from ..untyped import untyped
 
 
@@ -326,10 +327,10 @@ def resolved(value, schema):
     return {key: resolved(one, schema) for key, one in value.items() if key != "title"}
 
 
-@pytest.fixture(params=[Web(), Web(cookie="__Host-rolecall", origins=["https://a.example"])], ids=["plain", "cookie"])
-def described(request, make_kit):
+@pytest.fixture(scope="module", params=[{}, {"cookie": "__Host-rolecall", "origins": ["https://a.example"]}])
+def described(request):
     """The app's description, and the kit's own, as JSON."""
-    kit = make_kit(web=request.param)
+    kit = Rolecall(API_KEY, API_SECRET, web=Web(**request.param))
     own = json.loads(json.dumps(description(ROUTES, "", kit.aio.api)))
     return schema_of(app_of(rolecall_router(kit, Depends(by_cookie)), "/video")), own
 
