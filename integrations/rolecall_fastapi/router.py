@@ -46,6 +46,10 @@ def rolecall_router(
         raise ConfigurationError(f"rolecall_router takes a Rolecall(…), not {shown(kit)}")
     if actor is not None and not (isinstance(actor, Depends) and actor.dependency):
         raise ConfigurationError(f"actor is {shown(actor)}; expected Depends(…) around a dependency of the app")
+    if not (name.isascii() and name.replace("-", "_").isidentifier()):
+        raise ConfigurationError(
+            f"name is {shown(name)}; expected letters, digits, '_' and '-', with a letter in front"
+        )
     listed = tuple(ROUTES if routes is None else routes)
     router, described = APIRouter(), Description(description(listed, "", kit.aio.api), name)
     for route in listed:

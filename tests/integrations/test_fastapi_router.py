@@ -190,6 +190,17 @@ def test_an_actor_that_is_no_dependency_is_refused(kit, wrong):
         rolecall_router(kit, wrong)
 
 
+@pytest.mark.parametrize("wrong", ["", "a b", "7", "école", "rolecall.eu"])
+def test_a_name_that_could_not_stand_before_a_models_is_refused(kit, wrong):
+    with pytest.raises(ConfigurationError, match="expected letters, digits"):
+        rolecall_router(kit, name=wrong)
+
+
+def test_a_name_may_have_several_words(kit):
+    schema = schema_of(app_of(router_of(kit, name="night-school")))
+    assert "NightSchoolSession" in schema["components"]["schemas"]
+
+
 def test_a_router_is_of_a_kit():
     with pytest.raises(ConfigurationError, match="takes a Rolecall"):
         rolecall_router(untyped("kit"))
