@@ -80,9 +80,8 @@ def urls(kit: Rolecall) -> ModuleType:
     return module
 
 
-def _routed(handler: type[Any], kit: Rolecall, **settings: Any) -> Any:
+def routed(handler: type[Any], routes: ModuleType, **settings: Any) -> Any:
     """A handler with URLs of its own: Django's settings name one set for a process."""
-    routes = urls(kit)
 
     class Routed(handler):
         def create_request(self, scope, body_file):
@@ -100,12 +99,12 @@ def _routed(handler: type[Any], kit: Rolecall, **settings: Any) -> Any:
 
 
 def wsgi_app(kit: Rolecall) -> Any:
-    return _routed(WSGIHandler, kit)
+    return routed(WSGIHandler, urls(kit))
 
 
 def asgi_app(kit: Rolecall) -> Any:
     """The site under ASGI, where the middleware answers the kit's routes on the event loop."""
-    return _routed(ASGIHandler, kit, ROLECALL=kit, MIDDLEWARE=["rolecall_django.RolecallMiddleware"])
+    return routed(ASGIHandler, urls(kit), ROLECALL=kit, MIDDLEWARE=["rolecall_django.RolecallMiddleware"])
 
 
 def under_root_path(app: Any) -> Any:
