@@ -10,8 +10,15 @@ from typing import Annotated, Any, assert_type
 import flask
 from django.http import HttpResponse
 from fastapi import Depends, FastAPI, WebSocket
+from rest_framework.decorators import api_view, permission_classes
+from rest_framework.permissions import IsAdminUser
+from rest_framework.request import Request as RestRequest
+from rest_framework.response import Response as RestResponse
+from rest_framework.views import APIView
 
 import rolecall_django
+import rolecall_django.channels
+import rolecall_django.rest
 import rolecall_fastapi
 import rolecall_flask
 import rolecall_starlette
@@ -200,3 +207,23 @@ def django_view(request: rolecall_django.GuardedRequest, session_id: str) -> Htt
 async def django_coroutine(request: rolecall_django.GuardedRequest, session_id: str) -> HttpResponse:
     assert_type(rolecall_django.find_grant(request), Grant | None)
     return django_view(request, session_id)
+
+
+class RestView(APIView):
+    authentication_classes = (rolecall_django.rest.RolecallAuthentication,)
+    permission_classes = (
+        rolecall_django.rest.TokenRequired,
+        rolecall_django.rest.TokenRequired(session_param="room"),
+        IsAdminUser | rolecall_django.rest.RoleRequired("moderator"),
+        rolecall_django.rest.CapabilityRequired("publish") & IsAdminUser,
+    )
+
+    def get(self, request: RestRequest, room: str) -> RestResponse:
+        assert_type(rolecall_django.find_grant(request), Grant | None)
+        return RestResponse(rolecall_django.current_grant(request).role)
+
+
+@api_view(["GET"])
+@permission_classes([rolecall_django.rest.RoleRequired("moderator"), rolecall_django.rest.TokenRequired])
+def rest_function(request: RestRequest, session_id: str) -> RestResponse:
+    return RestResponse()
