@@ -25,6 +25,7 @@ from django.test import AsyncClient, override_settings
 from django.urls import include, path, re_path, set_script_prefix
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.decorators import action, api_view, authentication_classes, permission_classes
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import AllowAny, BasePermission, IsAdminUser, IsAuthenticated, IsAuthenticatedOrReadOnly
 from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 from rest_framework.response import Response
@@ -36,8 +37,17 @@ from rest_framework.viewsets import ViewSet
 
 from rolecall import Allow, Deny, Limit, Rolecall, hookimpl
 from rolecall.cli.apps import routes_of
-from rolecall.errors import ConfigurationError
-from rolecall_django import current_grant, find_grant, protect, public, require_role, require_token, while_granted
+from rolecall.errors import ConfigurationError, RevokedToken
+from rolecall_django import (
+    current_grant,
+    find_grant,
+    get_kit,
+    protect,
+    public,
+    require_role,
+    require_token,
+    while_granted,
+)
 from rolecall_django.listing import project
 from rolecall_django.rest import (
     Bearer,
@@ -48,8 +58,10 @@ from rolecall_django.rest import (
     RoleRequired,
     TokenRequired,
 )
+from rolecall_django.stores import migrate
 
 from ..untyped import untyped
+from .test_django_store import database, with_notes
 
 KEY, SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 MIDDLEWARE = ["rolecall_django.RolecallMiddleware"]
@@ -521,8 +533,6 @@ def test_a_token_is_verified_once(serve, room, counted, permissions, settings):
     options = {"api_key": KEY, "api_secret": SECRET, "entry_points": False, **settings}
     view = view_of(*permissions, authentication_classes=[RolecallAuthentication])
     client = serve(path("rooms/<session_id>/", view), ROLECALL=options)
-    from rolecall_django import get_kit
-
     headers = bearer(get_kit(), get_kit().create_session().session_id)
     session_id = get_kit().verify_token(headers["Authorization"][7:]).session_id
     counted.clear()
@@ -864,6 +874,31 @@ def test_a_stream_ends_with_its_grant(serve, kit, room):
     assert response.getvalue() == b"one"
 
 
+def test_a_request_that_the_framework_rolls_back_loses_no_revocation(tmp_path):
+    class Revokes(APIView):
+        permission_classes = [TokenRequired]
+
+        def get(self, request, session_id):
+            run("INSERT INTO notes VALUES ('of this request')")
+            get_kit().revoke_token(token)
+            raise PermissionDenied
+
+    module = ModuleType("urls")
+    vars(module)["urlpatterns"] = [path("rooms/<session_id>/", Revokes.as_view())]
+    with database("django.db.backends.sqlite3", NAME=tmp_path / "db.sqlite3", ATOMIC_REQUESTS=True) as alias:
+        migrate(alias)
+        run = with_notes(alias)
+        options = {"api_key": KEY, "api_secret": SECRET, "entry_points": False, "store": f"django:{alias}"}
+        with override_settings(ROOT_URLCONF=module, ROLECALL=options):
+            session = get_kit().create_session()
+            token = session.generate_token()
+            url = f"/rooms/{session.session_id}/"
+            refused = APIClient().get(url, headers={"Authorization": f"Bearer {token}"})
+            assert (refused.status_code, run("SELECT * FROM notes")) == (403, [])
+            with pytest.raises(RevokedToken):
+                get_kit().verify_token(token)
+
+
 # -- the list of routes ----------------------------------------------------------------------------
 
 
@@ -933,6 +968,33 @@ def test_views_and_actions_are_listed_with_their_permissions(serve):
         "GET /below/": "role:publisher",
     }
     assert mistakes() == set()
+
+
+def test_what_a_subclass_drops_is_open(serve):
+    class Base(View):
+        permission_classes = [TokenRequired]
+
+    class Open(Base):
+        permission_classes = [AllowAny]
+
+    class Reads(Base):
+        permission_classes = [~IsAdminUser | IsAuthenticatedOrReadOnly]
+
+    serve(
+        path("base/", Base.as_view()),
+        path("open/", Open.as_view()),
+        path("dropped/", Base.as_view(permission_classes=())),
+        path("reads/", Reads.as_view()),
+        path("limited/", Base.as_view(http_method_names=["get"])),
+    )
+    assert listed() == {
+        "GET POST /base/": "token",
+        "GET POST /open/": "OPEN",
+        "GET POST /dropped/": "OPEN",
+        "GET /reads/": "OPEN",
+        "POST /reads/": "guarded by (not IsAdminUser or IsAuthenticatedOrReadOnly)",
+        "GET /limited/": "token",
+    }
 
 
 def test_mistakes_in_permissions_are_listed(serve):
