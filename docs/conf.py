@@ -24,11 +24,11 @@ autodoc_typehints_format = "short"
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"(aiohttp|asgiref|channels|collections|datetime|django|enum|fastapi|flask|os|rest_framework|starlette|typing|wsgiref"
-        r"|_typeshed)\..*",
+        r"(aiohttp|asgiref|channels|collections|datetime|django|enum|fastapi|flask|os|rest_framework|socketio|starlette"
+        r"|typing|wsgiref|_typeshed)\..*",
     ),
     (r"py:class", r"(contextlib|logging|opentelemetry|prometheus_client)\..*|AbstractContextManager|timedelta"),
-    (r"py:class", r"rolecall.*\.(Connection|Function|Result|Guarded|Subtree|View|Chunk|Target|Kept)"),
+    (r"py:class", r"Handler|rolecall.*\.(Connection|Function|Result|Guarded|Subtree|View|Chunk|Target|Kept)"),
     (r"py:class", r"(rolecall\.http\.guards\.guard\.)?(Unsaid|SessionParam|SessionResolver|Kit)|OnRefusal"),
     (r"py:class", r"timedelta|KeyState|HttpRequest|RestRequest"),
     (r"py:class", r"(Role|Capability|MediaMode|ArchiveMode)Name|Plugin|rolecall\.session_ids\.SessionNames"),

@@ -50,7 +50,7 @@ class FlaskRolecall:
         """Make the kit of ``app``, and register its routes.
 
         :param arguments: further arguments of :class:`rolecall.Rolecall`, for this app alone.
-        :returns: the kit, which :data:`current_kit` is within the app.
+        :returns: the kit, which ``current_kit`` is within the app.
         :raises ConfigurationError: says which entry is missing, unknown or invalid; or that the app has a kit already.
         """
         if not isinstance(app, flask.Flask):
