@@ -91,8 +91,10 @@ def guarded(guard: Guard, target: Any) -> Any:
 
 
 def protected(guard: Guard, target: Any) -> Any:
-    """What :func:`guarded` takes behind a guard, except for a router's consumers that are marked with ``@public``."""
-    return _guarded_router(guard, target, _is_public) if isinstance(target, URLRouter) else guarded(guard, target)
+    """What :func:`guarded` takes behind a guard, except for consumers that are marked with ``@public``."""
+    if isinstance(target, URLRouter):
+        return _guarded_router(guard, target, _is_public)
+    return target if _is_public(target) else guarded(guard, target)
 
 
 def _guarded_class(guard: Guard, consumer: type[Any]) -> type[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 Patterns = TypeVar("Patterns")
 View = Callable[..., Any]
 
+#: The modules of Channels' consumers and applications.
+_CHANNELS: Final = frozenset(
+    f"channels.{name}" for name in ("auth", "consumer", "middleware", "routing", "security.websocket", "sessions")
+)
 _AROUND: Final = "rolecall_around"
 _WITHIN: Final = "rolecall_within"
 
@@ -63,7 +69,18 @@ def public(target: Patterns) -> Patterns:
 def is_of_channels(target: Any) -> bool:
     """Whether it is a consumer's class, an application or a router of Django Channels, which is not imported for it."""
     made_of = getattr(target, "consumer_class", None) or (target if isinstance(target, type) else type(target))
-    return any(base.__module__.partition(".")[0] == "channels" for base in getattr(made_of, "__mro__", ()))
+    is_theirs = any(base.__module__ in _CHANNELS for base in getattr(made_of, "__mro__", ()))
+    return is_theirs or ("channels.routing" in sys.modules and _is_asgi(target))
+
+
+def _is_asgi(target: Any) -> bool:
+    """Whether it is called as an ASGI application: by a scope, and not by a request."""
+    if isinstance(target, type) or not callable(target):
+        return False
+    try:
+        return next(iter(inspect.signature(target).parameters), None) == "scope"
+    except (TypeError, ValueError):  # it has no signature
+        return False
 
 
 def guards_around(view: Any) -> tuple[Guard, ...]:
@@ -80,6 +97,11 @@ def unprotected(view: Any) -> Any:
 
 
 def _protected(view: View, guard: Guard) -> View:
+    if is_of_channels(view):
+        from .channels import protected as protected_by_channels
+
+        return protected_by_channels(guard, view)  # type: ignore[no-any-return]
+
     def is_spared(request: HttpRequest) -> bool:
         method = request.method or ""
         # The kit's own routes are guarded, too, except for OPTIONS, which they answer themselves.

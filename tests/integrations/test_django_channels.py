@@ -209,6 +209,21 @@ def on_the_router(consumer):
     return AuthMiddlewareStack(require_role("publisher")(URLRouter([path("rooms/", inner)])))
 
 
+def by_protect_of_patterns(consumer):
+    return URLRouter(protect([path("rooms/<session_id>/", consumer.as_asgi())], require_role("publisher")))
+
+
+def around_own_middleware(consumer):
+    class Own:
+        def __init__(self, inner):
+            self.inner = inner
+
+        async def __call__(self, scope, receive, send):
+            await self.inner(scope, receive, send)
+
+    return URLRouter([path("rooms/<session_id>/", require_role("publisher")(Own(consumer.as_asgi())))])
+
+
 def by_protect(consumer):
     return ProtocolTypeRouter(
         {"websocket": protect(URLRouter([path("rooms/<session_id>/", consumer.as_asgi())]), require_role("publisher"))}
@@ -222,6 +237,8 @@ PLACES: list[Callable[[Any], Any]] = [
     around_middleware,
     on_the_router,
     by_protect,
+    by_protect_of_patterns,
+    around_own_middleware,
 ]
 
 
