@@ -418,11 +418,60 @@ class Lost(GuardedDispatch):
         return HttpResponse("secret")
 
 
-def test_a_route_that_has_lost_its_guard_is_never_open(serve, room):
-    ask = serve(path("rooms/<session_id>/", Lost.as_view()))
+class PassedOver(GuardedDispatch):
+    def dispatch(self, request, *args, **kwargs):
+        return View.dispatch(self, request, *args, **kwargs)
+
+
+class PassedOverBySuper(GuardedDispatch):
+    def dispatch(self, request, *args, **kwargs):
+        return super(GuardedDispatch, self).dispatch(request, *args, **kwargs)
+
+
+class LostGet(GuardedGet):
+    def get(self, request, **params):
+        return HttpResponse("secret" if request.GET.get("page") is None else "")
+
+
+class LostBehind(IgnoresGet, GuardedGet):
+    def get(self, request, **params):
+        return HttpResponse("secret")
+
+
+@pytest.mark.each_choice
+@pytest.mark.parametrize("view", [Lost, PassedOver, PassedOverBySuper, LostGet, LostBehind])
+def test_a_route_that_has_lost_its_guard_is_never_open(serve, room, view):
+    ask = serve(path("rooms/<session_id>/", view.as_view()))
     for _ in range(2):
-        with pytest.raises(ConfigurationError, match="guard the class itself"):
+        with pytest.raises(ConfigurationError, match=r"overrides without calling super"):
             ask(f"/rooms/{room}/")
+
+
+class CalledByName(GuardedDispatch):
+    def dispatch(self, request, *args, **kwargs):
+        return GuardedDispatch.dispatch(self, request, *args, **kwargs)
+
+
+class CalledBySuper(GuardedDispatch):
+    def dispatch(self, request, *args, **kwargs):
+        return super(CalledBySuper, self).dispatch(request, *args, **kwargs)  # noqa: UP008
+
+
+class CalledInside(GuardedDispatch):
+    @method_decorator(csrf_exempt)
+    def dispatch(self, request, *args, **kwargs):
+        def answer():
+            return super(CalledInside, self).dispatch(request, *args, **kwargs)
+
+        return answer()
+
+
+@pytest.mark.each_choice
+@pytest.mark.parametrize("view", [CalledByName, CalledBySuper, CalledInside])
+def test_a_subclass_may_call_the_guarded_method_as_python_lets_it(serve, room, token, view):
+    ask = serve(path("rooms/<session_id>/", view.as_view()))
+    assert is_in(ask(f"/rooms/{room}/", token))
+    assert ask(f"/rooms/{room}/").status_code == 401
 
 
 def test_a_view_beside_its_guard_is_never_open(serve, room):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import CodeType, FrameType
@@ -200,10 +200,11 @@ def lost_guards(
         return None
     name = method.lower() if method != "HEAD" or hasattr(view_class, "head") else "get"
     for place in (name, "dispatch_request", "dispatch", "decorators", "method_decorators"):
-        if any(place in _names_used_by(inner) for inner in unwrapped(getattr(view_class, place, None))):
-            continue
-        for base in view_class.__mro__[1:]:
+        own = list(unwrapped(getattr(view_class, place, None)))
+        for number, base in enumerate(view_class.__mro__[1:], 1):
             there = vars(base).get(place)
+            if there is None or any(_calls(inner, place, view_class.__mro__[: number + 1]) for inner in own):
+                continue
             guards = _guards_in(there, name) if place.endswith("decorators") else guards_of(there)
             lost = [guard for guard in guards if not any(other.demands_no_less_than(guard) for other in held)]
             if lost:
@@ -211,12 +212,28 @@ def lost_guards(
     return None
 
 
+def _calls(function: Any, name: str, classes: Sequence[type[Any]]) -> bool:
+    """Whether a method calls that of a base class: as ``super().name``, or by the name of a class.
+
+    :param classes: the view class, and its bases up to the one in question.
+    """
+    names = _names_used_by(function)
+    if name not in names:
+        return False
+    if "super" not in names:
+        return any(one.__name__ in names for one in classes[1:])
+    # With the class in question as an argument, super passes over that class's own method.
+    return classes[-1].__name__ not in names or any(one.__name__ in names for one in classes[:-1])
+
+
 def _names_used_by(function: Any) -> set[str]:
     """The names that a function uses, and the functions within it."""
     code = function if isinstance(function, CodeType) else getattr(function, "__code__", None)
     if code is None:
         return set()
-    return set(code.co_names).union(*(_names_used_by(one) for one in code.co_consts if isinstance(one, CodeType)))
+    # The class of a function's own is a free variable where the class is within a function.
+    names = {*code.co_names, *code.co_freevars}
+    return names.union(*(_names_used_by(one) for one in code.co_consts if isinstance(one, CodeType)))
 
 
 def _guards_in(decorators: Any, name: str) -> list[Guard]:
