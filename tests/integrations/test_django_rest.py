@@ -589,6 +589,13 @@ def test_a_policy_that_denies_is_heard_once_and_told_once(serve, kit, room, vote
     assert (votes.asked, votes.told) == (["GET"], ["policy_denied"])
 
 
+@pytest.mark.parametrize("votes", [Votes(Deny("later", status=429, retry_after=7))])
+def test_a_policy_that_asks_to_come_later_says_when(serve, kit, room, votes):
+    client = serve(path("rooms/<session_id>/", view_of(TokenRequired | AllowAny)))
+    refused = client.get(f"/rooms/{room}/", headers=bearer(kit, room))
+    assert (refused.status_code, refused["Retry-After"], code_of(refused)) == (429, "7", "policy_denied")
+
+
 def test_another_view_called_with_the_request_decides_anew(serve, kit, room):
     inner = view_of(TokenRequired)
     other = kit.create_session().session_id
