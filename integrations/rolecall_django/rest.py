@@ -314,8 +314,10 @@ class _Entry(Entry):
 
     def _others(self) -> tuple[Sequence[adapter.Guard], Sequence[adapter.Guard]]:
         around, _ = super()._others()
-        others = [one for one in demanded(self._view.get_permissions()) if one != self._guard]
-        return [*around, *others], ()
+        guards = [*demanded(self._view.get_permissions())]
+        # By its demands, because a class makes another object of it each time.
+        place = guards.index(self._guard) if self._guard in guards else len(guards)
+        return [*around, *guards[:place]], guards[place + 1 :]
 
 
 def _tell(request: Request) -> None:

@@ -732,13 +732,33 @@ def test_the_session_is_bound_as_at_every_guard(serve, kit, room):
         path("found/<pk>/", view_of(TokenRequired(session=room_of))),
         path("any/<pk>/", view_of(TokenRequired(session_param=None))),
         path("both/<pk>/", view_of(TokenRequired(session_param="pk"), RoleRequired("moderator"))),
+        path("last/<pk>/", view_of(RoleRequired("moderator"), TokenRequired(session_param="pk"))),
+        path("none/<pk>/", view_of(RoleRequired("moderator"), TokenRequired(session_param=None))),
+        path("class/<pk>/", view_of(TokenRequired, TokenRequired(session_param="pk"))),
     )
     own, elsewhere = bearer(kit, room), bearer(kit, kit.create_session().session_id)
     answers = {
         name: [client.get(f"/{name}/{pk}/", headers=headers).status_code for headers in (own, elsewhere)]
-        for name, pk in {"named": room, "found": f"the-{room}", "any": "1", "both": room}.items()
+        for name, pk in {
+            "named": room,
+            "found": f"the-{room}",
+            "any": "1",
+            "both": room,
+            "last": room,
+            "none": "1",
+            "class": room,
+        }.items()
     }
-    assert answers == {"named": [200, 403], "found": [200, 403], "any": [200, 200], "both": [200, 403]}
+    bound, free = [200, 403], [200, 200]
+    assert answers == {
+        "named": bound,
+        "found": bound,
+        "any": free,
+        "both": bound,
+        "last": bound,
+        "none": free,
+        "class": bound,
+    }
 
 
 @pytest.mark.each_choice
