@@ -41,6 +41,7 @@ MODULES: Final = (
     "rolecall_socketio",
     "rolecall_starlette",
     "rolecall_fastapi",
+    "rolecall_tornado",
     "rolecall_wsgi",
 )
 NAMES: Final = Path(__file__).parent / "names"

@@ -6,9 +6,10 @@ import asyncio
 import inspect
 import io
 from collections.abc import Callable
-from itertools import product
+from contextlib import nullcontext
+from itertools import count, product
 from typing import Any, NamedTuple
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 import pytest
 from starlette.testclient import TestClient, WebSocketDenialResponse
@@ -166,10 +167,66 @@ def litestar_site(kit: Rolecall, runs: Runs) -> Any:
     return app
 
 
+def sanic_site(kit: Rolecall, runs: Runs) -> Any:
+    import sanic
+    from sanic.response import json
+
+    app = sanic.Sanic(f"rooms_{next(_numbers)}", configure_logging=False)
+    app.config.TOUCHUP = False  # which rewrites Sanic's own code, once in a process
+
+    @app.route("/rooms/<session_id>", methods=["GET", "POST"])
+    async def room(request, session_id):
+        runs.append(unquote(session_id))  # it comes as it was sent
+        return json({"role": rolecall_starlette.current_grant(request).role})
+
+    @app.websocket("/rooms/<session_id>/chat")
+    async def chat(request, ws, session_id):
+        runs.append(session_id)
+        await ws.send(rolecall_starlette.current_grant(request).role)
+        while (text := await ws.recv()) is not None:
+            await ws.send(text)
+
+    return Started(rolecall_starlette.require_role("publisher", kit=kit, prefixes=ROOM)(app))
+
+
+# Sanic's apps have a name each.
+_numbers = count()
+
+
+class Started:
+    """An app that answers nothing before it was started."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._is_started = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if not self._is_started and scope["type"] != "lifespan":
+            await self._start()
+        self._is_started = True
+        await self._app(scope, receive, send)
+
+    async def _start(self) -> None:
+        waiting = [{"type": "lifespan.startup"}]
+        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        async def receive():
+            return waiting.pop() if waiting else await asyncio.Event().wait()
+
+        async def send(message):
+            told.set_result(message["type"])
+
+        living = asyncio.ensure_future(self._app({"type": "lifespan"}, receive, send))
+        assert await told == "lifespan.startup.complete"
+        living.cancel()
+
+
 class Framework(NamedTuple):
     package: str
     site: Callable[[Rolecall, Runs], Any]
     has_websockets: bool = False
+    websocket_path: str = "/rooms/{id}"
+    lives: bool = False  # whether it must be started
 
 
 FRAMEWORKS = {
@@ -179,6 +236,7 @@ FRAMEWORKS = {
     "falcon asgi": Framework("falcon", falcon_asgi_site, has_websockets=True),
     "quart": Framework("quart", quart_site, has_websockets=True),
     "litestar": Framework("litestar", litestar_site, has_websockets=True),
+    "sanic": Framework("sanic", sanic_site, has_websockets=True, websocket_path="/rooms/{id}/chat", lives=True),
 }
 
 
@@ -192,6 +250,18 @@ def framework(request):
 
 every_framework = pytest.mark.parametrize("framework", FRAMEWORKS, indirect=True)
 with_websockets = [name for name, framework in FRAMEWORKS.items() if framework.has_websockets]
+
+
+#: The event loop of a test; an app is asked on one alone.
+RUNNERS: list[asyncio.Runner] = []
+
+
+@pytest.fixture(autouse=True)
+def one_loop():
+    with asyncio.Runner() as runner:
+        RUNNERS.append(runner)
+        yield
+        RUNNERS.pop()
 
 
 # -- asking --------------------------------------------------------------------------------------------
@@ -209,7 +279,7 @@ def ask(app: Any, method: str, target: str, *tokens: str) -> Answer:
     authorizations = [f"Bearer {token}" for token in tokens]
     call = app if inspect.isroutine(app) else type(app).__call__
     if inspect.iscoroutinefunction(call):
-        return asyncio.run(_ask_asgi(app, method, target, path, authorizations))
+        return RUNNERS[-1].run(_ask_asgi(app, method, target, path, authorizations))
     return _ask_wsgi(app, method, path, authorizations)
 
 
@@ -359,9 +429,14 @@ def test_no_spelling_of_a_path_runs_the_view_for_another_session_than_the_tokens
 @pytest.mark.parametrize("framework", with_websockets, indirect=True)
 def test_a_websocket_is_refused_before_it_is_open_and_closed_when_its_session_ends(framework, kit):
     runs: Runs = []
-    client = TestClient(framework.site(kit, runs))  # without its lifespan, which Falcon does not end in a test client
+    client = TestClient(framework.site(kit, runs))
+    with client if framework.lives else nullcontext():  # Falcon does not end its lifespan in this client
+        ask_for_websockets(client, framework, kit, runs)
+
+
+def ask_for_websockets(client: TestClient, framework: Framework, kit: Rolecall, runs: Runs) -> None:
     mine, other = kit.create_session(), kit.create_session()
-    path = f"/rooms/{mine.session_id}"
+    path = framework.websocket_path.format(id=mine.session_id)
     refusals = [
         (None, 401),
         (mine.generate_token("subscriber"), 403),
@@ -413,8 +488,8 @@ def test_the_middleware_answers_the_kits_routes_and_passes_everything_else_on(ki
     assert behind.types == []
     for other in ("/video", "/video/nothing", "/videos/sessions", "/", f"{path}/", "/x/video/sessions"):
         assert ask(app, "GET", other).body == b"behind"
-    asyncio.run(app({"type": "lifespan"}, untyped(None), untyped(None)))
-    asyncio.run(app({"type": "websocket", "path": path}, untyped(None), untyped(None)))
+    RUNNERS[-1].run(app({"type": "lifespan"}, untyped(None), untyped(None)))
+    RUNNERS[-1].run(app({"type": "websocket", "path": path}, untyped(None), untyped(None)))
     assert behind.types[-2:] == [("lifespan", ""), ("websocket", path)]
 
 

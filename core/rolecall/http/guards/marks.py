@@ -30,7 +30,7 @@ _IS_GUARDED: Final = "rolecall_is_guarded"
 _GUARDED_HERE: Final = "rolecall_guarded_where_defined"
 # Packages whose frames are not the app's code.
 _OWN_PACKAGES: Final = frozenset({"rolecall", "functools", "contextlib"}) | {
-    f"rolecall_{framework}" for framework in ("aiohttp", "django", "fastapi", "flask", "starlette", "wsgi")
+    f"rolecall_{framework}" for framework in ("aiohttp", "django", "fastapi", "flask", "starlette", "tornado", "wsgi")
 }
 
 
