@@ -38,6 +38,8 @@ Judgement = tuple["Guard", Mapping[str, Any], tuple[RolecallError, adapter.Respo
 
 #: The name of a request's records in its dictionary: its entries, for what streams.
 _KEPT: Final = "_rolecall"
+# The name among these of the note that the middleware has seen the request.
+_SERVED: Final = "served"
 #: The name among them of the guards that have judged the request.
 _JUDGED: Final = "judged"
 
@@ -285,8 +287,8 @@ class Entry:
     def _is_run_by_django(self) -> bool:
         """Whether Django runs the guarded function as a view, or for one, so that its answer is the answer."""
         match = self._request.resolver_match
-        if match is None:  # a test that calls the view itself
-            return True
+        if match is None:  # a test that calls the view itself, unless middleware calls it before there is a view
+            return _SERVED not in kept_of(self._request)
         if any(inner is self._guarded for inner in adapter.unwrapped(match.func)):
             return True
         handler = (self._request.method or "").lower()
@@ -391,6 +393,11 @@ def judged_by(request: HttpRequest) -> list[Judgement]:
     """The guards that have judged a request."""
     judged: list[Judgement] = kept_of(request).setdefault(_JUDGED, [])
     return judged
+
+
+def mark_served(request: HttpRequest) -> None:
+    """Take note that a request comes from a server, or from Django's test client, and not from a test directly."""
+    kept_of(request)[_SERVED] = True
 
 
 def find_grant(request: HttpRequest | RestRequest) -> Grant | None:

@@ -13,7 +13,7 @@ from django.http.response import HttpResponseBase
 from rolecall.http.adapter import is_spared, own_kit
 
 from .checking import check_once
-from .guards import Entry, Guard, Refused, kept_of
+from .guards import Entry, Guard, Refused, kept_of, mark_served
 from .kits import get_kit
 from .site import guard_of_site, is_of_files
 
@@ -48,6 +48,7 @@ class RolecallMiddleware:
 
     def __call__(self, request: HttpRequest) -> Any:
         """Answer a request."""
+        mark_served(request)
         if self._is_async:
             return self._respond_on_the_loop(request)
         response = self._get_response(request)

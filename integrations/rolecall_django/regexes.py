@@ -40,7 +40,8 @@ def readable(regex: str) -> tuple[str, frozenset[str]]:
                 text += f"{{{names[place]}}}" if place in names else "…"
             inside.append(takes_part or found[2:3] in ("=", "!", "<"))
         elif kind == "end":
-            inside.pop()
+            if inside:  # else of a comment in a verbose expression
+                inside.pop()
         elif not is_hidden and kind != "quantifier" and kind != "anchor":
             text += _character(found)
     return text, frozenset(names.values())

@@ -901,6 +901,7 @@ def test_the_urls_of_the_readme_are_guarded(serve, kit, room):
         (r"^(\d{4})/(\w+)\.json\Z", "{unnamed_1}/{unnamed_2}.json", {"unnamed_1", "unnamed_2"}),
         (r"^a/(?:(?P<x>\w+)/)?b$", "a/{x}/?b", {"x"}),
         (r"^(?!secret)a/(?P<y>(b|[)c]){2})(z)$", "a/{y}…", {"y"}),
+        ("(?x) (?P<x>a)/ # ) a comment", " {x}/ #  a comment", {"x"}),
     ],
 )
 def test_a_regular_expression_is_readable(regex, text, names):

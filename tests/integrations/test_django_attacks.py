@@ -260,6 +260,25 @@ class Partly(View):
         return HttpResponse("secret")
 
 
+class Checking(Answering):
+    """Has a guarded helper check each request, and overlooks what it returns."""
+
+    def __call__(self, request):
+        self.check(request)
+        return HttpResponse("secret")
+
+    @staticmethod
+    @require_token
+    def check(request):
+        return None
+
+
+def test_a_guarded_helper_of_middleware_is_not_overlooked(serve, token):
+    ask = serve(path("me/", views()), MIDDLEWARE=[ROLECALL, f"{HERE}.Checking"])
+    assert ask("/me/").status_code == 403
+    assert is_in(ask("/me/", token))
+
+
 @pytest.mark.each_choice
 @pytest.mark.parametrize("is_first", [False, True])
 def test_a_method_that_is_overridden_is_judged_as_it_runs(serve, is_first):
