@@ -602,6 +602,13 @@ application = ProtocolTypeRouter(
 )
 
 
+async def another_kind(scope, receive, send): ...
+
+
+without_websockets = ProtocolTypeRouter({"http": get_asgi_application()})
+of_another_kind = ProtocolTypeRouter({"websocket": another_kind})
+
+
 def test_consumers_are_listed(kit):
     with override_settings(ROOT_URLCONF=()):
         listed = {f"{' '.join(route.methods)} {route.path}": route for route in routes_of(application)}
@@ -620,5 +627,8 @@ def test_consumers_are_listed(kit):
 def test_the_project_has_the_consumers_of_its_application(kit):
     with override_settings(ROOT_URLCONF=(), ASGI_APPLICATION=f"{__name__}.application"):
         assert "WEBSOCKET" in {method for route in routes_of(project) for method in route.methods}
-    with override_settings(ROOT_URLCONF=(), ASGI_APPLICATION=None):
-        assert routes_of(project) == []
+    for name in (None, f"{__name__}.without_websockets"):
+        with override_settings(ROOT_URLCONF=(), ASGI_APPLICATION=name):
+            assert routes_of(project) == []
+    with override_settings(ROOT_URLCONF=(), ASGI_APPLICATION=f"{__name__}.of_another_kind"):
+        assert [(route.path, route.requires) for route in routes_of(project)] == [("/…", "OPEN (unknown inside)")]

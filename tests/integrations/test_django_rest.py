@@ -776,6 +776,21 @@ def test_a_route_whose_session_nobody_has_named_stops_the_site(serve, kit, room,
         client.get(f"/rooms/{room}/", headers=bearer(kit, room))
 
 
+def test_a_guard_around_a_view_is_settled_by_a_permission_that_is_there_in_any_case(serve, kit, room):
+    class Certain(View):
+        permission_classes = [TokenRequired(session_param="pk")]
+
+    class Found(View):
+        def get_permissions(self):
+            return [TokenRequired(session_param="pk")]
+
+    client = serve(path("certain/<pk>/", require_role("moderator")(Certain.as_view())))
+    assert client.get(f"/certain/{room}/", headers=bearer(kit, room)).status_code == 200
+    client = serve(path("found/<pk>/", require_role("moderator")(Found.as_view())))
+    with pytest.raises(ConfigurationError, match="session_param='pk'"):
+        client.get(f"/found/{room}/", headers=bearer(kit, room))
+
+
 def test_the_suffix_of_a_format_is_no_session(serve, kit, room):
     class Rooms(ViewSet):
         permission_classes = [TokenRequired]
