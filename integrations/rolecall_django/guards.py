@@ -367,12 +367,9 @@ def _is_run_for(guarded: Any, args: Sequence[Any], handler: str) -> bool:
         # Django's method_decorator guards a bound method at each request.
         owner = getattr(inner, "__self__", None) or (args[0] if args else None)
         if isinstance(owner, View) and hasattr(inner, "__name__"):
-            names = (
-                "dispatch",
-                "get" if handler == "head" else handler,
-                handler,
-                *rest_views.actions_of(owner, handler),
-            )
+            # As View.setup has it.
+            own = "get" if handler == "head" and not hasattr(type(owner), "head") else handler
+            names = ("dispatch", own, *rest_views.actions_of(owner, handler))
             methods = (getattr(type(owner), name) for name in names if hasattr(type(owner), name))
             return any(_innermost(guarded) is _innermost(method) for method in methods)
     return False
