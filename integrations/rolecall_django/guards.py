@@ -11,7 +11,6 @@ from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.utils.cache import patch_vary_headers
 from django.utils.decorators import classonlymethod
 from django.views import View
 
@@ -24,7 +23,7 @@ from . import rest_views
 from .checking import check_once
 from .kits import Apis, apis_of, get_kit
 from .patterns import guards_around, is_of_channels
-from .translation import KitResponse, authorization, neutral_request, query_of
+from .translation import KitResponse, authorization, keep_out_of_caches, neutral_request, query_of
 
 if TYPE_CHECKING:
     from rest_framework.request import Request as RestRequest
@@ -225,17 +224,9 @@ class Entry:
         return adapter.guard_answer(error, self.web, query_of(self._request))
 
     def kept_out_of_caches(self, response: Any) -> Any:
-        """An answer with the headers that keep it out of caches, unless the app sets its own.
-
-        What the app lets caches keep, they keep for the bearer of this token alone; Django's own would give it to all.
-        """
+        """An answer that caches give to nobody else; see :func:`~rolecall_django.translation.keep_out_of_caches`."""
         if isinstance(response, HttpResponseBase):
-            if response.has_header("Cache-Control") and "no-store" not in response["Cache-Control"]:
-                takes_cookie = self.web is not None and self.web.cookie is not None
-                patch_vary_headers(response, ("Authorization", "Cookie") if takes_cookie else ("Authorization",))
-            headers = adapter.headers_to_add(response.headers, self.web, query_of(self._request))
-            for name, value in headers:
-                response.headers[name] = value
+            keep_out_of_caches(response, self.web, query_of(self._request))
         return response
 
     def _prepare(self) -> tuple[Apis, str | None]:

@@ -27,7 +27,7 @@ from rolecall.http.adapter import ANY_TOKEN, UNSAID, SessionParam, SessionResolv
 from .guards import Entry, Guard, find_grant, judged_by
 from .kits import apis_of, get_kit
 from .rest_views import native_of
-from .translation import neutral_request, query_of
+from .translation import keep_out_of_caches, neutral_request, query_of
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView
@@ -427,8 +427,7 @@ def _keep_out_of_caches(request: Request, web: Any) -> None:
 
 def _finalized(finalize: Callable[..., Any], web: Any, request: Request, *args: Any, **kwargs: Any) -> Any:
     response = finalize(request, *args, **kwargs)
-    for name, value in adapter.headers_to_add(response.headers, web, query_of(native_of(request))):
-        response.headers[name] = value
+    keep_out_of_caches(response, web, query_of(native_of(request)))
     return response
 
 

@@ -193,6 +193,28 @@ def test_a_cached_page_is_for_the_cookie_that_it_was_made_for(serve, around):
             assert not is_in(ask(place))
 
 
+def test_a_cached_answer_of_the_rest_framework_is_for_its_cookie(serve):
+    from rest_framework.response import Response
+    from rest_framework.views import APIView
+
+    from rolecall_django import rest
+
+    class Room(APIView):
+        permission_classes = [rest.TokenRequired]
+
+        def get(self, request, session_id):
+            return Response("secret", headers={"Cache-Control": "max-age=60"})
+
+    with Rolecall(KEY, SECRET, web=Web(cookie="__Host-rolecall"), entry_points=False) as kit:
+        session = kit.create_session()
+        middleware = [SITE_CACHE[0], SITE_CACHE[2], ROLECALL]
+        ask = serve(path("rooms/<session_id>/", Room.as_view()), ROLECALL=kit, MIDDLEWARE=middleware)
+        place, cookie = f"/rooms/{session.session_id}/", f"__Host-rolecall={session.generate_token()}"
+        for _ in range(2):
+            assert is_in(ask(place, Cookie=cookie))
+            assert not is_in(ask(place))
+
+
 # -- what answers instead of a view -----------------------------------------------------------------
 
 
