@@ -215,8 +215,10 @@ def around_it(self):
         (overriding(public(lambda self: "open")), [200, 200]),
         (overriding(require_role("moderator")(in_its_place)), [401, 200]),
         (require_role("moderator")(overriding(in_its_place)), [401, 200]),
+        (overriding(require_token(in_its_place)), [401, 200]),
+        (require_token(overriding(in_its_place)), [401, 200]),
     ],
-    ids=["bare", "calls it", "public", "guarded anew", "class guarded"],
+    ids=["bare", "calls it", "public", "guarded anew", "class guarded", "for all", "class for all"],
 )
 def test_a_subclass_that_overrides_a_guarded_handler_stops_the_app_unless_it_is_said_to_be_open(
     make_app, bare, statuses

@@ -28,6 +28,8 @@ _GUARDS: Final = "rolecall_guards"
 _GUARDED_BY: Final = "rolecall_guarded_by"
 _IS_GUARDED: Final = "rolecall_is_guarded"
 _GUARDED_HERE: Final = "rolecall_guarded_where_defined"
+# Lists of decorators in a view class: Flask's, and those of flask-restful and flask-restx.
+_LISTS: Final = ("decorators", "method_decorators")
 # Packages whose frames are not the app's code.
 _OWN_PACKAGES: Final = frozenset({"rolecall", "functools", "contextlib"}) | {
     f"rolecall_{framework}" for framework in ("aiohttp", "django", "fastapi", "flask", "starlette", "tornado", "wsgi")
@@ -199,13 +201,17 @@ def lost_guards(
     if view_class is None or is_public(view, method):
         return None
     name = method.lower() if method != "HEAD" or hasattr(view_class, "head") else "get"
-    for place in (name, "dispatch_request", "dispatch", "decorators", "method_decorators"):
+    # Who guards a handler anew has said what it takes; that says nothing of a guard around all handlers.
+    places = ("dispatch_request", "dispatch") if held else (name, "dispatch_request", "dispatch", *_LISTS)
+    for place in places:
         own = list(unwrapped(getattr(view_class, place, None)))
+        if any(guards_of(inner) for inner in own):
+            continue
         for number, base in enumerate(view_class.__mro__[1:], 1):
             there = vars(base).get(place)
             if there is None or any(_calls(inner, place, view_class.__mro__[: number + 1]) for inner in own):
                 continue
-            guards = _guards_in(there, name) if place.endswith("decorators") else guards_of(there)
+            guards = _guards_in(there, name) if place in _LISTS else guards_of(there)
             lost = [guard for guard in guards if not any(other.demands_no_less_than(guard) for other in held)]
             if lost:
                 return base, view_class, place, lost
