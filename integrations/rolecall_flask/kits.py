@@ -9,7 +9,6 @@ from flask.sansio.app import App
 from werkzeug.local import LocalProxy
 
 from rolecall import Rolecall
-from rolecall.errors import ConfigurationError
 from rolecall.http.adapter import only_kit
 
 from .checks import check_once
@@ -41,12 +40,13 @@ def kit_of(app: App) -> Rolecall:
 
 
 def _current_kit() -> Rolecall:
+    # RuntimeError, which a proxy keeps to itself where nobody wants the object but its class.
     kits: list[Rolecall] = current_app().extensions.get("rolecall", [])
     if len(kits) == 1:
         return kits[0]
     if not kits:
-        raise ConfigurationError(f"this app has no kit; {_ADVICE}")
-    raise ConfigurationError(
+        raise RuntimeError(f"this app has no kit; {_ADVICE}")
+    raise RuntimeError(
         "this app has several kits, and current_kit is none of them; take one of app.extensions['rolecall']"
     )
 

@@ -66,9 +66,7 @@ def test_those_of_other_projects_are_not(make_kit):
     assert [found.actor_id for found in other.exclusions()] == ["ada"]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("limit", 0), ("limit", 1001), ("limit", True), ("after", "x"), ("after", 1)]
-)
+@pytest.mark.parametrize(("name", "value"), [("limit", 0), ("limit", 1001), ("limit", True), ("after", 1)])
 def test_what_is_wrong_is_said(kit, name, value):
     kit.create_session().exclude("ada")
     with pytest.raises(InvalidRequest, match=f"{name} is"):
