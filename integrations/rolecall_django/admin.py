@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 from urllib.parse import urlencode
 
@@ -107,7 +108,13 @@ class KitAdmin(_ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         """The list alone: a row has no page of its own."""
         name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
-        return [path("", self.admin_site.admin_view(self.changelist_view), name=name)]
+
+        @wraps(self.changelist_view)
+        def view(*args: Any, **kwargs: Any) -> Any:
+            return self.admin_site.admin_view(self.changelist_view)(*args, **kwargs)
+
+        view.model_admin = self  # type: ignore[attr-defined]  # by which it is listed as guarded, as Django's own
+        return [path("", view, name=name)]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list; or ask for, and carry out, what a button asks for."""

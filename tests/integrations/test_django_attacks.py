@@ -200,7 +200,7 @@ def test_a_cached_answer_of_the_rest_framework_is_for_its_cookie(serve):
     from rolecall_django import rest
 
     class Room(APIView):
-        permission_classes = [rest.TokenRequired]
+        permission_classes = (rest.TokenRequired,)
 
         def get(self, request, session_id):
             return Response("secret", headers={"Cache-Control": "max-age=60"})

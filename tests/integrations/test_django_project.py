@@ -132,6 +132,17 @@ def test_the_guard_of_the_site_and_djangos_login_are_listed(configured):
     assert routes["any /admin/login/"] == "OPEN"
 
 
+def test_the_kits_pages_in_the_admin_are_listed_as_guarded(configured):
+    from django.contrib import admin
+
+    configured(path("admin/", admin.site.urls))
+    pages = {route: requires for route, requires in listed().items() if "/rolecall/" in route}
+    assert pages == {
+        f"any /admin/rolecall/{model}/": "guarded by django.contrib.admin"
+        for model in ("session", "issuedtoken", "exclusion")
+    }
+
+
 def test_what_servers_call_is_an_app(configured):
     configured(path("bare/", bare()))
     assert [route.path for route in routes_of(WSGIHandler())] == ["/bare/"]
