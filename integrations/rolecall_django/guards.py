@@ -219,6 +219,10 @@ class Entry:
             entered = await sync_to_async(drive, thread_sensitive=True)(entered)
         return self._answer(self._settle(apis, session_id, entered))
 
+    def remember(self, refusal: tuple[RolecallError, adapter.Response] | None = None) -> None:
+        """Note how the guard has judged the request, for a permission with the same guard; see :func:`judged_by`."""
+        judged_by(self._request).append((self._guard, self._kwargs, refusal))
+
     def refusal_of(self, error: RolecallError) -> adapter.Response:
         """The kit's answer to a request that was refused with ``error``."""
         return adapter.guard_answer(error, self.web, query_of(self._request))
@@ -245,14 +249,12 @@ class Entry:
         request, guard = self._request, self._guard
         if isinstance(entered, RolecallError):
             return entered
-        kept = kept_of(request)
-        kept.setdefault(_JUDGED, []).append((guard, self._kwargs, None))
         request.grant = entered  # type: ignore[attr-defined]
         if entered is not None:
             # What streams is watched as the request is served, whatever kind of view serves it.
             api = apis.loop if isinstance(request, ASGIRequest) else apis.thread
             session_id = guard.session_entered(session_id, entered)
-            adapter.keep_entry(kept, api, guard.requirement, session_id, entered, self._kwargs)
+            adapter.keep_entry(kept_of(request), api, guard.requirement, session_id, entered, self._kwargs)
         return None
 
     def _answer(self, error: RolecallError | None) -> KitResponse | None:

@@ -79,7 +79,11 @@ class RolecallMiddleware:
             return response
         if self._guard is None or is_spared(view, request.method or "", whole=True):
             return None
-        return self._entry(self._guard, request, view, args, kwargs).enter_on_a_thread()
+        entry = self._entry(self._guard, request, view, args, kwargs)
+        refusal = entry.enter_on_a_thread()
+        if refusal is None:
+            entry.remember()
+        return refusal
 
     async def _process_view_on_the_loop(
         self, request: HttpRequest, view: View, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -90,7 +94,11 @@ class RolecallMiddleware:
             return response
         if self._guard is None or is_spared(view, request.method or "", whole=True):
             return None
-        return await self._entry(self._guard, request, view, args, kwargs).enter_on_a_loop()
+        entry = self._entry(self._guard, request, view, args, kwargs)
+        refusal = await entry.enter_on_a_loop()
+        if refusal is None:
+            entry.remember()
+        return refusal
 
     def process_exception(self, _request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         """Answer the refusal of a guard that stands around a helper."""

@@ -224,19 +224,16 @@ class GuardPermission(BasePermission, SingleOperandHolder, metaclass=_Metaclass)
     def judge(self, request: Request, view: Any) -> Refusal | None:
         """Ask the guard, once for each request, and return its refusal."""
         native, kwargs = native_of(request), getattr(view, "kwargs", {})
-        judged = judged_by(native)
-        for guard, params, refused in judged:
+        for guard, params, refused in judged_by(native):
             if (guard is self.guard or guard == self.guard) and params == kwargs:
                 return None if refused is None else Refusal(*refused)
         entry = _Entry(self.guard, native, (native, *getattr(view, "args", ())), kwargs, view)
         error = entry.judge()
         _keep_out_of_caches(request, entry.web)
-        if error is None:
-            return None
-        # Without its frames, which hold the request.
-        refused = (error.with_traceback(None), entry.refusal_of(error))
-        judged.append((self.guard, kwargs, refused))
-        return Refusal(*refused)
+        # Without the error's frames, which hold the request.
+        refused = None if error is None else (error.with_traceback(None), entry.refusal_of(error))
+        entry.remember(refused)
+        return None if refused is None else Refusal(*refused)
 
     def _has_alternative(self, view: APIView) -> bool:
         """Whether another permission may be asked after this one, by ``A | B``, and nothing negates the answer."""
