@@ -132,7 +132,7 @@ class TakingBack:
 
         It goes through the marks of all kinds, as the store has them, and looks at some thousands at most.
 
-        :param limit: the most exclusions, 1 or more.
+        :param limit: about the most exclusions, 1 or more.
         :param after: where the page before ended; None for the first page.
         :param wanted: whether exclusions from a session are wanted.
         """
@@ -147,13 +147,16 @@ class TakingBack:
 
     async def _standing(self, rows: Sequence[Row]) -> list[Exclusion]:
         """The exclusions among marks of them that have neither passed nor been taken back."""
-        now, names = self._state.clock(), [str(row[0]).split(" ", 3) for row in rows]
-        marks = await self._marks(*(mark_name("readmitted", name[1], name[3]) for name in names))
-        return [
-            Exclusion(session_id, actor_id, None if until == inf else until)
-            for (_, session_id, times, actor_id), until in zip(names, (float(row[1] or 0) for row in rows), strict=True)
-            if until > now and readmissions(marks, session_id, actor_id) == times
-        ]
+        now, found = self._state.clock(), list[Exclusion]()
+        for first in range(0, len(rows), _MOST_MARKS):  # a store's page may be larger than it was asked for
+            some = [(str(row[0]).split(" ", 3), float(row[1] or 0)) for row in rows[first : first + _MOST_MARKS]]
+            marks = await self._marks(*(mark_name("readmitted", name[1], name[3]) for name, _ in some))
+            found += [
+                Exclusion(session_id, actor_id, None if until == inf else until)
+                for (_, session_id, times, actor_id), until in some
+                if until > now and readmissions(marks, session_id, actor_id) == times
+            ]
+        return found
 
     async def _reset(self, act: ResetSession) -> Reset:
         marks = await self._marks(mark_name("reset", act.session_id))

@@ -316,8 +316,8 @@ class Calls:
 
         :param session_id: only those from this session.
         :param after: the ``next`` of the page before.
-        :param limit: the most exclusions, 1 to 1,000. A page may have fewer, or none, though its ``next`` is not None:
-            the store goes through all that was revoked.
+        :param limit: about the most exclusions, 1 to 1,000: Redis may have more on a page. A page may have fewer, or
+            none, though its ``next`` is not None: the store goes through all that was revoked.
         :raises InvalidRequest: for an argument that is wrong.
         :raises StoreUnavailable: if the store does not answer, cannot go through what it keeps, or has not made the
             cursor.

@@ -95,3 +95,23 @@ def test_a_store_that_cannot_go_through_its_content_says_so():
 
 def test_a_page_says_what_it_is():
     assert repr(Exclusions((), "more")) == "<Exclusions: 0, and there are more>"
+
+
+def test_a_page_of_the_store_may_be_larger_than_it_was_asked_for(make_kit):
+    class Generous(MemoryStore):
+        asked = 0
+
+        def dump(self, kind, after, limit):
+            return super().dump(kind, after, 10_000)
+
+        def get_marks(self, names):
+            self.asked = max(self.asked, len(names))
+            return super().get_marks(names)
+
+    store = Generous()
+    kit = make_kit(store=store)
+    session = kit.create_session()
+    for number in range(300):
+        session.exclude(f"actor {number}")
+    assert len(kit.exclusions(limit=1)) == 300
+    assert store.asked == 200
