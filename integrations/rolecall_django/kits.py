@@ -17,7 +17,7 @@ from rolecall.http.adapter import Api, shown
 from rolecall.stores import Store
 
 from .drivers import RequestsLoopDriver, RequestsThreadDriver
-from .stores import alias_in, open_store
+from .stores import open_store, place_in
 
 #: The name of the setting.
 SETTING: Final = "ROLECALL"
@@ -77,10 +77,10 @@ def make_kit(**further: Any) -> Rolecall:
         _given.add(given)
         return given
     arguments = {name: value for name, value in options().items() if name != PROTECT} | further
-    alias = alias_in(arguments.get("store", os.environ.get("ROLECALL_STORE")))
-    if alias is None:
+    place = place_in(arguments.get("store", os.environ.get("ROLECALL_STORE")))
+    if place is None:
         return SettingsKit.from_env(**arguments)
-    store = open_store(alias)
+    store = open_store(*place)
     try:
         return SettingsKit.from_env(**arguments | {"store": store})
     except BaseException:
@@ -93,7 +93,8 @@ def store_alias() -> str | None:
 
     :raises ConfigurationError: if ``DATABASES`` has no such alias.
     """
-    return alias_in(configured_store())
+    place = place_in(configured_store())
+    return None if place is None else place.alias
 
 
 def configured_store() -> object:
@@ -111,9 +112,9 @@ def find_store(name: str | None) -> str | Store | None:
     :returns: a URL or a store; None for a name of another kind.
     """
     found: Any = configured_store() if name is None else name
-    alias = alias_in(found)
-    if alias is not None:
-        return open_store(alias)
+    place = place_in(found)
+    if place is not None:
+        return open_store(*place)
     return found if name is None else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from django.apps import apps
@@ -34,14 +34,27 @@ class StoreNotReady(ConfigurationError):
     """The database is there, but not for a store: it lacks the tables, or is that of a test run."""
 
 
-def alias_in(store: object) -> str | None:
-    """The alias of the database that the name of a store means; None if it is the name of another store.
+class Place(NamedTuple):
+    """A database of Django's settings that has a store.
 
+    :param alias: its alias.
+    :param options: those of the store, as in a store's URL.
+    """
+
+    alias: str
+    options: str = ""
+
+
+def place_in(store: object) -> Place | None:
+    """The database that the name of a store means; None if it is the name of another store.
+
+    :param store: for example ``"django"``, or ``"django:alias?timeout=2"``.
     :raises ConfigurationError: if the settings have no database of this alias.
     """
     if not isinstance(store, str):
         return None
-    name, separator, alias = store.partition(":")
+    named, _, store_options = store.partition("?")
+    name, separator, alias = named.partition(":")
     if name != NAME:
         return None
     alias = alias if separator else DEFAULT_DB_ALIAS
@@ -50,7 +63,7 @@ def alias_in(store: object) -> str | None:
             f"the store {shown(store)} names no database: DATABASES has {', '.join(map(repr, connections.settings))}; "
             f"expected '{NAME}', or '{NAME}:' and one of these"
         )
-    return alias
+    return Place(alias, store_options)
 
 
 def remember_databases() -> None:
@@ -59,8 +72,10 @@ def remember_databases() -> None:
         _at_start.setdefault(alias, connections.settings[alias]["NAME"])
 
 
-def open_store(alias: str) -> Store:
+def open_store(alias: str, options: str = "") -> Store:
     """The store in a database of the settings. It never makes or changes a table.
+
+    :param options: of the store, as in a store's URL: ``"timeout=2"``.
 
     In an SQLite database in memory, as Django's tests have it, sessions are kept in this process's memory, too.
 
@@ -74,7 +89,7 @@ def open_store(alias: str) -> Store:
         raise StoreNotReady(reason)
     try:
         # Of a kit that was made before a test run, as a module was imported, PostgreSQL's store asks once more.
-        return migrated.open_migrated(url_of(wrapper), _REMEDY, problem)
+        return migrated.open_migrated(_with_options(wrapper, options), _REMEDY, problem)
     except StoreUnavailable as error:
         raise StoreNotReady(f"the database {alias!r} of DATABASES is not ready: {error}") from None
 
@@ -95,6 +110,15 @@ def migrate(alias: str) -> tuple[int, int] | None:
 def url_of(wrapper: Any) -> str:
     """The URL of the store in a database of Django's settings."""
     return f"sqlite:///{path_beside(wrapper)}" if wrapper.vendor == "sqlite" else postgresql_url(wrapper)
+
+
+def _with_options(wrapper: Any, options: str) -> str:
+    url = url_of(wrapper)
+    if not options:
+        return url
+    if wrapper.vendor == "sqlite":
+        raise ConfigurationError(f"the store has the options {shown(options)}; one in an SQLite database takes none")
+    return f"{url}&{options}"
 
 
 def path_beside(wrapper: Any) -> Path:

@@ -39,7 +39,7 @@ from rolecall.testing.stores import StoreContract
 from rolecall_django import get_kit, require_token
 from rolecall_django.kits import make_kit
 from rolecall_django.management.commands.rolecall import Command
-from rolecall_django.stores import StoreNotReady, alias_in, migrate, open_store, path_beside, postgresql_url
+from rolecall_django.stores import StoreNotReady, migrate, open_store, path_beside, place_in, postgresql_url
 
 from ..conftest import needed
 from ..django_settings import configure
@@ -111,13 +111,16 @@ def alias(request) -> str:
 class Contract(
     StoreContract, LeasesContract, MarksContract, LedgerContract, DocumentsContract, ListingContract, UpkeepContract
 ):
+    #: Of the store.
+    options = ""
+
     @pytest.fixture
     def store(self, ready):
-        return open_store(ready)
+        return open_store(ready, self.options)
 
     @pytest.fixture
     def other_store(self, ready):
-        with closing(open_store(ready)) as other:
+        with closing(open_store(ready, self.options)) as other:
             yield other
 
 
@@ -148,6 +151,8 @@ def migrated(server) -> Iterator[str]:
 @pytest.mark.server
 @FORKS
 class TestInPostgreSQL(Contract):
+    options = "timeout=10&max_staleness=10"
+
     @pytest.fixture
     def ready(self, migrated, server):
         tables = ("sessions", "ended_sessions", "used_once", "leases", "marks", "tokens", "documents")
@@ -170,7 +175,8 @@ class TestInPostgreSQL(Contract):
 @pytest.fixture
 def kit(alias) -> Iterator[Rolecall]:
     migrate(alias)
-    with override_settings(ROLECALL={**ROLECALL, "store": f"django:{alias}", "ledger": True}):
+    patience = "?timeout=10" if connections[alias].vendor == "postgresql" else ""
+    with override_settings(ROLECALL={**ROLECALL, "store": f"django:{alias}{patience}", "ledger": True}):
         yield get_kit()
 
 
@@ -299,14 +305,29 @@ def test_nothing_is_migrated_but_by_migrate(postgresql):
 
 
 def test_only_its_own_names_are_djangos():
-    assert alias_in("django") == "default"
-    assert alias_in("django:default") == "default"
-    assert [alias_in(other) for other in ("sqlite:///django", "djangos", "memory://", None, MemoryStore())] == [
+    assert place_in("django") == ("default", "")
+    assert place_in("django:default?timeout=2") == ("default", "timeout=2")
+    assert [place_in(other) for other in ("sqlite:///django", "djangos", "memory://", None, MemoryStore())] == [
         None
     ] * 5
     for wrong in ("django:", "django://default", "django:school"):
         with pytest.raises(ConfigurationError, match="DATABASES has 'default'"):
-            alias_in(wrong)
+            place_in(wrong)
+
+
+def test_options_of_a_store_in_sqlite_are_refused(sqlite):
+    migrate(sqlite)
+    with pytest.raises(ConfigurationError, match="options 'timeout=2'; one in an SQLite database takes none"):
+        open_store(sqlite, "timeout=2")
+
+
+@pytest.mark.server
+def test_options_of_a_store_in_postgresql_are_its_own(postgresql):
+    migrate(postgresql)
+    with pytest.raises(ConfigurationError, match="timuot"):
+        open_store(postgresql, "timuot=2")
+    with closing(open_store(postgresql, "timeout=2")) as store:
+        assert store.get_session("1_abc") is None
 
 
 def test_the_environment_may_name_it(sqlite, monkeypatch):
