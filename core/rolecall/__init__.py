@@ -42,6 +42,7 @@ from .hookspecs import AccessRequest, ModerationRequest, SessionRequest, TokenRe
 from .http.web import Web
 from .kit import AsyncRolecall, AsyncSession, Rolecall, Session
 from .kit.calls import Exclusions, LiveTokens, SessionPage
+from .media.backend import Ticket
 from .policy import Allow, Deny, Limit, Vote
 from .request import Actor, Request
 from .roles import Capability, CapabilityName, Requirement, Role, RoleName, RoleTable
@@ -138,6 +139,7 @@ __all__ = [
     "Slot",
     "Store",
     "StoreUnavailable",
+    "Ticket",
     "TokenRequest",
     "Unavailable",
     "Vote",

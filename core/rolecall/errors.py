@@ -267,6 +267,18 @@ class Excluded(Forbidden):
     code = "excluded"
 
 
+class NoIdentity(Forbidden):
+    """The grant does not say for whom it is, or in a way that the media service does not take: no ticket without it."""
+
+    code = "no_identity"
+
+
+class RoleNotHeld(Forbidden):
+    """A ticket for the media service would grant more than the role does; the message says what."""
+
+    code = "role_not_held"
+
+
 class CsrfFailed(Forbidden):
     """A token in a cookie came without the proof that a page of this site sent the request."""
 
@@ -409,15 +421,26 @@ class OnlyVerifies(RolecallError):
 
 
 class NoMediaService(RolecallError):
-    """No plugin reaches the media of the session, so nobody can act in it."""
+    """Nothing reaches the media of the session, or what does cannot do this.
+
+    :param public: the message for a client, if there is more to say than that.
+    """
 
     code = "no_media_service"
     status = 501
 
+    def __init__(
+        self,
+        message: str,
+        public: str = "nothing at this service can act in a session: it has no media service that does this",
+    ) -> None:
+        super().__init__(message)
+        self._public = public
+
     @property
     def public_message(self) -> str:
         """The message for a client: this is no fault, but a feature that this service lacks."""
-        return "nothing at this service can act in a session: it has no media service that does this"
+        return self._public
 
 
 class NoLedger(RolecallError):

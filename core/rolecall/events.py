@@ -11,7 +11,10 @@ from .explain import circumstances
 from .request import Actor, Request
 
 #: Members that only some events have; as JSON the others have null there, so that all lines have the same members.
-_OF_SOME: Final = ("role", "token_id", "expires_at", "renewed", "act", "target", "until", "reason", "seconds")
+_OF_SOME: Final = (
+    *("role", "token_id", "expires_at", "renewed", "media"),
+    *("act", "target", "until", "reason", "seconds"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,41 @@ class TokenRefused(Refused):
 
     role: str | None = None
     renewed: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketIssued(Event):
+    """A grant was exchanged for a ticket of a media service.
+
+    :param media: the name of the media service.
+    :param role: the role of the grant.
+    :param token_id: the id of the grant's token, as in :attr:`~rolecall.Grant.token_id`.
+    :param expires_at: the end of the ticket's life, in Unix seconds.
+    """
+
+    name: ClassVar[str] = "ticket_issued"
+
+    session_id: str
+    media: str
+    role: str
+    token_id: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketRefused(Refused):
+    """The exchange of a grant for a ticket was refused.
+
+    :param media: the name of the media service; None if the session has none.
+    :param role: the role of the grant.
+    :param token_id: the id of the grant's token.
+    """
+
+    name: ClassVar[str] = "ticket_refused"
+
+    role: str
+    token_id: str
+    media: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +276,7 @@ EVENTS: Final[Mapping[str, Callable[..., Event]]] = MappingProxyType(
         for event in (
             *(SessionCreated, SessionRefused, SessionClosed),
             *(TokenIssued, TokenRefused, AccessRefused),
+            *(TicketIssued, TicketRefused),
             *(TokenRevoked, ActorRevoked, TokensRevoked),
             *(Moderated, ModerationRefused),
             *(StoreLost, StoreFound),

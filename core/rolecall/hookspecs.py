@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from .events import Event
+    from .media import MediaBackend
     from .moderation import Act, MediaService
 
 hookspec = pluggy.HookspecMarker("rolecall")
@@ -246,6 +247,14 @@ def rolecall_register_stores() -> Mapping[str, Callable[[str], Store]] | None:
     """Register stores, by the scheme of their URL, each as a function that makes a store from the URL.
 
     Called once, at start-up. See :class:`rolecall.stores.Store`.
+    """
+
+
+@hookspec
+def rolecall_register_media() -> Mapping[str, type[MediaBackend]] | None:
+    """Register media services: classes derived from :class:`rolecall.media.MediaBackend`, by the name of each.
+
+    Return a mapping, or None. ``Rolecall(media=…)`` and ``ROLECALL_MEDIA`` choose by these names.
     """
 
 

@@ -52,6 +52,7 @@ class SessionProperties:
     :param e2ee: whether its media is encrypted from end to end.
     :param archive_name: the name of its archives, 1 to 80 characters, or None.
     :param archive_resolution: the resolution of its archives, such as ``"1280x720"``, or None.
+    :param media: the name of the media service that carries it, or None.
     """
 
     location: str | None = None
@@ -60,6 +61,7 @@ class SessionProperties:
     e2ee: bool = False
     archive_name: str | None = None
     archive_resolution: str | None = None
+    media: str | None = None
 
     def checked(self) -> SessionProperties:
         """Validate these properties, each alone and all together, and return them normalised.
@@ -80,6 +82,8 @@ class SessionProperties:
         if self.e2ee and archive is ArchiveMode.ALWAYS:
             raise InvalidSessionOption("e2ee does not go with archive_mode 'always'")
         location = _location(self.location)
+        if self.media is not None and not isinstance(self.media, str):
+            raise InvalidSessionOption(f"media is {shown(self.media)}; expected the name of a media service")
         self.check_archives()
         return replace(self, location=location, media_mode=media, archive_mode=archive)
 
@@ -99,6 +103,10 @@ class SessionProperties:
             raise InvalidSessionOption(
                 f"{called[1]} is {shown(resolution)}; expected one of {', '.join(ARCHIVE_RESOLUTIONS)}"
             )
+
+    def at_media(self, name: str) -> SessionProperties:
+        """The same properties, at the media service of this name."""
+        return replace(self, media=name)
 
     def as_dict(self) -> dict[str, Any]:
         """The properties by name."""
@@ -170,6 +178,11 @@ class SessionRecord:
     def e2ee(self) -> bool:
         """Whether its media is encrypted from end to end."""
         return self.properties.e2ee
+
+    @property
+    def media(self) -> str | None:
+        """The name of the media service that carries it; None if it was created without one."""
+        return self.properties.media
 
     def as_dict(self) -> dict[str, Any]:
         """The session as a dict for JSON, for clients."""

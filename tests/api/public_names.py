@@ -23,6 +23,7 @@ MODULES: Final = (
     "rolecall.errors",
     "rolecall.events",
     "rolecall.hookspecs",
+    "rolecall.media",
     "rolecall.moderation",
     "rolecall.observing",
     "rolecall.opentok",

@@ -411,6 +411,8 @@ def test_a_session_cannot_be_changed(kit):
 
 # -- properties: each is written once --------------------------------------------------------------
 
+#: The property that is this kit's own: no OpenTok-compatible service knows it.
+OWN = "media"
 #: Two sessions in which each property has another value than the default.
 ASKED = [
     SessionProperties("203.0.113.7", MediaMode.ROUTED, ArchiveMode.ALWAYS, False, "Chemistry", "1280x720"),
@@ -420,7 +422,7 @@ ASKED = [
 
 def test_each_property_is_among_those_that_are_asked_for():
     default = SessionProperties().as_dict()
-    assert all(any(asked.as_dict()[name] != default[name] for asked in ASKED) for name in default)
+    assert all(any(asked.as_dict()[name] != default[name] for asked in ASKED) for name in default if name != OWN)
 
 
 @pytest.mark.parametrize("asked", ASKED)
@@ -448,12 +450,14 @@ def test_each_property_reaches_the_policies_and_comes_back_from_the_store(asked,
 def test_each_property_can_be_asked_for_by_name_and_has_one_default(kit):
     default = SessionProperties().as_dict()
     parameters = inspect.signature(kit.create_session).parameters
+    if kit in (RemoteService, AsyncRemoteService):
+        del default[OWN]
     assert {name: parameters[name].default for name in default} == default
 
 
 def test_each_property_has_a_field_in_the_form_that_a_service_is_sent_and_the_kit_takes():
     form = ASKED[0].as_form()
-    assert len(form) == len(ASKED[0].as_dict())
+    assert len(form) == len(ASKED[0].as_dict()) - 1  # without OWN
     [route] = [route for route in SDK_ROUTES if route.name == "sdk_create"]
     body = route.operations["POST"].body
     assert body is not None

@@ -518,6 +518,7 @@ def test_the_kit_s_own_routes_are_listed_once_with_what_each_requires(kit):
         f"DELETE {at}": "the kit's own (role:moderator)",
         f"POST {at}/tokens": "the kit's own (policy)",
         f"GET {at}/tokens": "the kit's own (role:moderator or server)",
+        f"POST {at}/ticket": "the kit's own (capability:connect)",
         f"POST {at}/signal": "the kit's own (capability:signal)",
         f"DELETE {at}/connections/{{connection_id}}": "the kit's own (capability:force_disconnect)",
         f"GET {at}/connections": "the kit's own (capability:force_disconnect)",

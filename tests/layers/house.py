@@ -19,7 +19,7 @@ LAYERS: Final = {
     "words": ["errors", "wording", "roles", "request", "actors", "clock", "pickling", "driver", "encoding", "keys"],
     "values": [
         *("sessions", "session_ids", "tokens", "moderation", "revocations", "events", "policy", "explain", "hookspecs"),
-        *("formats", "stores"),
+        *("formats", "media", "stores"),
     ],
     "plugins": ["plugins"],
     "engine": ["engine"],

@@ -85,4 +85,6 @@ class RemoteSessions:
 
 async def create_at(service: AsyncRemoteService, request: SessionRequest) -> str:
     """Create a session with the requested properties at ``service``, and return its id."""
-    return await service.create_session(**request.properties.as_dict())
+    properties = request.properties.as_dict()
+    del properties["media"]  # which of this kit's media services is no concern of the remote one
+    return await service.create_session(**properties)

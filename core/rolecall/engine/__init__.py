@@ -38,6 +38,7 @@ from ..errors import (
 from ..explain import TOKEN_STEPS, Explanation, Trace, circumstances, failed_step, log_explanation
 from ..formats import TokenFormat
 from ..hookspecs import AccessRequest, Asked, ModerationRequest, Operation, SessionRequest, TokenRequest
+from ..media.backend import Ticket
 from ..plugins import Implementation
 from ..plugins import asking as voting
 from ..policy import Allow, Limits, Scope, narrow, outlived
@@ -54,6 +55,7 @@ from ..tokens import ExpireTime, Grant, TokenOptions, check_options, leeway_used
 from ..wording import moment, shown
 from .renewing import Wishes, check_renewable, check_same_actor, part_of_life, renewed_already, renewed_options
 from .state import State
+from .tickets import no_ticket
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -248,7 +250,8 @@ class Engine:
         self.state.check_issues()
         await self._driver.take_turn()
         async with self._calling("session", call, refused="session_refused") as call:
-            checked, owner = properties.checked(), self.state.session_ids.issuer(api_key)
+            checked = self.state.media.chosen(properties.checked())
+            owner = self.state.session_ids.issuer(api_key)
             record = await self._create_session(checked, owner, call)
             call.session_id = record.session_id
             call.ends_in("session_created")
@@ -408,6 +411,26 @@ class Engine:
                 await self._enter_in_ledger(options, token_id, call)
             call.ends_in("token_issued", role=options.role, token_id=token_id, expires_at=options.expires_at)
         return token, options
+
+    async def issue_ticket(self, grant: Grant, call: Call | None = None) -> Ticket:
+        """Exchange a grant that still stands for a ticket of its session's media service.
+
+        :raises NoMediaService: if no media service of the kit carries the session.
+        """
+        about: dict[str, Any] = {"role": str(grant.role), "token_id": grant.token_id}
+        async with self._calling("ticket", call, grant.session_id, "ticket_refused", **about) as call:
+            call.bearer = grant.actor_id
+            record = await self._find_session(grant.session_id)
+            found = self.state.media.of(record)
+            if found is None:
+                raise no_ticket(record)
+            backend, form = found
+            call.is_about(media=backend.name)
+            # Last, so that whoever was excluded meanwhile gets none.
+            await self.check_again(grant)
+            ticket = backend.ticket(form, grant, self.state.clock())
+            call.ends_in("ticket_issued", expires_at=ticket.expires_at)
+        return ticket
 
     async def _enter_in_ledger(self, options: TokenOptions, token_id: str, call: Call) -> None:
         """Keep a token that is about to be issued, if the kit has a ledger."""

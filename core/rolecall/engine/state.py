@@ -22,6 +22,7 @@ from ..tokens import MAX_TOTAL_LIFE, Grant, TokenId, TokenOptions
 from ..wording import moment, shown
 from .housekeeping import Housekeeper, Retention
 from .revisions import Revisions
+from .tickets import MediaServices
 from .verified import END, VerifiedTokens
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class State:
         names_actor: bool = True,
         total_life: float = MAX_TOTAL_LIFE,
         keeps_ledger: bool = False,
+        media: MediaServices | None = None,
     ) -> None:
         self.api_key = api_key
         self.session_ids = session_ids
@@ -107,6 +109,8 @@ class State:
         self.total_life = total_life
         #: Whether each token that is issued is kept in the store, until it expires.
         self.keeps_ledger = keeps_ledger
+        #: The media services that carry its sessions.
+        self.media = media or MediaServices((), rules)
         #: The issuer whose public keys others may read; None if the kit has none, or only verifies.
         self.signer = signer
         #: Has the store forget what is over; None for a store that cannot, and until the kit is made.

@@ -18,6 +18,7 @@ from ..driver.threads import ThreadPools
 from ..engine.housekeeping import Housekeeper, Retention
 from ..engine.renewing import checked_total_life
 from ..engine.state import State
+from ..engine.tickets import MediaServices
 from ..errors import ConfigurationError, InvalidKey, NotInStep, PluginError
 from ..formats.claims import MAX_VERIFIED_LIFETIME, ClaimRules
 from ..http.api import Api
@@ -26,6 +27,7 @@ from ..http.credentials import Credentials
 from ..http.web import Web
 from ..keys import KeyRing
 from ..keys.issuers import MISSING, Elsewhere, credentials_of, further_projects, nowhere
+from ..media import MediaBackend
 from ..request import Actor
 from ..roles import Role, RoleName
 from ..session_ids import OpenTokIds, SessionNames
@@ -41,6 +43,7 @@ from .facade import P, Result, derived, written_out
 from .key_places import place_of, refuse_wrapping_keys
 from .keys import Keys, KeySources
 from .leases import AsyncLeases, Leases
+from .media import media_of
 
 if TYPE_CHECKING:
     from ..keys.following import Timing
@@ -170,6 +173,9 @@ class Rolecall(Settings):
     :param ledger: keep in the store which tokens are issued, one row each until they expire, so that
         :meth:`live_tokens` lists them, and each can be revoked. It costs a write for each token; without it minting
         writes nothing.
+    :param media: the media services that carry its sessions, the default first: each a
+        :class:`~rolecall.media.MediaBackend`, such as ``LiveKit(…)``, or the name of one.
+    :param media_config: the settings of each service that ``media`` names: ``{"livekit": {"url": "wss://…", …}}``.
     :param clock: returns now, in Unix seconds.
     :param trace: log every decision with its steps, as a line of JSON, to the logger ``rolecall.trace``.
     :param web: the rights of browsers: the origins of their pages, tokens in a cookie or the query; none unless given.
@@ -215,6 +221,8 @@ class Rolecall(Settings):
         actor_claim: bool = True,
         max_total_life: float | timedelta = MAX_TOTAL_LIFE,
         ledger: bool = False,
+        media: MediaBackend | str | Iterable[MediaBackend | str] = (),
+        media_config: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
         clock: Callable[[], float] = system_clock,
         trace: bool = False,
         web: Web = Web(),  # noqa: B008 (it does not change)
@@ -229,6 +237,7 @@ class Rolecall(Settings):
                 loaded = plugins_of(
                     plugins, entry_points, blocked_plugins, configured, all_known=self._knows_all_plugins
                 )
+                carried_by = media_of(loaded, media, media_config)
                 _check_timeout("store_timeout", store_timeout)
                 stores = registered(loaded, "rolecall_register_stores", SCHEMES)
                 undoing.callback(self._release)
@@ -251,7 +260,7 @@ class Rolecall(Settings):
                 further = further_projects(projects, project, sources)
             finally:
                 # So that no frame of a traceback holds them.
-                del api_secret, private_key, verify_secrets, verify_keys, projects, keys_key
+                del api_secret, private_key, verify_secrets, verify_keys, projects, keys_key, media, media_config
             own = project or application or signer
             assert own is not None
             _check_leeway(leeway)
@@ -289,6 +298,7 @@ class Rolecall(Settings):
                 names_actor=actor_claim,
                 total_life=checked_total_life(max_total_life),
                 keeps_ledger=ledger,
+                media=MediaServices(carried_by, rules),
                 # Last, so that nothing stays open if another argument is wrong.
                 store=_open_store(store, stores, revocation, retention, ledger=ledger),
             )
@@ -370,10 +380,11 @@ class Rolecall(Settings):
         configuration, as a JSON object), ``ROLECALL_SESSION_RETENTION``, ``ROLECALL_MAX_SESSION_AGE`` and
         ``ROLECALL_MAX_TOTAL_LIFE`` (seconds), ``ROLECALL_ORIGINS`` (separated by commas) and ``ROLECALL_OPENAPI``
         (``1`` or ``0``), for both of which see :class:`Web`, ``ROLECALL_ACTOR_CLAIM``, ``ROLECALL_LEDGER`` and
-        ``ROLECALL_TRACE`` (``1`` or ``0``).
-        Credentials, projects, wrapping keys, the store and a plugin's configuration may also be in a file: its path is
-        in the same variable with ``_FILE`` at the end of the name. Files with secrets and private keys are read again
-        when they change.
+        ``ROLECALL_TRACE`` (``1`` or ``0``). ``ROLECALL_MEDIA`` has the names of media services, and
+        ``ROLECALL_<NAME>_<SETTING>`` a setting of one of them, such as "ROLECALL_LIVEKIT_URL".
+        Credentials, projects, wrapping keys, the store, a plugin's configuration and a media service's setting may also
+        be in a file: its path is in the same variable with ``_FILE`` at the end of the name. Files with secrets and
+        private keys are read again when they change.
 
         :param environ: the variables to read, ``os.environ`` by default; or a mapping like Flask's ``app.config``,
             whose values may already have an argument's type.
@@ -450,6 +461,7 @@ class Rolecall(Settings):
         return drive(self.engine.verify_and_tell(token, session_id_of(session_id)))
 
     live_tokens = _driven(Calls.live_tokens)
+    ticket = _driven(Calls.ticket)
     check_grant = _driven(Calls.check_grant)
     wait_until_ended = _driven(Calls.wait_until_ended)
     signal = _driven(Calls.signal)

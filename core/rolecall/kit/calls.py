@@ -15,6 +15,7 @@ from ..errors import ConfigurationError, InvalidRequest, RolecallError
 from ..explain import Explanation
 from ..http.api import Api
 from ..http.problems import noted
+from ..media.backend import Ticket
 from ..plugins import PluginInfo
 from ..request import Actor, Request
 from ..revocations import Exclusion, Reset
@@ -114,6 +115,7 @@ class Records:
         api_key: str | None = None,
         archive_name: str | None = None,
         archive_resolution: str | None = None,
+        media: str | None = None,
         actor: str | Actor | None = None,
     ) -> SessionRecord:
         """Create a session. It is durable when this returns.
@@ -127,13 +129,22 @@ class Records:
             shows this and ``archive_resolution`` to policies, and passes them on if a plugin creates the session at a
             service, which records the archives.
         :param archive_resolution: the resolution of its archives, such as ``"1280x720"``.
+        :param media: the name of the media service that carries it; the kit's first one unless given.
         :param actor: for whom it is created: the id of an actor, or a :class:`~rolecall.Actor` with attributes for the
             policies. They judge the call as that person's, and the session's record names the actor as its creator.
         :raises InvalidActor: if nobody can have that id.
         :raises InvalidSessionOption: for a property that does not exist, or conflicts with another.
         :raises PolicyDenied: if a policy denies.
         """
-        properties = SessionProperties(location, media_mode, archive_mode, e2ee, archive_name, archive_resolution)  # type: ignore[arg-type]
+        properties = SessionProperties(
+            location,
+            media_mode,  # type: ignore[arg-type]
+            archive_mode,  # type: ignore[arg-type]
+            e2ee,
+            archive_name,
+            archive_resolution,
+            media,
+        )
         return await self.engine.create_session(properties, api_key, own_call(actor))
 
     async def get_session(self, session_id: str | SessionRecord) -> SessionRecord:
@@ -430,6 +441,18 @@ class Calls:
         :raises InvalidToken: a subclass that says why the token is refused.
         """
         return await self.engine.verify_and_tell(token, session_id_of(session_id))
+
+    async def ticket(self, grant: Grant) -> Ticket:
+        """Exchange a grant that still stands for a ticket: a short-lived token of its session's media service.
+
+        :param grant: the grant of a verified token, which says for whom it is.
+        :returns: the token, where to connect with it, and what else a client needs.
+        :raises InvalidToken: if the grant has ended.
+        :raises NoIdentity: if it does not say for whom it is.
+        :raises RoleNotHeld: if the ticket would grant more than the grant does.
+        :raises NoMediaService: if the kit has no media service for the session.
+        """
+        return await self.engine.issue_ticket(grant)
 
     async def check_grant(
         self,

@@ -10,11 +10,14 @@ from typing import Any, Final
 from ..encoding import strict_json
 from ..errors import ConfigurationError
 from ..http.web import Web, problem_with_origin
+from ..media import BACKENDS
 from ..wording import nearest, shown, wrapping
+from .media_variables import collected, split_name
 
 _PREFIX: Final = "ROLECALL_"
 _PLUGIN: Final = "ROLECALL_PLUGIN_"
 _FILE: Final = "_FILE"
+_MEDIA: Final = "ROLECALL_MEDIA"
 #: How many bytes of a variable's file are read at most.
 _MAX_FILE: Final = 65_536
 # The variables that Kubernetes and Docker set in every container for a service called "rolecall" or "rolecall-…". None
@@ -67,9 +70,12 @@ def _read(environ: Mapping[str, object]) -> dict[str, Any]:
     given = {name: value for name, value in environ.items() if _is_set(name, value)}
     options: dict[str, Any] = {}
     configs: dict[str, Any] = {}
+    settings: dict[tuple[str, str], object] = {}
+    media = {*BACKENDS, *_media_in(given.get(_MEDIA))}
     for name, value in given.items():
         variable = name.removesuffix(_FILE)
-        if variable != name and (variable in _FROM_FILES or variable.startswith(_PLUGIN)):
+        setting = None if variable in _VARIABLES else split_name(variable, media)
+        if variable != name and (variable in _FROM_FILES or variable.startswith(_PLUGIN) or setting is not None):
             if variable in given:
                 raise ConfigurationError(
                     f"the environment variables {variable} and {name} are both set; leave one of them out"
@@ -77,7 +83,9 @@ def _read(environ: Mapping[str, object]) -> dict[str, Any]:
             place, value = f"the file that the environment variable {name} names", _text_of_file(name, value)
         else:
             variable, place = name, f"the environment variable {name}"
-        if variable.startswith(_PLUGIN) and variable != _PLUGIN:
+        if setting is not None:
+            settings[setting] = _SETTINGS.get(setting[1], _bare)(place, value)
+        elif variable.startswith(_PLUGIN) and variable != _PLUGIN:
             configs[variable.removeprefix(_PLUGIN)] = _config(place, value)
         elif variable in _VARIABLES:
             argument, read = _VARIABLES[variable]
@@ -85,7 +93,8 @@ def _read(environ: Mapping[str, object]) -> dict[str, Any]:
         elif not re.fullmatch(_SERVICE_LINK, name):
             raise ConfigurationError(_unknown(name))
     web = {argument: options.pop(argument) for argument in _OF_WEB if argument in options}
-    return {**options, **({"web": Web(**web)} if web else {}), **({"plugin_config": configs} if configs else {})}
+    grouped = {"plugin_config": configs, "media_config": collected(settings), "web": Web(**web) if web else None}
+    return {**options, **{argument: value for argument, value in grouped.items() if value}}
 
 
 def _is_set(name: object, value: object) -> bool:
@@ -94,6 +103,12 @@ def _is_set(name: object, value: object) -> bool:
         return False
     # In another case only names that exactly match a variable: lower-case names may belong to others.
     return name.startswith(_PREFIX) or name.upper().removesuffix(_FILE) in _VARIABLES
+
+
+def _media_in(value: object) -> list[str]:
+    """The names of the media services in ``ROLECALL_MEDIA``."""
+    named = _names(_MEDIA, value)
+    return [name for name in named if isinstance(name, str)] if isinstance(named, Collection) else []
 
 
 def _unknown(name: str) -> str:
@@ -276,7 +291,16 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
     "ROLECALL_OPENAPI": ("openapi", _switch),
     "ROLECALL_ACTOR_CLAIM": ("actor_claim", _switch),
     "ROLECALL_LEDGER": ("ledger", _switch),
+    _MEDIA: ("media", _names),
     "ROLECALL_TRACE": ("trace", _switch),
+}
+#: The parsers of those settings of media services that are no plain text; the names are common to all services.
+_SETTINGS: Final[Mapping[str, Callable[[str, Any], object]]] = {
+    "verify_secrets": _list,
+    "ticket_life": _seconds,
+    "accept_wider": _names,
+    "turn_urls": _names,
+    "turn_verify_secrets": _list,
 }
 # Arguments of Web, and not of the kit itself.
 _OF_WEB: Final = ("origins", "openapi")

@@ -81,6 +81,11 @@ class _RegisterStores(Protocol):
     def rolecall_register_stores(self) -> _Collected: ...
 
 
+class _RegisterMedia(Protocol):
+    @property
+    def rolecall_register_media(self) -> _Collected: ...
+
+
 class _SigningKeys(Protocol):
     @property
     def rolecall_signing_keys(self) -> _Asked: ...
@@ -104,5 +109,6 @@ Plugin: TypeAlias = (
     | _RegisterRoles
     | _RegisterFormats
     | _RegisterStores
+    | _RegisterMedia
     | _SigningKeys
 )

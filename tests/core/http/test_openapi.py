@@ -25,6 +25,7 @@ from rolecall.http.api.openapi import description
 from rolecall.http.api.rest import ROUTES
 from rolecall.http.messages import Response
 from rolecall.http.respond import respond
+from rolecall.media import LiveKit, Turn
 from rolecall.policies import AllowAnyone
 from rolecall.request import Request
 from rolecall.sessions import SessionRecord
@@ -232,6 +233,7 @@ def test_every_operation_that_is_granted_to_some_is_in_it_and_nothing_else(docum
 
 OF_SESSIONS = {"create_session", "read_session", "end_session", "create_token", "describe"}
 OF_LEDGER = {"list_tokens"}
+OF_MEDIA = {"create_ticket"}
 OF_HEALTH = {"check_life", "check_readiness"}
 OF_KEYS = {"list_keys"}
 OF_TAKING_BACK = {"exclude_named", "exclude_actor", "readmit_named", "readmit_actor", "reset_session"}
@@ -253,7 +255,7 @@ OF_SERVERS = OF_SDKS | {"list_sessions"}
 
 
 def test_operations_have_ids_that_stay(document):
-    every = OF_SESSIONS | OF_LEDGER | OF_HEALTH | OF_KEYS | OF_ACTS | OF_TAKING_BACK | OF_OAUTH | OF_SERVERS
+    every = OF_SESSIONS | OF_LEDGER | OF_MEDIA | OF_HEALTH | OF_KEYS | OF_ACTS | OF_TAKING_BACK | OF_OAUTH | OF_SERVERS
     assert set(operations_of(document)) == every
 
 
@@ -797,6 +799,9 @@ KITS: dict[str, dict[str, Any]] = {
     "lost": {"store": Lost()},
     "forgetful": {"store": Forgetful()},
     "nameless": {"actor_claim": False},
+    "media": {
+        "media": LiveKit("wss://media.example", "APIkey", API_SECRET, turn=Turn("turn:turn.example", API_SECRET))
+    },
     "issuer": {"issuer": ISSUER, "private_key": pem("EdDSA")},
 }
 
@@ -997,8 +1002,24 @@ _FORMS = [
     Asked("create_sdk_session", 429, "server", body=b"location=203.0.113.7", media_type=FORM, kit="busy"),
     Asked("create_sdk_session", 503, "server", body=b"location=203.0.113.7", media_type=FORM, kit="wavering"),
 ]
+_TICKETS = [
+    Asked("create_ticket", 201, "named", kit="media"),
+    Asked("create_ticket", 201, "named", body=b"{}", kit="media"),
+    Asked("create_ticket", 400, "two", kit="media"),
+    Asked("create_ticket", 400, "named", body=b'{"unknown":1}', kit="media"),
+    Asked("create_ticket", 401),
+    Asked("create_ticket", 401, "expired", kit="media"),
+    Asked("create_ticket", 403, "moderator", kit="media"),
+    Asked("create_ticket", 413, "named", body=TOO_LONG, kit="media"),
+    Asked("create_ticket", 415, "named", body=b"{}", media_type="text/plain", kit="media"),
+    Asked("create_ticket", 429, "moderator", kit="busy"),
+    Asked("create_ticket", 431, "long"),
+    Asked("create_ticket", 501, "named"),
+    Asked("create_ticket", 503, "moderator", kit="undecided"),
+]
 ASKED = [
     *_GUARDED,
+    *_TICKETS,
     *_WITH_BODY,
     *_ACTS,
     *_ACTS_WITH_BODY,
@@ -1064,6 +1085,7 @@ def credentials_of(kit, ids: dict[str, str]) -> dict[str, tuple[dict[str, str], 
     kit.engine.state.clock.now += 90
     in_header = {
         "moderator": good,
+        "named": kit.generate_token(ids["open"], actor="ada"),
         "subscriber": kit.generate_token(ids["open"], "subscriber"),
         "unknown": kit.generate_token(ids["unknown"], "moderator"),
         "ended": kit.generate_token(ids["ended"], "moderator"),

@@ -32,6 +32,7 @@ from .oauth import OAUTH_ROUTES
 from .routing import BY_POLICY, BY_SERVER, PUBLIC, Answer, Operation, Route, Schema
 from .sdk import SDK_ROUTES
 from .taking_back import TAKING_BACK_ROUTES
+from .tickets import TICKET_ROUTES
 
 _MODERATOR: Final = Requirement.of_role(Role.MODERATOR)
 #: The longest token in a cookie: browsers keep 4,096 bytes, name and attributes included.
@@ -378,6 +379,7 @@ ROUTES: Final = (
             ),
         },
     ),
+    *TICKET_ROUTES,
     *MODERATION_ROUTES,
     *TAKING_BACK_ROUTES,
     *OAUTH_ROUTES,

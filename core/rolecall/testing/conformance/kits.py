@@ -18,11 +18,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from ... import Allow, Deny, Rolecall, Web, hookimpl
 from ...errors import NotFoundAtService, PolicyDenied, StoreUnavailable, Unavailable
 from ...hookspecs import blocking
+from ...media import LiveKit
 from ...policies import AllowAnyone
 from ...sessions import SessionProperties, SessionRecord
 from ...stores.memory import MemoryStore
 
 API_KEY, API_SECRET = "123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
+MEDIA_SECRET = "a0c1e2f30415263748596a7b8c9dae0f1f2e3d4c"
 NOW = 1_795_186_800.0
 ORIGIN = "https://app.example"
 COOKIE, QUERY = "__Host-rolecall", "access_token"
@@ -218,6 +220,8 @@ KITS: dict[str, dict[str, Any]] = {
         "format": "jwt",
         "accept": ["jwt", "opentok"],
     },
+    # Gives tickets.
+    "media": {"media": LiveKit("wss://media.example", "APIconformance", MEDIA_SECRET)},
     "pages": {"web": Web(origins=[ORIGIN, "http://localhost:5173"])},
     "cookie": {"web": Web(cookie=COOKIE)},
     "query": {"web": Web(query=QUERY)},

@@ -491,11 +491,13 @@ class KitRoute(NamedTuple):
     #: The methods that need nothing of that.
     open: tuple[str, ...] = ()
     query: str = ""
+    #: The code of a 501.
+    lacks: str = "not_served"
 
     def answer(self, method: str) -> tuple[int, str | None]:
         """Status and code for an admitted request; for SDKs' calls that the kit does not have, those of a refusal."""
         status = self.granted.get(method, 405)
-        codes = {400: "invalid_actor", 404: "route_not_found", 405: "method_not_allowed", 501: "not_served"}
+        codes = {400: "invalid_actor", 404: "route_not_found", 405: "method_not_allowed", 501: self.lacks}
         if self.needs == "client":
             codes = dict.fromkeys((400, 405), "invalid_request")
         return status, codes.get(status)
@@ -542,6 +544,14 @@ KIT_ROUTES = (
         open=("POST",),
         # Of nobody, because the ledger keeps what other rows have issued.
         query="?actor=nobody",
+    ),
+    KitRoute(
+        "ticket",
+        f"/video/sessions/{OPEN}/ticket",
+        "POST, OPTIONS",
+        {"POST": 501},
+        "token",
+        lacks="no_media_service",
     ),
     KitRoute("signal", f"/video/sessions/{OPEN}/signal", "POST, OPTIONS", {"POST": 204}, "token"),
     KitRoute(
@@ -1310,6 +1320,30 @@ def _renewals() -> Iterator[Case]:
     ):
         yield Case(f"renewal-{name}", "POST", target, *answer, (*headers, *JSON), body=body)
     yield Case("renewal-maybe", "POST", target, 400, "invalid_request", (*bearer(own), *JSON), body=b'{"renew":1}')
+
+
+def _tickets() -> Iterator[Case]:
+    """Tokens that are exchanged for tickets of a media service."""
+    target, lacking, unnamed = f"/video/sessions/{OPEN}/ticket", (501, "no_media_service"), (403, "no_identity")
+    for role in ("subscriber", "publisheronly", "publisher", "moderator"):
+        named = bearer(forged(role=role, rolecall_actor=ACTOR))
+        yield Case(f"ticket-{role}", "POST", target, 201, None, named, kit="media", says='"media":"livekit"')
+        yield Case(f"ticket-{role}-without-media", "POST", target, *lacking, named)
+    own = bearer(forged(rolecall_actor=ACTOR))
+    route = Guarded("ticket", target, set(), OPEN, "POST", 201)
+    for name in _OF_EACH_KIND:
+        credential = _BY_NAME[name]
+        refusal = refusal_of(route, credential) or unnamed
+        yield Case(f"ticket-by-{name}", "POST", target, *refusal, credential.headers, kit="media")
+    yield Case("ticket-body-empty", "POST", target, 201, None, (*own, *JSON), b"{}", kit="media")
+    yield Case("ticket-body-member", "POST", target, *INVALID, (*own, *JSON), b'{"room":"x"}', kit="media")
+    as_text = (*own, ("Content-Type", "text/plain"))
+    yield Case("ticket-body-text", "POST", target, *UNSUPPORTED, as_text, b"{}", kit="media")
+    longest, too_long = (bearer(forged(rolecall_actor=actor)) for actor in ("x" * 255, "雪" * 86))
+    yield Case("ticket-for-the-longest", "POST", target, 201, None, longest, kit="media")
+    yield Case("ticket-for-too-long", "POST", target, *unnamed, too_long, kit="media")
+    less = bearer(forged(role="subscriber", rolecall_actor=ACTOR, rolecall_capabilities="connect subscribe signal"))
+    yield Case("ticket-narrowed", "POST", target, 201, None, less, kit="media")
 
 
 def _taken_back() -> Iterator[Case]:
@@ -2168,6 +2202,7 @@ CASES = tuple(
         _origins,
         _health,
         _acts,
+        _tickets,
         _taken_back,
         _renewals,
         _oauth,

@@ -1,0 +1,99 @@
+"""The media services in a kit's arguments: objects, or names with settings."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..errors import ConfigurationError, PluginError
+from ..media import BACKENDS, MediaBackend
+from ..plugins import Plugins
+from ..wording import kind, nearest, shown
+from .assembly import registered
+
+
+def media_of(plugins: Plugins, media: object, configs: object) -> tuple[MediaBackend, ...]:
+    """The media services of a kit.
+
+    :param media: a backend or the name of one, or a list of these.
+    :param configs: by name the settings of each that is named.
+    :raises ConfigurationError: for one that does not exist or is given twice, and for wrong settings.
+    """
+    try:
+        if not isinstance(configs, Mapping) or not all(isinstance(one, Mapping) for one in configs.values()):
+            raise ConfigurationError("media_config is not a mapping from names of media services to mappings")
+        given = (media,) if isinstance(media, str | MediaBackend) or not isinstance(media, Iterable) else tuple(media)
+        by_plugins = _registered(plugins)
+        backends = tuple(_backend(one, configs, by_plugins) for one in given)
+        names = [backend.name for backend in backends]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigurationError(f"media has {shown(name)} twice; a session remembers its service by the name")
+        for name in configs:
+            if name not in given:
+                raise ConfigurationError(
+                    f"media_config or ROLECALL_{str(name).upper()}_… has settings for {shown(name, 80)}, which is not "
+                    f"in media: name it there, or set ROLECALL_MEDIA={name}"
+                )
+        return backends
+    finally:
+        del media, configs  # they hold secrets
+
+
+def _registered(plugins: Plugins) -> dict[str, type[MediaBackend]]:
+    backends = registered(plugins, "rolecall_register_media", BACKENDS)
+    for name, backend in backends.items():
+        if not isinstance(backend, type) or not issubclass(backend, MediaBackend):
+            raise PluginError(
+                f"rolecall_register_media: {shown(name)} is {shown(backend)}; expected a class derived from "
+                "rolecall.media.MediaBackend"
+            )
+        if getattr(backend, "name", None) != name:
+            raise PluginError(f"rolecall_register_media: the class for {shown(name)} has another `name` than that")
+    return backends
+
+
+def _backend(one: object, configs: Mapping[str, Any], by_plugins: Mapping[str, type[MediaBackend]]) -> MediaBackend:
+    if isinstance(one, MediaBackend):
+        return one
+    if not isinstance(one, str):
+        raise ConfigurationError(f"media is {kind(one)}; expected a media service such as LiveKit(…), or its name")
+    backend = by_plugins.get(one) or BACKENDS.get(one)
+    if backend is None:
+        raise ConfigurationError(
+            f"media is {shown(one)}, and there is no such media service; there are "
+            f"{', '.join((*BACKENDS, *by_plugins))}"
+        )
+    settings = configs.get(one, {})
+    try:
+        problem = _misfit(backend, settings)
+        if problem is not None:
+            raise ConfigurationError(problem)
+        return backend(**settings)
+    finally:
+        del configs, settings
+
+
+def _settings(backend: type[MediaBackend]) -> dict[str, inspect.Parameter]:
+    """The parameters of a backend; those of all backends among them, if it passes them on by ``**settings``."""
+    parameters = inspect.signature(backend).parameters
+    own = {name: one for name, one in parameters.items() if one.kind is not one.VAR_KEYWORD}
+    return own if len(own) == len(parameters) else {**inspect.signature(MediaBackend).parameters, **own}
+
+
+def _misfit(backend: type[MediaBackend], settings: Mapping[str, Any]) -> str | None:
+    """The setting that a backend does not take, or lacks; None if there is none."""
+    parameters = _settings(backend)
+    for name in settings:
+        if name not in parameters:
+            close = nearest(str(name), parameters)
+            hint = f"did you mean {close}?" if close else f"there are {', '.join(parameters)}"
+            return f"the media service {backend.name!r} has no setting {shown(name, 80)}; {hint}"
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in settings:
+            return (
+                f"the media service {backend.name!r} needs the setting {name}: pass it in media_config, or set "
+                f"ROLECALL_{backend.name.upper()}_{name.upper()}"
+            )
+    return None

@@ -1,0 +1,224 @@
+"""The base of media services, and the tickets that they issue."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from ..errors import ConfigurationError, ExpiredToken, InvalidSessionId, NoIdentity, RoleNotHeld
+from ..formats import TokenFormat
+from ..formats.claims import ClaimRules
+from ..pickling import reduced
+from ..roles import Capability
+from ..tokens import MAX_LIFETIME, Grant, TokenOptions, duration
+from ..wording import kind, moment, shown, wrapping
+from .turn import Turn
+
+#: The default life of a ticket, in seconds: long enough to join, too short to come back with.
+TICKET_LIFE: Final = 60
+
+
+class Ticket(NamedTuple):
+    """What a client needs to join a session at its media service.
+
+    :param token: the media service's token, short-lived.
+    :param url: where to connect with it.
+    :param expires_at: the end of its life, in Unix seconds. At most services it bounds the join alone.
+    :param media: the name of the media service.
+    :param session_id: the session.
+    :param room: the session's name at the media service.
+    :param identity: the participant's identity at the media service: the id of the actor.
+    :param credentials: further credentials by name, for JSON; ``turn`` has an ``RTCIceServer``.
+    """
+
+    token: str
+    url: str
+    expires_at: int
+    media: str
+    session_id: str
+    room: str
+    identity: str
+    credentials: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+
+    def __reduce__(self) -> Any:
+        return reduced(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The ticket as a dict for JSON, for the client."""
+        credentials = {name: dict(credential) for name, credential in self.credentials.items()}
+        return {**self._asdict(), "credentials": credentials}
+
+    def __repr__(self) -> str:
+        return f"<Ticket for {self.media} in {self.session_id!r} until {moment(self.expires_at)}>"
+
+
+class MediaBackend(ABC):
+    """A media service, for the kits that use it: ``Rolecall(media=LiveKit("wss://…", key, secret))``.
+
+    A subclass says what is special about its service: the format of its tokens, the names of its rooms, the limits, and
+    the object that acts in sessions. The arguments of its ``__init__`` are its settings; ``media_config`` and the
+    environment (``ROLECALL_<NAME>_<SETTING>``) name them.
+
+    :param url: where clients connect.
+    :param ticket_life: the life of a ticket in seconds, within the service's limits.
+    :param accept_wider: the names of roles whose tickets may grant more than the role does, at a service that cannot
+        hold them. Without it such a ticket is refused.
+    :param turn: issues a TURN credential beside each ticket: a :class:`~rolecall.media.turn.Turn`, or a mapping with
+        its arguments.
+    :raises ConfigurationError: says which argument is wrong, and what to do.
+    """
+
+    #: The name of the service, as ``media=`` and ``ROLECALL_MEDIA`` have it.
+    name: ClassVar[str]
+    #: The schemes of the URL where clients connect.
+    schemes: ClassVar[tuple[str, ...]] = ("wss", "ws")
+    #: The shortest and the longest life of its tokens, in seconds.
+    shortest_life: ClassVar[int] = 1
+    longest_life: ClassVar[int] = MAX_LIFETIME
+    #: The longest identity and the longest name of a room, in bytes of UTF-8.
+    longest_identity: ClassVar[int] = 255
+    longest_room: ClassVar[int] = 255
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ticket_life: float = TICKET_LIFE,
+        accept_wider: Iterable[str] = (),
+        turn: Turn | Mapping[str, Any] | None = None,
+    ) -> None:
+        problem = _problem_with_url(url, self.schemes)
+        if problem is not None:
+            raise ConfigurationError(f"{self.name}: {problem}")
+        #: Where clients connect.
+        self.url = url
+        #: The life of a ticket, in seconds.
+        self.ticket_life = self._checked_life(ticket_life)
+        if isinstance(accept_wider, str) or not isinstance(accept_wider, Collection):
+            raise ConfigurationError(f"{self.name}: accept_wider is {shown(accept_wider)}; expected a set of roles")
+        #: The roles whose tickets may grant more than the role does.
+        self.accept_wider = frozenset(accept_wider)
+        try:
+            #: Issues TURN credentials beside tickets; None: it issues none.
+            self.turn = Turn(**turn) if isinstance(turn, Mapping) else turn
+        except TypeError:
+            raise ConfigurationError(f"{self.name}: turn takes urls, secret and verify_secrets") from None
+        finally:
+            del turn  # it may hold a secret
+        if not isinstance(self.turn, Turn | None):
+            raise ConfigurationError(f"{self.name}: turn is {kind(self.turn)}; expected a Turn(…)")
+
+    @abstractmethod
+    def token_format(self, rules: ClaimRules) -> TokenFormat:
+        """Make the format of the service's tokens, with its own keys.
+
+        :param rules: checks the claims of tokens, for one kit.
+        """
+
+    @property
+    def service(self) -> object | None:
+        """The object with some of the methods of :class:`~rolecall.moderation.MediaService`; None if nobody can act."""
+        return None
+
+    def room(self, session_id: str) -> str:
+        """The name of a session's room at the service: the session's id, unless a subclass says otherwise.
+
+        :raises InvalidSessionId: for a session that can have no room there.
+        """
+        if len(session_id.encode()) > self.longest_room:
+            raise InvalidSessionId(
+                f"session_id has {len(session_id.encode())} bytes of UTF-8; the name of a room at {self.name} has at "
+                f"most {self.longest_room}"
+            )
+        return session_id
+
+    def granted(self, capabilities: frozenset[Capability]) -> frozenset[Capability]:
+        """The capabilities that the service grants to the bearer of a token for ``capabilities``.
+
+        More than these, if the service cannot hold them apart: then the ticket is refused, unless ``accept_wider``
+        names the role. A service without roles grants every participant the same.
+        """
+        return capabilities
+
+    def ticket(self, form: TokenFormat, grant: Grant, now: float) -> Ticket:
+        """Mint the ticket of a grant, at ``now`` (Unix seconds).
+
+        :param form: the format that :meth:`token_format` has made.
+        :raises NoIdentity: if the grant does not say for whom it is.
+        :raises RoleNotHeld: if the ticket would grant more than the grant does.
+        :raises ExpiredToken: if the grant does not stand as long as the shortest ticket.
+        """
+        identity = self._identity(grant)
+        self._check_held(grant)
+        if not form.carries(grant.role, grant.capabilities):
+            raise RoleNotHeld(f"no ticket of {self.name} can hold what this grant has of the role {str(grant.role)!r}")
+        issued_at = int(now)
+        expires_at = min(issued_at + self.ticket_life, int(grant.expires_at))
+        if expires_at < issued_at + self.shortest_life:
+            raise ExpiredToken(
+                f"the token expires at {moment(grant.expires_at)}, before the shortest ticket of {self.name} would"
+            )
+        room = self.room(grant.session_id)
+        narrowed = None if grant.capabilities == grant.role.capabilities else grant.capabilities
+        options = TokenOptions(room, grant.role, issued_at, expires_at, grant.data, narrowed=narrowed, subject=identity)
+        token, _ = form.mint(options)
+        credentials = {} if self.turn is None else {"turn": self.turn.ice_server(identity, expires_at)}
+        return Ticket(
+            token, self.url, expires_at, self.name, grant.session_id, room, identity, MappingProxyType(credentials)
+        )
+
+    def _identity(self, grant: Grant) -> str:
+        if grant.actor_id is None:
+            raise NoIdentity(
+                "the token does not say for whom it is, and the media service needs an identity: mint it with actor=…, "
+                "or have a plugin identify who asks for it"
+            )
+        length = len(grant.actor_id.encode())
+        if length > self.longest_identity:
+            raise NoIdentity(f"the actor's id has {length} bytes; {self.name} takes at most {self.longest_identity}")
+        return grant.actor_id
+
+    def _check_held(self, grant: Grant) -> None:
+        """Refuse a ticket that would grant more than the grant does."""
+        wider = self.granted(grant.capabilities) - grant.capabilities
+        if wider and str(grant.role) not in self.accept_wider:
+            raise RoleNotHeld(
+                f"a ticket of {self.name} for the role {str(grant.role)!r} would grant {', '.join(sorted(wider))}, "
+                f"too; an app that takes that says so: accept_wider={{{str(grant.role)!r}}}"
+            )
+
+    def _checked_life(self, seconds: object) -> int:
+        shortest, longest = self.shortest_life, self.longest_life
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not shortest <= seconds <= longest:
+            raise ConfigurationError(
+                f"{self.name}: ticket_life is {shown(seconds)}; expected {shortest} to {longest} seconds "
+                f"({duration(longest)})"
+            )
+        return int(seconds)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {getattr(self, 'url', 'not made yet')}>"
+
+
+def _problem_with_url(url: object, schemes: tuple[str, ...]) -> str | None:
+    """The problem with the URL of a service, which is not quoted: it may hold a password."""
+    expected = f"expected one like '{schemes[0]}://media.example.org'"
+    around = wrapping(url) if isinstance(url, str) else None
+    if around is not None:
+        return f"url has {around}; take it off"
+    if not isinstance(url, str) or not re.fullmatch(r"[!-~]+", url):
+        return f"url is {kind(url)}; {expected}"
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one:
+        return f"url is not where clients connect; {expected}"
+    if "@" in parts.netloc or "?" in url or "#" in url:
+        return f"url holds a user, a query or a fragment; {expected}"
+    return None

@@ -1,0 +1,84 @@
+"""LiveKit, self-hosted or hosted: tokens, and the service behind them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from ...errors import ConfigurationError, InvalidKey
+from ...formats import TokenFormat
+from ...formats.claims import ClaimRules
+from ...keys.issuers import Issuer, listed, ring_of
+from ...keys.making import secret_key
+from ..backend import TICKET_LIFE, MediaBackend
+from ..turn import Turn
+from .tokens import LiveKitFormat
+
+__all__ = ["LiveKit", "LiveKitFormat"]
+
+_KEY: Final = re.compile(r"[!-~]{1,128}")
+
+
+class LiveKit(MediaBackend):
+    """A LiveKit server: ``Rolecall(media=LiveKit("wss://media.example.org", api_key, api_secret))``.
+
+    A session's room has the session's id for its name, a participant the actor's id for its identity.
+
+    :param url: the URL of the server, ``wss://…``.
+    :param api_key: the API key: a name under ``keys`` in the server's configuration.
+    :param api_secret: its secret, at least 32 bytes.
+    :param verify_secrets: at most two further secrets of this key, which only verify.
+    :param ticket_life: the life of a ticket in seconds. The server renews tokens of those who have joined by itself.
+    :param accept_wider: as for every :class:`~rolecall.media.MediaBackend`; LiveKit holds all roles.
+    :param turn: as for every :class:`~rolecall.media.MediaBackend`.
+    :raises ConfigurationError: says which argument is wrong, and what to do.
+    """
+
+    name: ClassVar[str] = "livekit"
+    schemes: ClassVar[tuple[str, ...]] = ("wss", "ws", "https", "http")
+    longest_identity: ClassVar[int] = 256
+    longest_room: ClassVar[int] = 256
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        api_secret: str | bytes,
+        *,
+        verify_secrets: Sequence[str | bytes] = (),
+        ticket_life: float = TICKET_LIFE,
+        accept_wider: Iterable[str] = (),
+        turn: Turn | Mapping[str, Any] | None = None,
+    ) -> None:
+        try:
+            super().__init__(url, ticket_life=ticket_life, accept_wider=accept_wider, turn=turn)
+            self._issuer = _issuer(api_key, api_secret, verify_secrets)
+        finally:
+            del api_key, api_secret, verify_secrets, turn  # so that no frame of a traceback holds them
+
+    @property
+    def api_key(self) -> str:
+        """The API key."""
+        return self._issuer.id
+
+    def token_format(self, rules: ClaimRules) -> TokenFormat:
+        """See :meth:`MediaBackend.token_format`."""
+        return LiveKitFormat([self._issuer], rules)
+
+
+def _issuer(api_key: object, api_secret: object, verify_secrets: object) -> Issuer:
+    """The issuer of a server's tokens. No message quotes a value: key and secret may have been swapped."""
+    try:
+        key = secret_key(api_secret)  # type: ignore[arg-type]  # it looks at the type
+        ring = ring_of("livekit: verify_secrets", key, listed(verify_secrets, "livekit: "), secret_key)  # type: ignore[arg-type]
+    except InvalidKey as error:
+        problem = str(error)
+        raise InvalidKey(problem if problem.startswith("livekit: ") else f"livekit: api_secret: {problem}") from None
+    finally:
+        del api_secret, verify_secrets
+    if not isinstance(api_key, str) or not _KEY.fullmatch(api_key):
+        raise ConfigurationError(
+            "livekit: api_key is missing, or no API key; expected the name of a key in the server's configuration"
+        )
+    return Issuer(api_key, ring)
