@@ -90,7 +90,7 @@ require("readline").createInterface({ input: process.stdin }).on("line", async (
 
 @pytest.fixture(scope="session")
 def npm_folder(node, needed, tmp_path_factory) -> Path:
-    """A folder with ``opentok``, ``@vonage/video``, ``jose`` and ``openid-client`` from npm."""
+    """A folder with the SDKs of OpenTok, Vonage and LiveKit, ``jose`` and ``openid-client`` from npm."""
     folder = tmp_path_factory.mktemp("node")
     (folder / "package.json").write_text('{"private": true}')
     command = [
@@ -100,6 +100,7 @@ def npm_folder(node, needed, tmp_path_factory) -> Path:
         "@vonage/video@1",
         "jose@6",
         "openid-client@6",
+        "livekit-server-sdk@2",
         "--no-audit",
         "--no-fund",
         "--ignore-scripts",
