@@ -25,7 +25,7 @@ nitpick_ignore_regex = [
     (
         r"py:.*",
         r"(aiohttp|asgiref|channels|collections|datetime|django|enum|fastapi|flask|os|rest_framework|socketio|starlette"
-        r"|typing|wsgiref|_typeshed)\..*",
+        r"|tornado|typing|wsgiref|_typeshed)\..*",
     ),
     (r"py:class", r"(contextlib|logging|opentelemetry|prometheus_client)\..*|AbstractContextManager|timedelta"),
     (r"py:class", r"Handler|rolecall.*\.(Connection|Function|Result|Guarded|Subtree|View|Chunk|Target|Kept)"),
