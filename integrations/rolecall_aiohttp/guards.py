@@ -8,14 +8,14 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, S
 from functools import partial, wraps
 from typing import Any, TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from rolecall import Grant
 from rolecall.errors import ConfigurationError, RolecallError
 from rolecall.http import adapter
 
-from .routes import GUARDS, KEPT, PROTOCOL, all_of, guards_around, keep_out_of_caches, kit_of, neutral_request
+from .routes import GUARDS, KEPT, PROTOCOL, authorization_of, guards_around, keep_out_of_caches, kit_of, neutral_request
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 Run = Callable[[], Awaitable[web.StreamResponse]]
@@ -35,6 +35,9 @@ class Refused(web.HTTPException):
 
 class Guard(adapter.Guard):
     """Admits a request if its token meets the requirement: a decorator for handlers, views and methods of views."""
+
+    # The last app that it was asked in, and the API of its kit.
+    _seen: tuple[web.Application, adapter.Api] | None = None
 
     def __call__(self, target: Target) -> Target:
         if isinstance(target, type) and issubclass(target, web.View):
@@ -61,29 +64,31 @@ class Guard(adapter.Guard):
         match = request.match_info
         if request.method == "OPTIONS":  # a browser asks before it sends a token; no handler runs
             raise Refused(adapter.options_response({route.method for route in match.route.resource or ()}))
-        api = kit_of(match.apps, self.kit).aio.api
-        session_id = self.bound_session(match, request.path, partial(self._others, request))
-        is_socket = request.headers.get("Upgrade", "").lower().strip() == "websocket"  # as aiohttp finds it
-        serve = self._serve_socket if is_socket else self._serve
+        api, session_id = self._api_of(match), match.get(self.session_param or "")
+        if session_id is None:
+            session_id = self.bound_session(match, request.path, partial(self._others, request))
+        is_socket = request.headers.get(hdrs.UPGRADE, "").lower().strip() == "websocket"  # as aiohttp finds it
         try:
-            response: web.StreamResponse = await serve(api, session_id, request, run)
+            if is_socket:
+                response: web.StreamResponse = await self._serve_socket(api, session_id, request, run)
+            else:
+                make_request = partial(neutral_request, request)
+                entered = adapter.admit(api, authorization_of(request), self, session_id, make_request)
+                self._keep(api, session_id, request, entered if isinstance(entered, Grant) else await entered)
+                response = await run()
         except web.HTTPException as error:
             keep_out_of_caches(request, error)
             raise
         keep_out_of_caches(request, response)
         return response
 
-    async def _serve(self, api: adapter.Api, session_id: str | None, request: web.Request, run: Run) -> Any:
-        authorization = ",".join(all_of(request, "Authorization")) if "Authorization" in request.headers else None
-        entered = adapter.admit(api, authorization, self, session_id, partial(neutral_request, request))
-        grant = entered if isinstance(entered, Grant) else await entered
-        if isinstance(grant, RolecallError):
-            raise Refused(adapter.guard_answer(grant, api.web, request.rel_url.raw_query_string), grant)
-        if grant is not None:
+    def _keep(self, api: adapter.Api, session_id: str | None, request: web.Request, entered: Any) -> None:
+        if isinstance(entered, RolecallError):
+            raise Refused(adapter.guard_answer(entered, api.web, request.rel_url.raw_query_string), entered)
+        if entered is not None:
             kept = request.setdefault(KEPT, {})
             kept["web"] = api.web
-            adapter.keep_entry(kept, api, self.requirement, self.session_entered(session_id, grant), grant)
-        return await run()
+            adapter.keep_entry(kept, api, self.requirement, self.session_entered(session_id, entered), entered)
 
     async def _serve_socket(self, api: adapter.Api, session_id: str | None, request: web.Request, run: Run) -> Any:
         kept = request.setdefault(KEPT, {})
@@ -107,6 +112,13 @@ class Guard(adapter.Guard):
         if isinstance(answer, RolecallError) and not kept["opened"]:
             raise Refused(adapter.guard_answer(answer, api.web, request.rel_url.raw_query_string), answer)
         return kept["opened"][0] if isinstance(answer, RolecallError) else answer
+
+    def _api_of(self, match: web.UrlMappingMatchInfo) -> adapter.Api:
+        """The API of the kit that verifies; an app that answers requests gets no further kits."""
+        apps = match.apps
+        if self._seen is None or self._seen[0] is not apps[-1]:
+            self._seen = apps[-1], kit_of(apps, self.kit).aio.api
+        return self._seen[1]
 
     def _others(self, request: web.Request) -> tuple[Sequence[adapter.Guard], Sequence[adapter.Guard]]:
         match = request.match_info

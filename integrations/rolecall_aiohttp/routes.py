@@ -67,9 +67,12 @@ async def _on_prepare(request: web.Request, response: web.StreamResponse) -> Non
 
 def keep_out_of_caches(request: web.Request, response: object) -> None:
     """Add the headers that keep a guarded answer out of caches, unless the app sets its own."""
-    if "web" in request.get(KEPT, {}) and isinstance(response, web.StreamResponse):
-        query = request.rel_url.raw_query_string
-        response.headers.extend(adapter.headers_to_add(response.headers, request[KEPT]["web"], query))
+    rules = request.get(KEPT, {}).get("web")
+    if rules is not None and isinstance(response, web.StreamResponse):
+        query = "" if rules.query is None else request.rel_url.raw_query_string
+        headers = response.headers
+        for name, value in adapter.headers_to_add(headers, rules, query):
+            headers.add(name, value)
 
 
 def _handler(kit: Rolecall, route: adapter.Route) -> Callable[[web.Request], Any]:
@@ -95,6 +98,14 @@ def all_of(request: web.Request, name: str) -> Iterator[str]:
     """Each value of a header. aiohttp reads bytes as UTF-8, and the kit as Latin-1."""
     for value in request.headers.getall(name, ()):
         yield value.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def authorization_of(request: web.Request) -> str | None:
+    """The value of the ``Authorization`` header; repeated values are joined by commas."""
+    values = request.headers.getall(hdrs.AUTHORIZATION, ())
+    if len(values) == 1 and values[0].isascii():
+        return values[0]
+    return ",".join(all_of(request, "Authorization")) if values else None
 
 
 def kit_of(apps: tuple[web.Application, ...], given: Any = None) -> Any:

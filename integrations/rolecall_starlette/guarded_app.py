@@ -89,6 +89,11 @@ class GuardedApp:
         if self._guard.paths is not None:
             await self._serve_paths(scope, receive, send)
             return
+        if not self.shows_routes and "endpoint" not in scope:
+            # The router of another framework, which has no endpoints that a guard would know.
+            seen = self._with_params(scope if "app" in scope else {**scope, "app": self.app})
+            await self._guard.serve(self.app, scope, receive, send, seen)
+            return
         root = _own_root(self.app)
         start = {**scope, **root} if root else scope
         seen, is_certain = as_routed(start, self.routes)
@@ -162,15 +167,11 @@ class GuardedApp:
 
         :raises ConfigurationError: if it sees none, and nobody has said which session the app is about.
         """
-        params: Mapping[str, Any] = {**(seen.get("path_params") or {}), **(channels.url_kwargs(seen) or {})}
-        if not (
-            self._is_leaf
-            or self._is_settled({**seen, "path_params": params})
-            or isinstance(self.app, StaticFiles)
-            or _is_routed(seen)
-        ):
+        if (routed := channels.url_kwargs(seen)) is not None:
+            seen = {**seen, "path_params": {**(seen.get("path_params") or {}), **routed}}
+        if not (self._is_leaf or _is_routed(seen) or self._is_settled(seen) or isinstance(self.app, StaticFiles)):
             raise unsettled_app(f"an app of type {type(self.app).__name__}")
-        return {**seen, "path_params": params}
+        return seen
 
 
 class _Seen(NamedTuple):

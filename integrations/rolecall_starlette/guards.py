@@ -232,15 +232,11 @@ class Guard(BaseGuard):
         :param seen: the scope as the route will see it, if that is known before the request is routed.
         """
         waiting = self._enter(scope, scope if seen is None else seen, native)
-        if waiting is None:
-            return None
-        try:
-            return await waiting
-        except HTTPException as error:  # of the guard's own `session` function
-            error.headers = _uncached_headers(error.headers, scope)
-            raise
+        return None if waiting is None else await _settled(waiting, scope)
 
-    def _enter(self, scope: Scope, seen: Scope, native: HTTPConnection) -> Coroutine[Any, Any, Refusal | None] | None:
+    def _enter(
+        self, scope: Scope, seen: Scope, native: HTTPConnection | None
+    ) -> Coroutine[Any, Any, Refusal | None] | None:
         """None if the token alone admitted the request, as in most cases; otherwise an awaitable."""
         if scope["method"] == "OPTIONS":
             return _ready(options_response(getattr(seen.get("route"), "methods", None)))
@@ -279,8 +275,9 @@ class Guard(BaseGuard):
             await self._serve_websocket(app, scope, receive, send, seen)
             return
         self._note_session(scope, seen)
+        waiting = self._enter(scope, seen, None)
         try:
-            refusal = await self.enter(scope, HTTPConnection(seen), seen)
+            refusal = None if waiting is None else await _settled(waiting, scope)
         except HTTPException as error:  # the answer of the app's own `session` function
             await answer_http_error(error, seen.get("app"), scope, receive, send)
             return
@@ -406,6 +403,14 @@ async def close_unwatched(websocket: WebSocket) -> None:
     if {websocket.application_state, websocket.client_state} == {WebSocketState.CONNECTED}:
         with suppress(WebSocketDisconnect, RuntimeError):
             await websocket.close()
+
+
+async def _settled(waiting: Awaitable[Refusal | None], scope: Scope) -> Refusal | None:
+    try:
+        return await waiting
+    except HTTPException as error:  # of the guard's own `session` function
+        error.headers = _uncached_headers(error.headers, scope)
+        raise
 
 
 def _uncached_headers(headers: Mapping[str, str] | None, scope: Scope) -> dict[str, str]:

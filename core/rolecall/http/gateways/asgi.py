@@ -238,11 +238,11 @@ def missing_headers(present: Iterable[str], scope: Scope) -> Sequence[tuple[str,
 def uncached(send: Send, scope: Scope) -> Send:
     """Wrap ``send`` for the answers of a guarded app."""
 
-    async def send_uncached(message: Message) -> None:
+    def send_uncached(message: Message) -> Awaitable[None]:  # no coroutine of its own, for each message of an answer
         if message["type"] == "http.response.start":
             message["headers"] = headers = [*message.get("headers", ())]
             kept_out_of_caches(headers, scope)
-        await send(message)
+        return send(message)
 
     return send_uncached
 

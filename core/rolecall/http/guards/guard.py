@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar, overload
 
@@ -191,13 +191,13 @@ class Guard:
             return "what session=… finds"
         return None if self.session_param is None else f"{{{self.session_param}}}"
 
-    def is_settled(self, params: Iterable[str]) -> bool:
+    def is_settled(self, params: Collection[str]) -> bool:
         """Whether the session of a route with these path parameters is settled."""
         return self.says or self.binds_in(params)
 
-    def binds_in(self, params: Iterable[str]) -> bool:
+    def binds_in(self, params: Collection[str]) -> bool:
         """Whether it demands a token for one session on a route with these path parameters."""
-        return self.resolver is not None or any(name == self.session_param for name in params)
+        return self.resolver is not None or self.session_param in params
 
     def bound_session(
         self,
