@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
 
-from ..errors import ConfigurationError, InvalidKey
+from ..errors import ConfigurationError, InvalidExpireTime, InvalidKey
 from ..keys import HMACKey, problem_with
 from ..keys.making import secret_key
 from ..wording import kind, shown
@@ -61,11 +61,14 @@ class Turn:
 
         :param user: any text. What is not a letter, a digit or ``-._~@`` is percent-encoded, because coturn does not
             answer for a name with a space in it; of one that is too long for it there is the SHA-256.
+        :raises InvalidExpireTime: for a time that a server's 32 bits cannot hold.
         """
+        if not 0 < expires_at < _END_OF_TIME:
+            raise InvalidExpireTime(f"expires_at is {shown(expires_at)}; a TURN server counts seconds in 32 bits")
         name = quote(user, safe="@")
         if len(name) > _MAX_NAME:
             name = sha256(user.encode()).hexdigest()
-        username = f"{min(expires_at, _END_OF_TIME - 1)}:{name}"
+        username = f"{expires_at}:{name}"
         return username, _password(self._keys[0], username)
 
     def ice_server(self, user: str, expires_at: int) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rolecall.errors import ConfigurationError, InvalidKey
+from rolecall.errors import ConfigurationError, InvalidExpireTime, InvalidKey
 from rolecall.media import Turn
 
 from ...untyped import untyped
@@ -61,8 +61,10 @@ def test_a_credential_ends_with_its_time(now, good):
     assert Turn(URLS, SECRET).verify(*Turn(URLS, SECRET).credential("alice", END), now) == good
 
 
-def test_a_life_beyond_32_bits_ends_with_them():
-    assert Turn(URLS, SECRET).credential("alice", 2**33)[0] == f"{2**32 - 1}:alice"
+@pytest.mark.parametrize("end", [0, -1, 2**32])
+def test_a_time_that_32_bits_cannot_hold_is_refused(end):
+    with pytest.raises(InvalidExpireTime, match="32 bits"):
+        Turn(URLS, SECRET).credential("alice", end)
 
 
 @pytest.mark.parametrize(
