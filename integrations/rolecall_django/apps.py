@@ -37,6 +37,8 @@ def _migrate_store(*, using: str, verbosity: int = 1, stdout: Any = None, **_: A
 
     if kits.store_alias() != using:
         return
+    if stores.is_of_another(using):  # of a kit that was made before a test run began, as a module was imported
+        kits.forget_kit()
     versions = stores.migrate(using)
     if verbosity > 0 and versions is not None and versions[0] != versions[1]:
         (stdout or sys.stdout).write(f"  Rolecall's tables: from version {versions[0]} to {versions[1]}\n")

@@ -146,7 +146,14 @@ def apis_of(kit: Any) -> Apis:
 
 def _forget(*, setting: str, **_: Any) -> None:
     """Have a changed setting, in a test, make another kit."""
-    if setting == SETTING and (kit := _made.pop(SETTING, None)) is not None and kit not in _given:
+    if setting == SETTING:
+        forget_kit()
+
+
+def forget_kit() -> None:
+    """Have the next call of :func:`get_kit` make another kit."""
+    kit = _made.pop(SETTING, None)
+    if kit is not None and kit not in _given:
         kit.close()
 
 

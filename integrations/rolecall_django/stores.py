@@ -28,6 +28,8 @@ _ELSEWHERE: Final = (
 _OWN: Final = frozenset({"client_encoding", "connect_timeout"})
 # The databases of the settings when the process began, before a test runner exchanges them for its own.
 _at_start: Final[dict[str, Any]] = {}
+# Those of them for which a store was opened last.
+_opened: Final[dict[str, Any]] = {}
 
 
 class StoreNotReady(ConfigurationError):
@@ -82,6 +84,7 @@ def open_store(alias: str, options: str = "") -> Store:
     :raises ConfigurationError: if the database cannot have a store, or lacks its tables.
     """
     wrapper = _wrapper_of(alias)
+    _opened[alias] = wrapper.settings_dict["NAME"]
     if _is_in_memory(wrapper):
         return stores.open_store("memory://")
     problem = partial(_problem_of_tests, alias)
@@ -92,6 +95,12 @@ def open_store(alias: str, options: str = "") -> Store:
         return migrated.open_migrated(_with_options(wrapper, options), _REMEDY, problem)
     except StoreUnavailable as error:
         raise StoreNotReady(f"the database {alias!r} of DATABASES is not ready: {error}") from None
+
+
+def is_of_another(alias: str) -> bool:
+    """Whether the store that was opened last is that of a database which a test run has exchanged since."""
+    name = connections[alias].settings_dict["NAME"]
+    return bool(_opened.get(alias, name) != name)
 
 
 def migrate(alias: str) -> tuple[int, int] | None:

@@ -455,6 +455,8 @@ from django.conf import settings
 from django.test import TestCase, TransactionTestCase, override_settings
 from rolecall_django import get_kit
 
+get_kit()  # as a module of an app may, before there is a test run
+
 def use(test):
     session = get_kit().create_session(actor="ada")
     test.assertEqual(get_kit().get_session(session.session_id), session)
