@@ -36,8 +36,8 @@ class Refused(web.HTTPException):
 class Guard(adapter.Guard):
     """Admits a request if its token meets the requirement: a decorator for handlers, views and methods of views."""
 
-    # The last app that it was asked in, and the API of its kit.
-    _seen: tuple[web.Application, adapter.Api] | None = None
+    # The apps that it was last asked in, and the API of their kit.
+    _seen: tuple[tuple[web.Application, ...], adapter.Api] | None = None
 
     def __call__(self, target: Target) -> Target:
         if isinstance(target, type) and issubclass(target, web.View):
@@ -116,8 +116,8 @@ class Guard(adapter.Guard):
     def _api_of(self, match: web.UrlMappingMatchInfo) -> adapter.Api:
         """The API of the kit that verifies; an app that answers requests gets no further kits."""
         apps = match.apps
-        if self._seen is None or self._seen[0] is not apps[-1]:
-            self._seen = apps[-1], kit_of(apps, self.kit).aio.api
+        if self._seen is None or self._seen[0] != apps:
+            self._seen = apps, kit_of(apps, self.kit).aio.api
         return self._seen[1]
 
     def _others(self, request: web.Request) -> tuple[Sequence[adapter.Guard], Sequence[adapter.Guard]]:

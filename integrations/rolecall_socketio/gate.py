@@ -11,7 +11,7 @@ from socketio import AsyncServer, Server
 from socketio.exceptions import ConnectionRefusedError as Unconnected
 
 from rolecall import Capability, CapabilityName, Grant, Role, Rolecall, RoleName
-from rolecall.errors import ConfigurationError, MalformedCredential, MissingCredential, RolecallError
+from rolecall.errors import ConfigurationError, InvalidRequest, MalformedCredential, MissingCredential, RolecallError
 from rolecall.http import adapter
 from rolecall.http.adapter import UNSAID, Guard, SessionParam, SessionResolver
 from rolecall.http.gateways import wsgi
@@ -130,13 +130,14 @@ class Gate:
                     f"a guard protects the handler of connect or of an event, not {adapter.shown(handler)}; a handler "
                     "of disconnect must run for everybody"
                 )
+            opens = name in ("connect", "on_connect")
             guarded: Any
 
             if self._is_async:
 
                 @wraps(handler)
                 async def guarded(*args: Any) -> Any:
-                    refusal = await self._enter(guard, *_without_self(args))
+                    refusal = await self._enter(guard, opens, *_without_self(args))
                     if refusal is not None:
                         return refusal
                     answer = handler(*self._as_taken(handler, args))
@@ -146,16 +147,17 @@ class Gate:
 
                 @wraps(handler)
                 def guarded(*args: Any) -> Any:
-                    refusal = adapter.drive(self._enter(guard, *_without_self(args)))
+                    refusal = adapter.drive(self._enter(guard, opens, *_without_self(args)))
                     return handler(*self._as_taken(handler, args)) if refusal is None else refusal
 
             return cast("Handler", guarded)
 
         return decorate
 
-    async def _enter(self, guard: Guard, sid: str, *data: Any) -> Any:
+    async def _enter(self, guard: Guard, opens: bool, sid: str, *data: Any) -> Any:
         """Admit an event; return the acknowledgement of a refused one.
 
+        :param opens: whether the handler is that of ``connect``, which a client can also send as an event.
         :raises Unconnected: if it is the event ``connect``, and refused.
         """
         environ = self._sio.get_environ(sid, self._namespace)
@@ -167,6 +169,8 @@ class Gate:
         kept = self._kept(sid)
         request = kept.get(_REQUEST, _NO_REQUEST)
         try:
+            if opens:
+                raise InvalidRequest("a client connects once, and not by an event")
             await adapter.enter_within(kept, request, guard, _named(guard, call.data), "an event", call)
         except Exception as caught:
             error = caught if isinstance(caught, RolecallError) else adapter.noted(caught)

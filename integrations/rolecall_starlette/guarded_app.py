@@ -310,7 +310,8 @@ def _is_routed(scope: Scope) -> bool:
     route = scope.get("route")
     if route is not None:
         return not isinstance(route, Mount | Host)
-    return "url_route" in scope or "route_handler" in scope  # Channels and Litestar
+    # Channels and Litestar, which has mounts, too.
+    return "url_route" in scope or not getattr(scope.get("route_handler"), "is_mount", "route_handler" not in scope)
 
 
 def _own_root(app: Any) -> dict[str, str]:

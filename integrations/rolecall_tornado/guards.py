@@ -158,12 +158,18 @@ def _hide_tokens(handler: websocket.WebSocketHandler, others: list[str], has_tok
 
 
 def _watch_socket(handler: websocket.WebSocketHandler, socket: adapter.GuardedSocket) -> None:
-    """Watch over the grant of a WebSocket until it is closed; hand the app no message after the grant has ended."""
+    """Watch over the grant of a WebSocket until it is closed; after the grant has ended nothing passes either way."""
     closed = asyncio.Event()
-    on_message, on_connection_close, on_finish = handler.on_message, handler.on_connection_close, handler.on_finish
+    on_message, write_message = handler.on_message, handler.write_message
+    on_connection_close, on_finish = handler.on_connection_close, handler.on_finish
 
     def on_message_before_the_end(message: str | bytes) -> Any:
         return on_message(message) if socket.ended is None else None
+
+    def write_before_the_end(message: Any, binary: bool = False) -> Any:
+        if socket.ended is not None:
+            raise websocket.WebSocketClosedError
+        return write_message(message, binary)
 
     def closes() -> None:
         closed.set()
@@ -175,6 +181,7 @@ def _watch_socket(handler: websocket.WebSocketHandler, socket: adapter.GuardedSo
         on_finish()
 
     setattr(handler, "on_message", on_message_before_the_end)
+    setattr(handler, "write_message", write_before_the_end)
     setattr(handler, "on_connection_close", closes)
     setattr(handler, "on_finish", finishes)
     task = asyncio.ensure_future(socket.run(closed.wait))

@@ -354,6 +354,15 @@ def test_a_mistake_of_the_app_resolves_nothing_and_tells_the_client_nothing(kit,
     assert resolve(kit, require_token(session_param=None)(told), caplog, context={"user": "ada"}) == secret
 
 
+def test_the_grant_of_another_kit_resolves_nothing(kit, caplog):
+    async def told(_, info, text=None):
+        return "in"
+
+    with Rolecall("654321", SECRET[::-1], entry_points=False) as other:
+        assert resolve(kit, require_token(kit=other, session_param=None)(told), caplog) == "missing_token"
+    assert resolve(kit, require_token(kit=kit, session_param=None)(told), caplog) == "resolved"
+
+
 def test_the_session_function_may_answer_for_itself(kit, caplog):
     def nowhere(field: Field) -> str:
         raise GraphQLError("no such lesson", extensions={"code": "no_lesson"})

@@ -461,6 +461,22 @@ def ask_for_websockets(client: TestClient, framework: Framework, kit: Rolecall, 
     assert closed["reason"].startswith("revoked_token: ")
 
 
+def test_a_mount_of_litestars_hides_the_session_so_it_must_be_said(kit):
+    litestar = pytest.importorskip("litestar")
+
+    def guarded(**options: Any) -> Any:
+        def middleware(app):
+            return rolecall_starlette.require_token(kit=kit, **options)(app)
+
+        mount = litestar.asgi("/site", is_mount=True, copy_scope=True, middleware=[middleware])(Behind())
+        return litestar.Litestar([mount], logging_config=None)
+
+    token = kit.create_session().generate_token("moderator")
+    assert ask(guarded(), "GET", "/site/rooms/another", token).status == 500
+    assert ask(guarded(session_param=None), "GET", "/site/rooms/another", token).body == b"behind"
+    assert ask(guarded(session_param=None), "GET", "/site/rooms/another").status == 401
+
+
 # -- the kit's routes in front of any ASGI app ---------------------------------------------------------
 
 

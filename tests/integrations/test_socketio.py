@@ -58,15 +58,15 @@ def on_loop(test: Callable) -> Callable:
 class Site:
     """A server with a gate, and the events that its handlers have seen."""
 
-    def __init__(self, kit: Rolecall, namespace: str = "/", **connect: Any) -> None:
+    def __init__(self, kit: Rolecall, namespace: str = "/", **options: Any) -> None:
         self.sio = socketio.AsyncServer(async_mode="aiohttp")
         self.gate = Gate(self.sio, kit, namespace)
         self.ran: list[Any] = []
         self.namespace = namespace
 
         @self.sio.on("connect", namespace=namespace)
-        @self.gate.require_token(**connect)
-        async def connected(sid, environ, auth):
+        @self.gate.require_token(**options)
+        async def connect(sid, environ, auth):
             self.ran.append("connect")
 
         @self.sio.on("say", namespace=namespace)
@@ -171,6 +171,15 @@ async def test_events_of_a_client_that_no_guard_has_admitted_are_refused(kit):
     site = Site(kit, optional=True)
     async with site.client() as client:
         assert (await client.call("say", "hello"))["error"]["code"] == "missing_token"
+    assert site.ran == ["connect"]
+
+
+@on_loop
+async def test_a_client_does_not_connect_again_by_an_event(kit):
+    site = Site(kit)
+    async with site.client({"token": kit.create_session().generate_token()}) as client:
+        refused = await client.call("connect", ({"HTTP_COOKIE": "login=ada"}, {"token": "x"}))
+        assert refused["error"]["code"] == "invalid_request"
     assert site.ran == ["connect"]
 
 

@@ -444,6 +444,31 @@ async def test_messages_that_come_after_the_end_reach_nobody(kit, room):
 
 
 @on_loop
+async def test_nothing_is_written_to_one_that_opens_when_its_grant_has_ended(kit, room):
+    raised = []
+
+    class Opening(websocket.WebSocketHandler):
+        async def prepare(self):
+            kit.end_session(room)
+            while vars(self)["_rolecall"]["rolecall.socket"].ended is None:
+                await asyncio.sleep(0.01)
+
+        async def open(self, session_id):
+            try:
+                await self.write_message("a secret")
+            except websocket.WebSocketClosedError as error:
+                raised.append(error)
+
+    async with (
+        served(kit, (ROOM, require_token(Opening))) as ask,
+        connected(ask, f"/rooms/{room}", "rolecall.bearer", kit.generate_token(room)) as socket,
+    ):
+        assert await socket.read_message() is None
+        assert socket.close_code == 4401
+    assert len(raised) == 1
+
+
+@on_loop
 async def test_a_renewed_grant_keeps_it_open_and_an_app_may_choose_the_subprotocol(kit, room):
     class Choosing(Echo):
         def select_subprotocol(self, subprotocols):

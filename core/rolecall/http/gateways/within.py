@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from ...errors import MissingCredential, RolecallError, WrongSession
 from ...request import Request
 from ..guards.guard import Guard
 from ..problems import noted
 from .watching import ENTRIES, Entry, Watch, granted
+
+_NONE: Final = "this needs a token, and no guard has admitted the connection with one"
 
 
 async def enter_within(
@@ -32,8 +34,10 @@ async def enter_within(
     if grant is None and guard.optional:
         return None
     if grant is None or not entries:
-        raise MissingCredential("this needs a token, and no guard has admitted the connection with one")
+        raise MissingCredential(_NONE)
     api = Entry(*entries[-1]).api
+    if guard.kit is not None and guard.kit.api.engine.state is not api.engine.state:
+        raise MissingCredential(_NONE)  # the grant is of another kit's token
     call = Entry(api, guard.requirement, None, grant)
     try:
         if guard.resolver is not None:
