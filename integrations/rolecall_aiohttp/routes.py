@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from rolecall import Rolecall
-from rolecall.errors import ConfigurationError
+from rolecall.errors import ConfigurationError, RolecallError
 from rolecall.http import adapter
 
 Routes = Iterable[adapter.Route]
@@ -79,10 +79,18 @@ def _handler(kit: Rolecall, route: adapter.Route) -> Callable[[web.Request], Any
     async def handler(request: web.Request) -> web.Response:
         neutral, api = neutral_request(request), kit.aio.api
         read = partial(adapter.collected, neutral.headers, request.content.readany, api.web.body_timeout)
-        answer = await adapter.respond(api, route, neutral, read)
-        return web.Response(status=answer.status, headers=CIMultiDict(answer.headers), body=answer.body)
+        return _response(await adapter.respond(api, route, neutral, read))
 
     return adapter.mark_own(handler, route, kit)
+
+
+def problem_response(error: RolecallError) -> web.Response:
+    """The answer for ``error``, for an app whose own handlers call the kit."""
+    return _response(adapter.refused(error))
+
+
+def _response(answer: adapter.Response) -> web.Response:
+    return web.Response(status=answer.status, headers=CIMultiDict(answer.headers), body=answer.body)
 
 
 def neutral_request(request: web.Request) -> adapter.Request:
