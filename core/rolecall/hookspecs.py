@@ -327,9 +327,10 @@ def rolecall_vote_moderation(request: ModerationRequest) -> Vote:
 def rolecall_media_service(request: ModerationRequest) -> MediaService | None:
     """Return the service that carries a session's media, and so can act in it, after the votes have allowed the act.
 
-    Return an object with the methods of :class:`~rolecall.moderation.MediaService`, or None for "not mine". Without a
-    service, or without the act's method, the act is refused with 501. It is also refused if two plugins return a
-    service, or if one raises an exception or returns anything else; one of the kit's own errors is answered unchanged.
+    Return an object with the methods of :class:`~rolecall.moderation.MediaService`, or None for "not mine": then the
+    service of the session's media backend acts. Without a service, or without the act's method, the act is refused with
+    501. It is also refused if two plugins return a service, or if one raises an exception or returns anything else; one
+    of the kit's own errors is answered unchanged.
     """
 
 

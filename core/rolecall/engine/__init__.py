@@ -320,8 +320,23 @@ class Engine:
         await self.check_session_id(session_id)
         if state.lone_store is not None:
             await self._find_session(session_id)  # which warns if another process created it
+        own = await self._own_service(session_id)
         await self._store.end_session(session_id, state.clock())
+        if own is not None:
+            from .acts import end_at_service
+
+            owner = state.session_ids.owner(session_id)
+            await end_at_service(session_id, owner, state.clock(), self._driver, state.deadline, own)
         await self._tell("session_ended", call or Call(), session_id)
+
+    async def _own_service(self, session_id: str) -> tuple[str, object] | None:
+        """The service of the session's media backend, and its name; None if it has none."""
+        media = self.state.media
+        if not media.names:
+            return None
+        found = media.of(await self._find_session(session_id))
+        service = None if found is None else found[0].service
+        return None if found is None or service is None else (found[0].name, service)
 
     async def generate_token(
         self,
@@ -747,7 +762,8 @@ class Engine:
                 if act.takes_back:
                     state.check_issues()
                     return cast("Result", await self._taking_back.carry_out(act, request))
-                return await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline)
+                own = await self._own_service(act.session_id)
+                return await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline, own)
 
     async def revoke_token(self, token: str | Grant, call: Call | None = None, only_of: str | None = None) -> None:
         """Revoke a token, or the one of a grant, with its renewals. One that has expired is revoked for their sake.
@@ -808,7 +824,8 @@ class Engine:
         from .acts import disconnect
 
         state = self.state
-        return await disconnect(act, state.plugins.media_service, request, self._driver, state.deadline)
+        own = await self._own_service(act.session_id)
+        return await disconnect(act, state.plugins.media_service, request, self._driver, state.deadline, own)
 
     async def broken_parts(self) -> tuple[str, ...]:
         """The parts without which this process cannot serve, and that do not work now: store, follower and keys.

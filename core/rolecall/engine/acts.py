@@ -16,6 +16,8 @@ from ..plugins import Implementation
 from ..plugins.asking import answer_of, discard, raised
 
 _LOG: Final = logging.getLogger("rolecall")
+#: The name of a media backend, and its service.
+Own = tuple[str, object] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +34,47 @@ class _Disconnect(Act[None]):
         return (self.session_id, self.actor_id)
 
 
+@dataclass(frozen=True, slots=True)
+class _End(Act[None]):
+    """End a session at its media service."""
+
+    name: ClassVar[str] = "end_session"
+
+    session_id: str
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        return (self.session_id,)
+
+
+async def end_at_service(
+    session_id: str, api_key: str, now: float, driver: Driver, deadline: float, own: tuple[str, object]
+) -> None:
+    """Have the service of a media backend end a session. A failure is logged: the session has ended in any case."""
+    name, service = own
+    act = _End(session_id)
+    try:
+        await _carry_out(act, name, service, ModerationRequest(act, None, api_key, now), driver, deadline)
+    except NoMediaService:
+        return
+    except RolecallError as error:
+        _LOG.warning("a session was ended, and its media service has not ended its room: %s", error)
+
+
 async def disconnect(
     act: Exclude,
     implementations: Collection[Implementation],
     request: ModerationRequest,
     driver: Driver,
     deadline: float,
+    own: Own = None,
 ) -> bool:
     """Have the media service end all connections of an excluded actor, and return whether it has.
 
     A failure is logged: the actor is excluded in any case.
     """
     try:
-        plugin, service = await _service(act, implementations, request, driver, deadline)
+        plugin, service = await _service(act, implementations, request, driver, deadline, own)
         await _carry_out(_Disconnect(*act.arguments), plugin, service, request, driver, deadline)
     except NoMediaService:
         return False
@@ -60,15 +90,17 @@ async def carry_out(
     request: ModerationRequest,
     driver: Driver,
     deadline: float,
+    own: Own = None,
 ) -> Result:
     """Have a media service carry out an act, and return its answer.
 
     :param request: the request with this act.
+    :param own: the service of the session's media backend, and its name; it acts where no plugin names a service.
     :raises NoMediaService: if no plugin names a service that has the act.
     :raises PolicyFault: if a plugin or the service fails, or if two plugins name a service.
     :raises RolecallError: the service's own, unchanged.
     """
-    plugin, service = await _service(act, implementations, request, driver, deadline)
+    plugin, service = await _service(act, implementations, request, driver, deadline, own)
     return await _carry_out(act, plugin, service, request, driver, deadline)
 
 
@@ -104,6 +136,7 @@ async def _service(
     request: ModerationRequest,
     driver: Driver,
     deadline: float,
+    own: Own,
 ) -> tuple[str, object]:
     """The media service, and the plugin that names it."""
     choice: tuple[str, object] | None = None
@@ -116,6 +149,7 @@ async def _service(
         if choice is not None:
             raise _fault(one.plugin, "another plugin has named the session's media service already")
         choice = one.plugin, answer
+    choice = choice or own
     if choice is None:
         raise NoMediaService(
             f"{act.name}: no media service carries this session; load a plugin with rolecall_media_service, such as "

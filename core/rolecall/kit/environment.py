@@ -298,6 +298,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
 _SETTINGS: Final[Mapping[str, Callable[[str, Any], object]]] = {
     "verify_secrets": _list,
     "ticket_life": _seconds,
+    "timeout": _seconds,
     "accept_wider": _names,
     "turn_urls": _names,
     "turn_verify_secrets": _list,

@@ -91,7 +91,7 @@ class MediaBackend(ABC):
         accept_wider: Iterable[str] = (),
         turn: Turn | Mapping[str, Any] | None = None,
     ) -> None:
-        problem = _problem_with_url(url, self.schemes)
+        problem = problem_with_url(url, self.schemes)
         if problem is not None:
             raise ConfigurationError(f"{self.name}: {problem}")
         #: Where clients connect.
@@ -204,7 +204,7 @@ class MediaBackend(ABC):
         return f"<{type(self).__name__} {getattr(self, 'url', 'not made yet')}>"
 
 
-def _problem_with_url(url: object, schemes: tuple[str, ...]) -> str | None:
+def problem_with_url(url: object, schemes: tuple[str, ...]) -> str | None:
     """The problem with the URL of a service, which is not quoted: it may hold a password."""
     expected = f"expected one like '{schemes[0]}://media.example.org'"
     around = wrapping(url) if isinstance(url, str) else None

@@ -62,7 +62,8 @@ class Everyone(MediaBackend):
 
 
 def livekit(**settings: Any) -> LiveKit:
-    return LiveKit("wss://media.example", KEY, SECRET, **settings)
+    # Nobody listens there: who is excluded is not disconnected.
+    return LiveKit("wss://media.example", KEY, SECRET, **{"api_url": "http://127.0.0.1:9", **settings})
 
 
 @pytest.fixture

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from ...clock import system_clock
 from ...errors import ConfigurationError, InvalidKey
 from ...formats import TokenFormat
 from ...formats.claims import ClaimRules
 from ...keys.issuers import Issuer, listed, ring_of
 from ...keys.making import secret_key
-from ..backend import TICKET_LIFE, MediaBackend
+from ...wording import shown
+from ..backend import TICKET_LIFE, MediaBackend, problem_with_url
 from ..turn import Turn
 from .tokens import LiveKitFormat
+
+if TYPE_CHECKING:
+    from .service import LiveKitService
 
 __all__ = ["LiveKit", "LiveKitFormat"]
 
@@ -32,6 +37,10 @@ class LiveKit(MediaBackend):
     :param ticket_life: the life of a ticket in seconds. The server renews tokens of those who have joined by itself.
     :param accept_wider: as for every :class:`~rolecall.media.MediaBackend`; LiveKit holds all roles.
     :param turn: as for every :class:`~rolecall.media.MediaBackend`.
+    :param api_url: the URL of the server's API, if it is not that of the clients with ``https``.
+    :param timeout: the time of a call of the API in seconds. An act takes two at most, which are to be below the kit's
+        ``hook_timeout``.
+    :param clock: returns now, in Unix seconds, for the credentials of acts.
     :raises ConfigurationError: says which argument is wrong, and what to do.
     """
 
@@ -50,17 +59,38 @@ class LiveKit(MediaBackend):
         ticket_life: float = TICKET_LIFE,
         accept_wider: Iterable[str] = (),
         turn: Turn | Mapping[str, Any] | None = None,
+        api_url: str | None = None,
+        timeout: float = 2.0,
+        clock: Callable[[], float] = system_clock,
     ) -> None:
         try:
             super().__init__(url, ticket_life=ticket_life, accept_wider=accept_wider, turn=turn)
-            self._issuer = _issuer(api_key, api_secret, verify_secrets)
+            issuer = _issuer(api_key, api_secret, verify_secrets)
         finally:
             del api_key, api_secret, verify_secrets, turn  # so that no frame of a traceback holds them
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= 300:
+            raise ConfigurationError(f"livekit: timeout is {shown(timeout)}; expected seconds, above 0 and up to 300")
+        problem = problem_with_url(api_url, ("https", "http")) if api_url is not None else None
+        if problem is not None:
+            raise ConfigurationError(f"livekit: api_{problem}")
+        self._issuer = issuer
+        # ``ws`` becomes ``http``, and ``wss`` becomes ``https``: clients and the API have one port.
+        at = url.replace("ws", "http", 1) if url.startswith("ws") else url
+        self._api_url = api_url or at
+        self._timeout = timeout
+        self._clock = clock
 
     @property
     def api_key(self) -> str:
         """The API key."""
         return self._issuer.id
+
+    @property
+    def service(self) -> LiveKitService:
+        """What acts in the server's rooms."""
+        from .service import LiveKitService  # few calls need it
+
+        return LiveKitService(self._issuer, self._api_url, self._timeout, self.room, self._clock)
 
     def token_format(self, rules: ClaimRules) -> TokenFormat:
         """See :meth:`MediaBackend.token_format`."""

@@ -1,0 +1,251 @@
+"""Acts in the rooms of a LiveKit server: its room service, over Twirp with JSON."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from ...driver import event_loops
+from ...encoding import jws
+from ...errors import NoMediaService, NotFoundAtService, Unavailable
+from ...keys.issuers import Issuer
+from ...moderation import Connections, Streams
+
+#: The life of the credential of one call, in seconds.
+CREDENTIAL_LIFE: Final = 60
+#: The longest answer that is read, in bytes: a full room has some thousand participants.
+_LONGEST: Final = 8_000_000
+_PATH: Final = "/twirp/livekit.RoomService/"
+#: Twirp's codes of what is not there, and of what a server is not configured to do.
+_NOT_THERE: Final = "not_found"
+_NOT_DONE: Final = ("failed_precondition", "unimplemented", "bad_route")
+
+
+class LiveKitService:
+    """Acts in the rooms of one server; a connection is a participant by its identity, a stream a track by its sid.
+
+    Each call has its own connection, and a credential for the one room that is good for a minute. No error has a part
+    of the server's answer: its 401 repeats the whole credential.
+
+    :param issuer: the API key with its secret.
+    :param api_url: the URL of the server's API, ``https://…``.
+    :param timeout: the time of a call in seconds; an act takes two at most.
+    :param room: names the room of a session.
+    :param clock: returns now, in Unix seconds.
+    """
+
+    def __init__(
+        self,
+        issuer: Issuer,
+        api_url: str,
+        timeout: float,
+        room: Callable[[str], str],
+        clock: Callable[[], float],
+    ) -> None:
+        self._api_key = issuer.id
+        self._codec = jws.Codec(issuer)
+        self._api_url = api_url.rstrip("/")
+        self._timeout = timeout
+        self._room = room
+        self._clock = clock
+
+    async def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> None:
+        """Send data with the topic ``type`` to one participant, or to all.
+
+        :raises NotFoundAtService: if nobody is there, or not that participant: the server itself says nothing then.
+        """
+        room = self._room(session_id)
+        present = [one["identity"] for one in await self._participants(room)]
+        if not present:
+            raise NotFoundAtService("nobody is in the session")
+        if connection_id is not None and connection_id not in present:
+            raise NotFoundAtService("the session has no such connection")
+        sent: dict[str, Any] = {
+            "room": room,
+            "data": base64.b64encode(data.encode()).decode(),
+            "kind": "RELIABLE",
+            "topic": type,
+        }
+        if connection_id is not None:
+            sent["destinationIdentities"] = [connection_id]
+        await self._call("SendData", room, sent)
+
+    async def force_disconnect(self, session_id: str, connection_id: str) -> None:
+        """Remove a participant. The same token joins again: to keep somebody out, exclude the actor.
+
+        :raises NotFoundAtService: if there is no such participant.
+        """
+        room = self._room(session_id)
+        await self._call("RemoveParticipant", room, {"room": room, "identity": connection_id})
+
+    async def disconnect_actor(self, session_id: str, actor_id: str) -> None:
+        """Remove the participant that an actor is, if it is there."""
+        try:
+            await self.force_disconnect(session_id, actor_id)
+        except NotFoundAtService:
+            return
+
+    async def mute_stream(self, session_id: str, stream_id: str) -> None:
+        """Mute a track.
+
+        :raises NotFoundAtService: if there is no such track.
+        """
+        room = self._room(session_id)
+        for participant in await self._participants(room):
+            if any(track["sid"] == stream_id for track in participant["tracks"]):
+                muted = {"room": room, "identity": participant["identity"], "trackSid": stream_id, "muted": True}
+                await self._call("MutePublishedTrack", room, muted)
+                return
+        raise NotFoundAtService("the session has no such stream")
+
+    async def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> None:
+        """Nothing: LiveKit cannot mute the tracks to come, and lets no other unmute a track.
+
+        :raises NoMediaService: in any case.
+        """
+        raise NoMediaService(
+            "mute_all: LiveKit does not mute streams to come; mute each of list_streams",
+            "the media service does not mute streams to come: mute those that are there, one by one",
+        )
+
+    async def list_streams(self, session_id: str) -> Streams:
+        """The tracks, each with its participant as ``connectionId``."""
+        return [
+            {
+                "id": track["sid"],
+                "connectionId": participant["identity"],
+                **{name: track[name] for name in ("name", "type", "source") if name in track},
+                "muted": track.get("muted", False),
+            }
+            for participant in await self._participants(self._room(session_id))
+            for track in participant["tracks"]
+        ]
+
+    async def list_connections(self, session_id: str) -> Connections:
+        """The participants, hidden ones included."""
+        return [
+            {
+                "connectionId": participant["identity"],
+                **{name: participant[name] for name in ("sid", "name", "state", "joinedAt") if name in participant},
+            }
+            for participant in await self._participants(self._room(session_id))
+        ]
+
+    async def end_session(self, session_id: str) -> None:
+        """Delete the room, which disconnects everybody. If there is none, nothing changes."""
+        room = self._room(session_id)
+        try:
+            # The grant for it reaches beyond the room; LiveKit has none that does not.
+            await self._send("DeleteRoom", {"roomCreate": True}, {"room": room})
+        except NotFoundAtService:
+            return
+
+    async def _participants(self, room: str) -> list[dict[str, Any]]:
+        answer = await self._call("ListParticipants", room, {"room": room})
+        participants = answer.get("participants", [])
+        try:
+            return [{**one, "tracks": [_with_text(track, "sid") for track in _tracks(one)]} for one in participants]
+        except (TypeError, ValueError):
+            raise _unreadable() from None
+
+    async def _call(self, method: str, room: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._send(method, {"roomAdmin": True, "room": room}, body)
+
+    async def _send(self, method: str, grants: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+        """Call a method of the room service, and return its answer.
+
+        :raises RolecallError: one that says why there is none.
+        """
+        httpx = _imported()
+        headers = {
+            "Authorization": f"Bearer {self._credential(grants)}",
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "rolecall",
+        }
+        status, answer, problem = 0, b"", ""
+        try:
+            async with (
+                event_loops.running().timeout(self._timeout),
+                httpx.AsyncClient(timeout=self._timeout, follow_redirects=False) as client,
+                client.stream(
+                    "POST", self._api_url + _PATH + method, headers=headers, content=json.dumps(body).encode()
+                ) as response,
+            ):
+                status = response.status_code
+                async for chunk in response.aiter_raw():
+                    answer += chunk
+                    if len(answer) > _LONGEST:
+                        break
+        except (httpx.TimeoutException, TimeoutError):
+            problem = f"it did not answer within {self._timeout:g} s"
+        except httpx.ConnectError:
+            problem = "no connection could be made"
+        except httpx.HTTPError:
+            problem = "the connection broke"
+        except Exception as error:
+            problem = f"it failed with {type(error).__name__}"
+        except BaseException as error:
+            # The code that cancels may log the exception, and the frames below hold the credential.
+            raise error.with_traceback(None) from None
+        finally:
+            del headers  # so that no frame of a traceback holds the credential
+        if problem:
+            raise Unavailable(f"LiveKit's {method}: {problem}")
+        return _judged(method, status, answer)
+
+    def _credential(self, grants: Mapping[str, Any]) -> str:
+        now = int(self._clock())
+        claims = {"video": {**grants}, "iss": self._api_key, "nbf": now, "exp": now + CREDENTIAL_LIFE}
+        return self._codec.sign(json.dumps(claims, separators=(",", ":")).encode())
+
+
+def _judged(method: str, status: int, answer: bytes) -> dict[str, Any]:
+    """The answer of a method; nothing of it stands in an error."""
+    try:
+        read = json.loads(answer) if len(answer) <= _LONGEST else None
+    except ValueError:
+        read = None
+    if status == 200:
+        if not isinstance(read, dict):
+            raise _unreadable()
+        return read
+    code = read.get("code") if isinstance(read, dict) else None
+    if status == 404 and code == _NOT_THERE:
+        raise NotFoundAtService("the session has no such connection or stream, or is not open at the media service")
+    if status in (401, 403):
+        raise Unavailable(f"LiveKit's {method}: the server refuses the API key and secret, or this server's clock")
+    if code in _NOT_DONE:
+        raise NoMediaService(
+            f"LiveKit's {method}: the server is not configured to do it", "the media service does not do this"
+        )
+    raise Unavailable(f"LiveKit's {method}: the server answered with the status {status}")
+
+
+def _tracks(participant: object) -> list[Any]:
+    tracks = _with_text(participant, "identity").get("tracks", [])
+    if not isinstance(tracks, list):
+        raise ValueError
+    return tracks
+
+
+def _with_text(value: object, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or not isinstance(value.get(name), str):
+        raise ValueError
+    return value
+
+
+def _unreadable() -> Unavailable:
+    return Unavailable("the answer is not that of a LiveKit server; look at its URL")
+
+
+def _imported() -> Any:
+    try:
+        import httpx
+    except ImportError:
+        raise NoMediaService(
+            'acts at a LiveKit server need the package httpx, which is not installed: pip install "rolecall[media]"'
+        ) from None
+    return httpx
