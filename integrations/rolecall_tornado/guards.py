@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any, Final, TypeVar, cast
 
@@ -22,8 +22,6 @@ Target = TypeVar("Target", bound=Callable[..., Any])
 _KEPT: Final = "_rolecall"
 _PROTOCOL: Final = "Sec-WebSocket-Protocol"
 _CHECKED: Final = "rolecall_checked"
-# Marks a ``prepare`` with a guard.
-_GUARDED: Final = "rolecall_guards"
 
 
 class Guard(adapter.Guard):
@@ -31,7 +29,9 @@ class Guard(adapter.Guard):
 
     def __call__(self, target: Target) -> Target:
         if inspect.isclass(target) and issubclass(target, web.RequestHandler):
-            self._guard_class(target)
+            # Tornado awaits it before the method, or the upgrade to a WebSocket, and stops once it has answered.
+            adapter.guard_first(target, "prepare", self._prepare)
+            adapter.mark_guarded(target, self)
             return target
         if not inspect.isfunction(target) or target.__name__.upper() not in web.RequestHandler.SUPPORTED_METHODS:
             raise ConfigurationError(
@@ -50,20 +50,11 @@ class Guard(adapter.Guard):
         adapter.mark_guarded(guarded, self, target)
         return guarded  # type: ignore[return-value]
 
-    def _guard_class(self, handler_class: type[web.RequestHandler]) -> None:
-        own = handler_class.prepare
-
-        # Tornado awaits it before the method, or the upgrade to a WebSocket, and goes no further once it has answered.
-        async def prepare(handler: Any) -> None:
-            if await self.enter(handler):
-                prepared = own(handler)
-                if inspect.isawaitable(prepared):
-                    await prepared
-
-        setattr(prepare, _GUARDED, True)
-        setattr(handler_class, "prepare", prepare)
-        _watch_subclasses(handler_class)
-        adapter.mark_guarded(handler_class, self)
+    async def _prepare(self, handler: web.RequestHandler, prepare: Callable[[], Awaitable[None] | None]) -> None:
+        if await self.enter(handler):
+            prepared = prepare()
+            if inspect.isawaitable(prepared):
+                await prepared
 
     async def enter(self, handler: web.RequestHandler) -> bool:
         """Whether a request is admitted; a refused one has been answered, and so has OPTIONS."""
@@ -114,26 +105,6 @@ class Guard(adapter.Guard):
 
 
 require_role, require_capability, require_token = Guard.of_role, Guard.of_capability, Guard.of_token
-
-
-def _watch_subclasses(handler_class: type[web.RequestHandler]) -> None:
-    """Refuse a subclass whose own ``prepare`` would stand in the place of the guard."""
-    own = vars(handler_class).get("__init_subclass__")
-    guarded_name = handler_class.__name__
-
-    def __init_subclass__(cls: type[Any], /, **kwargs: Any) -> None:  # noqa: N807
-        if own is None:
-            super(handler_class, cls).__init_subclass__(**kwargs)
-        else:
-            own.__get__(None, cls)(**kwargs)
-        first = next(base for base in cls.__mro__ if "prepare" in vars(base))
-        if not hasattr(vars(first)["prepare"], _GUARDED):
-            raise ConfigurationError(
-                f"{cls.__name__} is prepared by {first.__name__}, in the place of the guard of {guarded_name}; put "
-                f"{guarded_name} first among its bases, and what is to be prepared into initialize or the methods"
-            )
-
-    setattr(handler_class, "__init_subclass__", classmethod(__init_subclass__))
 
 
 def _params(handler: web.RequestHandler) -> Mapping[str, Any]:

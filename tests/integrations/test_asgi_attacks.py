@@ -294,8 +294,9 @@ def guarded_class():
 
 
 def test_a_subclass_that_awaits_by_itself_before_the_guard_is_refused():
-    with pytest.raises(ConfigurationError, match="stands before the guard of Guarded"):
-        type("Sub", (Timed, guarded_class()), {})
+    for bases in ((Timed, guarded_class()), (guarded_class(), Timed, guarded_class())):
+        with pytest.raises(ConfigurationError, match="__await__ of Timed in the place of the guard of Guarded"):
+            type("Sub", bases, {})
 
 
 def test_other_subclasses_are_as_they_were():

@@ -169,6 +169,11 @@ def test_a_subclass_that_would_lose_the_guard_is_refused(kit):
     with pytest.raises(ConfigurationError, match="put Guarded first among its bases"):
         type("Mixed", (Preparing, guarded), {})
     assert issubclass(type("Fine", (guarded, Preparing), {}), guarded)
+    own = require_token(type("Own", (web.RequestHandler,), {"prepare": lambda self: None}))
+    further = require_token(type("Further", (web.RequestHandler,), {}))
+    for between in (own, Preparing):
+        with pytest.raises(ConfigurationError, match=f"prepare of {between.__name__} in the place of the guard"):
+            type("Both", (further, between, guarded), {})
     assert require_role("moderator")(type("Stricter", (guarded,), {})) is not None
 
 
@@ -176,12 +181,30 @@ def test_a_subclass_that_would_lose_the_guard_is_refused(kit):
 async def test_every_guarded_base_guards(kit, room):
     publishing = require_role("publisher")(type("Publishing", (Room,), {}))
     moderating = require_capability("force_disconnect")(type("Moderating", (publishing,), {}))
-    async with served(kit, (ROOM, moderating)) as ask:
-        codes = [
-            (await ask(f"/rooms/{room}", kit.generate_token(room, untyped(role)))).code
-            for role in ("subscriber", "publisher", "moderator")
-        ]
-    assert codes == [403, 403, 200]
+    beside = type("Beside", (require_token(type("Any", (web.RequestHandler,), {})), moderating), {})
+    for guarded in (moderating, beside):
+        async with served(kit, (ROOM, guarded)) as ask:
+            codes = [
+                (await ask(f"/rooms/{room}", kit.generate_token(room, untyped(role)))).code
+                for role in ("subscriber", "publisher", "moderator")
+            ]
+        assert codes == [403, 403, 200], guarded
+
+
+@on_loop
+async def test_what_stands_beside_a_guarded_base_is_prepared_after_the_guard(kit, room):
+    ran = []
+
+    class Preparing(web.RequestHandler):
+        def prepare(self):
+            ran.append(find_grant(self))
+
+    both = type("Both", (require_token(type("Guarded", (Room,), {})), Preparing), {})
+    async with served(kit, (ROOM, both)) as ask:
+        assert (await ask(f"/rooms/{room}")).code == 401
+        assert ran == []
+        assert (await ask(f"/rooms/{room}", kit.generate_token(room))).code == 200
+    assert [grant and grant.session_id for grant in ran] == [room]
 
 
 @on_loop

@@ -65,7 +65,7 @@ from .gateways.websockets import (
 from .gateways.within import enter_within, named_session
 from .guards.admission import admit, challenges, guard_answer, headers_to_add, options_response
 from .guards.audit import WEBSOCKET, Around, Found, Mistake, check_routes, inner_app
-from .guards.classes import guard_awaited
+from .guards.classes import guard_awaited, guard_first
 from .guards.guard import (
     UNSAID,
     Guard,
@@ -143,6 +143,7 @@ __all__ = [
     "granted",
     "guard_answer",
     "guard_awaited",
+    "guard_first",
     "guard_refusals",
     "guarded_by",
     "guards_of",

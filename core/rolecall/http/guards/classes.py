@@ -4,53 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
+from itertools import takewhile
 from typing import Any, Final
 
 from ...errors import ConfigurationError
 
-# Marks an ``__await__`` with a guard.
-_GUARDED: Final = "rolecall_guards"
+# Marks a method with a guard: whether it goes on by ``super()``.
+_GOES_ON: Final = "rolecall_goes_on"
 
 
 def guard_awaited(view_class: type[Any], serve: Callable[[Any, Callable[[], Awaitable[Any]]], Awaitable[Any]]) -> None:
-    """Put a guard around everything that a view of this class does when awaited.
-
-    A subclass in which another ``__await__`` comes before the guarded one is refused, because it would lose the guard.
+    """Put a guard around everything that a view of this class does when awaited; see :func:`guard_first`.
 
     :param serve: takes the view, and a function that awaits it; returns the answer.
     """
-    own = vars(view_class).get("__await__")
 
-    # Around the whole ``__await__``, so that a subclass does not lose the guard by its own methods; and through
-    # super(), so that each of several guarded bases guards.
-    def __await__(self: Any) -> Generator[Any, None, Any]:  # noqa: N807
+    def guarded(view: Any, go_on: Callable[[], Generator[Any, None, Any]]) -> Generator[Any, None, Any]:
         async def run() -> Any:
-            inherited: Any = super(view_class, self)
-            return await _Awaiting(inherited.__await__ if own is None else partial(own, self))
+            return await _Awaiting(go_on)
 
-        return serve(self, run).__await__()
+        return serve(view, run).__await__()
 
-    setattr(view_class, "__await__", __await__)
-    _watch_subclasses(view_class)
+    guard_first(view_class, "__await__", guarded)
 
 
-def _watch_subclasses(view_class: type[Any]) -> None:
+def guard_first(view_class: type[Any], name: str, guarded: Callable[[Any, Callable[[], Any]], Any]) -> None:
+    """Put a guard around the method without arguments that a framework calls first on each view of this class.
+
+    A subclass does not lose the guard by its own methods, and each of several guarded bases guards. A subclass in which
+    another method of this name would run in the place of the guarded one is refused.
+
+    :param guarded: takes the view, and a function that goes on with the method; returns what the method returns.
+    """
+    own = vars(view_class).get(name)
+
+    def method(self: Any) -> Any:
+        inherited: Any = super(view_class, self)
+        return guarded(self, getattr(inherited, name) if own is None else partial(own, self))
+
+    method.__name__ = name
+    setattr(method, _GOES_ON, own is None or getattr(own, _GOES_ON, False))
+    setattr(view_class, name, method)
+    _watch_subclasses(view_class, name)
+
+
+def _watch_subclasses(view_class: type[Any], name: str) -> None:
     own = vars(view_class).get("__init_subclass__")
-    guarded, guarded_name = vars(view_class)["__await__"], view_class.__name__
+    guarded_name = view_class.__name__
 
     def __init_subclass__(cls: type[Any], /, **kwargs: Any) -> None:  # noqa: N807
         if own is None:
             super(view_class, cls).__init_subclass__(**kwargs)
         else:
             own.__get__(None, cls)(**kwargs)
-        first = next(vars(base)["__await__"] for base in cls.__mro__ if "__await__" in vars(base))
-        if first is not guarded and not hasattr(first, _GUARDED):
-            raise ConfigurationError(
-                f"{cls.__name__} awaits by {first.__qualname__}, which stands before the guard of {guarded_name}; "
-                f"put {guarded_name} first among its bases, or guard {cls.__name__} itself"
-            )
+        for base in takewhile(lambda base: base is not view_class, cls.__mro__):
+            if name in vars(base) and not getattr(vars(base)[name], _GOES_ON, False):
+                raise ConfigurationError(
+                    f"{cls.__name__} has {name} of {base.__name__} in the place of the guard of {guarded_name}; put "
+                    f"{guarded_name} first among its bases, and what {name} does into the methods"
+                )
 
-    setattr(guarded, _GUARDED, True)
     setattr(view_class, "__init_subclass__", classmethod(__init_subclass__))
 
 
