@@ -64,9 +64,7 @@ class Guard(adapter.Guard):
 
             @wraps(target)
             async def guarded(*args: Any, **kwargs: Any) -> Any:
-                watch = await enter(args, kwargs)
-                answer = await target(*args, **kwargs)
-                return _while_granted(watch, answer) if hasattr(answer, "__aiter__") else answer
+                return await _admitted(enter(args, kwargs), partial(target, *args, **kwargs))
 
         else:
 
@@ -147,10 +145,13 @@ def _runs_on_a_loop() -> bool:
     return True
 
 
-async def _admitted(entering: Awaitable[Any], resolve: Callable[[], Any]) -> Any:
-    await entering
+async def _admitted(entering: Awaitable[adapter.Watch | None], resolve: Callable[[], Any]) -> Any:
+    """The answer of an admitted resolver; the values of a subscription, however they are made, while it is granted."""
+    watch = await entering
     answer = resolve()
-    return await answer if inspect.isawaitable(answer) else answer
+    if inspect.isawaitable(answer):
+        answer = await answer
+    return _while_granted(watch, answer) if hasattr(answer, "__aiter__") else answer
 
 
 def _while_granted(watch: adapter.Watch | None, values: Any) -> Any:

@@ -10,7 +10,10 @@ import ariadne
 import ariadne.asgi
 import ariadne.wsgi
 import flask
+import graphql
 import pytest
+import starlette.requests
+import starlette.responses
 import strawberry
 import strawberry.asgi
 import strawberry.flask.views
@@ -415,3 +418,35 @@ def test_a_subscription_is_for_the_tokens_session_and_its_socket_ends_with_the_g
             message = receive()
         assert message["code"] == 4401
     assert runs == [("messages", mine.session_id)]
+
+
+async def numbers() -> AsyncIterator[int]:
+    for number in range(1_000):
+        yield number
+        await asyncio.sleep(0.01)
+
+
+async def fetched_numbers(*_: Any) -> AsyncIterator[int]:
+    return numbers()
+
+
+@pytest.mark.parametrize("source", [lambda *_: numbers(), fetched_numbers, lambda *_: fetched_numbers()])
+def test_a_subscription_whose_source_makes_its_values_elsewhere_ends_with_the_grant(source, kit):
+    """The schema is asked without an endpoint, whose own guard ends a WebSocket, too."""
+    session, subscription = kit.create_session(), ariadne.SubscriptionType()
+    subscription.set_source("numbers", require_token(session_param=None)(source))
+    subscription.set_field("numbers", lambda number, info: number)
+    types = "type Query { nothing: Int } type Subscription { numbers: Int! }"
+    schema = ariadne.make_executable_schema(types, subscription)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        context = {"request": starlette.requests.Request(scope)}
+        results: Any = await graphql.subscribe(schema, graphql.parse("subscription { numbers }"), context_value=context)
+        seen = [await anext(results)]
+        kit.end_session(session.session_id)
+        seen += [result async for result in results]
+        await starlette.responses.JSONResponse(len(seen))(scope, receive, send)
+
+    guarded = rolecall_starlette.require_token(kit=kit, session_param=None)(app)
+    answer = TestClient(guarded).get("/", headers={"Authorization": f"Bearer {session.generate_token()}"})
+    assert 0 < answer.json() < 1_000
