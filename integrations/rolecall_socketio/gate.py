@@ -29,6 +29,13 @@ _LOOK: Final = 5.0
 _AGAIN: Final = 0.1
 _NO_REQUEST: Final = adapter.Request("GET", "")
 _NEEDED: Final = "a client needs a token: connect with auth={'token': '…'}, or with an Authorization header"
+_ELSEWHERE: Final = (
+    "the handler of connect that the gate of the namespace {!r} guards is one of another namespace; make a "
+    "Gate(sio, kit, namespace) for each"
+)
+_ANY_EVENT: Final = (
+    "a guard does not stand on the handler of '*', whose first argument the client chooses; guard each event"
+)
 
 
 class Call(NamedTuple):
@@ -130,14 +137,16 @@ class Gate:
                     f"a guard protects the handler of connect or of an event, not {adapter.shown(handler)}; a handler "
                     "of disconnect must run for everybody"
                 )
-            opens = name in ("connect", "on_connect")
             guarded: Any
+
+            def is_of(event: str) -> bool:
+                return name == f"on_{event}" or self._has_for(event, guarded)
 
             if self._is_async:
 
                 @wraps(handler)
                 async def guarded(*args: Any) -> Any:
-                    refusal = await self._enter(guard, opens, *_without_self(args))
+                    refusal = await self._enter(guard, is_of, *_without_self(args))
                     if refusal is not None:
                         return refusal
                     answer = handler(*self._as_taken(handler, args))
@@ -147,17 +156,17 @@ class Gate:
 
                 @wraps(handler)
                 def guarded(*args: Any) -> Any:
-                    refusal = adapter.drive(self._enter(guard, opens, *_without_self(args)))
+                    refusal = adapter.drive(self._enter(guard, is_of, *_without_self(args)))
                     return handler(*self._as_taken(handler, args)) if refusal is None else refusal
 
             return cast("Handler", guarded)
 
         return decorate
 
-    async def _enter(self, guard: Guard, opens: bool, sid: str, *data: Any) -> Any:
+    async def _enter(self, guard: Guard, is_of: Callable[[str], bool], sid: str, *data: Any) -> Any:
         """Admit an event; return the acknowledgement of a refused one.
 
-        :param opens: whether the handler is that of ``connect``, which a client can also send as an event.
+        :param is_of: whether the handler is that of an event. A client can also send ``connect`` as an event.
         :raises Unconnected: if it is the event ``connect``, and refused.
         """
         environ = self._sio.get_environ(sid, self._namespace)
@@ -165,12 +174,16 @@ class Gate:
         if data and environ is not None and data[0] is environ:
             await self._connect(guard, Call(sid, environ, data[1] if len(data) > 1 else None))
             return None
+        if environ is None and self._is_connection(data):
+            raise _unconnected(adapter.noted(ConfigurationError(_ELSEWHERE.format(self._namespace))))
         call = Call(sid, environ or {}, data[0] if len(data) == 1 else data)
         kept = self._kept(sid)
         request = kept.get(_REQUEST, _NO_REQUEST)
         try:
-            if opens:
+            if is_of("connect"):
                 raise InvalidRequest("a client connects once, and not by an event")
+            if is_of("*"):
+                raise ConfigurationError(_ANY_EVENT)
             await adapter.enter_within(kept, request, guard, _named(guard, call.data), "an event", call)
         except Exception as caught:
             error = caught if isinstance(caught, RolecallError) else adapter.noted(caught)
@@ -185,8 +198,7 @@ class Gate:
         except Exception as caught:
             entered = adapter.noted(caught)
         if isinstance(entered, RolecallError):
-            message = _NEEDED if isinstance(entered, MissingCredential) else entered.public_message
-            raise Unconnected(message, {"code": entered.code, "status": entered.status})
+            raise _unconnected(entered)
         if entered is None:
             return
         kept: dict[str, Any] = {_REQUEST: handshake.request}
@@ -225,6 +237,16 @@ class Gate:
             return args[:-1]
         return args
 
+    def _has_for(self, event: str, guarded: Any) -> bool:
+        """Whether the server has a guarded function as the handler of an event, in whichever namespace."""
+        found = (handlers[event] for handlers in self._sio.handlers.values() if event in handlers)
+        return any(inner is guarded for handler in found for inner in adapter.unwrapped(handler))
+
+    def _is_connection(self, data: tuple[Any, ...]) -> bool:
+        """Whether the data has the environment of a connection, which no client sends."""
+        environments = list(self._sio.environ.values())
+        return any(value is environ for value in data for environ in environments)
+
     def _is_here(self, sid: str) -> bool:
         return self._sio.get_environ(sid, self._namespace) is not None
 
@@ -232,6 +254,11 @@ class Gate:
         environ = self._sio.get_environ(sid, self._namespace) or {}
         kept: Mapping[str, Any] = environ.get(_SOCKETS, {}).get(sid, {})
         return kept
+
+
+def _unconnected(error: RolecallError) -> Exception:
+    message = _NEEDED if isinstance(error, MissingCredential) else error.public_message
+    return cast("Exception", Unconnected(message, {"code": error.code, "status": error.status}))
 
 
 async def _settled(value: Any) -> Any:

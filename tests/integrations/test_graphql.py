@@ -441,7 +441,8 @@ def test_a_subscription_whose_source_makes_its_values_elsewhere_ends_with_the_gr
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         context = {"request": starlette.requests.Request(scope)}
-        results: Any = await graphql.subscribe(schema, graphql.parse("subscription { numbers }"), context_value=context)
+        query = graphql.parse("subscription { numbers }")
+        results = await untyped(graphql.subscribe(schema, query, context_value=context))
         seen = [await anext(results)]
         kit.end_session(session.session_id)
         seen += [result async for result in results]

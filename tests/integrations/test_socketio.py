@@ -66,7 +66,7 @@ class Site:
 
         @self.sio.on("connect", namespace=namespace)
         @self.gate.require_token(**options)
-        async def connect(sid, environ, auth):
+        async def connected(sid, environ, auth):
             self.ran.append("connect")
 
         @self.sio.on("say", namespace=namespace)
@@ -181,6 +181,55 @@ async def test_a_client_does_not_connect_again_by_an_event(kit):
         refused = await client.call("connect", ({"HTTP_COOKIE": "login=ada"}, {"token": "x"}))
         assert refused["error"]["code"] == "invalid_request"
     assert site.ran == ["connect"]
+
+
+@pytest.mark.parametrize("namespace", ["/chat", "*"])
+@pytest.mark.parametrize("as_class", [False, True])
+def test_a_gate_of_another_namespace_connects_nobody(kit, namespace, as_class):
+    @on_loop
+    async def run():
+        site = Site(kit)
+        site.namespace = "/chat"
+
+        @site.gate.require_token()
+        async def on_connect(*args):
+            site.ran.append("connect")
+
+        if as_class:
+            site.sio.register_namespace(type("Chat", (socketio.AsyncNamespace,), {"on_connect": on_connect})(namespace))
+        else:
+            site.sio.on("connect", on_connect, namespace=namespace)
+        site.sio.namespaces = "*"
+        told = await refusal_of(site, {"token": kit.create_session().generate_token("moderator")})
+        assert told["data"] == {"code": "configuration_error", "status": 500}
+
+    run()
+
+
+@on_loop
+async def test_an_event_with_the_name_of_another_client_has_not_its_grant(kit):
+    site, sids = Site(kit), []
+
+    @site.sio.on("whoami")
+    async def whoami(sid):
+        sids.append(sid)
+
+    @site.sio.on("*")
+    @site.gate.require_role("moderator")
+    async def anything(*args):
+        site.ran.append(args)
+
+    session = kit.create_session()
+    async with site.served() as url:
+        moderator, other = socketio.AsyncClient(reconnection=False), socketio.AsyncClient(reconnection=False)
+        await moderator.connect(url, auth={"token": session.generate_token("moderator")}, wait_timeout=10)
+        await other.connect(url, auth={"token": session.generate_token("subscriber")}, wait_timeout=10)
+        await moderator.call("whoami")
+        refused = await other.call(sids[0], {})
+        await moderator.disconnect()
+        await other.disconnect()
+    assert refused["error"]["code"] == "configuration_error"
+    assert site.ran == ["connect", "connect"]
 
 
 @on_loop
