@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +22,7 @@ from rolecall.errors import (
 )
 from rolecall.media import LiveKit
 
-from ...waiting import free_port
+from ...waiting import PATIENCE, free_port
 from .livekit_server import KEY, SECRET, LiveKitServer, track
 
 pytestmark = pytest.mark.each_choice
@@ -34,9 +35,15 @@ def server() -> Iterator[LiveKitServer]:
     server.stop()
 
 
+def made(make_kit: Any, server: LiveKitServer, **options: Any) -> Rolecall:
+    """A kit with that server, which has all the time that a busy machine takes."""
+    settings = {"url": server.url, "api_key": KEY, "api_secret": SECRET, "timeout": PATIENCE, **options}
+    return make_kit(media="livekit", media_config={"livekit": settings}, hook_timeout=2 * PATIENCE)
+
+
 @pytest.fixture
 def kit(make_kit, server) -> Rolecall:
-    return make_kit(media=LiveKit(server.url, KEY, SECRET))
+    return made(make_kit, server)
 
 
 @pytest.fixture
@@ -193,29 +200,37 @@ def test_an_answer_that_is_no_success_is_an_error_without_a_word_of_it(kit, serv
 
 
 def test_a_foreign_secret_is_refused_and_the_credential_is_told_nobody(make_kit, server):
-    kit = make_kit(media=LiveKit(server.url, KEY, "another" + SECRET))
+    kit = made(make_kit, server, api_secret="another" + SECRET)
     with pytest.raises(Unavailable, match="refuses the API key") as refused:
         kit.list_streams(kit.create_session())
     assert server.credentials[0] not in str(refused.value)
 
 
 def test_a_server_that_does_not_answer_in_time_is_given_up(make_kit, server):
-    kit = make_kit(media=LiveKit(server.url, KEY, SECRET, timeout=0.2))
+    kit = made(make_kit, server, timeout=0.2)
     server.instead = lambda _: (200 if server.released.wait(60) else 500, b"{}")
     with pytest.raises(Unavailable, match=r"did not answer within 0\.2 s"):
         kit.list_streams(kit.create_session())
 
 
-def test_a_server_that_is_not_there_is_named_as_such(make_kit):
-    kit = make_kit(media=LiveKit(f"ws://127.0.0.1:{free_port()}", KEY, SECRET))
+def test_a_server_that_is_not_there_is_named_as_such(make_kit, server):
+    kit = made(make_kit, server, url=f"ws://127.0.0.1:{free_port()}")
     with pytest.raises(Unavailable, match="no connection could be made"):
         kit.list_streams(kit.create_session())
 
 
 def test_the_api_may_have_another_url(make_kit, server):
-    livekit = LiveKit("wss://media.example", KEY, SECRET, api_url=server.url.replace("ws", "http", 1))
-    kit = make_kit(media=livekit)
+    kit = made(make_kit, server, url="wss://media.example", api_url=server.url.replace("ws", "http", 1))
     assert kit.list_streams(kit.create_session()) == []
+
+
+def test_without_httpx_there_are_tickets_and_no_acts(make_kit, server, monkeypatch):
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    kit = made(make_kit, server)
+    session = kit.create_session()
+    assert kit.ticket(kit.verify_token(session.generate_token(actor="ada"))).identity == "ada"
+    with pytest.raises(NoMediaService, match=r"pip install \"rolecall\[media\]\""):
+        kit.list_streams(session)
 
 
 @pytest.mark.parametrize(

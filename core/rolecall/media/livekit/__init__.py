@@ -76,9 +76,9 @@ class LiveKit(MediaBackend):
         self._issuer = issuer
         # ``ws`` becomes ``http``, and ``wss`` becomes ``https``: clients and the API have one port.
         at = url.replace("ws", "http", 1) if url.startswith("ws") else url
-        self._api_url = api_url or at
-        self._timeout = timeout
-        self._clock = clock
+        from .service import LiveKitService  # not free to import, and many kits have another service, or none
+
+        self._service = LiveKitService(issuer, api_url or at, timeout, self.room, clock)
 
     @property
     def api_key(self) -> str:
@@ -88,9 +88,7 @@ class LiveKit(MediaBackend):
     @property
     def service(self) -> LiveKitService:
         """What acts in the server's rooms."""
-        from .service import LiveKitService  # few calls need it
-
-        return LiveKitService(self._issuer, self._api_url, self._timeout, self.room, self._clock)
+        return self._service
 
     def token_format(self, rules: ClaimRules) -> TokenFormat:
         """See :meth:`MediaBackend.token_format`."""

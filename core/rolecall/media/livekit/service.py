@@ -50,6 +50,10 @@ class LiveKitService:
         self._timeout = timeout
         self._room = room
         self._clock = clock
+        self._httpx = _imported()
+        # Once: to load the certificates of authorities takes longer than all else here.
+        with_tls = self._httpx is not None and self._api_url.startswith("https:")
+        self._tls = self._httpx.create_ssl_context() if with_tls else False
 
     async def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> None:
         """Send data with the topic ``type`` to one participant, or to all.
@@ -158,7 +162,10 @@ class LiveKitService:
 
         :raises RolecallError: one that says why there is none.
         """
-        httpx = _imported()
+        if (httpx := self._httpx) is None:
+            raise NoMediaService(
+                'acts at a LiveKit server need the package httpx, which is not installed: pip install "rolecall[media]"'
+            )
         headers = {
             "Authorization": f"Bearer {self._credential(grants)}",
             "Content-Type": "application/json",
@@ -169,7 +176,7 @@ class LiveKitService:
         try:
             async with (
                 event_loops.running().timeout(self._timeout),
-                httpx.AsyncClient(timeout=self._timeout, follow_redirects=False) as client,
+                httpx.AsyncClient(verify=self._tls, timeout=self._timeout, follow_redirects=False) as client,
                 client.stream(
                     "POST", self._api_url + _PATH + method, headers=headers, content=json.dumps(body).encode()
                 ) as response,
@@ -242,10 +249,9 @@ def _unreadable() -> Unavailable:
 
 
 def _imported() -> Any:
+    """The package httpx; None if it is not installed: tickets need none."""
     try:
         import httpx
     except ImportError:
-        raise NoMediaService(
-            'acts at a LiveKit server need the package httpx, which is not installed: pip install "rolecall[media]"'
-        ) from None
+        return None
     return httpx
