@@ -68,6 +68,11 @@ class Gate:
             raise ConfigurationError(f"Gate takes a socketio.Server or AsyncServer, not {adapter.shown(sio)}")
         if not isinstance(kit, Rolecall):
             raise ConfigurationError(f"Gate takes a Rolecall(…), not {adapter.shown(kit)}")
+        if sio.always_connect:
+            raise ConfigurationError(
+                "the server connects a client before it asks the handler of connect, so what it sends to all reaches "
+                "whoever is about to be refused; leave always_connect out"
+            )
         self._sio = sio
         self._kit = kit
         self._namespace = namespace

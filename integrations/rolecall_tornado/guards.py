@@ -42,6 +42,11 @@ class Guard(adapter.Guard):
         async def guarded(handler: web.RequestHandler, *args: Any, **kwargs: Any) -> None:
             if isinstance(handler, websocket.WebSocketHandler):
                 raise ConfigurationError(f"the guard of a WebSocket stands on its class, {type(handler).__name__}")
+            if getattr(handler, "_stream_request_body", False):
+                raise ConfigurationError(
+                    f"the guard of what streams a body stands on its class, {type(handler).__name__}: the method runs "
+                    "after the body has been received"
+                )
             if await self.enter(handler):
                 answer = target(handler, *args, **kwargs)
                 if inspect.isawaitable(answer):

@@ -333,6 +333,8 @@ def test_what_a_gate_and_a_guard_cannot_use_is_refused(kit):
         Gate(untyped(object()), kit)
     with pytest.raises(ConfigurationError, match="takes a Rolecall"):
         Gate(sio, untyped(None))
+    with pytest.raises(ConfigurationError, match="leave always_connect out"):
+        Gate(socketio.AsyncServer(async_mode="aiohttp", always_connect=True), kit)
     gate = Gate(sio, kit)
 
     async def disconnect(sid, reason):

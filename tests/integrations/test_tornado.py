@@ -178,6 +178,31 @@ def test_a_subclass_that_would_lose_the_guard_is_refused(kit):
 
 
 @on_loop
+async def test_a_body_that_is_streamed_is_received_after_the_guard(kit, room, caplog):
+    received = []
+
+    class Upload(web.RequestHandler):
+        def data_received(self, chunk):
+            received.append(chunk)
+
+        def post(self, session_id):
+            self.write("received")
+
+    token = kit.generate_token(room)
+    async with served(kit, (ROOM, require_token(web.stream_request_body(Upload)))) as ask:
+        assert (await ask(f"/rooms/{room}", method="POST", body=b"text")).code == 401
+        assert received == []
+        assert (await ask(f"/rooms/{room}", token, "POST", body=b"text")).body == b"received"
+    assert received == [b"text"]
+    late = type(
+        "Late", (web.RequestHandler,), {"data_received": Upload.data_received, "post": require_token(Upload.post)}
+    )
+    async with served(kit, (ROOM, web.stream_request_body(late))) as ask:
+        assert (await ask(f"/rooms/{room}", token, "POST", body=b"text")).code == 500
+    assert "the guard of what streams a body stands on its class, Late" in caplog.text
+
+
+@on_loop
 async def test_every_guarded_base_guards(kit, room):
     publishing = require_role("publisher")(type("Publishing", (Room,), {}))
     moderating = require_capability("force_disconnect")(type("Moderating", (publishing,), {}))
