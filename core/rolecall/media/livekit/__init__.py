@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from ...clock import system_clock
 from ...errors import ConfigurationError, InvalidKey
@@ -16,9 +16,6 @@ from ...wording import shown
 from ..backend import TICKET_LIFE, MediaBackend, problem_with_url
 from ..turn import Turn
 from .tokens import LiveKitFormat
-
-if TYPE_CHECKING:
-    from .service import LiveKitService
 
 __all__ = ["LiveKit", "LiveKitFormat"]
 
@@ -86,7 +83,7 @@ class LiveKit(MediaBackend):
         return self._issuer.id
 
     @property
-    def service(self) -> LiveKitService:
+    def service(self) -> object:
         """What acts in the server's rooms."""
         return self._service
 
