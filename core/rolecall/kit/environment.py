@@ -74,7 +74,8 @@ def _read(environ: Mapping[str, object]) -> dict[str, Any]:
     media = {*BACKENDS, *_media_in(given.get(_MEDIA))}
     for name, value in given.items():
         variable = name.removesuffix(_FILE)
-        setting = None if variable in _VARIABLES else split_name(variable, media)
+        is_other = variable in _VARIABLES or re.fullmatch(_SERVICE_LINK, name)
+        setting = None if is_other else split_name(variable, media)
         if variable != name and (variable in _FROM_FILES or variable.startswith(_PLUGIN) or setting is not None):
             if variable in given:
                 raise ConfigurationError(

@@ -206,6 +206,17 @@ def test_a_misspelt_variable_stops_start_up(name, message):
         Rolecall.from_env({**VARIABLES, name: "x"})
 
 
+def test_what_kubernetes_sets_for_a_service_of_a_like_name_is_let_be():
+    links = {
+        "ROLECALL_LIVEKIT_SERVICE_HOST": "10.0.0.1",
+        "ROLECALL_LIVEKIT_SERVICE_PORT": "7880",
+        "ROLECALL_LIVEKIT_PORT": "tcp://10.0.0.1:7880",
+        "ROLECALL_LIVEKIT_PORT_7880_TCP_ADDR": "10.0.0.1",
+    }
+    with Rolecall.from_env({**VARIABLES, **links}) as kit:
+        assert tickets_of(kit).url == URL
+
+
 def test_reprs_hold_no_secret():
     backend = LiveKit(URL, KEY, SECRET, turn=Turn("turn:turn.example", SECRET))
     assert repr(backend) == "<LiveKit wss://media.example>"
