@@ -14,7 +14,16 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.urls.resolvers import RegexPattern, RoutePattern
 from django.utils.module_loading import import_string
 
-from rolecall.http.adapter import Around, Found, dispatches_by_method, guarded_by, guards_of, kit_problem
+from rolecall.http.adapter import (
+    Around,
+    Found,
+    calls_base,
+    dispatches_by_method,
+    guarded_by,
+    guards_of,
+    kit_problem,
+    unwrapped,
+)
 
 from . import rest_views
 from .guards import Guard
@@ -27,6 +36,8 @@ dispatches_by_method("django.views.generic.base", "rest_framework.views")
 
 # A variable of path(…), with its converter.
 _VARIABLE: Final = re.compile(r"<(?:[^<>:\s]+:)?(\w+)>")
+# Django's module with the mixins that demand a login.
+_MIXINS: Final = "django.contrib.auth.mixins"
 
 
 class Project:
@@ -187,12 +198,25 @@ def _has_middleware(wanted: type[Any]) -> bool:
 
 def _other_guard(view: Any, place: _Place) -> str | None:
     """Django's own guard of a view; None if there is none."""
-    bases = getattr(getattr(view, "view_class", None), "__mro__", ())
-    mixin = next((base.__name__ for base in bases if base.__module__ == "django.contrib.auth.mixins"), None)
+    mixin = _mixin_of(getattr(view, "view_class", None))
     if mixin is not None:
-        return str(mixin)
+        return mixin.__name__
     if hasattr(view, "admin_site") or hasattr(view, "model_admin"):
         return "django.contrib.admin"
     if getattr(view, "login_url", None) is not None or hasattr(view, "redirect_field_name"):
         return "login_required"
     return "LoginRequiredMiddleware" if place.needs_login and getattr(view, "login_required", True) else None
+
+
+def _mixin_of(view_class: Any) -> type[Any] | None:
+    """The mixin of Django's that decides who gets into a view, if every ``dispatch`` before it leads to its own."""
+    bases: tuple[type[Any], ...] = getattr(view_class, "__mro__", ())
+    places = [place for place, base in enumerate(bases) if "dispatch" in vars(base)]
+    last = next((place for place in places if bases[place].__module__ == _MIXINS), None)
+    if last is None:
+        return None
+    for place in places[: places.index(last)]:
+        own = unwrapped(vars(bases[place])["dispatch"])
+        if not any(calls_base(inner, "dispatch", bases[place : last + 1]) for inner in own):
+            return None
+    return bases[last]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from types import CodeType
 from typing import Any, Final, NamedTuple
 
 from django.http import HttpRequest
@@ -24,7 +23,7 @@ from rest_framework.routers import APIRootView
 from rest_framework.views import APIView
 
 from rolecall.errors import ConfigurationError
-from rolecall.http.adapter import Found, Guard, Mistake, guards_of
+from rolecall.http.adapter import Found, Guard, Mistake, calls_base, guards_of
 
 from .rest import NEGATED, GuardPermission, Place, demanded, operands_of, places_of
 from .rest_views import rest_class
@@ -128,11 +127,13 @@ def _mistakes_of_places(places: Iterable[Place], guards: tuple[Guard, ...], foun
 
 def _lost(cls: type[Any]) -> Iterator[Mistake]:
     """Report a class whose permissions are never asked, because a method on the way to them does not call the next."""
+    bases = cls.__mro__[: cls.__mro__.index(APIView) + 1]
     for name in _LEADING:
-        for base in cls.__mro__[: cls.__mro__.index(APIView)]:
+        for number, base in enumerate(bases[:-1]):
             method = inspect.unwrap(vars(base).get(name, _nothing))
-            code = getattr(method, "__code__", None)
-            if code is not None and method.__name__ == name and name not in _names_in(code):
+            # Of a decorator that hides the method nobody can tell.
+            is_known = method is not _nothing and (method.__name__ == name or not getattr(method, "__closure__", None))
+            if is_known and not calls_base(method, name, bases[number:]):
                 yield Mistake(
                     "guard_lost",
                     f"{base.__name__} overrides {name} without calling super().{name}(…), so no permission is asked, "
@@ -142,12 +143,6 @@ def _lost(cls: type[Any]) -> Iterator[Mistake]:
 
 def _nothing() -> None:
     """Stand for a method that a class does not define."""
-
-
-def _names_in(code: CodeType) -> set[str]:
-    """The names that a function uses, and the functions within it."""
-    within = [_names_in(one) for one in code.co_consts if isinstance(one, CodeType)]
-    return set(code.co_names).union(*within)
 
 
 def _asked(view: Any, cls: Any, method: str) -> Any:

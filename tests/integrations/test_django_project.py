@@ -107,6 +107,40 @@ def test_urls_are_listed_exactly(configured):
     }
 
 
+def mixed_views():
+    """Views with Django's mixins, whose ``dispatch`` is not always the one that runs."""
+    from django.contrib.auth.mixins import AccessMixin, LoginRequiredMixin
+
+    class Behind(View, LoginRequiredMixin):
+        pass
+
+    class Bare(AccessMixin, View):
+        pass
+
+    class Passing(LoginRequiredMixin, View):
+        def dispatch(self, request, *args, **kwargs):
+            return View.dispatch(self, request, *args, **kwargs)
+
+    class Leading(LoginRequiredMixin, View):
+        def dispatch(self, request, *args, **kwargs):
+            return super().dispatch(request, *args, **kwargs)
+
+    for view_class in (Behind, Bare, Passing, Leading):
+        setattr(view_class, "get", lambda self, request: HttpResponse("in"))
+        yield path(f"{view_class.__name__}/", view_class.as_view())
+
+
+def test_a_mixin_that_does_not_run_guards_nothing(configured):
+    configured(*mixed_views())
+    routes = {path: requires.removeprefix("guarded by ") for path, requires in listed().items()}
+    assert routes == {
+        "GET /Behind/": "OPEN",
+        "GET /Bare/": "OPEN",
+        "GET /Passing/": "OPEN",
+        "GET /Leading/": "LoginRequiredMixin",
+    }
+
+
 def test_the_guard_of_the_site_and_djangos_login_are_listed(configured):
     from django.contrib import admin
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from types import ModuleType
 from typing import Any
 
+import django.views
 import pytest
 from asgiref.sync import async_to_sync
 
@@ -876,8 +877,28 @@ def unguarded_dispatch():
     return Base
 
 
-@pytest.mark.each_choice
-@pytest.mark.parametrize("make", [unguarded_initial, unguarded_check, unguarded_dispatch])
+def dispatch_of_another_class():
+    class Base(View):
+        permission_classes = [TokenRequired]
+
+        def dispatch(self, request, *args, **kwargs):
+            return django.views.View.dispatch(untyped(self), request, *args, **kwargs)
+
+    return Base
+
+
+def check_of_another_name():
+    class Base(View):
+        permission_classes = [TokenRequired]
+        check_permissions = lambda self, request: None  # noqa: E731
+
+    return Base
+
+
+UNASKED = [unguarded_initial, unguarded_check, unguarded_dispatch, dispatch_of_another_class, check_of_another_name]
+
+
+@pytest.mark.parametrize("make", UNASKED)
 def test_a_class_that_asks_no_permission_stops_the_site(serve, make):
     client = serve(path("open/", make().as_view()), path("me/", require_token(nothing)))
     with pytest.raises(ConfigurationError, match=r"without calling super\(\)"):

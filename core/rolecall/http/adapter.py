@@ -78,6 +78,7 @@ from .guards.guard import (
     unsettled_app,
 )
 from .guards.marks import (
+    calls_base,
     dispatches_by_method,
     guarded_by,
     guards_of,
@@ -128,6 +129,7 @@ __all__ = [
     "Watch",
     "admit",
     "announced_length",
+    "calls_base",
     "challenges",
     "check_routes",
     "checked_prefix",

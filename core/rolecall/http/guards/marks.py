@@ -209,7 +209,7 @@ def lost_guards(
             continue
         for number, base in enumerate(view_class.__mro__[1:], 1):
             there = vars(base).get(place)
-            if there is None or any(_calls(inner, place, view_class.__mro__[: number + 1]) for inner in own):
+            if there is None or any(calls_base(inner, place, view_class.__mro__[: number + 1]) for inner in own):
                 continue
             guards = _guards_in(there, name) if place in _LISTS else guards_of(there)
             lost = [guard for guard in guards if not any(other.demands_no_less_than(guard) for other in held)]
@@ -218,7 +218,7 @@ def lost_guards(
     return None
 
 
-def _calls(function: Any, name: str, classes: Sequence[type[Any]]) -> bool:
+def calls_base(function: Any, name: str, classes: Sequence[type[Any]]) -> bool:
     """Whether a method calls that of a base class: as ``super().name``, or by the name of a class.
 
     :param classes: the view class, and its bases up to the one in question.
