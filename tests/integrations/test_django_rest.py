@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from types import ModuleType
 from typing import Any
 
-import django.views
 import pytest
 from asgiref.sync import async_to_sync
 
@@ -24,6 +23,7 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, override_settings
 from django.urls import include, path, re_path, set_script_prefix
+from django.views import View as DjangoView
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.decorators import action, api_view, authentication_classes, permission_classes
 from rest_framework.exceptions import PermissionDenied
@@ -882,7 +882,7 @@ def dispatch_of_another_class():
         permission_classes = [TokenRequired]
 
         def dispatch(self, request, *args, **kwargs):
-            return django.views.View.dispatch(untyped(self), request, *args, **kwargs)
+            return DjangoView.dispatch(untyped(self), request, *args, **kwargs)
 
     return Base
 
