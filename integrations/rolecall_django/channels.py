@@ -7,11 +7,11 @@ middleware around it, and on a ``URLRouter``. Nothing else of this package impor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from copy import copy
 from functools import partial, wraps
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from channels.consumer import AsyncConsumer
 from channels.db import aclose_old_connections
@@ -42,7 +42,9 @@ from rolecall.http.gateways.asgi import (
 from .guards import Guard
 from .kits import apis_of, get_kit
 
-__all__ = ["current_grant", "find_grant", "renew_grant"]
+__all__ = ["current_grant", "find_grant", "renew_grant", "while_granted"]
+
+Chunk = TypeVar("Chunk")
 
 # The key in a scope of the guards around, from the outermost.
 _AROUND: Final = "rolecall.around"
@@ -74,6 +76,20 @@ async def renew_grant(consumer: AsyncConsumer, token: str) -> Grant:
     current_grant(consumer)
     socket: GuardedSocket = consumer.scope[SOCKET]
     return await socket.renew(token)
+
+
+def while_granted(consumer: AsyncConsumer, chunks: AsyncIterable[Chunk]) -> AsyncIterator[Chunk]:
+    """Yield ``chunks`` while the grant of a guarded request is live, for a consumer of requests to send.
+
+    No chunk follows after the grant has ended, and ``chunks`` is closed. At intervals of ``Web(recheck=…)`` seconds the
+    policies vote again.
+
+    :param chunks: the data to send.
+    :raises RuntimeError: if there is no grant.
+    """
+    scope = consumer.scope
+    request = neutral_request(scope, "channels", path_params=_params(scope))
+    return adapter.while_granted(adapter.watches_of(scope, request), chunks, asyncio.to_thread)
 
 
 def guarded(guard: Guard, target: Any) -> Any:

@@ -32,7 +32,7 @@ from rolecall.errors import ConfigurationError, RolecallError
 from rolecall.http.gateways import websockets
 from rolecall.testing import Clock
 from rolecall_django import protect, public, require_capability, require_role, require_token
-from rolecall_django.channels import current_grant, find_grant, renew_grant
+from rolecall_django.channels import current_grant, find_grant, renew_grant, while_granted
 from rolecall_django.listing import project
 
 from ..django_settings import configure
@@ -569,6 +569,40 @@ def test_a_consumer_of_requests_is_guarded_as_a_view(kit, room):
         assert (await ask("OPTIONS"))["status"] == 204
 
     asyncio.run(main())
+
+
+def test_what_a_consumer_of_requests_streams_ends_with_its_grant(kit, room):
+    closed = []
+
+    async def chunks():
+        try:
+            while True:
+                yield b"more"
+                await asyncio.sleep(0.01)
+        finally:
+            closed.append(True)
+
+    class Streaming(AsyncHttpConsumer):
+        async def handle(self, body):
+            await self.send_headers()
+            async for chunk in while_granted(self, chunks()):
+                await self.send_body(chunk, more_body=True)
+            await self.send_body(b"")
+
+    app = URLRouter([path("rooms/<session_id>/", require_token(Streaming).as_asgi())])
+
+    async def main():
+        headers = [(b"authorization", f"Bearer {token_of(kit, room)}".encode())]
+        client = HttpCommunicator(app, "GET", f"/rooms/{room}/", headers=headers)
+        await client.send_input({"type": "http.request", "body": b""})
+        assert (await client.receive_output(LONG))["status"] == 200
+        assert (await client.receive_output(LONG))["body"] == b"more"
+        await kit.aio.end_session(room)
+        while (await client.receive_output(LONG))["more_body"]:
+            pass
+        assert closed == [True]
+
+    asyncio.run(asyncio.wait_for(main(), 30))
 
 
 # -- the list of routes ----------------------------------------------------------------------------
