@@ -108,10 +108,13 @@ def environment(tmp_path_factory) -> Environment:
     folder = tmp_path_factory.mktemp("environment")
     scheme = {"base": folder, "platbase": folder}
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    made = Environment(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
+    # Before Python 3.12 an environment begins with one, which is too old for what the tests run with.
+    made.pip("uninstall", "-q", "-y", "setuptools")
     here, there = Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("purelib", "venv", scheme))
     # As a folder of packages, so that the files in it that name further ones are read, that of the checkout for one.
     (there / "tests.pth").write_text(f"import site; site.addsitedir({str(here)!r})\n", encoding="utf-8")
-    return Environment(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
+    return made
 
 
 @pytest.fixture(scope="module")
