@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import flask
@@ -24,6 +25,8 @@ from rolecall_flask import (
     require_token,
     rolecall_blueprint,
 )
+
+from ..untyped import untyped
 
 
 @pytest.fixture
@@ -156,6 +159,33 @@ def test_a_token_that_ended_is_refused_at_the_next_event(app, kit, socketio, ses
     kit.end_session(session.session_id)
     client.emit("mute")
     assert done == [1]
+
+
+@pytest.mark.parametrize("goes_first", [False, True])
+def test_a_client_is_disconnected_when_its_grant_ends_as_the_guide_has_it(app, kit, socketio, session, goes_first):
+    done = threading.Event()
+
+    def leave(client, grant):
+        while kit.wait_until_ended(grant, 0.05) is None:
+            if not socketio.server.manager.is_connected(client, "/"):
+                done.set()
+                return
+        socketio.server.disconnect(client)
+        done.set()
+
+    @socketio.on("connect")
+    @require_token
+    def connect(auth=None):
+        socketio.start_background_task(leave, untyped(flask.request).sid, find_grant())
+
+    client = socketio.test_client(app, headers=bearer(session.generate_token()))
+    assert client.is_connected()
+    if goes_first:
+        client.disconnect()
+    else:
+        kit.end_session(session.session_id)
+    assert done.wait(30)
+    assert not client.is_connected()
 
 
 def test_a_guard_that_binds_a_parameter_lets_no_socket_in(app, socketio, session, caplog):
