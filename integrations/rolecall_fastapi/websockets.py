@@ -15,6 +15,7 @@ from rolecall.http.adapter import close_code, close_reason
 from rolecall.http.gateways.asgi import Channel, granted
 from rolecall_starlette.guards import Guard, close_unwatched
 from rolecall_starlette.refusals import as_exception
+from rolecall_starlette.translation import GONE
 
 #: The key in a scope for FastAPI's stack of what is open around an endpoint and its dependencies.
 STACK: Final = "fastapi_inner_astack"
@@ -46,7 +47,7 @@ async def enter(guard: Guard, websocket: WebSocket) -> Grant | None:
 
 @asynccontextmanager
 async def _watched(websocket: WebSocket, channel: Channel) -> AsyncIterator[None]:
-    async with channel.open((WebSocketDisconnect,)):
+    async with channel.open(GONE):
         yield
     await close_unwatched(websocket)
 

@@ -57,7 +57,7 @@ from .classes import guard_class
 from .guarded_app import BOUND, GuardedApp, guards_of_route, guards_that_bound, router_within
 from .kits import check_once, kit_of, routes_of, stated_kit
 from .refusals import Refusal, answer_http_error, as_exception, as_response
-from .translation import Connection, neutral_request
+from .translation import GONE, Connection, neutral_request
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | BaseRoute)
 
@@ -319,7 +319,7 @@ class Guard(BaseGuard):
                 scope,
                 receive,
                 send,
-                (WebSocketDisconnect,),
+                GONE,
                 on_refusal,
             )
         except HTTPException as error:

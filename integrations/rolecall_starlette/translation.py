@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from starlette import websockets
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
+from starlette.websockets import WebSocketDisconnect
 
 from rolecall.http import adapter
 from rolecall.http.adapter import Request
@@ -17,6 +19,12 @@ from rolecall.http.gateways import asgi
 
 from .dialects import match_of
 from .kits import routes_of
+
+#: The exceptions of the framework when an app sends or receives after its WebSocket was closed.
+GONE: Final[tuple[type[Exception], ...]] = (
+    WebSocketDisconnect,
+    getattr(websockets, "WebSocketDisconnected", WebSocketDisconnect),  # of later versions of Starlette
+)
 
 
 class Connection(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Annotated
 
@@ -201,6 +202,12 @@ async def wait_for_ever(websocket):
     await trio.sleep_forever()
 
 
+async def receive_again(websocket):
+    with contextlib.suppress(WebSocketDisconnect):
+        await talk(websocket)
+    await websocket.receive_text()
+
+
 async def close_again(websocket):
     try:
         await echo(websocket)
@@ -225,7 +232,7 @@ def test_without_a_token_it_is_refused(kit):
 
 
 @pytest.mark.each_choice
-@pytest.mark.parametrize("function", [echo, talk, in_a_nursery, wait_for_ever, close_again])
+@pytest.mark.parametrize("function", [echo, talk, in_a_nursery, receive_again, wait_for_ever, close_again])
 @pytest.mark.parametrize("make", [board, depending])
 def test_it_is_closed_when_the_session_ends_whatever_the_app_does(kit, short_grace, make, function):
     session = kit.create_session()
