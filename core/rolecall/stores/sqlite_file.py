@@ -345,9 +345,24 @@ class SharedConnection:
             self._close()
 
 
+class _Connection(sqlite3.Connection):
+    def __del__(self) -> None:
+        # As sqlite3 itself does, but without the warning of Python 3.13: where a whole kit is abandoned, the collector
+        # may come here before SharedConnection.__del__.
+        with suppress(sqlite3.Error):  # it was never opened
+            self.close()
+
+
 def _connect(target: str) -> sqlite3.Connection:
     # Transactions begin explicitly. The holder of the lock uses the connection, on any thread.
-    return sqlite3.connect(target, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, uri=True)
+    return sqlite3.connect(
+        target,
+        timeout=BUSY_TIMEOUT,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=True,
+        factory=_Connection,
+    )
 
 
 # -- forks -----------------------------------------------------------------------------------------

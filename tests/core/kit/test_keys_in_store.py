@@ -333,9 +333,6 @@ def test_a_store_that_is_down_leaves_the_keys_as_they_are(stored, counting, capl
     assert soon(lambda: states(kit) == {OLD_ID: "signing", NEW_ID: "published"})
 
 
-# As of Python 3.13: nobody has closed the abandoned kit.
-@pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("quick", "rings")
 def test_the_thread_ends_with_the_kit(stored, url):
     def threads() -> int:

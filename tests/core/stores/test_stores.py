@@ -33,7 +33,7 @@ from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores import Store, open_store
 from rolecall.stores.memory import MemoryStore
 from rolecall.stores.sqlite import SQLiteStore
-from rolecall.stores.sqlite_file import LOOK_INTERVAL
+from rolecall.stores.sqlite_file import LOOK_INTERVAL, _connect
 from rolecall.stores.sqlite_schema import MIGRATIONS
 from rolecall.testing.store_parts import (
     DocumentsContract,
@@ -47,7 +47,7 @@ from rolecall.testing.stores import StoreContract
 
 from ...forking import forked
 from ...ids import as_text
-from ...open_files import needs_proc
+from ...open_files import needs_proc, open_files
 from ...untyped import untyped
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -1077,6 +1077,17 @@ def fill(store) -> tuple[int, StoreUnavailable]:
     raise AssertionError("it is never full")
 
 
+@needs_proc
+def test_an_abandoned_connection_is_closed_without_a_warning(path):
+    """Whatever of an abandoned kit is collected first."""
+    before = open_files(path.parent)
+    connection = _connect(f"file:{path}")
+    connection.execute("CREATE TABLE one (two)")
+    del connection
+    gc.collect()  # of a warning pytest would make an error
+    assert open_files(path.parent) == before
+
+
 def test_a_write_that_waits_too_long_is_unavailable(path, monkeypatch):
     with closing(SQLiteStore(path)) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -1647,7 +1658,7 @@ FORKS_WITHOUT_PYTHON = """
 import ctypes, os, sys, time
 from rolecall.errors import StoreUnavailable
 from rolecall.stores.sqlite import SQLiteStore
-from rolecall.stores.sqlite_file import LOOK_INTERVAL
+from rolecall.stores.sqlite_file import LOOK_INTERVAL, _connect
 
 store = SQLiteStore(sys.argv[1])
 
