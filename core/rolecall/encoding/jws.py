@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from ..errors import BadSignature, MalformedToken, UnknownKey, WrongTokenKind
@@ -27,6 +29,7 @@ _MAX_HEADERS: Final = 64
 _REFUSED_HEADERS: Final = ("crit", "b64", "zip")
 # The newer name of an algorithm (RFC 9864); both are the same one.
 _SAME: Final = {"Ed25519": "EdDSA"}
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def raw_token(token: object) -> bytes:
@@ -94,14 +97,16 @@ class Codec:
 
     :param issuer: the owner of the keys.
     :param typ: the ``typ`` of these tokens (RFC 8725, section 3.11); None: their header has none.
+    :param further: further members of their header, which are demanded, too.
     """
 
-    __slots__ = ("_issuer", "_prepared", "_typ")
+    __slots__ = ("_further", "_issuer", "_prepared", "_typ")
 
-    def __init__(self, issuer: Issuer, typ: str | None = "JWT") -> None:
+    def __init__(self, issuer: Issuer, typ: str | None = "JWT", further: Mapping[str, str] = _NOTHING) -> None:
         self._issuer = issuer
         self._typ = typ
-        self._prepared = _Prepared(issuer.ring, typ)
+        self._further = further
+        self._prepared = _Prepared(issuer.ring, typ, further)
 
     def sign(self, payload: bytes) -> str:
         """The token for ``payload``, signed by the ring's signing key."""
@@ -143,7 +148,7 @@ class Codec:
             raise MalformedToken(f"the token's payload or signature is malformed: {error}") from None
 
     def _renewed(self) -> _Prepared:
-        self._prepared = prepared = _Prepared(self._issuer.ring, self._typ)
+        self._prepared = prepared = _Prepared(self._issuer.ring, self._typ, self._further)
         return prepared
 
     def _keys_for(self, header: dict[str, Any], ring: KeyRing) -> tuple[Key, ...]:
@@ -170,6 +175,9 @@ class Codec:
             raise WrongTokenKind(
                 f"the token's algorithm is {shown(algorithm)}; its key is for {candidates[0].algorithm}"
             ).at("key")
+        for name, value in self._further.items():
+            if header.get(name) != value:
+                raise WrongTokenKind(f"the token's {name} is {shown(header.get(name))}; here {value!r} is expected")
         return keys
 
 
@@ -178,17 +186,18 @@ class _Prepared:
 
     __slots__ = ("header", "keys_by_header", "ring", "signer")
 
-    def __init__(self, ring: KeyRing, typ: str | None) -> None:
+    def __init__(self, ring: KeyRing, typ: str | None, further: Mapping[str, str]) -> None:
         self.ring = ring
         self.signer = ring.current
-        self.header = base64url.encode(_header_json(ring.current, typ)) + b"."
+        self.header = base64url.encode(_header_json(ring.current, typ, further)) + b"."
         self.keys_by_header: dict[bytes, tuple[Key, ...]] = {}
 
 
-def _header_json(key: Key, typ: str | None) -> bytes:
+def _header_json(key: Key, typ: str | None, further: Mapping[str, str]) -> bytes:
     header: dict[str, str] = {"alg": key.algorithm}
     if typ is not None:
         header["typ"] = typ
     if key.kid is not None:
         header["kid"] = key.kid
+    header.update(further)
     return json.dumps(header, separators=(",", ":")).encode()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple
-from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError, ExpiredToken, InvalidSessionId, NoIdentity, RoleNotHeld
 from ..formats import TokenFormat
@@ -15,8 +13,9 @@ from ..formats.claims import ClaimRules
 from ..pickling import reduced
 from ..roles import Capability
 from ..tokens import MAX_LIFETIME, Grant, TokenOptions, duration
-from ..wording import kind, moment, shown, wrapping
+from ..wording import kind, moment, shown
 from .turn import Turn
+from .urls import problem_with_url
 
 #: The default life of a ticket, in seconds: long enough to join, too short to come back with.
 TICKET_LIFE: Final = 60
@@ -202,23 +201,3 @@ class MediaBackend(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {getattr(self, 'url', 'not made yet')}>"
-
-
-def problem_with_url(url: object, schemes: tuple[str, ...]) -> str | None:
-    """The problem with the URL of a service, which is not quoted: it may hold a password."""
-    expected = f"expected one like '{schemes[0]}://media.example.org'"
-    around = wrapping(url) if isinstance(url, str) else None
-    if around is not None:
-        return f"url has {around}; take it off"
-    if not isinstance(url, str) or not re.fullmatch(r"[!-~]+", url):
-        return f"url is {kind(url)}; {expected}"
-    try:
-        parts = urlsplit(url)
-        is_one = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_one = False
-    if not is_one:
-        return f"url is not where clients connect; {expected}"
-    if "@" in parts.netloc or "?" in url or "#" in url:
-        return f"url holds a user, a query or a fragment; {expected}"
-    return None

@@ -12,8 +12,8 @@ from ...formats import TokenFormat
 from ...formats.claims import ClaimRules
 from ...keys.issuers import Issuer, listed, ring_of
 from ...keys.making import secret_key
-from ...wording import shown
-from ..backend import TICKET_LIFE, MediaBackend, problem_with_url
+from ..backend import TICKET_LIFE, MediaBackend
+from ..calls import CALL_TIMEOUT, ServiceAPI
 from ..turn import Turn
 from .tokens import LiveKitFormat
 
@@ -57,7 +57,7 @@ class LiveKit(MediaBackend):
         accept_wider: Iterable[str] = (),
         turn: Turn | Mapping[str, Any] | None = None,
         api_url: str | None = None,
-        timeout: float = 2.0,
+        timeout: float = CALL_TIMEOUT,
         clock: Callable[[], float] = system_clock,
     ) -> None:
         try:
@@ -65,17 +65,13 @@ class LiveKit(MediaBackend):
             issuer = _issuer(api_key, api_secret, verify_secrets)
         finally:
             del api_key, api_secret, verify_secrets, turn  # so that no frame of a traceback holds them
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= 300:
-            raise ConfigurationError(f"livekit: timeout is {shown(timeout)}; expected seconds, above 0 and up to 300")
-        problem = problem_with_url(api_url, ("https", "http")) if api_url is not None else None
-        if problem is not None:
-            raise ConfigurationError(f"livekit: api_{problem}")
         self._issuer = issuer
         # ``ws`` becomes ``http``, and ``wss`` becomes ``https``: clients and the API have one port.
         at = url.replace("ws", "http", 1) if url.startswith("ws") else url
         from .service import LiveKitService  # not free to import, and many kits have another service, or none
 
-        self._service = LiveKitService(issuer, api_url or at, timeout, self.room, clock)
+        api = ServiceAPI("LiveKit", at if api_url is None else api_url, timeout)
+        self._service = LiveKitService(issuer, api, self.room, clock)
 
     @property
     def api_key(self) -> str:

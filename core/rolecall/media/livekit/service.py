@@ -7,16 +7,14 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from ...driver import event_loops
 from ...encoding import jws
 from ...errors import NoMediaService, NotFoundAtService, Unavailable
 from ...keys.issuers import Issuer
 from ...moderation import Connections, Streams
+from ..calls import Answer, ServiceAPI
 
 #: The life of the credential of one call, in seconds.
 CREDENTIAL_LIFE: Final = 60
-#: The longest answer that is read, in bytes: a full room has some thousand participants.
-_LONGEST: Final = 8_000_000
 _PATH: Final = "/twirp/livekit.RoomService/"
 #: Twirp's codes of what is not there, and of what a server is not configured to do.
 _NOT_THERE: Final = "not_found"
@@ -30,8 +28,7 @@ class LiveKitService:
     of the server's answer: its 401 repeats the whole credential.
 
     :param issuer: the API key with its secret.
-    :param api_url: the URL of the server's API, ``https://…``.
-    :param timeout: the time of a call in seconds; an act takes two at most.
+    :param api: calls the server's API; an act takes two calls at most.
     :param room: names the room of a session.
     :param clock: returns now, in Unix seconds.
     """
@@ -39,21 +36,15 @@ class LiveKitService:
     def __init__(
         self,
         issuer: Issuer,
-        api_url: str,
-        timeout: float,
+        api: ServiceAPI,
         room: Callable[[str], str],
         clock: Callable[[], float],
     ) -> None:
         self._api_key = issuer.id
         self._codec = jws.Codec(issuer)
-        self._api_url = api_url.rstrip("/")
-        self._timeout = timeout
+        self._api = api
         self._room = room
         self._clock = clock
-        self._httpx = _imported()
-        # Once: to load the certificates of authorities takes longer than all else here.
-        with_tls = self._httpx is not None and self._api_url.startswith("https:")
-        self._tls = self._httpx.create_ssl_context() if with_tls else False
 
     async def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> None:
         """Send data with the topic ``type`` to one participant, or to all.
@@ -162,46 +153,13 @@ class LiveKitService:
 
         :raises RolecallError: one that says why there is none.
         """
-        if (httpx := self._httpx) is None:
-            raise NoMediaService(
-                'acts at a LiveKit server need the package httpx, which is not installed: pip install "rolecall[media]"'
-            )
-        headers = {
-            "Authorization": f"Bearer {self._credential(grants)}",
-            "Content-Type": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": "rolecall",
-        }
-        status, answer, problem = 0, b"", ""
+        what = f"LiveKit's {method}"
+        headers = {"Authorization": f"Bearer {self._credential(grants)}"}
         try:
-            async with (
-                event_loops.running().timeout(self._timeout),
-                httpx.AsyncClient(verify=self._tls, timeout=self._timeout, follow_redirects=False) as client,
-                client.stream(
-                    "POST", self._api_url + _PATH + method, headers=headers, content=json.dumps(body).encode()
-                ) as response,
-            ):
-                status = response.status_code
-                async for chunk in response.aiter_raw():
-                    answer += chunk
-                    if len(answer) > _LONGEST:
-                        break
-        except (httpx.TimeoutException, TimeoutError):
-            problem = f"it did not answer within {self._timeout:g} s"
-        except httpx.ConnectError:
-            problem = "no connection could be made"
-        except httpx.HTTPError:
-            problem = "the connection broke"
-        except Exception as error:
-            problem = f"it failed with {type(error).__name__}"
-        except BaseException as error:
-            # The code that cancels may log the exception, and the frames below hold the credential.
-            raise error.with_traceback(None) from None
+            answer = await self._api.call(what, "POST", _PATH + method, headers, body)
         finally:
             del headers  # so that no frame of a traceback holds the credential
-        if problem:
-            raise Unavailable(f"LiveKit's {method}: {problem}")
-        return _judged(method, status, answer)
+        return _judged(what, answer)
 
     def _credential(self, grants: Mapping[str, Any]) -> str:
         now = int(self._clock())
@@ -209,26 +167,21 @@ class LiveKitService:
         return self._codec.sign(json.dumps(claims, separators=(",", ":")).encode())
 
 
-def _judged(method: str, status: int, answer: bytes) -> dict[str, Any]:
+def _judged(what: str, answer: Answer) -> dict[str, Any]:
     """The answer of a method; nothing of it stands in an error."""
-    try:
-        read = json.loads(answer) if len(answer) <= _LONGEST else None
-    except ValueError:
-        read = None
+    status, read = answer
     if status == 200:
         if not isinstance(read, dict):
             raise _unreadable()
         return read
-    code = read.get("code") if isinstance(read, dict) else None
+    code = answer.objects.get("code")
     if status == 404 and code == _NOT_THERE:
         raise NotFoundAtService("the session has no such connection or stream, or is not open at the media service")
     if status in (401, 403):
-        raise Unavailable(f"LiveKit's {method}: the server refuses the API key and secret, or this server's clock")
+        raise Unavailable(f"{what}: the server refuses the API key and secret, or this server's clock")
     if code in _NOT_DONE:
-        raise NoMediaService(
-            f"LiveKit's {method}: the server is not configured to do it", "the media service does not do this"
-        )
-    raise Unavailable(f"LiveKit's {method}: the server answered with the status {status}")
+        raise NoMediaService(f"{what}: the server is not configured to do it", "the media service does not do this")
+    raise Unavailable(f"{what}: the server answered with the status {status}")
 
 
 def _tracks(participant: object) -> list[Any]:
@@ -246,12 +199,3 @@ def _with_text(value: object, name: str) -> dict[str, Any]:
 
 def _unreadable() -> Unavailable:
     return Unavailable("the answer is not that of a LiveKit server; look at its URL")
-
-
-def _imported() -> Any:
-    """The package httpx; None if it is not installed: tickets need none."""
-    try:
-        import httpx
-    except ImportError:
-        return None
-    return httpx

@@ -1,0 +1,137 @@
+"""Calls of the HTTP APIs of media services: bounded in time and size, with errors that hold nothing of an answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from ..driver import event_loops
+from ..errors import ConfigurationError, NoMediaService, Unavailable
+from ..wording import shown
+from .urls import problem_with_url
+
+#: The default time of a call, in seconds. An act takes two calls at most, which are to be below the kit's
+#: ``hook_timeout``.
+CALL_TIMEOUT: Final = 2.0
+#: The longest answer that is read, in bytes: a full room has some thousand participants.
+LONGEST_ANSWER: Final = 8_000_000
+
+
+class Answer(NamedTuple):
+    """The answer of a service's API.
+
+    :param status: the HTTP status.
+    :param json: its body as JSON; None if it is none, or longer than :data:`LONGEST_ANSWER`.
+    """
+
+    status: int
+    json: Any
+
+    @property
+    def objects(self) -> dict[str, Any]:
+        """Its body as an object; an empty one if it is none."""
+        return self.json if isinstance(self.json, dict) else {}
+
+
+class ServiceAPI:
+    """Calls the API of one media service, each time by a connection of its own.
+
+    :param service: the name of the service, for messages.
+    :param url: the URL of the API, ``https://…``, to which the path of each call is appended.
+    :param timeout: the time of a call in seconds.
+    :raises ConfigurationError: for a URL or a time that is none.
+    """
+
+    def __init__(self, service: str, url: str, timeout: float = CALL_TIMEOUT) -> None:
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= 300:
+            raise ConfigurationError(f"{service}: timeout is {shown(timeout)}; expected seconds, above 0 and up to 300")
+        problem = problem_with_url(url, ("https", "http"))
+        if problem is not None:
+            raise ConfigurationError(f"{service}: api_{problem}")
+        self._service = service
+        self._url = url.rstrip("/")
+        self._timeout = timeout
+        self._httpx = _imported()
+        # Once: to load the certificates of authorities takes longer than all else here.
+        with_tls = self._httpx is not None and self._url.startswith("https:")
+        self._tls = self._httpx.create_ssl_context() if with_tls else False
+
+    async def call(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: object = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Call the API once, and return its answer, whatever its status.
+
+        :param what: what is called, for messages.
+        :param path: the path, with a query if there is one; percent-encoded.
+        :param headers: further headers, with the credential.
+        :param body: what is sent as JSON; None for nothing.
+        :param form: what is sent as a form, in place of ``body``.
+        :raises NoMediaService: if the package httpx is not installed.
+        :raises Unavailable: if there is no answer in time.
+        """
+        if (httpx := self._httpx) is None:
+            raise NoMediaService(
+                f'acts at {self._service} need the package httpx, which is not installed: pip install "rolecall[media]"'
+            )
+        sent: dict[str, Any] = {}
+        if form is not None:
+            sent["data"] = dict(form)
+        elif body is not None:
+            sent["content"] = json.dumps(body).encode()
+        headers = {
+            "Accept-Encoding": "identity",
+            "User-Agent": "rolecall",
+            **({"Content-Type": "application/json"} if "content" in sent else {}),
+            **headers,
+        }
+        status, answer, problem = 0, b"", ""
+        try:
+            async with (
+                event_loops.running().timeout(self._timeout),
+                httpx.AsyncClient(verify=self._tls, timeout=self._timeout, follow_redirects=False) as client,
+                client.stream(method, self._url + path, headers=headers, **sent) as response,
+            ):
+                status = response.status_code
+                async for chunk in response.aiter_raw():
+                    answer += chunk
+                    if len(answer) > LONGEST_ANSWER:
+                        break
+        except (httpx.TimeoutException, TimeoutError):
+            problem = f"it did not answer within {self._timeout:g} s"
+        except httpx.ConnectError:
+            problem = "no connection could be made"
+        except httpx.HTTPError:
+            problem = "the connection broke"
+        except Exception as error:
+            problem = f"it failed with {type(error).__name__}"
+        except BaseException as error:
+            # The code that cancels may log the exception, and the frames below hold the credential.
+            raise error.with_traceback(None) from None
+        finally:
+            del headers, sent, path, body, form  # so that no frame of a traceback holds a credential
+        if problem:
+            raise Unavailable(f"{what}: {problem}")
+        return Answer(status, _read(answer))
+
+
+def _read(answer: bytes) -> Any:
+    try:
+        return json.loads(answer) if len(answer) <= LONGEST_ANSWER else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _imported() -> Any:
+    """The package httpx; None if it is not installed: tickets need none."""
+    try:
+        import httpx
+    except ImportError:
+        return None
+    return httpx
