@@ -33,7 +33,9 @@ def main(rounds: int) -> None:
     grant = kit.verify_token(session.generate_token("moderator", actor="ada"))
     found = kit._state.media.of(session)
     assert found is not None
-    form, now, key = found[1], int(time.time()), SECRET.encode()
+    form = found[1]
+    assert form is not None
+    now, key = int(time.time()), SECRET.encode()
     options = TokenOptions(session.session_id, Role.MODERATOR, now, now + 3600, subject="ada")
     seen = form.mint(options)[0]
     claims = json.loads(_decode(seen.encode().split(b".")[1]))

@@ -441,9 +441,10 @@ class Engine:
                 raise no_ticket(record)
             backend, form = found
             call.is_about(media=backend.name)
+            state = self.state
+            ticket = await state.media.ticket(backend, form, grant, state.clock(), self._driver, state.deadline)
             # Last, so that whoever was excluded meanwhile gets none.
             await self.check_again(grant)
-            ticket = backend.ticket(form, grant, self.state.clock())
             call.ends_in("ticket_issued", expires_at=ticket.expires_at)
         return ticket
 
@@ -966,6 +967,11 @@ class Engine:
         known = state.roles.get(role)
         if not form.carries(known, known.capabilities):
             raise _not_carried(known, form, state.roles)
+        if not form.takes_session(session_id):
+            raise InvalidSessionId(
+                "no token of this kit's format can name this session: give its sessions plain names that the media "
+                "service takes, or mint its tokens as tickets"
+            )
         options = check_options(
             session_id, known, expire_time, data, layout, now, issuer, form.shortest_life, form.longest_life
         )
@@ -1303,8 +1309,10 @@ def _insufficient(grant: Grant, requirement: Requirement) -> InsufficientRole:
 
 def _not_carried(role: Role, form: TokenFormat, roles: RoleTable) -> InvalidRole:
     carried = [str(one) for one in roles if form.carries(one, one.capabilities)]
+    wider = sorted(form.wider(role, role.capabilities))
+    instead = f"it would grant {', '.join(wider)}, too, and accept_wider does not name the role; " if wider else ""
     return InvalidRole(
-        f"no token of this kit's format can hold the role {str(role)!r}; "
+        f"no token of this kit's format can hold the role {str(role)!r}; {instead}"
         f"the roles that it can hold are {', '.join(carried) or 'none'}"
     )
 

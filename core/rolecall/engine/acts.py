@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, cast
 from ..driver import Driver
 from ..errors import NoMediaService, PolicyFault, RolecallError
 from ..hookspecs import ModerationRequest
+from ..media.backend import MediaBackend, Place
 from ..moderation import Act, Exclude, Result
 from ..plugins import Implementation
 from ..plugins.asking import answer_of, discard, raised
@@ -168,6 +169,32 @@ def _misfit(method: Callable[..., object], act: Act[Any]) -> str | None:
     except ValueError:  # functions in C may have no signature
         return None
     return None
+
+
+async def asked(backend: MediaBackend, method: str, place: Place, driver: Driver, deadline: float) -> object:
+    """Ask a media backend for something about a place in a room; bounded in time.
+
+    :param method: the name of its method, which is an ``async def``.
+    :raises PolicyFault: if it fails.
+    :raises RolecallError: the backend's own, unchanged.
+    """
+    calling = Implementation(
+        backend.name,
+        lambda _: getattr(backend, method)(place),
+        True,
+        True,  # calls of a service always count as blocking
+        f"the media service {backend.name!r}",
+    )
+    return await answer_of(calling, None, driver, deadline, _backend_failed, (RolecallError,))
+
+
+def backend_fault(name: str, fault: str) -> PolicyFault:
+    """The error for a media backend that fails."""
+    return PolicyFault(f"the media service {name!r} failed: {fault}").at("media service")
+
+
+def _backend_failed(implementation: Implementation, fault: str) -> PolicyFault:
+    return backend_fault(implementation.plugin, fault)
 
 
 def _failed(implementation: Implementation, fault: str) -> PolicyFault:

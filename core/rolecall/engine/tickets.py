@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
+from typing import Final
 
+from ..driver import Driver
 from ..errors import InvalidSessionOption, NoMediaService
 from ..formats import TokenFormat
 from ..formats.claims import ClaimRules
-from ..media.backend import MediaBackend
+from ..media.backend import MediaBackend, Place, Ticket
 from ..sessions import SessionProperties, SessionRecord
-from ..wording import shown
+from ..tokens import Grant
+from ..wording import kind, shown
+
+#: For how long a room is not opened again, in seconds: a service that was started anew has lost it.
+_STAYS_OPEN: Final = 60.0
+#: Of how many rooms it is remembered.
+_MOST_ROOMS: Final = 10_000
 
 
 class MediaServices:
@@ -19,16 +28,23 @@ class MediaServices:
     :param rules: checks the claims of their tokens.
     """
 
-    __slots__ = ("_by_name", "_first")
+    __slots__ = ("_by_name", "_first", "_opened")
 
     def __init__(self, backends: Sequence[MediaBackend], rules: ClaimRules) -> None:
         self._by_name = {backend.name: (backend, backend.token_format(rules)) for backend in backends}
         self._first = backends[0].name if backends else None
+        # When each room was opened last, in Unix seconds.
+        self._opened: dict[tuple[str, str], float] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the services, the default first."""
         return tuple(self._by_name)
+
+    def format(self, name: object) -> TokenFormat | None:
+        """The format of a service's tokens, by the name of the service; None if there is none."""
+        found = self._by_name.get(name) if isinstance(name, str) else None
+        return None if found is None else found[1]
 
     def chosen(self, properties: SessionProperties) -> SessionProperties:
         """The properties of a new session, with its media service.
@@ -44,8 +60,39 @@ class MediaServices:
             )
         return properties
 
-    def of(self, record: SessionRecord | None) -> tuple[MediaBackend, TokenFormat] | None:
-        """The media service of a session, and the format of its tokens; None if the kit has no service for it.
+    async def ticket(
+        self, backend: MediaBackend, form: TokenFormat | None, grant: Grant, now: float, driver: Driver, deadline: float
+    ) -> Ticket:
+        """The ticket of a grant, at ``now`` (Unix seconds), whose room is open at the service.
+
+        :raises RolecallError: one that says why there is none.
+        """
+        place = backend.place(grant, now)
+        if backend.opens_rooms:
+            await self._open(backend, place, now, driver, deadline)
+        if form is not None:
+            return backend.ticket(form, place)
+        from .acts import asked, backend_fault  # not free to import
+
+        ticket = await asked(backend, "ask_ticket", place, driver, deadline)
+        if type(ticket) is not Ticket:
+            raise backend_fault(backend.name, f"ask_ticket returned {kind(ticket)}; expected a Ticket, by made(…)")
+        return ticket
+
+    async def _open(self, backend: MediaBackend, place: Place, now: float, driver: Driver, deadline: float) -> None:
+        room = backend.name, place.room
+        if 0 <= now - self._opened.get(room, -inf) < _STAYS_OPEN:
+            return
+        from .acts import asked  # not free to import
+
+        await asked(backend, "open_room", place, driver, deadline)
+        while len(self._opened) >= _MOST_ROOMS:
+            self._opened.pop(next(iter(self._opened), room), None)
+        self._opened[room] = now
+
+    def of(self, record: SessionRecord | None) -> tuple[MediaBackend, TokenFormat | None] | None:
+        """The media service of a session, and the format of its tokens, None if the service mints them; None if the
+        kit has no service for it.
 
         :param record: the session; None if the store does not know it: then it is the kit's first service.
         """

@@ -86,6 +86,17 @@ class TokenFormat(ABC):
         """
         return True
 
+    def wider(self, role: Role, capabilities: frozenset[Capability]) -> frozenset[Capability]:
+        """What the bearer of a token for ``capabilities`` would be granted beyond them, and the app does not accept.
+
+        That of a service which cannot hold rights apart; such a token is not minted.
+        """
+        return frozenset()
+
+    def takes_session(self, session_id: str) -> bool:
+        """Whether a token can name this session."""
+        return True
+
     @staticmethod
     def inspect(token: bytes) -> Inspection:
         """Read ``token`` without verifying it.
@@ -136,7 +147,7 @@ def find_format(name: str, registered: Mapping[str, type[TokenFormat]]) -> type[
 
 def is_own(form: TokenFormat) -> bool:
     """Whether a format is the kit's own, and not a plugin's subclass."""
-    return type(form).__module__.startswith(f"{__name__}.")
+    return type(form).__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def inspect_token(token: str) -> Inspection:

@@ -279,7 +279,8 @@ class Rolecall(Settings):
             _check_shows_age(session_ids, retention, loaded)
             rules = ClaimRules(roles, leeway, session_ids)
             issuers = issuers_by_need(project, further, application, signer)
-            mint, formats = formats_of(loaded, format, accept, issuers, rules)
+            media_services = MediaServices(carried_by, rules)
+            mint, formats = formats_of(loaded, format, accept, issuers, rules, media_services)
             state = State(
                 api_key=own.id,
                 session_ids=session_ids,
@@ -298,7 +299,7 @@ class Rolecall(Settings):
                 names_actor=actor_claim,
                 total_life=checked_total_life(max_total_life),
                 keeps_ledger=ledger,
-                media=MediaServices(carried_by, rules),
+                media=media_services,
                 # Last, so that nothing stays open if another argument is wrong.
                 store=_open_store(store, stores, revocation, retention, ledger=ledger),
             )

@@ -21,6 +21,7 @@ from ..wording import nearest, printable, shown
 if TYPE_CHECKING:
     from ..driver import Driver
     from ..engine.state import State
+    from ..engine.tickets import MediaServices
     from ..stores import Store
     from ..stores.following import Follower
     from ..stores.watching import StoreWatch
@@ -137,37 +138,48 @@ def formats_of(
     accepted: Iterable[str] | None,
     issuers: Mapping[Need, tuple[Issuer, ...]],
     rules: ClaimRules,
+    media: MediaServices,
 ) -> tuple[TokenFormat, dict[str, TokenFormat]]:
     """The format for minting; and all accepted formats by name, in the order in which they are tried.
 
     :param minted: the name of the format for minting; None for the first that the credentials allow.
     :param accepted: the names of the accepted formats; None for the JWTs that the credentials allow, and ``minted``.
     :param issuers: the issuers, by the credentials that a format may need.
+    :param media: the media services of the kit: the tokens of each are a format of its name.
     :raises ConfigurationError: for a format that does not exist, or needs other credentials.
     """
     by_plugins = _registered_formats(plugins)
     usual = [name for need, name in USUAL_FORMATS.items() if issuers[need]]
     if minted is None:
         minted = usual[0]
-    needs = find_format(minted, by_plugins).needs
     if accepted is None:
         accepted = [*usual, *([] if minted in usual else [minted])]
     if isinstance(accepted, str) or not isinstance(accepted, Iterable):
         raise ConfigurationError(f"accept is {shown(accepted)}; expected a list of formats")
-    formats: dict[str, TokenFormat] = {}
-    for name in accepted:
-        make = find_format(name, by_plugins)
-        if not issuers[make.needs]:
-            raise ConfigurationError(f"the format {name!r} needs {_NEEDED[make.needs]}")
-        formats[name] = make(issuers[make.needs], rules)
-    if len(issuers[needs]) < len(issuers["secret"]):
-        raise ConfigurationError(f"the format {minted!r} mints for one issuer alone; leave out projects")
+    formats = {name: media.format(name) or _made(name, by_plugins, issuers, rules) for name in accepted}
     if minted not in formats:
+        if media.format(minted) is None:
+            find_format(minted, by_plugins)
         raise ConfigurationError(
             f"accept is {', '.join(formats) or 'empty'}, without the format {shown(minted)} that the kit mints; "
             "it could not verify its own tokens"
         )
+    own = () if media.format(minted) else issuers[find_format(minted, by_plugins).needs]
+    if len(own) < len(issuers["secret"]) and len(issuers["secret"]) > 1:
+        raise ConfigurationError(f"the format {minted!r} mints for one issuer alone; leave out projects")
     return formats[minted], formats
+
+
+def _made(
+    name: str,
+    by_plugins: Mapping[str, type[TokenFormat]],
+    issuers: Mapping[Need, tuple[Issuer, ...]],
+    rules: ClaimRules,
+) -> TokenFormat:
+    make = find_format(name, by_plugins)
+    if not issuers[make.needs]:
+        raise ConfigurationError(f"the format {name!r} needs {_NEEDED[make.needs]}")
+    return make(issuers[make.needs], rules)
 
 
 def _registered_formats(plugins: Plugins) -> dict[str, type[TokenFormat]]:

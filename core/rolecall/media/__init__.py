@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from .backend import MediaBackend, Ticket
+from .backend import MediaBackend, Place, Ticket
 from .livekit import LiveKit
 from .turn import Turn
 
-__all__ = ["LiveKit", "MediaBackend", "Ticket", "Turn"]
+__all__ = ["LiveKit", "MediaBackend", "Place", "Ticket", "Turn"]
 
 #: The kit's own backends, by the names that ``media=`` and ``ROLECALL_MEDIA`` have.
 BACKENDS: Final[Mapping[str, type[MediaBackend]]] = {backend.name: backend for backend in (LiveKit,)}

@@ -11,7 +11,7 @@ from ..errors import ConfigurationError, ExpiredToken, InvalidSessionId, NoIdent
 from ..formats import TokenFormat
 from ..formats.claims import ClaimRules
 from ..pickling import reduced
-from ..roles import Capability
+from ..roles import Capability, Role
 from ..tokens import MAX_LIFETIME, Grant, TokenOptions, duration
 from ..wording import kind, moment, shown
 from .turn import Turn
@@ -55,6 +55,29 @@ class Ticket(NamedTuple):
         return f"<Ticket for {self.media} in {self.session_id!r} until {moment(self.expires_at)}>"
 
 
+class Place(NamedTuple):
+    """The place in a room that a grant gives its bearer, for the short time of a ticket.
+
+    :param room: the name of the session's room at the service.
+    :param identity: the participant's identity: the id of the actor.
+    :param role: the grant's role.
+    :param capabilities: what the grant gives.
+    :param issued_at: now, in Unix seconds.
+    :param expires_at: the end of the ticket's life, in Unix seconds.
+    :param data: the connection data of the grant, or None.
+    :param session_id: the session.
+    """
+
+    room: str
+    identity: str
+    role: Role
+    capabilities: frozenset[Capability]
+    issued_at: int
+    expires_at: int
+    data: str | None
+    session_id: str
+
+
 class MediaBackend(ABC):
     """A media service, for the kits that use it: ``Rolecall(media=LiveKit("wss://…", key, secret))``.
 
@@ -78,6 +101,8 @@ class MediaBackend(ABC):
     #: The shortest and the longest life of its tokens, in seconds.
     shortest_life: ClassVar[int] = 1
     longest_life: ClassVar[int] = MAX_LIFETIME
+    #: Whether a room is to be opened before its first participant comes, by :meth:`open_room`.
+    opens_rooms: ClassVar[bool] = False
     #: The longest identity and the longest name of a room, in bytes of UTF-8.
     longest_identity: ClassVar[int] = 255
     longest_room: ClassVar[int] = 255
@@ -112,8 +137,8 @@ class MediaBackend(ABC):
             raise ConfigurationError(f"{self.name}: turn is {kind(self.turn)}; expected a Turn(…)")
 
     @abstractmethod
-    def token_format(self, rules: ClaimRules) -> TokenFormat:
-        """Make the format of the service's tokens, with its own keys.
+    def token_format(self, rules: ClaimRules) -> TokenFormat | None:
+        """Make the format of the service's tokens, with its own keys; None if only the service itself mints them.
 
         :param rules: checks the claims of tokens, for one kit.
         """
@@ -138,23 +163,74 @@ class MediaBackend(ABC):
     def granted(self, capabilities: frozenset[Capability]) -> frozenset[Capability]:
         """The capabilities that the service grants to the bearer of a token for ``capabilities``.
 
-        More than these, if the service cannot hold them apart: then the ticket is refused, unless ``accept_wider``
-        names the role. A service without roles grants every participant the same.
+        More than these, if the service cannot hold them apart: then no token is minted, unless ``accept_wider`` names
+        the role. A service without roles grants every participant the same.
         """
         return capabilities
 
-    def ticket(self, form: TokenFormat, grant: Grant, now: float) -> Ticket:
-        """Mint the ticket of a grant, at ``now`` (Unix seconds).
+    def wider(self, role: Role, capabilities: frozenset[Capability]) -> frozenset[Capability]:
+        """What a token would grant beyond ``capabilities``; nothing for the roles that ``accept_wider`` names."""
+        return frozenset() if str(role) in self.accept_wider else self.granted(capabilities) - capabilities
+
+    def ticket(self, form: TokenFormat, place: Place) -> Ticket:
+        """Mint the ticket of a place.
 
         :param form: the format that :meth:`token_format` has made.
+        :raises RoleNotHeld: if no token can hold what the grant has.
+        """
+        room, identity, role, capabilities, issued_at, expires_at, data, _ = place
+        if Capability.CONNECT not in capabilities or not form.carries(role, capabilities):
+            raise RoleNotHeld(f"no ticket of {self.name} can hold what this grant has of the role {str(role)!r}")
+        narrowed = None if capabilities == role.capabilities else capabilities
+        token, _ = form.mint(TokenOptions(room, role, issued_at, expires_at, data, narrowed=narrowed, subject=identity))
+        return self.made(place, token)
+
+    async def ask_ticket(self, place: Place) -> Ticket:
+        """Ask the service for the ticket of a place, if :meth:`token_format` makes no format; end it by :meth:`made`.
+
+        :raises RolecallError: one that says why there is none.
+        """
+        raise NotImplementedError
+
+    async def open_room(self, place: Place) -> None:
+        """Open the room of a place at the service, if it is not open; where :attr:`opens_rooms` says so.
+
+        :raises RolecallError: one that says why it is not open.
+        """
+        raise NotImplementedError
+
+    def made(self, place: Place, token: str, url: str | None = None, expires_at: int | None = None) -> Ticket:
+        """The ticket of a place, with the service's token.
+
+        :param url: where to connect, if it is not :attr:`url`.
+        :param expires_at: the end of the token's life in Unix seconds, if it is not the place's.
+        """
+        ends = place.expires_at if expires_at is None else expires_at
+        credentials = {} if self.turn is None else {"turn": self.turn.ice_server(place.identity, ends)}
+        return Ticket(
+            token,
+            url or self.url,
+            ends,
+            self.name,
+            place.session_id,
+            place.room,
+            place.identity,
+            MappingProxyType(credentials),
+        )
+
+    def place(self, grant: Grant, now: float) -> Place:
+        """The place of a grant's bearer in its session's room, at ``now`` (Unix seconds).
+
         :raises NoIdentity: if the grant does not say for whom it is.
-        :raises RoleNotHeld: if the ticket would grant more than the grant does.
+        :raises RoleNotHeld: if a ticket would grant more than the grant does.
         :raises ExpiredToken: if the grant does not stand as long as the shortest ticket.
         """
-        identity = self._identity(grant)
-        self._check_held(grant)
-        if not form.carries(grant.role, grant.capabilities):
-            raise RoleNotHeld(f"no ticket of {self.name} can hold what this grant has of the role {str(grant.role)!r}")
+        identity, role = self._identity(grant), grant.role
+        if wider := self.wider(role, grant.capabilities):
+            raise RoleNotHeld(
+                f"a ticket of {self.name} for the role {str(role)!r} would grant {', '.join(sorted(wider))}, too; an "
+                f"app that takes that says so: accept_wider={{{str(role)!r}}}"
+            )
         issued_at = int(now)
         expires_at = min(issued_at + self.ticket_life, int(grant.expires_at))
         if expires_at < issued_at + self.shortest_life:
@@ -162,13 +238,7 @@ class MediaBackend(ABC):
                 f"the token expires at {moment(grant.expires_at)}, before the shortest ticket of {self.name} would"
             )
         room = self.room(grant.session_id)
-        narrowed = None if grant.capabilities == grant.role.capabilities else grant.capabilities
-        options = TokenOptions(room, grant.role, issued_at, expires_at, grant.data, narrowed=narrowed, subject=identity)
-        token, _ = form.mint(options)
-        credentials = {} if self.turn is None else {"turn": self.turn.ice_server(identity, expires_at)}
-        return Ticket(
-            token, self.url, expires_at, self.name, grant.session_id, room, identity, MappingProxyType(credentials)
-        )
+        return Place(room, identity, role, grant.capabilities, issued_at, expires_at, grant.data, grant.session_id)
 
     def _identity(self, grant: Grant) -> str:
         if grant.actor_id is None:
@@ -180,15 +250,6 @@ class MediaBackend(ABC):
         if length > self.longest_identity:
             raise NoIdentity(f"the actor's id has {length} bytes; {self.name} takes at most {self.longest_identity}")
         return grant.actor_id
-
-    def _check_held(self, grant: Grant) -> None:
-        """Refuse a ticket that would grant more than the grant does."""
-        wider = self.granted(grant.capabilities) - grant.capabilities
-        if wider and str(grant.role) not in self.accept_wider:
-            raise RoleNotHeld(
-                f"a ticket of {self.name} for the role {str(grant.role)!r} would grant {', '.join(sorted(wider))}, "
-                f"too; an app that takes that says so: accept_wider={{{str(grant.role)!r}}}"
-            )
 
     def _checked_life(self, seconds: object) -> int:
         shortest, longest = self.shortest_life, self.longest_life

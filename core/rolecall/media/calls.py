@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from ..driver import event_loops
 from ..errors import ConfigurationError, NoMediaService, Unavailable
 from ..wording import shown
 from .urls import problem_with_url
@@ -80,6 +79,8 @@ class ServiceAPI:
             raise NoMediaService(
                 f'acts at {self._service} need the package httpx, which is not installed: pip install "rolecall[media]"'
             )
+        from ..driver import event_loops  # not free to import, and many kits never call
+
         sent: dict[str, Any] = {}
         if form is not None:
             sent["data"] = dict(form)

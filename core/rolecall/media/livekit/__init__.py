@@ -85,7 +85,7 @@ class LiveKit(MediaBackend):
 
     def token_format(self, rules: ClaimRules) -> TokenFormat:
         """See :meth:`MediaBackend.token_format`."""
-        return LiveKitFormat([self._issuer], rules)
+        return LiveKitFormat(self, self._issuer, rules)
 
 
 def _issuer(api_key: object, api_secret: object, verify_secrets: object) -> Issuer:

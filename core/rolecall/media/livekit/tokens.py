@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
-from json.encoder import encode_basestring_ascii as encoded
-from types import MappingProxyType
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, ClassVar, Final
 
-from ...encoding import jws, strict_json
-from ...errors import MalformedToken, NoIdentity, UnknownKey, WrongTokenKind
-from ...formats import TokenFormat
-from ...formats.claims import ClaimRules, actor_claim, text_claim, wrong_claim
+from ...encoding import jws
+from ...errors import MalformedToken, UnknownKey, WrongTokenKind
+from ...formats.claims import ClaimRules, wrong_claim
 from ...formats.inspection import claims_in
 from ...keys.issuers import Issuer
-from ...roles import Capability, Role
-from ...tokens import Grant, TokenOptions
+from ...roles import Capability
+from ...tokens import TokenOptions
 from ...wording import shown_key
+from ..backend import MediaBackend
+from ..tokens import Seat, ServiceJWT
 
 #: The grants of a participant that are true unless they are in the token, and their capabilities.
 _USUAL: Final = {
@@ -34,35 +33,32 @@ _SWITCHES: Final = (
 )
 #: The claims beside ``video`` with grants for other services of LiveKit.
 _OTHER_SERVICES: Final = ("sip", "agent", "inference", "observability", "agentEndpoint", "agentThread")
-_quoted = lru_cache(1024)(encoded)
+_remembered = lru_cache(1024)(quoted)
 
 
-class LiveKitFormat(TokenFormat):
+class LiveKitFormat(ServiceJWT):
     """Mints and verifies the tokens with which clients join a room.
 
     A token that it mints never has ``roomAdmin``: a client could call the service's API with it. Moderators act through
     the kit. A token of an SDK with ``roomAdmin`` is read as a moderator's.
     """
 
-    __slots__ = ("_codec", "_issuer", "_rules", "_untyped")
+    __slots__ = ("_untyped",)
+
+    room_claim: ClassVar[str] = "video.room"
 
     reserved_claims: ClassVar[frozenset[str]] = frozenset(
         {"video", "name", "metadata", "attributes", "kind", "sha256", "roomConfig", "roomPreset", *_OTHER_SERVICES}
     )
 
-    def __init__(self, issuers: Sequence[Issuer], rules: ClaimRules) -> None:
-        (issuer,) = issuers
-        self._issuer = issuer.id
-        self._codec = jws.Codec(issuer)
+    def __init__(self, backend: MediaBackend, issuer: Issuer, rules: ClaimRules) -> None:
+        super().__init__(backend, issuer, rules)
         self._untyped = jws.Codec(issuer, None)  # as the SDK for Node mints
-        self._rules = rules
 
     @staticmethod
-    def recognizes(token: bytes) -> bool:
-        try:
-            return "video" in claims_in(jws.split(token)[2])
-        except MalformedToken:
-            return False
+    def shows(claims: Mapping[str, Any]) -> bool:
+        """See :meth:`ServiceJWT.shows`."""
+        return "video" in claims
 
     @staticmethod
     def issuer_of(token: bytes) -> str | None:
@@ -73,62 +69,30 @@ class LiveKitFormat(TokenFormat):
             return None
         return named if isinstance(named, str) else None
 
-    def carries(self, role: Role, capabilities: frozenset[Capability]) -> bool:
-        """Whether a token can carry these rights: all do that let their bearer join."""
-        return Capability.CONNECT in capabilities
-
-    def mint(self, options: TokenOptions) -> tuple[str, str]:
-        """See :meth:`TokenFormat.mint`. For equal input the token is that of the SDK for Python, byte by byte.
-
-        :raises NoIdentity: without ``options.subject``: at LiveKit every participant has an identity.
-        """
+    def payload(self, options: TokenOptions) -> str:
+        """See :meth:`ServiceJWT.payload`. For equal input the token is that of the SDK for Python, byte by byte."""
         room, _, issued_at, expires_at, data, *_, subject, name, _, _, _ = options
-        if not subject:
-            raise NoIdentity("a LiveKit token needs an identity: the id of the actor that it is for")
-        payload = "{"
-        if name:
-            payload += f'"name":{encoded(name)},'
-        if data:
-            payload += f'"metadata":{encoded(data)},'
-        payload += (
-            f'"video":{{"roomJoin":true,"room":{_quoted(room)},{_grants(options.capabilities)}}},'
-            f'"sub":{encoded(subject)},"iss":{_quoted(self._issuer)},"nbf":{issued_at},"exp":{expires_at}}}'
+        named = f'"name":{quoted(name)},' if name else ""
+        metadata = f'"metadata":{quoted(data)},' if data else ""
+        return (
+            f'{{{named}{metadata}"video":{{"roomJoin":true,"room":{_remembered(room)},{_grants(options.capabilities)}}},'
+            f'"sub":{quoted(subject or "")},"iss":{_remembered(self._issuer)},"nbf":{issued_at},"exp":{expires_at}}}'
         )
-        token = self._codec.sign(payload.encode())
-        return token, _token_id(token.encode())
 
-    def verify(self, token: bytes, now: float) -> Grant:
-        codec = self._codec if _has_type(token.partition(b".")[0]) else self._untyped
-        try:
-            claims = strict_json.loads(codec.verify(token))
-        except ValueError as error:
-            raise MalformedToken(f"the token's payload is malformed: {error}") from None
+    def _codec_of(self, token: bytes) -> jws.Codec:
+        return self._codec if _has_type(token.partition(b".")[0]) else self._untyped
+
+    def seat(self, claims: Mapping[str, Any]) -> Seat:
+        """See :meth:`ServiceJWT.seat`."""
         if claims.get("iss") != self._issuer:
             raise UnknownKey(f"the token's iss is {shown_key(claims.get('iss'))}, not this service's API key")
         if "aud" in claims:
             raise wrong_claim("aud", "none, which LiveKit's tokens never have")
         video = _video(claims)
-        if "exp" not in claims:
-            raise wrong_claim("exp", "a time: without one it would never expire")
-        room = text_claim("video.room", video.get("room"))
-        identity = actor_claim("sub", claims.get("sub"))
-        capabilities = _capabilities(video)
-        role = self._rules.roles.greatest_within(capabilities)
-        if role is None:
-            raise wrong_claim("video", "grants of at least one role")
-        # LiveKit's tokens have ``nbf`` in place of ``iat``.
-        times: dict[str, Any] = {name: claims[name] for name in ("iat", "nbf", "exp") if name in claims}
-        if "iat" not in times and "nbf" in times:
-            times["iat"] = times.pop("nbf")
-        grant = self._rules.grant(
-            {"session_id": room, "role": role.wire_name, **times}, now, _token_id(token), self._issuer
-        )
-        return grant._replace(role=role, capabilities=capabilities, claims=MappingProxyType(claims), actor_id=identity)
-
-
-def _token_id(token: bytes) -> str:
-    """The id of a token: none is in it, because SDKs write none."""
-    return hashlib.sha256(token.rpartition(b".")[0]).hexdigest()
+        times = claims.get("iat"), claims.get("exp"), claims.get("nbf")
+        if "iat" not in claims:  # LiveKit's tokens have ``nbf`` in its place
+            times = claims.get("nbf"), claims.get("exp"), None
+        return Seat(video.get("room"), claims.get("sub", ""), _capabilities(video), *times)
 
 
 @lru_cache(64)

@@ -1,0 +1,171 @@
+"""What the tokens of media services have in common, where they are JWTs."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Mapping
+from json import JSONEncoder
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, NamedTuple
+
+from ..encoding import jws, strict_json
+from ..errors import MalformedToken, NoIdentity
+from ..formats import TokenFormat
+from ..formats.claims import ClaimRules, actor_claim, text_claim, wrong_claim
+from ..formats.inspection import claims_in
+from ..keys.issuers import Issuer
+from ..roles import Capability, Role
+from ..tokens import Grant, TokenOptions
+from .backend import MediaBackend
+
+#: Capabilities in the words of a service without roles: what every participant may do.
+PARTICIPANT: Final = frozenset({Capability.CONNECT, Capability.SUBSCRIBE, Capability.PUBLISH, Capability.SIGNAL})
+_NO_HEADER: Final[Mapping[str, str]] = MappingProxyType({})
+#: A payload as JSON text.
+encoded: Final = JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+class Seat(NamedTuple):
+    """What a media service's token says about its bearer, in Rolecall's words.
+
+    :param room: the name of the room.
+    :param identity: for whom it is; None if it does not say.
+    :param capabilities: what the service grants to its bearer.
+    :param issued_at: the time of its issue, as the token has it; None if it has none.
+    :param expires_at: the end of its life, as the token has it; None if it has none, which is refused.
+    :param not_before: the time from which it is good, as the token has it; None if it has none.
+    """
+
+    room: object
+    identity: object
+    capabilities: frozenset[Capability]
+    issued_at: Any
+    expires_at: Any
+    not_before: Any = None
+
+
+class ServiceFormat(TokenFormat):
+    """The format of a media service's tokens; each backend makes one for each kit.
+
+    :param backend: knows rooms, and what the service grants.
+    :param rules: checks times and roles.
+    """
+
+    __slots__ = ("_backend", "_rules", "longest_life", "shortest_life")
+
+    #: Where its tokens have the room and the identity, for messages.
+    room_claim: ClassVar[str] = "room"
+    identity_claim: ClassVar[str] = "sub"
+
+    def __init__(self, backend: MediaBackend, rules: ClaimRules) -> None:
+        self._backend = backend
+        self._rules = rules
+        self.shortest_life = backend.shortest_life  # type: ignore[misc]  # of each backend, not of the class
+        self.longest_life = backend.longest_life  # type: ignore[misc]
+
+    def takes_session(self, session_id: str) -> bool:
+        """Whether the name of the session's room is the session's id, so that a token tells for which session it is."""
+        return self._backend.room(session_id) == session_id
+
+    def wider(self, role: Role, capabilities: frozenset[Capability]) -> frozenset[Capability]:
+        """See :meth:`TokenFormat.wider`."""
+        return self._backend.wider(role, capabilities)
+
+    def carries(self, role: Role, capabilities: frozenset[Capability]) -> bool:
+        """Whether a token can carry these rights: those that let their bearer join, and grant no more."""
+        return Capability.CONNECT in capabilities and not self.wider(role, capabilities)
+
+    def _grant(self, seat: Seat, claims: Mapping[str, Any], token_id: str, now: float, issuer: str) -> Grant:
+        """The grant of a token whose signature is good.
+
+        :raises InvalidToken: a subclass that says which claim is wrong.
+        """
+        if seat.expires_at is None:
+            raise wrong_claim("exp", "a time: without one it would never expire")
+        room = text_claim(self.room_claim, seat.room)
+        identity = None if seat.identity is None else actor_claim(self.identity_claim, seat.identity)
+        role = self._rules.roles.greatest_within(seat.capabilities)
+        if role is None:
+            raise wrong_claim("permissions", "those of at least one role")
+        times = {"iat": seat.issued_at, "exp": seat.expires_at, "nbf": seat.not_before}
+        read = {name: value for name, value in times.items() if value is not None}
+        grant = self._rules.grant({"session_id": room, "role": role.wire_name, **read}, now, token_id, issuer)
+        return grant._replace(
+            role=role, capabilities=seat.capabilities, claims=MappingProxyType({**claims}), actor_id=identity
+        )
+
+
+class ServiceJWT(ServiceFormat):
+    """The format of a service whose tokens are JWTs: a subclass knows their claims.
+
+    :param issuer: who signs them.
+    """
+
+    __slots__ = ("_codec", "_issuer")
+
+    #: The ``typ`` in their header; None: they have none.
+    typ: ClassVar[str | None] = "JWT"
+    #: Further members of their header.
+    header: ClassVar[Mapping[str, str]] = _NO_HEADER
+
+    def __init__(self, backend: MediaBackend, issuer: Issuer, rules: ClaimRules) -> None:
+        super().__init__(backend, rules)
+        self._issuer = issuer.id
+        self._codec = jws.Codec(issuer, self.typ, self.header)
+
+    @staticmethod
+    @abstractmethod
+    def shows(claims: Mapping[str, Any]) -> bool:
+        """Whether claims are those of a token of this service, and of no other; nothing is verified."""
+
+    @abstractmethod
+    def payload(self, options: TokenOptions) -> str:
+        """The claims of a token as JSON, see :func:`encoded`, in the order in which the service's SDK writes them.
+
+        ``options.session_id`` is the name of the room, and ``options.subject`` is never empty.
+        """
+
+    @abstractmethod
+    def seat(self, claims: Mapping[str, Any]) -> Seat:
+        """What the claims of a token say, whose signature is good.
+
+        :raises InvalidToken: if they are not those of a participant of one room: a subclass that says why.
+        """
+
+    @classmethod
+    def recognizes(cls, token: bytes) -> bool:
+        """See :meth:`TokenFormat.recognizes`."""
+        try:
+            return cls.shows(claims_in(jws.split(token)[2]))
+        except MalformedToken:
+            return False
+
+    def mint(self, options: TokenOptions) -> tuple[str, str]:
+        """See :meth:`TokenFormat.mint`.
+
+        :raises NoIdentity: without ``options.subject``.
+        """
+        if not options.subject:
+            raise NoIdentity(
+                f"a token of {self._backend.name} needs an identity: the id of the actor that it is for; pass actor=…"
+            )
+        token = self._codec.sign(self.payload(options).encode())
+        return token, token_id(token.encode())
+
+    def _codec_of(self, token: bytes) -> jws.Codec:
+        """The codec for a token's header, where a service's SDKs write several."""
+        return self._codec
+
+    def verify(self, token: bytes, now: float) -> Grant:
+        """See :meth:`TokenFormat.verify`."""
+        try:
+            claims = strict_json.loads(self._codec_of(token).verify(token))
+        except ValueError as error:
+            raise MalformedToken(f"the token's payload is malformed: {error}") from None
+        return self._grant(self.seat(claims), claims, token_id(token), now, self._issuer)
+
+
+def token_id(token: bytes) -> str:
+    """The id of a service's token: the SHA-256 of its signing input, because SDKs write none, or not a unique one."""
+    return hashlib.sha256(token.rpartition(b".")[0]).hexdigest()
