@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import ConfigurationError, PluginError
-from ..media import BACKENDS, MediaBackend
+from ..media import BACKENDS, MediaBackend, find_backend
 from ..plugins import Plugins
 from ..wording import kind, nearest, shown
 from .assembly import registered
@@ -59,7 +59,7 @@ def _backend(one: object, configs: Mapping[str, Any], by_plugins: Mapping[str, t
         return one
     if not isinstance(one, str):
         raise ConfigurationError(f"media is {kind(one)}; expected a media service such as LiveKit(…), or its name")
-    backend = by_plugins.get(one) or BACKENDS.get(one)
+    backend = by_plugins.get(one) or find_backend(one)
     if backend is None:
         raise ConfigurationError(
             f"media is {shown(one)}, and there is no such media service; there are "

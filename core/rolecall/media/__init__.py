@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from .backend import MediaBackend, Place, Ticket
-from .livekit import LiveKit
 from .turn import Turn
+
+if TYPE_CHECKING:
+    from .livekit import LiveKit
 
 __all__ = ["LiveKit", "MediaBackend", "Place", "Ticket", "Turn"]
 
-#: The kit's own backends, by the names that ``media=`` and ``ROLECALL_MEDIA`` have.
-BACKENDS: Final[Mapping[str, type[MediaBackend]]] = {backend.name: backend for backend in (LiveKit,)}
+# By the name that ``media=`` and ``ROLECALL_MEDIA`` have: the module and the class, imported at its first use.
+_BACKENDS: Final = {
+    "livekit": "livekit:LiveKit",
+}
+#: The names of the kit's own backends.
+BACKENDS: Final = tuple(_BACKENDS)
+
+
+def find_backend(name: str) -> type[MediaBackend] | None:
+    """The kit's own backend of this name; None if there is none."""
+    if name not in _BACKENDS:
+        return None
+    module, _, attribute = _BACKENDS[name].partition(":")
+    backend: type[MediaBackend] = getattr(import_module("." + module, __name__), attribute)
+    return backend
+
+
+def __getattr__(name: str) -> object:
+    # So that only users of a service import it.
+    for known, where in _BACKENDS.items():
+        if where.partition(":")[2] == name:
+            return find_backend(known)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
