@@ -29,10 +29,9 @@ assert PROJECT is not None
 NAMES = PlainNames(PROJECT)
 
 
-class Rooms(Rolecall):
+def rooms(*arguments: Any, **options: Any) -> Rolecall:
     """A kit whose sessions are named plainly."""
-
-    _session_names = PlainNames
+    return Rolecall(*arguments, session_names="plain", **options)
 
 
 class NamedAfterPlaces:
@@ -123,7 +122,7 @@ def test_a_name_is_nothing_else(name):
 
 def test_names_are_of_one_project():
     with pytest.raises(ConfigurationError, match="projects"):
-        Rooms(API_KEY, SECRET, projects={"654321": SECRET + "0"}, entry_points=False)
+        rooms(API_KEY, SECRET, projects={"654321": SECRET + "0"}, entry_points=False)
     with pytest.raises(InvalidSessionOption, match="api_key"):
         NAMES.make(MediaMode.RELAYED, 0, "654321")
 
@@ -132,8 +131,8 @@ def test_names_are_of_one_project():
 
 
 @pytest.fixture
-def kit() -> Rooms:
-    return Rooms(API_KEY, SECRET, plugins=[NamedAfterPlaces("physics-1", "École"), AllowAnyone()], entry_points=False)
+def kit() -> Rolecall:
+    return rooms(API_KEY, SECRET, plugins=[NamedAfterPlaces("physics-1", "École"), AllowAnyone()], entry_points=False)
 
 
 def test_rooms_are_created_and_their_tokens_verified(kit):
@@ -151,7 +150,7 @@ def test_rooms_are_created_and_their_tokens_verified(kit):
 
 
 def test_a_room_that_a_plugin_names_wrongly_is_not_created():
-    kit = Rooms(API_KEY, SECRET, plugins=[NamedAfterPlaces("a/b")], entry_points=False)
+    kit = rooms(API_KEY, SECRET, plugins=[NamedAfterPlaces("a/b")], entry_points=False)
     with pytest.raises(PolicyFault, match="not of this kit"):
         kit.create_session()
 
@@ -179,7 +178,7 @@ def of_starlette(kit: Rolecall, method: str, path: str, **headers: str) -> int:
 @pytest.mark.parametrize("connection", ["bob@example.org", "auth0|123", "Zoë", "c-1"])
 def test_in_a_url_names_are_percent_encoded(ask, room, connection):
     studio = Studio()
-    kit = Rooms(API_KEY, SECRET, plugins=[NamedAfterPlaces(room), studio, AllowAnyone()], entry_points=False)
+    kit = rooms(API_KEY, SECRET, plugins=[NamedAfterPlaces(room), studio, AllowAnyone()], entry_points=False)
     token = kit.create_session().generate_token("moderator")
     path = f"/sessions/{quote(room, safe='')}"
     assert ask(kit, "POST", f"{path}/tokens") == 201

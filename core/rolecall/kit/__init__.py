@@ -30,7 +30,7 @@ from ..keys.issuers import MISSING, Elsewhere, credentials_of, further_projects,
 from ..media import MediaBackend
 from ..request import Actor
 from ..roles import Role, RoleName
-from ..session_ids import OpenTokIds, SessionNames
+from ..session_ids import OpenTokIds, PlainNames, SessionNames
 from ..sessions import MediaMode, SessionRecord, record_fields, session_id_of
 from ..stores import SCHEMES, Store, open_store
 from ..stores.checking import LEDGER, UPKEEP, has, problem_with_immediate
@@ -173,6 +173,8 @@ class Rolecall(Settings):
     :param ledger: keep in the store which tokens are issued, one row each until they expire, so that
         :meth:`live_tokens` lists them, and each can be revoked. It costs a write for each token; without it minting
         writes nothing.
+    :param session_names: ``"opentok"``: ids that all SDKs read, with a tag that only the kit can make. ``"plain"``:
+        names such as ``physics-1``, for media services of others; the store alone knows which sessions exist.
     :param media: the media services that carry its sessions, the default first: each a
         :class:`~rolecall.media.MediaBackend`, such as ``LiveKit(…)``, or the name of one.
     :param media_config: the settings of each service that ``media`` names: ``{"livekit": {"url": "wss://…", …}}``.
@@ -185,8 +187,6 @@ class Rolecall(Settings):
     #: Whether a blocked or configured plugin must exist. False where the app's own code, which may pass more plugins,
     #: does not run.
     _knows_all_plugins: ClassVar[bool] = True
-    #: How its session ids are made and checked.
-    _session_names: ClassVar[type[SessionNames]] = OpenTokIds
     #: How its calls wait, in sync and in async code; an adapter's own where a framework says where hooks run.
     _inline_driver: ClassVar[type[InlineDriver]] = InlineDriver
     _loop_driver: ClassVar[type[LoopDriver]] = LoopDriver
@@ -221,6 +221,7 @@ class Rolecall(Settings):
         actor_claim: bool = True,
         max_total_life: float | timedelta = MAX_TOTAL_LIFE,
         ledger: bool = False,
+        session_names: Literal["opentok", "plain"] = "opentok",
         media: MediaBackend | str | Iterable[MediaBackend | str] = (),
         media_config: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
         clock: Callable[[], float] = system_clock,
@@ -274,7 +275,7 @@ class Rolecall(Settings):
             if not isinstance(ledger, bool):
                 raise ConfigurationError(f"ledger is {shown(ledger)}; expected True or False")
             roles = roles_of(loaded)
-            session_ids = self._session_names(own, *further)
+            session_ids = _session_names(session_names)(own, *further)
             retention = Retention.of(session_retention, max_session_age)
             _check_shows_age(session_ids, retention, loaded)
             rules = ClaimRules(roles, leeway, session_ids)
@@ -381,8 +382,9 @@ class Rolecall(Settings):
         configuration, as a JSON object), ``ROLECALL_SESSION_RETENTION``, ``ROLECALL_MAX_SESSION_AGE`` and
         ``ROLECALL_MAX_TOTAL_LIFE`` (seconds), ``ROLECALL_ORIGINS`` (separated by commas) and ``ROLECALL_OPENAPI``
         (``1`` or ``0``), for both of which see :class:`Web`, ``ROLECALL_ACTOR_CLAIM``, ``ROLECALL_LEDGER`` and
-        ``ROLECALL_TRACE`` (``1`` or ``0``). ``ROLECALL_MEDIA`` has the names of media services, and
-        ``ROLECALL_<NAME>_<SETTING>`` a setting of one of them, such as "ROLECALL_LIVEKIT_URL".
+        ``ROLECALL_TRACE`` (``1`` or ``0``). ``ROLECALL_SESSION_NAMES`` is ``opentok`` or ``plain``. ``ROLECALL_MEDIA``
+        has the names of media services, and ``ROLECALL_<NAME>_<SETTING>`` a setting of one of them, such as
+        "ROLECALL_LIVEKIT_URL".
         Credentials, projects, wrapping keys, the store, a plugin's configuration and a media service's setting may also
         be in a file: its path is in the same variable with ``_FILE`` at the end of the name. Files with secrets and
         private keys are read again when they change.
@@ -800,6 +802,13 @@ def _frozen_config(config: object) -> dict[str, Mapping[str, Any]]:
     if len(frozen) != len(config):
         raise ConfigurationError("plugin_config names one plugin twice, in two spellings")
     return dict(frozen)
+
+
+def _session_names(name: object) -> type[SessionNames]:
+    names: dict[object, type[SessionNames]] = {"opentok": OpenTokIds, "plain": PlainNames}
+    if not isinstance(name, str) or name not in names:
+        raise ConfigurationError(f"session_names is {shown(name)}; expected 'opentok' or 'plain'")
+    return names[name]
 
 
 def _check_shows_age(session_ids: SessionNames, retention: Retention, plugins: Plugins) -> None:

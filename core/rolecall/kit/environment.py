@@ -292,6 +292,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
     "ROLECALL_OPENAPI": ("openapi", _switch),
     "ROLECALL_ACTOR_CLAIM": ("actor_claim", _switch),
     "ROLECALL_LEDGER": ("ledger", _switch),
+    "ROLECALL_SESSION_NAMES": ("session_names", _bare),
     _MEDIA: ("media", _names),
     "ROLECALL_TRACE": ("trace", _switch),
 }

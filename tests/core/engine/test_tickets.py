@@ -19,13 +19,15 @@ from rolecall.errors import (
     InvalidSessionOption,
     NoIdentity,
     NoMediaService,
+    PolicyFault,
     RevokedToken,
     RoleNotHeld,
+    Unavailable,
 )
 from rolecall.events import Event, TicketIssued, TicketRefused
 from rolecall.http.api.tickets import TICKET_ROUTES
 from rolecall.http.respond import respond
-from rolecall.media import LiveKit, MediaBackend, Turn
+from rolecall.media import LiveKit, MediaBackend, Place, Turn
 from rolecall.media.livekit.tokens import LiveKitFormat
 
 from ...untyped import untyped
@@ -342,3 +344,87 @@ def _exchanged(kit: Rolecall, session_id: str, token: str) -> Any:
         path_params={"session_id": session_id},
     )
     return drive(respond(kit.api, TICKET_ROUTES[0], request))
+
+
+# -- a service that is asked -----------------------------------------------------------------------
+
+
+class Hosted(MediaBackend):
+    """A service that opens rooms, and mints its tokens itself."""
+
+    name = "hosted"
+    opens_rooms = True
+
+    def __init__(self, answer: Any = None) -> None:
+        super().__init__("wss://hosted.example")
+        self.opened: list[str] = []
+        self.answer = answer
+
+    def token_format(self, rules: Any) -> None:
+        return None
+
+    async def open_room(self, place: Place) -> None:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        self.opened.append(place.room)
+
+    async def ask_ticket(self, place: Place) -> Any:
+        await asyncio.sleep(0)
+        if self.answer is not None:
+            return self.answer
+        return self.made(place, f"opaque for {place.identity}", "wss://edge.example", place.expires_at + 240)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_service_mints_its_tokens_itself_and_has_its_room_open_before(make_kit, clock, is_async):
+    backend = Hosted()
+    kit = make_kit(media=backend)
+    grant = granted(kit)
+    ticket = asyncio.run(kit.aio.ticket(grant)) if is_async else kit.ticket(grant)
+    assert (ticket.token, ticket.url) == ("opaque for ada", "wss://edge.example")
+    assert ticket.expires_at == int(clock()) + 300
+    assert backend.opened == [grant.session_id]
+
+
+def test_a_room_is_opened_again_after_a_minute_because_the_service_may_have_lost_it(make_kit, clock):
+    backend = Hosted()
+    kit = make_kit(media=backend)
+    grant, other = granted(kit), granted(kit)
+    for later, opened in ((0, 2), (59, 2), (2, 4)):
+        clock.now += later
+        kit.ticket(grant)
+        kit.ticket(other)
+        assert len(backend.opened) == opened
+
+
+FAULTS: dict[str, tuple[Any, type[Exception], str]] = {
+    "no ticket": ("token", PolicyFault, "'hosted' failed: ask_ticket returned a text"),
+    "an exception": (ValueError("secret"), PolicyFault, "'hosted' failed: it raised ValueError"),
+    "one of the kit's": (Unavailable("no connection could be made"), Unavailable, "no connection"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_service_that_fails_gives_no_ticket(make_kit, trail, name):
+    answer, error, message = FAULTS[name]
+    kit = make_kit(media=Hosted(answer), plugins=[trail])
+    with pytest.raises(error, match=message) as refused:
+        kit.ticket(granted(kit))
+    assert "secret" not in str(refused.value)
+    assert isinstance(trail.events[-1], TicketRefused)
+
+
+def test_whoever_is_excluded_while_the_service_is_asked_gets_no_ticket(make_kit):
+    class Slow(Hosted):
+        async def ask_ticket(self, place: Place) -> Any:
+            app.exclude(place.session_id, place.identity)
+            return await super().ask_ticket(place)
+
+    app: Rolecall = make_kit(media=Slow())
+    with pytest.raises(RevokedToken):
+        app.ticket(granted(app))
+
+
+def test_a_service_that_mints_its_tokens_itself_is_no_format(make_kit):
+    with pytest.raises(ConfigurationError, match="'hosted' does not exist"):
+        make_kit(media=Hosted(), format="hosted")

@@ -19,7 +19,6 @@ from rolecall.errors import (
     SessionNotFound,
     StoreUnavailable,
 )
-from rolecall.session_ids import PlainNames
 from rolecall.stores.checking import METHODS
 from rolecall.stores.memory import MemoryStore
 from rolecall.stores.upkeep import Over
@@ -133,13 +132,10 @@ def test_ids_of_others_and_an_age_stop_start_up():
         def rolecall_create_session(self, request):
             return FOREIGN
 
-    class Named(Rolecall):
-        _session_names = PlainNames
-
     with pytest.raises(ConfigurationError, match="rolecall_create_session"):
         Rolecall(API_KEY, API_SECRET, plugins=[Service()], max_session_age=DAY)
     with pytest.raises(ConfigurationError, match="show their age"):
-        Named(API_KEY, API_SECRET, max_session_age=DAY)
+        Rolecall(API_KEY, API_SECRET, session_names="plain", max_session_age=DAY)
 
 
 def test_a_store_that_cannot_forget_stops_start_up():
