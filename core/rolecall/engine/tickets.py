@@ -33,8 +33,8 @@ class MediaServices:
     def __init__(self, backends: Sequence[MediaBackend], rules: ClaimRules) -> None:
         self._by_name = {backend.name: (backend, backend.token_format(rules)) for backend in backends}
         self._first = backends[0].name if backends else None
-        # When each room was opened last, in Unix seconds.
-        self._opened: dict[tuple[str, str], float] = {}
+        # When each room was opened last, in Unix seconds, and its name or id at the service.
+        self._opened: dict[tuple[str, str], tuple[float, str]] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -69,7 +69,8 @@ class MediaServices:
         """
         place = backend.place(grant, now)
         if backend.opens_rooms:
-            await self._open(backend, place, now, driver, deadline)
+            room = await self._open(backend, place, now, driver, deadline)
+            place = place._replace(room=room)
         if form is not None:
             return backend.ticket(form, place)
         from .acts import asked, backend_fault  # not free to import
@@ -79,16 +80,22 @@ class MediaServices:
             raise backend_fault(backend.name, f"ask_ticket returned {kind(ticket)}; expected a Ticket, by made(…)")
         return ticket
 
-    async def _open(self, backend: MediaBackend, place: Place, now: float, driver: Driver, deadline: float) -> None:
+    async def _open(self, backend: MediaBackend, place: Place, now: float, driver: Driver, deadline: float) -> str:
+        """Open a room that is not known to be open, and return its name or id at the service."""
         room = backend.name, place.room
-        if 0 <= now - self._opened.get(room, -inf) < _STAYS_OPEN:
-            return
-        from .acts import asked  # not free to import
+        opened_at, opened = self._opened.get(room, (-inf, ""))
+        if 0 <= now - opened_at < _STAYS_OPEN:
+            return opened
+        from .acts import asked, backend_fault  # not free to import
 
-        await asked(backend, "open_room", place, driver, deadline)
+        answer = await asked(backend, "open_room", place, driver, deadline)
+        if not isinstance(answer, str | None):
+            raise backend_fault(backend.name, f"open_room returned {kind(answer)}; expected the room's id, or None")
+        opened = place.room if answer is None else answer
         while len(self._opened) >= _MOST_ROOMS:
             self._opened.pop(next(iter(self._opened), room), None)
-        self._opened[room] = now
+        self._opened[room] = now, opened
+        return opened
 
     def of(self, record: SessionRecord | None) -> tuple[MediaBackend, TokenFormat | None] | None:
         """The media service of a session, and the format of its tokens, None if the service mints them; None if the

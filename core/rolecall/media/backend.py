@@ -192,8 +192,10 @@ class MediaBackend(ABC):
         """
         raise NotImplementedError
 
-    async def open_room(self, place: Place) -> None:
+    async def open_room(self, place: Place) -> str | None:
         """Open the room of a place at the service, if it is not open; where :attr:`opens_rooms` says so.
+
+        It returns the room's id for the token and the ticket, if the service has ids of its own; None if it has none.
 
         :raises RolecallError: one that says why it is not open.
         """

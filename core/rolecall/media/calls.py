@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from ..errors import ConfigurationError, NoMediaService, Unavailable
+from ..errors import ConfigurationError, NoMediaService, NotFoundAtService, Unavailable
 from ..wording import shown
 from .urls import problem_with_url
 
@@ -31,6 +31,32 @@ class Answer(NamedTuple):
     def objects(self) -> dict[str, Any]:
         """Its body as an object; an empty one if it is none."""
         return self.json if isinstance(self.json, dict) else {}
+
+    def succeeded(self, what: str) -> Answer:
+        """The answer itself if it is a success; nothing of another stands in the error.
+
+        :param what: what was called, for messages.
+        :raises NotFoundAtService: for the status 404.
+        :raises Unavailable: for every other one.
+        """
+        if 200 <= self.status < 300:
+            return self
+        if self.status == 404:
+            raise NotFoundAtService("the session has no such connection or stream, or is not open at the media service")
+        if self.status in (401, 403):
+            raise Unavailable(f"{what}: the service refuses the credential of this kit, or this server's clock")
+        raise Unavailable(f"{what}: the service answered with the status {self.status}")
+
+    def listed(self, what: str, name: str, *texts: str) -> list[dict[str, Any]]:
+        """The objects in the list ``name`` of its body, each of which has the members ``texts``, which are texts.
+
+        :raises Unavailable: if it is no such list.
+        """
+        found = self.objects.get(name)
+        rows: list[Any] = found if isinstance(found, list) else [None]
+        if not all(isinstance(row, dict) and all(isinstance(row.get(text), str) for text in texts) for row in rows):
+            raise Unavailable(f"{what}: the answer is not that of the service; look at its URL")
+        return rows
 
 
 class ServiceAPI:

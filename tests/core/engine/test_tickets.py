@@ -397,6 +397,34 @@ def test_a_room_is_opened_again_after_a_minute_because_the_service_may_have_lost
         assert len(backend.opened) == opened
 
 
+class Numbered(Hosted):
+    """A service whose rooms have ids of its own."""
+
+    room_id: Any = "room 7"
+
+    async def open_room(self, place: Place) -> Any:
+        await super().open_room(place)
+        return self.room_id
+
+
+def test_a_ticket_has_the_id_that_the_service_gave_its_room(make_kit, clock):
+    backend = Numbered()
+    kit = make_kit(media=backend)
+    grant = granted(kit)
+    for _ in range(2):
+        ticket = kit.ticket(grant)
+        assert (ticket.room, ticket.session_id) == ("room 7", grant.session_id)
+    assert backend.opened == [grant.session_id]
+
+
+def test_a_service_that_names_a_room_by_no_text_gives_no_ticket(make_kit):
+    backend = Numbered()
+    backend.room_id = 7
+    kit = make_kit(media=backend)
+    with pytest.raises(PolicyFault, match="open_room returned of type int"):
+        kit.ticket(granted(kit))
+
+
 FAULTS: dict[str, tuple[Any, type[Exception], str]] = {
     "no ticket": ("token", PolicyFault, "'hosted' failed: ask_ticket returned a text"),
     "an exception": (ValueError("secret"), PolicyFault, "'hosted' failed: it raised ValueError"),

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from ...clock import system_clock
-from ...errors import ConfigurationError, InvalidKey
 from ...formats import TokenFormat
 from ...formats.claims import ClaimRules
-from ...keys.issuers import Issuer, listed, ring_of
-from ...keys.making import secret_key
 from ..backend import TICKET_LIFE, MediaBackend
 from ..calls import CALL_TIMEOUT, ServiceAPI
+from ..keys import service_issuer
 from ..turn import Turn
 from .tokens import LiveKitFormat
 
 __all__ = ["LiveKit", "LiveKitFormat"]
-
-_KEY: Final = re.compile(r"[!-~]{1,128}")
 
 
 class LiveKit(MediaBackend):
@@ -62,7 +57,13 @@ class LiveKit(MediaBackend):
     ) -> None:
         try:
             super().__init__(url, ticket_life=ticket_life, accept_wider=accept_wider, turn=turn)
-            issuer = _issuer(api_key, api_secret, verify_secrets)
+            issuer = service_issuer(
+                self.name,
+                api_key,
+                api_secret,
+                verify_secrets,
+                expected="the name of a key in the server's configuration",
+            )
         finally:
             del api_key, api_secret, verify_secrets, turn  # so that no frame of a traceback holds them
         self._issuer = issuer
@@ -86,20 +87,3 @@ class LiveKit(MediaBackend):
     def token_format(self, rules: ClaimRules) -> TokenFormat:
         """See :meth:`MediaBackend.token_format`."""
         return LiveKitFormat(self, self._issuer, rules)
-
-
-def _issuer(api_key: object, api_secret: object, verify_secrets: object) -> Issuer:
-    """The issuer of a server's tokens. No message quotes a value: key and secret may have been swapped."""
-    try:
-        key = secret_key(api_secret)  # type: ignore[arg-type]  # it looks at the type
-        ring = ring_of("livekit: verify_secrets", key, listed(verify_secrets, "livekit: "), secret_key)  # type: ignore[arg-type]
-    except InvalidKey as error:
-        problem = str(error)
-        raise InvalidKey(problem if problem.startswith("livekit: ") else f"livekit: api_secret: {problem}") from None
-    finally:
-        del api_secret, verify_secrets
-    if not isinstance(api_key, str) or not _KEY.fullmatch(api_key):
-        raise ConfigurationError(
-            "livekit: api_key is missing, or no API key; expected the name of a key in the server's configuration"
-        )
-    return Issuer(api_key, ring)
