@@ -101,6 +101,11 @@ class MediaBackend(ABC):
     #: The shortest and the longest life of its tokens, in seconds.
     shortest_life: ClassVar[int] = 1
     longest_life: ClassVar[int] = MAX_LIFETIME
+    #: What the service grants to every participant, whatever its token says.
+    always_granted: ClassVar[frozenset[Capability]] = frozenset()
+    #: What cannot be done in a session there, or not as OpenTok does it: by the names of acts, in a few words.
+    #: Those that are not named are done.
+    acts: ClassVar[Mapping[str, str]] = MappingProxyType({})
     #: Whether a room is to be opened before its first participant comes, by :meth:`open_room`.
     opens_rooms: ClassVar[bool] = False
     #: The longest identity and the longest name of a room, in bytes of UTF-8.
@@ -164,9 +169,9 @@ class MediaBackend(ABC):
         """The capabilities that the service grants to the bearer of a token for ``capabilities``.
 
         More than these, if the service cannot hold them apart: then no token is minted, unless ``accept_wider`` names
-        the role. A service without roles grants every participant the same.
+        the role.
         """
-        return capabilities
+        return capabilities | self.always_granted
 
     def wider(self, role: Role, capabilities: frozenset[Capability]) -> frozenset[Capability]:
         """What a token would grant beyond ``capabilities``; nothing for the roles that ``accept_wider`` names."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from ...clock import system_clock
@@ -40,6 +41,9 @@ class LiveKit(MediaBackend):
     schemes: ClassVar[tuple[str, ...]] = ("wss", "ws", "https", "http")
     longest_identity: ClassVar[int] = 256
     longest_room: ClassVar[int] = 256
+    acts: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"mute_all": "not done: it does not mute streams to come, and lets nobody unmute"}
+    )
 
     def __init__(
         self,

@@ -1,0 +1,124 @@
+"""What changes for an app that moves from one media service to another: its roles, its acts, and the limits."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Final, Literal, NamedTuple
+
+from ..roles import Capability, Role
+from ..tokens import duration
+from .backend import TICKET_LIFE, MediaBackend
+
+#: What an app may want of a media service, in the words of the kit.
+ACTS: Final = (
+    "signal",
+    "force_disconnect",
+    "mute_stream",
+    "mute_all",
+    "list_streams",
+    "list_connections",
+    "disconnect_actor",
+    "end_session",
+)
+#: The parts of a plan.
+Part = Literal["role", "act", "limit", "setting"]
+_AS_IT_IS: Final = "as it is"
+_DONE: Final = "done"
+
+
+class Change(NamedTuple):
+    """What is otherwise at the other service, or stays.
+
+    :param part: what it is about.
+    :param subject: the role, the act, the limit or the setting.
+    :param before: how it is now.
+    :param after: how it will be.
+    :param advice: what to do about it; empty if nothing is to be done.
+    """
+
+    part: Part
+    subject: str
+    before: str
+    after: str
+    advice: str = ""
+
+    @property
+    def is_one(self) -> bool:
+        """Whether something changes."""
+        return self.before != self.after
+
+
+def plan(source: type[MediaBackend], target: type[MediaBackend], roles: Iterable[Role]) -> list[Change]:
+    """What changes from one service to another, and what stays.
+
+    It follows from what the backends say of their services; nobody is asked.
+
+    :param roles: the app's roles.
+    """
+    return [
+        *(_role(role, source, target) for role in roles),
+        *(_act(act, source, target) for act in ACTS),
+        *_limits(source, target),
+        *_settings(target),
+    ]
+
+
+def wider(backend: type[MediaBackend], role: Role) -> frozenset[Capability]:
+    """What the service grants to everybody that a role does not have."""
+    return backend.always_granted - role.capabilities
+
+
+def _role(role: Role, source: type[MediaBackend], target: type[MediaBackend]) -> Change:
+    before, after = (_held(role, backend) for backend in (source, target))
+    advice = ""
+    if wider(target, role):
+        advice = (
+            f"its tickets are refused, unless accept_wider names it: the app then takes that {target.name} does not "
+            "hold it back"
+        )
+    return Change("role", str(role), before, after, advice)
+
+
+def _held(role: Role, backend: type[MediaBackend]) -> str:
+    beyond = wider(backend, role)
+    return f"would grant {', '.join(sorted(beyond))}, too" if beyond else _AS_IT_IS
+
+
+def _act(act: str, source: type[MediaBackend], target: type[MediaBackend]) -> Change:
+    before, after = (backend.acts.get(act, _DONE) for backend in (source, target))
+    return Change("act", act, before, after, "" if after in (_DONE, before) else _ADVICE.get(act, ""))
+
+
+_ADVICE: Final = {
+    "signal": "send it by the app's own channel",
+    "force_disconnect": "exclude: no ticket is issued, and the one that is out ends within its life",
+    "disconnect_actor": "an exclusion holds from the next join on",
+    "mute_all": "mute the streams that list_streams has, one by one",
+    "end_session": "the session gets no tickets; who is in stays until leaving",
+}
+
+
+def _limits(source: type[MediaBackend], target: type[MediaBackend]) -> Iterable[Change]:
+    yield Change("limit", "life of a ticket", _life(source), _life(target))
+    is_shorter = target.longest_identity < source.longest_identity
+    advice = "longer ids of actors get no ticket" if is_shorter else ""
+    identities = f"{source.longest_identity} bytes", f"{target.longest_identity} bytes"
+    yield Change("limit", "id of an actor", *identities, advice)
+    yield Change("limit", "name of a room", f"{source.longest_room} bytes", f"{target.longest_room} bytes")
+    yield Change("limit", "rooms", _opened(source), _opened(target))
+
+
+def _life(backend: type[MediaBackend]) -> str:
+    return f"{duration(max(TICKET_LIFE, backend.shortest_life))}, at most {duration(backend.longest_life)}"
+
+
+def _opened(backend: type[MediaBackend]) -> str:
+    return "opened by the kit" if backend.opens_rooms else "opened by the service"
+
+
+def _settings(target: type[MediaBackend]) -> Iterable[Change]:
+    for name, parameter in inspect.signature(target).parameters.items():
+        if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD:
+            variable = f"ROLECALL_{target.name.upper()}_{name.upper()}"
+            yield Change("setting", name, "", "needed", f"set {variable}, or {variable}_FILE")
