@@ -25,6 +25,7 @@ from .doctor import doctor
 from .keys import keys
 from .kits import EXIT_CODES, FAILED, REFUSED, Clock, answering, configuration_hint, kit_of
 from .ledger import list_tokens
+from .media import media
 from .options import json_option, store_option, token_argument, wanted_token
 from .reports import (
     Verdict,
@@ -131,7 +132,7 @@ def rolecall(context: click.Context) -> None:
         context.obj = system_clock
 
 
-for command in (session, store, keys, doctor):
+for command in (session, store, keys, media, doctor):
     rolecall.add_command(command)
 
 

@@ -24,7 +24,7 @@ def media_of(plugins: Plugins, media: object, configs: object) -> tuple[MediaBac
         if not isinstance(configs, Mapping) or not all(isinstance(one, Mapping) for one in configs.values()):
             raise ConfigurationError("media_config is not a mapping from names of media services to mappings")
         given = (media,) if isinstance(media, str | MediaBackend) or not isinstance(media, Iterable) else tuple(media)
-        by_plugins = _registered(plugins)
+        by_plugins = registered_backends(plugins)
         backends = tuple(_backend(one, configs, by_plugins) for one in given)
         names = [backend.name for backend in backends]
         for name in names:
@@ -41,7 +41,11 @@ def media_of(plugins: Plugins, media: object, configs: object) -> tuple[MediaBac
         del media, configs  # they hold secrets
 
 
-def _registered(plugins: Plugins) -> dict[str, type[MediaBackend]]:
+def registered_backends(plugins: Plugins) -> dict[str, type[MediaBackend]]:
+    """The media backends of plugins, by name.
+
+    :raises PluginError: for what is none.
+    """
     backends = registered(plugins, "rolecall_register_media", BACKENDS)
     for name, backend in backends.items():
         if not isinstance(backend, type) or not issubclass(backend, MediaBackend):
