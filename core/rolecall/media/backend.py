@@ -19,6 +19,8 @@ from .urls import problem_with_url
 
 #: The default life of a ticket, in seconds: long enough to join, too short to come back with.
 TICKET_LIFE: Final = 60
+#: No credentials beside a token.
+NO_CREDENTIALS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
 
 class Ticket(NamedTuple):
@@ -41,7 +43,7 @@ class Ticket(NamedTuple):
     session_id: str
     room: str
     identity: str
-    credentials: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    credentials: Mapping[str, Mapping[str, Any]] = NO_CREDENTIALS
 
     def __reduce__(self) -> Any:
         return reduced(self)
@@ -206,14 +208,22 @@ class MediaBackend(ABC):
         """
         raise NotImplementedError
 
-    def made(self, place: Place, token: str, url: str | None = None, expires_at: int | None = None) -> Ticket:
+    def made(
+        self,
+        place: Place,
+        token: str,
+        url: str | None = None,
+        expires_at: int | None = None,
+        credentials: Mapping[str, Mapping[str, Any]] = NO_CREDENTIALS,
+    ) -> Ticket:
         """The ticket of a place, with the service's token.
 
         :param url: where to connect, if it is not :attr:`url`.
         :param expires_at: the end of the token's life in Unix seconds, if it is not the place's.
+        :param credentials: what else the client needs, by name, for JSON; a TURN credential is added.
         """
         ends = place.expires_at if expires_at is None else expires_at
-        credentials = {} if self.turn is None else {"turn": self.turn.ice_server(place.identity, ends)}
+        turn = {} if self.turn is None else {"turn": self.turn.ice_server(place.identity, ends)}
         return Ticket(
             token,
             url or self.url,
@@ -222,7 +232,7 @@ class MediaBackend(ABC):
             place.session_id,
             place.room,
             place.identity,
-            MappingProxyType(credentials),
+            MappingProxyType({**credentials, **turn}),
         )
 
     def place(self, grant: Grant, now: float) -> Place:

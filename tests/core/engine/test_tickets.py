@@ -386,6 +386,20 @@ def test_a_service_mints_its_tokens_itself_and_has_its_room_open_before(make_kit
     assert backend.opened == [grant.session_id]
 
 
+def test_further_credentials_of_a_service_stand_beside_that_of_turn(make_kit):
+    class Placed(Hosted):
+        async def ask_ticket(self, place: Place) -> Any:
+            return self.made(place, "opaque", credentials={"meeting": {"id": "m-1"}})
+
+    backend = Placed()
+    backend.turn = Turn("turn:turn.example", SECRET)
+    kit = make_kit(media=backend)
+    ticket = kit.ticket(granted(kit))
+    assert [*ticket.credentials] == ["meeting", "turn"]
+    assert ticket.as_dict()["credentials"]["meeting"] == {"id": "m-1"}
+    assert "m-1" not in repr(ticket)
+
+
 def test_a_room_is_opened_again_after_a_minute_because_the_service_may_have_lost_it(make_kit, clock):
     backend = Hosted()
     kit = make_kit(media=backend)
