@@ -852,11 +852,16 @@ class Engine:
         if monotonic() >= state.keys_work_until:  # not each time: with an application's key it takes milliseconds
             try:
                 role = next(role for role in state.roles if form.carries(role, role.capabilities))
-                state.try_keys(lambda: self._options(session_id, state.api_key, role, None, None, (), form, now), now)
+                state.try_keys(lambda: self._trial(session_id, role, form, now), now)
                 state.keys_work_until = monotonic() + _KEYS_TRIED_EVERY
             except Exception:  # also of keys that are elsewhere
                 broken.append("keys")
         return tuple(broken)
+
+    def _trial(self, session_id: str, role: Role, form: TokenFormat, now: float) -> TokenOptions:
+        """The options of a token for nobody: of a format whose tokens need an identity, too."""
+        options = self._options(session_id, self.state.api_key, role, None, None, (), form, now)
+        return options._replace(subject="nobody")
 
     async def tell_of_refusal(self, error: RolecallError, session_id: str | None, call: Call) -> None:
         """Tell the plugins that a token was refused, or was missing."""

@@ -84,7 +84,10 @@ class State:
         self._remembered = frozenset(own)
         self._fingerprinted = tuple(form for form in own if type(form).fingerprint is not TokenFormat.fingerprint)
         #: The claims that no plugin may set, so that a token of one format never passes for one of another.
-        self.reserved_claims = RESERVED.union(mint.reserved_claims, *(one.reserved_claims for one in formats.values()))
+        media_formats = media.formats if media else ()
+        self.reserved_claims = RESERVED.union(
+            mint.reserved_claims, *(one.reserved_claims for one in (*formats.values(), *media_formats))
+        )
         self.plugins = plugins
         self.clock = clock
         self.deadline = deadline

@@ -46,6 +46,11 @@ class MediaServices:
         found = self._by_name.get(name) if isinstance(name, str) else None
         return None if found is None else found[1]
 
+    @property
+    def formats(self) -> tuple[TokenFormat, ...]:
+        """The formats of the services' tokens."""
+        return tuple(form for _, form in self._by_name.values() if form is not None)
+
     def chosen(self, properties: SessionProperties) -> SessionProperties:
         """The properties of a new session, with its media service.
 

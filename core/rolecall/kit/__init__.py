@@ -20,6 +20,7 @@ from ..engine.renewing import checked_total_life
 from ..engine.state import State
 from ..engine.tickets import MediaServices
 from ..errors import ConfigurationError, InvalidKey, NotInStep, PluginError
+from ..formats import TokenFormat
 from ..formats.claims import MAX_VERIFIED_LIFETIME, ClaimRules
 from ..http.api import Api
 from ..http.api.sdk_credentials import ServerCredentials
@@ -282,6 +283,7 @@ class Rolecall(Settings):
             issuers = issuers_by_need(project, further, application, signer)
             media_services = MediaServices(carried_by, rules)
             mint, formats = formats_of(loaded, format, accept, issuers, rules, media_services)
+            _check_names_sessions(mint, session_ids)
             state = State(
                 api_key=own.id,
                 session_ids=session_ids,
@@ -809,6 +811,15 @@ def _session_names(name: object) -> type[SessionNames]:
     if not isinstance(name, str) or name not in names:
         raise ConfigurationError(f"session_names is {shown(name)}; expected 'opentok' or 'plain'")
     return names[name]
+
+
+def _check_names_sessions(mint: TokenFormat, session_ids: SessionNames) -> None:
+    """Refuse a format whose tokens cannot say for which of the kit's sessions they are."""
+    if not mint.takes_session(session_ids.make(MediaMode.RELAYED, 0.0)):
+        raise ConfigurationError(
+            "the format is that of a media service whose rooms cannot have the names of this kit's sessions; give them "
+            "others with session_names='plain', or mint its tokens as tickets: leave format out"
+        )
 
 
 def _check_shows_age(session_ids: SessionNames, retention: Retention, plugins: Plugins) -> None:

@@ -8,6 +8,7 @@ import pytest
 from livekit.api import TokenVerifier
 
 from rolecall import Actor, Capability
+from rolecall.driver import drive
 from rolecall.errors import (
     BadSignature,
     ConfigurationError,
@@ -24,12 +25,12 @@ KEY, SECRET = "APIrolecallTest1", "throwaway-livekit-secret-0123456789abcdefABCD
 
 
 class Stage(LiveKit):
-    """A service that makes a participant of everybody, with rooms of few letters, and tokens of a minute to an hour."""
+    """A service that makes a participant of everybody, with rooms of letters and digits, tokens of up to an hour."""
 
     shortest_life, longest_life = 60, 3600
 
     def room(self, session_id: str) -> str:
-        return session_id if session_id.isalpha() else f"room{len(session_id)}"
+        return session_id if session_id.isalnum() else f"room{len(session_id)}"
 
     def granted(self, capabilities: frozenset[Capability]) -> frozenset[Capability]:
         return capabilities | {Capability.SUBSCRIBE, Capability.PUBLISH, Capability.SIGNAL}
@@ -108,9 +109,18 @@ def test_a_role_that_the_service_cannot_hold_is_refused_with_what_it_would_grant
 
 
 def test_a_session_that_a_token_cannot_name_is_refused(make_kit):
-    kit = make_kit(media=livekit(Stage), format="livekit")
+    kit = make_kit(media=livekit(Stage), format="livekit", session_names="plain")
     with pytest.raises(InvalidSessionId, match="can name this session: give its sessions plain names"):
-        kit.create_session().generate_token(actor="ada")
+        kit.generate_token("room-1", actor="ada")
+
+
+def test_a_kit_whose_sessions_no_token_can_name_stops_start_up(make_kit):
+    with pytest.raises(ConfigurationError, match="session_names='plain', or mint its tokens as tickets"):
+        make_kit(media=livekit(Stage), format="livekit")
+
+
+def test_such_a_kit_is_ready(make_kit):
+    assert drive(make_kit(media=livekit(), format="livekit").engine.broken_parts()) == ()
 
 
 def test_the_services_lives_are_the_formats(make_kit, clock):
