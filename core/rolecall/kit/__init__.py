@@ -284,6 +284,11 @@ class Rolecall(Settings):
             media_services = MediaServices(carried_by, rules)
             mint, formats = formats_of(loaded, format, accept, issuers, rules, media_services)
             _check_names_sessions(mint, session_ids)
+            if carried_by and not (actor_claim and mint.names_actor):
+                raise ConfigurationError(
+                    "media needs tokens that say for whom they are, because participants have an identity: leave out "
+                    "actor_claim=False, and choose another format than t1"
+                )
             state = State(
                 api_key=own.id,
                 session_ids=session_ids,

@@ -135,6 +135,8 @@ def test_the_services_lives_are_the_formats(make_kit, clock):
     ("options", "message"),
     [
         ({"format": "livekit"}, "'livekit' does not exist"),
+        ({"format": "livekit", "media": livekit(), "actor_claim": False}, "media needs tokens that say for whom"),
+        ({"format": "t1", "media": livekit()}, "media needs tokens that say for whom"),
         ({"format": "livekit", "accept": ["opentok"]}, "'livekit' does not exist"),
         ({"format": "livekit", "accept": ["opentok"], "media": livekit()}, "could not verify its own tokens"),
         (
