@@ -302,6 +302,7 @@ _SETTINGS: Final[Mapping[str, Callable[[str, Any], object]]] = {
     "ticket_life": _seconds,
     "timeout": _seconds,
     "accept_wider": _names,
+    "eject_at_expiry": _switch,
     "turn_urls": _names,
     "turn_verify_secrets": _list,
 }

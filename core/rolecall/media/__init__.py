@@ -9,12 +9,14 @@ from .backend import MediaBackend, Place, Ticket
 from .turn import Turn
 
 if TYPE_CHECKING:
+    from .daily import Daily
     from .livekit import LiveKit
 
-__all__ = ["LiveKit", "MediaBackend", "Place", "Ticket", "Turn"]
+__all__ = ["Daily", "LiveKit", "MediaBackend", "Place", "Ticket", "Turn"]
 
 # By the name that ``media=`` and ``ROLECALL_MEDIA`` have: the module and the class, imported at its first use.
 _BACKENDS: Final = {
+    "daily": "daily:Daily",
     "livekit": "livekit:LiveKit",
 }
 #: The names of the kit's own backends.

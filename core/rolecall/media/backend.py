@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple, TypedDict
 
 from ..errors import ConfigurationError, ExpiredToken, InvalidSessionId, NoIdentity, RoleNotHeld
 from ..formats import TokenFormat
@@ -80,6 +80,14 @@ class Place(NamedTuple):
     session_id: str
 
 
+class CommonSettings(TypedDict, total=False):
+    """The settings that all backends have in common; a backend passes them on to the base."""
+
+    ticket_life: float | None
+    accept_wider: Iterable[str]
+    turn: Turn | Mapping[str, Any] | None
+
+
 class MediaBackend(ABC):
     """A media service, for the kits that use it: ``Rolecall(media=LiveKit("wss://…", key, secret))``.
 
@@ -88,7 +96,8 @@ class MediaBackend(ABC):
     environment (``ROLECALL_<NAME>_<SETTING>``) name them.
 
     :param url: where clients connect.
-    :param ticket_life: the life of a ticket in seconds, within the service's limits.
+    :param ticket_life: the life of a ticket in seconds, within the service's limits; None for 60, or the service's
+        shortest if that is longer.
     :param accept_wider: the names of roles whose tickets may grant more than the role does, at a service that cannot
         hold them. Without it such a ticket is refused.
     :param turn: issues a TURN credential beside each ticket: a :class:`~rolecall.media.turn.Turn`, or a mapping with
@@ -118,7 +127,7 @@ class MediaBackend(ABC):
         self,
         url: str,
         *,
-        ticket_life: float = TICKET_LIFE,
+        ticket_life: float | None = None,
         accept_wider: Iterable[str] = (),
         turn: Turn | Mapping[str, Any] | None = None,
     ) -> None:
@@ -270,6 +279,8 @@ class MediaBackend(ABC):
 
     def _checked_life(self, seconds: object) -> int:
         shortest, longest = self.shortest_life, self.longest_life
+        if seconds is None:
+            return max(TICKET_LIFE, shortest)
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not shortest <= seconds <= longest:
             raise ConfigurationError(
                 f"{self.name}: ticket_life is {shown(seconds)}; expected {shortest} to {longest} seconds "

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from ..errors import ConfigurationError, InvalidKey
+from ..keys import Key
 from ..keys.issuers import Issuer, listed, ring_of
 from ..keys.making import secret_key
 
@@ -36,14 +37,37 @@ def service_issuer(
     :raises InvalidKey: for a secret that is missing, weak, or publicly known.
     """
     try:
-        key = secret_key(secret)  # type: ignore[arg-type]  # it looks at the type
-        ring = ring_of(f"{service}: verify_secrets", key, listed(verify_secrets, f"{service}: "), secret_key)  # type: ignore[arg-type]
-    except InvalidKey as error:
-        problem = str(error)
-        whose = "" if problem.startswith(f"{service}: ") else f"{service}: {names[1]}: "
-        raise InvalidKey(whose + problem) from None
+        key = _key(secret)
+        if isinstance(key, str):
+            raise InvalidKey(f"{service}: {names[1]}: {key}")
+        ring = ring_of(f"{service}: verify_secrets", key, listed(verify_secrets, f"{service}: "), _key)
     finally:
         del secret, verify_secrets
     if not isinstance(issuer, str) or not pattern.fullmatch(issuer):
         raise ConfigurationError(f"{service}: {names[0]} is missing or malformed; expected {expected}")
     return Issuer(issuer, ring)
+
+
+def header_text(service: str, name: str, secret: str | bytes) -> str:
+    """A secret that also stands in the headers of calls, as text.
+
+    :param name: the setting that has it.
+    :raises InvalidKey: if no header can hold it.
+    """
+    try:
+        text = secret if isinstance(secret, str) else secret.decode("ascii", "replace")
+        if not re.fullmatch(r"[!-~]+", text):
+            raise InvalidKey(f"{service}: {name} has a character that no header of a request can hold")
+        return text
+    finally:
+        del secret, text
+
+
+def _key(secret: object) -> Key | str:
+    """The key for a secret; or the problem with it."""
+    try:
+        return secret_key(secret)  # type: ignore[arg-type]  # it looks at the type
+    except InvalidKey as error:
+        return str(error)
+    finally:
+        del secret

@@ -10,13 +10,14 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple
 
 from ..encoding import jws, strict_json
-from ..errors import MalformedToken, NoIdentity
+from ..errors import MalformedToken, NoIdentity, UnknownKey
 from ..formats import TokenFormat
 from ..formats.claims import ClaimRules, actor_claim, text_claim, wrong_claim
 from ..formats.inspection import claims_in
 from ..keys.issuers import Issuer
 from ..roles import Capability, Role
 from ..tokens import Grant, TokenOptions
+from ..wording import shown_key
 from .backend import MediaBackend
 
 #: Capabilities in the words of a service without roles: what every participant may do.
@@ -108,6 +109,8 @@ class ServiceJWT(ServiceFormat):
     typ: ClassVar[str | None] = "JWT"
     #: Further members of their header.
     header: ClassVar[Mapping[str, str]] = _NO_HEADER
+    #: The claim with the issuer's id; None: they have none.
+    issuer_claim: ClassVar[str | None] = None
 
     def __init__(self, backend: MediaBackend, issuer: Issuer, rules: ClaimRules) -> None:
         super().__init__(backend, rules)
@@ -141,6 +144,17 @@ class ServiceJWT(ServiceFormat):
         except MalformedToken:
             return False
 
+    @classmethod
+    def issuer_of(cls, token: bytes) -> str | None:
+        """See :meth:`TokenFormat.issuer_of`."""
+        if cls.issuer_claim is None:
+            return None
+        try:
+            named = claims_in(jws.split(token)[2]).get(cls.issuer_claim)
+        except MalformedToken:
+            return None
+        return named if isinstance(named, str) else None
+
     def mint(self, options: TokenOptions) -> tuple[str, str]:
         """See :meth:`TokenFormat.mint`.
 
@@ -163,9 +177,17 @@ class ServiceJWT(ServiceFormat):
             claims = strict_json.loads(self._codec_of(token).verify(token))
         except ValueError as error:
             raise MalformedToken(f"the token's payload is malformed: {error}") from None
+        if (claim := self.issuer_claim) is not None and claims.get(claim) != self._issuer:
+            raise UnknownKey(f"the token's {claim} is {shown_key(claims.get(claim))}, not this service's API key or id")
         return self._grant(self.seat(claims), claims, token_id(token), now, self._issuer)
 
 
 def token_id(token: bytes) -> str:
     """The id of a service's token: the SHA-256 of its signing input, because SDKs write none, or not a unique one."""
     return hashlib.sha256(token.rpartition(b".")[0]).hexdigest()
+
+
+def said(claims: Mapping[str, Any], name: str) -> object:
+    """What a claim says; an empty text, which is refused, if it is missing or null."""
+    value = claims.get(name)
+    return "" if value is None else value

@@ -201,6 +201,7 @@ WRONG: dict[str, tuple[bytes, type[InvalidToken], str]] = {
     "no issuer": (signed(claims(iss=ABSENT)), UnknownKey, "API key"),
     "an audience": (signed(claims(aud="livekit")), InvalidClaim, "aud"),
     "no identity": (signed(claims(sub=ABSENT)), InvalidClaim, "sub"),
+    "identity is null": (signed(claims(sub=None)), InvalidClaim, "sub"),
     "jti for an identity": (signed(claims(sub=ABSENT, jti="alice")), InvalidClaim, "sub"),
     "empty identity": (signed(claims(sub="")), InvalidClaim, "sub"),
     "no video": (signed(claims(video=ABSENT)), WrongTokenKind, "video"),

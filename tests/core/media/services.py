@@ -1,0 +1,107 @@
+"""The hosted media services whose tokens are JWTs that an app signs: what their tests have in common."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rolecall import RoleTable
+from rolecall.errors import InvalidToken
+from rolecall.formats.claims import ClaimRules
+from rolecall.media import Daily, MediaBackend
+from rolecall.tokens import TokenOptions
+
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "media_tokens.json").read_text("utf-8"))
+NOW = 1_700_000_000
+#: The publisher's capabilities, and with them the usual roles.
+ALL = "connect publish signal subscribe"
+EVERYTHING = "connect force_disconnect force_unpublish publish signal subscribe"
+ABSENT = object()
+
+Verdict = str | tuple[type[InvalidToken], str]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A service.
+
+    :param make: makes its backend, with a secret and further settings.
+    :param claims: the claims of a good token of a publisher, at :data:`NOW`.
+    :param room: the claim with the room.
+    :param identity: the claim with the identity.
+    :param service: its name in the table of vectors.
+    :param vectors: of each vector the capabilities that it grants, or the error, by its label.
+    :param header: further members of the header.
+    """
+
+    make: Callable[..., MediaBackend]
+    secret: str
+    claims: Mapping[str, Any]
+    room: str
+    identity: str
+    service: str
+    vectors: Mapping[str, Verdict]
+    header: Mapping[str, str] = field(default_factory=dict)
+
+    def backend(self, secret: str | None = None, **settings: Any) -> MediaBackend:
+        return self.make(secret or self.secret, **settings)
+
+    def form(self, secret: str | None = None, **settings: Any) -> Any:
+        return self.backend(secret, **settings).token_format(ClaimRules(RoleTable(), 10))
+
+    def signed(self, changes: Mapping[str, Any] | None = None, /, digest: str = "sha256", **header: Any) -> bytes:
+        """A token whose claims have these changes, by dotted names."""
+        claims = json.loads(json.dumps(self.claims))
+        for name, value in (changes or {}).items():
+            *outer, last = name.split(".")
+            inner = claims
+            for part in outer:
+                inner = inner[part]
+            inner[last] = value
+            if value is ABSENT:
+                del inner[last]
+        return sign({"alg": "HS256", "typ": "JWT", **self.header, **header}, claims, self.secret, digest)
+
+    def options(self, role: str = "publisher", **changes: Any) -> TokenOptions:
+        options = TokenOptions(
+            "demo", RoleTable().get(role), NOW, NOW + self.form().shortest_life + 60, subject="alice"
+        )
+        return options._replace(**changes)
+
+
+def sign(header: Mapping[str, Any], claims: Any, secret: str, digest: str = "sha256") -> bytes:
+    parts = [json.dumps({name: one for name, one in header.items() if one is not ABSENT}), json.dumps(claims)]
+    head = b".".join(urlsafe_b64encode(part.encode()).rstrip(b"=") for part in parts)
+    return head + b"." + urlsafe_b64encode(hmac.digest(secret.encode(), head, digest)).rstrip(b"=")
+
+
+DOMAIN = "30f866c3-0000-4000-8000-ff58322d09c5"
+
+SERVICES = {
+    "daily": Known(
+        make=lambda secret, **settings: Daily("https://example.daily.co", DOMAIN, secret, **settings),
+        secret="throwaway-daily-api-key-0123456789abcdef0123456789abcdef",
+        claims={
+            "r": "demo",
+            "d": DOMAIN,
+            "iat": NOW,
+            "exp": NOW + 60,
+            "ud": "alice",
+            "p": {"cs": True, "cr": {"b": True}},
+        },
+        room="r",
+        identity="ud",
+        service="daily",
+        vectors={
+            "publisher only: receives nothing": "connect publish signal",
+            "owner (moderator), ejected at expiry": EVERYTHING,
+            "subscriber: may send nothing": "connect signal subscribe",
+            "audio only": ALL,
+        },
+    ),
+}

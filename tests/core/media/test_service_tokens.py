@@ -1,0 +1,197 @@
+"""The tokens of hosted services: one table of attacks for all, the vectors of their SDKs, and what is minted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rolecall.errors import (
+    BadSignature,
+    ConfigurationError,
+    ExpiredToken,
+    InvalidClaim,
+    InvalidKey,
+    InvalidToken,
+    MalformedToken,
+    NoIdentity,
+    TokenNotYetValid,
+    UnknownKey,
+    WrongTokenKind,
+)
+
+from .services import ABSENT, NOW, SERVICES, VECTORS, Known, sign
+
+pytestmark = pytest.mark.each_choice
+
+NAMES = list(SERVICES)
+VECTOR_ROWS = [
+    (name, vector["sdk"] + ": " + vector["inputs"]["label"], vector)
+    for name, known in SERVICES.items()
+    for vector in VECTORS
+    if vector["service"] == known.service
+]
+
+
+def lasting(known: Known) -> int:
+    """The life of the good token."""
+    life: int = known.claims["exp"] - NOW
+    return life
+
+
+#: Wrong tokens: the changes of the claims, and of the header; the error, and its message.
+WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], type[InvalidToken], str]] = {
+    "HS384": ({}, {"alg": "HS384"}, WrongTokenKind, "HS384"),
+    "none": ({}, {"alg": "none"}, WrongTokenKind, "algorithm"),
+    "RS256": ({}, {"alg": "RS256"}, WrongTokenKind, "RS256"),
+    "no algorithm": ({}, {"alg": ABSENT}, MalformedToken, "algorithm"),
+    "another type": ({}, {"typ": "rolecall+jwt"}, WrongTokenKind, "typ"),
+    "crit": ({}, {"crit": ["exp"]}, MalformedToken, "crit"),
+    "unknown kid": ({}, {"kid": "another"}, UnknownKey, "key"),
+    "no exp": ({"exp": ABSENT}, {}, InvalidClaim, "exp"),
+    "exp as text": ({"exp": str(NOW + 60)}, {}, InvalidClaim, "exp"),
+    "exp is true": ({"exp": True}, {}, InvalidClaim, "exp"),
+    "expired": ({"exp": NOW - 11}, {}, ExpiredToken, "expired"),
+    "too long a life": ({"exp": NOW + 31 * 86_400}, {}, InvalidClaim, "30 days"),
+    "issued in the future": ({"iat": NOW + 11}, {}, TokenNotYetValid, "future"),
+    "not yet": ({"nbf": NOW + 11}, {}, TokenNotYetValid, "valid from"),
+    "nbf as text": ({"nbf": "0"}, {}, InvalidClaim, "nbf"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_wrong_token_is_refused_with_the_reason(name, wrong):
+    known = SERVICES[name]
+    changes, header, error, message = WRONG[wrong]
+    digest = "sha384" if header.get("alg") == "HS384" else "sha256"
+    with pytest.raises(error, match=message):
+        known.form().verify(known.signed(changes, digest=digest, **header), NOW)
+
+
+NO_TEXT = {"absent": ABSENT, "null": None, "empty": "", "a number": 7, "a list": ["demo"], "a NUL": "a\x00b"}
+
+
+@pytest.mark.parametrize("value", NO_TEXT)
+@pytest.mark.parametrize("which", ["room", "identity"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_token_without_a_room_or_an_identity_is_refused(name, which, value):
+    known = SERVICES[name]
+    with pytest.raises(InvalidToken, match=getattr(known, which).split(".")[-1]):
+        known.form().verify(known.signed({getattr(known, which): NO_TEXT[value]}), NOW)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_good_token_is_read(name):
+    known = SERVICES[name]
+    grant = known.form().verify(known.signed(), NOW)
+    assert (grant.role, grant.actor_id, grant.expires_at) == ("publisher", "alice", known.claims["exp"])
+    assert known.form().verify(known.signed(), NOW + lasting(known) + 9) == grant
+    with pytest.raises(ExpiredToken):
+        known.form().verify(known.signed(), NOW + lasting(known) + 10)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_signature_of_another_secret_and_a_changed_token_are_refused(name):
+    known, token = SERVICES[name], SERVICES[name].signed()
+    head, _, signature = token.rpartition(b".")
+    header, _, payload = head.partition(b".")
+    other = "another-" + known.secret
+    for changed in (header + b"." + payload[:-4] + b"AAAA." + signature, token[:-6] + b"AAAAAA", head + b"."):
+        with pytest.raises(BadSignature):
+            known.form().verify(changed, NOW)
+    with pytest.raises(BadSignature):
+        known.form(other).verify(token, NOW)
+    for malformed in (b"x", head, token + b".x", token + b"=", sign({"alg": "HS256", "typ": "JWT"}, 7, known.secret)):
+        with pytest.raises(InvalidToken):
+            known.form().verify(malformed, NOW)
+    assert known.form(other, verify_secrets=[known.secret]).verify(token, NOW).actor_id == "alice"
+
+
+@pytest.mark.parametrize(("name", "label", "vector"), VECTOR_ROWS, ids=lambda one: one if isinstance(one, str) else "")
+def test_the_tokens_of_its_sdks_are_read_or_refused(name, label, vector):
+    known = SERVICES[name]
+    verdict, token = known.vectors[vector["inputs"]["label"]], vector["token"].encode()
+    if not isinstance(verdict, str):
+        error, message = verdict
+        with pytest.raises(error, match=message):
+            known.form().verify(token, NOW + 1)
+        return
+    grant = known.form().verify(token, NOW + 1)
+    assert (" ".join(sorted(grant.capabilities)), grant.expires_at) == (verdict, vector["claims"]["exp"])
+    with pytest.raises(BadSignature):
+        known.form("another-" + known.secret).verify(token, NOW + 1)
+    with pytest.raises(ExpiredToken):
+        known.form().verify(token, vector["claims"]["exp"] + 11)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_table_has_each_vector(name):
+    labels = {vector["inputs"]["label"] for vector in VECTORS if vector["service"] == SERVICES[name].service}
+    assert labels == SERVICES[name].vectors.keys()
+
+
+@pytest.mark.parametrize("text", ["alice", 'Zoë "雪" \\ \U0001f3a4'], ids=ascii)
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_minted_is_read(name, text):
+    form = SERVICES[name].form()
+    options = SERVICES[name].options(subject=text)
+    token, token_id = form.mint(options)
+    grant = form.verify(token.encode(), NOW)
+    assert (grant.actor_id, grant.expires_at, grant.token_id) == (text, options.expires_at, token_id)
+
+
+@pytest.mark.parametrize("subject", [None, ""])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_token_without_an_identity_is_not_minted(name, subject):
+    with pytest.raises(NoIdentity, match="the id of the actor"):
+        SERVICES[name].form().mint(SERVICES[name].options(subject=subject))
+
+
+def test_tokens_are_told_apart_by_what_they_hold(kit):
+    forms = {name: known.form() for name, known in SERVICES.items()}
+    tokens: dict[str, bytes] = {"opentok": kit.create_session().generate_token().encode(), "none": b"x"}
+    tokens |= {name: known.signed() for name, known in SERVICES.items()}
+    tokens |= {f"{vector['service']} {number}": str(vector["token"]).encode() for number, vector in enumerate(VECTORS)}
+    for name, form in forms.items():
+        others = [one for one in tokens if one.partition(" ")[0] not in (name, SERVICES[name].service)]
+        assert form.recognizes(tokens[name])
+        assert [one for one in others if form.recognizes(tokens[one])] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_issuer_is_named_unverified(name):
+    form = SERVICES[name].form()
+    claim = type(form).issuer_claim
+    named = form.issuer_of(SERVICES[name].signed())
+    assert (named is None) == (claim is None)
+    assert form.issuer_of(b"x") is None
+    if claim is not None:
+        with pytest.raises(UnknownKey, match=claim):
+            form.verify(SERVICES[name].signed({claim: "another"}), NOW)
+
+
+BAD_SECRETS = {"short": "devkey-secret", "none": None, "number": 7}
+
+
+@pytest.mark.parametrize("which", BAD_SECRETS)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_weak_secret_stops_start_up_and_is_told_nobody(name, which):
+    with pytest.raises(InvalidKey, match=f"^{name}: ") as refused:
+        SERVICES[name].make(BAD_SECRETS[which])
+    assert "devkey" not in str(refused.value)
+    with pytest.raises(InvalidKey, match=f"^{name}: verify_secrets, number 1: "):
+        SERVICES[name].backend(verify_secrets=[BAD_SECRETS[which]])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_neither_a_backend_nor_a_traceback_shows_the_secret(name):
+    known = SERVICES[name]
+    assert known.secret not in repr(known.backend()) + str(vars(known.backend()))
+    with pytest.raises(ConfigurationError) as refused:
+        known.backend(ticket_life=0)
+    frame = refused.value.__traceback__
+    while frame is not None:
+        if "/rolecall/" in frame.tb_frame.f_code.co_filename:
+            assert known.secret not in str(frame.tb_frame.f_locals)
+        frame = frame.tb_next
