@@ -6,6 +6,7 @@ import os
 import re
 import unicodedata
 from base64 import b32encode
+from collections.abc import Iterable
 from hmac import compare_digest
 from typing import Final, Protocol
 
@@ -55,9 +56,10 @@ class SessionNames(Protocol):
     """Makes session ids, and tells to which issuer an id belongs.
 
     :param issuers: the issuers of the sessions; the first one is the default.
+    :param at_services: those at media services, whose sessions are the default issuer's here.
     """
 
-    def __init__(self, *issuers: Issuer) -> None: ...
+    def __init__(self, *issuers: Issuer, at_services: Iterable[Issuer] = ()) -> None: ...
 
     @property
     def issuers(self) -> tuple[str, ...]:
@@ -106,13 +108,15 @@ class OpenTokIds:
     tag of a session may be older than all keys of the ring.
 
     :param issuers: the issuers of the ids; the first one is the default.
+    :param at_services: those at media services: the ids that name them are the default issuer's here.
     """
 
-    __slots__ = ("_first", "_issuers", "_remembered")
+    __slots__ = ("_elsewhere", "_first", "_issuers", "_remembered")
 
-    def __init__(self, *issuers: Issuer) -> None:
+    def __init__(self, *issuers: Issuer, at_services: Iterable[Issuer] = ()) -> None:
         self._first = issuers[0].id
         self._issuers = {issuer.id: issuer for issuer in issuers}
+        self._elsewhere = {issuer.id: issuer for issuer in at_services if issuer.id not in self._issuers}
         # For each id its issuer, and the ring that checked it: after a change of keys the id is checked again.
         self._remembered: dict[str, tuple[str, Issuer, KeyRing]] = {}
 
@@ -159,8 +163,7 @@ class OpenTokIds:
                 return owner
         text = _text(session_id)
         issuer, ring = self._examine(text)
-        self._remember(text, issuer, ring)
-        return issuer.id
+        return self._remember(text, issuer, ring)
 
     def accepts(self, session_id: object) -> bool:
         """Whether :meth:`check` accepts the id."""
@@ -181,7 +184,7 @@ class OpenTokIds:
         try:
             return self.check(session_id)  # which remembers it
         except InvalidSessionId:
-            return self._owner(_decoded(_text(session_id))).id
+            return self._here(self._owner(_decoded(_text(session_id))))
 
     def vouch(self, session_id: str) -> None:
         """Have :meth:`check` accept an id of a session that the store knows, until the keys change."""
@@ -197,14 +200,21 @@ class OpenTokIds:
         except ValueError:  # InvalidSessionId is one
             return None
 
-    def _remember(self, session_id: str, issuer: Issuer, ring: KeyRing) -> None:
+    def _remember(self, session_id: str, issuer: Issuer, ring: KeyRing) -> str:
+        """Remember who made an id, and return the issuer to which it belongs."""
         if len(self._remembered) >= _MAX_REMEMBERED:
             self._remembered.clear()
-        self._remembered[session_id] = issuer.id, issuer, ring
+        owner = self._here(issuer)
+        self._remembered[session_id] = owner, issuer, ring
+        return owner
+
+    def _here(self, issuer: Issuer) -> str:
+        """The issuer to which the ids of an issuer belong."""
+        return issuer.id if issuer.id in self._issuers else self._first
 
     def _owner(self, text: str) -> Issuer:
         api_key = text.split("~", 2)[1]
-        issuer = self._issuers.get(api_key)
+        issuer = self._issuers.get(api_key) or self._elsewhere.get(api_key)
         if issuer is None:
             # The caller may be anybody, so with several projects the message names none.
             own = f"this kit's is {self._first!r}" if len(self._issuers) == 1 else "it is none of this kit's"
@@ -238,6 +248,14 @@ def _text(session_id: object) -> str:
     return session_id
 
 
+def key_in(session_id: str) -> str | None:
+    """The API key, or the application's id, that an OpenTok id names, without proof; None in an id of another form."""
+    try:
+        return _decoded(session_id).split("~", 2)[1]
+    except InvalidSessionId:
+        return None
+
+
 def _tag(key: HMACKey, head: str, random: str, tail: str) -> str:
     return _base32(key.sign(f"{head}~{random}~{tail}".encode())[:15])
 
@@ -264,11 +282,12 @@ class PlainNames:
     which rooms exist. Names are compared exactly; use lower case alone for a service that ignores case.
 
     :param issuer: the only issuer, because a name does not carry one.
+    :param at_services: not looked at, for the same reason.
     """
 
     __slots__ = ("_issuer",)
 
-    def __init__(self, issuer: Issuer, *further: Issuer) -> None:
+    def __init__(self, issuer: Issuer, *further: Issuer, at_services: Iterable[Issuer] = ()) -> None:
         if further:
             raise ConfigurationError("plain names of sessions do not say of which project they are; leave out projects")
         self._issuer = issuer.id

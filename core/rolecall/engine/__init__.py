@@ -892,20 +892,26 @@ class Engine:
         return record
 
     async def _provided_session(self, request: SessionRequest) -> str | None:
-        """The id of a session that a plugin has created elsewhere; None if no plugin has."""
-        state = self.state
-        if not state.plugins.create_session:
+        """The id of a session that a plugin or its media service has created elsewhere; None if none has."""
+        state, creator = self.state, "a plugin"
+        session_id = None
+        if state.plugins.create_session:
+            session_id = await voting.provide_session(
+                state.plugins.create_session, request, self._driver, state.deadline
+            )
+        if session_id is None and state.media.names:
+            creator = f"the media service {request.properties.media!r}"
+            session_id = await state.media.create_session(request, self._driver, state.deadline)
+        if session_id is None:
             return None
-        session_id = await voting.provide_session(state.plugins.create_session, request, self._driver, state.deadline)
-        if session_id is not None:
-            problem = ""
-            try:
-                if state.session_ids.check(session_id) != request.api_key:
-                    problem = "it is of another project"
-            except InvalidSessionId as error:
-                problem = str(error)
-            if problem:
-                raise PolicyFault(f"a plugin created a session that is not of this kit: {problem}").at("session")
+        problem = ""
+        try:
+            if state.session_ids.check(session_id) != request.api_key:
+                problem = "it is of another project"
+        except InvalidSessionId as error:
+            problem = str(error)
+        if problem:
+            raise PolicyFault(f"{creator} created a session that is not of this kit: {problem}").at("session")
         return session_id
 
     async def _check_still_good(self, grant: Grant) -> None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, cast
 from ..driver import Driver
 from ..errors import NoMediaService, PolicyFault, RolecallError
 from ..hookspecs import ModerationRequest
-from ..media.backend import MediaBackend, Place
+from ..media.backend import MediaBackend
 from ..moderation import Act, Exclude, Result
 from ..plugins import Implementation
 from ..plugins.asking import answer_of, discard, raised
@@ -171,16 +171,17 @@ def _misfit(method: Callable[..., object], act: Act[Any]) -> str | None:
     return None
 
 
-async def asked(backend: MediaBackend, method: str, place: Place, driver: Driver, deadline: float) -> object:
-    """Ask a media backend for something about a place in a room; bounded in time.
+async def asked(backend: MediaBackend, method: str, driver: Driver, deadline: float, *arguments: object) -> object:
+    """Ask a media backend for something; bounded in time.
 
     :param method: the name of its method, which is an ``async def``.
+    :param arguments: the arguments of the method, by position.
     :raises PolicyFault: if it fails.
     :raises RolecallError: the backend's own, unchanged.
     """
     calling = Implementation(
         backend.name,
-        lambda _: getattr(backend, method)(place),
+        lambda _: getattr(backend, method)(*arguments),
         True,
         True,  # calls of a service always count as blocking
         f"the media service {backend.name!r}",

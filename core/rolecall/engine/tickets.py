@@ -10,6 +10,7 @@ from ..driver import Driver
 from ..errors import InvalidSessionOption, NoMediaService
 from ..formats import TokenFormat
 from ..formats.claims import ClaimRules
+from ..hookspecs import SessionRequest
 from ..media.backend import MediaBackend, Place, Ticket
 from ..sessions import SessionProperties, SessionRecord
 from ..tokens import Grant
@@ -65,6 +66,24 @@ class MediaServices:
             )
         return properties
 
+    async def create_session(self, request: SessionRequest, driver: Driver, deadline: float) -> str | None:
+        """Create a session at its media service, and return its id; None if the service creates none.
+
+        :raises RolecallError: one that says why it was not created.
+        """
+        found = self._by_name.get(request.properties.media or "")
+        if found is None or not found[0].creates_sessions:
+            return None
+        from .acts import asked, backend_fault  # not free to import
+
+        backend = found[0]
+        created = await asked(backend, "create_session", driver, deadline, request.properties, request.api_key)
+        if not isinstance(created, str):
+            raise backend_fault(
+                backend.name, f"what create_session returned is {kind(created)}; expected the session's id"
+            )
+        return created
+
     async def ticket(
         self, backend: MediaBackend, form: TokenFormat | None, grant: Grant, now: float, driver: Driver, deadline: float
     ) -> Ticket:
@@ -80,9 +99,11 @@ class MediaServices:
             return backend.ticket(form, place)
         from .acts import asked, backend_fault  # not free to import
 
-        ticket = await asked(backend, "ask_ticket", place, driver, deadline)
+        ticket = await asked(backend, "ask_ticket", driver, deadline, place)
         if type(ticket) is not Ticket:
-            raise backend_fault(backend.name, f"ask_ticket returned {kind(ticket)}; expected a Ticket, by made(…)")
+            raise backend_fault(
+                backend.name, f"what ask_ticket returned is {kind(ticket)}; expected a Ticket, by made(…)"
+            )
         return ticket
 
     async def _open(self, backend: MediaBackend, place: Place, now: float, driver: Driver, deadline: float) -> str:
@@ -93,9 +114,11 @@ class MediaServices:
             return opened
         from .acts import asked, backend_fault  # not free to import
 
-        answer = await asked(backend, "open_room", place, driver, deadline)
+        answer = await asked(backend, "open_room", driver, deadline, place)
         if not isinstance(answer, str | None):
-            raise backend_fault(backend.name, f"open_room returned {kind(answer)}; expected the room's id, or None")
+            raise backend_fault(
+                backend.name, f"what open_room returned is {kind(answer)}; expected the room's id, or None"
+            )
         opened = place.room if answer is None else answer
         while len(self._opened) >= _MOST_ROOMS:
             self._opened.pop(next(iter(self._opened), room), None)

@@ -276,9 +276,10 @@ class Rolecall(Settings):
             if not isinstance(ledger, bool):
                 raise ConfigurationError(f"ledger is {shown(ledger)}; expected True or False")
             roles = roles_of(loaded)
-            session_ids = _session_names(session_names)(own, *further)
+            at_services = [issuer for backend in carried_by for issuer in backend.session_issuers]
+            session_ids = _session_names(session_names)(own, *further, at_services=at_services)
             retention = Retention.of(session_retention, max_session_age)
-            _check_shows_age(session_ids, retention, loaded)
+            _check_shows_age(session_ids, retention, loaded, carried_by)
             rules = ClaimRules(roles, leeway, session_ids)
             issuers = issuers_by_need(project, further, application, signer)
             media_services = MediaServices(carried_by, rules)
@@ -827,7 +828,9 @@ def _check_names_sessions(mint: TokenFormat, session_ids: SessionNames) -> None:
         )
 
 
-def _check_shows_age(session_ids: SessionNames, retention: Retention, plugins: Plugins) -> None:
+def _check_shows_age(
+    session_ids: SessionNames, retention: Retention, plugins: Plugins, media: Iterable[MediaBackend]
+) -> None:
     """Refuse an age for sessions whose ids do not show theirs."""
     if retention.age is None:
         return
@@ -836,6 +839,10 @@ def _check_shows_age(session_ids: SessionNames, retention: Retention, plugins: P
     if plugins.create_session:
         raise ConfigurationError(
             "max_session_age is for session ids that this kit makes; a plugin (rolecall_create_session) makes others"
+        )
+    if creating := [backend.name for backend in media if backend.creates_sessions]:
+        raise ConfigurationError(
+            f"max_session_age is for session ids that this kit makes; the media service {creating[0]!r} makes others"
         )
 
 

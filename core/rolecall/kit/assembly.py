@@ -145,7 +145,8 @@ def formats_of(
     :param minted: the name of the format for minting; None for the first that the credentials allow.
     :param accepted: the names of the accepted formats; None for the JWTs that the credentials allow, and ``minted``.
     :param issuers: the issuers, by the credentials that a format may need.
-    :param media: the media services of the kit: the tokens of each are a format of its name.
+    :param media: the media services of the kit: the tokens of each are a format of its name, unless a format that the
+        kit or a plugin brings has the name.
     :raises ConfigurationError: for a format that does not exist, or needs other credentials.
     """
     by_plugins = _registered_formats(plugins)
@@ -156,15 +157,20 @@ def formats_of(
         accepted = [*usual, *([] if minted in usual else [minted])]
     if isinstance(accepted, str) or not isinstance(accepted, Iterable):
         raise ConfigurationError(f"accept is {shown(accepted)}; expected a list of formats")
-    formats = {name: media.format(name) or _made(name, by_plugins, issuers, rules) for name in accepted}
+
+    def of_service(name: object) -> TokenFormat | None:
+        # Not one of the name of a format: a kit's "opentok" is its own project's, whatever its media service is called.
+        return None if name in FORMATS or name in by_plugins else media.format(name)
+
+    formats = {name: of_service(name) or _made(name, by_plugins, issuers, rules) for name in accepted}
     if minted not in formats:
-        if media.format(minted) is None:
+        if of_service(minted) is None:
             find_format(minted, by_plugins)
         raise ConfigurationError(
             f"accept is {', '.join(formats) or 'empty'}, without the format {shown(minted)} that the kit mints; "
             "it could not verify its own tokens"
         )
-    own = () if media.format(minted) else issuers[find_format(minted, by_plugins).needs]
+    own = () if of_service(minted) else issuers[find_format(minted, by_plugins).needs]
     if len(own) < len(issuers["secret"]) and len(issuers["secret"]) > 1:
         raise ConfigurationError(f"the format {minted!r} mints for one issuer alone; leave out projects")
     return formats[minted], formats

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
@@ -10,8 +11,10 @@ from typing import Any, ClassVar, Final, NamedTuple, TypedDict
 from ..errors import ConfigurationError, ExpiredToken, InvalidSessionId, NoIdentity, RoleNotHeld
 from ..formats import TokenFormat
 from ..formats.claims import ClaimRules
+from ..keys.issuers import Issuer
 from ..pickling import reduced
 from ..roles import Capability, Role
+from ..sessions import SessionProperties
 from ..tokens import MAX_LIFETIME, Grant, TokenOptions, duration
 from ..wording import kind, moment, shown
 from .turn import Turn
@@ -88,6 +91,19 @@ class CommonSettings(TypedDict, total=False):
     turn: Turn | Mapping[str, Any] | None
 
 
+class TicketOptions(TokenOptions):
+    """The options of a ticket: where a kit reads it as a token, the form of its id says that it cannot be renewed."""
+
+    __slots__ = ()
+
+    def new_token_id(self, random: bytes | None = None) -> str:
+        """Make an id for the token.
+
+        :param random: 16 random bytes, if the caller has them already.
+        """
+        return (random or os.urandom(16)).hex()
+
+
 class MediaBackend(ABC):
     """A media service, for the kits that use it: ``Rolecall(media=LiveKit("wss://…", key, secret))``.
 
@@ -119,6 +135,8 @@ class MediaBackend(ABC):
     acts: ClassVar[Mapping[str, str]] = MappingProxyType({})
     #: Whether a room is to be opened before its first participant comes, by :meth:`open_room`.
     opens_rooms: ClassVar[bool] = False
+    #: Whether its sessions are created at the service, by :meth:`create_session`, and have the service's ids.
+    creates_sessions: ClassVar[bool] = False
     #: The longest identity and the longest name of a room, in bytes of UTF-8.
     longest_identity: ClassVar[int] = 255
     longest_room: ClassVar[int] = 255
@@ -164,6 +182,23 @@ class MediaBackend(ABC):
         """The object with some of the methods of :class:`~rolecall.moderation.MediaService`; None if nobody can act."""
         return None
 
+    @property
+    def session_issuers(self) -> tuple[Issuer, ...]:
+        """The projects or applications at the service which the ids of its sessions name, if these are OpenTok's ids.
+
+        Their sessions belong to the kit's first project, unless the kit has a project of the same API key.
+        """
+        return ()
+
+    async def create_session(self, properties: SessionProperties, api_key: str) -> str:
+        """Create a session at the service, and return its id; where :attr:`creates_sessions` says so.
+
+        :param properties: the checked properties of the session.
+        :param api_key: the kit's project that the session is for.
+        :raises RolecallError: one that says why it was not created.
+        """
+        raise NotImplementedError
+
     def room(self, session_id: str) -> str:
         """The name of a session's room at the service: the session's id, unless a subclass says otherwise.
 
@@ -198,7 +233,9 @@ class MediaBackend(ABC):
         if Capability.CONNECT not in capabilities or not form.carries(role, capabilities):
             raise RoleNotHeld(f"no ticket of {self.name} can hold what this grant has of the role {str(role)!r}")
         narrowed = None if capabilities == role.capabilities else capabilities
-        token, _ = form.mint(TokenOptions(room, role, issued_at, expires_at, data, narrowed=narrowed, subject=identity))
+        token, _ = form.mint(
+            TicketOptions(room, role, issued_at, expires_at, data, narrowed=narrowed, subject=identity)
+        )
         return self.made(place, token)
 
     async def ask_ticket(self, place: Place) -> Ticket:

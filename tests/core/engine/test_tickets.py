@@ -435,12 +435,12 @@ def test_a_service_that_names_a_room_by_no_text_gives_no_ticket(make_kit):
     backend = Numbered()
     backend.room_id = 7
     kit = make_kit(media=backend)
-    with pytest.raises(PolicyFault, match="open_room returned of type int"):
+    with pytest.raises(PolicyFault, match="what open_room returned is of type int"):
         kit.ticket(granted(kit))
 
 
 FAULTS: dict[str, tuple[Any, type[Exception], str]] = {
-    "no ticket": ("token", PolicyFault, "'hosted' failed: ask_ticket returned a text"),
+    "no ticket": ("token", PolicyFault, "'hosted' failed: what ask_ticket returned is a text"),
     "an exception": (ValueError("secret"), PolicyFault, "'hosted' failed: it raised ValueError"),
     "one of the kit's": (Unavailable("no connection could be made"), Unavailable, "no connection"),
 }
