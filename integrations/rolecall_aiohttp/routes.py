@@ -71,8 +71,8 @@ def keep_out_of_caches(request: web.Request, response: object) -> None:
     if rules is not None and isinstance(response, web.StreamResponse):
         query = "" if rules.query is None else request.rel_url.raw_query_string
         headers = response.headers
-        for name, value in adapter.headers_to_add(headers, rules, query):
-            headers.add(name, value)
+        for name, value in adapter.headers_to_add(headers.items(), rules, query):
+            headers[name] = value
 
 
 def _handler(kit: Rolecall, route: adapter.Route) -> Callable[[web.Request], Any]:

@@ -9,7 +9,6 @@ from typing import Any
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.cache import patch_vary_headers
 
 from rolecall import Web
 from rolecall.errors import RolecallError
@@ -75,17 +74,12 @@ def body_of(request: HttpRequest, neutral: Request, longest: int) -> bytes:
 
 
 def keep_out_of_caches(response: HttpResponseBase, web: Web | None, query: str) -> None:
-    """Give an answer the headers that keep it out of caches, unless the app sets its own.
-
-    What the app lets caches keep, they keep for the bearer of this token alone; Django's own would give it to all.
+    """Give an answer the headers that keep it out of caches; see :func:`~rolecall.http.adapter.headers_to_add`.
 
     :param web: the kit's rules for browsers.
     :param query: the query string of the request.
     """
-    if response.has_header("Cache-Control") and "no-store" not in response["Cache-Control"]:
-        takes_cookie = web is not None and web.cookie is not None
-        patch_vary_headers(response, ("Authorization", "Cookie") if takes_cookie else ("Authorization",))
-    for name, value in headers_to_add(response.headers, web, query):
+    for name, value in headers_to_add(response.headers.items(), web, query):
         response.headers[name] = value
 
 

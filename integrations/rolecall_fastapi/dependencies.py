@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from rolecall import Capability, CapabilityName, Grant, Role, Rolecall, RoleName
-from rolecall.http.adapter import ANY_TOKEN, UNSAID, SessionParam, SessionResolver, mark_guarded
+from rolecall.http.adapter import ANY_TOKEN, UNSAID, SessionParam, SessionResolver, mark_guarded, vary_by_token
 from rolecall.http.gateways.asgi import GRANT, granted, missing_headers, uncached
 from rolecall_starlette.guarded_app import BOUND
 from rolecall_starlette.guards import Guard, require_capability, require_role, require_token
@@ -68,7 +68,9 @@ class Dependency:
             raise as_exception(scope, refusal)
         if self._guard.binds_in(scope.get("path_params") or ()):
             scope[BOUND] = True
-        response.headers.update(dict(missing_headers(response.headers, scope)))
+        response.headers.update(dict(missing_headers(response.headers.items(), scope)))
+        # At once, because the endpoint may still say how long caches keep the answer.
+        response.headers.update(dict(vary_by_token(response.headers.get("vary", ""), self._guard.api_of(scope).web)))
         grant: Grant | None = scope.get(GRANT)
         return grant
 

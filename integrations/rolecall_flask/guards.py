@@ -211,8 +211,8 @@ def _current_grant() -> Grant:
 def _kept_out_of_caches(api: Api, request: flask.Request, response: flask.Response) -> flask.Response:
     query = request.environ.get("QUERY_STRING", "")
     # One by one, which takes a third of the time of extend().
-    for name, value in headers_to_add((name for name, _ in response.headers), api.web, query):
-        response.headers.add(name, value)
+    for name, value in headers_to_add([*response.headers], api.web, query):
+        response.headers[name] = value
     return response
 
 

@@ -43,8 +43,10 @@ def refusal(api: Api, app: flask.Flask, request: flask.Request, error: RolecallE
     # Called here, because flask-restful and flask-restx pass only HTTPExceptions to Flask's handlers.
     noted(error)
     response = app.make_response(app.ensure_sync(handler)(error))
-    names = [name for name, _ in response.headers]
-    response.headers.extend([*headers_to_add(names, web, query), *challenges(error, response.status_code, names)])
+    own = [*response.headers]
+    for name, value in headers_to_add(own, web, query):
+        response.headers[name] = value
+    response.headers.extend(challenges(error, response.status_code, [name for name, _ in own]))
     return Refused(response, error)
 
 

@@ -415,7 +415,9 @@ async def _settled(waiting: Awaitable[Refusal | None], scope: Scope) -> Refusal 
 
 def _uncached_headers(headers: Mapping[str, str] | None, scope: Scope) -> dict[str, str]:
     said = dict(headers or {})
-    return {**said, **dict(missing_headers(said, scope))}
+    added = dict(missing_headers(said.items(), scope))
+    names = {name.lower() for name in added}
+    return {**{name: value for name, value in said.items() if name.lower() not in names}, **added}
 
 
 async def _ready(response: adapter.Response) -> adapter.Response:

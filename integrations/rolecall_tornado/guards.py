@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, cast
 
 from tornado import web, websocket
 
-from rolecall import Grant
+from rolecall import Grant, Web
 from rolecall.errors import ConfigurationError, RolecallError
 from rolecall.http import adapter
 
@@ -84,8 +84,7 @@ class Guard(adapter.Guard):
         if entered is not None and adapter.SOCKET not in kept:
             session_id = self.session_entered(session_id, entered)
             adapter.keep_entry(kept, api, self.requirement, session_id, entered)
-        for name, value in adapter.headers_to_add((), api.web, handler.request.query):
-            handler.set_header(name, value)  # the method may set its own
+        _keep_out_of_caches(handler, api.web)
         return True
 
     async def _enter_socket(
@@ -116,6 +115,20 @@ def _params(handler: web.RequestHandler) -> Mapping[str, Any]:
     """The parameters of a path; unnamed ones count, although no guard can bind them."""
     unnamed = {f"group {number}": value for number, value in enumerate(handler.path_args, 1)}
     return {**unnamed, **handler.path_kwargs}
+
+
+def _keep_out_of_caches(handler: web.RequestHandler, rules: Web) -> None:
+    """Add the headers that keep a guarded answer out of caches as its head is sent: an error has begun it anew."""
+    flush = handler.flush
+
+    def flush_uncached(include_footers: bool = False) -> Any:
+        if not handler._headers_written:
+            present = [*handler._headers.get_all()]
+            for name, value in adapter.headers_to_add(present, rules, handler.request.query):
+                handler.set_header(name, value)
+        return flush(include_footers)
+
+    setattr(handler, "flush", flush_uncached)
 
 
 def _hide_tokens(handler: websocket.WebSocketHandler, others: list[str], has_token: bool) -> None:

@@ -125,7 +125,7 @@ def _uncached(start_response: StartResponse, api: Api, environ: WSGIEnvironment)
     query = environ.get("QUERY_STRING", "")
 
     def start_uncached(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
-        headers = [*headers, *headers_to_add((name for name, _ in headers), api.web, query)]
+        headers = [*headers, *headers_to_add(headers, api.web, query)]
         return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
     return start_uncached

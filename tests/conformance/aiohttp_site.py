@@ -19,6 +19,7 @@ from rolecall.testing.conformance import (
     Trait,
     described,
     own_guards,
+    own_headers,
 )
 
 #: The most bytes of a line; by aiohttp's own 8,190 the longest tokens do not come in.
@@ -32,13 +33,13 @@ async def nothing_here(request: web.Request, handler) -> web.StreamResponse:
     return await handler(request)
 
 
-def answer(grant: Grant | None) -> web.Response:
-    return web.Response(body=described(grant), content_type="application/json")
+def answer(grant: Grant | None, path: str = "") -> web.Response:
+    return web.Response(body=described(grant), content_type="application/json", headers=own_headers(path))
 
 
 def aiohttp_app(kit: Rolecall) -> web.Application:
     async def granted(request: web.Request) -> web.Response:
-        return answer(rolecall_aiohttp.current_grant(request))
+        return answer(rolecall_aiohttp.current_grant(request), request.path.removeprefix(MOUNTED))
 
     async def granted_inside(request: web.Request) -> web.Response:
         return answer(rolecall_aiohttp.current_grant(request))

@@ -14,20 +14,21 @@ from django.views import View
 
 import rolecall_django
 from rolecall import Rolecall
-from rolecall.testing.conformance import METHODS, MOUNTED, AsgiSite, WsgiSite, described, own_guards
+from rolecall.testing.conformance import METHODS, MOUNTED, AsgiSite, WsgiSite, described, own_guards, own_headers
 
 from ..django_settings import configure
 
 configure()
 
 
-def answer(grant) -> HttpResponse:
+def answer(grant, path="") -> HttpResponse:
     body = described(grant)
-    return HttpResponse(body, content_type="application/json", headers={"Content-Length": str(len(body))})
+    headers = {"Content-Length": str(len(body)), "Content-Type": "application/json", **own_headers(path)}
+    return HttpResponse(body, headers=headers)
 
 
 def granted(request, **_):
-    return answer(request.grant)
+    return answer(request.grant, request.path_info)
 
 
 def granted_inside(request, **_):

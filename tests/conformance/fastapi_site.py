@@ -12,7 +12,7 @@ from starlette.responses import Response
 import rolecall_fastapi
 import rolecall_starlette
 from rolecall import Grant, Rolecall
-from rolecall.testing.conformance import METHODS, MOUNTED, AsgiSite, described, own_guards
+from rolecall.testing.conformance import METHODS, MOUNTED, AsgiSite, described, own_guards, own_headers
 
 _DEPENDENCIES = SimpleNamespace(
     require_role=rolecall_fastapi.RoleRequired,
@@ -34,11 +34,11 @@ def fastapi_app(kit: Rolecall) -> FastAPI:
     async def granted_inside(request: Request) -> Response:
         return Response(described(rolecall_starlette.current_grant(request)), media_type="application/json")
 
-    def granted_by(guard: Any) -> Any:
+    def granted_by(guard: Any, path: str) -> Any:
         dependency = Depends(guard)
 
         async def granted(grant: Grant = dependency) -> Response:
-            return Response(described(grant), media_type="application/json")
+            return Response(described(grant), media_type="application/json", headers=own_headers(path))
 
         return granted
 
@@ -49,7 +49,7 @@ def fastapi_app(kit: Rolecall) -> FastAPI:
     app.include_router(rolecall_fastapi.rolecall_router(kit, Depends(nobody)), prefix="/video")
     app.include_router(rolecall_fastapi.rolecall_router(kit, name="sdk", routes=rolecall_starlette.SDK_ROUTES))
     for path, dependency in own_guards(_DEPENDENCIES).items():
-        app.add_api_route(path, granted_by(dependency), methods=[*METHODS])
+        app.add_api_route(path, granted_by(dependency, path), methods=[*METHODS])
     app.add_api_route("/bare", bare, methods=[*METHODS])
     app.add_api_route("/inside/open", rolecall_starlette.public(bare), methods=[*METHODS])
     inside = APIRouter(prefix="/inside", dependencies=[Depends(rolecall_fastapi.TokenRequired())])

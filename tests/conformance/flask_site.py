@@ -7,7 +7,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 import rolecall_flask
 from rolecall import Rolecall
-from rolecall.testing.conformance import METHODS, MOUNTED, WsgiSite, described, own_guards
+from rolecall.testing.conformance import METHODS, MOUNTED, WsgiSite, described, own_guards, own_headers
 
 
 def flask_app(kit: Rolecall) -> flask.Flask:
@@ -16,7 +16,8 @@ def flask_app(kit: Rolecall) -> flask.Flask:
     app.register_blueprint(rolecall_flask.rolecall_blueprint(kit, "sdk", routes=rolecall_flask.SDK_ROUTES))
 
     def granted(**_):
-        return flask.Response(described(rolecall_flask.current_grant), content_type="application/json")
+        headers = own_headers(flask.request.path)
+        return flask.Response(described(rolecall_flask.current_grant), headers=headers, content_type="application/json")
 
     def granted_inside(**_):
         return granted()

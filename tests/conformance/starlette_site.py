@@ -9,12 +9,14 @@ from starlette.routing import Mount, Route
 
 import rolecall_starlette
 from rolecall import Rolecall
-from rolecall.testing.conformance import METHODS, MOUNTED, AsgiSite, described, own_guards
+from rolecall.testing.conformance import METHODS, MOUNTED, AsgiSite, described, own_guards, own_headers
 
 
 def starlette_app(kit: Rolecall) -> Starlette:
     async def granted(request: Request) -> Response:
-        return Response(described(rolecall_starlette.current_grant(request)), media_type="application/json")
+        headers = own_headers(request.scope["path"].removeprefix(MOUNTED))
+        body = described(rolecall_starlette.current_grant(request))
+        return Response(body, media_type="application/json", headers=headers)
 
     def granted_on_a_thread(request: Request) -> Response:
         return Response(described(rolecall_starlette.current_grant(request)), media_type="application/json")

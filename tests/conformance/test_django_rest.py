@@ -35,7 +35,7 @@ def view_of(guard: rolecall_django.guards.Guard) -> Any:
             return {}
 
         def answer(self, request, **_):
-            return django_site.answer(request.grant)
+            return django_site.answer(request.grant, request.path_info)
 
         get = head = post = put = patch = delete = answer
 

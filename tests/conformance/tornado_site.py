@@ -21,6 +21,7 @@ from rolecall.testing.conformance import (
     ProtocolSite,
     described,
     own_guards,
+    own_headers,
 )
 from rolecall.testing.conformance.driving import answer_of, request_bytes
 
@@ -36,6 +37,8 @@ class Described(web.RequestHandler):
 
     def tell(self, grant: Grant | None) -> None:
         self.set_header("Content-Type", "application/json")
+        for name, value in own_headers(self.request.path).items():
+            self.set_header(name, value)
         for name in ("Server", "Date"):
             self.clear_header(name)
         self.write(described(grant))

@@ -7,9 +7,9 @@ from typing import Any
 
 import rolecall_wsgi
 from rolecall import Rolecall
-from rolecall.testing.conformance import WsgiSite, described, own_guards
+from rolecall.testing.conformance import WsgiSite, described, own_guards, own_headers
 
-_OWN_PATHS = re.compile("/rooms/[^/]+/(moderate|publish|signal|join)|/(named|unbound|inside)/[^/]+|/me|/bare")
+_OWN_PATHS = re.compile("/rooms/[^/]+/(moderate|publish|signal|join)|/(named|unbound|kept|inside)/[^/]+|/me|/bare")
 
 
 def wsgi_app(kit: Rolecall) -> Any:
@@ -20,7 +20,8 @@ def wsgi_app(kit: Rolecall) -> Any:
             return [] if head else [b"nothing here"]
         is_open = environ["PATH_INFO"] in ("/bare", "/inside/open")
         body = described(None if is_open else rolecall_wsgi.current_grant(environ))
-        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        start_response("200 OK", [*headers, *own_headers(environ["PATH_INFO"]).items()])
         return [] if head else [body]
 
     app = own

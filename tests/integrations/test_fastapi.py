@@ -816,6 +816,7 @@ def test_a_cache_control_of_the_apps_own_wins_whoever_is_asked_first(app, sessio
 
     response = ask(app, f"/rooms/{session.session_id}", session.generate_token())
     assert response.headers.get_list("Cache-Control") == ["private, max-age=60"]
+    assert response.headers.get_list("Vary") == ["Authorization"]
 
 
 # -- OPTIONS and generators ------------------------------------------------------------------------

@@ -139,6 +139,35 @@ async def test_refusals_are_the_kits_and_have_nothing_of_tornados(kit, room):
 
 
 @on_loop
+async def test_no_cache_gives_an_answer_to_somebody_else(kit, room):
+    class Kept(web.RequestHandler):
+        def get(self, session_id):
+            self.set_header("Vary", "Accept")
+            self.set_header("Cache-Control", "max-age=60")
+
+    class Failing(web.RequestHandler):
+        def get(self, session_id):
+            raise web.HTTPError(418)
+
+    class Streaming(web.RequestHandler):
+        async def get(self, session_id):
+            for part in ("one ", "two"):
+                self.write(part)
+                await self.flush()
+
+    answers = {}
+    for handler in (Kept, Failing, Streaming):
+        async with served(kit, (ROOM, require_token(handler))) as ask:
+            answer = await ask(f"/rooms/{room}", kit.generate_token(room))
+            answers[handler.__name__] = (answer.code, answer.headers["Cache-Control"], answer.headers.get("Vary"))
+    assert answers == {
+        "Kept": (200, "max-age=60", "Accept, Authorization"),
+        "Failing": (418, "no-store", None),
+        "Streaming": (200, "no-store", None),
+    }
+
+
+@on_loop
 async def test_one_method_may_be_guarded(kit, room):
     class Half(Room):
         @require_role("moderator")

@@ -782,7 +782,7 @@ def test_an_app_may_set_its_own_cache_control(guard, token, name):
         start_response("200 OK", headers)
         return []
 
-    assert Exchange(guard(app), token).headers == headers
+    assert Exchange(guard(app), token).headers == [*headers, ("Vary", "Authorization")]
 
 
 def test_the_list_of_headers_that_an_app_keeps_is_left_alone(guard, token):

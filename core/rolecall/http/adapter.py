@@ -63,7 +63,7 @@ from .gateways.websockets import (
     split_offers,
 )
 from .gateways.within import enter_within, named_session
-from .guards.admission import admit, challenges, guard_answer, headers_to_add, options_response
+from .guards.admission import admit, challenges, guard_answer, headers_to_add, options_response, vary_by_token
 from .guards.audit import WEBSOCKET, Around, Found, Mistake, check_routes, inner_app
 from .guards.classes import guard_awaited, guard_first
 from .guards.guard import (
@@ -175,6 +175,7 @@ __all__ = [
     "unread",
     "unsettled_app",
     "unwrapped",
+    "vary_by_token",
     "view_guards",
     "watches_of",
     "while_granted",

@@ -348,7 +348,28 @@ def test_a_server_without_a_credential_is_refused_and_the_plugins_are_told(kit, 
     ],
 )
 def test_an_answer_of_a_guarded_route_is_not_kept_unless_the_app_says_so(web, present, added):
-    assert list(headers_to_add(present, web, "access_token=x")) == added
+    own = [(name, "private, no-store") for name in present]
+    assert list(headers_to_add(own, web, "access_token=x")) == added
+
+
+KEPT = ("Cache-Control", "max-age=60")
+
+
+@pytest.mark.parametrize(
+    ("web", "own", "vary"),
+    [
+        (None, [], "Authorization"),
+        (Web(), [], "Authorization"),
+        (Web(query="t"), [], "Authorization"),
+        (Web(cookie="__Host-rolecall"), [], "Authorization, Cookie"),
+        (Web(cookie="__Host-rolecall"), [("vary", "Accept"), ("Vary", "cookie")], "Accept, cookie, Authorization"),
+        (Web(), [("Vary", "Accept,AUTHORIZATION")], None),
+        (Web(), [("Vary", "*")], None),
+        (Web(), [("Cache-Control", "No-Store")], None),
+    ],
+)
+def test_an_answer_that_the_app_lets_caches_keep_is_for_the_bearer_of_its_token(web, own, vary):
+    assert list(headers_to_add([KEPT, *own], web, "")) == ([] if vary is None else [("Vary", vary)])
 
 
 @pytest.mark.parametrize(
@@ -363,7 +384,8 @@ def test_an_answer_of_a_guarded_route_is_not_kept_unless_the_app_says_so(web, pr
     ],
 )
 def test_an_answer_to_a_url_with_a_token_hides_it_unless_the_app_says_so(present, query, added):
-    assert list(headers_to_add(present, Web(query="access_token"), query)) == added
+    own = [(name, "no-store") for name in present]
+    assert list(headers_to_add(own, Web(query="access_token"), query)) == added
 
 
 @pytest.mark.parametrize(("query", "hidden"), [("access_token=x", True), ("a=b", False), ("", False)])

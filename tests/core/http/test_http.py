@@ -515,8 +515,9 @@ def test_an_answer_to_a_url_with_a_token_hides_that_url(web, query, held):
 
 def test_what_an_app_says_of_its_url_stays():
     web, query = Web(query="t"), "t=x"
-    assert headers_to_add([], web, query) == [("Cache-Control", "no-store"), ("Referrer-Policy", "no-referrer")]
-    assert headers_to_add(["referrer-policy", "CACHE-CONTROL"], web, query) == []
     uncached = [("Cache-Control", "no-store")]
-    assert [*headers_to_add(["X"], web, "u=x")] == [*headers_to_add(["X"], None, query)] == uncached
-    assert [*headers_to_add(["cache-control"], None, query)] == []
+    assert headers_to_add([], web, query) == [*uncached, ("Referrer-Policy", "no-referrer")]
+    assert headers_to_add([("referrer-policy", ""), ("CACHE-CONTROL", "No-Store")], web, query) == []
+    other = [("X", "")]
+    assert [*headers_to_add(other, web, "u=x")] == [*headers_to_add(other, None, query)] == uncached
+    assert [*headers_to_add([("cache-control", "no-store")], None, query)] == []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import (
     Awaitable,
     Callable,
+    Collection,
     Coroutine,
-    Iterable,
     Iterator,
     Mapping,
     MutableMapping,
@@ -204,8 +204,8 @@ def granted(scope: Scope) -> Grant | None:
 
 
 def keep_web(web: Web, *scopes: Scope) -> None:
-    """Put the kit's rules for browsers into scopes, for the answer, if tokens may be in the query."""
-    if web.query is not None:
+    """Put the kit's rules for browsers into scopes, for the answer, if tokens may be elsewhere than in the header."""
+    if not web.header_alone:
         for scope in scopes:
             scope[_WEB] = web
 
@@ -215,14 +215,15 @@ def kept_out_of_caches(headers: list[tuple[bytes, bytes]], scope: Scope) -> None
 
     The app's own headers of these names are kept.
     """
-    if _WEB in scope:
-        names = (name.decode("latin-1") for name, _ in headers)
-        headers += [(name.lower().encode(), value.encode()) for name, value in missing_headers(names, scope)]
-        return
-    for name, _ in headers:
-        if name == _CACHE_CONTROL:
+    if _WEB not in scope:
+        for name, _ in headers:
+            if name == _CACHE_CONTROL:
+                break
+        else:
+            headers.append(_NO_STORE)
             return
-    headers.append(_NO_STORE)
+    present = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+    headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in missing_headers(present, scope)]
 
 
 def guard_refusal(error: RolecallError, scope: Scope) -> Response:
@@ -230,8 +231,8 @@ def guard_refusal(error: RolecallError, scope: Scope) -> Response:
     return guard_answer(error, scope.get(_WEB), scope.get("query_string", b"").decode("latin-1"))
 
 
-def missing_headers(present: Iterable[str], scope: Scope) -> Sequence[tuple[str, str]]:
-    """The headers that :func:`kept_out_of_caches` adds to those with these names."""
+def missing_headers(present: Collection[tuple[str, str]], scope: Scope) -> Sequence[tuple[str, str]]:
+    """The headers that :func:`kept_out_of_caches` adds to these."""
     return headers_to_add(present, scope.get(_WEB), scope.get("query_string", b"").decode("latin-1"))
 
 

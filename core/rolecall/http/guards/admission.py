@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 from ...engine import Call
@@ -98,21 +98,54 @@ async def _told(api: Api, error: RolecallError, session_id: str | None, call: Ca
     return error
 
 
-def headers_to_add(present: Iterable[str], web: Web | None, query: str) -> Sequence[tuple[str, str]]:
+def headers_to_add(present: Collection[tuple[str, str]], web: Web | None, query: str) -> Sequence[tuple[str, str]]:
     """The headers that the answer of a guarded route needs besides the app's own.
 
-    :param present: the names of the app's own headers, which take precedence.
-    :param web: the kit's rules for browsers; None if no token may be in the query.
+    No cache keeps the answer, unless the app says so by a ``Cache-Control`` of its own. Then caches keep it for the
+    bearer of this token alone, by :func:`vary_by_token`.
+
+    :param present: the app's own headers, which take precedence.
+    :param web: the kit's rules for browsers; None if a token may be in the ``Authorization`` header alone.
     :param query: the query string of the request.
     """
     if web is None or web.query is None:
-        for name in present:
+        for name, _ in present:
             if name.lower() == "cache-control":
-                return ()
-        return _UNCACHED
-    names = {name.lower() for name in present}
-    wanted = (("Cache-Control", GUARDED_CACHE_CONTROL), *url_headers(web, query))
-    return [(name, value) for name, value in wanted if name.lower() not in names]
+                break
+        else:
+            return _UNCACHED
+    own: dict[str, str] = {}
+    for name, value in present:
+        name = name.lower()
+        own[name] = f"{own[name]}, {value}" if name in own else value
+    added = [header for header in url_headers(web, query) if header[0].lower() not in own]
+    if "cache-control" not in own:
+        return [*_UNCACHED, *added]
+    if "no-store" not in _listed(own["cache-control"]):
+        added += vary_by_token(own.get("vary", ""), web)
+    return added
+
+
+def vary_by_token(own: str, web: Web | None) -> list[tuple[str, str]]:
+    """The ``Vary`` header that names the headers in which a token may be (RFC 9110, section 12.5.5).
+
+    It also has the names in the app's own, so it may take the place of that or stand beside it. There is none if the
+    app's own has all names.
+
+    :param own: the value of the app's own; empty if there is none.
+    :param web: the kit's rules for browsers; None if a token may be in the ``Authorization`` header alone.
+    """
+    listed = _listed(own)
+    names = ("Authorization",) if web is None or web.cookie is None else ("Authorization", "Cookie")
+    missing = [name for name in names if name.lower() not in listed]
+    if not missing or "*" in listed:
+        return []
+    return [("Vary", ", ".join([*filter(None, [own]), *missing]))]
+
+
+def _listed(value: str) -> set[str]:
+    """The members of a header that is a list, in lower case."""
+    return {member.strip().lower() for member in value.split(",")}
 
 
 def challenges(error: RolecallError, status: int, present: Iterable[str]) -> list[tuple[str, str]]:

@@ -27,7 +27,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .kits import KITS, NOW, make_kit
 from .servers import Server, running
-from .sites import METHODS, MOUNTED, OWN_ROUTES, AsgiSite, OwnRoute, ProtocolSite, Site, WsgiSite, described, own_guards
+from .sites import (
+    METHODS,
+    MOUNTED,
+    OWN_ROUTES,
+    AsgiSite,
+    OwnRoute,
+    ProtocolSite,
+    Site,
+    WsgiSite,
+    described,
+    own_guards,
+    own_headers,
+)
 from .traits import Difference, Trait
 
 if TYPE_CHECKING:
@@ -64,6 +76,7 @@ __all__ = [
     "described",
     "make_kit",
     "own_guards",
+    "own_headers",
     "running",
 ]
 

@@ -86,7 +86,7 @@ _PATTERNS: Final = [(route, PathPattern(route.path)) for route in OWN_ROUTES]
 
 
 def _own_answer(kit: Rolecall, own: OwnRoute, pattern: PathPattern, request: Request) -> Response:
-    answer = Response(200, (("Content-Type", "application/json"),), described(None))
+    answer = Response(200, (("Content-Type", "application/json"), *own.headers), described(None))
     if not own.requires:
         return answer
     guard, params = _guard(own), pattern.begins(request.route) or {}
@@ -101,8 +101,7 @@ def _own_answer(kit: Rolecall, own: OwnRoute, pattern: PathPattern, request: Req
         assert decided is not None  # none of the site's own routes admits without a token
         entered = decided
     answer = answer._replace(body=described(entered))
-    names = [name for name, _ in answer.headers]
-    return answer.with_headers(*headers_to_add(names, kit.api.web, request.query))
+    return answer.with_headers(*headers_to_add(answer.headers, kit.api.web, request.query))
 
 
 def _itself(request: Request) -> Request:

@@ -3,8 +3,9 @@
 A site's app has, for a kit:
 
 - the routes of the kit under ``/video``, and those for the SDKs (``SDK_ROUTES``) also at the root;
-- :data:`OWN_ROUTES`, for all of :data:`METHODS`. Each answers 200 with ``described(grant)`` and the
-  ``Content-Type`` ``application/json``; those without a guard answer ``described(None)``;
+- :data:`OWN_ROUTES`, for all of :data:`METHODS`. Each answers 200 with ``described(grant)``, the
+  ``Content-Type`` ``application/json`` and the headers of ``own_headers(path)``; those without a guard answer
+  ``described(None)``;
 - for all other paths the status 404, the ``Content-Type`` ``text/plain`` and the body ``nothing here``.
 """
 
@@ -43,12 +44,14 @@ class OwnRoute(NamedTuple):
         all.
     :param argument: the role or the capability; empty where there is none.
     :param options: further arguments of that function, by name.
+    :param headers: further headers of the app's answer; see :func:`own_headers`.
     """
 
     path: str
     requires: str = ""
     argument: str = ""
     options: tuple[tuple[str, str | None], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 OWN_ROUTES: Final = (
@@ -58,6 +61,7 @@ OWN_ROUTES: Final = (
     OwnRoute("/rooms/{session_id}/join", "require_token"),
     OwnRoute("/named/{room}", "require_role", "moderator", (("session_param", "room"),)),
     OwnRoute("/unbound/{session_id}", "require_token", options=(("session_param", None),)),
+    OwnRoute("/kept/{session_id}", "require_token", headers=(("Cache-Control", "private, max-age=60"),)),
     OwnRoute("/me", "require_role", "publisher"),
     OwnRoute("/bare"),
     OwnRoute("/inside/open"),
@@ -78,6 +82,15 @@ def own_guards(adapter: Any, options: Callable[[str], dict[str, Any]] | None = N
             further = {} if options is None else options(route.path)
             guards[route.path] = getattr(adapter, route.requires)(*arguments, **dict(route.options), **further)
     return guards
+
+
+def own_headers(path: str) -> dict[str, str]:
+    """The further headers of the answer of a route of the site's own, by name.
+
+    :param path: the path of the route, or of a request for it.
+    """
+    routes = (route for route in OWN_ROUTES if path.startswith(route.path.partition("{")[0]))
+    return {name: value for route in routes for name, value in route.headers}
 
 
 def described(grant: Grant | None) -> bytes:

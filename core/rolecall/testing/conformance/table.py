@@ -644,6 +644,21 @@ def _methods() -> Iterator[Case]:
             yield Case(f"own{path}-{method}-nobody".replace(OPEN, "session"), method, path, *refusal)
 
 
+def _kept() -> Iterator[Case]:
+    """Answers that the app lets caches keep: for the bearer of the token alone, wherever it may have been."""
+    path, query = f"/kept/{OPEN}", f"?{QUERY}={GOOD}"
+    ways = {"header": ("", bearer(GOOD)), "cookie": ("", (("Cookie", f"{COOKIE}={GOOD}"),)), "query": (query, ())}
+    of_kits = {"plain": ["header"], "cookie": ["header", "cookie"], "query": ["header", "query"], "browser": [*ways]}
+    for kit, of_kit in of_kits.items():
+        for way in of_kit:
+            target, headers = ways[way]
+            vary = "Authorization, Cookie" if "cookie" in of_kit else "Authorization"
+            has: dict[str, str | None] = {"cache-control": "private, max-age=60", "vary": vary}
+            yield Case(f"kept-{kit}-{way}", "GET", path + target, 200, None, headers, kit=kit, has=has)
+        has = {"cache-control": "no-store", "vary": None}
+        yield Case(f"kept-{kit}-nobody", "GET", path, *MISSING, kit=kit, has=has)
+
+
 # -- sessions and ids ------------------------------------------------------------------------------
 
 
@@ -2195,6 +2210,7 @@ CASES = tuple(
         _guarded,
         _guarded_by_policy,
         _methods,
+        _kept,
         _ids,
         _bodies,
         _cookies,
@@ -2223,7 +2239,8 @@ CASES = tuple(
 
 def class_of_answer(case: Case) -> Hashable:
     """The class of a row: within it, rows differ in what the core alone judges, so a server handles them alike."""
-    return case.method, case.status, case.code, case.framing, case.is_own
+    is_kept = case.is_own and case.has.get("vary") is not None
+    return case.method, case.status, case.code, case.framing, case.is_own, is_kept
 
 
 def class_by_kit(case: Case) -> Hashable:
