@@ -330,13 +330,14 @@ class Engine:
         await self._tell("session_ended", call or Call(), session_id)
 
     async def _own_service(self, session_id: str) -> tuple[str, object] | None:
-        """The service of the session's media backend, and its name; None if it has none."""
+        """The name of the session's media backend, and the service that acts there, None if nobody can; None without
+        a backend.
+        """
         media = self.state.media
         if not media.names:
             return None
         found = media.of(await self._find_session(session_id))
-        service = None if found is None else found[0].service
-        return None if found is None or service is None else (found[0].name, service)
+        return None if found is None else (found[0].name, found[0].service)
 
     async def generate_token(
         self,

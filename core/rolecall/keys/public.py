@@ -47,6 +47,13 @@ class PublicKey(Concealed):
         """See :class:`Key`."""
         raise NotImplementedError
 
+    def public_pem(self) -> str:
+        """The public half as PEM text (RFC 7468, section 13)."""
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # not free to import
+
+        pem: bytes = self._public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        return pem.decode()
+
 
 def _refuse() -> NoReturn:
     raise TypeError("a public key only verifies; the private key is needed for this")

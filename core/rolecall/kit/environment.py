@@ -303,6 +303,8 @@ _SETTINGS: Final[Mapping[str, Callable[[str, Any], object]]] = {
     "timeout": _seconds,
     "accept_wider": _names,
     "eject_at_expiry": _switch,
+    "features": _names,
+    "private_key": _pem_or_path,
     "turn_urls": _names,
     "turn_verify_secrets": _list,
 }

@@ -10,13 +10,15 @@ from .turn import Turn
 
 if TYPE_CHECKING:
     from .daily import Daily
+    from .jitsi import Jitsi
     from .livekit import LiveKit
 
-__all__ = ["Daily", "LiveKit", "MediaBackend", "Place", "Ticket", "Turn"]
+__all__ = ["Daily", "Jitsi", "LiveKit", "MediaBackend", "Place", "Ticket", "Turn"]
 
 # By the name that ``media=`` and ``ROLECALL_MEDIA`` have: the module and the class, imported at its first use.
 _BACKENDS: Final = {
     "daily": "daily:Daily",
+    "jitsi": "jitsi:Jitsi",
     "livekit": "livekit:LiveKit",
 }
 #: The names of the kit's own backends.

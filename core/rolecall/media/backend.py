@@ -211,6 +211,10 @@ class MediaBackend(ABC):
             )
         return session_id
 
+    def room_url(self, room: str) -> str:
+        """Where the participants of a room connect: :attr:`url`, unless a subclass says otherwise."""
+        return self.url
+
     def granted(self, capabilities: frozenset[Capability]) -> frozenset[Capability]:
         """The capabilities that the service grants to the bearer of a token for ``capabilities``.
 
@@ -264,7 +268,7 @@ class MediaBackend(ABC):
     ) -> Ticket:
         """The ticket of a place, with the service's token.
 
-        :param url: where to connect, if it is not :attr:`url`.
+        :param url: where to connect, if it is not the :meth:`room_url`.
         :param expires_at: the end of the token's life in Unix seconds, if it is not the place's.
         :param credentials: what else the client needs, by name, for JSON; a TURN credential is added.
         """
@@ -272,7 +276,7 @@ class MediaBackend(ABC):
         turn = {} if self.turn is None else {"turn": self.turn.ice_server(place.identity, ends)}
         return Ticket(
             token,
-            url or self.url,
+            url or self.room_url(place.room),
             ends,
             self.name,
             place.session_id,

@@ -1,14 +1,17 @@
-"""The keys of those media services whose tokens an app signs with a secret."""
+"""The keys of those media services whose tokens an app signs: with a secret, or with a private key."""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..errors import ConfigurationError, InvalidKey
-from ..keys import Key
-from ..keys.issuers import Issuer, listed, ring_of
+from ..keys import Key, KeyRing
+from ..keys.issuers import Issuer, listed, private_key_of, ring_of
 from ..keys.making import secret_key
+
+if TYPE_CHECKING:
+    from ..keys import RSAKey
 
 #: The ids of API keys and the like.
 SHOWN: Final = re.compile(r"[!-~]{1,128}")
@@ -43,9 +46,41 @@ def service_issuer(
         ring = ring_of(f"{service}: verify_secrets", key, listed(verify_secrets, f"{service}: "), _key)
     finally:
         del secret, verify_secrets
-    if not isinstance(issuer, str) or not pattern.fullmatch(issuer):
-        raise ConfigurationError(f"{service}: {names[0]} is missing or malformed; expected {expected}")
-    return Issuer(issuer, ring)
+    return Issuer(_checked_id(service, issuer, names[0], expected, pattern), ring)
+
+
+def private_issuer(
+    service: str, issuer: object, private_key: object, kid: str | None, *, expected: str, setting: str
+) -> Issuer:
+    """The issuer of a service's tokens that a private RSA key signs; the service has its public half.
+
+    :param service: the name of the service, for messages.
+    :param issuer: the id that its tokens name.
+    :param private_key: PEM text, or the path of a file with it.
+    :param kid: the name by which the service knows the key; its thumbprint (RFC 7638) unless given.
+    :param expected: what the id is, for messages.
+    :param setting: the setting with the id.
+    :raises ConfigurationError: for a wrong id.
+    :raises InvalidKey: for another kind of key, and for one that is weak or publicly known.
+    """
+
+    def made(pem: bytes) -> RSAKey:
+        from ..keys import RSAKey  # not free to import
+
+        try:
+            key = RSAKey(pem, kid)
+        finally:
+            del pem
+        key.refuse_published()
+        if kid is None:
+            key.name_by_thumbprint()
+        return key
+
+    key = private_key_of(private_key, "private_key", made)
+    del private_key
+    if isinstance(key, str):
+        raise InvalidKey(f"{service}: {key}")
+    return Issuer(_checked_id(service, issuer, setting, expected, SHOWN), KeyRing([key]))
 
 
 def header_text(service: str, name: str, secret: str | bytes) -> str:
@@ -61,6 +96,12 @@ def header_text(service: str, name: str, secret: str | bytes) -> str:
         return text
     finally:
         del secret, text
+
+
+def _checked_id(service: str, issuer: object, setting: str, expected: str, pattern: re.Pattern[str]) -> str:
+    if not isinstance(issuer, str) or not pattern.fullmatch(issuer):
+        raise ConfigurationError(f"{service}: {setting} is missing or malformed; expected {expected}")
+    return issuer
 
 
 def _key(secret: object) -> Key | str:

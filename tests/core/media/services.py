@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from rolecall import RoleTable
-from rolecall.errors import InvalidToken
+from rolecall.errors import InvalidClaim, InvalidToken
 from rolecall.formats.claims import ClaimRules
-from rolecall.media import Daily, MediaBackend
+from rolecall.media import Daily, Jitsi, MediaBackend
 from rolecall.tokens import TokenOptions
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "media_tokens.json").read_text("utf-8"))
@@ -102,6 +102,29 @@ SERVICES = {
             "owner (moderator), ejected at expiry": EVERYTHING,
             "subscriber: may send nothing": "connect signal subscribe",
             "audio only": ALL,
+        },
+    ),
+    "jitsi": Known(
+        make=lambda secret, **settings: Jitsi("https://meet.test", "rolecall-app", secret, **settings),
+        secret="throwaway-jitsi-secret-0123456789abcdef",
+        claims={
+            "aud": "jitsi",
+            "iss": "rolecall-app",
+            "sub": "meet.test",
+            "room": "demo",
+            "iat": NOW,
+            "nbf": NOW - 5,
+            "exp": NOW + 60,
+            "context": {"user": {"id": "alice"}},
+        },
+        room="room",
+        identity="context.user.id",
+        service="jitsi",
+        vectors={
+            "moderator": EVERYTHING,
+            "moderator by affiliation": EVERYTHING,
+            "participant": ALL,
+            "no sub": (InvalidClaim, "sub"),
         },
     ),
 }
