@@ -14,6 +14,7 @@ from .request import Actor, Request
 _OF_SOME: Final = (
     *("role", "token_id", "expires_at", "renewed", "media"),
     *("act", "target", "until", "reason", "seconds"),
+    *("connection_id", "stream_id"),
 )
 
 
@@ -246,6 +247,88 @@ class ModerationRefused(Refused):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AtMedia(Event):
+    """An event in a session's room that its media service has told of: the base of all such events.
+
+    ``at`` is the time at which the kit heard of it. ``actor_id`` is the identity of the participant.
+
+    :param media: the name of the media service.
+    """
+
+    session_id: str
+    media: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomStarted(AtMedia):
+    """The room of a session was opened."""
+
+    name: ClassVar[str] = "room_started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomFinished(AtMedia):
+    """The room of a session was closed: by an act, or because nobody was there for a while. The session goes on."""
+
+    name: ClassVar[str] = "room_finished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantJoined(AtMedia):
+    """A participant joined.
+
+    :param connection_id: the participant, as acts take it.
+    :param code: the code of the error for which the kit has put it out at once, ``excluded`` or ``session_ended``;
+        None: it may stay.
+    """
+
+    name: ClassVar[str] = "participant_joined"
+
+    connection_id: str
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantLeft(AtMedia):
+    """A participant left, or was disconnected.
+
+    :param connection_id: the participant.
+    """
+
+    name: ClassVar[str] = "participant_left"
+
+    connection_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPublished(AtMedia):
+    """A participant published a stream.
+
+    :param connection_id: the participant.
+    :param stream_id: the stream, as acts take it.
+    """
+
+    name: ClassVar[str] = "stream_published"
+
+    connection_id: str
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamUnpublished(AtMedia):
+    """A stream ended.
+
+    :param connection_id: the participant that published it.
+    :param stream_id: the stream.
+    """
+
+    name: ClassVar[str] = "stream_unpublished"
+
+    connection_id: str
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreLost(Event):
     """The store has stopped to answer this process, or the process has been out of touch with it for too long.
 
@@ -279,6 +362,8 @@ EVENTS: Final[Mapping[str, Callable[..., Event]]] = MappingProxyType(
             *(TicketIssued, TicketRefused),
             *(TokenRevoked, ActorRevoked, TokensRevoked),
             *(Moderated, ModerationRefused),
+            *(RoomStarted, RoomFinished, ParticipantJoined, ParticipantLeft),
+            *(StreamPublished, StreamUnpublished),
             *(StoreLost, StoreFound),
         )
     }

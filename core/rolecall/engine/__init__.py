@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from math import inf, nextafter
@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from ..driver import Driver
 from ..encoding.jws import MAX_TOKEN_LENGTH
 from ..errors import (
+    Excluded,
     ExpiredToken,
     InsufficientRole,
     InvalidData,
     InvalidRole,
     InvalidSessionId,
     InvalidToken,
+    MissingCredential,
     NoLedger,
     NotInStep,
     PolicyDenied,
@@ -38,7 +40,8 @@ from ..errors import (
 from ..explain import TOKEN_STEPS, Explanation, Trace, circumstances, failed_step, log_explanation
 from ..formats import TokenFormat
 from ..hookspecs import AccessRequest, Asked, ModerationRequest, Operation, SessionRequest, TokenRequest
-from ..media.backend import Ticket
+from ..media.backend import MediaBackend, Ticket
+from ..media.webhooks import Notice
 from ..plugins import Implementation
 from ..plugins import asking as voting
 from ..policy import Allow, Limits, Scope, narrow, outlived
@@ -51,7 +54,7 @@ from ..stores.ledger import IssuedToken, TokenPage
 from ..stores.listing import Page, cursor_of
 from ..stores.liveness import ImmediateLiveness, Liveness
 from ..stores.upkeep import Over
-from ..tokens import ExpireTime, Grant, TokenOptions, check_options, leeway_used
+from ..tokens import END_OF_TIME, ExpireTime, Grant, TokenOptions, check_options, leeway_used
 from ..wording import moment, shown
 from .renewing import Wishes, check_renewable, check_same_actor, part_of_life, renewed_already, renewed_options
 from .state import State
@@ -448,6 +451,68 @@ class Engine:
             await self.check_again(grant)
             call.ends_in("ticket_issued", expires_at=ticket.expires_at)
         return ticket
+
+    async def receive_webhook(
+        self, media: str, headers: Mapping[str, str], body: bytes, call: Call | None = None
+    ) -> None:
+        """Take in a webhook of a media service: tell its events, and put out again whoever is to stay out.
+
+        :raises RouteNotFound: if no media service of the kit sends webhooks under this name.
+        :raises RolecallError: one that says why it is refused, or why it is to be sent again.
+        """
+        from .webhooks import notices  # few kits take them
+
+        self.state.check_issues()
+        call = call or Call()
+        backend = self.state.media.receiving(media)
+        try:
+            found = notices(backend, headers, body, self.state.clock())
+        except (MissingCredential, InvalidToken) as error:
+            await self.tell_of_refusal(error, None, call)
+            raise
+        for notice in found:
+            await self._take_notice(backend, notice, Call(call.http))
+
+    async def _take_notice(self, backend: MediaBackend, notice: Notice, call: Call) -> None:
+        from .webhooks import REPEATED, about, actor_id, single_use
+
+        session_id = await self._session_of(backend, notice.room)
+        if session_id is None:
+            return
+        call.bearer, error = actor_id(notice), None
+        if notice.event == "participant_joined" and call.bearer is not None:
+            error = await self._put_out(backend, session_id, call.bearer)
+        # Last, so that what failed before is done when the webhook comes again.
+        if self.state.plugins.on_event and await self.use_once(
+            single_use(backend, notice), self.state.clock() + REPEATED
+        ):
+            await self._tell(notice.event, call, session_id, **about(backend, notice, error))
+
+    async def _session_of(self, backend: MediaBackend, room: str) -> str | None:
+        """The session of a room at a media service; None for a room that is none of the kit's there."""
+        session_id = backend.session_of(room)
+        if session_id is None:
+            return None
+        try:
+            await self.check_session_id(session_id)
+        except InvalidSessionId:
+            return None
+        found = self.state.media.of(await self._find_session(session_id))
+        return session_id if found is not None and found[0] is backend else None
+
+    async def _put_out(self, backend: MediaBackend, session_id: str, actor_id: str) -> RolecallError | None:
+        """Put out whoever has joined, if it is to stay out, and return why; None if it stays in."""
+        from .acts import put_out
+
+        state, now = self.state, self.state.clock()
+        try:
+            # As if its ticket were of the latest time: of what it was when it joined, the service tells nothing.
+            await self._liveness.confirm_issue(session_id, actor_id, END_OF_TIME, has_epoch=True)
+        except (SessionEnded, Excluded) as error:
+            asked = state.session_ids.owner(session_id), now
+            done = await put_out(error, session_id, actor_id, asked, self._driver, state.deadline, backend)
+            return error if done else None
+        return None
 
     async def _enter_in_ledger(self, options: TokenOptions, token_id: str, call: Call) -> None:
         """Keep a token that is about to be issued, if the kit has a ledger."""

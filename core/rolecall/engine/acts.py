@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, cast
 
 from ..driver import Driver
-from ..errors import NoMediaService, PolicyFault, RolecallError
+from ..errors import Excluded, NoMediaService, PolicyFault, RolecallError, SessionEnded
 from ..hookspecs import ModerationRequest
 from ..media.backend import MediaBackend
 from ..moderation import Act, Exclude, Result
@@ -60,6 +60,30 @@ async def end_at_service(
         return
     except RolecallError as error:
         _LOG.warning("a session was ended, and its media service has not ended its room: %s", error)
+
+
+async def put_out(
+    error: SessionEnded | Excluded,
+    session_id: str,
+    actor_id: str,
+    asked: tuple[str, float],
+    driver: Driver,
+    deadline: float,
+    backend: MediaBackend,
+) -> bool:
+    """Have the service of a media backend put out whoever has joined and is to stay out; return whether it has.
+
+    :param error: why: after the end of the session everybody is put out.
+    :param asked: the project of the session, and now, in Unix seconds.
+    :raises RolecallError: if the service is out of order; then the service's webhook is to come again.
+    """
+    act: Act[None] = _End(session_id) if isinstance(error, SessionEnded) else _Disconnect(session_id, actor_id)
+    try:
+        await _carry_out(act, backend.name, backend.service, ModerationRequest(act, None, *asked), driver, deadline)
+    except NoMediaService as lack:
+        _LOG.warning("somebody joined who is to stay out (%s), and stays in: %s", error.code, lack)
+        return False
+    return True
 
 
 async def disconnect(

@@ -7,7 +7,7 @@ from math import inf
 from typing import Final
 
 from ..driver import Driver
-from ..errors import InvalidSessionOption, NoMediaService
+from ..errors import InvalidSessionOption, NoMediaService, RouteNotFound
 from ..formats import TokenFormat
 from ..formats.claims import ClaimRules
 from ..hookspecs import SessionRequest
@@ -124,6 +124,16 @@ class MediaServices:
             self._opened.pop(next(iter(self._opened), room), None)
         self._opened[room] = now, opened
         return opened
+
+    def receiving(self, name: object) -> MediaBackend:
+        """The service of this name, whose webhooks the kit takes in.
+
+        :raises RouteNotFound: if the kit has none.
+        """
+        found = self._by_name.get(name) if isinstance(name, str) else None
+        if found is None or not found[0].takes_webhooks:
+            raise RouteNotFound("no media service of this kit sends webhooks under this name")
+        return found[0]
 
     def of(self, record: SessionRecord | None) -> tuple[MediaBackend, TokenFormat | None] | None:
         """The media service of a session, and the format of its tokens, None if the service mints them; None if the

@@ -62,6 +62,17 @@ def unread() -> InvalidRequest:
     return InvalidRequest("the body could not be read to its end")
 
 
+def whole(request: Request, limit: BodyLimit) -> bytes:
+    """The body of a request, whatever it is.
+
+    :param limit: the operation's limit.
+    :raises BodyTooLarge: if it is too long.
+    :raises InvalidRequest: if it is not as long as was announced.
+    """
+    _check_length(request, limit.length)
+    return request.body
+
+
 def members(request: Request, known: tuple[str, ...], limit: BodyLimit = USUAL_BODY) -> dict[str, Any]:
     """The members of a request's JSON object; a missing body counts as an empty object.
 

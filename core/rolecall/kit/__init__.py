@@ -473,6 +473,7 @@ class Rolecall(Settings):
 
     live_tokens = _driven(Calls.live_tokens)
     ticket = _driven(Calls.ticket)
+    receive_webhook = _driven(Calls.receive_webhook)
     check_grant = _driven(Calls.check_grant)
     wait_until_ended = _driven(Calls.wait_until_ended)
     signal = _driven(Calls.signal)

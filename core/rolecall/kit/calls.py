@@ -454,6 +454,23 @@ class Calls:
         """
         return await self.engine.issue_ticket(grant)
 
+    async def receive_webhook(self, media: str, headers: Mapping[str, str], body: bytes) -> None:
+        """Take in a webhook of a media service, in a route of the app's own; the kit's routes have one for each.
+
+        Its events are told to the plugins (:func:`~rolecall.hookspecs.rolecall_on_event`), and a participant that is to
+        stay out of the session is disconnected again. A repetition is told nobody.
+
+        :param media: the name of the media service.
+        :param headers: of the request, by name.
+        :param body: the bytes of its body, as they came.
+        :raises RouteNotFound: if no media service of the kit sends webhooks under this name.
+        :raises MissingCredential: if the webhook has no signature.
+        :raises InvalidToken: if its signature is not good for this body, or has expired.
+        :raises InvalidRequest: if it is signed, and not readable.
+        :raises Unavailable: if the service is to send it again: the store or the service is out of order.
+        """
+        await self.engine.receive_webhook(media, headers, body)
+
     async def check_grant(
         self,
         grant: Grant,

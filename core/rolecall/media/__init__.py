@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from .backend import MediaBackend, Place, Ticket
 from .turn import Turn
+from .webhooks import Notice
 
 if TYPE_CHECKING:
     from .daily import Daily
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from .livekit import LiveKit
 
 __all__ = ["Daily", "Jitsi", "LiveKit", "MediaBackend", "Place", "Ticket", "Turn"]
+__all__ = ["Daily", "LiveKit", "MediaBackend", "Notice", "Place", "Ticket", "Turn"]
 
 # By the name that ``media=`` and ``ROLECALL_MEDIA`` have: the module and the class, imported at its first use.
 _BACKENDS: Final = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple, TypedDict
 
@@ -19,6 +19,7 @@ from ..tokens import MAX_LIFETIME, Grant, TokenOptions, duration
 from ..wording import kind, moment, shown
 from .turn import Turn
 from .urls import problem_with_url
+from .webhooks import Notice
 
 #: The default life of a ticket, in seconds: long enough to join, too short to come back with.
 TICKET_LIFE: Final = 60
@@ -137,6 +138,8 @@ class MediaBackend(ABC):
     opens_rooms: ClassVar[bool] = False
     #: Whether its sessions are created at the service, by :meth:`create_session`, and have the service's ids.
     creates_sessions: ClassVar[bool] = False
+    #: Whether the service tells of what happens in its rooms by webhooks, which :meth:`webhook` reads.
+    takes_webhooks: ClassVar[bool] = False
     #: The longest identity and the longest name of a room, in bytes of UTF-8.
     longest_identity: ClassVar[int] = 255
     longest_room: ClassVar[int] = 255
@@ -214,6 +217,12 @@ class MediaBackend(ABC):
     def room_url(self, room: str) -> str:
         """Where the participants of a room connect: :attr:`url`, unless a subclass says otherwise."""
         return self.url
+    def session_of(self, room: str) -> str | None:
+        """The session of a room, by its name; None if the name does not say: where it is not the session's id."""
+        try:
+            return room if self.room(room) == room else None
+        except InvalidSessionId:
+            return None
 
     def granted(self, capabilities: frozenset[Capability]) -> frozenset[Capability]:
         """The capabilities that the service grants to the bearer of a token for ``capabilities``.
@@ -255,6 +264,19 @@ class MediaBackend(ABC):
         It returns the room's id for the token and the ticket, if the service has ids of its own; None if it has none.
 
         :raises RolecallError: one that says why it is not open.
+        """
+        raise NotImplementedError
+
+    def webhook(self, headers: Mapping[str, str], body: bytes, now: float) -> Sequence[Notice]:
+        """Verify a webhook of the service, and return what it tells of; where :attr:`takes_webhooks` says so.
+
+        :param headers: by name, in any case.
+        :param body: as it came: at most 1 MiB.
+        :param now: in Unix seconds.
+        :returns: the events in its rooms; none for a webhook about something else.
+        :raises MissingCredential: if it has no signature.
+        :raises InvalidToken: a subclass that says why the signature is refused.
+        :raises InvalidRequest: if it is signed, and not readable.
         """
         raise NotImplementedError
 

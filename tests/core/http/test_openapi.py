@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from base64 import b64encode
@@ -26,6 +27,7 @@ from rolecall.http.api.rest import ROUTES
 from rolecall.http.messages import Response
 from rolecall.http.respond import respond
 from rolecall.media import LiveKit, Turn
+from rolecall.media.webhooks import LONGEST_WEBHOOK
 from rolecall.policies import AllowAnyone
 from rolecall.request import Request
 from rolecall.sessions import SessionRecord
@@ -154,6 +156,14 @@ class Lost(MemoryStore):
         raise StoreUnavailable("gone")
 
 
+class Listener:
+    """A plugin that is told of events."""
+
+    @hookimpl
+    def rolecall_on_event(self, event):
+        pass
+
+
 @pytest.fixture
 def described(make_kit):
     """The description of a kit with these options."""
@@ -233,7 +243,7 @@ def test_every_operation_that_is_granted_to_some_is_in_it_and_nothing_else(docum
 
 OF_SESSIONS = {"create_session", "read_session", "end_session", "create_token", "describe"}
 OF_LEDGER = {"list_tokens"}
-OF_MEDIA = {"create_ticket"}
+OF_MEDIA = {"create_ticket", "receive_webhook"}
 OF_HEALTH = {"check_life", "check_readiness"}
 OF_KEYS = {"list_keys"}
 OF_TAKING_BACK = {"exclude_named", "exclude_actor", "readmit_named", "readmit_actor", "reset_session"}
@@ -504,6 +514,8 @@ WITHOUT_BODY = (
     }
 )
 IN_FORMS = {"create_sdk_session"} | OF_OAUTH
+#: Whose body its sender signs, of whatever type it is.
+SIGNED = {"receive_webhook"}
 
 
 def test_a_body_is_required_where_there_is_no_sense_without_it(document):
@@ -515,7 +527,8 @@ def test_a_body_is_required_where_there_is_no_sense_without_it(document):
 
 def test_every_body_is_json_but_the_forms_of_the_sdks_and_of_oauth(document):
     operations = operations_of(document)
-    for name in set(operations) - WITHOUT_BODY:
+    assert list(operations["receive_webhook"]["requestBody"]["content"]) == ["application/webhook+json"]
+    for name in set(operations) - WITHOUT_BODY - SIGNED:
         media_type = FORM if name in IN_FORMS else JSON
         assert list(operations[name]["requestBody"]["content"]) == [media_type]
 
@@ -747,7 +760,9 @@ def acted(kit, operation: str, body: dict[str, Any], session_id: str = "", **par
 
 
 #: The variable parts of paths, beside the session.
-PARAMS = {"api_key": API_KEY, "actor_id": "ann", "connection_id": "connection-1", "stream_id": "stream-1"}
+PARAMS = {"api_key": API_KEY, "actor_id": "ann", "connection_id": "connection-1", "stream_id": "stream-1"} | {
+    "media": "livekit"
+}
 
 
 def route_of(operation: str) -> tuple[Any, str]:
@@ -801,6 +816,11 @@ KITS: dict[str, dict[str, Any]] = {
     "nameless": {"actor_claim": False},
     "media": {
         "media": LiveKit("wss://media.example", "APIkey", API_SECRET, turn=Turn("turn:turn.example", API_SECRET))
+    },
+    "media forgetful": {
+        "media": LiveKit("wss://media.example", "APIkey", API_SECRET),
+        "store": Forgetful(),
+        "plugins": [Listener()],
     },
     "issuer": {"issuer": ISSUER, "private_key": pem("EdDSA")},
 }
@@ -1017,9 +1037,20 @@ _TICKETS = [
     Asked("create_ticket", 501, "named"),
     Asked("create_ticket", 503, "moderator", kit="undecided"),
 ]
+_STARTED = b'{"event":"room_started","id":"EV_1","room":{"name":"SESSION"}}'
+_WEBHOOKS = [
+    Asked("receive_webhook", 200, "signed", body=_STARTED, kit="media"),
+    Asked("receive_webhook", 400, "signed", body=b"{", kit="media"),
+    Asked("receive_webhook", 401, body=_STARTED, kit="media"),
+    Asked("receive_webhook", 401, "garbage", body=_STARTED, kit="media"),
+    Asked("receive_webhook", 404, "signed", body=_STARTED),
+    Asked("receive_webhook", 413, body=b" " * (LONGEST_WEBHOOK + 1), kit="media"),
+    Asked("receive_webhook", 503, "signed", body=_STARTED, kit="media forgetful"),
+]
 ASKED = [
     *_GUARDED,
     *_TICKETS,
+    *_WEBHOOKS,
     *_WITH_BODY,
     *_ACTS,
     *_ACTS_WITH_BODY,
@@ -1065,16 +1096,25 @@ def answer(make_kit):
         credentials = credentials_of(kit, ids)
         kit.end_session(ids["ended"])
         route, method = route_of(asked.operation)
-        headers, query = credentials[asked.token]
         body = asked.body
         if body is not None:
-            headers = {**headers, "content-type": asked.media_type}
             body = body.replace(b"TOKEN", credentials["moderator"][0]["authorization"].partition(" ")[2].encode())
+            body = body.replace(b"SESSION", ids["open"].encode())
+            credentials["signed"] = {"authorization": signature_of(body)}, ""
+        headers, query = credentials[asked.token]
+        if body is not None:
+            headers = {**headers, "content-type": asked.media_type}
         params = PARAMS | {"session_id": ids[asked.session]}
         request = Request(method, "/", params, headers, body or b"", query=query)
         return drive(respond(kit.api, route, request)), description(ROUTES, "", kit.api)
 
     return answer
+
+
+def signature_of(body: bytes) -> str:
+    """The token of a webhook with this body."""
+    digest = b64encode(hashlib.sha256(body).digest()).decode()
+    return jwt.encode({"iss": "APIkey", "nbf": NOW, "exp": NOW + 300, "sha256": digest}, API_SECRET)
 
 
 def credentials_of(kit, ids: dict[str, str]) -> dict[str, tuple[dict[str, str], str]]:

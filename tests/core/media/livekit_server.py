@@ -3,21 +3,54 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from threading import Event, Thread
-from typing import Any
+from typing import Any, NamedTuple
 
-from livekit.api import TokenVerifier
+from livekit.api import AccessToken, TokenVerifier
 
 KEY, SECRET = "APIrolecallTest1", "throwaway-livekit-secret-0123456789abcdefABCDEF"
 Answer = tuple[int, bytes]
+_NUMBERS = count(1)
 
 
 def track(sid: str, source: str = "MICROPHONE", muted: bool = False) -> dict[str, Any]:
     # Twirp leaves out what has its default.
     return {"sid": sid, "type": "AUDIO", "source": source, **({"muted": True} if muted else {})}
+
+
+class Webhook(NamedTuple):
+    """A webhook as the server sends it."""
+
+    headers: dict[str, str]
+    body: bytes
+
+
+def webhook(event: str, room: str, identity: str | None = None, sid: str | None = None, **members: Any) -> Webhook:
+    """What the server tells of an event; ``members`` are further ones, or others."""
+    told: dict[str, Any] = {"event": event, "room": {"sid": "RM_1", "name": room}}
+    if identity is not None:
+        told["participant"] = {"sid": f"PA_{identity}", "identity": identity, "state": "ACTIVE"}
+    if sid is not None:
+        told["track"] = track(sid)
+    return signed({**told, "id": f"EV_{next(_NUMBERS)}", "createdAt": str(int(time.time())), **members})
+
+
+def signed(body: Any, key: str = KEY, secret: str = SECRET, of: bytes | None = None, life: float = 300) -> Webhook:
+    """A webhook with this body; the signature is by LiveKit's SDK, which signs as its server does.
+
+    :param of: the body that is signed, if it is another.
+    """
+    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+    digest = base64.b64encode(hashlib.sha256(sent if of is None else of).digest()).decode()
+    token = AccessToken(key, secret).with_sha256(digest).with_ttl(timedelta(seconds=life)).to_jwt()
+    return Webhook({"Authorization": token, "Content-Type": "application/webhook+json"}, sent)
 
 
 class LiveKitServer(ThreadingHTTPServer):
@@ -47,6 +80,11 @@ class LiveKitServer(ThreadingHTTPServer):
         self.shutdown()
         self._thread.join()
         self.server_close()
+
+    def join(self, room: str, identity: str, *tracks: dict[str, Any]) -> Webhook:
+        """Somebody joins, with a token that is good; the webhook tells of it."""
+        self.rooms.setdefault(room, {})[identity] = [*tracks]
+        return webhook("participant_joined", room, identity)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that hang up are none of the test's concern."""

@@ -14,7 +14,7 @@ from ..problems import phrase
 from ..web import Web
 from . import Api
 from .moderation import ID
-from .routing import BY_CLIENT, BY_POLICY, BY_SERVER, PROBLEMS, PUBLIC, Operation, Refusals, Route, Schema
+from .routing import BY_CLIENT, BY_MEDIA, BY_POLICY, BY_SERVER, PROBLEMS, PUBLIC, Operation, Refusals, Route, Schema
 from .sdk_credentials import HEADER
 
 _ABOUT: Final = (
@@ -28,12 +28,14 @@ _BY_CLIENT: Final = (
     "For servers that have the API secret: API key and API secret as a client's id and secret, in HTTP Basic or as "
     "`client_id` and `client_secret` in the form (RFC 6749, section 2.3.1); or with a credential as for other routes."
 )
+_BY_MEDIA: Final = "For a media service of this one, which signs what it sends, in a way of its own."
 _BY_POLICY: Final = "The policies of this service decide who may, and may grant less than was asked for."
 _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "session_id": {"type": "string", "maxLength": MAX_SESSION_ID_LENGTH, "pattern": "^[12]_[0-9A-Za-z_-]+$"},
     "actor_id": ID,
     "connection_id": ID,
     "stream_id": ID,
+    "media": {"type": "string", "maxLength": 64, "pattern": "^[0-9A-Za-z_-]+$"},
     "api_key": {"type": "string", "maxLength": 64, "pattern": "^[0-9A-Za-z-]+$"},
 }
 _UNCACHED: Final = {"required": True, "schema": {"const": GUARDED_CACHE_CONTROL}}
@@ -108,6 +110,8 @@ def _operation(method: str, operation: Operation, route: Route, api: Api) -> dic
     if operation.requires == BY_CLIENT:
         described["description"] = _BY_CLIENT
         described["security"] = [{name: []} for name in _client_schemes(api)]
+    if operation.requires == BY_MEDIA:
+        described["description"] = _BY_MEDIA
     if _reads_token(operation):
         described["security"] = [*([{}] if operation.renews else []), *_security(method, operation, api.web)]
     if operation.servers:
@@ -125,6 +129,7 @@ def _operation(method: str, operation: Operation, route: Route, api: Api) -> dic
             _headers(operation),
             reads_token=_reads_token(operation),
             is_oauth=operation.requires == BY_CLIENT,
+            is_webhook=operation.requires == BY_MEDIA,
         )
         for status in sorted(_refusals(operation))
     }
@@ -132,7 +137,7 @@ def _operation(method: str, operation: Operation, route: Route, api: Api) -> dic
 
 
 def _reads_token(operation: Operation) -> bool:
-    return operation.renews or operation.requires not in (BY_POLICY, BY_SERVER, BY_CLIENT, PUBLIC)
+    return operation.renews or operation.requires not in (BY_POLICY, BY_SERVER, BY_CLIENT, BY_MEDIA, PUBLIC)
 
 
 def _body(operation: Operation, api: Api) -> dict[str, Any]:
@@ -152,6 +157,8 @@ def _schema(schema: Schema, api: Api) -> Mapping[str, Any]:
 def _refusals(operation: Operation) -> set[int]:
     """The statuses of all refusals; the service's own faults are not described."""
     statuses = set(operation.refusals)
+    if operation.requires == BY_MEDIA:  # whatever its type: its signature is good for the bytes
+        return statuses | {400, 401, 413, 503}
     if operation.body is not None:
         statuses |= {400, 413, 415}
     if operation.requires in (BY_POLICY, BY_SERVER):
@@ -173,11 +180,17 @@ def _granted(operation: Operation) -> dict[str, Any]:
 
 
 def _refused(
-    status: int, refusals: Refusals, headers: dict[str, Any], *, reads_token: bool, is_oauth: bool = False
+    status: int,
+    refusals: Refusals,
+    headers: dict[str, Any],
+    *,
+    reads_token: bool,
+    is_oauth: bool = False,
+    is_webhook: bool = False,
 ) -> dict[str, Any]:
     if status == 429 or (is_oauth and status == 503):
         headers["Retry-After"] = _RETRY_AFTER
-    if (reads_token and status in _CHALLENGES) or (is_oauth and status == 401):
+    if (reads_token and status in _CHALLENGES) or ((is_oauth or is_webhook) and status == 401):
         headers["WWW-Authenticate"] = {"required": _CHALLENGES[status], "schema": {"type": "string"}}
     return {**_response(status, headers), "content": _content(refusals.media_type, refusals.answer.name)}
 

@@ -33,6 +33,7 @@ from .routing import BY_POLICY, BY_SERVER, PUBLIC, Answer, Operation, Route, Sch
 from .sdk import SDK_ROUTES
 from .taking_back import TAKING_BACK_ROUTES
 from .tickets import TICKET_ROUTES
+from .webhooks import WEBHOOK_ROUTES
 
 _MODERATOR: Final = Requirement.of_role(Role.MODERATOR)
 #: The longest token in a cookie: browsers keep 4,096 bytes, name and attributes included.
@@ -380,6 +381,7 @@ ROUTES: Final = (
         },
     ),
     *TICKET_ROUTES,
+    *WEBHOOK_ROUTES,
     *MODERATION_ROUTES,
     *TAKING_BACK_ROUTES,
     *OAUTH_ROUTES,

@@ -25,6 +25,8 @@ BY_SERVER: Final = "server"
 #: The requirement of OAuth's operations, for the servers of a project: by the credential of a server, or by API key and
 #: API secret, as OAuth's clients send them.
 BY_CLIENT: Final = "client"
+#: The requirement of operations for a media service of the kit, whose requests are signed.
+BY_MEDIA: Final = "media service"
 #: The requirement of operations that are open to all.
 PUBLIC: Final = "public"
 
@@ -51,8 +53,8 @@ class Operation:
 
     :param handler: answers; its name, without leading underscores, is the operation's.
     :param summary: a few words for readers of the API's description.
-    :param requires: the requirement: a scope, :data:`BY_POLICY`, :data:`BY_SERVER`, :data:`BY_CLIENT` or
-        :data:`PUBLIC`.
+    :param requires: the requirement: a scope, :data:`BY_POLICY`, :data:`BY_SERVER`, :data:`BY_CLIENT`,
+        :data:`BY_MEDIA` or :data:`PUBLIC`.
     :param body: the members that the body may have, each with its schema; None if no body is read.
     :param media_type: the type of the body: a JSON object, or a form.
     :param rules: conditions between these members, each a schema.

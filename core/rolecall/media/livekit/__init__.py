@@ -13,6 +13,7 @@ from ..backend import TICKET_LIFE, MediaBackend
 from ..calls import CALL_TIMEOUT, ServiceAPI
 from ..keys import service_issuer
 from ..turn import Turn
+from ..webhooks import Notice
 from .tokens import LiveKitFormat
 
 __all__ = ["LiveKit", "LiveKitFormat"]
@@ -44,6 +45,7 @@ class LiveKit(MediaBackend):
     acts: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"mute_all": "not done: it does not mute streams to come, and lets nobody unmute"}
     )
+    takes_webhooks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -91,3 +93,9 @@ class LiveKit(MediaBackend):
     def token_format(self, rules: ClaimRules) -> TokenFormat:
         """See :meth:`MediaBackend.token_format`."""
         return LiveKitFormat(self, self._issuer, rules)
+
+    def webhook(self, headers: Mapping[str, str], body: bytes, now: float) -> Sequence[Notice]:
+        """See :meth:`MediaBackend.webhook`."""
+        from .webhooks import LiveKitWebhooks  # not free to import, and many servers send none
+
+        return LiveKitWebhooks(self._issuer).read(headers, body, now)

@@ -69,7 +69,7 @@ class LiveKitFormat(ServiceJWT):
         )
 
     def _codec_of(self, token: bytes) -> jws.Codec:
-        return self._codec if _has_type(token.partition(b".")[0]) else self._untyped
+        return self._codec if has_type(token.partition(b".")[0]) else self._untyped
 
     def seat(self, claims: Mapping[str, Any]) -> Seat:
         """See :meth:`ServiceJWT.seat`."""
@@ -83,7 +83,8 @@ class LiveKitFormat(ServiceJWT):
 
 
 @lru_cache(64)
-def _has_type(header: bytes) -> bool:
+def has_type(header: bytes) -> bool:
+    """Whether the header of a token has ``typ``, as those of the SDKs for Python and Go have."""
     return "typ" in jws.read_header(header)
 
 

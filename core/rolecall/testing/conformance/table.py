@@ -34,6 +34,7 @@ from .kits import (
     ENDED,
     FOREIGN,
     ISSUER,
+    MEDIA_SECRET,
     NOW,
     OF_APPLICATION,
     OF_SECOND,
@@ -553,6 +554,8 @@ KIT_ROUTES = (
         "token",
         lacks="no_media_service",
     ),
+    # The suite's usual kits have no media service, and so no webhooks.
+    KitRoute("webhook", "/video/media/livekit/webhook", "POST, OPTIONS", {"POST": 404}),
     KitRoute("signal", f"/video/sessions/{OPEN}/signal", "POST, OPTIONS", {"POST": 204}, "token"),
     KitRoute(
         "connection",
@@ -1359,6 +1362,66 @@ def _tickets() -> Iterator[Case]:
     yield Case("ticket-for-too-long", "POST", target, *unnamed, too_long, kit="media")
     less = bearer(forged(role="subscriber", rolecall_actor=ACTOR, rolecall_capabilities="connect subscribe signal"))
     yield Case("ticket-narrowed", "POST", target, 201, None, less, kit="media")
+
+
+def webhook(body: bytes = b'{"event":"room_started"}', secret: str = MEDIA_SECRET, **claims: Any) -> Headers:
+    """The headers of a webhook of LiveKit with this body."""
+    digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    good = {"sha256": digest, "sub": "", "iss": "APIconformance", "nbf": int(NOW), "exp": int(NOW) + 300}
+    return (
+        ("Authorization", jwt.encode({**good, **claims}, secret, "HS256")),
+        ("Content-Type", "application/webhook+json"),
+    )
+
+
+def _told(event: str, room: str, **members: Any) -> bytes:
+    told = {"event": event, "id": f"EV_{event}", "createdAt": str(int(NOW)), "room": {"name": room}, **members}
+    return json.dumps(told).encode()
+
+
+def _webhooks() -> Iterator[Case]:
+    """Webhooks of a media service, which signs their bodies."""
+    target, taken = "/video/media/livekit/webhook", (200, None)
+    ada = {"participant": {"identity": "Zoë, ada"}}
+    bodies = {
+        "room-started": _told("room_started", OPEN),
+        "participant-joined": _told("participant_joined", OPEN, **ada),
+        "track-published": _told("track_published", OPEN, **ada, track={"sid": "TR_1"}),
+        "participant-left": _told("participant_left", OPEN, **ada),
+        "room-of-nobody": _told("room_started", "somebody else's room"),
+        "other-event": _told("egress_started", OPEN),
+        "spaced": b" \r\n" + _told("room_finished", OPEN) + b"\n",
+    }
+    for name, body in bodies.items():
+        yield Case(f"webhook-{name}", "POST", target, *taken, webhook(body), body, kit="media", says="{}")
+    started = bodies["room-started"]
+    changed, bare = started.replace(b"room_started", b"room_finished"), dict(webhook(started))
+    longest, too_long = (started[:-1] + b" " * (size - len(started)) + b"}" for size in (1_048_576, 1_048_577))
+    unsigned = (401, "bad_signature")
+    rows: list[tuple[str, Headers, bytes | None, tuple[int, str | None]]] = [
+        ("chunked", webhook(started), started, taken),
+        ("of-other-type", (("Authorization", bare["Authorization"]), *JSON), started, taken),
+        ("longest", webhook(longest), longest, taken),
+        ("too-long", webhook(too_long), too_long, TOO_LARGE),
+        ("changed", webhook(started), changed, unsigned),
+        ("without-body", webhook(started), None, unsigned),
+        ("of-another-secret", webhook(started, API_SECRET), started, unsigned),
+        ("of-another-key", webhook(started, iss=API_KEY), started, (401, "unknown_key")),
+        ("expired", webhook(started, nbf=int(NOW) - 400, exp=int(NOW) - 60), started, (401, "expired_token")),
+        ("late", webhook(started, nbf=int(NOW) - 359, exp=int(NOW) - 59), started, taken),
+        ("too-early", webhook(started, nbf=int(NOW) + 61), started, (401, "token_not_yet_valid")),
+        ("of-no-end", webhook(started, exp=None), started, (401, "invalid_claim")),
+        ("by-a-token", bearer(GOOD), started, (401, "malformed_token")),
+        ("unsigned", JSON, started, MISSING),
+        ("of-a-client", webhook(started, sha256=None), started, (401, "wrong_token_kind")),
+        ("not-json", webhook(b"x"), b"x", INVALID),
+        ("of-no-room", webhook(b'{"event":"room_started"}'), b'{"event":"room_started"}', INVALID),
+    ]
+    for name, headers, sent, answer in rows:
+        yield Case(f"webhook-{name}", "POST", target, *answer, headers, sent, name == "chunked", kit="media")
+    elsewhere = "/video/media/another/webhook"
+    yield Case("webhook-of-another", "POST", elsewhere, 404, "route_not_found", webhook(started), started, kit="media")
+    yield Case("webhook-without-media", "POST", target, 404, "route_not_found", webhook(started), started)
 
 
 def _taken_back() -> Iterator[Case]:
@@ -2219,6 +2282,7 @@ CASES = tuple(
         _health,
         _acts,
         _tickets,
+        _webhooks,
         _taken_back,
         _renewals,
         _oauth,
