@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from .daily import Daily
     from .jitsi import Jitsi
     from .livekit import LiveKit
+    from .twilio import Twilio
 
-__all__ = ["Daily", "Jitsi", "LiveKit", "MediaBackend", "Place", "Ticket", "Turn"]
-__all__ = ["Daily", "LiveKit", "MediaBackend", "Notice", "Place", "Ticket", "Turn"]
+__all__ = ["Daily", "Jitsi", "LiveKit", "MediaBackend", "Notice", "Place", "Ticket", "Turn", "Twilio"]
 
 # By the name that ``media=`` and ``ROLECALL_MEDIA`` have: the module and the class, imported at its first use.
 _BACKENDS: Final = {
     "daily": "daily:Daily",
     "jitsi": "jitsi:Jitsi",
     "livekit": "livekit:LiveKit",
+    "twilio": "twilio:Twilio",
 }
 #: The names of the kit's own backends.
 BACKENDS: Final = tuple(_BACKENDS)

@@ -217,6 +217,7 @@ class MediaBackend(ABC):
     def room_url(self, room: str) -> str:
         """Where the participants of a room connect: :attr:`url`, unless a subclass says otherwise."""
         return self.url
+
     def session_of(self, room: str) -> str | None:
         """The session of a room, by its name; None if the name does not say: where it is not the session's id."""
         try:

@@ -22,7 +22,7 @@ from .backend import NO_CREDENTIALS, CommonSettings, MediaBackend, Place, Ticket
 from .calls import CALL_TIMEOUT, Answer, ServiceAPI
 from .keys import header_text, service_issuer
 from .rooms import derived_room
-from .tokens import Seat, ServiceJWT, said
+from .tokens import Seat, ServiceJWT, said, times
 
 _API: Final = "https://api.daily.co/v1"
 #: Daily takes capitals, too, and does not say whether it keeps them apart.
@@ -164,8 +164,7 @@ class DailyFormat(ServiceJWT):
 
     def seat(self, claims: Mapping[str, Any]) -> Seat:
         """See :meth:`ServiceJWT.seat`."""
-        times = claims.get("iat"), claims.get("exp"), claims.get("nbf")
-        return Seat(claims.get("r"), said(claims, "ud"), _capabilities(claims), *times)
+        return Seat(claims.get("r"), said(claims, "ud"), _capabilities(claims), *times(claims))
 
 
 @lru_cache(64)

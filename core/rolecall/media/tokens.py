@@ -191,3 +191,12 @@ def said(claims: Mapping[str, Any], name: str) -> object:
     """What a claim says; an empty text, which is refused, if it is missing or null."""
     value = claims.get(name)
     return "" if value is None else value
+
+
+def times(claims: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """When a token was issued, when it ends, and from when on it is good; where SDKs write ``nbf`` in place of ``iat``,
+    that is when it was issued.
+    """
+    if "iat" in claims:
+        return claims["iat"], claims.get("exp"), claims.get("nbf")
+    return claims.get("nbf"), claims.get("exp"), None

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from rolecall import RoleTable
-from rolecall.errors import InvalidClaim, InvalidToken
+from rolecall.errors import InvalidClaim, InvalidToken, WrongTokenKind
 from rolecall.formats.claims import ClaimRules
-from rolecall.media import Daily, Jitsi, MediaBackend
+from rolecall.media import Daily, Jitsi, MediaBackend, Twilio
 from rolecall.tokens import TokenOptions
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "media_tokens.json").read_text("utf-8"))
@@ -81,6 +81,7 @@ def sign(header: Mapping[str, Any], claims: Any, secret: str, digest: str = "sha
 
 
 DOMAIN = "30f866c3-0000-4000-8000-ff58322d09c5"
+ACCOUNT, TWILIO_KEY = "AC0123456789abcdef0123456789abcdef", "SKfedcba9876543210fedcba9876543210"
 
 SERVICES = {
     "daily": Known(
@@ -125,6 +126,29 @@ SERVICES = {
             "moderator by affiliation": EVERYTHING,
             "participant": ALL,
             "no sub": (InvalidClaim, "sub"),
+        },
+    ),
+    "twilio": Known(
+        make=lambda secret, **settings: Twilio(ACCOUNT, TWILIO_KEY, secret, **settings),
+        secret="throwaway-twilio-api-key-secret-0123",
+        claims={
+            "jti": f"{TWILIO_KEY}-{NOW}",
+            "grants": {"identity": "alice", "video": {"room": "demo"}},
+            "iat": NOW,
+            "exp": NOW + 60,
+            "iss": TWILIO_KEY,
+            "sub": ACCOUNT,
+        },
+        room="grants.video.room",
+        identity="grants.identity",
+        service="twilio-video",
+        header={"cty": "twilio-fpa;v=1"},
+        vectors={
+            "default ttl": ALL,
+            "video grant for one room": ALL,
+            "24 hours": ALL,
+            "any room, nbf, region": (WrongTokenKind, "region 'au1'"),
+            "region header": (WrongTokenKind, "region 'au1'"),
         },
     ),
 }

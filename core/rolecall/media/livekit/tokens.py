@@ -14,7 +14,7 @@ from ...keys.issuers import Issuer
 from ...roles import Capability
 from ...tokens import TokenOptions
 from ..backend import MediaBackend
-from ..tokens import Seat, ServiceJWT, said
+from ..tokens import Seat, ServiceJWT, said, times
 
 #: The grants of a participant that are true unless they are in the token, and their capabilities.
 _USUAL: Final = {
@@ -76,10 +76,7 @@ class LiveKitFormat(ServiceJWT):
         if "aud" in claims:
             raise wrong_claim("aud", "none, which LiveKit's tokens never have")
         video = _video(claims)
-        times = claims.get("iat"), claims.get("exp"), claims.get("nbf")
-        if "iat" not in claims:  # LiveKit's tokens have ``nbf`` in its place
-            times = claims.get("nbf"), claims.get("exp"), None
-        return Seat(video.get("room"), said(claims, "sub"), _capabilities(video), *times)
+        return Seat(video.get("room"), said(claims, "sub"), _capabilities(video), *times(claims))
 
 
 @lru_cache(64)
