@@ -14,14 +14,13 @@ from rolecall import Grant, Web
 from rolecall.errors import ConfigurationError, RolecallError
 from rolecall.http import adapter
 
-from .listing import methods_of, routes_of
+from .listing import check_once, methods_of
 from .routes import all_of, kit_of, neutral_request, path_of, send
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 
 _KEPT: Final = "_rolecall"
 _PROTOCOL: Final = "Sec-WebSocket-Protocol"
-_CHECKED: Final = "rolecall_checked"
 
 
 class Guard(adapter.Guard):
@@ -33,7 +32,9 @@ class Guard(adapter.Guard):
             adapter.guard_first(target, "prepare", self._prepare)
             adapter.mark_guarded(target, self)
             return target
-        if not inspect.isfunction(target) or target.__name__.upper() not in web.RequestHandler.SUPPORTED_METHODS:
+        is_method = inspect.isfunction(target) or isinstance(target, adapter.GuardedMethod)
+        method: Any = target
+        if not is_method or method.__name__.upper() not in web.RequestHandler.SUPPORTED_METHODS:
             raise ConfigurationError(
                 f"a guard protects a RequestHandler, or one of its methods such as get, not {adapter.shown(target)}"
             )
@@ -48,12 +49,13 @@ class Guard(adapter.Guard):
                     "after the body has been received"
                 )
             if await self.enter(handler):
-                answer = target(handler, *args, **kwargs)
+                answer = method(handler, *args, **kwargs)
                 if inspect.isawaitable(answer):
                     await answer
 
-        adapter.mark_guarded(guarded, self, target)
-        return guarded  # type: ignore[return-value]
+        guarded_method = adapter.GuardedMethod(guarded)
+        adapter.mark_guarded(guarded_method, self, method)
+        return cast("Target", guarded_method)
 
     async def _prepare(self, handler: web.RequestHandler, prepare: Callable[[], Awaitable[None] | None]) -> None:
         if await self.enter(handler):
@@ -63,7 +65,7 @@ class Guard(adapter.Guard):
 
     async def enter(self, handler: web.RequestHandler) -> bool:
         """Whether a request is admitted; a refused one has been answered, and so has OPTIONS."""
-        _check_once(handler.application)
+        check_once(handler.application)
         if handler.request.method == "OPTIONS":  # a browser asks before it sends a token; no method runs
             send(handler, adapter.options_response(methods_of(type(handler))))
             return False
@@ -186,13 +188,6 @@ async def _close(handler: websocket.WebSocketHandler, error: RolecallError) -> N
 def _kept(handler: web.RequestHandler) -> dict[str, Any]:
     kept: dict[str, Any] = vars(handler).setdefault(_KEPT, {})
     return kept
-
-
-def _check_once(app: web.Application) -> None:
-    """Stop an app in which a route with a guard is open by mistake, at its first guarded request."""
-    if not app.settings.get(_CHECKED):
-        adapter.check_routes(app, routes_of)
-        app.settings[_CHECKED] = True
 
 
 def find_grant(handler: web.RequestHandler) -> Grant | None:

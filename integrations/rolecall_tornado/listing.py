@@ -12,6 +12,7 @@ from tornado.routing import HostMatches, PathMatches, Router, Rule, RuleRouter
 from rolecall import Rolecall
 from rolecall.http import adapter
 
+_CHECKED = "rolecall_checked"
 _GROUP = re.compile(r"\(\?P<(\w+)>")
 
 
@@ -26,6 +27,13 @@ def routes_of(app: Any) -> list[adapter.Found] | None:
         return None
     problem = adapter.kit_problem(lambda: _kit_of(app))
     return [_found(rule, problem) for rule in _leaves(app.default_router)]
+
+
+def check_once(app: web.Application) -> None:
+    """Stop an app in which a route with a guard is open by mistake, at its first request to the kit or to a guard."""
+    if not app.settings.get(_CHECKED):
+        adapter.check_routes(app, routes_of)
+        app.settings[_CHECKED] = True
 
 
 def methods_of(handler: type[web.RequestHandler]) -> list[str]:

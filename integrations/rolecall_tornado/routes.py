@@ -16,6 +16,8 @@ from rolecall import Rolecall
 from rolecall.errors import ConfigurationError
 from rolecall.http import adapter
 
+from .listing import check_once
+
 #: The key of the kit in an app's settings, for guards without one of their own.
 KIT: Final = "rolecall"
 
@@ -74,6 +76,7 @@ class KitHandler(web.RequestHandler):
         self._arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def prepare(self) -> None:
+        check_once(self.application)
         # An answer that reads no body does not wait for it; Tornado reads one only after this.
         self._answering = asyncio.ensure_future(self._respond())
         wanted = asyncio.ensure_future(self._wants_body.wait())

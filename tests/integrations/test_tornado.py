@@ -206,6 +206,38 @@ def test_a_subclass_that_would_lose_the_guard_is_refused(kit):
     assert require_role("moderator")(type("Stricter", (guarded,), {})) is not None
 
 
+def test_a_subclass_that_would_lose_the_guard_of_a_method_is_refused(kit):
+    class Half(Room):
+        @require_role("moderator")
+        async def delete(self, session_id):
+            pass
+
+        @require_token
+        @require_role("publisher")
+        def put(self, session_id):
+            pass
+
+    class Calls(Half):
+        async def delete(self, session_id):
+            await super().delete(session_id)
+
+    class Guards(Half):
+        @require_token
+        def delete(self, session_id):
+            pass
+
+    class Opens(Half):
+        @rolecall_tornado.public
+        def delete(self, session_id):
+            pass
+
+    for base in (Half, Calls, Guards, Opens):
+        with pytest.raises(ConfigurationError, match=r"Open overrides delete, for which \w+ has a guard"):
+            type("Open", (base,), {"delete": lambda self, session_id: None})
+    with pytest.raises(ConfigurationError, match=r"Mixed overrides put, for which Half has a guard"):
+        type("Mixed", (type("Putting", (Room,), {"put": lambda self, session_id: None}), Half), {})
+
+
 @on_loop
 async def test_a_body_that_is_streamed_is_received_after_the_guard(kit, room, caplog):
     received = []
@@ -368,6 +400,18 @@ async def test_the_kits_routes_answer_whatever_the_app_protects_its_own_with(kit
         assert (too_long.code, code_of(too_long)) == (413, "body_too_large")
         session = await ask(f"/video/sessions/{room}", kit.generate_token(room))
         assert (session.code, "Etag" in session.headers) == (200, False)
+
+
+@on_loop
+async def test_an_app_with_a_mistake_answers_not_even_for_the_kit(kit, room, caplog):
+    @require_token
+    class Guarded(Room):
+        pass
+
+    async with served(kit, (ROOM, Guarded), (r"/other/(?P<room>.+)", Guarded)) as ask:
+        for path in (f"/video/sessions/{room}", f"/rooms/{room}"):
+            assert (await ask(path, kit.generate_token(room))).code == 500
+    assert "whether that names the session; say session_param" in caplog.text
 
 
 @on_loop

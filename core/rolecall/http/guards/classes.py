@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from functools import partial
+from functools import partial, update_wrapper
 from itertools import takewhile
+from types import MethodType
 from typing import Any, Final
 
 from ...errors import ConfigurationError
+from .marks import lost_guards
 
 # Marks a method with a guard: whether it goes on by ``super()``.
 _GOES_ON: Final = "rolecall_goes_on"
@@ -45,24 +47,58 @@ def guard_first(view_class: type[Any], name: str, guarded: Callable[[Any, Callab
     method.__name__ = name
     setattr(method, _GOES_ON, own is None or getattr(own, _GOES_ON, False))
     setattr(view_class, name, method)
-    _watch_subclasses(view_class, name)
-
-
-def _watch_subclasses(view_class: type[Any], name: str) -> None:
-    own = vars(view_class).get("__init_subclass__")
     guarded_name = view_class.__name__
 
-    def __init_subclass__(cls: type[Any], /, **kwargs: Any) -> None:  # noqa: N807
-        if own is None:
-            super(view_class, cls).__init_subclass__(**kwargs)
-        else:
-            own.__get__(None, cls)(**kwargs)
+    def check(cls: type[Any]) -> None:
         for base in takewhile(lambda base: base is not view_class, cls.__mro__):
             if name in vars(base) and not getattr(vars(base)[name], _GOES_ON, False):
                 raise ConfigurationError(
                     f"{cls.__name__} has {name} of {base.__name__} in the place of the guard of {guarded_name}; put "
                     f"{guarded_name} first among its bases, and what {name} does into the methods"
                 )
+
+    _check_subclasses(view_class, check)
+
+
+class GuardedMethod:
+    """A guarded method of a view class, for frameworks in which no app is looked at before it answers.
+
+    A subclass is refused that overrides the method, and neither calls it nor guards its own.
+
+    :param function: the method with its guard.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        update_wrapper(self, function)
+        self._function = function
+
+    def __set_name__(self, view_class: type[Any], name: str) -> None:
+        def check(cls: type[Any]) -> None:
+            if (lost := lost_guards(cls, name.upper())) is not None:
+                base, _, place, _ = lost
+                raise ConfigurationError(
+                    f"{cls.__name__} overrides {place}, for which {base.__name__} has a guard, without calling "
+                    f"super().{place}(…); call it, or give the method a guard of its own, or mark it as @public"
+                )
+
+        _check_subclasses(view_class, check)
+
+    def __get__(self, view: Any, view_class: type[Any] | None = None) -> Any:
+        return self if view is None else MethodType(self._function, view)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function(*args, **kwargs)
+
+
+def _check_subclasses(view_class: type[Any], check: Callable[[type[Any]], None]) -> None:
+    own = vars(view_class).get("__init_subclass__")
+
+    def __init_subclass__(cls: type[Any], /, **kwargs: Any) -> None:  # noqa: N807
+        if own is None:
+            super(view_class, cls).__init_subclass__(**kwargs)
+        else:
+            own.__get__(None, cls)(**kwargs)
+        check(cls)
 
     setattr(view_class, "__init_subclass__", classmethod(__init_subclass__))
 
