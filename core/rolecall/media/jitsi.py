@@ -25,16 +25,12 @@ from .plan import ACTS
 from .rooms import derived_room
 from .tokens import PARTICIPANT, Seat, ServiceJWT, said
 
-#: How far in the past ``nbf`` is, in seconds: prosody's clock may be behind, and its plugin has no leeway.
-CLOCK_SKEW: Final = 5
 #: The ids of apps at JaaS begin with this; they are the ``sub`` of its tokens.
 JAAS_APP: Final = "vpaas-magic-cookie-"
 #: The features that each token switches on or off; one that is left out depends on the server's version.
 FEATURES: Final = ("livestreaming", "recording", "outbound-call", "sip-outbound-call", "transcription")
 _SIGNAL: Final = "send-groupchat"
 _MODERATES: Final = frozenset((Capability.FORCE_DISCONNECT, Capability.FORCE_UNPUBLISH))
-#: The affiliations by which the plugin ``token_affiliation`` makes a moderator.
-_OWNERS: Final = ("owner", "moderator", "teacher")
 #: Names of rooms that prosody keeps apart, which folds case, and that need no escape in a URL.
 _ROOM: Final = re.compile(r"[a-z0-9_-]+")
 _FEATURE: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
@@ -162,6 +158,10 @@ class JitsiFormat(ServiceJWT):
     identity_claim: ClassVar[str] = "context.user.id"
     issuer_claim: ClassVar[str | None] = "iss"
     reserved_claims: ClassVar[frozenset[str]] = frozenset({"room", "context"})
+    #: How far in the past ``nbf`` is, in seconds: the server's clock may be behind, and it has no leeway.
+    skew: ClassVar[int] = 5
+    #: The values of ``context.user.affiliation`` that make a moderator.
+    owners: ClassVar[tuple[str, ...]] = ("owner", "moderator", "teacher")
 
     def __init__(self, backend: JitsiMeet, issuer: Issuer, rules: ClaimRules) -> None:
         super().__init__(backend, issuer, rules)
@@ -202,7 +202,7 @@ class JitsiFormat(ServiceJWT):
         rest = self._rest[not capabilities.isdisjoint(_MODERATES), Capability.SIGNAL in capabilities]
         named = f'"name":{quoted(name)},' if name else ""
         return (
-            f'{self._head}{_remembered(room)},"iat":{issued_at},"nbf":{issued_at - CLOCK_SKEW},"exp":{expires_at},'
+            f'{self._head}{_remembered(room)},"iat":{issued_at},"nbf":{issued_at - self.skew},"exp":{expires_at},'
             f'"context":{{"user":{{"id":{quoted(subject or "")},{named}{rest}'
         )
 
@@ -221,7 +221,9 @@ class JitsiFormat(ServiceJWT):
         user = _object(context, "user", "context.user")
         features = _object(context, "features", "context.features") if "features" in context else {}
         is_moderator = _switch(user, "moderator", "context.user.moderator", False)
-        capabilities = PARTICIPANT | _MODERATES if is_moderator or user.get("affiliation") in _OWNERS else PARTICIPANT
+        capabilities = (
+            PARTICIPANT | _MODERATES if is_moderator or user.get("affiliation") in self.owners else PARTICIPANT
+        )
         if not _switch(features, _SIGNAL, f"context.features.{_SIGNAL}", True):
             capabilities -= {Capability.SIGNAL}
         times = claims.get("iat"), claims.get("exp"), claims.get("nbf")
