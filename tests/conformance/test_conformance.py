@@ -56,7 +56,7 @@ def test_every_site_is_asked_under_a_prefix_too():
 
 def test_the_table_has_every_method_of_every_route_of_the_kit():
     params = {"session_id": OPEN, "api_key": API_KEY, "connection_id": CONNECTION, "stream_id": STREAM}
-    params |= {"actor_id": ACTOR, "rest": "archive"}
+    params |= {"actor_id": ACTOR, "media": "livekit", "rest": "archive"}
     at_root = {route.path.replace(":path}", "}").format(**params): route for route in rolecall_wsgi.SDK_ROUTES}
     paths = {f"/video{route.path.replace(':path}', '}').format(**params)}": route for route in ROUTES}
     asked = {(case.method, case.target.partition("?")[0]) for case in CASES if case.kit == "plain"}
