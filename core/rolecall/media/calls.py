@@ -65,15 +65,16 @@ class ServiceAPI:
     :param service: the name of the service, for messages.
     :param url: the URL of the API, ``https://…``, to which the path of each call is appended.
     :param timeout: the time of a call in seconds.
+    :param setting: the name of the setting with the URL, for messages.
     :raises ConfigurationError: for a URL or a time that is none.
     """
 
-    def __init__(self, service: str, url: str, timeout: float = CALL_TIMEOUT) -> None:
+    def __init__(self, service: str, url: str, timeout: float = CALL_TIMEOUT, *, setting: str = "api_url") -> None:
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= 300:
             raise ConfigurationError(f"{service}: timeout is {shown(timeout)}; expected seconds, above 0 and up to 300")
         problem = problem_with_url(url, ("https", "http"))
         if problem is not None:
-            raise ConfigurationError(f"{service}: api_{problem}")
+            raise ConfigurationError(f"{service}: {setting.removesuffix('url')}{problem}")
         self._service = service
         self._url = url.rstrip("/")
         self._timeout = timeout
