@@ -305,6 +305,7 @@ _SETTINGS: Final[Mapping[str, Callable[[str, Any], object]]] = {
     "eject_at_expiry": _switch,
     "features": _names,
     "private_key": _pem_or_path,
+    "room_options": _object,
     "turn_urls": _names,
     "turn_verify_secrets": _list,
 }

@@ -12,27 +12,18 @@ from .webhooks import Notice
 if TYPE_CHECKING:
     from .daily import Daily
     from .jaas import JaaS
+    from .janus import Janus
     from .jitsi import Jitsi
     from .livekit import LiveKit
     from .twilio import Twilio
 
-__all__ = [
-    "Daily",
-    "JaaS",
-    "Jitsi",
-    "LiveKit",
-    "MediaBackend",
-    "Notice",
-    "Place",
-    "Ticket",
-    "Turn",
-    "Twilio",
-]
+__all__ = ["Daily", "JaaS", "Janus", "Jitsi", "LiveKit", "MediaBackend", "Notice", "Place", "Ticket", "Turn", "Twilio"]
 
 # By the name that ``media=`` and ``ROLECALL_MEDIA`` have: the module and the class, imported at its first use.
 _BACKENDS: Final = {
     "daily": "daily:Daily",
     "jaas": "jaas:JaaS",
+    "janus": "janus:Janus",
     "jitsi": "jitsi:Jitsi",
     "livekit": "livekit:LiveKit",
     "twilio": "twilio:Twilio",

@@ -77,6 +77,17 @@ class ServiceFormat(TokenFormat):
         """Whether a token can carry these rights: those that let their bearer join, and grant no more."""
         return Capability.CONNECT in capabilities and not self.wider(role, capabilities)
 
+    def subject_of(self, options: TokenOptions) -> str:
+        """For whom a token is to be.
+
+        :raises NoIdentity: if it does not say.
+        """
+        if not options.subject:
+            raise NoIdentity(
+                f"a token of {self._backend.name} needs an identity: the id of the actor that it is for; pass actor=…"
+            )
+        return options.subject
+
     def _grant(self, seat: Seat, claims: Mapping[str, Any], token_id: str, now: float, issuer: str) -> Grant:
         """The grant of a token whose signature is good.
 
@@ -160,10 +171,7 @@ class ServiceJWT(ServiceFormat):
 
         :raises NoIdentity: without ``options.subject``.
         """
-        if not options.subject:
-            raise NoIdentity(
-                f"a token of {self._backend.name} needs an identity: the id of the actor that it is for; pass actor=…"
-            )
+        self.subject_of(options)
         token = self._codec.sign(self.payload(options).encode())
         return token, token_id(token.encode())
 
