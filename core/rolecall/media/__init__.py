@@ -10,6 +10,7 @@ from .turn import Turn
 from .webhooks import Notice
 
 if TYPE_CHECKING:
+    from .chime import Chime
     from .daily import Daily
     from .jaas import JaaS
     from .janus import Janus
@@ -17,10 +18,24 @@ if TYPE_CHECKING:
     from .livekit import LiveKit
     from .twilio import Twilio
 
-__all__ = ["Daily", "JaaS", "Janus", "Jitsi", "LiveKit", "MediaBackend", "Notice", "Place", "Ticket", "Turn", "Twilio"]
+__all__ = [
+    "Chime",
+    "Daily",
+    "JaaS",
+    "Janus",
+    "Jitsi",
+    "LiveKit",
+    "MediaBackend",
+    "Notice",
+    "Place",
+    "Ticket",
+    "Turn",
+    "Twilio",
+]
 
 # By the name that ``media=`` and ``ROLECALL_MEDIA`` have: the module and the class, imported at its first use.
 _BACKENDS: Final = {
+    "chime": "chime:Chime",
     "daily": "daily:Daily",
     "jaas": "jaas:JaaS",
     "janus": "janus:Janus",

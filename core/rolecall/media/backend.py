@@ -244,8 +244,8 @@ class MediaBackend(ABC):
         :raises RoleNotHeld: if no token can hold what the grant has.
         """
         room, identity, role, capabilities, issued_at, expires_at, data, _ = place
-        if Capability.CONNECT not in capabilities or not form.carries(role, capabilities):
-            raise RoleNotHeld(f"no ticket of {self.name} can hold what this grant has of the role {str(role)!r}")
+        if not form.carries(role, capabilities):
+            raise self._not_held(role)
         narrowed = None if capabilities == role.capabilities else capabilities
         token, _ = form.mint(
             TicketOptions(room, role, issued_at, expires_at, data, narrowed=narrowed, subject=identity)
@@ -312,10 +312,12 @@ class MediaBackend(ABC):
         """The place of a grant's bearer in its session's room, at ``now`` (Unix seconds).
 
         :raises NoIdentity: if the grant does not say for whom it is.
-        :raises RoleNotHeld: if a ticket would grant more than the grant does.
+        :raises RoleNotHeld: if a ticket would grant more than the grant does, and if the grant lets nobody join.
         :raises ExpiredToken: if the grant does not stand as long as the shortest ticket.
         """
         identity, role = self._identity(grant), grant.role
+        if Capability.CONNECT not in grant.capabilities:
+            raise self._not_held(role)
         if wider := self.wider(role, grant.capabilities):
             raise RoleNotHeld(
                 f"a ticket of {self.name} for the role {str(role)!r} would grant {', '.join(sorted(wider))}, too; an "
@@ -329,6 +331,9 @@ class MediaBackend(ABC):
             )
         room = self.room(grant.session_id)
         return Place(room, identity, role, grant.capabilities, issued_at, expires_at, grant.data, grant.session_id)
+
+    def _not_held(self, role: Role) -> RoleNotHeld:
+        return RoleNotHeld(f"no ticket of {self.name} can hold what this grant has of the role {str(role)!r}")
 
     def _identity(self, grant: Grant) -> str:
         if grant.actor_id is None:

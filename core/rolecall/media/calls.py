@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from ..errors import ConfigurationError, NoMediaService, NotFoundAtService, Unavailable
+from ..errors import ConfigurationError, NoMediaService, NotFoundAtService, RolecallError, Unavailable
 from ..wording import shown
 from .urls import problem_with_url
 
@@ -15,6 +16,10 @@ from .urls import problem_with_url
 CALL_TIMEOUT: Final = 2.0
 #: The longest answer that is read, in bytes: a full room has some thousand participants.
 LONGEST_ANSWER: Final = 8_000_000
+#: No headers of its own.
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+#: Signs a call: from its method, its URL and its body the headers with the credential.
+Signer = Callable[[str, str, bytes], Awaitable[Mapping[str, str]]]
 
 
 class Answer(NamedTuple):
@@ -66,10 +71,19 @@ class ServiceAPI:
     :param url: the URL of the API, ``https://…``, to which the path of each call is appended.
     :param timeout: the time of a call in seconds.
     :param setting: the name of the setting with the URL, for messages.
+    :param signer: signs each call, for a service whose credential depends on what is called.
     :raises ConfigurationError: for a URL or a time that is none.
     """
 
-    def __init__(self, service: str, url: str, timeout: float = CALL_TIMEOUT, *, setting: str = "api_url") -> None:
+    def __init__(
+        self,
+        service: str,
+        url: str,
+        timeout: float = CALL_TIMEOUT,
+        *,
+        setting: str = "api_url",
+        signer: Signer | None = None,
+    ) -> None:
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= 300:
             raise ConfigurationError(f"{service}: timeout is {shown(timeout)}; expected seconds, above 0 and up to 300")
         problem = problem_with_url(url, ("https", "http"))
@@ -78,6 +92,7 @@ class ServiceAPI:
         self._service = service
         self._url = url.rstrip("/")
         self._timeout = timeout
+        self._signer = signer
         self._httpx = _imported()
         # Once: to load the certificates of authorities takes longer than all else here.
         with_tls = self._httpx is not None and self._url.startswith("https:")
@@ -88,7 +103,7 @@ class ServiceAPI:
         what: str,
         method: str,
         path: str,
-        headers: Mapping[str, str],
+        headers: Mapping[str, str] = NO_HEADERS,
         body: object = None,
         form: Mapping[str, str] | None = None,
     ) -> Answer:
@@ -119,31 +134,37 @@ class ServiceAPI:
             **({"Content-Type": "application/json"} if "content" in sent else {}),
             **headers,
         }
+        signed: Mapping[str, str] = NO_HEADERS
         status, answer, problem = 0, b"", ""
         try:
             async with (
                 event_loops.running().timeout(self._timeout),
                 httpx.AsyncClient(verify=self._tls, timeout=self._timeout, follow_redirects=False) as client,
-                client.stream(method, self._url + path, headers=headers, **sent) as response,
             ):
-                status = response.status_code
-                async for chunk in response.aiter_raw():
-                    answer += chunk
-                    if len(answer) > LONGEST_ANSWER:
-                        break
+                if self._signer is not None:
+                    signed = await self._signer(method, self._url + path, sent.get("content", b""))
+                    headers = {**headers, **signed}
+                async with client.stream(method, self._url + path, headers=headers, **sent) as response:
+                    status = response.status_code
+                    async for chunk in response.aiter_raw():
+                        answer += chunk
+                        if len(answer) > LONGEST_ANSWER:
+                            break
         except (httpx.TimeoutException, TimeoutError):
             problem = f"it did not answer within {self._timeout:g} s"
         except httpx.ConnectError:
             problem = "no connection could be made"
         except httpx.HTTPError:
             problem = "the connection broke"
+        except RolecallError:  # of the signer
+            raise
         except Exception as error:
             problem = f"it failed with {type(error).__name__}"
         except BaseException as error:
             # The code that cancels may log the exception, and the frames below hold the credential.
             raise error.with_traceback(None) from None
         finally:
-            del headers, sent, path, body, form  # so that no frame of a traceback holds a credential
+            del headers, signed, sent, path, body, form  # so that no frame of a traceback holds a credential
         if problem:
             raise Unavailable(f"{what}: {problem}")
         return Answer(status, _read(answer))

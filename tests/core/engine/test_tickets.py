@@ -214,10 +214,11 @@ def test_a_ticket_that_grants_no_more_is_given(make_kit, role):
     assert kit.ticket(grant).room == f"room-{grant.session_id[-8:]}"
 
 
-def test_a_role_without_what_it_takes_to_join_gets_none(make_kit):
-    kit = make_kit(media=livekit())
+@pytest.mark.parametrize("name", ["livekit", "hosted"])
+def test_a_role_without_what_it_takes_to_join_gets_none(make_kit, name):
+    kit = make_kit(media=livekit() if name == "livekit" else Hosted())
     grant = granted(kit)._replace(capabilities=frozenset({Capability.PUBLISH}))
-    with pytest.raises(RoleNotHeld, match="no ticket of livekit can hold"):
+    with pytest.raises(RoleNotHeld, match=f"no ticket of {name} can hold"):
         kit.ticket(grant)
 
 

@@ -9,7 +9,7 @@ from threading import Event, Thread
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-#: A status, and what stands in the body: an object for JSON, or the bytes themselves.
+#: A status, and what stands in the body: an object for JSON, the bytes themselves, or None for no body.
 Answer = tuple[int, object]
 
 
@@ -59,6 +59,10 @@ class StandIn(ThreadingHTTPServer):
     def calls(self) -> list[tuple[str, str, Any]]:
         return [asked.call for asked in self.asked]
 
+    def answer(self, asked: Asked) -> Answer:
+        """The answer to a call: the next one of the script."""
+        return self.script.pop(0) if len(self.script) > 1 else self.script[0]
+
     def stop(self) -> None:
         self.released.set()
         self.shutdown()
@@ -81,14 +85,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.asked.append(Asked(self.command, self.path, headers, body))
+        asked = Asked(self.command, self.path, headers, body)
+        self.server.asked.append(asked)
         if self.server.hangs:
             self.server.released.wait(60)
-        script = self.server.script
-        status, said = script.pop(0) if len(script) > 1 else script[0]
-        answer = said if isinstance(said, bytes) else json.dumps(said).encode()
+        status, said = self.server.answer(asked)
+        answer = b"" if said is None else said if isinstance(said, bytes) else json.dumps(said).encode()
         self.send_response(status)
-        self.send_header("Content-Length", str(len(answer)))
+        if status != 204:
+            self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
 
