@@ -302,6 +302,7 @@ _SETTINGS: Final[Mapping[str, Callable[[str, Any], object]]] = {
     "ticket_life": _seconds,
     "timeout": _seconds,
     "accept_wider": _names,
+    "accept_emulated": _names,
     "eject_at_expiry": _switch,
     "features": _names,
     "private_key": _pem_or_path,

@@ -77,7 +77,8 @@ def test_a_plugin_registers_a_service(make_kit):
 
 def test_the_environment_has_services_and_their_settings():
     turn = {"ROLECALL_LIVEKIT_TURN_URLS": "turn:a.example,turn:b.example", "ROLECALL_LIVEKIT_TURN_SECRET": SECRET}
-    with Rolecall.from_env({**VARIABLES, **turn, "ROLECALL_LIVEKIT_TICKET_LIFE": "90"}) as kit:
+    emulated = {"ROLECALL_LIVEKIT_ACCEPT_EMULATED": "mute_all"}
+    with Rolecall.from_env({**VARIABLES, **turn, **emulated, "ROLECALL_LIVEKIT_TICKET_LIFE": "90"}) as kit:
         ticket = tickets_of(kit)
         assert (ticket.url, ticket.credentials["turn"]["urls"]) == (URL, ["turn:a.example", "turn:b.example"])
         assert 80 < ticket.expires_at - kit.engine.state.clock() <= 90

@@ -66,6 +66,8 @@ class LiveKitServer(ThreadingHTTPServer):
         self.credentials: list[str] = []
         #: Answers in place of the room service, if it is set.
         self.instead: Callable[[str], Answer] | None = None
+        #: Answers to what would mute a track, by its sid.
+        self.refused: dict[str, Answer] = {}
         #: Ends the waiting of an answer that does not come.
         self.released = Event()
         self._thread = Thread(target=self.serve_forever, args=(0.01,), daemon=True)
@@ -128,6 +130,8 @@ class LiveKitServer(ThreadingHTTPServer):
         return _found(room is not None and room.pop(body["identity"], None) is not None)
 
     def _mute(self, room: Any, body: dict[str, Any]) -> Answer:
+        if body["trackSid"] in self.refused:
+            return self.refused[body["trackSid"]]
         for one in (room or {}).get(body["identity"], ()):
             if one["sid"] == body["trackSid"]:
                 one["muted"] = body["muted"]

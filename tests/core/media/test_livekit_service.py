@@ -98,12 +98,43 @@ def test_a_track_is_muted(kit, server, session_id):
         kit.mute_stream(session_id, "TR_9")
 
 
-@pytest.mark.parametrize("active", [True, False])
-def test_that_it_cannot_mute_streams_to_come_is_said(kit, server, session_id, active):
+def test_that_it_cannot_mute_streams_to_come_is_said(kit, server, session_id):
     with pytest.raises(NoMediaService, match="streams to come") as refused:
-        kit.mute_all(session_id, active=active)
+        kit.mute_all(session_id)
     assert refused.value.public_message.startswith("the media service does not mute streams to come")
     assert server.calls == []
+
+
+def test_an_app_may_take_it_that_those_that_are_there_are_muted(make_kit, server):
+    kit = made(make_kit, server, accept_emulated=["mute_all"])
+    session_id = kit.create_session().session_id
+    bare = {"sid": "TR_5"}  # of audio, which the server does not say
+    server.rooms[session_id] = {
+        "ada": [track("TR_1"), {**track("TR_2", "CAMERA"), "type": "VIDEO"}],
+        "Zoë": [track("TR_3", muted=True), track("TR_4"), bare],
+    }
+    kit.mute_all(session_id, excluded_stream_ids=["TR_4"])
+    muted = [body["trackSid"] for method, body in server.calls if method == "MutePublishedTrack"]
+    assert muted == ["TR_1", "TR_5"]
+    kit.mute_all(session_id)
+    assert [one.get("muted", False) for one in server.rooms[session_id]["Zoë"]] == [True, True, True]
+    with pytest.raises(NoMediaService, match="lets nobody unmute") as refused:
+        kit.mute_all(session_id, active=False)
+    assert refused.value.public_message == "the media service does not unmute"
+    kit.mute_all(kit.create_session())
+
+
+def test_a_track_that_cannot_be_muted_does_not_keep_the_others_loud(make_kit, server):
+    kit = made(make_kit, server, accept_emulated=["mute_all"])
+    session_id = kit.create_session().session_id
+    server.rooms[session_id] = {"ada": [track("TR_1")], "ben": [track("TR_2")], "eve": [track("TR_3")]}
+    server.refused["TR_1"] = (503, b'{"code":"unavailable"}')
+    server.refused["TR_2"] = (404, b'{"code":"not_found"}')
+    with pytest.raises(Unavailable, match="MutePublishedTrack"):
+        kit.mute_all(session_id)
+    assert [one["muted"] for one in server.rooms[session_id]["eve"]] == [True]
+    del server.refused["TR_1"]
+    kit.mute_all(session_id)
 
 
 def test_acts_in_async_code(kit, server, session_id):
@@ -238,6 +269,9 @@ def test_without_httpx_there_are_tickets_and_no_acts(make_kit, server, monkeypat
     [
         ({"api_url": "wss://media.example"}, "api_url is not where"),
         ({"timeout": 0}, "timeout is 0"),
+        ({"accept_emulated": "mute_all"}, "accept_emulated is 'mute_all'; expected a set of mute_all"),
+        ({"accept_emulated": ["signal"]}, "expected a set of mute_all"),
+        ({"accept_emulated": 1}, "expected a set of mute_all"),
         ({"timeout": "2"}, "timeout is '2'"),
     ],
 )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from ...clock import system_clock
+from ...errors import ConfigurationError
 from ...formats import TokenFormat
 from ...formats.claims import ClaimRules
+from ...wording import shown
 from ..backend import TICKET_LIFE, MediaBackend
 from ..calls import CALL_TIMEOUT, ServiceAPI
 from ..keys import service_issuer
@@ -17,6 +19,9 @@ from ..webhooks import Notice
 from .tokens import LiveKitFormat
 
 __all__ = ["LiveKit", "LiveKitFormat"]
+
+#: The acts that can be done in part, see ``accept_emulated``.
+EMULATED: Final = frozenset({"mute_all"})
 
 
 class LiveKit(MediaBackend):
@@ -30,6 +35,8 @@ class LiveKit(MediaBackend):
     :param verify_secrets: at most two further secrets of this key, which only verify.
     :param ticket_life: the life of a ticket in seconds. The server renews tokens of those who have joined by itself.
     :param accept_wider: as for every :class:`~rolecall.media.MediaBackend`; LiveKit holds all roles.
+    :param accept_emulated: ``{"mute_all"}``: that act then mutes the tracks that are there, and not those to come, as
+        LiveKit cannot do that. Without it the act is refused.
     :param turn: as for every :class:`~rolecall.media.MediaBackend`.
     :param api_url: the URL of the server's API, if it is not that of the clients with ``https``.
     :param timeout: the time of a call of the API in seconds. An act takes two at most, which are to be below the kit's
@@ -43,7 +50,7 @@ class LiveKit(MediaBackend):
     longest_identity: ClassVar[int] = 256
     longest_room: ClassVar[int] = 256
     acts: ClassVar[Mapping[str, str]] = MappingProxyType(
-        {"mute_all": "not done: it does not mute streams to come, and lets nobody unmute"}
+        {"mute_all": "not done: it does not mute streams to come, and lets nobody unmute; see accept_emulated"}
     )
     takes_webhooks: ClassVar[bool] = True
 
@@ -56,6 +63,7 @@ class LiveKit(MediaBackend):
         verify_secrets: Sequence[str | bytes] = (),
         ticket_life: float = TICKET_LIFE,
         accept_wider: Iterable[str] = (),
+        accept_emulated: Iterable[str] = (),
         turn: Turn | Mapping[str, Any] | None = None,
         api_url: str | None = None,
         timeout: float = CALL_TIMEOUT,
@@ -77,8 +85,9 @@ class LiveKit(MediaBackend):
         at = url.replace("ws", "http", 1) if url.startswith("ws") else url
         from .service import LiveKitService  # not free to import, and many kits have another service, or none
 
+        emulated = _checked_emulated(accept_emulated)
         api = ServiceAPI("LiveKit", at if api_url is None else api_url, timeout)
-        self._service = LiveKitService(issuer, api, self.room, clock)
+        self._service = LiveKitService(issuer, api, self.room, clock, emulated)
 
     @property
     def api_key(self) -> str:
@@ -99,3 +108,10 @@ class LiveKit(MediaBackend):
         from .webhooks import LiveKitWebhooks  # not free to import, and many servers send none
 
         return LiveKitWebhooks(self._issuer).read(headers, body, now)
+
+
+def _checked_emulated(acts: object) -> frozenset[str]:
+    given = frozenset(acts) if isinstance(acts, Collection) and not isinstance(acts, str) else None
+    if given is None or not given <= EMULATED:
+        raise ConfigurationError(f"livekit: accept_emulated is {shown(acts)}; expected a set of {', '.join(EMULATED)}")
+    return given

@@ -31,6 +31,7 @@ class LiveKitService:
     :param api: calls the server's API; an act takes two calls at most.
     :param room: names the room of a session.
     :param clock: returns now, in Unix seconds.
+    :param emulated: the names of acts that it may do in part.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class LiveKitService:
         api: ServiceAPI,
         room: Callable[[str], str],
         clock: Callable[[], float],
+        emulated: frozenset[str] = frozenset(),
     ) -> None:
         self._api_key = issuer.id
         self._codec = jws.Codec(issuer)
         self._api = api
         self._room = room
         self._clock = clock
+        self._emulated = emulated
 
     async def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> None:
         """Send data with the topic ``type`` to one participant, or to all.
@@ -90,20 +93,42 @@ class LiveKitService:
         room = self._room(session_id)
         for participant in await self._participants(room):
             if any(track["sid"] == stream_id for track in participant["tracks"]):
-                muted = {"room": room, "identity": participant["identity"], "trackSid": stream_id, "muted": True}
-                await self._call("MutePublishedTrack", room, muted)
+                await self._mute(room, participant["identity"], stream_id)
                 return
         raise NotFoundAtService("the session has no such stream")
 
     async def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> None:
-        """Nothing: LiveKit cannot mute the tracks to come, and lets no other unmute a track.
+        """Mute the audio tracks that are there, one by one, if that may stand for all: LiveKit mutes none to come.
 
-        :raises NoMediaService: in any case.
+        One that fails does not keep the others from being muted.
+
+        :raises NoMediaService: if it may not, and for ``active=False``: LiveKit lets no other unmute a track.
         """
-        raise NoMediaService(
-            "mute_all: LiveKit does not mute streams to come; mute each of list_streams",
-            "the media service does not mute streams to come: mute those that are there, one by one",
-        )
+        if not active:
+            raise NoMediaService("mute_all: LiveKit lets nobody unmute others", "the media service does not unmute")
+        if "mute_all" not in self._emulated:
+            raise NoMediaService(
+                "mute_all: LiveKit does not mute streams to come; mute each of list_streams, or set "
+                "accept_emulated={'mute_all'}, which mutes those that are there",
+                "the media service does not mute streams to come: mute those that are there, one by one",
+            )
+        room, failed = self._room(session_id), None
+        for participant in await self._participants(room):
+            for track in participant["tracks"]:
+                if not _is_loud(track) or track["sid"] in excluded_stream_ids:
+                    continue
+                try:
+                    await self._mute(room, participant["identity"], track["sid"])
+                except NotFoundAtService:
+                    continue  # it has ended meanwhile
+                except Unavailable as error:
+                    failed = error
+        if failed is not None:
+            raise failed
+
+    async def _mute(self, room: str, identity: str, sid: str) -> None:
+        muted = {"room": room, "identity": identity, "trackSid": sid, "muted": True}
+        await self._call("MutePublishedTrack", room, muted)
 
     async def list_streams(self, session_id: str) -> Streams:
         """The tracks, each with its participant as ``connectionId``."""
@@ -189,6 +214,11 @@ def _tracks(participant: object) -> list[Any]:
     if not isinstance(tracks, list):
         raise ValueError
     return tracks
+
+
+def _is_loud(track: Mapping[str, Any]) -> bool:
+    # The server leaves out what has its default: AUDIO, and false.
+    return track.get("type", "AUDIO") == "AUDIO" and not track.get("muted", False)
 
 
 def _with_text(value: object, name: str) -> dict[str, Any]:
