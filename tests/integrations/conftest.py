@@ -90,7 +90,7 @@ require("readline").createInterface({ input: process.stdin }).on("line", async (
 
 @pytest.fixture(scope="session")
 def npm_folder(node, needed, tmp_path_factory) -> Path:
-    """A folder with the SDKs of OpenTok, Vonage and LiveKit, ``jose`` and ``openid-client`` from npm."""
+    """A folder with the SDKs of OpenTok, Vonage and media services, ``jose`` and ``openid-client`` from npm."""
     folder = tmp_path_factory.mktemp("node")
     (folder / "package.json").write_text('{"private": true}')
     command = [
@@ -101,6 +101,8 @@ def npm_folder(node, needed, tmp_path_factory) -> Path:
         "jose@6",
         "openid-client@6",
         "livekit-server-sdk@2",
+        "twilio@6",
+        "@stream-io/node-sdk@0.7",
         "--no-audit",
         "--no-fund",
         "--ignore-scripts",

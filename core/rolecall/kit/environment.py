@@ -304,6 +304,7 @@ _SETTINGS: Final[Mapping[str, Callable[[str, Any], object]]] = {
     "accept_wider": _names,
     "accept_emulated": _names,
     "eject_at_expiry": _switch,
+    "roles": _object,
     "features": _names,
     "private_key": _pem_or_path,
     "room_options": _object,

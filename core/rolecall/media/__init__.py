@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .janus import Janus
     from .jitsi import Jitsi
     from .livekit import LiveKit
+    from .stream import Stream
     from .twilio import Twilio
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "MediaBackend",
     "Notice",
     "Place",
+    "Stream",
     "Ticket",
     "Turn",
     "Twilio",
@@ -41,6 +43,7 @@ _BACKENDS: Final = {
     "janus": "janus:Janus",
     "jitsi": "jitsi:Jitsi",
     "livekit": "livekit:LiveKit",
+    "stream": "stream:Stream",
     "twilio": "twilio:Twilio",
 }
 #: The names of the kit's own backends.

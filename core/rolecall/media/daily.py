@@ -18,7 +18,7 @@ from ..moderation import Connections
 from ..roles import Capability
 from ..tokens import MAX_LIFETIME, TokenOptions
 from ..wording import shown
-from .backend import NO_CREDENTIALS, CommonSettings, MediaBackend, Place, Ticket
+from .backend import CommonSettings, MediaBackend, Place
 from .calls import CALL_TIMEOUT, Answer, ServiceAPI
 from .keys import header_text, service_issuer
 from .rooms import derived_room
@@ -110,16 +110,9 @@ class Daily(MediaBackend):
         """See :meth:`MediaBackend.room`: the session's id in lower case, or a name that is derived from it."""
         return derived_room(session_id, _ROOM, self.longest_room)
 
-    def made(
-        self,
-        place: Place,
-        token: str,
-        url: str | None = None,
-        expires_at: int | None = None,
-        credentials: Mapping[str, Mapping[str, Any]] = NO_CREDENTIALS,
-    ) -> Ticket:
-        """See :meth:`MediaBackend.made`; the URL is that of the room."""
-        return super().made(place, token, url or f"{self.url.rstrip('/')}/{place.room}", expires_at, credentials)
+    def room_url(self, room: str) -> str:
+        """See :meth:`MediaBackend.room_url`: each room has its own."""
+        return f"{self.url.rstrip('/')}/{room}"
 
     async def open_room(self, place: Place) -> None:
         """See :meth:`MediaBackend.open_room`: a private room, which only a token opens."""

@@ -13,7 +13,7 @@ from typing import Any
 from rolecall import RoleTable
 from rolecall.errors import InvalidClaim, InvalidToken, WrongTokenKind
 from rolecall.formats.claims import ClaimRules
-from rolecall.media import Daily, Jitsi, MediaBackend, Twilio
+from rolecall.media import Daily, Jitsi, MediaBackend, Stream, Twilio
 from rolecall.tokens import TokenOptions
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "media_tokens.json").read_text("utf-8"))
@@ -81,6 +81,8 @@ def sign(header: Mapping[str, Any], claims: Any, secret: str, digest: str = "sha
 
 
 DOMAIN = "30f866c3-0000-4000-8000-ff58322d09c5"
+#: The names of roles at services that know them by names.
+NAMES = {"subscriber": "viewer", "publisher": "host", "moderator": "admin"}
 ACCOUNT, TWILIO_KEY = "AC0123456789abcdef0123456789abcdef", "SKfedcba9876543210fedcba9876543210"
 
 SERVICES = {
@@ -126,6 +128,27 @@ SERVICES = {
             "moderator by affiliation": EVERYTHING,
             "participant": ALL,
             "no sub": (InvalidClaim, "sub"),
+        },
+    ),
+    "stream": Known(
+        make=lambda secret, **settings: Stream("throwawaykey1", secret, **{"roles": NAMES, **settings}),
+        secret="throwaway-stream-secret-0123456789abcdef0123456789",
+        claims={
+            "iat": NOW - 5,
+            "call_cids": ["default:demo"],
+            "role": "host",
+            "user_id": "alice",
+            "exp": NOW + 60,
+        },
+        room="call_cids",
+        identity="user_id",
+        service="stream-video",
+        vectors={
+            "server token of the SDK's own calls": (WrongTokenKind, "no user's|no 'call_cids'"),
+            "user token without expiry": (WrongTokenKind, "not for a call"),
+            "user token, 1 h": (WrongTokenKind, "not for a call"),
+            "user token": (WrongTokenKind, "not for a call"),
+            "call token: role and calls": ALL,
         },
     ),
     "twilio": Known(

@@ -12,14 +12,14 @@ from rolecall import Rolecall
 from rolecall.errors import NoMediaService, NotFoundAtService, RolecallError, Unavailable
 
 from ...waiting import PATIENCE, free_port
-from . import daily_acts, twilio_acts
+from . import daily_acts, stream_acts, twilio_acts
 from .services import SERVICES
 from .stand_in import StandIn
 
 pytestmark = pytest.mark.each_choice
 
 #: By service and name: an act, the answers of the service, what was asked of it, and what the act returns.
-TABLES = {"daily": daily_acts, "twilio": twilio_acts}
+TABLES = {"daily": daily_acts, "stream": stream_acts, "twilio": twilio_acts}
 ROWS = {(service, name): row for service, table in TABLES.items() for name, row in table.ROWS.items()}
 #: By service: the headers of each call.
 HEADERS = {service: table.HEADERS for service, table in TABLES.items()}
