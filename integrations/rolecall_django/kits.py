@@ -118,6 +118,15 @@ def find_store(name: str | None) -> str | Store | None:
     return found if name is None else None
 
 
+def find_retention() -> Mapping[str, object]:
+    """Those of the kit's arguments ``session_retention`` and ``max_session_age`` that the settings have."""
+    given = getattr(settings, SETTING, None)
+    if isinstance(given, Rolecall):
+        kept = given.engine.state.retention
+        return {"session_retention": kept.ended, "max_session_age": kept.age}
+    return {name: value for name, value in options().items() if name in ("session_retention", "max_session_age")}
+
+
 def options() -> Mapping[str, Any]:
     """The dictionary of the settings; empty if there is none.
 

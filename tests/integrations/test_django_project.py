@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from types import ModuleType
+from typing import Any
 
 import pytest
 from django.contrib.auth.decorators import login_required
@@ -20,6 +21,8 @@ from django.views.static import serve as serve_files
 
 from rolecall import Rolecall
 from rolecall.cli.apps import routes_of
+from rolecall.sessions import SessionProperties, SessionRecord
+from rolecall.stores import open_store
 from rolecall_django import guarded_by, protect, public, require_role, require_token
 from rolecall_django.listing import project
 from rolecall_django.management.commands.rolecall import Command, with_project
@@ -203,6 +206,19 @@ def test_a_command_has_the_kit_of_the_settings(configured, capsys, tmp_path):
     assert code == 0
     code, verified = manage(capsys, "token", "verify", token.strip(), "--json")
     assert (code, json.loads(verified)["role"]) == (0, "moderator")
+
+
+@pytest.mark.parametrize("holds_kit", [False, True])
+def test_a_purge_forgets_what_the_settings_keep_no_longer(configured, capsys, tmp_path, monkeypatch, holds_kit):
+    monkeypatch.setenv("ROLECALL_SESSION_RETENTION", "1e10")
+    url = f"sqlite:///{tmp_path}/rolecall.db"
+    arguments: dict[str, Any] = {"store": url, "session_retention": 60}
+    with closing(open_store(url)) as store, Rolecall(KEY, SECRET, **arguments) as kit:
+        store.add_session(SessionRecord("1_old", SessionProperties(), 1e9))
+        store.end_session("1_old", 1e9)
+        configured(ROLECALL=kit if holds_kit else {**ROLECALL, **arguments})
+        code, said = manage(capsys, "store", "purge")
+        assert (code, said, store.get_session("1_old")) == (0, "1 row removed\n", None)
 
 
 def test_routes_need_no_app_to_be_named(configured, capsys):

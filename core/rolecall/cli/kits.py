@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, Final, TypeAlias
 
 import click
@@ -15,6 +14,7 @@ from ..errors import InvalidToken, MalformedToken, RolecallError
 from ..kit import Rolecall
 from ..stores import Store
 from .console import print_error, print_json
+from .frameworks import current_framework
 from .reports import refusal
 
 REFUSED: Final = 1
@@ -37,11 +37,6 @@ Exit codes:
 """
 
 Clock: TypeAlias = Callable[[], float]
-#: Makes the kit of a framework's own settings; None where the environment has it.
-_maker: Final[ContextVar[Callable[..., Rolecall] | None]] = ContextVar("maker", default=None)
-#: Finds a store by a name that only the framework knows, or that of the framework's settings.
-StoreFinder: TypeAlias = Callable[[str | None], str | Store | None]
-_finder: Final[ContextVar[StoreFinder | None]] = ContextVar("finder", default=None)
 
 
 @contextmanager
@@ -72,26 +67,11 @@ def _explain(error: RolecallError, hint: str) -> None:
 
 def configuration_hint() -> str:
     """Advice where the credentials are not set."""
-    if _maker.get() is not None:
+    if current_framework() is not None:
         return ""
     is_set = {name.removesuffix("_FILE") for name, value in os.environ.items() if value}
     has_credentials = any(is_set.issuperset(names) for names in (ENVIRONMENT, APPLICATION, RING_FILE, RING_STORE))
     return "" if has_credentials else _CONFIGURE
-
-
-@contextmanager
-def kits_made_by(make_kit: Callable[..., Rolecall] | None, find_store: StoreFinder | None) -> Iterator[None]:
-    """Have commands make their kit, and find stores, by functions of a framework's own.
-
-    :param make_kit: takes further arguments of :class:`~rolecall.Rolecall`; None for the kit of the environment.
-    :param find_store: see :func:`store_of_framework`; None where only the environment names stores.
-    """
-    maker, finder = _maker.set(make_kit), _finder.set(find_store)
-    try:
-        yield
-    finally:
-        _maker.reset(maker)
-        _finder.reset(finder)
 
 
 def store_of_framework(name: str | None) -> str | Store | None:
@@ -100,8 +80,8 @@ def store_of_framework(name: str | None) -> str | Store | None:
     :param name: a name that a command was given; None for the store of the settings.
     :returns: None if there is no framework, or if it knows no such store.
     """
-    find = _finder.get()
-    return None if find is None else find(name)
+    framework = current_framework()
+    return None if framework is None else framework.find_store(name)
 
 
 def kit_of(clock: Clock, store: str | None = None) -> Rolecall:
@@ -111,9 +91,9 @@ def kit_of(clock: Clock, store: str | None = None) -> Rolecall:
     """
     options: dict[str, Any] = {} if store is None else {"store": store}
     find_plugins_here()
-    make_kit = _maker.get()
-    if make_kit is not None:
-        return make_kit(clock=clock, **options)
+    framework = current_framework()
+    if framework is not None:
+        return framework.make_kit(clock=clock, **options)
     return EnvironmentsKit.from_env(clock=clock, **options)
 
 

@@ -19,6 +19,7 @@ from ..kit.environment import read_environment
 from ..stores import SCHEMES, Store, open_store
 from ..stores.synchronous import SyncUpkeep
 from ..wording import shown
+from .frameworks import current_framework
 from .kits import Clock, answering, find_plugins_here, kit_of, store_of_framework
 
 _SQLITE: Final = "sqlite:///"
@@ -61,11 +62,13 @@ def named_url(argument: str) -> str | Store:
 
 
 def retention() -> Retention:
-    """How long the kits of the environment keep sessions.
+    """How long the kits of the environment, or of the framework around the command, keep sessions.
 
     :raises ConfigurationError: for a value that is wrong.
     """
     options = _read("ROLECALL_SESSION_RETENTION", "ROLECALL_MAX_SESSION_AGE")
+    if (framework := current_framework()) is not None:
+        options |= framework.find_retention()
     return Retention.of(options.get("session_retention"), options.get("max_session_age"))
 
 

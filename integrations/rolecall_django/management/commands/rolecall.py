@@ -9,11 +9,13 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand
 
 from rolecall.cli import run
-from rolecall_django.kits import find_store, make_kit
+from rolecall.cli.frameworks import Framework
+from rolecall_django.kits import find_retention, find_store, make_kit
 
 # The commands that take an app, and the options of theirs that are no app.
 _OF_APPS: Final = frozenset({"routes", "doctor"})
 _PROJECT: Final = "rolecall_django.listing:project"
+_SETTINGS: Final = Framework(make_kit, find_store, find_retention)
 
 
 class Command(BaseCommand):
@@ -24,7 +26,7 @@ class Command(BaseCommand):
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run with the arguments as they are: Django's own options are none of these commands'."""
-        run(f"{argv[0].rpartition('/')[2]} {argv[1]}", with_project(argv[2:]), make_kit, find_store)
+        run(f"{argv[0].rpartition('/')[2]} {argv[1]}", with_project(argv[2:]), _SETTINGS)
 
     def handle(self, *_: Any, **__: Any) -> None:
         """Run for ``call_command("rolecall")``, which has no arguments."""
