@@ -98,10 +98,11 @@ class _Fields(NamedTuple):
     root: str
     native: Any
     actor: Actor | None
+    anonymous: bool
 
 
 #: How many of the fields tell two requests apart.
-_COMPARED: Final = len(_Fields._fields) - 2
+_COMPARED: Final = len(_Fields._fields) - 3
 
 
 class Request(_Fields):
@@ -121,6 +122,7 @@ class Request(_Fields):
         ``repr`` and copies leave it out.
     :param actor: who makes the request, if the framework has found out (a :class:`~rolecall.Actor`); left out as
         ``native`` is.
+    :param anonymous: whether the framework has tried to find that out, without success; left out, too.
     """
 
     __slots__ = ()
@@ -137,10 +139,12 @@ class Request(_Fields):
         root: str = "",
         native: Any = None,
         actor: Actor | None = None,
+        anonymous: bool = False,
     ) -> Self:
         if not isinstance(headers, Headers):
             headers = PlainHeaders(headers)
-        return tuple.__new__(cls, (method, route, path_params, headers, body, framework, query, root, native, actor))
+        fields = method, route, path_params, headers, body, framework, query, root, native, actor, anonymous
+        return tuple.__new__(cls, fields)
 
     @classmethod
     def _make(cls, iterable: Iterable[Any]) -> Self:  # type: ignore[override]

@@ -104,6 +104,7 @@ class KitEndpoint:
         self.kit = kit
         self._route = route
         # FastAPI reads the dependencies of an endpoint from its signature, and a description from its docstring.
+        self._identifies = actor is not None
         named = [] if actor is None else [Parameter("actor", Parameter.KEYWORD_ONLY, annotation=Any, default=actor)]
         self.__signature__ = Signature([_REQUEST, *named])
         self.__doc__ = None
@@ -113,6 +114,7 @@ class KitEndpoint:
         if "app" in request.scope:
             check_once(request.scope["app"])
         api, neutral = self.kit.aio.api, neutral_request(request.scope, request)
+        neutral = neutral._replace(anonymous=self._identifies and actor is None)
 
         async def read(longest: int) -> bytes:
             # Through the request, because one of the app's dependencies may have read the body before.

@@ -26,7 +26,7 @@ def fastapi_app(kit: Rolecall) -> FastAPI:
         return Response(b"nothing here", 404, {"content-type": "text/plain"})
 
     def nobody() -> None:
-        """The kits' plugins know who asks."""
+        """Where the kit's plugins know who asks."""
 
     async def bare() -> Response:
         return Response(described(None), media_type="application/json")
@@ -46,7 +46,8 @@ def fastapi_app(kit: Rolecall) -> FastAPI:
     app = FastAPI(openapi_url=None, redirect_slashes=False, exception_handlers=handlers)
     # The endpoints make their answers themselves, which the dependencies do not reach.
     app.add_middleware(rolecall_fastapi.UncachedMiddleware)
-    app.include_router(rolecall_fastapi.rolecall_router(kit, Depends(nobody)), prefix="/video")
+    actor = Depends(nobody) if kit.engine.state.plugins.identify else None
+    app.include_router(rolecall_fastapi.rolecall_router(kit, actor), prefix="/video")
     app.include_router(rolecall_fastapi.rolecall_router(kit, name="sdk", routes=rolecall_starlette.SDK_ROUTES))
     for path, dependency in own_guards(_DEPENDENCIES).items():
         app.add_api_route(path, granted_by(dependency, path), methods=[*METHODS])

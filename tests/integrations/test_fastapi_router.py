@@ -102,9 +102,10 @@ def test_the_apps_dependency_names_the_caller(kit, members):
     assert kit.verify_token(answer.json()["token"]).actor_id == "ada"
 
 
-def test_whom_the_dependency_does_not_know_policies_may_deny(kit):
-    answer = TestClient(app_of(router_of(kit, Depends(by_cookie)))).post("/video/sessions")
-    assert (answer.status_code, answer.json()["code"]) == (403, "policy_denied")
+@pytest.mark.parametrize(("actor", "code"), [(Depends(by_cookie), "not_identified"), (None, "policy_denied")])
+def test_whom_the_dependency_does_not_know_policies_may_deny(kit, actor, code):
+    answer = TestClient(app_of(router_of(kit, actor))).post("/video/sessions")
+    assert (answer.status_code, answer.json()["code"]) == (403, code)
 
 
 def refuse() -> Actor:

@@ -127,8 +127,8 @@ class Call:
         self.actor: Actor | None = actor if http is None else http.actor
         #: The id of the actor that the call's verified token is for, if it says so.
         self.bearer: str | None = None
-        #: Whether plugins tried to identify the caller, without success.
-        self.nobody = False
+        #: Whether the framework, or plugins, tried to identify the caller, without success.
+        self.nobody = http is not None and http.anonymous
         self._id: str | None = None
 
     @property
