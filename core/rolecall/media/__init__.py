@@ -12,6 +12,7 @@ from .webhooks import Notice
 if TYPE_CHECKING:
     from .chime import Chime
     from .daily import Daily
+    from .galene import Galene
     from .jaas import JaaS
     from .janus import Janus
     from .jitsi import Jitsi
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Chime",
     "Daily",
+    "Galene",
     "JaaS",
     "Janus",
     "Jitsi",
@@ -39,6 +41,7 @@ __all__ = [
 _BACKENDS: Final = {
     "chime": "chime:Chime",
     "daily": "daily:Daily",
+    "galene": "galene:Galene",
     "jaas": "jaas:JaaS",
     "janus": "janus:Janus",
     "jitsi": "jitsi:Jitsi",
