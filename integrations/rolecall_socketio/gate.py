@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial, wraps
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
@@ -32,6 +33,14 @@ _NEEDED: Final = "a client needs a token: connect with auth={'token': '…'}, or
 _ELSEWHERE: Final = (
     "the handler of connect that the gate of the namespace {!r} guards is one of another namespace; make a "
     "Gate(sio, kit, namespace) for each"
+)
+_FLASK: Final = (
+    "Flask-SocketIO calls a handler without the client's id, of which a Gate knows the grant; guard the handler by "
+    "rolecall_flask: from rolecall_flask import require_role"
+)
+_NO_CLIENT: Final = (
+    "a guarded handler was called without the client's id, which python-socketio passes first; register it "
+    "with the server of its Gate"
 )
 _ANY_EVENT: Final = (
     "a guard does not stand on the handler of '*', whose first argument the client chooses; guard each event"
@@ -151,7 +160,7 @@ class Gate:
 
                 @wraps(handler)
                 async def guarded(*args: Any) -> Any:
-                    refusal = await self._enter(guard, is_of, *_without_self(args))
+                    refusal = await self._enter(guard, is_of, args)
                     if refusal is not None:
                         return refusal
                     answer = handler(*self._as_taken(handler, args))
@@ -161,19 +170,27 @@ class Gate:
 
                 @wraps(handler)
                 def guarded(*args: Any) -> Any:
-                    refusal = adapter.drive(self._enter(guard, is_of, *_without_self(args)))
+                    refusal = adapter.drive(self._enter(guard, is_of, args))
                     return handler(*self._as_taken(handler, args)) if refusal is None else refusal
 
             return cast("Handler", guarded)
 
         return decorate
 
-    async def _enter(self, guard: Guard, is_of: Callable[[str], bool], sid: str, *data: Any) -> Any:
+    async def _enter(self, guard: Guard, is_of: Callable[[str], bool], args: tuple[Any, ...]) -> Any:
         """Admit an event; return the acknowledgement of a refused one.
 
         :param is_of: whether the handler is that of an event. A client can also send ``connect`` as an event.
+        :param args: those of the handler.
         :raises Unconnected: if it is the event ``connect``, and refused.
+        :raises ConfigurationError: if the handler is called without the client's id.
         """
+        if (event := _event_of_flask()) is not None:
+            error = adapter.noted(ConfigurationError(_FLASK))
+            if event == "connect":
+                raise _unconnected(error)
+            return _acknowledged(error)
+        sid, *data = _without_self(args)
         environ = self._sio.get_environ(sid, self._namespace)
         # No client sends this very object.
         if data and environ is not None and data[0] is environ:
@@ -181,7 +198,7 @@ class Gate:
             return None
         if environ is None and self._is_connection(data):
             raise _unconnected(adapter.noted(ConfigurationError(_ELSEWHERE.format(self._namespace))))
-        call = Call(sid, environ or {}, data[0] if len(data) == 1 else data)
+        call = Call(sid, environ or {}, data[0] if len(data) == 1 else tuple(data))
         kept = self._kept(sid)
         request = kept.get(_REQUEST, _NO_REQUEST)
         try:
@@ -191,8 +208,7 @@ class Gate:
                 raise ConfigurationError(_ANY_EVENT)
             await adapter.enter_within(kept, request, guard, _named(guard, call.data), "an event", call)
         except Exception as caught:
-            error = caught if isinstance(caught, RolecallError) else adapter.noted(caught)
-            return {"error": {"code": error.code, "status": error.status, "message": error.public_message}}
+            return _acknowledged(caught if isinstance(caught, RolecallError) else adapter.noted(caught))
         return None
 
     async def _connect(self, guard: Guard, call: Call) -> None:
@@ -247,7 +263,7 @@ class Gate:
         found = (handlers[event] for handlers in self._sio.handlers.values() if event in handlers)
         return any(inner is guarded for handler in found for inner in adapter.unwrapped(handler))
 
-    def _is_connection(self, data: tuple[Any, ...]) -> bool:
+    def _is_connection(self, data: Iterable[Any]) -> bool:
         """Whether the data has the environment of a connection, which no client sends."""
         environments = list(self._sio.environ.values())
         return any(value is environ for value in data for environ in environments)
@@ -259,6 +275,18 @@ class Gate:
         environ = self._sio.get_environ(sid, self._namespace) or {}
         kept: Mapping[str, Any] = environ.get(_SOCKETS, {}).get(sid, {})
         return kept
+
+
+def _event_of_flask() -> str | None:
+    """The event for which Flask-SocketIO calls a handler; None if it is not Flask-SocketIO that calls."""
+    flask = sys.modules.get("flask") if "flask_socketio" in sys.modules else None
+    event = getattr(flask.request, "event", None) if flask is not None and flask.has_request_context() else None
+    return str(event.get("message")) if isinstance(event, dict) else None
+
+
+def _acknowledged(error: RolecallError) -> dict[str, Any]:
+    """The acknowledgement of an event that is refused with ``error``."""
+    return {"error": {"code": error.code, "status": error.status, "message": error.public_message}}
 
 
 def _unconnected(error: RolecallError) -> Exception:
@@ -294,4 +322,7 @@ def _named(guard: Guard, data: Any) -> dict[str, Any]:
 
 def _without_self(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """The arguments of a handler, from the client's id on; a method of a ``Namespace`` has its object before it."""
-    return args if isinstance(args[0], str) else args[1:]
+    found = args if args and isinstance(args[0], str) else args[1:]
+    if not found or not isinstance(found[0], str):
+        raise ConfigurationError(_NO_CLIENT)
+    return found

@@ -25,6 +25,7 @@ from rolecall_flask import (
     require_token,
     rolecall_blueprint,
 )
+from rolecall_socketio import Gate
 
 from ..untyped import untyped
 
@@ -56,6 +57,31 @@ def ask(app, path="/x", token=None, method="GET", **options):
 
 
 # -- Flask-SocketIO --------------------------------------------------------------------------------
+
+
+def test_a_gate_which_knows_clients_by_their_ids_refuses_flask_socketio_and_says_what_to_use(kit, session, caplog):
+    app = flask.Flask(__name__)
+    sio, ran = SocketIO(app, async_mode="threading"), []
+    gate, token = Gate(sio.server, kit), session.generate_token()
+
+    @sio.on("say")
+    @gate.require_token()
+    def say(*data):
+        ran.append(data)
+
+    client = sio.test_client(app)
+    (sid,) = [sid for sid, _ in sio.server.manager.get_participants("/", None)]
+    for data in ((), ({"session_id": "x"},), (sid,)):
+        assert client.emit("say", *data, callback=True)["error"]["status"] == 500
+
+    @sio.on("connect")
+    @gate.require_token()
+    def connect(*auth):
+        ran.append(auth)
+
+    assert not sio.test_client(app, auth={"token": token}).is_connected()
+    assert ran == []
+    assert caplog.text.count("guard the handler by rolecall_flask: from rolecall_flask import require_role") == 4
 
 
 def by_decorators(io, guard):

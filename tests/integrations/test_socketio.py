@@ -347,3 +347,11 @@ def test_what_a_gate_and_a_guard_cannot_use_is_refused(kit):
     with pytest.raises(RuntimeError, match="there is no grant here"):
         gate.current_grant("nobody")
     assert gate.find_grant("nobody") is None
+
+
+def test_a_handler_of_a_gate_is_not_called_without_a_client(kit):
+    handler = Gate(socketio.Server(async_mode="threading"), kit).require_token()(lambda sid: None)
+    given: list[Any] = [(), ({},), (object(), {})]
+    for args in given:
+        with pytest.raises(ConfigurationError, match="called without the client's id"):
+            handler(*args)
