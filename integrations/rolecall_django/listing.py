@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +39,8 @@ dispatches_by_method("django.views.generic.base", "rest_framework.views")
 _VARIABLE: Final = re.compile(r"<(?:[^<>:\s]+:)?(\w+)>")
 # Django's module with the mixins that demand a login.
 _MIXINS: Final = "django.contrib.auth.mixins"
+# Django's modules with the decorators that admin_view puts around a view.
+_DECORATORS: Final = frozenset({"django.utils.decorators", "django.views.decorators.cache"})
 
 
 class Project:
@@ -201,11 +204,24 @@ def _other_guard(view: Any, place: _Place) -> str | None:
     mixin = _mixin_of(getattr(view, "view_class", None))
     if mixin is not None:
         return mixin.__name__
-    if hasattr(view, "admin_site") or hasattr(view, "model_admin"):
+    if hasattr(view, "admin_site") or hasattr(view, "model_admin") or _is_of_admin_view(view):
         return "django.contrib.admin"
     if getattr(view, "login_url", None) is not None or hasattr(view, "redirect_field_name"):
         return "login_required"
     return "LoginRequiredMiddleware" if place.needs_login and getattr(view, "login_required", True) else None
+
+
+def _is_of_admin_view(view: Any) -> bool:
+    """Whether ``AdminSite.admin_view`` made a view, which leaves no mark, with decorators of Django's alone around it."""
+    sites: Any = sys.modules.get("django.contrib.admin.sites")
+    code = getattr(view, "__code__", None)
+    if sites is None or code is None:
+        return False
+    if code in sites.AdminSite.admin_view.__code__.co_consts:
+        return True
+    if view.__globals__["__name__"] not in _DECORATORS:
+        return False
+    return any(_is_of_admin_view(cell.cell_contents) for cell in view.__closure__ or ())
 
 
 def _mixin_of(view_class: Any) -> type[Any] | None:

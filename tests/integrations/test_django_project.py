@@ -180,6 +180,33 @@ def test_the_kits_pages_in_the_admin_are_listed_as_guarded(configured):
     }
 
 
+def test_what_the_admins_own_decorator_guards_is_listed_so(configured):
+    from django.contrib import admin
+    from django.contrib.auth.admin import UserAdmin
+    from django.contrib.auth.models import User
+    from django.views.decorators.csrf import csrf_exempt
+
+    class Site(admin.AdminSite):
+        def get_urls(self):
+            guarded = self.admin_view(view)
+            return [
+                path("report/", guarded),
+                path("hook/", self.admin_view(csrf_exempt(bare()), cacheable=True)),
+                path("around/", lambda request: guarded(request)),
+                path("bare/", bare()),
+                *super().get_urls(),
+            ]
+
+    site = Site()
+    site.register(User, UserAdmin)
+    configured(path("admin/", site.urls))
+    routes = listed()
+    for page in ("report", "hook", "auth/user/{id}/password"):
+        assert routes[f"any /admin/{page}/"] == "guarded by django.contrib.admin"
+    opened = {route for route, requires in routes.items() if requires == "OPEN"}
+    assert opened == {"any /admin/around/", "any /admin/bare/", "any /admin/login/"}
+
+
 def test_what_servers_call_is_an_app(configured):
     configured(path("bare/", bare()))
     assert [route.path for route in routes_of(WSGIHandler())] == ["/bare/"]
