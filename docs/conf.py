@@ -54,6 +54,7 @@ PLAIN = {
     r"\bSessionResolver\b": "Callable",
     r"\bOnRefusal\b": "Callable",
     r"\b(rolecall\.(http\.guards\.guard|hookspecs)\.)?_?Kit\b": "Rolecall",
+    r"\*\*settings: \S*Unpack\[\S*CommonSettings\]": "**settings",
     r"\b_Error\b": "RolecallError",
     r"\b_Function\b": "Function",
 }

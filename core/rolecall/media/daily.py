@@ -98,7 +98,7 @@ class Daily(MediaBackend):
         self._service = DailyService(ServiceAPI("Daily", api_url, timeout), headers, self.room)
 
     @property
-    def service(self) -> DailyService:
+    def service(self) -> object:
         """What acts in the domain's rooms."""
         return self._service
 

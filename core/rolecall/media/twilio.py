@@ -109,7 +109,7 @@ class Twilio(MediaBackend):
         self._service = TwilioService(ServiceAPI("Twilio", api_url, timeout), headers, self.room)
 
     @property
-    def service(self) -> TwilioService:
+    def service(self) -> object:
         """What acts in the account's rooms."""
         return self._service
 

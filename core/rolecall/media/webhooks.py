@@ -19,7 +19,7 @@ class Notice(NamedTuple):
     """What a webhook tells of.
 
     :param id: the service's own id of it, up to 255 characters: each repetition has the same one.
-    :param event: the ``name`` of the event, one of :data:`NOTICED`.
+    :param event: the ``name`` of the event, one of ``NOTICED``.
     :param room: the name of the room.
     :param connection_id: the participant's id, as acts take it; None for an event of the room.
     :param stream_id: the stream's id, as acts take it; None for an event of no stream.
