@@ -446,6 +446,9 @@ class Engine:
             backend, form = found
             call.is_about(media=backend.name)
             state = self.state
+            if form is None or backend.opens_rooms:
+                # Also first, so that nothing comes about at the service for whoever is to get none.
+                await self.check_again(grant)
             ticket = await state.media.ticket(backend, form, grant, state.clock(), self._driver, state.deadline)
             # Last, so that whoever was excluded meanwhile gets none.
             await self.check_again(grant)

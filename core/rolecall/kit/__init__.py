@@ -278,6 +278,7 @@ class Rolecall(Settings):
             roles = roles_of(loaded)
             at_services = [issuer for backend in carried_by for issuer in backend.session_issuers]
             session_ids = _session_names(session_names)(own, *further, at_services=at_services)
+            _check_names_of(carried_by, session_ids)
             retention = Retention.of(session_retention, max_session_age)
             _check_shows_age(session_ids, retention, loaded, carried_by)
             rules = ClaimRules(roles, leeway, session_ids)
@@ -826,6 +827,17 @@ def _check_names_sessions(mint: TokenFormat, session_ids: SessionNames) -> None:
         raise ConfigurationError(
             "the format is that of a media service whose rooms cannot have the names of this kit's sessions; give them "
             "others with session_names='plain', or mint its tokens as tickets: leave format out"
+        )
+
+
+def _check_names_of(media: Iterable[MediaBackend], session_ids: SessionNames) -> None:
+    """Refuse OpenTok's ids for a media service that gives sessions ids of another form."""
+    if isinstance(session_ids, PlainNames):
+        return
+    if others := [backend.name for backend in media if backend.needs_plain_names]:
+        raise ConfigurationError(
+            f"the media service {others[0]!r} gives its sessions ids of its own: pass session_names='plain', or set "
+            "ROLECALL_SESSION_NAMES=plain"
         )
 
 

@@ -11,6 +11,7 @@ from .webhooks import Notice
 
 if TYPE_CHECKING:
     from .chime import Chime
+    from .cloudflare import Cloudflare
     from .daily import Daily
     from .galene import Galene
     from .jaas import JaaS
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Chime",
+    "Cloudflare",
     "Daily",
     "Galene",
     "JaaS",
@@ -40,6 +42,7 @@ __all__ = [
 # By the name that ``media=`` and ``ROLECALL_MEDIA`` have: the module and the class, imported at its first use.
 _BACKENDS: Final = {
     "chime": "chime:Chime",
+    "cloudflare": "cloudflare:Cloudflare",
     "daily": "daily:Daily",
     "galene": "galene:Galene",
     "jaas": "jaas:JaaS",

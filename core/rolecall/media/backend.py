@@ -138,6 +138,8 @@ class MediaBackend(ABC):
     opens_rooms: ClassVar[bool] = False
     #: Whether its sessions are created at the service, by :meth:`create_session`, and have the service's ids.
     creates_sessions: ClassVar[bool] = False
+    #: Whether these ids are none of OpenTok's form, so that a kit needs ``session_names="plain"``.
+    needs_plain_names: ClassVar[bool] = False
     #: Whether the service tells of what happens in its rooms by webhooks, which :meth:`webhook` reads.
     takes_webhooks: ClassVar[bool] = False
     #: The longest identity and the longest name of a room, in bytes of UTF-8.

@@ -457,6 +457,17 @@ def test_a_service_that_fails_gives_no_ticket(make_kit, trail, name):
     assert isinstance(trail.events[-1], TicketRefused)
 
 
+@pytest.mark.parametrize("way", TAKEN_BACK)
+def test_for_a_grant_that_was_taken_back_nothing_is_asked_of_the_service(make_kit, way):
+    take_back, error = TAKEN_BACK[way]
+    backend = Hosted(PolicyFault("the service was asked"))
+    kit = make_kit(media=backend)
+    grant = granted(kit)
+    take_back(kit, grant)
+    with pytest.raises(error):
+        kit.ticket(grant)
+
+
 def test_whoever_is_excluded_while_the_service_is_asked_gets_no_ticket(make_kit):
     class Slow(Hosted):
         async def ask_ticket(self, place: Place) -> Any:
