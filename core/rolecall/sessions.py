@@ -192,6 +192,7 @@ class SessionRecord:
             "media_mode": self.media_mode,
             "archive_mode": self.archive_mode,
             "e2ee": self.e2ee,
+            "media": self.media,
             "created_at": self.created_at,
             "ended_at": self.ended_at,
         }

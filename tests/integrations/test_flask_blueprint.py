@@ -111,6 +111,7 @@ def test_a_session_is_created_without_a_body(api, kit):
         "media_mode": "relayed",
         "archive_mode": "manual",
         "e2ee": False,
+        "media": None,
         "created_at": float(NOW),
         "ended_at": None,
     }

@@ -47,6 +47,7 @@ for command in (reset_session, exclude, readmit):
     help="Whether the session is recorded from its start; 'always' needs '--media-mode routed'.",
 )
 @click.option("--e2ee", is_flag=True, help="Encrypt media from end to end; needs '--media-mode routed'.")
+@click.option("--media", metavar="NAME", help="The media service that carries it; the kit's first one unless given.")
 @store_option
 @json_option
 @click.pass_obj
@@ -56,6 +57,7 @@ def create_session(
     media_mode: MediaModeName,
     archive_mode: ArchiveModeName,
     e2ee: bool,
+    media: str | None,
     store: str | None,
     as_json: bool,
 ) -> None:
@@ -69,10 +71,11 @@ def create_session(
     Examples:
       rolecall session create
       rolecall session create --media-mode routed --archive-mode always
+      rolecall session create --media livekit
       rolecall session create --store sqlite:///app.db --json
     """
     with answering(as_json), kit_of(clock, store) as kit:
-        created = kit.create_session(location, media_mode, archive_mode, e2ee)
+        created = kit.create_session(location, media_mode, archive_mode, e2ee, media=media)
         print_report(session_report(created), as_json)
 
 

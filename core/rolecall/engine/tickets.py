@@ -62,7 +62,7 @@ class MediaServices:
         if properties.media not in self._by_name:
             raise InvalidSessionOption(
                 f"media is {shown(properties.media)}; this kit's media services are "
-                f"{', '.join(self._by_name) or 'none: pass Rolecall(media=…)'}"
+                f"{', '.join(self._by_name) or 'none: see Rolecall(media=…)'}"
             )
         return properties
 

@@ -28,7 +28,8 @@ _ANONYMOUS: Final = "anonymous"
 _LIFETIME: Final = re.compile(r"([0-9]{1,9}) ?([smhd])")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _CHOICES: Final = {"media_mode": MediaMode, "archive_mode": ArchiveMode}
-_PROPERTIES: Final = (*_CHOICES, "e2ee", "location")
+_PROPERTIES: Final = (*_CHOICES, "e2ee", "location", "media")
+_FREE: Final = {"location": "an IP address", "media": "the name of a media service"}
 _SYNTAX_LINE: Final = re.compile(r" \(at (?:line ([0-9]+), column [0-9]+|end of document)\)$")
 
 
@@ -260,7 +261,7 @@ def _pattern(key: str, value: object, path: _Path) -> str | bool:
             return value
         raise _Wrong(path, f"e2ee is {shown(value)}; expected true or false")
     if not isinstance(value, str) or not value or (key in _CHOICES and value not in list(_CHOICES[key])):
-        expected = " or ".join(_CHOICES[key]) if key in _CHOICES else "an IP address, in which * stands for any text"
+        expected = " or ".join(_CHOICES[key]) if key in _CHOICES else f"{_FREE[key]}, in which * stands for any text"
         raise _Wrong(path, f"{key} is {shown(value)}; expected {expected}")
     return value
 

@@ -241,6 +241,7 @@ def test_session_create_as_json_holds_all_properties(run, clock):
         "media_mode": "routed",
         "archive_mode": "manual",
         "e2ee": True,
+        "media": None,
         "created_at": clock(),
         "ended_at": None,
     }

@@ -557,13 +557,17 @@ OPTIONS: dict[str, list[Any]] = {
     "media_mode": ["relayed", "routed", "ROUTED", None, 1],
     "archive_mode": ["manual", "always", "never", None],
     "e2ee": [True, False, None, "true", 0],
+    "media": [None, "livekit", "another", 1],
     "x": [None],
 }
 SESSIONS = combined(OPTIONS, most=3)
 
 
-def test_the_schema_takes_exactly_the_sessions_that_the_service_does(make_kit):
-    kit = make_kit(entry_points=False, plugins=[AllowAnyone()])
+@pytest.mark.each_choice
+@pytest.mark.parametrize("media", ["none", "livekit"])
+def test_the_schema_takes_exactly_the_sessions_that_the_service_does(make_kit, media):
+    carried = KITS["media"]["media"] if media == "livekit" else ()
+    kit = make_kit(entry_points=False, plugins=[AllowAnyone()], media=carried)
     document = description(ROUTES, "", kit.api)
     valid = validator(document, body_schema(document, "create_session")).is_valid
     wrong = [body for body in SESSIONS if (posted(kit, "sessions", body).status == 201) != valid(body)]

@@ -6,6 +6,7 @@ import pytest
 
 from rolecall import Role
 from rolecall.errors import ConfigurationError, PolicyDenied, PolicyFault
+from rolecall.media import LiveKit
 from rolecall.policies import TomlPolicy
 
 from ...untyped import untyped
@@ -109,6 +110,18 @@ def test_a_table_may_be_about_encrypted_sessions(asker, outside, policy, e2ee, m
             ask.token(session_id, http=outside("ada"))
 
 
+def test_a_table_may_be_about_the_sessions_of_a_media_service(asker, outside, policy):
+    class Other(LiveKit):
+        name = "other"
+
+    secret = "a0c1e2f30415263748596a7b8c9dae0f1f2e3d4c"
+    services = [kind("wss://media.example", "APIkey", secret) for kind in (LiveKit, Other)]
+    ask = asker(policy('[[token]]\nwho = "*"\nrole = "publisher"\nwhere = { media = "oth*" }'), media=services)
+    assert ask.token(ask.session(media="other"), http=outside("ada"))
+    with pytest.raises(PolicyDenied):
+        ask.token(ask.session(), http=outside("ada"))
+
+
 def test_the_servers_own_code_is_not_its_business(asker, policy):
     ask = asker(policy('[[token]]\nwho = "anonymous"\nrole = "subscriber"'))
     assert ask.token(ask.session(), "moderator").role == "moderator"
@@ -165,7 +178,8 @@ TOKEN = '[[token]]\nwho = "*"\nrole = "publisher"\n'
         (TOKEN + "lifetime = '2 hours'", 4, "lifetime is '2 hours'"),
         (TOKEN + "lifetime = 2026-11-20", 4, "lifetime is"),
         (TOKEN + "where = {}", 4, "where is"),
-        (TOKEN + "where = { media = 'routed' }", 4, "'media'"),
+        (TOKEN + "where = { medium = 'routed' }", 4, "'medium'"),
+        (TOKEN + "where = { media = 1 }", 4, "media is 1; expected the name of a media service"),
         (TOKEN + "where = { media_mode = 'route' }", 4, "media_mode is 'route'"),
         (TOKEN + "where = { e2ee = 'yes' }", 4, "e2ee is 'yes'"),
         (TOKEN + "[token.where]\nlocation = '*'\ne2ee = 1", 6, "e2ee is 1"),

@@ -90,6 +90,13 @@ def _cookie(api: Api) -> dict[str, Any]:
     return {"type": "boolean", "default": False, "description": "set the token as a cookie, and answer with its proof"}
 
 
+def _media(api: Api) -> dict[str, Any]:
+    names = api.engine.state.media.names
+    if not names:
+        return {"type": "null", "description": "this service has no media services to choose from"}
+    return {"enum": [None, *names], "description": f"the media service that carries it; {names[0]} unless given"}
+
+
 def _token_answer(api: Api) -> dict[str, Any]:
     properties = {
         "session_id": {"type": "string"},
@@ -122,6 +129,7 @@ _SESSION_BODY: Final[dict[str, Schema]] = {
         "default": False,
         "description": "encrypt media from end to end; needs media_mode 'routed' and archive_mode 'manual'",
     },
+    "media": _media,
 }
 _ROUTED: Final = {"media_mode": {"const": str(MediaMode.ROUTED)}}
 _SESSION_RULES: Final = (
@@ -140,6 +148,7 @@ _SESSION: Final = Answer(
         location={**_TEXT_OR_NULL, "description": "for whoever creates the session, and for moderators; else null"},
         **_MODES,
         e2ee={"type": "boolean"},
+        media={**_TEXT_OR_NULL, "description": "the name of its media service; null if it was created without one"},
         created_at=_UNIX_SECONDS,
         ended_at={"type": ["number", "null"], "description": "in Unix seconds; null while it is open"},
     ),

@@ -828,6 +828,8 @@ _SESSION_BODIES: dict[str, tuple[Any, tuple[int, str | None]]] = {
     "e2ee-relayed": ({"e2ee": True}, _OPTION),
     "e2ee-text": ({"e2ee": "true"}, _OPTION),
     "e2ee-number": ({"e2ee": 1}, _OPTION),
+    "media-null": ({"media": None}, (201, None)),
+    **{f"media-{media!a}": ({"media": media}, _OPTION) for media in ("livekit", "", 1, True, [], {})},
 }
 _TOKEN_BODIES: dict[str, tuple[Any, tuple[int, str | None]]] = {
     **{f"role-{role}": ({"role": role}, (201, None)) for role in _CAPABILITIES},
@@ -1343,6 +1345,7 @@ def _renewals() -> Iterator[Case]:
 def _tickets() -> Iterator[Case]:
     """Tokens that are exchanged for tickets of a media service."""
     target, lacking, unnamed = f"/video/sessions/{OPEN}/ticket", (501, "no_media_service"), (403, "no_identity")
+    created = (201, None)
     for role in ("subscriber", "publisheronly", "publisher", "moderator"):
         named = bearer(forged(role=role, rolecall_actor=ACTOR))
         yield Case(f"ticket-{role}", "POST", target, 201, None, named, kit="media", says='"media":"livekit"')
@@ -1353,6 +1356,9 @@ def _tickets() -> Iterator[Case]:
         credential = _BY_NAME[name]
         refusal = refusal_of(route, credential) or unnamed
         yield Case(f"ticket-by-{name}", "POST", target, *refusal, credential.headers, kit="media")
+    for name, media, answer in (("first", "livekit", created), ("null", None, created), ("other", "x", _OPTION)):
+        body, says = json.dumps({"media": media}).encode(), '"media":"livekit"' if answer == created else ""
+        yield Case(f"session-at-{name}", "POST", "/video/sessions", *answer, JSON, body, kit="media", says=says)
     yield Case("ticket-body-empty", "POST", target, 201, None, (*own, *JSON), b"{}", kit="media")
     yield Case("ticket-body-member", "POST", target, *INVALID, (*own, *JSON), b'{"room":"x"}', kit="media")
     as_text = (*own, ("Content-Type", "text/plain"))
