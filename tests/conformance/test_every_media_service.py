@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import flask
 import pytest
@@ -19,7 +21,7 @@ from rolecall_flask import require_role, rolecall_blueprint
 
 from ..core.media.chime_server import KEY, REGION, ChimeServer
 from ..core.media.chime_server import SECRET as KEY_SECRET
-from ..core.media.stand_in import StandIn
+from ..core.media.stand_in import Answer, Asked, StandIn
 from ..sdk_tokens import API_KEY, API_SECRET
 from ..waiting import PATIENCE
 
@@ -33,6 +35,13 @@ Settings = Callable[[str], dict[str, Any]]
 #: The settings of each service, by the URL of what stands for its API.
 SETTINGS: dict[str, Settings] = {
     "chime": lambda api: {"region": REGION, "access_key_id": KEY, "secret_access_key": KEY_SECRET, "api_url": api},
+    "cloudflare": lambda api: {
+        "account_id": "0" * 32,
+        "app_id": "app",
+        "api_token": SECRET,
+        "roles": NAMES,
+        "api_url": api,
+    },
     "daily": lambda api: {
         "url": "https://example.daily.co",
         "domain_id": "30f866c3-0000-4000-8000-ff58322d09c5",
@@ -56,16 +65,32 @@ SETTINGS: dict[str, Settings] = {
     "stream": lambda api: {"api_key": "key1", "api_secret": SECRET, "roles": NAMES, "api_url": api},
     "twilio": lambda _: {"account_sid": f"AC{'0' * 32}", "api_key": f"SK{'1' * 32}", "api_secret": SECRET},
 }
+
+
+class Meetings(StandIn):
+    """Cloudflare's API: it gives ids to meetings, and tokens to participants."""
+
+    def answer(self, asked: Asked) -> Answer:
+        """See :meth:`StandIn.answer`."""
+        made = asked.said if isinstance(asked.said, dict) else {}
+        return 200, {"success": True, "data": {**made, "id": str(uuid4()), "token": f"for {made}"}}
+
+
 #: What stands for the API of a service, where it is asked for a ticket.
-STAND_INS: dict[str, type[StandIn]] = {"chime": ChimeServer}
+STAND_INS: dict[str, Callable[[], StandIn]] = {"chime": ChimeServer, "cloudflare": Meetings}
 #: Its one answer, where that is enough: the room is open.
 ANSWERS: dict[str, Any] = {
     "daily": {"privacy": "private"},
     "janus": {"janus": "success", "response": {"videoroom": "created"}},
 }
+#: The lives of tokens that only the service itself mints, in seconds.
+MINTED_THERE = {"chime": 86_400}
+#: Services that give their sessions ids of their own.
+GIVES_IDS = {"cloudflare"}
 #: Who of the lesson gets no ticket, because the service would grant more than the role.
 NOT_HELD: dict[str, set[str]] = {
     "chime": {"guest"},
+    "cloudflare": set(),
     "daily": {"guest"},
     "galene": set(),
     "jaas": {"guest"},
@@ -113,6 +138,7 @@ def kit(name, api) -> Iterator[Rolecall]:
         API_SECRET,
         media=name,
         media_config={name: settings},
+        session_names="plain" if name in GIVES_IDS else "opentok",
         plugins=[Lesson()],
         entry_points=False,
         hook_timeout=2 * PATIENCE,
@@ -167,8 +193,9 @@ def test_the_decisions_are_the_same_and_what_a_service_cannot_hold_is_refused(na
         assert answer.status_code == 201, answer.json
         ticket = answer.json
         assert (ticket["media"], ticket["session_id"], ticket["identity"]) == (name, session_id, person)
-        assert time.time() < ticket["expires_at"] <= time.time() + max(60, found(name).shortest_life)
-        tickets[person] = ticket["token"]
+        life = MINTED_THERE.get(name, max(60, found(name).shortest_life))
+        assert time.time() < ticket["expires_at"] <= time.time() + life
+        tickets[person] = json.dumps([ticket["token"], ticket["credentials"]])
     assert refused == NOT_HELD[name]
     assert len({*tickets.values()}) == len(tickets)
     # More than the policy leaves is not to be had, and a stranger gets nothing.
