@@ -212,7 +212,7 @@ def _other_guard(view: Any, place: _Place) -> str | None:
 
 
 def _is_of_admin_view(view: Any) -> bool:
-    """Whether ``AdminSite.admin_view`` made a view, which leaves no mark, with decorators of Django's alone around it."""
+    """Whether ``AdminSite.admin_view`` made a view, without a mark, with none but Django's decorators around it."""
     sites: Any = sys.modules.get("django.contrib.admin.sites")
     code = getattr(view, "__code__", None)
     if sites is None or code is None:

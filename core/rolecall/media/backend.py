@@ -131,6 +131,8 @@ class MediaBackend(ABC):
     longest_life: ClassVar[int] = MAX_LIFETIME
     #: What the service grants to every participant, whatever its token says.
     always_granted: ClassVar[frozenset[Capability]] = frozenset()
+    #: Whether it knows roles by names of its own: what a name may do is settled there, and the app vouches for it.
+    names_roles: ClassVar[bool] = False
     #: What cannot be done in a session there, or not as OpenTok does it: by the names of acts, in a few words.
     #: Those that are not named are done.
     acts: ClassVar[Mapping[str, str]] = MappingProxyType({})

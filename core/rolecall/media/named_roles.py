@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final, Unpack
+from typing import ClassVar, Final, Unpack
 
 from ..errors import ConfigurationError, RoleNotHeld
 from ..formats.claims import ClaimRules, wrong_claim
@@ -28,6 +28,8 @@ class NamedRoleBackend(MediaBackend):
     :param settings: those of every :class:`MediaBackend`.
     :raises ConfigurationError: for a map that is none.
     """
+
+    names_roles: ClassVar[bool] = True
 
     def __init__(self, url: str, roles: Mapping[str, str], **settings: Unpack[CommonSettings]) -> None:
         try:

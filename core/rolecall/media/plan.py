@@ -72,6 +72,8 @@ def wider(backend: type[MediaBackend], role: Role) -> frozenset[Capability]:
 def _role(role: Role, source: type[MediaBackend], target: type[MediaBackend]) -> Change:
     before, after = (_held(role, backend) for backend in (source, target))
     advice = ""
+    if target.names_roles:
+        advice = "name it in the setting roles; what the name may do is settled at the service, and not checked here"
     if wider(target, role):
         advice = (
             f"its tickets are refused, unless accept_wider names it: the app then takes that {target.name} does not "
@@ -82,6 +84,8 @@ def _role(role: Role, source: type[MediaBackend], target: type[MediaBackend]) ->
 
 def _held(role: Role, backend: type[MediaBackend]) -> str:
     beyond = wider(backend, role)
+    if backend.names_roles and not beyond:
+        return "by the app's name for it"
     return f"would grant {', '.join(sorted(beyond))}, too" if beyond else _AS_IT_IS
 
 
