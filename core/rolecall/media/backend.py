@@ -23,6 +23,8 @@ from .webhooks import Notice
 
 #: The default life of a ticket, in seconds: long enough to join, too short to come back with.
 TICKET_LIFE: Final = 60
+#: The acts that can be done in part, see :func:`emulated_acts`.
+EMULATED: Final = frozenset({"mute_all"})
 #: No credentials beside a token.
 NO_CREDENTIALS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
@@ -363,3 +365,16 @@ class MediaBackend(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {getattr(self, 'url', 'not made yet')}>"
+
+
+def emulated_acts(service: str, acts: object) -> frozenset[str]:
+    """The acts in the setting ``accept_emulated``: those that may be done in part, where a service can do no more.
+
+    :raises ConfigurationError: for others.
+    """
+    given = frozenset(acts) if isinstance(acts, Collection) and not isinstance(acts, str) else None
+    if given is None or not given <= EMULATED:
+        raise ConfigurationError(
+            f"{service}: accept_emulated is {shown(acts)}; expected a set of {', '.join(EMULATED)}"
+        )
+    return given

@@ -19,7 +19,7 @@ from ..formats.claims import ClaimRules, wrong_claim
 from ..keys.issuers import Issuer
 from ..moderation import Connections
 from ..tokens import TokenOptions
-from .backend import NO_CREDENTIALS, CommonSettings, Place, Ticket
+from .backend import NO_CREDENTIALS, CommonSettings, Place, Ticket, emulated_acts
 from .calls import CALL_TIMEOUT, Answer, ServiceAPI
 from .keys import service_issuer
 from .named_roles import NamedRoleBackend, NamedRoleFormat
@@ -48,6 +48,8 @@ class Stream(NamedRoleBackend):
     :param roles: Stream's name of each role that is to get tickets; only the app knows what it may do there.
     :param verify_secrets: at most two further secrets, which only verify.
     :param call_type: the type of the calls.
+    :param accept_emulated: ``{"mute_all"}``: that act then mutes those who are present, and not those to come. Without
+        it the act is refused.
     :param server_user: the id of the user at Stream in whose name calls are opened, signals sent and others muted.
     :param url: where clients connect; Stream's SDKs know it.
     :param api_url: the URL of Stream's API.
@@ -65,7 +67,7 @@ class Stream(NamedRoleBackend):
         {
             "signal": "to all: a custom event is not for one",
             "mute_stream": "by the id of the user: all its audio",
-            "mute_all": "those who are present: who comes later is not muted, and nobody is unmuted",
+            "mute_all": "not done: it does not mute those to come, and nobody unmutes; see accept_emulated",
             "list_streams": "not done: its API does not tell",
         }
     )
@@ -78,6 +80,7 @@ class Stream(NamedRoleBackend):
         *,
         verify_secrets: Sequence[str | bytes] = (),
         call_type: str = "default",
+        accept_emulated: Iterable[str] = (),
         server_user: str = "rolecall",
         url: str = _API,
         api_url: str = _API,
@@ -97,8 +100,9 @@ class Stream(NamedRoleBackend):
         self._issuer = issuer
         #: The type of the calls.
         self.call_type = call_type
-        api = ServiceAPI("Stream", api_url, timeout)
-        self._service = StreamService(issuer, api, f"/api/v2/video/call/{call_type}/", self.room, server_user, clock)
+        emulated = emulated_acts(self.name, accept_emulated)
+        api, path = ServiceAPI("Stream", api_url, timeout), f"/api/v2/video/call/{call_type}/"
+        self._service = StreamService(issuer, api, path, self.room, server_user, clock, emulated)
 
     @property
     def service(self) -> object:
@@ -184,6 +188,7 @@ class StreamService:
     :param room: names the call of a session.
     :param user: the user in whose name it acts.
     :param clock: returns now, in Unix seconds.
+    :param emulated: the names of acts that it may do in part.
     """
 
     def __init__(
@@ -194,7 +199,9 @@ class StreamService:
         room: Callable[[str], str],
         user: str,
         clock: Callable[[], float],
+        emulated: frozenset[str] = frozenset(),
     ) -> None:
+        self._emulated = emulated
         self._codec = jws.Codec(issuer)
         self._query = f"?api_key={quote(issuer.id, safe='')}"
         self._api = api
@@ -231,14 +238,17 @@ class StreamService:
         await self._mute(session_id, {"user_ids": [stream_id]})
 
     async def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> None:
-        """Mute the audio of all who are present, but for these users. Who comes later is not muted.
+        """Mute the audio of all who are present, but for these users, if that may stand for all.
 
-        :raises NoMediaService: to stop it: nobody can unmute others.
+        :raises NoMediaService: if it may not, and for ``active=False``: nobody can unmute others.
         """
         if not active:
+            raise NoMediaService("mute_all: at Stream nobody unmutes others", "the media service does not unmute")
+        if "mute_all" not in self._emulated:
             raise NoMediaService(
-                "mute_all: Stream mutes those who are present, so there is nothing to stop",
-                "the media service mutes those who are present, and nobody can unmute others",
+                "mute_all: Stream does not mute those to come; accept_emulated={'mute_all'} has it mute those who are "
+                "present",
+                "the media service does not mute streams to come: mute those that are there, one by one",
             )
         excluded = set(excluded_stream_ids)
         if not excluded:

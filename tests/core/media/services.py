@@ -131,7 +131,9 @@ SERVICES = {
         },
     ),
     "stream": Known(
-        make=lambda secret, **settings: Stream("throwawaykey1", secret, **{"roles": NAMES, **settings}),
+        make=lambda secret, **settings: Stream(
+            "throwawaykey1", secret, **{"roles": NAMES, "accept_emulated": {"mute_all"}, **settings}
+        ),
         secret="throwaway-stream-secret-0123456789abcdef0123456789",
         claims={
             "iat": NOW - 5,

@@ -71,7 +71,7 @@ ROWS = {
         lambda kit, session: kit.mute_all(session, excluded_stream_ids=["ada", "ben"]), [_PRESENT], [_LIST]
     ),
     "stop to mute": Acted(
-        lambda kit, session: kit.mute_all(session, active=False), [], [], (NoMediaService, "nothing to stop")
+        lambda kit, session: kit.mute_all(session, active=False), [], [], (NoMediaService, "nobody unmutes")
     ),
     "list": Acted(
         lambda kit, session: kit.list_connections(session),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rolecall import Capability, Rolecall, RoleTable, hookimpl, inspect_token
-from rolecall.errors import ConfigurationError, InvalidClaim, InvalidRole, RoleNotHeld, WrongTokenKind
+from rolecall.errors import ConfigurationError, InvalidClaim, InvalidRole, NoMediaService, RoleNotHeld, WrongTokenKind
 from rolecall.media import Stream
 from rolecall.policy import Allow
 
@@ -111,6 +111,13 @@ def test_a_grant_that_policies_have_narrowed_gets_the_name_of_a_lesser_role(make
     assert inspect_token(ticket.token).claims["role"] == "viewer"
 
 
+def test_those_to_come_are_not_muted_so_all_are_only_where_the_app_takes_that_for_all(make_kit, service):
+    kit = make_kit(media=KNOWN.backend(api_url=service.url, accept_emulated=()))
+    with pytest.raises(NoMediaService, match="those to come"):
+        kit.mute_all(kit.create_session())
+    assert service.calls == []
+
+
 def test_each_call_has_a_credential_for_a_minute_that_is_the_servers(make_kit, service, clock):
     kit = make_kit(media=KNOWN.backend(api_url=service.url, clock=clock))
     kit.force_disconnect(kit.create_session(), "ada")
@@ -148,6 +155,7 @@ def test_the_environment_has_its_settings():
         ({"roles": {"publisher": ""}}, "roles has ''"),
         ({"roles": {"publisher": 7}}, "roles has 7"),
         ({"roles": {"publisher": 'x"'}}, "roles has"),
+        ({"accept_emulated": {"signal"}}, "accept_emulated is"),
         ({"call_type": "a:b"}, "call_type is malformed"),
         ({"server_user": ""}, "server_user is malformed"),
         ({"api_key": ""}, "api_key is missing"),

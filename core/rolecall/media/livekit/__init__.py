@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from ...clock import system_clock
-from ...errors import ConfigurationError
 from ...formats import TokenFormat
 from ...formats.claims import ClaimRules
-from ...wording import shown
-from ..backend import TICKET_LIFE, MediaBackend
+from ..backend import TICKET_LIFE, MediaBackend, emulated_acts
 from ..calls import CALL_TIMEOUT, ServiceAPI
 from ..keys import service_issuer
 from ..turn import Turn
@@ -19,9 +17,6 @@ from ..webhooks import Notice
 from .tokens import LiveKitFormat
 
 __all__ = ["LiveKit", "LiveKitFormat"]
-
-#: The acts that can be done in part, see ``accept_emulated``.
-EMULATED: Final = frozenset({"mute_all"})
 
 
 class LiveKit(MediaBackend):
@@ -85,7 +80,7 @@ class LiveKit(MediaBackend):
         at = url.replace("ws", "http", 1) if url.startswith("ws") else url
         from .service import LiveKitService  # not free to import, and many kits have another service, or none
 
-        emulated = _checked_emulated(accept_emulated)
+        emulated = emulated_acts(self.name, accept_emulated)
         api = ServiceAPI("LiveKit", at if api_url is None else api_url, timeout)
         self._service = LiveKitService(issuer, api, self.room, clock, emulated)
 
@@ -108,10 +103,3 @@ class LiveKit(MediaBackend):
         from .webhooks import LiveKitWebhooks  # not free to import, and many servers send none
 
         return LiveKitWebhooks(self._issuer).read(headers, body, now)
-
-
-def _checked_emulated(acts: object) -> frozenset[str]:
-    given = frozenset(acts) if isinstance(acts, Collection) and not isinstance(acts, str) else None
-    if given is None or not given <= EMULATED:
-        raise ConfigurationError(f"livekit: accept_emulated is {shown(acts)}; expected a set of {', '.join(EMULATED)}")
-    return given
