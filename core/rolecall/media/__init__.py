@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .cloudflare import Cloudflare
     from .daily import Daily
     from .galene import Galene
+    from .hundredms import HundredMs
     from .jaas import JaaS
     from .janus import Janus
     from .jitsi import Jitsi
@@ -26,6 +27,7 @@ __all__ = [
     "Cloudflare",
     "Daily",
     "Galene",
+    "HundredMs",
     "JaaS",
     "Janus",
     "Jitsi",
@@ -41,6 +43,7 @@ __all__ = [
 
 # By the name that ``media=`` and ``ROLECALL_MEDIA`` have: the module and the class, imported at its first use.
 _BACKENDS: Final = {
+    "100ms": "hundredms:HundredMs",
     "chime": "chime:Chime",
     "cloudflare": "cloudflare:Cloudflare",
     "daily": "daily:Daily",

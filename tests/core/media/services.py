@@ -13,8 +13,10 @@ from typing import Any
 from rolecall import RoleTable
 from rolecall.errors import InvalidClaim, InvalidToken, WrongTokenKind
 from rolecall.formats.claims import ClaimRules
-from rolecall.media import Daily, Jitsi, MediaBackend, Stream, Twilio
+from rolecall.media import Daily, HundredMs, Jitsi, MediaBackend, Stream, Twilio
 from rolecall.tokens import TokenOptions
+
+from ...waiting import PATIENCE
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "media_tokens.json").read_text("utf-8"))
 NOW = 1_700_000_000
@@ -49,7 +51,9 @@ class Known:
     header: Mapping[str, str] = field(default_factory=dict)
 
     def backend(self, secret: str | None = None, **settings: Any) -> MediaBackend:
-        return self.make(secret or self.secret, **settings)
+        # A stand-in has all the time that a busy machine takes.
+        patience = {"timeout": PATIENCE} if "api_url" in settings else {}
+        return self.make(secret or self.secret, **{**patience, **settings})
 
     def form(self, secret: str | None = None, **settings: Any) -> Any:
         return self.backend(secret, **settings).token_format(ClaimRules(RoleTable(), 10))
@@ -83,9 +87,34 @@ def sign(header: Mapping[str, Any], claims: Any, secret: str, digest: str = "sha
 DOMAIN = "30f866c3-0000-4000-8000-ff58322d09c5"
 #: The names of roles at services that know them by names.
 NAMES = {"subscriber": "viewer", "publisher": "host", "moderator": "admin"}
+HMS_KEY = "64b0c1d2e3f4a5b6c7d8e9f0"
 ACCOUNT, TWILIO_KEY = "AC0123456789abcdef0123456789abcdef", "SKfedcba9876543210fedcba9876543210"
 
 SERVICES = {
+    "100ms": Known(
+        make=lambda secret, **settings: HundredMs(HMS_KEY, secret, **{"roles": NAMES, **settings}),
+        secret="throwaway-100ms-app-secret-0123456789abcdefghijklmnopqrstuvwxyz",
+        claims={
+            "access_key": HMS_KEY,
+            "type": "app",
+            "version": 2,
+            "iat": NOW - 10,
+            "nbf": NOW - 10,
+            "exp": NOW + 60,
+            "room_id": "650000000000000000000001",
+            "role": "host",
+            "user_id": "alice",
+            "jti": "dad12ef7-f9ea-40fa-b2ff-4e917a3831fb",
+        },
+        room="room_id",
+        identity="user_id",
+        service="100ms",
+        vectors={
+            "management token": (WrongTokenKind, "type is not 'app'"),
+            "auth token without a user": (InvalidClaim, "user_id"),
+            "auth token, host": ALL,
+        },
+    ),
     "daily": Known(
         make=lambda secret, **settings: Daily("https://example.daily.co", DOMAIN, secret, **settings),
         secret="throwaway-daily-api-key-0123456789abcdef0123456789abcdef",

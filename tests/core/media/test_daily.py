@@ -11,6 +11,7 @@ from rolecall.errors import ConfigurationError, InvalidClaim, InvalidKey, RoleNo
 from rolecall.media import Daily
 
 from ...sdk_tokens import API_KEY, API_SECRET
+from ...waiting import PATIENCE
 from .services import ABSENT, ALL, DOMAIN, EVERYTHING, NOW, SERVICES, VECTORS
 from .stand_in import StandIn
 
@@ -115,7 +116,7 @@ def service():
     ],
 )
 def test_daily_ends_a_connection_with_the_grant_where_the_app_says_so(make_kit, service, clock, settings, life, ejects):
-    kit = make_kit(media=KNOWN.backend(api_url=service.url, **settings))
+    kit = make_kit(hook_timeout=PATIENCE, media=KNOWN.backend(api_url=service.url, **settings))
     session = kit.create_session()
     token = session.generate_token("publisher", actor="ada", expire_time=int(clock()) + 3600)
     ticket = kit.ticket(kit.verify_token(token))
@@ -124,7 +125,7 @@ def test_daily_ends_a_connection_with_the_grant_where_the_app_says_so(make_kit, 
 
 
 def test_rooms_have_names_in_lower_case_and_tickets_their_urls(make_kit, service):
-    kit = make_kit(media=KNOWN.backend(api_url=service.url))
+    kit = make_kit(hook_timeout=PATIENCE, media=KNOWN.backend(api_url=service.url))
     ticket = kit.ticket(kit.verify_token(kit.create_session().generate_token(actor="ada")))
     assert ticket.room.startswith("rc-")
     assert ticket.url == f"https://example.daily.co/{ticket.room}"

@@ -12,14 +12,14 @@ from rolecall import Rolecall
 from rolecall.errors import NoMediaService, NotFoundAtService, RolecallError, Unavailable
 
 from ...waiting import PATIENCE, free_port
-from . import daily_acts, stream_acts, twilio_acts
+from . import daily_acts, hundredms_acts, stream_acts, twilio_acts
 from .services import SERVICES
 from .stand_in import StandIn
 
 pytestmark = pytest.mark.each_choice
 
 #: By service and name: an act, the answers of the service, what was asked of it, and what the act returns.
-TABLES = {"daily": daily_acts, "stream": stream_acts, "twilio": twilio_acts}
+TABLES = {"100ms": hundredms_acts, "daily": daily_acts, "stream": stream_acts, "twilio": twilio_acts}
 ROWS = {(service, name): row for service, table in TABLES.items() for name, row in table.ROWS.items()}
 #: By service: the headers of each call.
 HEADERS = {service: table.HEADERS for service, table in TABLES.items()}
@@ -38,7 +38,7 @@ def made(make_kit, service) -> Callable[..., Rolecall]:
     """Makes a kit with one of the services, which has all the time that a busy machine takes."""
 
     def make(name: str, **settings: Any) -> Rolecall:
-        backend = SERVICES[name].backend(**{"api_url": service.url, "timeout": PATIENCE, **settings})
+        backend = SERVICES[name].backend(**{"api_url": service.url, **settings})
         kit: Rolecall = make_kit(media=backend, session_names="plain", hook_timeout=3 * PATIENCE)
         return kit
 

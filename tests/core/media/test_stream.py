@@ -12,6 +12,7 @@ from rolecall.media import Stream
 from rolecall.policy import Allow
 
 from ...sdk_tokens import API_KEY, API_SECRET
+from ...waiting import PATIENCE
 from .services import ABSENT, ALL, EVERYTHING, NAMES, NOW, SERVICES, VECTORS
 from .stand_in import StandIn
 
@@ -82,7 +83,7 @@ def service():
 
 
 def test_a_role_without_a_name_gets_no_ticket(make_kit, service):
-    kit = make_kit(media=KNOWN.backend(api_url=service.url))
+    kit = make_kit(hook_timeout=PATIENCE, media=KNOWN.backend(api_url=service.url))
     with pytest.raises(RoleNotHeld, match="no name for the role 'publisheronly'"):
         kit.ticket(kit.verify_token(kit.create_session().generate_token("publisheronly", actor="ada")))
     direct = make_kit(media=KNOWN.backend(), format="stream", session_names="plain")
@@ -106,20 +107,20 @@ def test_a_grant_that_policies_have_narrowed_gets_the_name_of_a_lesser_role(make
         def rolecall_vote_token(self, request: Any) -> Allow:
             return Allow(capabilities=["connect", "subscribe", "publish"])
 
-    kit = make_kit(media=KNOWN.backend(api_url=service.url), plugins=[Quiet()])
+    kit = make_kit(hook_timeout=PATIENCE, media=KNOWN.backend(api_url=service.url), plugins=[Quiet()])
     ticket = kit.ticket(kit.verify_token(kit.create_session().generate_token("publisher", actor="ada")))
     assert inspect_token(ticket.token).claims["role"] == "viewer"
 
 
 def test_those_to_come_are_not_muted_so_all_are_only_where_the_app_takes_that_for_all(make_kit, service):
-    kit = make_kit(media=KNOWN.backend(api_url=service.url, accept_emulated=()))
+    kit = make_kit(hook_timeout=PATIENCE, media=KNOWN.backend(api_url=service.url, accept_emulated=()))
     with pytest.raises(NoMediaService, match="those to come"):
         kit.mute_all(kit.create_session())
     assert service.calls == []
 
 
 def test_each_call_has_a_credential_for_a_minute_that_is_the_servers(make_kit, service, clock):
-    kit = make_kit(media=KNOWN.backend(api_url=service.url, clock=clock))
+    kit = make_kit(hook_timeout=PATIENCE, media=KNOWN.backend(api_url=service.url, clock=clock))
     kit.force_disconnect(kit.create_session(), "ada")
     [asked] = service.asked
     read = inspect_token(asked.headers["authorization"])
