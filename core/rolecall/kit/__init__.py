@@ -283,7 +283,8 @@ class Rolecall(Settings):
             _check_shows_age(session_ids, retention, loaded, carried_by)
             rules = ClaimRules(roles, leeway, session_ids)
             issuers = issuers_by_need(project, further, application, signer)
-            media_services = MediaServices(carried_by, rules)
+            # A media service carries the sessions of all projects, so its tokens are of none.
+            media_services = MediaServices(carried_by, ClaimRules(roles, leeway))
             mint, formats = formats_of(loaded, format, accept, issuers, rules, media_services)
             _check_names_sessions(mint, session_ids)
             if carried_by and not (actor_claim and mint.names_actor):

@@ -142,8 +142,8 @@ class GaleneFormat(ServiceJWT):
         """See :meth:`ServiceJWT.seat`."""
         audience, permissions = claims.get("aud"), claims.get("permissions")
         room = audience.removeprefix(self._groups).removesuffix("/") if isinstance(audience, str) else ""
-        if audience != f"{self._groups}{room}/" or not self.takes_session(room):
-            raise wrong_claim("aud", f"the URL of one session's group, {self._groups}…/, and no derived name")
+        if audience != f"{self._groups}{room}/":
+            raise wrong_claim("aud", f"the URL of one session's group, {self._groups}…/")
         if claims.get("include-subgroups", False) is not False:
             raise wrong_claim("include-subgroups", "none: a token is for one group")
         if type(permissions) is not tuple or not all(type(one) is str and one in _PERMISSIONS for one in permissions):

@@ -212,9 +212,6 @@ class JitsiFormat(ServiceJWT):
             raise wrong_claim("aud", f"{shown(self._audience)}")
         if _folded(claims.get("sub")) != self._domain.lower():
             raise wrong_claim("sub", f"{shown(self._domain, 80)}")
-        room = _folded(claims.get("room"))
-        if room is None or not self.takes_session(room):
-            raise wrong_claim("room", "the id of a session of which rooms have the name; not '*', and no derived name")
         context = _object(claims, "context", "context")
         if "room" in context and _object(context, "room", "context.room").get("regex", False) is not False:
             raise wrong_claim("context.room", "none: a token is for one room, and not for a pattern")
@@ -227,7 +224,7 @@ class JitsiFormat(ServiceJWT):
         if not _switch(features, _SIGNAL, f"context.features.{_SIGNAL}", True):
             capabilities -= {Capability.SIGNAL}
         times = claims.get("iat"), claims.get("exp"), claims.get("nbf")
-        return Seat(room, said(user, "id"), capabilities, *times)
+        return Seat(_folded(claims.get("room")), said(user, "id"), capabilities, *times)
 
 
 def _issuer(app_id: object, app_secret: object, private_key: object, kid: str | None, verify_secrets: object) -> Issuer:

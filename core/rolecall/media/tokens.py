@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple
 
 from ..encoding import jws, strict_json
-from ..errors import MalformedToken, NoIdentity, UnknownKey
+from ..errors import InvalidSessionId, MalformedToken, NoIdentity, UnknownKey
 from ..formats import TokenFormat
 from ..formats.claims import ClaimRules, actor_claim, text_claim, wrong_claim
 from ..formats.inspection import claims_in
@@ -69,6 +69,13 @@ class ServiceFormat(TokenFormat):
         """Whether the name of the session's room is the session's id, so that a token tells for which session it is."""
         return self._backend.room(session_id) == session_id
 
+    def _is_session(self, room: str) -> bool:
+        """Whether a room is that of the session with its name. A derived name is another session's room."""
+        try:
+            return self.takes_session(room)
+        except InvalidSessionId:
+            return False
+
     def wider(self, role: Role, capabilities: frozenset[Capability]) -> frozenset[Capability]:
         """See :meth:`TokenFormat.wider`."""
         return self._backend.wider(role, capabilities)
@@ -96,6 +103,8 @@ class ServiceFormat(TokenFormat):
         if seat.expires_at is None:
             raise wrong_claim("exp", "a time: without one it would never expire")
         room = text_claim(self.room_claim, seat.room)
+        if not self._is_session(room):
+            raise wrong_claim(self.room_claim, "the id of a session whose room has it for its name")
         identity = None if seat.identity is None else actor_claim(self.identity_claim, seat.identity)
         role = self._rules.roles.greatest_within(seat.capabilities)
         if role is None:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from livekit.api import TokenVerifier
 
-from rolecall import Actor, Capability
+from rolecall import Actor, Capability, Role
 from rolecall.driver import drive
 from rolecall.errors import (
     BadSignature,
     ConfigurationError,
+    InvalidClaim,
     InvalidExpireTime,
     InvalidRole,
     InvalidSessionId,
@@ -20,6 +21,7 @@ from rolecall.errors import (
     RevokedToken,
 )
 from rolecall.media import LiveKit
+from rolecall.tokens import TokenOptions
 
 KEY, SECRET = "APIrolecallTest1", "throwaway-livekit-secret-0123456789abcdefABCDEF"
 
@@ -68,6 +70,23 @@ def test_both_formats_are_told_apart_by_what_a_token_holds(make_kit):
     )
     with pytest.raises(BadSignature):
         kit.verify_token(forged)
+
+
+def test_a_room_that_no_session_can_have_is_refused_as_a_claim(make_kit):
+    kit = make_kit(media=livekit(), accept=["opentok", "livekit"])
+    mine = kit.engine.state.media.format("livekit")
+    token, _ = mine.mint(TokenOptions("é" * 200, Role.PUBLISHER, 1_795_186_800, 1_795_186_860, subject="ada"))
+    with pytest.raises(InvalidClaim, match=r"video\.room"):
+        kit.verify_token(token)
+
+
+def test_the_services_tokens_are_good_for_the_sessions_of_each_project(make_kit):
+    projects = {"7654321": "0" * 31 + "9f8e7d6c5b4a"}
+    kit = make_kit(media=livekit(), accept=["opentok", "livekit"], projects=projects)
+    for api_key in (None, "7654321"):
+        session = kit.create_session(api_key=api_key)
+        ticket = kit.ticket(kit.verify_token(session.generate_token(actor="ada")))
+        assert kit.verify_token(ticket.token, session.session_id).actor_id == "ada"
 
 
 def test_a_kit_reads_no_tokens_of_its_service_unless_it_is_told_so(make_kit):
