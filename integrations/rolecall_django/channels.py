@@ -114,16 +114,7 @@ def protected(guard: Guard, target: Any) -> Any:
 
 
 def _guarded_class(guard: Guard, consumer: type[Any]) -> type[Any]:
-    own = vars(consumer).get("as_asgi")
-
-    # Around the finished application, so that a subclass does not lose the guard by its own methods; and through
-    # super(), so that each of several guarded bases guards.
-    def as_asgi(cls: Any, /, **initkwargs: Any) -> Application:
-        inherited: Any = super(consumer, cls)
-        make = inherited.as_asgi if own is None else own.__get__(None, cls)
-        return _guarded_app(guard, make(**initkwargs))
-
-    setattr(consumer, "as_asgi", classmethod(as_asgi))
+    adapter.guard_made(consumer, "as_asgi", partial(_guarded_app, guard))
     mark_guarded(consumer, guard)
     return consumer
 

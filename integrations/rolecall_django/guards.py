@@ -123,18 +123,7 @@ class Guard(adapter.Guard):
             raise ConfigurationError(
                 f"a guard cannot protect the class {view_class.__name__}: it is no django.views.View"
             )
-        own = vars(view_class).get("as_view")
-
-        # Around the finished view, so that a subclass does not lose the guard by its own dispatch or methods; and
-        # through super(), so that each of several guarded bases guards.
-        @wraps(View.as_view.__func__)  # type: ignore[attr-defined]
-        def as_view(cls: Any, *args: Any, **initkwargs: Any) -> Callable[..., Any]:
-            inherited: Any = super(view_class, cls)
-            make = inherited.as_view if own is None else own.__get__(None, cls)
-            return self(make(*args, **initkwargs))  # type: ignore[no-any-return]
-
-        made: Any = as_view
-        setattr(view_class, "as_view", classonlymethod(made))
+        adapter.guard_made(view_class, "as_view", self, classonlymethod)
         adapter.mark_guarded(view_class, self)
         return view_class
 

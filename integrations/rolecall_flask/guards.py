@@ -17,6 +17,7 @@ from rolecall.errors import ConfigurationError, RolecallError
 from rolecall.http.adapter import (
     ANY_TOKEN,
     Api,
+    guard_made,
     guards_of,
     headers_to_add,
     is_spared,
@@ -79,16 +80,7 @@ class Guard(BaseGuard):
             raise ConfigurationError(
                 f"a guard cannot protect the class {view_class.__name__}: it is no flask.views.View"
             )
-        own = vars(view_class).get("as_view")
-
-        # Around the finished view, so that a subclass does not lose the guard by its own decorators or methods; and
-        # through super(), so that each of several guarded bases guards.
-        @wraps(View.as_view.__func__)  # type: ignore[attr-defined]
-        def as_view(cls: type[View], *args: Any, **kwargs: Any) -> Callable[..., Any]:
-            make = super(view_class, cls).as_view if own is None else own.__get__(None, cls)  # type: ignore[misc]
-            return self._guarded_view(make(*args, **kwargs))
-
-        view_class.as_view = classmethod(as_view)  # type: ignore[method-assign, assignment]
+        guard_made(view_class, "as_view", self._guarded_view)
         mark_guarded(view_class, self)
         return view_class
 

@@ -666,3 +666,13 @@ def test_the_project_has_the_consumers_of_its_application(kit):
             assert routes_of(project) == []
     with override_settings(ROOT_URLCONF=(), ASGI_APPLICATION=f"{__name__}.of_another_kind"):
         assert [(route.path, route.requires) for route in routes_of(project)] == [("/…", "OPEN (unknown inside)")]
+
+
+def test_a_subclass_that_would_pass_by_the_guard_of_its_base_is_refused():
+    class Base(AsyncWebsocketConsumer):
+        pass
+
+    guarded = require_token(type("Guarded", (Base,), {}))
+    passing = classmethod(lambda cls, **initkwargs: Base.as_asgi.__func__(cls, **initkwargs))
+    with pytest.raises(ConfigurationError, match="as_asgi of Passing in the place of that of Guarded"):
+        type("Passing", (guarded,), {"as_asgi": passing})

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
-if TYPE_CHECKING:
-    from .frameworks import Framework
+from .frameworks import Framework, commands_of
 
-__all__ = ["main", "run"]
+__all__ = ["Framework", "main", "run"]
 
 _FAILED: Final = 2
 
@@ -33,7 +32,6 @@ def run(
     try:
         # Imported here, so that a missing click causes a hint and no traceback.
         from .commands import rolecall
-        from .frameworks import commands_of
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise

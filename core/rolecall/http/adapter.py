@@ -65,7 +65,7 @@ from .gateways.websockets import (
 from .gateways.within import enter_within, named_session
 from .guards.admission import admit, challenges, guard_answer, headers_to_add, options_response, vary_by_token
 from .guards.audit import WEBSOCKET, Around, Found, Mistake, check_routes, inner_app
-from .guards.classes import GuardedMethod, guard_awaited, guard_first
+from .guards.classes import GuardedMethod, guard_awaited, guard_first, guard_made
 from .guards.guard import (
     UNSAID,
     Guard,
@@ -147,6 +147,7 @@ __all__ = [
     "guard_answer",
     "guard_awaited",
     "guard_first",
+    "guard_made",
     "guard_refusals",
     "guarded_by",
     "guards_of",

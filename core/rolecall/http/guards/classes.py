@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
-from functools import partial, update_wrapper
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from functools import partial, update_wrapper, wraps
 from itertools import takewhile
 from types import MethodType
 from typing import Any, Final
 
 from ...errors import ConfigurationError
-from .marks import lost_guards
+from .marks import calls_base, lost_guards, unwrapped
 
 # Marks a method with a guard: whether it goes on by ``super()``.
 _GOES_ON: Final = "rolecall_goes_on"
@@ -58,6 +58,47 @@ def guard_first(view_class: type[Any], name: str, guarded: Callable[[Any, Callab
                 )
 
     _check_subclasses(view_class, check)
+
+
+def guard_made(
+    view_class: type[Any],
+    name: str,
+    around: Callable[[Any], Any],
+    kind: Callable[[Callable[..., Any]], Any] = classmethod,
+) -> None:
+    """Put a guard around each view that a class method makes: Flask's and Django's ``as_view``, Channels' ``as_asgi``.
+
+    A subclass does not lose the guard by its own methods, and each of several guarded bases guards. A subclass is
+    refused in which another class method of this name would run in the place of the guarded one, without calling it.
+
+    :param around: returns a view behind the guard.
+    :param kind: makes a class method of a function.
+    """
+    own = vars(view_class).get(name)
+
+    @wraps(getattr(view_class, name).__func__)
+    def make(cls: type[Any], /, *args: Any, **kwargs: Any) -> Any:
+        inherited: Any = super(view_class, cls)
+        made = getattr(inherited, name) if own is None else own.__get__(None, cls)
+        return around(made(*args, **kwargs))
+
+    setattr(make, _GOES_ON, own is None)
+    setattr(view_class, name, kind(make))
+
+    def check(cls: type[Any]) -> None:
+        last = cls.__mro__.index(view_class)
+        for place, base in enumerate(cls.__mro__[:last]):
+            if name in vars(base) and not _goes_on(vars(base)[name], name, cls.__mro__[place : last + 1]):
+                raise ConfigurationError(
+                    f"{cls.__name__} has {name} of {base.__name__} in the place of that of {view_class.__name__}, "
+                    f"which has a guard; let it call super().{name}(…), or put it first among the bases"
+                )
+
+    _check_subclasses(view_class, check)
+
+
+def _goes_on(method: Any, name: str, classes: Sequence[type[Any]]) -> bool:
+    return any(getattr(one, _GOES_ON, False) or calls_base(one, name, classes) for one in unwrapped(method))
 
 
 class GuardedMethod:

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand
 
-from rolecall.cli import run
-from rolecall.cli.frameworks import Framework
+from rolecall.cli import Framework, run
 from rolecall_django.kits import find_retention, find_store, make_kit
 
 # The commands that take an app, and the options of theirs that are no app.
