@@ -8,31 +8,38 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..engine.workers import WEB_CONCURRENCY
 from ..errors import ConfigurationError, RolecallError
 from ..http.web import Web
+from ..keys import HMACKey
 from ..kit import Rolecall
 from ..kit.environment import read_environment
 from ..kit.keys import KeyInfo
+from ..media import MediaBackend, find_backend
 from ..plugins.sources import offered, origin_of, package_of
 from ..stores import Store
 from ..stores.synchronous import SyncUpkeep
 from ..stores.upkeep import Finding
+from ..tokens import duration
 from ..wording import shown, shown_key
 from .apps import routes_of
 from .reports import route_findings
 
 #: A secret with less entropy, in bits, can be found by trying (NIST SP 800-131A, revision 2, section 10).
 LEAST_BITS: Final = 112
+#: The longest life of a ticket, in seconds, that nobody is warned of: LiveKit gives as much by itself.
+LONGEST_TICKET: Final = 600
 #: The seconds from which on a difference of clocks is worth a warning.
 SKEW: Final = 1.0
 _HOW_TO_MAKE_ONE: Final = 'make one with: python -c "import secrets; print(secrets.token_hex(32))"'
 _SHARED_STORE: Final = "set ROLECALL_STORE to sqlite:///path/to/file.db, postgresql://… or redis://…"
 _WORKERS: Final = re.compile(r"(?:^|\s)(?:-w|--workers)[\s=]*([0-9]+)")
 _LOCAL: Final = re.compile(r"localhost|.*\.localhost|127\.[0-9.]+|::1")
+_COMPARED: Final = "comparing"
 _SWITCHED_OFF: Final = ("", "0", "false", "no", "off")
 
 
@@ -154,6 +161,59 @@ def browsers(web: Web) -> Iterator[Finding]:
             "warning",
             f"tokens are accepted in the query parameter {shown(web.query)}, and URLs end up in logs and histories",
             "let clients send the header Authorization, or the WebSocket's subprotocol; leave out Web(query=…)",
+        )
+
+
+def media(kit: Rolecall) -> Iterator[Finding]:
+    """Media services that others may listen to, or that let people come back; and secrets that two things share."""
+    for backend in kit.engine.state.media.backends:
+        url, setting = urlsplit(backend.url), f"ROLECALL_{backend.name.upper()}"
+        if url.scheme in ("ws", "http") and not _LOCAL.fullmatch(url.hostname or ""):
+            yield Finding(
+                "warning",
+                f"clients of {backend.name} connect by {url.scheme}://, and everybody on the way can read tickets",
+                f"serve it by TLS, and write {url.scheme}s://{url.netloc} in {setting}_URL",
+            )
+        if backend.ticket_life > max(LONGEST_TICKET, backend.shortest_life):
+            yield Finding(
+                "warning",
+                f"tickets of {backend.name} are good for {duration(backend.ticket_life)}: whoever is put out can join "
+                "with one again for as long",
+                f"leave {setting}_TICKET_LIFE out, or set it to {LONGEST_TICKET} at most",
+            )
+        is_own = type(backend) is find_backend(backend.name)
+        if is_own and backend.service is not None and find_spec("httpx") is None:
+            yield Finding(
+                "warning",
+                f"acts at {backend.name} are refused, because they need the package httpx",
+                'pip install "rolecall[media]"',
+            )
+        yield from _media_secrets(kit, backend)
+
+
+def _media_secrets(kit: Rolecall, backend: MediaBackend) -> Iterator[Finding]:
+    relays = () if backend.turn is None else backend.turn.keys
+    beside = f"the TURN server beside {backend.name}"
+    of_service, of_relays = ((key, backend.name) for key in backend.keys), ((key, beside) for key in relays)
+    for key, whose in (*of_service, *of_relays):
+        if isinstance(key, HMACKey) and (bits := key.strength()) < LEAST_BITS:
+            yield Finding(
+                "warning",
+                f"a secret of {whose} has about {bits:.0f} bits of entropy by its look; {LEAST_BITS} are the least",
+                f"{_HOW_TO_MAKE_ONE}, unless it is the service's own",
+            )
+        # At OpenTok and Vonage the project may be the kit's own.
+        if not backend.session_issuers and kit.keys.holds(key):
+            yield Finding(
+                "warning",
+                f"a secret of {whose} is one of the kit's own, too: whoever runs that server can sign the kit's tokens",
+                f"give each a secret of its own; {_HOW_TO_MAKE_ONE}",
+            )
+    if any(key.derive(_COMPARED) == relay.derive(_COMPARED) for key in backend.keys for relay in relays):
+        yield Finding(
+            "warning",
+            f"{backend.name} and its TURN server have the same secret: whoever runs the one can sign for the other",
+            f"give each a secret of its own; {_HOW_TO_MAKE_ONE}",
         )
 
 

@@ -82,5 +82,6 @@ def _of_kit(kit: Rolecall, clock: Clock) -> Iterator[Finding]:
     yield from diagnosis.keys(kit, clock())
     yield from diagnosis.formats(kit)
     yield from diagnosis.browsers(kit.api.web)
+    yield from diagnosis.media(kit)
     yield from diagnosis.workers(state.store, os.environ)
     yield from diagnosis.store(state.store, clock, state.rules.leeway)

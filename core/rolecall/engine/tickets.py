@@ -42,6 +42,11 @@ class MediaServices:
         """The names of the services, the default first."""
         return tuple(self._by_name)
 
+    @property
+    def backends(self) -> tuple[MediaBackend, ...]:
+        """The services, the default first."""
+        return tuple(backend for backend, _ in self._by_name.values())
+
     def format(self, name: object) -> TokenFormat | None:
         """The format of a service's tokens, by the name of the service; None if there is none."""
         found = self._by_name.get(name) if isinstance(name, str) else None

@@ -375,6 +375,12 @@ class Rolecall(Settings):
         :param options: further arguments of :class:`Verifier`.
         :raises ConfigurationError: says which argument is wrong, and what to do.
         """
+        for name in options:
+            if name in _OF_ISSUERS:
+                raise ConfigurationError(
+                    f"a verifier takes no {name}: it verifies the tokens of an issuer, and creates, mints and "
+                    "moderates nothing; Rolecall(…) makes a kit that does"
+                )
         return Verifier(jwks, issuer=issuer, audience=audience, **options)
 
     @classmethod
@@ -904,3 +910,7 @@ def _check_timeout(name: str, seconds: object) -> None:
 def _check_leeway(leeway: object) -> None:
     if isinstance(leeway, bool) or not isinstance(leeway, int | float) or not 0 <= leeway <= MAX_LEEWAY:
         raise ConfigurationError(f"leeway is {shown(leeway)}; expected 0 to {MAX_LEEWAY} seconds")
+
+
+# The arguments of a kit that a verifier has no use for.
+_OF_ISSUERS: Final = frozenset(inspect.signature(Rolecall).parameters) - set(inspect.signature(Verifier).parameters)

@@ -28,6 +28,8 @@ _LOG: Final = logging.getLogger("rolecall")
 _HOOK: Final = "rolecall_signing_keys"
 _IN_ARGUMENTS: Final = "arguments"
 _IN_ENVIRONMENT: Final = "files of the environment"
+#: The purpose for which keys are derived that are only compared.
+_COMPARING: Final = "comparing"
 
 
 class KeyInfo(NamedTuple):
@@ -166,6 +168,11 @@ class Keys:
             for entry in issuer.ring.entries:
                 if isinstance(entry.key, HMACKey) and (bits := entry.key.strength()) < least:
                     yield self._info(issuer.id, entry), bits
+
+    def holds(self, key: Key) -> bool:
+        """Whether a key of something else is the same as one of these: each is to have a secret of its own."""
+        print_of = key.derive(_COMPARING)
+        return any(own.derive(_COMPARING) == print_of for issuer in self._issuers.values() for own in issuer.ring)
 
     def __repr__(self) -> str:
         return f"<Keys {[(one.issuer, one.id, one.state) for one in self]}>"

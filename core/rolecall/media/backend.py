@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, NamedTuple, TypedDict
 from ..errors import ConfigurationError, ExpiredToken, InvalidSessionId, NoIdentity, RoleNotHeld
 from ..formats import TokenFormat
 from ..formats.claims import ClaimRules
+from ..keys import Key
 from ..keys.issuers import Issuer
 from ..pickling import reduced
 from ..roles import Capability, Role
@@ -190,6 +191,12 @@ class MediaBackend(ABC):
     def service(self) -> object | None:
         """The object with some of the methods of :class:`~rolecall.moderation.MediaService`; None if nobody can act."""
         return None
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The keys of its tokens, for ``rolecall doctor``: of the issuer that a subclass keeps as ``_issuer``."""
+        issuer = getattr(self, "_issuer", None)
+        return tuple(issuer.ring) if isinstance(issuer, Issuer) else ()
 
     @property
     def session_issuers(self) -> tuple[Issuer, ...]:

@@ -56,6 +56,11 @@ class Turn:
         self.urls = given
         self._keys = keys
 
+    @property
+    def keys(self) -> tuple[HMACKey, ...]:
+        """The secrets: that which signs, and those that only verify."""
+        return self._keys
+
     def credential(self, user: str, expires_at: int) -> tuple[str, str]:
         """The username and the password of a user, good until ``expires_at`` (Unix seconds).
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from types import ModuleType
 from typing import Any
@@ -242,3 +243,47 @@ def test_a_weak_secret_of_a_ring_file_is_found(run, findings, monkeypatch, tmp_p
     secret = "correct horse battery staple hunter2"
     assert run("keys", "add", "--stdin", input=secret).exit_code == 0
     assert "from the ring file, has about" in "\n".join(findings()["warning"])
+
+
+# -- media services --------------------------------------------------------------------------------
+
+LIVEKIT = {
+    "ROLECALL_MEDIA": "livekit",
+    "ROLECALL_LIVEKIT_URL": "wss://media.example",
+    "ROLECALL_LIVEKIT_API_KEY": "APIkey",
+    "ROLECALL_LIVEKIT_API_SECRET": STRONG[::-1],
+    "ROLECALL_LIVEKIT_TURN_URLS": "turn:turn.example",
+    "ROLECALL_LIVEKIT_TURN_SECRET": "".join(reversed(API_SECRET)),
+}
+MEDIA: list[tuple[dict[str, str], str]] = [
+    ({}, ""),
+    ({"ROLECALL_LIVEKIT_URL": "ws://127.0.0.1:7880"}, ""),
+    ({"ROLECALL_LIVEKIT_URL": "ws://media.example:7880"}, "by ws://.*write wss://media.example:7880"),
+    ({"ROLECALL_LIVEKIT_TICKET_LIFE": "600"}, ""),
+    ({"ROLECALL_LIVEKIT_TICKET_LIFE": "3600"}, "good for 60 minutes.*TICKET_LIFE out"),
+    ({"ROLECALL_LIVEKIT_API_SECRET": STRONG}, "secret of livekit is one of the kit's own"),
+    ({"ROLECALL_LIVEKIT_TURN_SECRET": STRONG}, "secret of the TURN server beside livekit is one of the kit's own"),
+    ({"ROLECALL_LIVEKIT_TURN_SECRET": STRONG[::-1]}, "livekit and its TURN server have the same secret"),
+    ({"ROLECALL_LIVEKIT_API_SECRET": "correct horse battery staple hunter2"}, "secret of livekit has about .* bits"),
+]
+
+
+@pytest.mark.each_choice
+@pytest.mark.parametrize("number", range(len(MEDIA)))
+def test_what_is_wrong_with_a_media_service_is_found(findings, monkeypatch, number):
+    changes, found = MEDIA[number]
+    before = findings()["warning"]
+    for name, value in {**LIVEKIT, **changes}.items():
+        monkeypatch.setenv(name, value)
+    added = [line for line in findings()["warning"] if line not in before]
+    if found:
+        assert [bool(re.search(found, line)) for line in added] == [True]
+    else:
+        assert added == []
+
+
+def test_acts_that_lack_httpx_are_found(findings, monkeypatch):
+    for name, value in LIVEKIT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(diagnosis, "find_spec", lambda name: None)
+    assert any("acts at livekit are refused" in line for line in findings()["warning"])

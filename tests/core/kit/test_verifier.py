@@ -205,6 +205,13 @@ def test_it_is_ready_while_it_has_keys(issuer, server, verifying):
     assert drive(respond(verifier.api, route, Request("GET", "/readyz"))).status == 200
 
 
+@pytest.mark.each_choice
+@pytest.mark.parametrize("name", ["media", "media_config", "store", "format"])
+def test_an_argument_of_a_kit_that_creates_and_mints_is_refused_by_name(name):
+    with pytest.raises(ConfigurationError, match=f"a verifier takes no {name}: it verifies"):
+        Rolecall.verifier("https://issuer.example/jwks.json", issuer=ISSUER, **{name: "livekit"})
+
+
 def test_a_cookie_and_other_wrong_arguments_stop_start_up(issuer):
     keys = jwks(issuer)
     for options in (
