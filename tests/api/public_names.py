@@ -24,6 +24,8 @@ MODULES: Final = (
     "rolecall.events",
     "rolecall.hookspecs",
     "rolecall.media",
+    "rolecall.media.calls",
+    "rolecall.media.tokens",
     "rolecall.moderation",
     "rolecall.observing",
     "rolecall.opentok",

@@ -11,6 +11,8 @@ from ..errors import ConfigurationError, NoMediaService, NotFoundAtService, Role
 from ..wording import shown
 from .urls import problem_with_url
 
+__all__ = ["CALL_TIMEOUT", "LONGEST_ANSWER", "Answer", "ServiceAPI", "Signer"]
+
 #: The default time of a call, in seconds. An act takes two calls at most, which are to be below the kit's
 #: ``hook_timeout``.
 CALL_TIMEOUT: Final = 2.0
