@@ -1,5 +1,7 @@
 """How fast tickets are beside their floor and the official SDK: ``python tests/benchmarks/tickets.py``.
 
+Of every service whose tokens a secret signs, the mint stands beside the floor for its own payload.
+
 The floor of a token is what nobody can leave out for the same payload: its JSON, base64 and HMAC. The row of the kit's
 ``ticket`` has the look at the store, the check whether the grant still stands, and the TURN credential.
 """
@@ -13,12 +15,14 @@ import json
 import secrets
 import time
 from datetime import timedelta
+from functools import partial
 
 from livekit import api
 from measuring import Fresh, Table, Times, show, target
 
-from rolecall import Role, Rolecall
-from rolecall.media import LiveKit, Turn
+from rolecall import Role, Rolecall, RoleTable
+from rolecall.formats.claims import ClaimRules
+from rolecall.media import Daily, Galene, Jitsi, LiveKit, MediaBackend, Turn, Twilio
 from rolecall.tokens import TokenOptions
 
 KEY, SECRET = "APIrolecallTest1", secrets.token_hex(32)
@@ -81,6 +85,34 @@ def main(rounds: int) -> None:
     target("livekit-api / verify", times.ratio("livekit-api verify", "the format's verify"), 1.5, at_least=True)
 
 
+def services(rounds: int) -> None:
+    """Measure the mint of each service's tokens."""
+    octets = _encode(SECRET[:32].encode()).decode()
+    backends: list[MediaBackend] = [
+        Daily("https://example.daily.co", "30f866c3-0000-4000-8000-ff58322d09c5", SECRET),
+        Galene("https://galene.example", {"kty": "oct", "alg": "HS256", "k": octets}),
+        Jitsi("https://meet.example", "app", SECRET),
+        Twilio("AC" + "0" * 32, "SK" + "1" * 32, SECRET),
+    ]
+    for backend in backends:
+        form = backend.token_format(ClaimRules(RoleTable(), 10))
+        assert form is not None
+        now = int(time.time())
+        options = TokenOptions("demo", Role.PUBLISHER, now, now + 3600, subject="ada", name="Ada")
+        header, claims = (json.loads(_decode(part)) for part in form.mint(options)[0].encode().split(b".")[:2])
+        key = SECRET[:32].encode() if backend.name == "galene" else SECRET.encode()
+        mint: Table = {FLOOR: partial(_signed, header, claims, key), OURS: partial(form.mint, options)}
+        times = Times(mint, rounds, 300)
+        show(f"mint, {backend.name}", times, FLOOR)
+        target(f"{backend.name}: the format's mint / floor", times.ratio(OURS, FLOOR), 1.2)
+
+
+def _signed(header: object, claims: object, key: bytes) -> str:
+    parts = (json.dumps(part, separators=(",", ":")).encode() for part in (header, claims))
+    signing_input = b".".join(map(_encode, parts))
+    return (signing_input + b"." + _encode(hmac.digest(key, signing_input, "sha256"))).decode()
+
+
 def _encode(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
 
@@ -92,4 +124,6 @@ def _decode(text: bytes) -> bytes:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=60, help="how often each row runs (60)")
-    main(parser.parse_args().rounds)
+    rounds = parser.parse_args().rounds
+    main(rounds)
+    services(rounds)
