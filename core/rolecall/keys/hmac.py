@@ -110,6 +110,10 @@ class HMACKey(Concealed):
         """HMAC of ``message`` with another hash, for formats that fix one (T1: SHA-1)."""
         return hmac.digest(self._material, message, hash_name)
 
+    def digest_under(self, key: bytes, hash_name: str) -> bytes:
+        """HMAC of the secret itself with another key, for a service that derives its keys so (Agora)."""
+        return hmac.digest(key, self._material, hash_name)
+
     def public_jwk(self) -> None:
         """None: see :class:`Key`."""
 

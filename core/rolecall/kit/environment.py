@@ -303,6 +303,7 @@ _SETTINGS: Final[Mapping[str, Callable[[str, Any], object]]] = {
     "timeout": _seconds,
     "accept_wider": _names,
     "accept_emulated": _names,
+    "cohost_authentication": _switch,
     "eject_at_expiry": _switch,
     "roles": _object,
     "features": _names,

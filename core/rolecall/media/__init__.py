@@ -10,6 +10,7 @@ from .turn import Turn
 from .webhooks import Notice
 
 if TYPE_CHECKING:
+    from .agora import Agora
     from .chime import Chime
     from .cloudflare import Cloudflare
     from .daily import Daily
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .twilio import Twilio
 
 __all__ = [
+    "Agora",
     "Chime",
     "Cloudflare",
     "Daily",
@@ -44,6 +46,7 @@ __all__ = [
 # By the name that ``media=`` and ``ROLECALL_MEDIA`` have: the module and the class, imported at its first use.
 _BACKENDS: Final = {
     "100ms": "hundredms:HundredMs",
+    "agora": "agora:Agora",
     "chime": "chime:Chime",
     "cloudflare": "cloudflare:Cloudflare",
     "daily": "daily:Daily",
