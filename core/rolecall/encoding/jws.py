@@ -37,6 +37,8 @@ def raw_token(token: object) -> bytes:
 
     :raises MalformedToken: unless it is an ASCII string of at most 16,384 characters.
     """
+    if type(token) is str and token.isascii() and len(token) <= MAX_TOKEN_LENGTH and " " not in token:
+        return token.encode()
     if not isinstance(token, str):
         raise MalformedToken(f"a token is a string, not {type(token).__name__}")
     if len(token) > MAX_TOKEN_LENGTH:

@@ -68,9 +68,8 @@ def _object(pairs: tuple[tuple[str, Any], ...], depth: int, elements: int, most:
             raise ValueError("a name stands twice in one object")
         raise ValueError(f"more than {most} members")
     for name, item in pairs:
-        kind = type(item)
         # Text and safe integers, which are nearly all values, need no further check.
-        if kind is str or (kind is int and -MAX_INTEGER <= item <= MAX_INTEGER):
+        if type(item) is str or (type(item) is int and -MAX_INTEGER <= item <= MAX_INTEGER):
             continue
         value[name] = _checked(item, depth, elements, most)
     return value
