@@ -59,6 +59,7 @@ from ..wording import moment, shown
 from .renewing import Wishes, check_renewable, check_same_actor, part_of_life, renewed_already, renewed_options
 from .state import State
 from .tickets import no_ticket
+from .verified import Verified
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -82,6 +83,10 @@ _MOST_PAGES: Final = 20
 _KEYS_TRIED_EVERY: Final = 1.0
 _NO_REQUEST: Final = Request("GET", "")
 _NOTHING_RESERVED: Final = nullcontext()
+
+
+def _no_revision() -> None:
+    """The revision of a store that has none."""
 
 
 class Call:
@@ -202,6 +207,7 @@ class Engine:
         "_driver",
         "_issues_at_once",
         "_liveness",
+        "_revision",
         "_store",
         "blocks",
         "decides_at_once",
@@ -231,6 +237,8 @@ class Engine:
             self._store.look_up_ended,
             partial(self._store.further, "get_marks"),
         )
+        # The store's revision, without which each check asks for what was revoked.
+        self._revision: Callable[[], object] = getattr(state.store, "revision", _no_revision)
         #: Whether :meth:`verify_token` alone verifies, and nobody is told of a refusal.
         self.verifies_at_once = not plugins.on_event and not state.asks_store
         #: Whether nothing has to be asked or told about a token that the server's own code mints.
@@ -611,20 +619,36 @@ class Engine:
 
         :raises NotInStep: if only the store itself can tell whether it was revoked; see :meth:`verify`.
         """
-        grant = self.state.read_token(token, session_id)
-        self._liveness.check(grant)
-        return grant
+        verified = self.state.read_token(token, session_id)
+        if verified.revision is None or verified.revision != self._revision():
+            self._check_live(verified)
+        return verified.grant
 
     async def verify(self, token: object, session_id: str | None = None) -> Grant:
         """:meth:`verify_token`, which may ask the store itself, or wait for keys."""
         state = self.state
         # Each request comes here, and a coroutine more would be a twentieth of it.
         if state.waits_for_keys:
-            grant = await state.read_patiently(token, session_id, self._driver)
+            verified = await state.read_patiently(token, session_id, self._driver)
         else:
-            grant = state.read_token(token, session_id)
-        await self._liveness.confirm(grant)
-        return grant
+            verified = state.read_token(token, session_id)
+        try:
+            if verified.revision is None or verified.revision != self._revision():
+                self._check_live(verified)
+        except NotInStep:
+            await self._liveness.confirm(verified.grant)
+        return verified.grant
+
+    def _check_live(self, verified: Verified) -> None:
+        """Refuse a verified token that was revoked, at once; see :meth:`Liveness.check`.
+
+        It is live for as long as the store has the same revision.
+        """
+        # Read before the check, so that what is revoked meanwhile counts at the next one. Of a token that is not cached
+        # nobody will ask again.
+        revision = None if verified.digest is None else self._revision()
+        self._liveness.check(verified.grant)
+        verified.revision = revision
 
     async def verify_and_tell(self, token: object, session_id: str | None) -> Grant:
         """:meth:`verify`, and tell the plugins of a refusal."""
@@ -641,8 +665,10 @@ class Engine:
         :raises NotInStep: if only the store itself can tell whether it was revoked; see :meth:`confirm_token`.
         :raises RolecallError: if the token is not sufficient.
         """
-        grant = self.state.read_token(token, session_id)
-        self._liveness.check(grant)
+        verified = self.state.read_token(token, session_id)
+        if verified.revision is None or verified.revision != self._revision():
+            self._check_live(verified)
+        grant = verified.grant
         if not requirement.is_met(grant.role, grant.capabilities):
             raise _insufficient(grant, requirement)
         return grant
@@ -844,7 +870,10 @@ class Engine:
         self.state.check_issues()
         grant: Grant | None
         try:
-            grant = token if isinstance(token, Grant) else await self.state.read_patiently(token, None, self._driver)
+            if isinstance(token, Grant):
+                grant = token
+            else:
+                grant = (await self.state.read_patiently(token, None, self._driver)).grant
         except ExpiredToken as error:
             grant = self.state.read_renewable(token, error)
         if grant is None:
@@ -1185,7 +1214,7 @@ class Engine:
     async def _trace_token(self, token: str, session_id: str | None, trace: Trace) -> None:
         """Add the steps of a good token to the trace; for a bad one, the steps before its refusal."""
         try:
-            grant = await self.state.read_patiently(token, session_id, self._driver)
+            grant = (await self.state.read_patiently(token, session_id, self._driver)).grant
         except InvalidToken as error:
             failed = failed_step(error)
             for name in TOKEN_STEPS[: TOKEN_STEPS.index(failed) if failed in TOKEN_STEPS else len(TOKEN_STEPS)]:

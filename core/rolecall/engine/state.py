@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from math import inf, nextafter
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 from ..encoding.jws import raw_token, what_ails
 from ..errors import ExpiredToken, InvalidSessionId, MalformedToken, WrongSession
@@ -23,15 +23,12 @@ from ..wording import moment, shown
 from .housekeeping import Housekeeper, Retention
 from .revisions import Revisions
 from .tickets import MediaServices
-from .verified import END, VerifiedTokens
+from .verified import END, Verified, VerifiedTokens
 
 if TYPE_CHECKING:
     from ..driver import Driver
     from ..stores.watching import StoreWatch
     from .workers import LoneStore
-
-# Seconds by which the clock readings of two threads may be out of order.
-_CLOCK_JITTER: Final = 1.0
 
 
 class State:
@@ -121,7 +118,6 @@ class State:
         self.verified = VerifiedTokens()
         #: Until when, by the monotonic clock, it is known that the keys sign and verify.
         self.keys_work_until = -inf
-        self._last_seen = 0.0
 
     def replace_ring(self, issuer: Issuer, ring: KeyRing) -> None:
         """Replace the keys of one of the kit's issuers, at once, for all code that signs or verifies for it.
@@ -133,47 +129,44 @@ class State:
         self.verified = VerifiedTokens()
         self.keys_work_until = -inf
 
-    def read_token(self, token: object, session_id: str | None) -> Grant:
-        """Verify a token, and return its grant; the store tells whether its session has ended."""
-        raw = raw_token(token)
-        now = self.clock()
-        if now > self._last_seen:
-            self._last_seen = now
-        elif now < self._last_seen - _CLOCK_JITTER:
-            # The clock was set back, so a cached token may be from the future now.
-            self.verified = VerifiedTokens()
-            self._last_seen = now
-        verified, fingerprint = self.verified, raw[END]
-        for form in self._fingerprinted:
-            if form.recognizes(raw):
-                fingerprint = form.fingerprint(raw)
-        kept = verified.young.get(fingerprint)
-        if kept is None:
-            kept = verified.old.get(fingerprint)
-            if kept is not None:
-                verified.keep(fingerprint, kept)
-        if kept is not None and kept[0] == sha256(raw).digest():
-            grant = kept[1]
-            if now >= grant.expires_at:
-                self.rules.check_expiry(grant.expires_at, now)
-        else:
-            try:
-                form = self.format_of(raw)
-                grant = form.verify(raw, now)
-                if self.retention.age is not None:
-                    grant = self._aged(grant, self.retention.age, now)
-            except MalformedToken as error:
-                raise what_ails(token, unaccepted(raw, self.formats) or error) from None
-            self._look_for_others(grant.session_id)
-            if form in self._remembered:
-                verified.take_note(raw, fingerprint, grant)
-        if session_id is not None and grant.session_id != session_id:
+    def read_token(self, token: object, session_id: str | None) -> Verified:
+        """Verify a token; the store tells whether its grant was revoked."""
+        raw, now = raw_token(token), self.clock()
+        cache = self.verified
+        verified = cache.young.get(raw[END])
+        if verified is None or not verified.since <= now < verified.until or verified.digest != sha256(raw).digest():
+            verified = self._look_further(raw, now, cache)
+        if session_id is not None and verified.grant.session_id != session_id:
             if not isinstance(session_id, str):
                 raise InvalidSessionId(f"session_id is {shown(session_id)}; expected a string: session.session_id")
             raise WrongSession("the token is for another session than the one asked for")
-        return grant
+        return verified
 
-    async def read_patiently(self, token: object, session_id: str | None, driver: Driver) -> Grant:
+    def _look_further(self, raw: bytes, now: float, cache: VerifiedTokens) -> Verified:
+        """Find a token that is cached otherwise than most, or verify it by its format."""
+        fingerprint = raw[END]
+        for form in self._fingerprinted:
+            if form.recognizes(raw):
+                fingerprint = form.fingerprint(raw)
+        if self._fingerprinted or fingerprint in cache.old:
+            verified = cache.find(raw, fingerprint, now)
+            if verified is not None:
+                return verified
+        try:
+            form = self.format_of(raw)
+            grant = form.verify(raw, now)
+            if self.retention.age is not None:
+                grant = self._aged(grant, self.retention.age, now)
+        except MalformedToken as error:
+            raise what_ails(raw.decode(), unaccepted(raw, self.formats) or error) from None
+        if self._looks_for_others:
+            self._look_for_others(grant.session_id)
+        verified = Verified(grant, now)
+        if form in self._remembered:
+            cache.take_note(raw, fingerprint, verified)
+        return verified
+
+    async def read_patiently(self, token: object, session_id: str | None, driver: Driver) -> Verified:
         """:meth:`read_token`, which may wait for what this process does not know yet."""
         return self.read_token(token, session_id)
 
@@ -236,5 +229,5 @@ class State:
 
     def _look_for_others(self, session_id: str) -> None:
         """Warn if a new token is for a session that only another process can have created."""
-        if self.lone_store is not None and self._looks_for_others and self.store.get_session(session_id) is None:
+        if self.lone_store is not None and self.store.get_session(session_id) is None:
             self.lone_store.lacks(session_id)

@@ -1,4 +1,4 @@
-"""A cache of the grants of verified tokens."""
+"""A cache of verified tokens."""
 
 from __future__ import annotations
 
@@ -14,35 +14,67 @@ _MAX_CAME: Final = 4 * _MAX_VERIFIED
 END: Final = slice(-32, None)
 
 
-class VerifiedTokens:
-    """A cache of the grants of verified tokens. It holds no token, only the hash and the cache key of each.
+class Verified:
+    """A verified token, without the token itself.
 
-    A grant is cached when its token is verified for the second time: many tokens are used once, to join, and would
-    evict those of every request. There are two generations: when the young one is full it becomes the old one, and
-    entries that were not read since are dropped. So there is no lock, and no list to reorder.
+    Outside of its time, which a clock that is set back may bring about, it has to be verified again.
+
+    :param grant: the grant.
+    :param since: when the token was verified, in Unix seconds.
+    """
+
+    __slots__ = ("digest", "grant", "revision", "since", "until")
+
+    def __init__(self, grant: Grant, since: float) -> None:
+        self.grant = grant
+        self.since = since
+        #: The end of its life, in Unix seconds.
+        self.until = float(grant.expires_at)
+        #: SHA-256 of the token; None if it is not cached.
+        self.digest: bytes | None = None
+        #: The revision of the store as of which the grant was live; None if nobody has looked.
+        self.revision: object = None
+
+
+class VerifiedTokens:
+    """A cache of verified tokens. It holds no token, only the hash and the cache key of each.
+
+    A token is cached when it is verified for the second time: many are used once, to join, and would evict those of
+    every request. There are two generations: when the young one is full it becomes the old one, and entries that were
+    not read since are dropped. So there is no lock, and no list to reorder.
     """
 
     __slots__ = ("_came", "_size", "old", "young")
 
     def __init__(self, size: int = _MAX_VERIFIED) -> None:
         self._size = size // 2
-        #: The hash and the grant of tokens, by cache key.
-        self.young: dict[bytes, tuple[bytes, Grant]] = {}
+        #: The tokens by cache key.
+        self.young: dict[bytes, Verified] = {}
         #: Entries that were last read a generation ago.
-        self.old: dict[bytes, tuple[bytes, Grant]] = {}
+        self.old: dict[bytes, Verified] = {}
         self._came: set[bytes] = set()
 
-    def take_note(self, token: bytes, fingerprint: bytes, grant: Grant) -> None:
-        """Cache the grant of a verified token, unless this is its first time."""
+    def find(self, token: bytes, fingerprint: bytes, now: float) -> Verified | None:
+        """A token that was cached, in either generation; None if there is none that holds now."""
+        verified = self.young.get(fingerprint) or self.old.get(fingerprint)
+        if verified is None or not verified.since <= now < verified.until or verified.digest != sha256(token).digest():
+            return None
+        if fingerprint not in self.young:
+            self.keep(fingerprint, verified)
+        return verified
+
+    def take_note(self, token: bytes, fingerprint: bytes, verified: Verified) -> None:
+        """Cache a verified token, unless this is its first time."""
         if fingerprint in self._came:
-            self.keep(fingerprint, (sha256(token).digest(), grant))
+            verified.digest = sha256(token).digest()
+            self.keep(fingerprint, verified)
             return
         if len(self._came) >= _MAX_CAME:
             self._came = set()
         self._came.add(fingerprint)
 
-    def keep(self, fingerprint: bytes, kept: tuple[bytes, Grant]) -> None:
+    def keep(self, fingerprint: bytes, verified: Verified) -> None:
         """Put an entry into the young generation."""
         if len(self.young) >= self._size:
             self.old, self.young = self.young, {}
-        self.young[fingerprint] = kept
+        self.young[fingerprint] = verified

@@ -11,7 +11,7 @@ from ..driver.threads import PoolExhausted
 from ..encoding.jws import UNKNOWN_KEY
 from ..engine.housekeeping import Retention
 from ..engine.state import State
-from ..engine.verified import VerifiedTokens
+from ..engine.verified import Verified, VerifiedTokens
 from ..errors import ConfigurationError, KeysUnavailable, NotInStep, UnknownKey
 from ..formats.claims import ClaimRules
 from ..formats.followed import FollowedFormat, only_verifies
@@ -25,7 +25,7 @@ from ..keys.sources import source_of
 from ..plugins import Plugins
 from ..session_ids import PlainNames
 from ..stores.memory import MemoryStore
-from ..tokens import Grant, TokenOptions
+from ..tokens import TokenOptions
 from ..wording import shown
 from .assembly import roles_of
 
@@ -118,7 +118,7 @@ class _VerifyingState(State):
     keys: FollowedKeys
     _ring: KeyRing | None = None
 
-    def read_token(self, token: object, session_id: str | None) -> Grant:
+    def read_token(self, token: object, session_id: str | None) -> Verified:
         ring = self.keys.ring()
         if ring is not self._ring:
             # A key of the earlier ring may be gone, and with it the tokens that it signed.
@@ -127,7 +127,7 @@ class _VerifyingState(State):
             self._ring = ring
         return super().read_token(token, session_id)
 
-    async def read_patiently(self, token: object, session_id: str | None, driver: Driver) -> Grant:
+    async def read_patiently(self, token: object, session_id: str | None, driver: Driver) -> Verified:
         seen = self.keys.attempts
         try:
             return self.read_token(token, session_id)

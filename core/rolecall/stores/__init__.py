@@ -39,10 +39,12 @@ class Store(Protocol):
     that have ended, as a set. It asks the database itself, so that no end is missed that was acknowledged in any
     process before the call. ``Rolecall(revocation="immediate")`` needs it.
 
-    A store may have a plain function ``revision()``, whose answers are equal as long as nothing was revoked, by any
-    process, that this process knows of. It takes microseconds, as :meth:`has_ended`, and raises the same. The kit asks
-    it some 20 times a second while connections are open, and closes at once those whose grants were revoked; without
-    it, within ``Web(recheck=…)``.
+    A store may have a plain function ``revision()``, whose answers are equal only if nothing was revoked in between, by
+    any process, that this process knows of: another one comes as soon as :meth:`has_ended` or the marks tell of more,
+    and an earlier one never again. It takes microseconds, as :meth:`has_ended`, and raises the same. The kit asks it
+    first about each token that was verified before, and looks for what was revoked only if the answer is another one
+    than at the last check. While connections are open it asks some 20 times a second, and closes at once those whose
+    grants were revoked; without ``revision`` within ``Web(recheck=…)``.
 
     A store may have these attributes, of which all but ``follower`` are True or False:
 

@@ -132,8 +132,9 @@ class Follower:
         if monotonic() > self._trusted_until:
             self.start()
             raise self._out_of_touch()
-        # What has ended stays ended here, so its number tells.
-        return len(self._ended), self.marks.revision
+        # What has ended stays ended here, so its number tells; a forked child begins anew, with marks of its own.
+        marks = self.marks
+        return marks, len(self._ended), marks.revision
 
     def add(self, session_id: str) -> None:
         """Note that this process has ended a session, so that it counts at once."""

@@ -55,6 +55,8 @@ class SQLiteStore(SQLiteLeases, SQLiteMarks, SQLiteLedger, SQLiteDocuments, SQLi
         self._queue = WriteQueue(self._file, self._writer)
         self._surveys = Surveys(self._file)
         self._ended = EndedSessions(self._file, self._reader)
+        self.has_ended = self._ended.has_ended
+        self.revision = self._ended.revision
 
     @classmethod
     def from_url(cls, url: str) -> SQLiteStore:
@@ -93,13 +95,6 @@ class SQLiteStore(SQLiteLeases, SQLiteMarks, SQLiteLedger, SQLiteDocuments, SQLi
             )
 
         self._queue.write(end)
-
-    def has_ended(self, session_id: str) -> bool:
-        return session_id in self._ended
-
-    def revision(self) -> object:
-        self.has_ended("")  # which brings this process into step with the file
-        return self._ended.revision
 
     @property
     def marks(self) -> Marks:

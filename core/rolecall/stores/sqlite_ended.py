@@ -103,17 +103,28 @@ class EndedSessions:
         self._last: tuple[int, bytes] | None = None
         # How many ends and marks were forgotten since the first page.
         self._forgotten = 0
-        #: How often the log told of an end or a mark, or all was read anew, as of the last call of ``in``.
-        self.revision = 0
+        # How often the log told of an end or a mark, or all was read anew.
+        self._revision = 0
 
     @property
     def marks(self) -> Marks:
-        """The marks, in step as of the last call of ``in``. As long as some are not read, or one is damaged, each is
-        asked for.
+        """The marks, in step as of the last answer of the others. As long as some are not read, or one is damaged, each
+        is asked for.
         """
         return self._state[4]
 
-    def __contains__(self, session_id: str) -> bool:
+    def revision(self) -> object:
+        """What is another one as soon as more is revoked; see :class:`~rolecall.stores.Store`.
+
+        :raises StoreUnavailable: if the database does not answer.
+        """
+        connection = self._connection
+        opened, header, seen, _, _ = self._state
+        if header[:HEADER] != seen or opened != connection.times_opened or not connection.is_fresh():
+            self._catch_up()
+        return self._revision
+
+    def has_ended(self, session_id: str) -> bool:
         """Whether a session has ended.
 
         :raises StoreUnavailable: if the database does not answer.
@@ -156,7 +167,7 @@ class EndedSessions:
                 break
             _add(hashes, (session_id for _, session_id, is_ended, *_ in rows if is_ended))
             self._learn((id_[_NAME:], value) for _, id_, _, value, _ in rows if value is not None)
-            self.revision += any(is_ended or value is not None for _, _, is_ended, value, _ in rows[1:])
+            self._revision += any(is_ended or value is not None for _, _, is_ended, value, _ in rows[1:])
             self._forgotten += sum(forgotten for *_, forgotten in rows[1:])
             self._last = last = rows[-1][:2]
             if self._forgotten > max(PAGE, (len(hashes) + len(self._read_marks)) // 2):
@@ -167,7 +178,7 @@ class EndedSessions:
         self._ended_pages.begin()
         self._marks_pages.begin()
         self._read_marks, self._has_damaged_mark, self._forgotten = Marks(), False, 0
-        self.revision += 1
+        self._revision += 1
         return False
 
     def _read_page(self, raw: sqlite3.Connection, hashes: set[int]) -> bool:

@@ -417,6 +417,10 @@ class StoreContract(Contract):
         ask(store, "end_session", "1_0", 7.5)
         assert soon(lambda: bool(other_store.revision() != seen), self.max_lag)
         assert other_store.has_ended("1_0") is True
+        seen = _revision(other_store, self.patience)
+        ask(store, "end_session", "1_1", 7.5)
+        assert soon(lambda: other_store.has_ended("1_1"), self.max_lag)
+        assert other_store.revision() != seen, "what was live as of a revision is not looked at again"
 
     def test_another_worker_that_asks_the_store_sees_the_end_at_once(
         self, store: Store, other_store: Store, ask: Ask

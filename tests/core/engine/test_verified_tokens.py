@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from rolecall import hookimpl
-from rolecall.engine.verified import VerifiedTokens
-from rolecall.errors import InvalidToken, RevokedToken, TokenNotYetValid
+from rolecall.engine.verified import Verified, VerifiedTokens
+from rolecall.errors import ExpiredToken, InvalidToken, RevokedToken, TokenNotYetValid
 from rolecall.formats.opentok import OpenTokFormat
-
-from ...untyped import untyped
+from rolecall.stores.memory import MemoryStore
 
 
 def remembered(kit) -> int:
@@ -47,12 +46,24 @@ def test_a_token_with_the_end_and_the_beginning_of_one_that_is_remembered_is_not
         kit.verify_token(other)
 
 
-def test_what_is_not_asked_for_is_forgotten():
+def test_what_is_not_asked_for_is_forgotten(kit):
+    grant = kit.verify_token(kit.create_session().generate_token())
     verified = VerifiedTokens(size=4)
     for number in range(10):
-        verified.keep(b"%d" % number, (b"", untyped(None)))
+        verified.keep(b"%d" % number, Verified(grant, 0.0))
     assert len(verified.young) <= 2
     assert len(verified.old) <= 2
+
+
+def test_a_token_of_the_generation_before_is_remembered_still(kit):
+    token = kit.create_session().generate_token()
+    for _ in range(2):
+        kit.verify_token(token)
+    verified = kit._state.verified
+    verified.old, verified.young = verified.young, {}
+    (remembered_as,) = verified.old.values()
+    kit.verify_token(token)
+    assert [*verified.young.values()] == [remembered_as]
 
 
 def test_a_format_of_a_plugin_is_asked_every_time(make_kit):
@@ -88,3 +99,128 @@ def test_a_clock_that_is_set_back_in_small_steps_makes_no_token_older_than_it_is
         for _ in range(40):
             clock.now -= 0.9
             kit.verify_token(token)
+
+
+@pytest.mark.parametrize("leeway", [0, 60])
+def test_a_remembered_token_ends_with_its_life_as_any_other(make_kit, clock, leeway):
+    kit = make_kit(leeway=leeway)
+    token = kit.create_session().generate_token(expire_time=clock.now + 100)
+    for _ in range(3):
+        kit.verify_token(token)
+    clock.now += 99 + leeway
+    kit.verify_token(token)
+    clock.now += 1
+    with pytest.raises(ExpiredToken):
+        kit.verify_token(token)
+
+
+def test_a_remembered_token_ends_with_the_age_of_its_session_as_any_other(make_kit, clock):
+    kit = make_kit(leeway=60, max_session_age=100)
+    token = kit.create_session().generate_token(expire_time=clock.now + 1000)
+    for _ in range(3):
+        kit.verify_token(token)
+    clock.now += 100
+    with pytest.raises(ExpiredToken, match="max_session_age"):
+        kit.verify_token(token)
+
+
+# -- what was revoked ------------------------------------------------------------------------------
+
+
+class Asked(MemoryStore):
+    """Counts how often it is asked whether a session has ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+
+    def has_ended(self, session_id: str) -> bool:
+        self.times += 1
+        return super().has_ended(session_id)
+
+
+class Mute(Asked):
+    """A store that cannot tell its revision."""
+
+    def revision(self) -> None:
+        return None
+
+
+class Slow(Asked):
+    """A store in which a session ends while it is asked whether another has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: str | None = None
+
+    def has_ended(self, session_id: str) -> bool:
+        answer = super().has_ended(session_id)
+        if self.ends is not None:
+            self.end_session(self.ends, 7.5)
+        return answer
+
+
+def remembered_token(kit, session) -> str:
+    token = session.generate_token()
+    for _ in range(3):
+        kit.verify_token(token)
+    return token
+
+
+def test_the_store_is_asked_about_a_remembered_token_only_after_a_revocation(make_kit):
+    kit = make_kit(store=(store := Asked()))
+    session, other = kit.create_session(), kit.create_session()
+    token = remembered_token(kit, session)
+    revocations = (
+        lambda: None,
+        lambda: kit.end_session(other.session_id),
+        lambda: kit.revoke_actor("ada"),
+        lambda: kit.reset_session(other.session_id),
+    )
+    for number, revoke in enumerate(revocations):
+        revoke()
+        store.times = 0
+        for _ in range(5):
+            kit.verify_token(token)
+        assert store.times == (1 if number else 0)
+
+
+@pytest.mark.parametrize(
+    "revoke",
+    [
+        lambda kit, token, grant: kit.end_session(grant.session_id),
+        lambda kit, token, grant: kit.revoke_token(token),
+        lambda kit, token, grant: kit.reset_session(grant.session_id),
+        lambda kit, token, grant: kit.revoke_before(),
+    ],
+    ids=["end_session", "revoke_token", "reset_session", "revoke_before"],
+)
+@pytest.mark.parametrize("kind", [Asked, Mute])
+def test_a_remembered_token_is_refused_once_it_is_revoked(make_kit, kind, revoke):
+    kit = make_kit(store=kind())
+    token = remembered_token(kit, kit.create_session())
+    revoke(kit, token, kit.verify_token(token))
+    for _ in range(3):
+        with pytest.raises(RevokedToken):
+            kit.verify_token(token)
+
+
+def test_a_store_that_does_not_tell_its_revision_is_asked_each_time(make_kit):
+    kit = make_kit(store=(store := Mute()))
+    token = remembered_token(kit, kit.create_session())
+    store.times = 0
+    for _ in range(5):
+        kit.verify_token(token)
+    assert store.times == 5
+
+
+def test_what_is_revoked_during_a_check_counts_at_the_next_one(make_kit):
+    kit = make_kit(store=(store := Slow()))
+    session = kit.create_session()
+    token = session.generate_token()
+    kit.verify_token(token)
+    store.ends = session.session_id
+    kit.verify_token(token)  # from now on it is remembered
+    store.ends = None
+    with pytest.raises(RevokedToken):
+        kit.verify_token(token)

@@ -337,6 +337,21 @@ def test_a_forked_child_follows_anew(log, follower):
     assert in_child(follow) == (True, True, 5.0)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_has_another_revision_even_if_it_reads_as_much(log, follower):
+    assert known(follower, "1_before") is True
+    seen = follower.revision()
+    log.frozen.set()  # so that no thread of the parent holds a lock of the log's
+    assert soon(lambda: log.reads > 2)
+
+    def follow() -> object:
+        log.frozen.clear()
+        log.entries[:] = ["1_later"]
+        return known(follower, "1_later"), follower.revision() != seen
+
+    assert in_child(follow) == (True, True)
+
+
 def test_a_check_takes_little(follower):
     assert known(follower, "1_before") is True
 
