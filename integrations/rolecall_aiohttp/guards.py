@@ -15,7 +15,17 @@ from rolecall import Grant
 from rolecall.errors import ConfigurationError, RolecallError
 from rolecall.http import adapter
 
-from .routes import GUARDS, KEPT, PROTOCOL, authorization_of, guards_around, keep_out_of_caches, kit_of, neutral_request
+from .routes import (
+    GUARDS,
+    KEPT,
+    PROTOCOL,
+    authorization_of,
+    guards_around,
+    keep_out_of_caches,
+    kept_of,
+    kit_of,
+    neutral_request,
+)
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 Run = Callable[[], Awaitable[web.StreamResponse]]
@@ -50,7 +60,8 @@ class Guard(adapter.Guard):
         @wraps(target)
         async def guarded(*args: Any) -> web.StreamResponse:
             # The first argument of a method is its view, or any other object.
-            request = args[0].request if isinstance(args[0], web.View) else args[-1]
+            is_method = type(args[0]) is not web.Request and isinstance(args[0], web.View)
+            request = args[0].request if is_method else args[-1]
             return await self.serve(request, partial(target, *args))
 
         adapter.mark_guarded(guarded, self, target)
@@ -67,7 +78,8 @@ class Guard(adapter.Guard):
         api, session_id = self._api_of(match), match.get(self.session_param or "")
         if session_id is None:
             session_id = self.bound_session(match, request.path, partial(self._others, request))
-        is_socket = request.headers.get(hdrs.UPGRADE, "").lower().strip() == "websocket"  # as aiohttp finds it
+        upgrade = request.headers.get(hdrs.UPGRADE)
+        is_socket = upgrade is not None and upgrade.lower().strip() == "websocket"  # as aiohttp finds it
         try:
             if is_socket:
                 response: web.StreamResponse = await self._serve_socket(api, session_id, request, run)
@@ -86,12 +98,12 @@ class Guard(adapter.Guard):
         if isinstance(entered, RolecallError):
             raise Refused(adapter.guard_answer(entered, api.web, request.rel_url.raw_query_string), entered)
         if entered is not None:
-            kept = request.setdefault(KEPT, {})
+            kept = kept_of(request)
             kept["web"] = api.web
             adapter.keep_entry(kept, api, self.requirement, self.session_entered(session_id, entered), entered)
 
     async def _serve_socket(self, api: adapter.Api, session_id: str | None, request: web.Request, run: Run) -> Any:
-        kept = request.setdefault(KEPT, {})
+        kept = kept_of(request)
         if "tokens" not in kept:
             others, kept["tokens"] = adapter.split_offers(request.headers.getall(PROTOCOL, ()))
             kept["opened"], kept["web"] = [], api.web

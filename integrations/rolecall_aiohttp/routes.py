@@ -65,10 +65,20 @@ async def _on_prepare(request: web.Request, response: web.StreamResponse) -> Non
             response.headers.setdefault(PROTOCOL, adapter.BEARER)
 
 
+def kept_of(request: web.Request) -> dict[str, Any]:
+    """The records of a guarded request."""
+    try:
+        return request[KEPT]
+    except KeyError:
+        kept = request[KEPT] = {}
+        return kept
+
+
 def keep_out_of_caches(request: web.Request, response: object) -> None:
     """Add the headers that keep a guarded answer out of caches, unless the app sets its own."""
     rules = request.get(KEPT, {}).get("web")
-    if rules is not None and isinstance(response, web.StreamResponse):
+    # Most are of this very class; to find out whether another one is of it takes longer.
+    if rules is not None and (type(response) is web.Response or isinstance(response, web.StreamResponse)):
         query = "" if rules.query is None else request.rel_url.raw_query_string
         headers = response.headers
         for name, value in adapter.headers_to_add(headers.items(), rules, query):

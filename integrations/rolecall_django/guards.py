@@ -184,7 +184,8 @@ class Entry:
         """
         if self._request.method == "OPTIONS":
             return self._options()
-        return self._answer(self.judge())
+        error = self.judge()
+        return None if error is None else self._answer(error)
 
     def judge(self) -> RolecallError | None:
         """Admit the request, with its grant, or return the reason to refuse it."""
@@ -199,14 +200,15 @@ class Entry:
         apis, session_id = self._prepare()
         if isinstance(self._request, ASGIRequest):
             entered = self._admit(apis.loop, session_id)
-            return self._answer(
-                self._settle(apis, session_id, entered if isinstance(entered, Grant) else await entered)
-            )
-        # Under WSGI the loop is the view's own, and the connections of the request are on its thread.
-        entered = self._admit(apis.thread, session_id)
-        if not isinstance(entered, Grant):
-            entered = await sync_to_async(drive, thread_sensitive=True)(entered)
-        return self._answer(self._settle(apis, session_id, entered))
+            if not isinstance(entered, Grant):
+                entered = await entered
+        else:
+            # Under WSGI the loop is the view's own, and the connections of the request are on its thread.
+            entered = self._admit(apis.thread, session_id)
+            if not isinstance(entered, Grant):
+                entered = await sync_to_async(drive, thread_sensitive=True)(entered)
+        error = self._settle(apis, session_id, entered)
+        return None if error is None else self._answer(error)
 
     def remember(self, refusal: tuple[RolecallError, adapter.Response] | None = None) -> None:
         """Note how the guard has judged the request, for a permission with the same guard; see :func:`judged_by`."""
@@ -246,8 +248,8 @@ class Entry:
             adapter.keep_entry(kept_of(request), api, guard.requirement, session_id, entered, self._kwargs)
         return None
 
-    def _answer(self, error: RolecallError | None) -> KitResponse | None:
-        return None if error is None else self._refusal(self.refusal_of(error), error)
+    def _answer(self, error: RolecallError) -> KitResponse:
+        return self._refusal(self.refusal_of(error), error)
 
     def _options(self) -> KitResponse:
         """The answer to a browser that asks before it sends a token; no view runs."""
@@ -277,6 +279,9 @@ class Entry:
         return _is_run_for(self._guarded, self._args, handler)
 
     def _session(self) -> str | None:
+        session_id = self._kwargs.get(self._guard.session_param or "")
+        if type(session_id) is str and len(self._args) == 1:  # as in most cases
+            return session_id
         unnamed = len(self._args) > 1 and self._args[_place_of_request(self._args) + 1 :]
         if unnamed and not self._guard.is_settled(self._kwargs):
             raise ConfigurationError(

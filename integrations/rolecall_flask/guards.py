@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
@@ -34,7 +34,7 @@ from .kits import kit_of
 from .listing import is_static
 from .refusals import Refused, refusal
 from .socketio import is_event, opens_a_socket, own_environ, unconnected
-from .translation import current_app, current_request, neutral_request
+from .translation import current_app, current_request, neutral_request, path_params_of
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any] | flask.Blueprint)
 Subtree = TypeVar("Subtree", bound=flask.Blueprint | flask.Flask)
@@ -130,10 +130,10 @@ class Guard(BaseGuard):
             flask.after_this_request(partial(_kept_out_of_caches, kit.api, request))
 
     def _session_id(self, request: flask.Request) -> str | None:
-        name, params = self.session_param, request.view_args
-        if name is not None and (params is None or name not in params):
-            params = dict(neutral_request(request).path_params)  # with those that a url_value_preprocessor removed
-        return self.bound_session(params or {}, request.path, partial(self._others, request))
+        params: Mapping[str, Any] = request.view_args or {}
+        if self.session_param not in params:
+            params = path_params_of(request)
+        return self.bound_session(params, request.path, partial(self._others, request))
 
     def _others(self, request: flask.Request) -> tuple[Sequence[BaseGuard], Sequence[BaseGuard]]:
         guards = _guards_of_route(request)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import flask
 
 from rolecall.http.adapter import Request, Response
@@ -20,17 +23,21 @@ def current_app() -> flask.Flask:
     return app
 
 
+def path_params_of(request: flask.Request) -> Mapping[str, Any]:
+    """The path parameters of a request's route, also those that a ``url_value_preprocessor`` removed for the view."""
+    params, rule = request.view_args or {}, request.url_rule
+    if rule is None or params.keys() >= rule.arguments:
+        return params
+    adapter = flask.current_app.create_url_adapter(request)
+    return {**adapter.match()[1], **params} if adapter else params
+
+
 def neutral_request(request: flask.Request) -> Request:
     """A request in the kit's form."""
-    params, rule = request.view_args or {}, request.url_rule
-    if rule is not None and not params.keys() >= rule.arguments:
-        # A url_value_preprocessor removed some for the view; the route still has them.
-        adapter = flask.current_app.create_url_adapter(request)
-        params = {**adapter.match()[1], **params} if adapter else params
     return Request(
         request.method,
         request.path,
-        params,
+        path_params_of(request),
         WsgiHeaders(request.environ),
         framework="flask",
         query=request.environ.get("QUERY_STRING", ""),

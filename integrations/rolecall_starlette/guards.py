@@ -176,7 +176,8 @@ class Guard(BaseGuard):
                 # The endpoint is an ASGI app that is a function, or gets no connection.
                 return await GuardedApp(self, _as_app(endpoint, args))(*args)
             scope = connection.scope
-            if isinstance(connection, WebSocket):
+            # By its type first, because an abstract base class answers isinstance in Python.
+            if type(connection) is not Request and isinstance(connection, WebSocket):
                 return await self._serve_endpoint(
                     endpoint,
                     connection,
@@ -243,8 +244,10 @@ class Guard(BaseGuard):
         params: Any = seen.get("path_params") or _NO_PARAMS
         session_id = params.get(self.session_param)
         api = self.api_of(seen)
-        keep_web(api.web, scope, seen)
-        if type(session_id) is not str:  # in most cases it is present, and text
+        if api.web.query is not None:
+            keep_web(api.web, scope, seen)
+        # In most cases it is present, and text; or there is none that could be, and nobody has said so.
+        if type(session_id) is not str and (params or self.says):
             session_id = self._session_of(seen, params, seen is not scope)
         return enter(self, api, session_id, scope, authorization_of(seen), lambda: neutral_request(seen, native))
 
@@ -377,7 +380,11 @@ class Guard(BaseGuard):
         :raises ConfigurationError: if there is none, or more than one.
         """
         app, known = scope.get("app"), self._seen
-        if known is not None and known[0] is app and (known[1] is None or stated_kit(app) is known[1]):
+        if (
+            known is not None
+            and known[0] is app
+            and (known[1] is None or getattr(app.state, "rolecall", None) is known[1])
+        ):
             return known[2]
         check_once(app)
         kit = self.kit or kit_of(app)

@@ -49,7 +49,8 @@ def keep_entry(
     """Record an :class:`Entry` for :func:`watches_of`, in an ASGI scope or a WSGI environment."""
     # As a plain tuple, because most requests stream nothing and never need the entry; and without the request, which
     # would be a reference cycle.
-    kept[ENTRIES] = (*kept.get(ENTRIES, ()), (api, requirement, session_id, grant, path_params))
+    entry = api, requirement, session_id, grant, path_params
+    kept[ENTRIES] = (*kept[ENTRIES], entry) if ENTRIES in kept else (entry,)
 
 
 def has_entered(kept: Mapping[str, Any], api: Api, session_id: str | None) -> bool:
