@@ -34,6 +34,7 @@ Settings = Callable[[str], dict[str, Any]]
 
 #: The settings of each service, by the URL of what stands for its API.
 SETTINGS: dict[str, Settings] = {
+    "100ms": lambda api: {"access_key": "0" * 24, "app_secret": SECRET, "roles": NAMES, "api_url": api},
     "chime": lambda api: {"region": REGION, "access_key_id": KEY, "secret_access_key": KEY_SECRET, "api_url": api},
     "cloudflare": lambda api: {
         "account_id": "0" * 32,
@@ -76,8 +77,20 @@ class Meetings(StandIn):
         return 200, {"success": True, "data": {**made, "id": str(uuid4()), "token": f"for {made}"}}
 
 
+class Rooms(StandIn):
+    """100ms's API: it gives ids to rooms by their names."""
+
+    def answer(self, asked: Asked) -> Answer:
+        """See :meth:`StandIn.answer`."""
+        return 200, {
+            "id": "64b0c1d2e3f4a5b6c7d8e9f0",
+            "name": asked.said["name"] if asked.said else "",
+            "enabled": True,
+        }
+
+
 #: What stands for the API of a service, where it is asked for a ticket.
-STAND_INS: dict[str, Callable[[], StandIn]] = {"chime": ChimeServer, "cloudflare": Meetings}
+STAND_INS: dict[str, Callable[[], StandIn]] = {"100ms": Rooms, "chime": ChimeServer, "cloudflare": Meetings}
 #: Its one answer, where that is enough: the room is open.
 ANSWERS: dict[str, Any] = {
     "daily": {"privacy": "private"},
@@ -89,6 +102,7 @@ MINTED_THERE = {"chime": 86_400}
 GIVES_IDS = {"cloudflare"}
 #: Who of the lesson gets no ticket, because the service would grant more than the role.
 NOT_HELD: dict[str, set[str]] = {
+    "100ms": set(),
     "chime": {"guest"},
     "cloudflare": set(),
     "daily": {"guest"},
