@@ -11,28 +11,29 @@ from rolecall.testing.conformance import Difference, Server, Trait, running
 
 HERE = Path(__file__).parent
 
-_GUNICORN = ["-m", "gunicorn", "--workers=1", "--no-control-socket", "--graceful-timeout=1", "--bind=fd://{fd}"]
+GUNICORN = ["-m", "gunicorn", "--workers=1", "--no-control-socket", "--graceful-timeout=1", "--bind=fd://{fd}"]
 _WAITRESS = "import socket, waitress, {site}; waitress.serve({site}.site, sockets=[socket.socket(fileno={fd})])"
-_UVICORN = (
+UVICORN = (
     "import socket, uvicorn; config = uvicorn.Config('{site}:site', log_level='warning', lifespan='off'); "
     "uvicorn.Server(config).run(sockets=[socket.socket(fileno={fd})])"
 )
-_HYPERCORN = (
+HYPERCORN = (
     "import asyncio, {site}, hypercorn.asyncio, hypercorn.config; config = hypercorn.config.Config(); "
     "config.bind = ['fd://{fd}']; asyncio.run(hypercorn.asyncio.serve({site}.site, config))"
 )
 #: How each server is started, by its name and the framework of the site behind it.
 COMMANDS = {
-    "flask gunicorn": [*_GUNICORN, "flask_site:site"],
+    "flask gunicorn": [*GUNICORN, "flask_site:site"],
     "flask waitress": ["-c", _WAITRESS.replace("{site}", "flask_site")],
-    "wsgi gunicorn": [*_GUNICORN, "wsgi_site:site"],
+    "wsgi gunicorn": [*GUNICORN, "wsgi_site:site"],
     "wsgi waitress": ["-c", _WAITRESS.replace("{site}", "wsgi_site")],
-    "starlette uvicorn": ["-c", _UVICORN.replace("{site}", "starlette_site")],
-    "starlette hypercorn": ["-c", _HYPERCORN.replace("{site}", "starlette_site")],
+    "starlette uvicorn": ["-c", UVICORN.replace("{site}", "starlette_site")],
+    "starlette hypercorn": ["-c", HYPERCORN.replace("{site}", "starlette_site")],
     "aiohttp aiohttp": ["-c", "import aiohttp_site; aiohttp_site.run({fd})"],
 }
 
-_DIFFERENCES = {
+#: What servers answer by themselves.
+SERVERS_OWN = {
     "gunicorn": [
         Difference(Trait.LONG_HEADER, 431, why="it takes header lines of at most 8,190 bytes"),
         Difference(Trait.LONG_TARGET, 414, why="it takes request lines of at most 4,094"),
@@ -57,7 +58,7 @@ _DIFFERENCES = {
     "uvicorn": [Difference(Trait.UNKNOWN_METHOD, 400, why="its parser has a list of methods")],
 }
 #: What each server answers by itself.
-DIFFERENCES = {name: _DIFFERENCES.get(name.split()[1], []) for name in COMMANDS}
+DIFFERENCES = {name: SERVERS_OWN.get(name.split()[1], []) for name in COMMANDS}
 
 
 @pytest.fixture(scope="session")
