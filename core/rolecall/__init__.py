@@ -55,6 +55,7 @@ from .tokens import Grant
 if TYPE_CHECKING:
     from .events import Event
     from .moderation import (
+        ChangeRole,
         Exclude,
         ForceDisconnect,
         ListConnections,
@@ -78,6 +79,7 @@ __all__ = [
     "AsyncSession",
     "Capability",
     "CapabilityName",
+    "ChangeRole",
     "ConfigurationError",
     "Deny",
     "Event",
@@ -153,8 +155,8 @@ __all__ = [
 #: The modules of the names that are imported at their first use.
 _LATER = {"Event": ".events", "Plugin": ".plugins.protocols"} | dict.fromkeys(
     (
-        *("Exclude", "ForceDisconnect", "ListConnections", "ListStreams", "MediaService", "MuteAll", "MuteStream"),
-        *("Readmit", "ResetSession", "Signal"),
+        *("ChangeRole", "Exclude", "ForceDisconnect", "ListConnections", "ListStreams", "MediaService"),
+        *("MuteAll", "MuteStream", "Readmit", "ResetSession", "Signal"),
     ),
     ".moderation",
 )

@@ -173,7 +173,7 @@ class ModerationRequest(NamedTuple):
     """A request to act in a running session, which the token allows.
 
     :param act: the act: a :class:`~rolecall.moderation.Signal`, ``ForceDisconnect``, ``MuteStream``, ``MuteAll``,
-        ``ListStreams`` or ``ListConnections``, with its session and target.
+        ``ChangeRole``, ``ListStreams`` or ``ListConnections``, with its session and target.
     :param grant: the grant of the token; None for a call in the server's own code.
     :param api_key: the project, or the application, of the session.
     :param now: in Unix seconds, by the kit's clock.

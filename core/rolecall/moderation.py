@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 from .actors import checked_actor
 from .errors import InvalidRequest, InvalidSessionId, NotFoundAtService, SignalTooLarge
 from .revocations import Exclusion, Reset
-from .roles import Capability
+from .roles import Capability, Role
 from .session_ids import ID_EXPECTED, is_plain_id
 from .tokens import END_OF_TIME
 from .wording import shown
@@ -193,6 +193,39 @@ class MuteAll(Act[None]):
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeRole(Act[None]):
+    """Have an actor that is in the session hold another role there from now on. Its tokens stay as they are.
+
+    :param role: the role whose rights the media service gives to it, in place of those that it has.
+    """
+
+    name: ClassVar[str] = "change_role"
+    capability: ClassVar[Capability] = Capability.FORCE_DISCONNECT
+
+    session_id: str
+    actor_id: str
+    role: Role
+
+    def checked(self) -> ChangeRole:
+        """See :meth:`Act.checked`."""
+        check_id("session_id", self.session_id)
+        checked_actor(self.actor_id)
+        if not isinstance(self.role, Role):
+            raise InvalidRequest(f"role is {shown(self.role)}; expected a Role")
+        return self
+
+    @property
+    def target(self) -> str:
+        """The id of the actor."""
+        return self.actor_id
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """The arguments of the service's method."""
+        return (self.session_id, self.actor_id, self.role)
+
+
+@dataclass(frozen=True, slots=True)
 class ListStreams(Act[Streams]):
     """List the streams of a session. It changes nothing, and needs the capability to mute streams."""
 
@@ -336,8 +369,9 @@ class MediaService(Protocol):
     a stream that does not exist, :class:`~rolecall.errors.Unavailable` if the service is out of order. Arguments are
     validated.
 
-    A service that knows which connections are whose may have a further method,
-    ``disconnect_actor(session_id, actor_id)``, which ends all connections of an actor when it is excluded.
+    A service that knows which connections are whose may have further methods: ``disconnect_actor(session_id,
+    actor_id)``, which ends all connections of an actor when it is excluded; and ``change_role(session_id, actor_id,
+    role)``, which gives the connected actor the rights of a :class:`~rolecall.Role`, in place of those that it has.
     """
 
     def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> Awaitable[None] | None:

@@ -488,6 +488,7 @@ class Rolecall(Settings):
     force_disconnect = _driven(Calls.force_disconnect)
     mute_stream = _driven(Calls.mute_stream)
     mute_all = _driven(Calls.mute_all)
+    change_role = _driven(Calls.change_role)
     list_streams = _driven(Calls.list_streams)
     list_connections = _driven(Calls.list_connections)
     explain_token = _driven(Calls.explain_token)

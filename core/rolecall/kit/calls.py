@@ -558,6 +558,21 @@ class Calls:
 
         await self.engine.moderate(MuteAll(session_id_of(session_id), active, excluded_stream_ids))
 
+    async def change_role(self, session_id: str | SessionRecord, actor: str | Actor, role: Role | RoleName) -> None:
+        """Have an actor that is in a session hold another role there from now on, without joining anew.
+
+        The media service gives it the rights of the role, in place of those that it has, be they less or more. Its
+        tokens stay as they are: have a policy of yours narrow them, or revoke them, or the next ticket is as before.
+        See :meth:`signal` for the service and the errors.
+
+        :raises InvalidRole: for a role that does not exist.
+        :raises NotFoundAtService: if the actor is not there.
+        """
+        from ..moderation import ChangeRole
+
+        role = self.engine.state.roles.get(role)
+        await self.engine.moderate(ChangeRole(session_id_of(session_id), checked_actor(actor).id, role))
+
     async def list_streams(self, session_id: str | SessionRecord) -> list[dict[str, Any]]:
         """The streams of a session, each a dict in the service's own form; see :meth:`signal` for the errors."""
         from ..moderation import ListStreams

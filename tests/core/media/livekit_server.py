@@ -66,6 +66,8 @@ class LiveKitServer(ThreadingHTTPServer):
         self.credentials: list[str] = []
         #: Answers in place of the room service, if it is set.
         self.instead: Callable[[str], Answer] | None = None
+        #: What participants may do, by room and identity, where it was changed.
+        self.permissions: dict[tuple[str, str], dict[str, bool]] = {}
         #: Answers to what would mute a track, by its sid.
         self.refused: dict[str, Answer] = {}
         #: Ends the waiting of an answer that does not come.
@@ -111,6 +113,7 @@ class LiveKitServer(ThreadingHTTPServer):
             "SendData": self._send,
             "RemoveParticipant": self._remove,
             "MutePublishedTrack": self._mute,
+            "UpdateParticipant": self._update,
             "DeleteRoom": self._delete,
         }
         return methods[method](self.rooms.get(room), body)
@@ -136,6 +139,12 @@ class LiveKitServer(ThreadingHTTPServer):
             if one["sid"] == body["trackSid"]:
                 one["muted"] = body["muted"]
         return _found(body["identity"] in (room or {}), 503, "unavailable")
+
+    def _update(self, room: Any, body: dict[str, Any]) -> Answer:
+        if body["identity"] not in (room or {}):
+            return _found(found=False)
+        self.permissions[body["room"], body["identity"]] = body["permission"]  # as a whole
+        return 200, b"{}"
 
     def _delete(self, room: Any, body: dict[str, Any]) -> Answer:
         self.rooms.pop(body["room"], None)

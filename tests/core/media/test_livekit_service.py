@@ -11,17 +11,21 @@ from typing import Any
 
 import pytest
 
-from rolecall import Rolecall, hookimpl, inspect_token
+from rolecall import ChangeRole, Deny, Rolecall, hookimpl, inspect_token
 from rolecall.errors import (
     ConfigurationError,
+    InvalidRequest,
+    InvalidRole,
     NoMediaService,
     NotFoundAtService,
+    PolicyDenied,
     RevokedToken,
     RolecallError,
     Unavailable,
 )
 from rolecall.media import LiveKit
 
+from ...untyped import untyped
 from ...waiting import PATIENCE, free_port
 from .livekit_server import KEY, SECRET, LiveKitServer, track
 
@@ -96,6 +100,50 @@ def test_a_track_is_muted(kit, server, session_id):
     assert [one.get("muted", False) for one in server.rooms[session_id]["ada"]] == [False, True]
     with pytest.raises(NotFoundAtService, match="no such stream"):
         kit.mute_stream(session_id, "TR_9")
+
+
+@pytest.mark.parametrize(
+    ("role", "granted"),
+    [
+        ("subscriber", {"canPublish": False, "canSubscribe": True, "canPublishData": False}),
+        ("publisheronly", {"canPublish": True, "canSubscribe": False, "canPublishData": False}),
+        ("moderator", {"canPublish": True, "canSubscribe": True, "canPublishData": True}),
+    ],
+)
+def test_a_participant_gets_another_role_without_joining_anew(kit, server, session_id, role, granted):
+    kit.change_role(session_id, "Zoë", role)
+    assert server.permissions == {(session_id, "Zoë"): granted}
+    with pytest.raises(NotFoundAtService):
+        kit.change_role(session_id, "eve", role)
+    with pytest.raises(InvalidRole):
+        kit.change_role(session_id, "Zoë", "guest")
+
+
+def test_a_policy_votes_on_a_change_of_role_and_an_event_tells_of_it(make_kit, server):
+    class Policy:
+        def __init__(self) -> None:
+            self.told: list[Any] = []
+
+        @hookimpl
+        def rolecall_vote_moderation(self, request: Any) -> Any:
+            is_greater = isinstance(request.act, ChangeRole) and request.act.role == "moderator"
+            return Deny("nobody becomes a moderator here") if is_greater else None
+
+        @hookimpl
+        def rolecall_on_event(self, event: Any) -> None:
+            self.told.append((event.name, getattr(event, "act", None), getattr(event, "target", None)))
+
+    policy = Policy()
+    kit = make_kit(media=LiveKit(server.url, KEY, SECRET, timeout=PATIENCE), plugins=[policy])
+    session_id = kit.create_session().session_id
+    server.rooms[session_id] = {"ada": []}
+    kit.change_role(session_id, "ada", "subscriber")
+    with pytest.raises(PolicyDenied):
+        kit.change_role(session_id, "ada", "moderator")
+    assert policy.told[1:] == [("moderated", "change_role", "ada"), ("moderation_refused", "change_role", "ada")]
+    assert len(server.permissions) == 1
+    with pytest.raises(InvalidRequest, match="expected a Role"):
+        ChangeRole(session_id, "ada", untyped("subscriber")).checked()
 
 
 def test_that_it_cannot_mute_streams_to_come_is_said(kit, server, session_id):

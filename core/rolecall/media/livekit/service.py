@@ -11,7 +11,9 @@ from ...encoding import jws
 from ...errors import NoMediaService, NotFoundAtService, Unavailable
 from ...keys.issuers import Issuer
 from ...moderation import Connections, Streams
+from ...roles import Role
 from ..calls import Answer, ServiceAPI
+from .tokens import USUAL
 
 #: The life of the credential of one call, in seconds.
 CREDENTIAL_LIFE: Final = 60
@@ -129,6 +131,15 @@ class LiveKitService:
     async def _mute(self, room: str, identity: str, sid: str) -> None:
         muted = {"room": room, "identity": identity, "trackSid": sid, "muted": True}
         await self._call("MutePublishedTrack", room, muted)
+
+    async def change_role(self, session_id: str, actor_id: str, role: Role) -> None:
+        """Give a participant the grants that a ticket of this role has, in place of those that it has.
+
+        :raises NotFoundAtService: if there is no such participant.
+        """
+        room = self._room(session_id)
+        permission = {name: capability in role.capabilities for name, capability in USUAL.items()}
+        await self._call("UpdateParticipant", room, {"room": room, "identity": actor_id, "permission": permission})
 
     async def list_streams(self, session_id: str) -> Streams:
         """The tracks, each with its participant as ``connectionId``."""

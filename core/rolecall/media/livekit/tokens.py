@@ -17,7 +17,7 @@ from ..backend import MediaBackend
 from ..tokens import Seat, ServiceJWT, said, times
 
 #: The grants of a participant that are true unless they are in the token, and their capabilities.
-_USUAL: Final = {
+USUAL: Final = {
     "canPublish": Capability.PUBLISH,
     "canSubscribe": Capability.SUBSCRIBE,
     "canPublishData": Capability.SIGNAL,
@@ -26,7 +26,7 @@ _ACTS: Final = frozenset((Capability.FORCE_DISCONNECT, Capability.FORCE_UNPUBLIS
 #: The grants that reach beyond one room, and so beyond every role.
 _OF_SERVERS: Final = ("roomCreate", "roomList", "roomRecord", "ingressAdmin", "agent")
 _SWITCHES: Final = (
-    *("roomJoin", "roomAdmin", *_USUAL, *_OF_SERVERS),
+    *("roomJoin", "roomAdmin", *USUAL, *_OF_SERVERS),
     *("canUpdateOwnMetadata", "canSubscribeMetrics", "canManageAgentSession", "hidden", "recorder"),
 )
 #: The claims beside ``video`` with grants for other services of LiveKit.
@@ -88,7 +88,7 @@ def has_type(header: bytes) -> bool:
 @lru_cache(64)
 def _grants(capabilities: frozenset[Capability]) -> str:
     """The usual grants, each said: one that is left out counts as true."""
-    return ",".join(f'"{name}":{str(capability in capabilities).lower()}' for name, capability in _USUAL.items())
+    return ",".join(f'"{name}":{str(capability in capabilities).lower()}' for name, capability in USUAL.items())
 
 
 def _video(claims: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -115,5 +115,5 @@ def _video(claims: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _capabilities(video: Mapping[str, Any]) -> frozenset[Capability]:
-    usual = {capability for name, capability in _USUAL.items() if video.get(name, True)}
+    usual = {capability for name, capability in USUAL.items() if video.get(name, True)}
     return frozenset({Capability.CONNECT, *usual, *(_ACTS if video.get("roomAdmin", False) else ())})
