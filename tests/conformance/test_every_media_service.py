@@ -35,6 +35,7 @@ Settings = Callable[[str], dict[str, Any]]
 #: The settings of each service, by the URL of what stands for its API.
 SETTINGS: dict[str, Settings] = {
     "100ms": lambda api: {"access_key": "0" * 24, "app_secret": SECRET, "roles": NAMES, "api_url": api},
+    "agora": lambda _: {"app_id": "0123456789abcdef" * 2, "app_certificate": secrets.token_hex(16)},
     "chime": lambda api: {"region": REGION, "access_key_id": KEY, "secret_access_key": KEY_SECRET, "api_url": api},
     "cloudflare": lambda api: {
         "account_id": "0" * 32,
@@ -103,6 +104,7 @@ GIVES_IDS = {"cloudflare"}
 #: Who of the lesson gets no ticket, because the service would grant more than the role.
 NOT_HELD: dict[str, set[str]] = {
     "100ms": set(),
+    "agora": {"guest"},
     "chime": {"guest"},
     "cloudflare": set(),
     "daily": {"guest"},

@@ -80,10 +80,16 @@ def _backend(one: object, configs: Mapping[str, Any], by_plugins: Mapping[str, t
 
 
 def _settings(backend: type[MediaBackend]) -> dict[str, inspect.Parameter]:
-    """The parameters of a backend; those of all backends among them, if it passes them on by ``**settings``."""
+    """The parameters of a backend; those of all backends among them, if it passes them on by ``**settings``.
+
+    Not ``url``, which a backend whose clients know it gives itself.
+    """
     parameters = inspect.signature(backend).parameters
     own = {name: one for name, one in parameters.items() if one.kind is not one.VAR_KEYWORD}
-    return own if len(own) == len(parameters) else {**inspect.signature(MediaBackend).parameters, **own}
+    if len(own) == len(parameters):
+        return own
+    common = {name: one for name, one in inspect.signature(MediaBackend).parameters.items() if name != "url"}
+    return {**common, **own}
 
 
 def _misfit(backend: type[MediaBackend], settings: Mapping[str, Any]) -> str | None:

@@ -33,8 +33,8 @@ class Studio(MediaBackend):
 
     name = "studio"
 
-    def __init__(self, url: str, api_secret: str) -> None:
-        super().__init__(url)
+    def __init__(self, url: str, api_secret: str, **settings: Any) -> None:
+        super().__init__(url, **settings)
         self._secret = api_secret
 
     def token_format(self, rules: Any) -> Any:
@@ -53,6 +53,15 @@ class Registers:
 def tickets_of(kit: Rolecall, **options: Any) -> Any:
     session = kit.create_session(**options)
     return kit.ticket(kit.verify_token(kit.generate_token(session, actor="ada")))
+
+
+class Arena(Studio):
+    """A service whose clients know where it is."""
+
+    name = "arena"
+
+    def __init__(self, api_secret: str, **settings: Any) -> None:
+        super().__init__(URL, api_secret, **settings)
 
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -222,3 +231,14 @@ def test_reprs_hold_no_secret():
     backend = LiveKit(URL, KEY, SECRET, turn=Turn("turn:turn.example", SECRET))
     assert repr(backend) == "<LiveKit wss://media.example>"
     assert backend.api_key == KEY
+
+
+def test_a_service_whose_clients_know_where_it_is_needs_no_url(make_kit):
+    kit = make_kit(media="arena", media_config={"arena": {"api_secret": SECRET}}, plugins=[Registers({"arena": Arena})])
+    assert tickets_of(kit).url == URL
+    with pytest.raises(ConfigurationError, match="'arena' has no setting 'url'"):
+        make_kit(
+            media="arena",
+            media_config={"arena": {"api_secret": SECRET, "url": URL}},
+            plugins=[Registers({"arena": Arena})],
+        )
