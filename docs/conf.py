@@ -35,7 +35,7 @@ nitpick_ignore_regex = [
     (r"py:class", r"(?:rolecall_django\.patterns\.)?Patterns"),
     (r"py:class", r"MaybeAwaitable|SessionState|Kind|Row|Level"),
     (r"py:func", r"rolecall\.driver\.drive"),
-    (r"py:class", r"rolecall\.(connector\.transport\.Transport|http\.api\.routing\.Route)"),
+    (r"py:class", r"rolecall\.(media\.opentok\.transport\.Transport|http\.api\.routing\.Route)"),
     (r"py:class", r"rolecall\.(opentok\.session\._MintsTokens|hookspecs\.Kit)"),
 ]
 

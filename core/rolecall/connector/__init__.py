@@ -1,7 +1,7 @@
 """Sessions and moderation at a remote OpenTok-compatible service."""
 
 from ..errors import NotFoundAtService
-from .faults import (
+from ..media.opentok.faults import (
     ServiceAnswerInvalid,
     ServiceBusy,
     ServiceClockSkew,
@@ -14,14 +14,13 @@ from .faults import (
     ServiceTimeout,
     ServiceUnreachable,
 )
-from .plugin import RemoteSessions
-from .service import AsyncRemoteService, RemoteService
+from ..media.opentok.service import AsyncRemoteService
+from .service import RemoteService
 
 __all__ = [
     "AsyncRemoteService",
     "NotFoundAtService",
     "RemoteService",
-    "RemoteSessions",
     "ServiceAnswerInvalid",
     "ServiceBusy",
     "ServiceClockSkew",

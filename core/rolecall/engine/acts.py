@@ -177,8 +177,8 @@ async def _service(
     choice = choice or own
     if choice is None:
         raise NoMediaService(
-            f"{act.name}: no media service carries this session; load a plugin with rolecall_media_service, such as "
-            "rolecall.connector:RemoteSessions, by plugins=[…] or ROLECALL_PLUGINS"
+            f"{act.name}: no media service carries this session; pass Rolecall(media=…), or set ROLECALL_MEDIA, or "
+            "load a plugin with rolecall_media_service"
         )
     return choice
 

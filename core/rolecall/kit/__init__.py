@@ -267,6 +267,7 @@ class Rolecall(Settings):
             assert own is not None
             _check_leeway(leeway)
             _check_timeout("hook_timeout", hook_timeout)
+            _check_patience(carried_by, hook_timeout)
             if revocation not in ("in_step", "immediate"):
                 raise ConfigurationError(f"revocation is {shown(revocation)}; expected 'in_step' or 'immediate'")
             _check_clock(clock)
@@ -865,6 +866,16 @@ def _check_shows_age(
         raise ConfigurationError(
             f"max_session_age is for session ids that this kit makes; the media service {creating[0]!r} makes others"
         )
+
+
+def _check_patience(media: Iterable[MediaBackend], hook_timeout: float) -> None:
+    """Refuse services that are slower than the kit's patience: their own errors would come too late."""
+    for backend in media:
+        if backend.call_time >= hook_timeout:
+            raise ConfigurationError(
+                f"{backend.name}: timeout, {backend.call_time:g} s, is not below the kit's hook_timeout, "
+                f"{hook_timeout:g} s, so the service's own error would come too late; pass Rolecall(hook_timeout=…)"
+            )
 
 
 def _check_clock(clock: object) -> None:

@@ -230,6 +230,15 @@ def _seconds(place: str, value: object) -> object:
         raise ConfigurationError(f"{place} is no number; expected seconds") from None
 
 
+def _whole(place: str, value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return int(_unquoted(place, value))
+    except ValueError:
+        raise ConfigurationError(f"{place} is no whole number") from None
+
+
 def _object(place: str, value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -311,6 +320,8 @@ _SETTINGS: Final[Mapping[str, Callable[[str, Any], object]]] = {
     "private_key": _pem_or_path,
     "verify_keys": _list,
     "room_options": _object,
+    "projects": _object,
+    "retries": _whole,
     "turn_urls": _names,
     "turn_verify_secrets": _list,
 }

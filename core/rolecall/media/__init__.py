@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .janus import Janus
     from .jitsi import Jitsi
     from .livekit import LiveKit
+    from .opentok import OpenTok, Vonage
     from .stream import Stream
     from .twilio import Twilio
 
@@ -36,11 +37,13 @@ __all__ = [
     "LiveKit",
     "MediaBackend",
     "Notice",
+    "OpenTok",
     "Place",
     "Stream",
     "Ticket",
     "Turn",
     "Twilio",
+    "Vonage",
 ]
 
 # By the name that ``media=`` and ``ROLECALL_MEDIA`` have: the module and the class, imported at its first use.
@@ -55,8 +58,10 @@ _BACKENDS: Final = {
     "janus": "janus:Janus",
     "jitsi": "jitsi:Jitsi",
     "livekit": "livekit:LiveKit",
+    "opentok": "opentok:OpenTok",
     "stream": "stream:Stream",
     "twilio": "twilio:Twilio",
+    "vonage": "opentok:Vonage",
 }
 #: The names of the kit's own backends.
 BACKENDS: Final = tuple(_BACKENDS)

@@ -147,6 +147,8 @@ class MediaBackend(ABC):
     needs_plain_names: ClassVar[bool] = False
     #: Whether the service tells of what happens in its rooms by webhooks, which :meth:`webhook` reads.
     takes_webhooks: ClassVar[bool] = False
+    #: The seconds that a call of the service can take as a whole, where the kit's ``hook_timeout`` must be longer.
+    call_time: float = 0.0
     #: The longest identity and the longest name of a room, in bytes of UTF-8.
     longest_identity: ClassVar[int] = 255
     longest_room: ClassVar[int] = 255

@@ -118,6 +118,8 @@ def _life(backend: type[MediaBackend]) -> str:
 
 
 def _opened(backend: type[MediaBackend]) -> str:
+    if backend.creates_sessions:
+        return "created with their sessions, which have the service's ids"
     return "opened by the kit" if backend.opens_rooms else "opened by the service"
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Remote:
     """Creates sessions at the service, and moderates them there.
 
-    It is the connector's ``RemoteSessions`` for a kit with one project, the client's, and with a proxy that can change.
+    It is what a media backend does, for a kit with one project, the client's, and with a proxy that can change.
 
     :raises ConfigurationError: says which argument is wrong, as the connector does.
     """
@@ -40,9 +40,9 @@ class Remote:
 
     @hookimpl
     async def rolecall_create_session(self, request: SessionRequest) -> str:
-        from ..connector.plugin import create_at
+        from ..media.opentok.service import create_at
 
-        return await create_at(self._service, request)
+        return await create_at(self._service, request.properties)
 
     @hookimpl
     def rolecall_media_service(self, request: ModerationRequest) -> AsyncRemoteService:

@@ -47,7 +47,6 @@ from rolecall.connector import (
     ServiceRefused,
     ServiceTimeout,
     ServiceUnreachable,
-    answers,
 )
 from rolecall.errors import (
     ConfigurationError,
@@ -57,6 +56,7 @@ from rolecall.errors import (
     InvalidSessionOption,
     NoMediaService,
 )
+from rolecall.media.opentok import answers
 
 # httpx leaves generators unfinished where a body is not read to its end, which trio tells of, and asyncio does not.
 pytestmark = [

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rolecall import Capability, Role
-from rolecall.media import BACKENDS, LiveKit, MediaBackend, find_backend
+from rolecall.media import BACKENDS, LiveKit, MediaBackend, OpenTok, find_backend
 from rolecall.media.plan import ACTS, Change, plan
 from rolecall.roles import STANDARD_ROLES
 
@@ -70,6 +70,7 @@ def test_limits_and_settings_are_told():
     assert found["limit id of an actor"][2:] == ("256 bytes", "35 bytes", "longer ids of actors get no ticket")
     assert found["limit name of a room"][2:4] == ("256 bytes", "63 bytes")
     assert found["limit rooms"][2:4] == ("opened by the service", "opened by the kit")
+    assert changes(LiveKit, OpenTok)["limit rooms"].after == "created with their sessions, which have the service's ids"
     assert {name for name in found if name.startswith("setting")} == {"setting url", "setting word"}
     assert found["setting word"].advice == "set ROLECALL_EVERYONE_WORD, or ROLECALL_EVERYONE_WORD_FILE"
 

@@ -47,7 +47,7 @@ from rolecall import (
     blocking,
     hookimpl,
 )
-from rolecall.connector import RemoteService, RemoteSessions
+from rolecall.connector import RemoteService
 from rolecall.policies import AllowAnyone, RoleMap
 from rolecall_fastapi import RoleRequired
 
@@ -117,7 +117,6 @@ kit = Rolecall(
         Untyped(),
         AllowAnyone("moderator"),
         RoleMap({"staff": "moderator"}),
-        RemoteSessions(),
         module,
         "a:b",
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import NoMediaService, Unavailable
+from ...errors import NoMediaService, Unavailable
 
 
 class ServiceFault(Unavailable):
@@ -61,7 +61,7 @@ class ServiceLacksMedia(ServiceFault, NoMediaService):
 
 
 class ServiceCredentialsRefused(ServiceFault):
-    """The service refused the API key and secret: status 401 or 403."""
+    """The service refused the API key and secret, or the application's id and private key: status 401 or 403."""
 
     code = "service_credentials_refused"
 

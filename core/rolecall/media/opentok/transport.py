@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from collections.abc import AsyncIterator, Callable
 from random import SystemRandom
@@ -11,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from ..driver import event_loops
-from ..encoding import jws
-from ..errors import ConfigurationError
-from ..keys.issuers import Issuer
-from ..wording import kind, wrapping
+from ...driver import event_loops
+from ...errors import ConfigurationError
+from ...keys.issuers import Issuer
+from ...wording import kind, shown, wrapping
 from . import answers
 from .answers import Unreadable
 from .calls import Call
+from .credentials import ServerCredential
 from .outcomes import Answer, Failure, Outcomes
 
 if TYPE_CHECKING:
@@ -26,8 +24,14 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-#: The life of the credential of one request, in seconds; the SDKs' is 180 to 300.
-CREDENTIAL_LIFE: Final = 180
+#: The address of the service that the published SDKs use, and of the newer one.
+OPENTOK: Final = "https://api.opentok.com"
+VONAGE: Final = "https://video.api.vonage.com"
+#: The time of a whole call in seconds, and how often it is repeated, unless said otherwise.
+CALL_TIME: Final = 4.0
+RETRIES: Final = 2
+_MAX_TIMEOUT: Final = 300
+_MAX_RETRIES: Final = 10
 #: The longest pause before the first repetition, in seconds; twice as much before each further one.
 FIRST_PAUSE: Final = 0.25
 # Not the module's own, whose state belongs to the app.
@@ -37,12 +41,13 @@ _RANDOM: Final = SystemRandom()
 class Transport:
     """Sends calls, each over its own connection, so that threads, event loops and forks share none.
 
-    :raises ConfigurationError: for an invalid URL, and if httpx is not installed.
+    :param issuer: the project or the application at the service.
+    :raises ConfigurationError: for an invalid argument, and if httpx is not installed.
     """
 
     def __init__(
         self,
-        project: Issuer,
+        issuer: Issuer,
         api_url: str,
         *,
         timeout: float,
@@ -50,13 +55,11 @@ class Transport:
         proxy: str | None,
         clock: Callable[[], float],
     ) -> None:
-        self._api_key = project.id
-        self._codec = jws.Codec(project)
+        self._credential = ServerCredential(issuer, clock)
         self._timeout = timeout
         self._retries = retries
-        self._clock = clock
         self._httpx = _imported()
-        problem = _problem_with_url(api_url)
+        problem = _problem_with_numbers(timeout, retries) or _problem_with_clock(clock) or _problem_with_url(api_url)
         if problem is None:
             # To load the certificates of authorities takes longer than all else here.
             self._tls = self._httpx.create_ssl_context() if urlsplit(api_url).scheme == "https" else False
@@ -66,7 +69,7 @@ class Transport:
         del api_url, proxy  # they may hold passwords
         if problem is not None:
             raise ConfigurationError(problem)
-        self._outcomes = Outcomes(self.api_url, self._peer(), timeout, clock)
+        self._outcomes = Outcomes(self.api_url, self._peer(), timeout, clock, self._credential)
 
     def _peer(self) -> str:
         """The other end of connections, in words."""
@@ -162,22 +165,11 @@ class Transport:
             # Without compression: a short compressed answer can become a long one.
             "Accept-Encoding": "identity",
             "User-Agent": "rolecall",
-            "X-OPENTOK-AUTH": self._credential(),
+            **self._credential.header(),
         }
         if call.content_type is not None:
             headers["Content-Type"] = call.content_type
         return headers
-
-    def _credential(self) -> str:
-        now = int(self._clock())
-        claims = {
-            "iss": self._api_key,
-            "ist": "project",
-            "iat": now,
-            "exp": now + CREDENTIAL_LIFE,
-            "jti": os.urandom(16).hex(),
-        }
-        return self._codec.sign(json.dumps(claims, separators=(",", ":")).encode())
 
     def _opened(self, proxy: object) -> tuple[httpx.Proxy | None, str | None]:
         """The proxy, and the problem with it or with the environment's."""
@@ -219,6 +211,18 @@ async def _read(response: httpx.Response, longest: int) -> bytes:
 def _pause(attempts: int) -> float:
     longest = FIRST_PAUSE * 2.0 ** (attempts - 1)
     return _RANDOM.uniform(longest / 2, longest)  # spreads clients, so that not all return at once
+
+
+def _problem_with_numbers(timeout: object, retries: object) -> str | None:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= _MAX_TIMEOUT:
+        return f"timeout is {shown(timeout)}; expected seconds, above 0 and up to {_MAX_TIMEOUT}"
+    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= _MAX_RETRIES:
+        return f"retries is {shown(retries)}; expected 0 to {_MAX_RETRIES}"
+    return None
+
+
+def _problem_with_clock(clock: object) -> str | None:
+    return None if callable(clock) else f"clock is {shown(clock)}; expected a function that returns Unix seconds"
 
 
 def _problem_with_url(api_url: object) -> str | None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
-from ..moderation import ForceDisconnect, ListConnections, ListStreams, MuteAll, MuteStream, Signal
-from ..sessions import SessionProperties
+from ...keys.making import is_application
+from ...moderation import ForceDisconnect, ListConnections, ListStreams, MuteAll, MuteStream, Signal
+from ...sessions import SessionProperties
 from . import answers
 from .answers import Unreadable
 
@@ -84,8 +85,10 @@ def mute_stream(api_key: str, act: MuteStream) -> Call[None]:
 def mute_all(api_key: str, act: MuteAll) -> Call[None]:
     """``POST …/mute``, to start or to stop muting."""
     act = act.checked()
-    excluded = [*act.excluded_stream_ids]
-    wanted = {"active": True, "excludedStreams": excluded} if act.active else {"active": False}
+    wanted: dict[str, Any] = {"active": act.active}
+    if act.active:
+        # The newer service has another name for them.
+        wanted["excludedStreamIds" if is_application(api_key) else "excludedStreams"] = [*act.excluded_stream_ids]
     return _act("POST", f"{_session(api_key, act.session_id)}/mute", wanted)
 
 

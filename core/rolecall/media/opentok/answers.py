@@ -7,7 +7,7 @@ import re
 from typing import Any, Final
 from xml.parsers import expat
 
-from ..moderation import problem_with_connections, problem_with_streams
+from ...moderation import problem_with_connections, problem_with_streams
 
 #: The longest body that is read, in bytes.
 MAX_ANSWER: Final = 65_536

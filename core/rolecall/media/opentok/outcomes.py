@@ -9,10 +9,11 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from ..errors import InvalidServerCredential, NoMediaService, NotFoundAtService, RolecallError
-from ..wording import shown
+from ...errors import InvalidServerCredential, NoMediaService, NotFoundAtService, RolecallError
+from ...wording import shown
 from .answers import Unreadable, problem_code
 from .calls import Call
+from .credentials import ServerCredential
 from .faults import (
     ServiceAnswerInvalid,
     ServiceBusy,
@@ -76,13 +77,17 @@ class Outcomes:
 
     :param peer: the other end of connections, in words: the service, or a proxy on the way to it.
     :param clock: returns now, in Unix seconds.
+    :param credential: what each request shows.
     """
 
-    def __init__(self, api_url: str, peer: str, timeout: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, api_url: str, peer: str, timeout: float, clock: Callable[[], float], credential: ServerCredential
+    ) -> None:
         self._service = f"the service at {api_url}"
         self._peer = peer
         self._timeout = timeout
         self._clock = clock
+        self._credential = credential
 
     def judged(self, call: Call[Result], answer: Answer) -> Result | Failure:
         """The result of an answered call, or its failure."""
@@ -121,8 +126,8 @@ class Outcomes:
         return self.invalid(f"its status is {status}; expected 200 or 204")
 
     def _credentials_refused(self, status: int, date: str | None) -> ServiceCredentialsRefused:
-        refused = f"{self._service} refused the API key and secret ({status})"
-        mistake = "check that both are of the same project, and not the account's"
+        refused = f"{self._service} refused {self._credential.made_of} ({status})"
+        mistake = self._credential.advice
         theirs = _moment(date)
         if theirs is None:
             return ServiceCredentialsRefused(f"{refused}: {mistake}")
