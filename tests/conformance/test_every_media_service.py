@@ -66,6 +66,7 @@ SETTINGS: dict[str, Settings] = {
     "livekit": lambda api: {"url": "wss://a.example", "api_key": "APIrolecall", "api_secret": SECRET, "api_url": api},
     "stream": lambda api: {"api_key": "key1", "api_secret": SECRET, "roles": NAMES, "api_url": api},
     "twilio": lambda _: {"account_sid": f"AC{'0' * 32}", "api_key": f"SK{'1' * 32}", "api_secret": SECRET},
+    "zoom": lambda _: {"sdk_key": "throwawayZoomSdkKey0001", "sdk_secret": SECRET},
 }
 
 
@@ -115,6 +116,7 @@ NOT_HELD: dict[str, set[str]] = {
     "livekit": set(),
     "stream": set(),
     "twilio": {"guest"},
+    "zoom": {"guest"},
 }
 
 

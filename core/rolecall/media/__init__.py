@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .opentok import OpenTok, Vonage
     from .stream import Stream
     from .twilio import Twilio
+    from .zoom import Zoom
 
 __all__ = [
     "Agora",
@@ -44,6 +45,7 @@ __all__ = [
     "Turn",
     "Twilio",
     "Vonage",
+    "Zoom",
 ]
 
 # By the name that ``media=`` and ``ROLECALL_MEDIA`` have: the module and the class, imported at its first use.
@@ -62,6 +64,7 @@ _BACKENDS: Final = {
     "stream": "stream:Stream",
     "twilio": "twilio:Twilio",
     "vonage": "opentok:Vonage",
+    "zoom": "zoom:Zoom",
 }
 #: The names of the kit's own backends.
 BACKENDS: Final = tuple(_BACKENDS)

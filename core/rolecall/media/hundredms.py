@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from ..clock import system_clock
 from ..encoding import jws
-from ..errors import ConfigurationError, NotFoundAtService, Unavailable, WrongTokenKind
+from ..errors import ConfigurationError, InvalidSessionId, NotFoundAtService, Unavailable, WrongTokenKind
 from ..formats import TokenFormat
 from ..formats.claims import ClaimRules
 from ..keys.issuers import Issuer
@@ -34,6 +34,8 @@ _BEFORE: Final = 10
 _CREDENTIAL_LIFE: Final = 60
 #: The names of rooms that 100ms takes, in lower case: it does not tell capitals apart.
 _ROOM: Final = re.compile(r"[a-z0-9._:-]+")
+#: The ids that 100ms gives to rooms.
+_ROOM_ID: Final = re.compile(r"[0-9a-f]{24}")
 _ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 #: Of how many rooms the ids are remembered.
 _MOST_ROOMS: Final = 10_000
@@ -112,7 +114,12 @@ class HundredMs(NamedRoleBackend):
         return HundredMsFormat(self, self._issuer, rules)
 
     def room(self, session_id: str) -> str:
-        """See :meth:`MediaBackend.room`: the session's id in lower case, or a name that is derived from it."""
+        """See :meth:`MediaBackend.room`: the session's id in lower case, or a name that is derived from it.
+
+        A session whose id could be that of a room has none: tokens of that room would pass for the session's.
+        """
+        if _ROOM_ID.fullmatch(session_id):
+            raise InvalidSessionId("session_id has the form of 100ms's ids of rooms; give the session another name")
         return derived_room(session_id, _ROOM, self.longest_room)
 
     def session_of(self, room: str) -> str | None:
@@ -144,6 +151,10 @@ class HundredMsFormat(NamedRoleFormat):
     def takes_session(self, session_id: str) -> bool:
         """See :meth:`TokenFormat.takes_session`: tokens name a room by its id at 100ms, which no session has."""
         return False
+
+    def _is_session(self, room: str) -> bool:
+        # An app that guards its own routes with tokens of 100ms has rooms for sessions, and the kit's are no rooms.
+        return _ROOM_ID.fullmatch(room) is not None
 
     def payload(self, options: TokenOptions) -> str:
         """See :meth:`ServiceJWT.payload`, in the order of the SDK for Node; each token has a ``jti`` of its own."""

@@ -207,7 +207,7 @@ def test_a_wrong_answer_of_the_hook_stops_start_up(make_kit, answer, message):
     [
         ("ROLECALL_LIVEKIT", "ROLECALL_LIVEKIT' is unknown"),
         ("ROLECALL_LIVEKIT_", "ROLECALL_LIVEKIT_' is unknown"),
-        ("ROLECALL_ZOOM_URL", "ROLECALL_ZOOM_URL' is unknown"),
+        ("ROLECALL_RADIO_URL", "ROLECALL_RADIO_URL' is unknown"),
         ("ROLECALL_LIVEKIT_URI", "no setting 'uri'; did you mean url"),
     ],
 )

@@ -13,7 +13,7 @@ from typing import Any
 from rolecall import RoleTable
 from rolecall.errors import InvalidClaim, InvalidToken, WrongTokenKind
 from rolecall.formats.claims import ClaimRules
-from rolecall.media import Daily, HundredMs, Jitsi, MediaBackend, Stream, Twilio
+from rolecall.media import Daily, HundredMs, Jitsi, MediaBackend, Stream, Twilio, Zoom
 from rolecall.tokens import TokenOptions
 
 from ...waiting import PATIENCE
@@ -39,6 +39,7 @@ class Known:
     :param service: its name in the table of vectors.
     :param vectors: of each vector the capabilities that it grants, or the error, by its label.
     :param header: further members of the header.
+    :param session: the session of the token.
     """
 
     make: Callable[..., MediaBackend]
@@ -49,6 +50,7 @@ class Known:
     service: str
     vectors: Mapping[str, Verdict]
     header: Mapping[str, str] = field(default_factory=dict)
+    session: str = "demo"
 
     def backend(self, secret: str | None = None, **settings: Any) -> MediaBackend:
         # A stand-in has all the time that a busy machine takes.
@@ -73,7 +75,7 @@ class Known:
 
     def options(self, role: str = "publisher", **changes: Any) -> TokenOptions:
         options = TokenOptions(
-            "demo", RoleTable().get(role), NOW, NOW + self.form().shortest_life + 60, subject="alice"
+            self.session, RoleTable().get(role), NOW, NOW + self.form().shortest_life + 60, subject="alice"
         )
         return options._replace(**changes)
 
@@ -109,6 +111,7 @@ SERVICES = {
         room="room_id",
         identity="user_id",
         service="100ms",
+        session="650000000000000000000001",
         vectors={
             "management token": (WrongTokenKind, "type is not 'app'"),
             "auth token without a user": (InvalidClaim, "user_id"),
@@ -203,6 +206,28 @@ SERVICES = {
             "24 hours": ALL,
             "any room, nbf, region": (WrongTokenKind, "region 'au1'"),
             "region header": (WrongTokenKind, "region 'au1'"),
+        },
+    ),
+    "zoom": Known(
+        make=lambda secret, **settings: Zoom("throwawayZoomSdkKey0001", secret, **settings),
+        secret="throwaway-zoom-video-sdk-secret-0123456789",
+        claims={
+            "app_key": "throwawayZoomSdkKey0001",
+            "role_type": 0,
+            "tpc": "demo",
+            "version": 1,
+            "iat": NOW,
+            "exp": NOW + 1800,
+            "user_identity": "alice",
+        },
+        room="tpc",
+        identity="user_identity",
+        service="zoom-video-sdk",
+        vectors={
+            "48 h with all options": EVERYTHING,
+            "participant, minimal": (InvalidClaim, "user_identity"),
+            "identity of 35": ALL,
+            "name of 200": (InvalidClaim, "user_identity"),
         },
     ),
 }

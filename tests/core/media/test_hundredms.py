@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rolecall import Rolecall, inspect_token
-from rolecall.errors import ConfigurationError, InvalidClaim, RoleNotHeld, WrongTokenKind
+from rolecall.errors import ConfigurationError, InvalidClaim, InvalidSessionId, RoleNotHeld, WrongTokenKind
 from rolecall.media import HundredMs
 
 from ...sdk_tokens import API_KEY, API_SECRET
@@ -79,6 +79,16 @@ def test_no_token_can_name_a_session_so_there_are_tickets_alone(make_kit):
     with pytest.raises(ConfigurationError, match="leave format out"):
         make_kit(media=KNOWN.backend(), format="100ms", session_names="plain")
     assert KNOWN.backend().session_of(ROOM) is None
+
+
+def test_a_session_whose_id_could_be_a_rooms_has_no_room_so_that_its_tokens_are_no_others(make_kit):
+    kit = make_kit(media=KNOWN.backend())
+    grant = kit.verify_token(kit.create_session().generate_token(actor="ada"))
+    with pytest.raises(InvalidSessionId, match="the form of 100ms's ids"):
+        kit.ticket(grant._replace(session_id=ROOM))
+    for room in ("demo", "rc-" + "0" * 40, ROOM.upper() + "A", ROOM + "0"):
+        with pytest.raises(InvalidClaim, match="room_id"):
+            KNOWN.form().verify(KNOWN.signed({"room_id": room}), NOW)
 
 
 def test_each_call_has_a_credential_of_its_own_for_a_minute(make_kit, service, clock):
