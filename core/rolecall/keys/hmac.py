@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Mapping
 from hashlib import sha256
@@ -113,6 +114,10 @@ class HMACKey(Concealed):
     def digest_under(self, key: bytes, hash_name: str) -> bytes:
         """HMAC of the secret itself with another key, for a service that derives its keys so (Agora)."""
         return hmac.digest(key, self._material, hash_name)
+
+    def digest_after(self, message: bytes, hash_name: str) -> bytes:
+        """The hash of a message with the secret after it, for a service that signs so (BigBlueButton)."""
+        return hashlib.new(hash_name, message + self._material).digest()
 
     def public_jwk(self) -> None:
         """None: see :class:`Key`."""

@@ -11,6 +11,7 @@ from .webhooks import Notice
 
 if TYPE_CHECKING:
     from .agora import Agora
+    from .bigbluebutton import BigBlueButton
     from .chime import Chime
     from .cloudflare import Cloudflare
     from .daily import Daily
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Agora",
+    "BigBlueButton",
     "Chime",
     "Cloudflare",
     "Daily",
@@ -52,6 +54,7 @@ __all__ = [
 _BACKENDS: Final = {
     "100ms": "hundredms:HundredMs",
     "agora": "agora:Agora",
+    "bigbluebutton": "bigbluebutton:BigBlueButton",
     "chime": "chime:Chime",
     "cloudflare": "cloudflare:Cloudflare",
     "daily": "daily:Daily",

@@ -28,7 +28,7 @@ class Answer(NamedTuple):
     """The answer of a service's API.
 
     :param status: the HTTP status.
-    :param json: its body as JSON; None if it is none, or longer than :data:`LONGEST_ANSWER`.
+    :param json: its body as JSON, or as its reader reads it; None if it is none, or longer than :data:`LONGEST_ANSWER`.
     """
 
     status: int
@@ -74,6 +74,7 @@ class ServiceAPI:
     :param timeout: the time of a call in seconds.
     :param setting: the name of the setting with the URL, for messages.
     :param signer: signs each call, for a service whose credential depends on what is called.
+    :param reader: reads the body of an answer, for a service whose answers are no JSON; None for what is none.
     :raises ConfigurationError: for a URL or a time that is none.
     """
 
@@ -85,6 +86,7 @@ class ServiceAPI:
         *,
         setting: str = "api_url",
         signer: Signer | None = None,
+        reader: Callable[[bytes], Any] | None = None,
     ) -> None:
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= 300:
             raise ConfigurationError(f"{service}: timeout is {shown(timeout)}; expected seconds, above 0 and up to 300")
@@ -95,6 +97,7 @@ class ServiceAPI:
         self._url = url.rstrip("/")
         self._timeout = timeout
         self._signer = signer
+        self._reader = reader or _read_json
         self._httpx = _imported()
         # Once: to load the certificates of authorities takes longer than all else here.
         with_tls = self._httpx is not None and self._url.startswith("https:")
@@ -169,12 +172,12 @@ class ServiceAPI:
             del headers, signed, sent, path, body, form  # so that no frame of a traceback holds a credential
         if problem:
             raise Unavailable(f"{what}: {problem}")
-        return Answer(status, _read(answer))
+        return Answer(status, self._reader(answer) if len(answer) <= LONGEST_ANSWER else None)
 
 
-def _read(answer: bytes) -> Any:
+def _read_json(answer: bytes) -> Any:
     try:
-        return json.loads(answer) if len(answer) <= LONGEST_ANSWER else None
+        return json.loads(answer)
     except (ValueError, RecursionError):
         return None
 

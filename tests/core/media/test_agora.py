@@ -254,12 +254,11 @@ def granted(kit: Any, role: str, actor: str = "ada") -> Any:
 
 @pytest.mark.parametrize("role", ["publisher", "moderator"])
 def test_a_ticket_names_the_project_the_channel_and_the_account(make_kit, clock, role):
-    kit = make_kit(media=project())
+    kit = make_kit(media=project(), session_names="plain")
     grant = granted(kit, role)
     ticket = kit.ticket(grant)
     assert (ticket.url, ticket.identity) == (f"agora://{APP_ID}", "ada")
     assert ticket.as_dict()["credentials"] == {"agora": {"app_id": APP_ID}}
-    assert len(ticket.room) <= 63
     read = FORM.verify(ticket.token.encode(), clock())
     assert (read.session_id, read.actor_id, read.expires_at) == (ticket.room, "ada", int(clock()) + 60)
     assert read.role == "publisher"
