@@ -6,6 +6,7 @@ import inspect
 import json
 import secrets
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
@@ -28,6 +29,7 @@ from ..waiting import PATIENCE
 #: What the lesson's people may be.
 ROLES: dict[str, RoleName] = {"teacher": "moderator", "pupil": "publisher", "guest": "subscriber"}
 NAMES = {"subscriber": "viewer", "publisher": "host", "moderator": "admin"}
+APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
 SECRET, PEM = secrets.token_hex(32), pem_of(rsa.generate_private_key(65537, 2048))
 
 Settings = Callable[[str], dict[str, Any]]
@@ -64,8 +66,10 @@ SETTINGS: dict[str, Settings] = {
     },
     "jitsi": lambda _: {"url": "https://meet.example", "app_id": "app", "app_secret": SECRET},
     "livekit": lambda api: {"url": "wss://a.example", "api_key": "APIrolecall", "api_secret": SECRET, "api_url": api},
+    "opentok": lambda api: {"api_key": "654321", "api_secret": SECRET, "api_url": api},
     "stream": lambda api: {"api_key": "key1", "api_secret": SECRET, "roles": NAMES, "api_url": api},
     "twilio": lambda _: {"account_sid": f"AC{'0' * 32}", "api_key": f"SK{'1' * 32}", "api_secret": SECRET},
+    "vonage": lambda api: {"application_id": APPLICATION, "private_key": PEM, "api_url": api},
     "zoom": lambda _: {"sdk_key": "throwawayZoomSdkKey0001", "sdk_secret": SECRET},
 }
 
@@ -91,8 +95,24 @@ class Rooms(StandIn):
         }
 
 
+class Sessions(StandIn):
+    """OpenTok's API and Vonage's: it gives ids to sessions, of the project or the application that asks."""
+
+    def answer(self, asked: Asked) -> Answer:
+        """See :meth:`StandIn.answer`."""
+        issuer = "654321" if "x-opentok-auth" in asked.headers else APPLICATION
+        text = b64encode(f"1~{issuer}~~1795186800000~random~~".encode()).decode()
+        return 200, [{"session_id": f"2_{text.rstrip('=')}"}]
+
+
 #: What stands for the API of a service, where it is asked for a ticket.
-STAND_INS: dict[str, Callable[[], StandIn]] = {"100ms": Rooms, "chime": ChimeServer, "cloudflare": Meetings}
+STAND_INS: dict[str, Callable[[], StandIn]] = {
+    "100ms": Rooms,
+    "chime": ChimeServer,
+    "cloudflare": Meetings,
+    "opentok": Sessions,
+    "vonage": Sessions,
+}
 #: Its one answer, where that is enough: the room is open.
 ANSWERS: dict[str, Any] = {
     "daily": {"privacy": "private"},
@@ -114,8 +134,10 @@ NOT_HELD: dict[str, set[str]] = {
     "janus": {"guest"},
     "jitsi": {"guest"},
     "livekit": set(),
+    "opentok": set(),
     "stream": set(),
     "twilio": {"guest"},
+    "vonage": set(),
     "zoom": {"guest"},
 }
 

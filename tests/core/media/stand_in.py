@@ -92,6 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
         status, said = self.server.answer(asked)
         answer = b"" if said is None else said if isinstance(said, bytes) else json.dumps(said).encode()
         self.send_response(status)
+        if said is not None and not isinstance(said, bytes):
+            self.send_header("Content-Type", "application/json")
         if status != 204:
             self.send_header("Content-Length", str(len(answer)))
         self.end_headers()

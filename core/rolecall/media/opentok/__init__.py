@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Unpack
@@ -19,7 +19,6 @@ from ...session_ids import key_in
 from ...sessions import SessionProperties
 from ...tokens import TokenOptions
 from ..backend import NO_CREDENTIALS, CommonSettings, MediaBackend, Place, Ticket
-from ..turn import Turn
 from .acts import Acts
 from .service import AsyncRemoteService, create_at
 from .transport import CALL_TIME, OPENTOK, RETRIES, VONAGE, Transport
@@ -51,7 +50,7 @@ class _Service(MediaBackend):
         retries: int,
         proxy: str | None,
         clock: Callable[[], float],
-        **common: Unpack[CommonSettings],
+        **settings: Unpack[CommonSettings],
     ) -> None:
         try:
             self._issuers = {issuer.id: issuer for issuer in issuers}
@@ -62,9 +61,9 @@ class _Service(MediaBackend):
                 )
                 for issuer in issuers
             }
-            super().__init__(api_url, **common)
+            super().__init__(api_url, **settings)
         finally:
-            del api_url, proxy, common  # so that no frame of a traceback holds them
+            del api_url, proxy, settings  # so that no frame of a traceback holds them
         self.call_time = timeout
         self._acts = Acts(self._services)
 
@@ -112,14 +111,12 @@ class OpenTok(_Service):
     :param api_secret: the project's API secret.
     :param api_url: the URL of the service: scheme, host, and a path if its routes are below one.
     :param projects: further projects at the service, by API key the API secret of each, for a kit that has them, too.
-    :param ticket_life: the life of a ticket in seconds.
-    :param accept_wider: as for every :class:`~rolecall.media.MediaBackend`; the service holds all roles.
-    :param turn: as for every :class:`~rolecall.media.MediaBackend`.
     :param timeout: the time of a whole call in seconds, including repetitions and pauses; less than the kit's
         ``hook_timeout``.
     :param retries: how often a call is repeated if that is safe, 0 to 10.
     :param proxy: the URL of a proxy, ``http://user:password@host:port``; unless given, the environment's.
     :param clock: returns now, in Unix seconds, for the credentials of calls.
+    :param settings: those that all services have, as :class:`~rolecall.media.MediaBackend` takes them.
     :raises ConfigurationError: says which argument is wrong, and what to do; also if httpx is not installed.
     """
 
@@ -133,25 +130,18 @@ class OpenTok(_Service):
         api_url: str = OPENTOK,
         *,
         projects: Mapping[str, str | bytes] = _NO_PROJECTS,
-        ticket_life: float | None = None,
-        accept_wider: Iterable[str] = (),
-        turn: Turn | Mapping[str, Any] | None = None,
         timeout: float = CALL_TIME,
         retries: int = RETRIES,
         proxy: str | None = None,
         clock: Callable[[], float] = system_clock,
+        **settings: Unpack[CommonSettings],
     ) -> None:
         try:
             with _named(self.name):
                 issuers = _projects(api_key, api_secret, projects)
-                super().__init__(
-                    *(issuers, api_url, timeout, retries, proxy, clock),
-                    ticket_life=ticket_life,
-                    accept_wider=accept_wider,
-                    turn=turn,
-                )
+                super().__init__(issuers, api_url, timeout, retries, proxy, clock, **settings)
         finally:
-            del api_key, api_secret, projects, api_url, proxy, turn  # so that no frame of a traceback holds them
+            del api_key, api_secret, projects, api_url, proxy, settings  # so that no frame of a traceback holds them
 
     def token_format(self, rules: ClaimRules) -> TokenFormat:
         """See :meth:`MediaBackend.token_format`."""
@@ -164,14 +154,12 @@ class Vonage(_Service):
     :param application_id: the id of an application that has Video.
     :param private_key: the application's private key: PEM text, or the path of a file with it.
     :param api_url: the URL of the service.
-    :param ticket_life: the life of a ticket in seconds.
-    :param accept_wider: as for every :class:`~rolecall.media.MediaBackend`; the service holds all roles.
-    :param turn: as for every :class:`~rolecall.media.MediaBackend`.
     :param timeout: the time of a whole call in seconds, including repetitions and pauses; less than the kit's
         ``hook_timeout``.
     :param retries: how often a call is repeated if that is safe, 0 to 10.
     :param proxy: the URL of a proxy, ``http://user:password@host:port``; unless given, the environment's.
     :param clock: returns now, in Unix seconds, for the credentials of calls.
+    :param settings: those that all services have, as :class:`~rolecall.media.MediaBackend` takes them.
     :raises ConfigurationError: says which argument is wrong, and what to do; also if httpx is not installed.
     """
 
@@ -184,26 +172,19 @@ class Vonage(_Service):
         private_key: str | bytes | os.PathLike[str],
         api_url: str = VONAGE,
         *,
-        ticket_life: float | None = None,
-        accept_wider: Iterable[str] = (),
-        turn: Turn | Mapping[str, Any] | None = None,
         timeout: float = CALL_TIME,
         retries: int = RETRIES,
         proxy: str | None = None,
         clock: Callable[[], float] = system_clock,
+        **settings: Unpack[CommonSettings],
     ) -> None:
         try:
             with _named(self.name):
                 _, application = credentials_of(None, None, application_id, private_key)
                 assert application is not None
-                super().__init__(
-                    *([application], api_url, timeout, retries, proxy, clock),
-                    ticket_life=ticket_life,
-                    accept_wider=accept_wider,
-                    turn=turn,
-                )
+                super().__init__([application], api_url, timeout, retries, proxy, clock, **settings)
         finally:
-            del application_id, private_key, api_url, proxy, turn  # so that no frame of a traceback holds them
+            del application_id, private_key, api_url, proxy, settings  # so that no frame of a traceback holds them
 
     def token_format(self, rules: ClaimRules) -> TokenFormat:
         """See :meth:`MediaBackend.token_format`."""
