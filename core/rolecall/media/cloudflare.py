@@ -86,13 +86,14 @@ class Cloudflare(NamedRoleBackend):
             super().__init__(url, roles, accept_wider=accept_wider, turn=turn)
             names, expected = ("account_id", "api_token"), "the id of an account, 32 hexadecimal digits"
             service_issuer(self.name, account_id, api_token, expected=expected, names=names, pattern=_ACCOUNT)
+            if not isinstance(app_id, str) or not _APP.fullmatch(app_id):
+                raise ConfigurationError("cloudflare: app_id is malformed; expected the id of a RealtimeKit app")
+            at = f"/accounts/{account_id}/realtime/kit/{app_id}"
+            api = ServiceAPI("Cloudflare", api_url, timeout)
             headers = {"Authorization": f"Bearer {header_text(self.name, 'api_token', api_token)}"}
+            self._service = CloudflareService(api, at, headers)
         finally:
             del api_token, turn  # so that no frame of a traceback holds them
-        if not isinstance(app_id, str) or not _APP.fullmatch(app_id):
-            raise ConfigurationError("cloudflare: app_id is malformed; expected the id of a RealtimeKit app")
-        at = f"/accounts/{account_id}/realtime/kit/{app_id}"
-        self._service = CloudflareService(ServiceAPI("Cloudflare", api_url, timeout), at, headers)
 
     @property
     def service(self) -> object:

@@ -90,12 +90,12 @@ class Daily(MediaBackend):
                 expected="the id of the domain, as GET / of Daily's API answers",
                 names=("domain_id", "api_key"),
             )
-            headers = {"Authorization": f"Bearer {header_text(self.name, 'api_key', api_key)}"}
+            api = ServiceAPI("Daily", api_url, timeout)
+            self._service = DailyService(api, f"Bearer {header_text(self.name, 'api_key', api_key)}", self.room)
         finally:
             del api_key, verify_secrets, settings  # so that no frame of a traceback holds them
         #: Whether Daily ends a connection with the ticket's life.
         self.eject_at_expiry = eject_at_expiry
-        self._service = DailyService(ServiceAPI("Daily", api_url, timeout), headers, self.room)
 
     @property
     def service(self) -> object:
@@ -192,13 +192,13 @@ class DailyService:
     """Acts in the rooms of one domain; a connection is a participant by its session id at Daily.
 
     :param api: calls Daily's API.
-    :param headers: the credential.
+    :param credential: what stands in the header ``Authorization``.
     :param room: names the room of a session.
     """
 
-    def __init__(self, api: ServiceAPI, headers: Mapping[str, str], room: Callable[[str], str]) -> None:
+    def __init__(self, api: ServiceAPI, credential: str, room: Callable[[str], str]) -> None:
         self._api = api
-        self._headers = headers
+        self._headers = {"Authorization": credential}
         self._room = room
 
     async def signal(self, session_id: str, type: str, data: str, connection_id: str | None = None) -> None:

@@ -89,24 +89,22 @@ class Twilio(MediaBackend):
     ) -> None:
         try:
             super().__init__(url, **settings)
+            if not isinstance(account_sid, str) or not _ACCOUNT.fullmatch(account_sid):
+                raise ConfigurationError("twilio: account_sid is malformed; expected AC and 32 hexadecimal digits")
+            if room_type is not None and room_type not in _ROOM_TYPES:
+                raise ConfigurationError(f"twilio: room_type is {shown(room_type)}; expected {', '.join(_ROOM_TYPES)}")
             expected = "the SID of an API key, SK and 32 hexadecimal digits"
-            issuer = service_issuer(self.name, api_key, api_secret, verify_secrets, expected=expected, pattern=_KEY)
-            secret = header_text(self.name, "api_secret", api_secret)
-            basic = base64.b64encode(f"{api_key}:{secret}".encode()).decode()
-            headers = {"Authorization": f"Basic {basic}"}
+            self._issuer = service_issuer(
+                self.name, api_key, api_secret, verify_secrets, expected=expected, pattern=_KEY
+            )
+            api = ServiceAPI("Twilio", api_url, timeout)
+            self._service = TwilioService(api, _basic(api_key, api_secret), self.room)
         finally:
-            secret = basic = ""
             del api_key, api_secret, verify_secrets, settings  # so that no frame of a traceback holds them
-        if not isinstance(account_sid, str) or not _ACCOUNT.fullmatch(account_sid):
-            raise ConfigurationError("twilio: account_sid is malformed; expected AC and 32 hexadecimal digits")
-        if room_type is not None and room_type not in _ROOM_TYPES:
-            raise ConfigurationError(f"twilio: room_type is {shown(room_type)}; expected {', '.join(_ROOM_TYPES)}")
         #: The account.
         self.account_sid = account_sid
-        self._issuer = issuer
         self._room_type = room_type
         self.opens_rooms = room_type is not None  # type: ignore[misc]  # of each backend, not of the class
-        self._service = TwilioService(ServiceAPI("Twilio", api_url, timeout), headers, self.room)
 
     @property
     def service(self) -> object:
@@ -175,6 +173,16 @@ class TwilioFormat(ServiceJWT):
         return Seat(video.get("room"), said(grants, "identity"), PARTICIPANT, *times(claims))
 
 
+def _basic(api_key: str, api_secret: str | bytes) -> str:
+    """The credential of calls (RFC 7617)."""
+    try:
+        pair = f"{api_key}:{header_text('twilio', 'api_secret', api_secret)}"
+        return f"Basic {base64.b64encode(pair.encode()).decode()}"
+    finally:
+        pair = ""
+        del api_secret
+
+
 @lru_cache(64)
 def _region(header: bytes) -> object:
     return jws.read_header(header).get("twr", _REGION)
@@ -184,13 +192,13 @@ class TwilioService:
     """Acts in the rooms of one account; a connection is a participant by its SID.
 
     :param api: calls the Rooms API.
-    :param headers: the credential.
+    :param credential: what stands in the header ``Authorization``.
     :param room: names the room of a session.
     """
 
-    def __init__(self, api: ServiceAPI, headers: Mapping[str, str], room: Callable[[str], str]) -> None:
+    def __init__(self, api: ServiceAPI, credential: str, room: Callable[[str], str]) -> None:
         self._api = api
-        self._headers = headers
+        self._headers = {"Authorization": credential}
         self._room = room
 
     async def force_disconnect(self, session_id: str, connection_id: str) -> None:

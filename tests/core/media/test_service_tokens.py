@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import inspect
 from typing import Any
 
 import pytest
@@ -20,7 +22,7 @@ from rolecall.errors import (
     WrongTokenKind,
 )
 
-from .services import ABSENT, NOW, SERVICES, VECTORS, Known, sign
+from .services import ABSENT, NOW, SERVICES, TWILIO_KEY, VECTORS, Known, sign
 
 pytestmark = pytest.mark.each_choice
 
@@ -184,14 +186,30 @@ def test_a_weak_secret_stops_start_up_and_is_told_nobody(name, which):
         SERVICES[name].backend(verify_secrets=[BAD_SECRETS[which]])
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_neither_a_backend_nor_a_traceback_shows_the_secret(name):
+WRONG_SETTINGS: dict[str, dict[str, Any]] = {
+    "the first": {"ticket_life": 0},
+    "one of the API": {"api_url": "nowhere"},
+    "the last": {"timeout": 0},
+}
+
+
+SETTINGS_ROWS = [
+    (name, which)
+    for name, known in SERVICES.items()
+    for which, settings in WRONG_SETTINGS.items()
+    if settings.keys() <= {*inspect.signature(type(known.backend())).parameters, "ticket_life"}
+]
+
+
+@pytest.mark.parametrize(("name", "which"), SETTINGS_ROWS)
+def test_neither_a_backend_nor_a_traceback_shows_the_secret(name, which):
     known = SERVICES[name]
+    shown = [known.secret, base64.b64encode(f"{TWILIO_KEY}:{known.secret}".encode()).decode()]
     assert known.secret not in repr(known.backend()) + str(vars(known.backend()))
     with pytest.raises(ConfigurationError) as refused:
-        known.backend(ticket_life=0)
+        known.backend(**WRONG_SETTINGS[which])
     frame = refused.value.__traceback__
     while frame is not None:
         if "/rolecall/" in frame.tb_frame.f_code.co_filename:
-            assert known.secret not in str(frame.tb_frame.f_locals)
+            assert not any(secret in str(frame.tb_frame.f_locals) for secret in shown)
         frame = frame.tb_next
