@@ -6,7 +6,7 @@ import inspect
 import json
 import secrets
 import time
-from base64 import b64encode
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
@@ -101,7 +101,7 @@ class Sessions(StandIn):
     def answer(self, asked: Asked) -> Answer:
         """See :meth:`StandIn.answer`."""
         issuer = "654321" if "x-opentok-auth" in asked.headers else APPLICATION
-        text = b64encode(f"1~{issuer}~~1795186800000~random~~".encode()).decode()
+        text = urlsafe_b64encode(f"1~{issuer}~~1795186800000~random~~".encode()).decode()
         return 200, [{"session_id": f"2_{text.rstrip('=')}"}]
 
 
