@@ -152,9 +152,12 @@ class HundredMsFormat(NamedRoleFormat):
         """See :meth:`TokenFormat.takes_session`: tokens name a room by its id at 100ms, which no session has."""
         return False
 
-    def _is_session(self, room: str) -> bool:
-        # An app that guards its own routes with tokens of 100ms has rooms for sessions, and the kit's are no rooms.
-        return _ROOM_ID.fullmatch(room) is not None
+    def session_of(self, room: str) -> str | None:
+        """See :meth:`ServiceFormat.session_of`: a room's id.
+
+        An app that guards its own routes with tokens of 100ms has rooms for sessions, and the kit's are no rooms.
+        """
+        return room if _ROOM_ID.fullmatch(room) else None
 
     def payload(self, options: TokenOptions) -> str:
         """See :meth:`ServiceJWT.payload`, in the order of the SDK for Node; each token has a ``jti`` of its own."""

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple
 
 from ..encoding import jws, strict_json
-from ..errors import InvalidSessionId, MalformedToken, NoIdentity, UnknownKey
+from ..errors import MalformedToken, NoIdentity, UnknownKey
 from ..formats import TokenFormat
 from ..formats.claims import ClaimRules, actor_claim, text_claim, wrong_claim
 from ..formats.inspection import claims_in
@@ -71,12 +71,9 @@ class ServiceFormat(TokenFormat):
         """Whether the name of the session's room is the session's id, so that a token tells for which session it is."""
         return self._backend.room(session_id) == session_id
 
-    def _is_session(self, room: str) -> bool:
-        """Whether a room is that of the session with its name. A derived name is another session's room."""
-        try:
-            return self.takes_session(room)
-        except InvalidSessionId:
-            return False
+    def session_of(self, room: str) -> str | None:
+        """The session of a token for a room; None if no session is meant. A derived name is that of another's room."""
+        return self._backend.session_of(room)
 
     def wider(self, role: Role, capabilities: frozenset[Capability]) -> frozenset[Capability]:
         """See :meth:`TokenFormat.wider`."""
@@ -105,7 +102,8 @@ class ServiceFormat(TokenFormat):
         if seat.expires_at is None:
             raise wrong_claim("exp", "a time: without one it would never expire")
         room = text_claim(self.room_claim, seat.room)
-        if not self._is_session(room):
+        session_id = self.session_of(room)
+        if session_id is None:
             raise wrong_claim(self.room_claim, "the id of a session whose room has it for its name")
         identity = None if seat.identity is None else actor_claim(self.identity_claim, seat.identity)
         role = self._rules.roles.greatest_within(seat.capabilities)
@@ -113,7 +111,7 @@ class ServiceFormat(TokenFormat):
             raise wrong_claim("permissions", "those of at least one role")
         times = {"iat": seat.issued_at, "exp": seat.expires_at, "nbf": seat.not_before}
         read = {name: value for name, value in times.items() if value is not None}
-        grant = self._rules.grant({"session_id": room, "role": role.wire_name, **read}, now, token_id, issuer)
+        grant = self._rules.grant({"session_id": session_id, "role": role.wire_name, **read}, now, token_id, issuer)
         return grant._replace(
             role=role, capabilities=seat.capabilities, claims=MappingProxyType({**claims}), actor_id=identity
         )
