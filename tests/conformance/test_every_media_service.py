@@ -38,6 +38,7 @@ Settings = Callable[[str], dict[str, Any]]
 SETTINGS: dict[str, Settings] = {
     "100ms": lambda api: {"access_key": "0" * 24, "app_secret": SECRET, "roles": NAMES, "api_url": api},
     "agora": lambda _: {"app_id": "0123456789abcdef" * 2, "app_certificate": secrets.token_hex(16)},
+    "bigbluebutton": lambda api: {"url": f"{api}/bigbluebutton/", "shared_secret": SECRET, "accept_unexpiring": True},
     "chime": lambda api: {"region": REGION, "access_key_id": KEY, "secret_access_key": KEY_SECRET, "api_url": api},
     "cloudflare": lambda api: {
         "account_id": "0" * 32,
@@ -115,17 +116,20 @@ STAND_INS: dict[str, Callable[[], StandIn]] = {
 }
 #: Its one answer, where that is enough: the room is open.
 ANSWERS: dict[str, Any] = {
+    "bigbluebutton": f"<response><returncode>SUCCESS</returncode><createTime>{time.time() * 1000:.0f}</createTime>"
+    "<duration>1440</duration></response>".encode(),
     "daily": {"privacy": "private"},
     "janus": {"janus": "success", "response": {"videoroom": "created"}},
 }
 #: The lives of tokens that only the service itself mints, in seconds.
-MINTED_THERE = {"chime": 86_400}
+MINTED_THERE = {"bigbluebutton": 86_400, "chime": 86_400}
 #: Services that give their sessions ids of their own.
 GIVES_IDS = {"cloudflare"}
 #: Who of the lesson gets no ticket, because the service would grant more than the role.
 NOT_HELD: dict[str, set[str]] = {
     "100ms": set(),
     "agora": {"guest"},
+    "bigbluebutton": {"guest"},
     "chime": {"guest"},
     "cloudflare": set(),
     "daily": {"guest"},

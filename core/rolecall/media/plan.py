@@ -91,7 +91,10 @@ def _held(role: Role, backend: type[MediaBackend]) -> str:
 
 def _act(act: str, source: type[MediaBackend], target: type[MediaBackend]) -> Change:
     before, after = (backend.acts.get(act, _DONE) for backend in (source, target))
-    return Change("act", act, before, after, "" if after in (_DONE, before) else _ADVICE.get(act, ""))
+    advice = "" if after in (_DONE, before) else _ADVICE.get(act, "")
+    if act == "mute_all" and not {"mute_stream", "list_streams"}.isdisjoint(target.acts):
+        advice = ""
+    return Change("act", act, before, after, advice)
 
 
 _ADVICE: Final = {
