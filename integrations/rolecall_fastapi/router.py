@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from functools import partial
 from inspect import Parameter, Signature
 from typing import Any, Final
@@ -18,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from rolecall import Actor, Rolecall
 from rolecall.errors import ConfigurationError
 from rolecall.http.adapter import ROUTES, Route, collected, description, mark_own, respond, shown, unread
-from rolecall_starlette.kits import check_once
+from rolecall_starlette.kits import check_at_start, check_once
 from rolecall_starlette.routes import ends_in_rest
 from rolecall_starlette.translation import neutral_request, starlette_response
 
@@ -32,7 +33,8 @@ def rolecall_router(
 ) -> APIRouter:
     """Make a router with the routes of ``kit``: ``app.include_router(rolecall_router(kit), prefix="/video")``.
 
-    Including it also gives the kit to the app's guards.
+    Including it also gives the kit to the app's guards. An app in which a route with a guard is open by mistake does
+    not start.
 
     :param actor: ``Depends(…)`` around the app's own dependency that knows the caller, and returns a
         :class:`~rolecall.Actor`, or None. It runs for the operations that policies decide on without a token: to create
@@ -51,7 +53,7 @@ def rolecall_router(
             f"name is {shown(name)}; expected letters, digits, '_' and '-', with a letter in front"
         )
     listed = tuple(ROUTES if routes is None else routes)
-    router, described = APIRouter(), Description(description(listed, "", kit.aio.api), name)
+    router, described = APIRouter(lifespan=_checked), Description(description(listed, "", kit.aio.api), name)
     for route in listed:
         for method, operation in route.operations.items():
             endpoint = KitEndpoint(kit, route, actor if operation.identifies else None)
@@ -75,6 +77,13 @@ def rolecall_router(
         )
     _check_bodies(router)
     return router
+
+
+@asynccontextmanager
+async def _checked(app: Any) -> AsyncIterator[None]:
+    """The router's lifespan, which runs in that of the app."""
+    check_at_start(app)
+    yield
 
 
 def _registered(method: str, arguments: dict[str, Any] | None) -> Iterable[tuple[str, dict[str, Any]]]:

@@ -59,6 +59,17 @@ def check_once(app: Any) -> None:
     setattr(state, _CHECKED, True)
 
 
+def check_at_start(app: Any) -> None:
+    """Have an app with an open route not start. It is checked again later, because a lifespan may add routes.
+
+    :raises ConfigurationError: names the route.
+    """
+    from . import listing
+
+    if isinstance(app, Starlette):
+        check_routes(app, listing.routes_of)
+
+
 def _stopped(error: ConfigurationError) -> ASGIApp:
     """The app that replaces one with an open route."""
 

@@ -529,6 +529,23 @@ def _state(request: Request, x_nothing: Annotated[str | None, Header()] = None) 
     return getattr(request.state, "own", None)
 
 
+@pytest.mark.parametrize("made", ["by its router", "by a router within", "by its lifespan"])
+def test_an_app_with_an_open_route_does_not_start(kit, made):
+    lifespan = rolecall_lifespan(kit) if made == "by its lifespan" else None
+    app = FastAPI(dependencies=[Depends(TokenRequired(kit=kit, session_param=None))], lifespan=lifespan)
+    if made != "by its lifespan":
+        router = router_of(kit)
+        if made == "by a router within":
+            router = APIRouter(prefix="/v1")
+            router.include_router(router_of(kit), prefix="/video")
+        app.include_router(router)
+    with TestClient(app) as client:
+        assert client.get("/nowhere").status_code == 404
+    app.add_route("/plain", untyped(_state))
+    with pytest.raises(ConfigurationError, match="'/plain'"), TestClient(app):
+        pass
+
+
 def test_a_lifespan_is_of_a_kit():
     with pytest.raises(ConfigurationError, match="takes a Rolecall"):
         rolecall_lifespan(untyped("kit"))

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from rolecall import Rolecall, hookimpl
 from rolecall.errors import ConfigurationError
-from rolecall_starlette import protect, public, require_token, rolecall_app
+from rolecall_starlette import protect, public, require_token, rolecall_app, rolecall_lifespan
 
 from ..budgets import examples
 
@@ -684,3 +684,23 @@ def test_a_guard_that_is_added_as_middleware_binds_the_session_and_leaves_the_ki
     assert client.get(f"/rooms/{session.session_id}").status_code == 401
     assert client.get("/poster").status_code == 200
     assert client.get("/video/openapi.json").status_code == 200
+
+
+def test_an_app_with_an_open_route_does_not_start(kit):
+    class Half(HTTPEndpoint):
+        @require_token(kit=kit)
+        async def delete(self, request):
+            return PlainTextResponse("in")
+
+    class Lost(Half):
+        async def delete(self, request):
+            return PlainTextResponse("in")
+
+    for endpoint in (Half, Lost):
+        app = Starlette(routes=[Route("/x", endpoint)], lifespan=rolecall_lifespan(kit))
+        if endpoint is Half:
+            with TestClient(app) as client:
+                assert client.delete("/x").status_code == 401
+        else:
+            with pytest.raises(ConfigurationError, match="which Lost overrides"), TestClient(app):
+                pass
