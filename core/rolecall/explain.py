@@ -15,9 +15,12 @@ from .errors import (
     MalformedCredential,
     MalformedToken,
     MissingCredential,
+    NoIdentity,
+    NoMediaService,
     PolicyDenied,
     RevokedToken,
     RolecallError,
+    RoleNotHeld,
     SessionEnded,
     SessionNotFound,
     UnknownKey,
@@ -52,7 +55,8 @@ class Step(NamedTuple):
 class Explanation(NamedTuple):
     """The outcome of a decision, and the steps that led to it.
 
-    :param subject: the kind of request: ``"token"``, ``"session"``, ``"access"`` or ``"moderation"``.
+    :param subject: the kind of request: ``"token"``, ``"session"``, ``"access"``, ``"ticket"`` or
+        ``"moderation"``.
     :param allowed: whether it is granted.
     :param steps: in order, up to the one that refuses; the votes of the policies are adjacent.
     :param code: the code of the refusal; None if the request is granted.
@@ -176,6 +180,9 @@ _STEP_OF_ERROR: Final[Sequence[tuple[type[RolecallError] | tuple[type[RolecallEr
     (UnknownKey, "key"),
     (BadSignature, "signature"),
     (WrongSession, "session"),
+    (NoMediaService, "media service"),
+    (NoIdentity, "identity"),
+    (RoleNotHeld, "role held"),
     ((RevokedToken, SessionEnded, SessionNotFound), "session open"),
     (InsufficientRole, "role"),
     (PolicyDenied, "grant"),

@@ -551,6 +551,8 @@ def test_an_event_as_json_has_no_header_and_names_who_where_and_what(traced, cli
         "until": None,
         "reason": None,
         "seconds": None,
+        "connection_id": None,
+        "stream_id": None,
         "media": None,
     }
     assert json.loads(json.dumps(event.as_dict())) == event.as_dict()

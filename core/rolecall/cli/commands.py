@@ -275,7 +275,7 @@ def _verdict(token: str, clock: Clock, store: str | None) -> Verdict:
 
 @rolecall.group()
 def explain() -> None:
-    """Show why a token is issued or not, or why access is granted or not."""
+    """Show why a token or a ticket is issued or not, or why access is granted or not."""
 
 
 @explain.command("token", epilog=EXIT_CODES)
@@ -342,6 +342,25 @@ def explain_access(
     with answering(as_json), kit_of(clock, store) as kit:
         explanation = kit.explain_access(read_token(token), role=role, capability=capability, session_id=session_id)
         _print_explanation(explanation, as_json)
+
+
+@explain.command("ticket", epilog=EXIT_CODES)
+@token_argument
+@store_option
+@json_option
+@click.pass_obj
+def explain_ticket(clock: Clock, token: str, store: str | None, as_json: bool) -> None:
+    """Show, step by step, whether TOKEN would be exchanged for a ticket of its session's media service.
+
+    None is issued, and the service is not asked. The token is not shown. With '-' it is read from stdin, which is
+    better: arguments show in the list of processes.
+
+    \b
+    Examples:
+      rolecall explain ticket - < token.txt
+    """
+    with answering(as_json), kit_of(clock, store) as kit:
+        _print_explanation(kit.explain_ticket(read_token(token)), as_json)
 
 
 def _print_explanation(explanation: Explanation, as_json: bool) -> None:

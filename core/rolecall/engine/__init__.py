@@ -74,6 +74,7 @@ Credential: TypeAlias = Callable[[], tuple[str, str | None]]
 
 _TRUSTED: Final = Allow(reason="the server's own code asks")
 _EVERYTHING: Final = Scope(None, frozenset(Capability), inf)
+_TO_CONNECT: Final = Requirement.of_capability(Capability.CONNECT)
 _ROLE_SUFFICES: Final = Allow(reason="the token's role suffices")
 # How long a used id is remembered after it expires (seconds): for delayed requests, and clocks that are set back.
 _KEPT_LONGER: Final = 3600.0
@@ -447,11 +448,7 @@ class Engine:
         about: dict[str, Any] = {"role": str(grant.role), "token_id": grant.token_id}
         async with self._calling("ticket", call, grant.session_id, "ticket_refused", **about) as call:
             call.bearer = grant.actor_id
-            record = await self._find_session(grant.session_id)
-            found = self.state.media.of(record)
-            if found is None:
-                raise no_ticket(record)
-            backend, form = found
+            backend, form = await self._carrying(grant.session_id, call.trace)
             call.is_about(media=backend.name)
             state = self.state
             if form is None or backend.opens_rooms:
@@ -461,7 +458,35 @@ class Engine:
             # Last, so that whoever was excluded meanwhile gets none.
             await self.check_again(grant)
             call.ends_in("ticket_issued", expires_at=ticket.expires_at)
+            if call.trace is not None:
+                call.trace.ok("ticket", _of_ticket(ticket.identity, grant, ticket.expires_at))
         return ticket
+
+    async def _carrying(self, session_id: str, trace: Trace | None) -> tuple[MediaBackend, TokenFormat | None]:
+        """The media service that carries a session, and the format of its tokens."""
+        record = await self._find_session(session_id)
+        found = self.state.media.of(record)
+        if found is None:
+            raise no_ticket(record)
+        if trace is not None:
+            trace.ok("media service", found[0].name)
+        return found
+
+    async def explain_ticket(self, credential: Credential, session_id: str | None, http: Request | None) -> Explanation:
+        """Explain the decision of :meth:`issue_ticket`, for the bearer of a token; no service is asked."""
+        trace, state = Trace(), self.state
+        try:
+            call = Call(http, trace, dry_run=True)
+            grant = await self._authorize(credential, _TO_CONNECT, session_id, call)
+            backend, form = await self._carrying(grant.session_id, trace)
+            place = backend.place(grant, state.clock())
+            if form is not None and not backend.opens_rooms:
+                backend.ticket(form, place)
+            await self.check_again(grant)
+            trace.ok("ticket", _of_ticket(place.identity, grant, place.expires_at))
+        except RolecallError as error:
+            return trace.finish("ticket", error)
+        return trace.finish("ticket", None)
 
     async def receive_webhook(
         self, media: str, headers: Mapping[str, str], body: bytes, call: Call | None = None
@@ -1391,6 +1416,13 @@ def _check_act(act: Act[Any], grant: Grant | None) -> None:
     needed = Requirement.of_capability(act.capability)
     if grant is None or grant.session_id != act.session_id or not needed.capabilities <= grant.capabilities:
         raise InsufficientRole(f"{needed.scope} is required, in this very session", needed.scope)
+
+
+def _of_ticket(identity: str, grant: Grant, expires_at: float) -> str:
+    """What a ticket is for, in a trace."""
+    narrowed = grant.capabilities != grant.role.capabilities
+    rights = f" with {'+'.join(sorted(grant.capabilities))}" if narrowed else ""
+    return f"for {shown(identity)} as {grant.role}{rights}, until {moment(expires_at)}"
 
 
 def _mint(form: TokenFormat, options: TokenOptions, longest: int = MAX_TOKEN_LENGTH) -> tuple[str, str]:

@@ -494,6 +494,7 @@ class Rolecall(Settings):
     list_connections = _driven(Calls.list_connections)
     explain_token = _driven(Calls.explain_token)
     explain_access = _driven(Calls.explain_access)
+    explain_ticket = _driven(Calls.explain_ticket)
 
     def api_with(self, driver: Driver | Callable[[ThreadPools], Driver], *, blocks: bool = False) -> Api:
         """The kit for an adapter with its own way to wait, in place of ``api`` or ``aio.api``.

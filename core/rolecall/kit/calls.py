@@ -641,6 +641,23 @@ class Calls:
             http or _NO_ROUTE,
         )
 
+    async def explain_ticket(
+        self,
+        token: str | None = None,
+        *,
+        session_id: str | SessionRecord | None = None,
+        http: Request | None = None,
+    ) -> Explanation:
+        """Explain, step by step, whether the bearer of a token would get a ticket; none is issued.
+
+        No media service is asked.
+
+        :param token: the token; None for the one in ``http``.
+        :param session_id: the session that the token must be for.
+        :param http: the request for the policies, which are not asked without one: for the server's own code.
+        """
+        return await self.engine.explain_ticket(_credential(self.api, token, http), session_id_of(session_id), http)
+
 
 def _credential(api: Api, token: str | None, http: Request | None) -> Credential:
     """The token to explain: the one that was passed in, or the request's."""

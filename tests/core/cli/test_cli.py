@@ -69,6 +69,7 @@ ALL_COMMANDS = [
     ("explain",),
     ("explain", "token"),
     ("explain", "access"),
+    ("explain", "ticket"),
     ("plugins",),
     ("routes",),
 ]
@@ -96,7 +97,9 @@ def test_help_of_session_create_says_that_the_default_store_forgets(run):
     assert "memory://, forgets the session when this command ends" in flat(run("session", "create", "--help").stdout)
 
 
-@pytest.mark.parametrize("command", [("token", "verify"), ("token", "inspect"), ("explain", "access")])
+@pytest.mark.parametrize(
+    "command", [("token", "verify"), ("token", "inspect"), ("explain", "access"), ("explain", "ticket")]
+)
 def test_help_recommends_stdin_for_tokens(run, command):
     assert "arguments show in the list of processes" in flat(run(*command, "--help").stdout)
 
@@ -743,9 +746,22 @@ def test_a_refused_entry_is_explained_with_exit_code_1(run, kit, options, code):
 
 
 def test_explain_access_never_shows_the_token(run, real_token):
-    for options in [], ["--json"], ["--session-id", "1_another"]:
-        text = run("explain", "access", real_token, *options).output
+    for options in ["access"], ["access", "--json"], ["access", "--session-id", "1_another"], ["ticket"]:
+        text = run("explain", *options, real_token).output
         assert not any(part in text for part in real_token.split("."))
+
+
+def test_a_ticket_is_explained_with_its_service(run, kit, monkeypatch):
+    token = kit.generate_token(SESSION_ID, "publisher", actor="ada")
+    result = run("explain", "ticket", "-", input=token)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("ticket: refused (no_media_service)\n")
+    for name, value in {"": "livekit", "_URL": "wss://x.example", "_API_KEY": "key", "_API_SECRET": API_SECRET}.items():
+        monkeypatch.setenv(f"ROLECALL_LIVEKIT{name}" if name else "ROLECALL_MEDIA", value)
+    result = run("explain", "ticket", "-", input=token)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("ticket: allowed\n")
+    assert "for 'ada' as publisher, until" in result.stdout
 
 
 def test_what_is_no_token_is_explained_too(run):

@@ -482,3 +482,61 @@ def test_whoever_is_excluded_while_the_service_is_asked_gets_no_ticket(make_kit)
 def test_a_service_that_mints_its_tokens_itself_is_no_format(make_kit):
     with pytest.raises(ConfigurationError, match="'hosted' does not exist"):
         make_kit(media=Hosted(), format="hosted")
+
+
+# -- explanations ----------------------------------------------------------------------------------
+
+
+def steps_of(explanation: Any) -> list[tuple[str, str]]:
+    return [(step.name, step.outcome) for step in explanation.steps]
+
+
+def test_a_ticket_is_explained_and_not_issued(kit, trail):
+    session = kit.create_session()
+    token = session.generate_token("subscriber", actor="ada")
+    told = len(trail.events)
+    explained = kit.explain_ticket(token, session_id=session)
+    assert (explained.subject, explained.allowed, explained.code) == ("ticket", True, None)
+    assert steps_of(explained)[-3:] == [("role", "ok"), ("media service", "ok"), ("ticket", "ok")]
+    assert "for 'ada' as subscriber, until " in explained.trace
+    assert len(trail.events) == told
+    assert asyncio.run(kit.aio.explain_ticket(token)) == explained._replace(
+        steps=tuple(step for step in explained.steps if step.name != "session")
+    )
+
+
+def test_why_there_is_no_ticket_is_said_at_its_step(make_kit, kit):
+    session = kit.create_session()
+    token = session.generate_token(actor="ada")
+    named = {
+        "identity": kit.explain_ticket(session.generate_token()),
+        "media service": make_kit().explain_ticket(token),
+        "session": kit.explain_ticket(token, session_id="1_another"),
+    }
+    wider = make_kit(media=Everyone("wss://media.example"))
+    named["role held"] = wider.explain_ticket(wider.create_session().generate_token("subscriber", actor="ada"))
+    kit.revoke_token(token)
+    named["session open"] = kit.explain_ticket(token)
+    assert {name: steps_of(one)[-1] for name, one in named.items()} == {name: (name, "refused") for name in named}
+
+
+def test_policies_are_asked_about_a_request_and_narrow_what_is_explained(make_kit):
+    class Narrow:
+        @hookimpl
+        def rolecall_vote_access(self, request: Any) -> Any:
+            return Allow(capabilities={"connect", "publish", "signal"}) if request.dry_run else Deny("in earnest")
+
+    kit = make_kit(media=livekit(), plugins=[Narrow()])
+    token = kit.create_session().generate_token("publisher", actor="ada")
+    explained = kit.explain_ticket(token, http=Request("POST", "/x"))
+    assert explained.allowed
+    assert "as publisheronly with connect+publish+signal" in explained.trace.splitlines()[-1]
+
+
+def test_the_log_of_decisions_has_the_steps_of_a_ticket(make_kit, caplog):
+    kit = make_kit(media=livekit(), trace=True)
+    grant = kit.verify_token(kit.create_session().generate_token(actor="ada"))
+    with caplog.at_level("INFO", "rolecall.trace"):
+        kit.ticket(grant)
+    [line] = [json.loads(record.getMessage()) for record in caplog.records]
+    assert (line["subject"], [step["step"] for step in line["steps"]]) == ("ticket", ["media service", "ticket"])
