@@ -200,18 +200,20 @@ def claiming(header: object = None, digest: str = "sha256", **changes: Any) -> W
 
 
 def client_token() -> str:
-    kit = Rolecall("123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e", media=LiveKit("wss://x.example", KEY, SECRET))
+    livekit = LiveKit("wss://x.example", KEY, SECRET, ticket_life=3600)
+    kit = Rolecall("123456", "2df95e9fdac14502e8a27a9d8a71e87ef64a502e", media=livekit)
     return kit.ticket(kit.verify_token(kit.create_session().generate_token(actor="ada"))).token
 
 
-GOOD = signed({})
+#: Made when the file is read, which may be long before a test runs.
+GOOD = signed({}, life=86_400)
 UNPADDED = "RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o"
 REFUSED: dict[str, tuple[Webhook, type[RolecallError], str]] = {
     "no header": (by(None), MissingCredential, "without a scheme"),
     "with a scheme": (by(f"Bearer {GOOD.headers['Authorization']}"), MalformedToken, "space"),
     "two headers": (by(f"{GOOD.headers['Authorization']},x.y.z"), MalformedToken, "malformed"),
     "garbage": (by("x"), MalformedToken, "header is malformed"),
-    "another body": (signed({"event": ""}, of=b"{}"), BadSignature, "not the one that was signed"),
+    "another body": (signed({"event": ""}, of=b"{}", life=86_400), BadSignature, "not the one that was signed"),
     "another secret": (signed({}, secret="x" * 40), BadSignature, "another secret"),
     "another key": (signed({}, key="APIanother"), UnknownKey, "webhook.api_key"),
     "expired": (signed({}, life=-61), ExpiredToken, "expired"),
