@@ -69,6 +69,8 @@ class ObservedEngine(Engine):
     check_token = _called(Engine.check_token, 2)
     authorize = _awaited(Engine.authorize, 2)
     moderate = _awaited(Engine.moderate, 0)
+    issue_ticket = _awaited(Engine.issue_ticket, 0)
+    receive_webhook = _awaited(Engine.receive_webhook)
 
     def around(self, name: str, args: tuple[Any, ...], place: int | None) -> AbstractContextManager[None]:
         """What is around a call."""

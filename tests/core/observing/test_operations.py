@@ -13,8 +13,9 @@ import pytest
 from rolecall import Allow, blocking, hookimpl
 from rolecall.driver import drive
 from rolecall.engine import Call, Engine
-from rolecall.errors import PluginError, RolecallError, SessionNotFound
+from rolecall.errors import MissingCredential, PluginError, RolecallError, SessionNotFound
 from rolecall.hookspecs import Operation
+from rolecall.media import LiveKit
 from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN
 
@@ -115,6 +116,20 @@ def test_a_guarded_route_is_observed(observed, observer):
     assert ("authorize", "rolecall_vote_access") in observer.names
     (operation,) = [one for _, one, _ in observer.seen if one.name == "authorize"]
     assert operation.session_id == session.session_id
+
+
+def test_tickets_and_webhooks_are_observed(make_kit, observer):
+    kit = make_kit(
+        plugins=[observer], media=LiveKit("wss://media.example", "APIkey", "a0c1e2f30415263748596a7b8c9dae0f1f2e3d4c")
+    )
+    session = kit.create_session()
+    grant = kit.verify_token(session.generate_token(actor="ada"))
+    observer.seen.clear()
+    kit.ticket(grant)
+    with pytest.raises(MissingCredential):
+        kit.receive_webhook("livekit", {}, b"{}")
+    calls = [(one.name, one.session_id, outcome) for _, one, outcome in observer.seen if one.kind == "call"]
+    assert calls == [("issue_ticket", session.session_id, ""), ("receive_webhook", None, "missing_token")]
 
 
 def test_an_operation_ends_with_its_refusal_and_names_no_made_up_session(observed, observer):
