@@ -3,6 +3,7 @@
 import re
 
 from django.conf import settings
+from sphinx import addnodes
 
 import rolecall
 
@@ -63,6 +64,7 @@ PLAIN = {
 def setup(app):
     app.connect("missing-reference", find_by_short_name)
     app.connect("autodoc-process-signature", without_internals)
+    app.connect("object-description-transform", without_internal_values)
 
 
 def without_internals(_app, _what, name, _object, _options, signature, returns):
@@ -77,6 +79,15 @@ def without_internals(_app, _what, name, _object, _options, signature, returns):
     for internal, plain in {**PLAIN, **own}.items():
         signature, returns = re.sub(internal, plain, signature), re.sub(internal, plain, returns or "")
     return signature, returns
+
+
+def without_internal_values(_app, _domain, kind, content):
+    """An attribute as the reader of the reference needs it: without a value that no app would write."""
+    if kind not in ("attribute", "data"):
+        return
+    for part in list(content.parent.findall(addnodes.desc_annotation)):
+        if re.match(r"\s*=.*(mappingproxy|frozenset\(\{|<\w+ )", part.astext(), re.DOTALL):
+            part.parent.remove(part)
 
 
 def find_by_short_name(app, env, node, content):

@@ -44,9 +44,9 @@ def service_issuer(
         if isinstance(key, str):
             raise InvalidKey(f"{service}: {names[1]}: {key}")
         ring = ring_of(f"{service}: verify_secrets", key, listed(verify_secrets, f"{service}: "), _key)
+        return Issuer(_checked_id(service, issuer, names[0], expected, pattern), ring)
     finally:
-        del secret, verify_secrets
-    return Issuer(_checked_id(service, issuer, names[0], expected, pattern), ring)
+        del issuer, secret, verify_secrets
 
 
 def private_issuer(
@@ -99,9 +99,12 @@ def header_text(service: str, name: str, secret: str | bytes) -> str:
 
 
 def _checked_id(service: str, issuer: object, setting: str, expected: str, pattern: re.Pattern[str]) -> str:
-    if not isinstance(issuer, str) or not pattern.fullmatch(issuer):
-        raise ConfigurationError(f"{service}: {setting} is missing or malformed; expected {expected}")
-    return issuer
+    try:
+        if not isinstance(issuer, str) or not pattern.fullmatch(issuer):
+            raise ConfigurationError(f"{service}: {setting} is missing or malformed; expected {expected}")
+        return issuer
+    finally:
+        del issuer  # it may have been swapped with the secret
 
 
 def _key(secret: object) -> Key | str:

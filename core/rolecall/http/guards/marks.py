@@ -37,7 +37,7 @@ _OWN_PACKAGES: Final = frozenset({"rolecall", "functools", "contextlib"}) | {
 
 
 def public(view: View) -> View:
-    """Mark a view, a method of a view class, or a class, as open to all within an app under :func:`protect`.
+    """Mark a view, a method of a view class, or a class, as open to all within an app under ``protect``.
 
     :raises ConfigurationError: for an object that cannot be marked.
     """
