@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from ..encoding import base64url
@@ -25,7 +25,7 @@ MIN_SECRET_BYTES: Final = 32
 class HMACKey(Concealed):
     """A secret, for HS256: everybody who can verify with it can also sign with it."""
 
-    __slots__ = ("_mac", "_material")
+    __slots__ = ("_mac", "_mac_sha1", "_material")
 
     def __init__(self, secret: str | bytes, kid: str | None = None) -> None:
         """Take a secret that only this service knows.
@@ -75,6 +75,7 @@ class HMACKey(Concealed):
     def _prepare(self, material: bytes, kid: str | None) -> None:
         self._material = material
         self._mac = HMAC(material, SHA256())
+        self._mac_sha1: HMAC | None = None
         self.algorithm = "HS256"
         self.kid = kid
 
@@ -108,8 +109,14 @@ class HMACKey(Concealed):
         return derived(self._material, purpose)
 
     def digest(self, message: bytes, hash_name: str) -> bytes:
-        """HMAC of ``message`` with another hash, for formats that fix one (T1: SHA-1)."""
-        return hmac.digest(self._material, message, hash_name)
+        """HMAC of ``message`` with another hash, for formats that fix one (T1, TURN and Janus: SHA-1)."""
+        if hash_name != "sha1":
+            return hmac.digest(self._material, message, hash_name)
+        if self._mac_sha1 is None:
+            self._mac_sha1 = HMAC(self._material, SHA1())  # noqa: S303  # HMAC does not rest on collisions
+        mac = self._mac_sha1.copy()
+        mac.update(message)
+        return mac.finalize()
 
     def digest_under(self, key: bytes, hash_name: str) -> bytes:
         """HMAC of the secret itself with another key, for a service that derives its keys so (Agora)."""

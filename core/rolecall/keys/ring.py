@@ -22,7 +22,7 @@ class KeyRing:
     :class:`~rolecall.keys.issuers.Issuer`; everything derived from the old ring goes with it.
     """
 
-    __slots__ = ("_by_kid", "_derived", "_entries", "_keys", "_nameless")
+    __slots__ = ("_by_kid", "_derived", "_entries", "_keys", "_nameless", "_secrets")
 
     def __init__(self, keys: Iterable[Key]) -> None:
         """Make a ring.
@@ -46,6 +46,7 @@ class KeyRing:
             )
         self._derived: dict[str, tuple[HMACKey, ...]] = {}
         self._entries: tuple[RingKey, ...] | None = None
+        self._secrets: tuple[HMACKey, ...] | None = None
 
     @classmethod
     def of(cls, entries: Iterable[RingKey]) -> KeyRing:
@@ -91,10 +92,12 @@ class KeyRing:
 
         :raises InvalidKey: if one of them is no secret.
         """
-        secrets = tuple(key for key in self._keys if isinstance(key, HMACKey))
-        if len(secrets) != len(self._keys):
-            raise InvalidKey("a format with a MAC needs a secret, not a private key")
-        return secrets
+        if self._secrets is None:
+            secrets = tuple(key for key in self._keys if isinstance(key, HMACKey))
+            if len(secrets) != len(self._keys):
+                raise InvalidKey("a format with a MAC needs a secret, not a private key")
+            self._secrets = secrets
+        return self._secrets
 
     def find(self, kid: str | None) -> tuple[Key, ...]:
         """The keys that may have signed a token, in the order in which to try them; empty if there are none.

@@ -58,8 +58,8 @@ class JanusFormat(ServiceFormat):
         """See :meth:`TokenFormat.mint`."""
         room, _, issued_at, expires_at = options[:4]
         actor = _quoted(self.subject_of(options))
-        data = f"{expires_at},{PLUGIN},room={room},iat={issued_at},actor={actor}"
-        return signed(self._issuer, data), sha256(data.encode()).hexdigest()
+        data = f"{expires_at},{PLUGIN},room={room},iat={issued_at},actor={actor}".encode()
+        return signed(self._issuer, data), sha256(data).hexdigest()
 
     def verify(self, token: bytes, now: float) -> Grant:
         """See :meth:`TokenFormat.verify`."""
@@ -84,14 +84,14 @@ def _quoted(actor: str) -> str:
     return quote(actor, safe="")
 
 
-def signed(issuer: Issuer, data: str) -> str:
+def signed(issuer: Issuer, data: bytes) -> str:
     """A token: expiry, realm and descriptors with their signature."""
-    return f"{data}:{_signature(issuer.ring.secrets[0], data.encode()).decode()}"
+    return (data + b":" + _signature(issuer.ring.secrets[0], data)).decode()
 
 
 def core_token(issuer: Issuer, expires_at: int) -> str:
     """The token that every request to Janus needs, for no other plugin than this one."""
-    return signed(issuer, f"{expires_at},janus,{PLUGIN}")
+    return signed(issuer, f"{expires_at},janus,{PLUGIN}".encode())
 
 
 def _signature(key: HMACKey, data: bytes) -> bytes:
