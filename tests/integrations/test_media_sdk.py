@@ -23,6 +23,7 @@ KEY, SECRET = "654321", "secret-at-the-service-5b1f0c2e9d7a4c3f8e6b7d2a"
 APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
 SESSION = "2_MX42NTQzMjF-fjE3OTUxODY4MDAwMDB-cmFuZG9tfn4"
 OF_APPLICATION = "2_MX43YjFkM2IyYy05NmYxLTRmNTItOGIwZS0wYzhhMWY3ZTVkMzR-fjE3OTUxODY4MDAwMDB-cmFuZG9tfn4"
+LAYOUT = ["focus", "small"]
 UNTIMED: Any = {"verify_exp": False, "verify_iat": False}
 
 
@@ -33,7 +34,8 @@ def ticket_of(make_kit: Any, media: MediaBackend, session_id: str, role: str) ->
             return session_id
 
     kit: Rolecall = make_kit(media=media, plugins=[Known()])
-    token = kit.create_session().generate_token(kit.engine.state.roles.get(role), actor="ada", data="Zoë")
+    chosen = kit.engine.state.roles.get(role)
+    token = kit.create_session().generate_token(chosen, actor="ada", data="Zoë", initial_layout_class_list=LAYOUT)
     return kit.ticket(kit.verify_token(token))
 
 
@@ -42,7 +44,7 @@ def test_a_ticket_of_opentok(make_kit, clock, monkeypatch, role):
     ticket = ticket_of(make_kit, OpenTok(KEY, SECRET), SESSION, role)
     monkeypatch.setattr("opentok.opentok.time.time", clock)
     token = opentok.Client(KEY, SECRET).generate_token(
-        SESSION, opentok.Roles[role.replace("only", "_only")], ticket.expires_at, "Zoë"
+        SESSION, opentok.Roles[role.replace("only", "_only")], ticket.expires_at, "Zoë", LAYOUT
     )
     theirs, ours = (jwt.decode(one, SECRET, ["HS256"], UNTIMED) for one in (token, ticket.token))
     assert ours.keys() - theirs.keys() == {"jti", "rolecall_actor"}
@@ -53,12 +55,18 @@ def test_a_ticket_of_opentok(make_kit, clock, monkeypatch, role):
 def test_a_ticket_of_vonage(make_kit, clock, role):
     ticket = ticket_of(make_kit, Vonage(APPLICATION, pem("RS256")), OF_APPLICATION, role)
     options = TokenOptions.model_construct(
-        session_id=OF_APPLICATION, role=TokenRole(role), connection_data="Zoë", iat=int(clock()), exp=ticket.expires_at
+        session_id=OF_APPLICATION,
+        role=TokenRole(role),
+        connection_data="Zoë",
+        initial_layout_class_list=LAYOUT,
+        iat=int(clock()),
+        exp=ticket.expires_at,
     )
     sdk = Video(HttpClient(Auth(application_id=APPLICATION, private_key=pem("RS256").decode())))
     public: Any = load_pem_private_key(pem("RS256"), None).public_key()
     theirs, ours = (
         jwt.decode(one, public, ["RS256"], UNTIMED) for one in (sdk.generate_client_token(options), ticket.token)
     )
+    assert " ".join(theirs.pop("initial_layout_class_list")) == ours.pop("initial_layout_class_list")  # as Node's does
     assert theirs.pop("subject") == ours.pop("sub")  # the SDK for Node has it as we do
     assert {**ours, "jti": None} == {**theirs, "jti": None, "rolecall_actor": "ada"}

@@ -75,6 +75,7 @@ class Place(NamedTuple):
     :param expires_at: the end of the ticket's life, in Unix seconds.
     :param data: the connection data of the grant, or None.
     :param session_id: the session.
+    :param layout: the initial layout classes of the grant, for services that have them.
     """
 
     room: str
@@ -85,6 +86,7 @@ class Place(NamedTuple):
     expires_at: int
     data: str | None
     session_id: str
+    layout: tuple[str, ...] = ()
 
 
 class CommonSettings(TypedDict, total=False):
@@ -258,12 +260,12 @@ class MediaBackend(ABC):
         :param form: the format that :meth:`token_format` has made.
         :raises RoleNotHeld: if no token can hold what the grant has.
         """
-        room, identity, role, capabilities, issued_at, expires_at, data, _ = place
+        room, identity, role, capabilities, issued_at, expires_at, data, _, layout = place
         if not form.carries(role, capabilities):
             raise self._not_held(role)
         narrowed = None if capabilities == role.capabilities else capabilities
         token, _ = form.mint(
-            TicketOptions(room, role, issued_at, expires_at, data, narrowed=narrowed, subject=identity)
+            TicketOptions(room, role, issued_at, expires_at, data, layout, narrowed=narrowed, subject=identity)
         )
         return self.made(place, token)
 
@@ -345,7 +347,8 @@ class MediaBackend(ABC):
                 f"the token expires at {moment(grant.expires_at)}, before the shortest ticket of {self.name} would"
             )
         room = self.room(grant.session_id)
-        return Place(room, identity, role, grant.capabilities, issued_at, expires_at, grant.data, grant.session_id)
+        held, session_id = grant.capabilities, grant.session_id
+        return Place(room, identity, role, held, issued_at, expires_at, grant.data, session_id, _layout(grant))
 
     def _not_held(self, role: Role) -> RoleNotHeld:
         return RoleNotHeld(f"no ticket of {self.name} can hold what this grant has of the role {str(role)!r}")
@@ -387,3 +390,9 @@ def emulated_acts(service: str, acts: object) -> frozenset[str]:
             f"{service}: accept_emulated is {shown(acts)}; expected a set of {', '.join(EMULATED)}"
         )
     return given
+
+
+def _layout(grant: Grant) -> tuple[str, ...]:
+    """The layout classes of a grant; none in the token of a service where the claim means something else."""
+    layout: object = grant.layout
+    return layout if isinstance(layout, tuple) and all(isinstance(one, str) for one in layout) else ()

@@ -147,9 +147,7 @@ def kit(request, there, make_kit) -> Rolecall:
 
 
 def test_a_session_is_created_at_the_service_with_its_properties(kit, there):
-    session = kit.create_session(
-        media_mode="routed", archive_mode="always", archive_name="lesson", location="203.0.113.7"
-    )
+    session = kit.create_session("203.0.113.7", "routed", "always", archive_name="lesson")
     known = there.kit.get_session(session.session_id)
     assert (known.media_mode, known.archive_mode, known.location) == ("routed", "always", "203.0.113.7")
     assert known.properties.archive_name == "lesson"
@@ -160,15 +158,11 @@ def test_a_session_is_created_at_the_service_with_its_properties(kit, there):
 @pytest.mark.parametrize("role", ["subscriber", "publisher", "publisheronly", "moderator"])
 def test_the_service_takes_a_ticket_and_grants_the_role_and_no_more(kit, there, role):
     session = kit.create_session()
-    grant = kit.verify_token(session.generate_token(role, actor="ada", data="Ada"))
+    grant = kit.verify_token(session.generate_token(role, actor="ada", data="Ada", initial_layout_class_list=["focus"]))
     ticket = kit.ticket(grant)
     granted = there.kit.verify_token(ticket.token, session.session_id)
-    assert (granted.role, granted.capabilities, granted.actor_id, granted.data) == (
-        role,
-        grant.capabilities,
-        "ada",
-        "Ada",
-    )
+    assert (granted.role, granted.capabilities) == (role, grant.capabilities)
+    assert (granted.actor_id, granted.data, granted.layout) == ("ada", "Ada", ("focus",))
     assert 55 < ticket.expires_at - time.time() <= 60
     assert (ticket.room, ticket.identity, ticket.url) == (session.session_id, "ada", there.url)
     assert ticket.media == kit.engine.state.media.names[0]
