@@ -76,7 +76,10 @@ def kept_of(request: web.Request) -> dict[str, Any]:
 
 def keep_out_of_caches(request: web.Request, response: object) -> None:
     """Add the headers that keep a guarded answer out of caches, unless the app sets its own."""
-    rules = request.get(KEPT, {}).get("web")
+    try:
+        rules = request[KEPT].get("web")
+    except KeyError:
+        return
     # Most are of this very class; to find out whether another one is of it takes longer.
     if rules is not None and (type(response) is web.Response or isinstance(response, web.StreamResponse)):
         query = "" if rules.query is None else request.rel_url.raw_query_string

@@ -244,7 +244,7 @@ class Guard(BaseGuard):
         params: Any = seen.get("path_params") or _NO_PARAMS
         session_id = params.get(self.session_param)
         api = self.api_of(seen)
-        if api.web.query is not None:
+        if not api.decides_at_once:  # which those do not whose tokens may be elsewhere than in the header
             keep_web(api.web, scope, seen)
         # In most cases it is present, and text; or there is none that could be, and nobody has said so.
         if type(session_id) is not str and (params or self.says):

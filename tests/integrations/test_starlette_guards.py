@@ -23,7 +23,7 @@ from starlette.routing import Host, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
 
-from rolecall import Allow, Deny, Grant, Role, hookimpl
+from rolecall import Allow, Deny, Grant, Role, Web, hookimpl
 from rolecall.errors import ConfigurationError
 from rolecall.hookspecs import blocking
 from rolecall.policies import AllowAnyone
@@ -1033,6 +1033,27 @@ def test_an_endpoint_may_say_itself_what_caches_do(kit, session, around):
     route = Route("/x", require_token(endpoint)) if around == "endpoint" else require_token(Route("/x", endpoint))
     response = ask(app_of(kit, route), "/x", session.generate_token())
     assert response.headers.get_list("Cache-Control") == ["private, max-age=60"]
+
+
+@pytest.mark.each_choice
+@pytest.mark.parametrize(
+    ("web", "varies"),
+    [
+        (Web(), "Authorization"),
+        (Web(query="access_token"), "Authorization"),
+        (Web(cookie="__Host-rolecall"), "Authorization, Cookie"),
+    ],
+    ids=["header", "query", "cookie"],
+)
+@pytest.mark.parametrize("around", ["endpoint", "route"])
+def test_what_caches_keep_varies_with_each_place_of_a_token(make_kit, around, web, varies):
+    def endpoint(request):
+        return PlainTextResponse("", headers={"Cache-Control": "private, max-age=60"})
+
+    kit = make_kit(web=web)
+    route = Route("/x", require_token(endpoint)) if around == "endpoint" else require_token(Route("/x", endpoint))
+    response = ask(app_of(kit, route), "/x", kit.create_session().generate_token())
+    assert response.headers.get_list("Vary") == [varies]
 
 
 @pytest.mark.parametrize("around", ["endpoint", "route"])

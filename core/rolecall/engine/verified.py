@@ -29,7 +29,7 @@ class Verified:
         self.grant = grant
         self.since = since
         #: The end of its life, in Unix seconds.
-        self.until = float(grant.expires_at)
+        self.until = grant.expires_at
         #: SHA-256 of the token; None if it is not cached.
         self.digest: bytes | None = None
         #: The revision of the store as of which the grant was live; None if nobody has looked.

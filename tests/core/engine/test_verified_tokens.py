@@ -101,6 +101,7 @@ def test_a_clock_that_is_set_back_in_small_steps_makes_no_token_older_than_it_is
             kit.verify_token(token)
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("leeway", [0, 60])
 def test_a_remembered_token_ends_with_its_life_as_any_other(make_kit, clock, leeway):
     kit = make_kit(leeway=leeway)
@@ -185,6 +186,7 @@ def test_the_store_is_asked_about_a_remembered_token_only_after_a_revocation(mak
         assert store.times == (1 if number else 0)
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize(
     "revoke",
     [
