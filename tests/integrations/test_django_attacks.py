@@ -381,6 +381,20 @@ def test_a_place_takes_the_tokens_of_its_session_alone(serve, room, token, other
             assert not is_in(ask(other, sent)), other
 
 
+def test_a_path_without_its_optional_session_takes_no_token(serve, room, token, other_token):
+    pattern = r"(?:(?P<session_id>[^/]+)/)?$"
+    ask = serve(
+        re_path(f"^a/{pattern}", require_token(views())),
+        path("b/", include([re_path(pattern, protect(include([path("", views())])))])),
+        path("c/", require_token(views())),
+    )
+    for place in ("a", "b"):
+        assert is_in(ask(f"/{place}/{room}/", token))
+        for given, status in ((None, 401), (token, 403), (other_token, 403)):
+            assert ask(f"/{place}/", given).status_code == status
+    assert is_in(ask("/c/", token))
+
+
 def test_i18n_patterns_are_guarded(serve, room, token, other_token):
     urls = i18n_patterns(path("rooms/<session_id>/", require_token(views())))
     ask = serve(
