@@ -54,7 +54,7 @@ from ..stores.ledger import IssuedToken, TokenPage
 from ..stores.listing import Page, cursor_of
 from ..stores.liveness import ImmediateLiveness, Liveness
 from ..stores.upkeep import Over
-from ..tokens import END_OF_TIME, ExpireTime, Grant, TokenOptions, check_options, leeway_used
+from ..tokens import ExpireTime, Grant, TokenOptions, check_options, leeway_used
 from ..wording import moment, shown
 from .renewing import Wishes, check_renewable, check_same_actor, part_of_life, renewed_already, renewed_options
 from .state import State
@@ -542,8 +542,7 @@ class Engine:
 
         state, now = self.state, self.state.clock()
         try:
-            # As if its ticket were of the latest time: of what it was when it joined, the service tells nothing.
-            await self._liveness.confirm_issue(session_id, actor_id, END_OF_TIME, has_epoch=True)
+            await self._liveness.confirm_join(session_id, actor_id)
         except (SessionEnded, Excluded) as error:
             asked = state.session_ids.owner(session_id), now
             done = await put_out(error, session_id, actor_id, asked, self._driver, state.deadline, backend)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from ..errors import Excluded, NotInStep, RevokedToken, RolecallError, SessionEnded, StoreUnavailable, Unavailable
-from ..tokens import Grant, TokenId, lineage
+from ..tokens import END_OF_TIME, Grant, TokenId, lineage
 from ..wording import moment, shown
 from .marks import Marks, mark_name
 
@@ -117,7 +117,34 @@ class Liveness:
         except NotInStep:
             if self._look_up is None:
                 raise
-        if await self._look_up(session_id):
+        return await self._ask_issue(self._look_up, session_id, actor_id, issued_at, has_epoch)
+
+    async def confirm_join(self, session_id: str, actor_id: str) -> None:
+        """Refuse an actor that is to stay out of a session, at a join that has happened elsewhere.
+
+        The store itself is asked where this process may be behind it: whoever is put out by another process joins
+        again within the moment. What revokes tokens is no reason, because the join does not tell when its own was
+        issued.
+
+        :raises SessionEnded: if the session has ended.
+        :raises Excluded: if the actor is excluded from it.
+        :raises StoreUnavailable: if the store cannot tell.
+        """
+        if self._look_up is None or getattr(self._store, "immediate", False):
+            await self.confirm_issue(session_id, actor_id, END_OF_TIME, has_epoch=True)
+        else:
+            await self._ask_issue(self._look_up, session_id, actor_id, END_OF_TIME, True)
+
+    async def _ask_issue(
+        self,
+        look_up: Callable[[str], Awaitable[bool]],
+        session_id: str,
+        actor_id: str | None,
+        issued_at: int,
+        has_epoch: bool,
+    ) -> int:
+        """:meth:`confirm_issue` by the store itself."""
+        if await look_up(session_id):
             raise _ended()
         if not self._has_marks:
             return 0

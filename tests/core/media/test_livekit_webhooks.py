@@ -36,6 +36,7 @@ from rolecall.errors import (
 from rolecall.events import EVENTS, AccessRefused, AtMedia, Event, ParticipantJoined
 from rolecall.media import LiveKit, MediaBackend, Notice
 from rolecall.media.webhooks import LONGEST_WEBHOOK, NOTICED
+from rolecall.stores.memory import MemoryStore
 
 from ...untyped import untyped
 from ...waiting import PATIENCE
@@ -377,6 +378,44 @@ def test_the_room_of_a_session_that_has_ended_is_deleted_again(kit, server, trai
     receive(kit, server.join(session_id, "eve"))
     assert server.rooms == {}
     assert [one["code"] for one in trail.of_media] == ["session_ended"]
+
+
+class Behind(MemoryStore):
+    """A store in whose process nothing is known yet of what others have taken back."""
+
+    immediate = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[str, float] = {}
+
+    def has_ended(self, session_id: str) -> bool:
+        return False
+
+    def ended_among(self, session_ids: Any) -> Any:
+        return {session_id for session_id in session_ids if session_id in self._ended}
+
+    def raise_mark(self, name: str, value: float, until: float) -> float:
+        self.kept[name] = value
+        return value
+
+    def get_marks(self, names: Any) -> Any:
+        return {name: self.kept[name] for name in names if name in self.kept}
+
+
+def test_a_worker_that_has_not_heard_of_an_exclusion_yet_asks_the_store(make_kit, server):
+    kit = make_kit(media=LiveKit(server.url, KEY, SECRET, timeout=PATIENCE), hook_timeout=2 * PATIENCE, store=Behind())
+    session_id = kit.create_session().session_id
+    kit.exclude(session_id, "eve")
+    for name in ("ada", "eve"):
+        receive(kit, server.join(session_id, name))
+    assert [*server.rooms[session_id]] == ["ada"]
+    kit.readmit(session_id, "eve")
+    receive(kit, server.join(session_id, "eve"))
+    assert sorted(server.rooms[session_id]) == ["ada", "eve"]
+    kit.end_session(session_id)
+    receive(kit, server.join(session_id, "ada"))
+    assert server.rooms == {}
 
 
 def test_what_revokes_tokens_puts_nobody_out(kit, server, session_id):
