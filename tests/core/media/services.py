@@ -7,6 +7,7 @@ import json
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,25 @@ class Known:
     session: str = "demo"
 
     def backend(self, secret: str | None = None, **settings: Any) -> MediaBackend:
+        if secret is None and not settings:
+            return self._backend
         # A stand-in has all the time that a busy machine takes.
         patience = {"timeout": PATIENCE} if "api_url" in settings else {}
         return self.make(secret or self.secret, **{**patience, **settings})
 
     def form(self, secret: str | None = None, **settings: Any) -> Any:
+        if secret is None and not settings:
+            return self._form
         return self.backend(secret, **settings).token_format(ClaimRules(RoleTable(), 10))
+
+    # One for all tests: to make a backend takes long, because it loads the certificates of authorities.
+    @cached_property
+    def _backend(self) -> MediaBackend:
+        return self.make(self.secret)
+
+    @cached_property
+    def _form(self) -> Any:
+        return self._backend.token_format(ClaimRules(RoleTable(), 10))
 
     def signed(self, changes: Mapping[str, Any] | None = None, /, digest: str = "sha256", **header: Any) -> bytes:
         """A token whose claims have these changes, by dotted names."""

@@ -54,7 +54,7 @@ def placed(value: Any, room: str) -> Any:
     return [placed(one, room) for one in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize(("name", "what"), ROWS, ids=" ".join)
+@pytest.mark.parametrize(("name", "what"), ROWS)
 def test_an_act_asks_the_service_and_nothing_more(made, service, name, what):
     row = ROWS[name, what]
     kit = made(name)
