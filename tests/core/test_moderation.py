@@ -298,7 +298,7 @@ def test_a_signal_shows_its_data_to_nobody(room):
 def test_without_a_media_service_it_is_said_so(make_kit):
     kit = make_kit(entry_points=False)
     room = kit.create_session().session_id
-    with pytest.raises(NoMediaService, match="signal: no media service carries this session; load a plugin") as caught:
+    with pytest.raises(NoMediaService, match="signal: no media service carries this session; pass Rol") as caught:
         kit.signal(room)
     assert caught.value.status == 501
 

@@ -332,7 +332,7 @@ class Engine:
         await self.check_session_id(session_id)
         if state.lone_store is not None:
             await self._find_session(session_id)  # which warns if another process created it
-        own = await self._own_service(session_id)
+        own = await self._backend_of(session_id)
         await self._store.end_session(session_id, state.clock())
         if own is not None:
             from .acts import end_at_service
@@ -341,15 +341,13 @@ class Engine:
             await end_at_service(session_id, owner, state.clock(), self._driver, state.deadline, own)
         await self._tell("session_ended", call or Call(), session_id)
 
-    async def _own_service(self, session_id: str) -> tuple[str, object] | None:
-        """The name of the session's media backend, and the service that acts there, None if nobody can; None without
-        a backend.
-        """
+    async def _backend_of(self, session_id: str) -> MediaBackend | None:
+        """The media backend of a session; None if the kit has none for it."""
         media = self.state.media
         if not media.names:
             return None
         found = media.of(await self._find_session(session_id))
-        return None if found is None else (found[0].name, found[0].service)
+        return None if found is None else found[0]
 
     async def generate_token(
         self,
@@ -882,7 +880,7 @@ class Engine:
                 if act.takes_back:
                     state.check_issues()
                     return cast("Result", await self._taking_back.carry_out(act, request))
-                own = await self._own_service(act.session_id)
+                own = await self._backend_of(act.session_id)
                 return await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline, own)
 
     async def revoke_token(self, token: str | Grant, call: Call | None = None, only_of: str | None = None) -> None:
@@ -947,7 +945,7 @@ class Engine:
         from .acts import disconnect
 
         state = self.state
-        own = await self._own_service(act.session_id)
+        own = await self._backend_of(act.session_id)
         return await disconnect(act, state.plugins.media_service, request, self._driver, state.deadline, own)
 
     async def broken_parts(self) -> tuple[str, ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, NamedTuple, cast
 
 from ..driver import Driver
 from ..errors import Excluded, NoMediaService, PolicyFault, RolecallError, SessionEnded
@@ -17,8 +17,31 @@ from ..plugins import Implementation
 from ..plugins.asking import answer_of, discard, raised
 
 _LOG: Final = logging.getLogger("rolecall")
-#: The name of a media backend, and its service.
-Own = tuple[str, object] | None
+
+
+class _Carrier(NamedTuple):
+    """What acts in a session.
+
+    :param name: the name of the plugin that names it, or of the media backend.
+    :param service: it itself; None if nobody can act.
+    :param not_done: why a backend's service does not do an act, see :attr:`MediaBackend.acts`; None for a plugin's.
+    """
+
+    name: str
+    service: object
+    not_done: Mapping[str, str] | None = None
+
+    @classmethod
+    def of(cls, backend: MediaBackend) -> _Carrier:
+        return cls(backend.name, backend.service, backend.acts)
+
+    def refusal(self, act: str) -> NoMediaService:
+        """The error for an act that it does not do."""
+        if self.not_done is None:
+            return NoMediaService(f"{act}: the media service of the plugin {self.name!r} does not do it")
+        reason = self.not_done.get(act, "").removeprefix("not done").removeprefix(": ")
+        why = f": {reason}" if reason else ""
+        return NoMediaService(f"{act} is not done at {self.name}{why}", f"the media service does not do this{why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +72,12 @@ class _End(Act[None]):
 
 
 async def end_at_service(
-    session_id: str, api_key: str, now: float, driver: Driver, deadline: float, own: tuple[str, object]
+    session_id: str, api_key: str, now: float, driver: Driver, deadline: float, own: MediaBackend
 ) -> None:
     """Have the service of a media backend end a session. A failure is logged: the session has ended in any case."""
-    name, service = own
     act = _End(session_id)
     try:
-        await _carry_out(act, name, service, ModerationRequest(act, None, api_key, now), driver, deadline)
+        await _carry_out(act, _Carrier.of(own), ModerationRequest(act, None, api_key, now), driver, deadline)
     except NoMediaService:
         return
     except RolecallError as error:
@@ -79,7 +101,7 @@ async def put_out(
     """
     act: Act[None] = _End(session_id) if isinstance(error, SessionEnded) else _Disconnect(session_id, actor_id)
     try:
-        await _carry_out(act, backend.name, backend.service, ModerationRequest(act, None, *asked), driver, deadline)
+        await _carry_out(act, _Carrier.of(backend), ModerationRequest(act, None, *asked), driver, deadline)
     except NoMediaService as lack:
         _LOG.warning("somebody joined who is to stay out (%s), and stays in: %s", error.code, lack)
         return False
@@ -92,15 +114,15 @@ async def disconnect(
     request: ModerationRequest,
     driver: Driver,
     deadline: float,
-    own: Own = None,
+    own: MediaBackend | None = None,
 ) -> bool:
     """Have the media service end all connections of an excluded actor, and return whether it has.
 
     A failure is logged: the actor is excluded in any case.
     """
     try:
-        plugin, service = await _service(act, implementations, request, driver, deadline, own)
-        await _carry_out(_Disconnect(*act.arguments), plugin, service, request, driver, deadline)
+        carrier = await _carrier(act, implementations, request, driver, deadline, own)
+        await _carry_out(_Disconnect(*act.arguments), carrier, request, driver, deadline)
     except NoMediaService:
         return False
     except RolecallError as error:
@@ -115,29 +137,30 @@ async def carry_out(
     request: ModerationRequest,
     driver: Driver,
     deadline: float,
-    own: Own = None,
+    own: MediaBackend | None = None,
 ) -> Result:
     """Have a media service carry out an act, and return its answer.
 
     :param request: the request with this act.
-    :param own: the service of the session's media backend, and its name; it acts where no plugin names a service.
+    :param own: the session's media backend, whose service acts where no plugin names one.
     :raises NoMediaService: if no plugin names a service that has the act.
     :raises PolicyFault: if a plugin or the service fails, or if two plugins name a service.
     :raises RolecallError: the service's own, unchanged.
     """
-    plugin, service = await _service(act, implementations, request, driver, deadline, own)
-    return await _carry_out(act, plugin, service, request, driver, deadline)
+    carrier = await _carrier(act, implementations, request, driver, deadline, own)
+    return await _carry_out(act, carrier, request, driver, deadline)
 
 
 async def _carry_out(
-    act: Act[Result], plugin: str, service: object, request: ModerationRequest, driver: Driver, deadline: float
+    act: Act[Result], carrier: _Carrier, request: ModerationRequest, driver: Driver, deadline: float
 ) -> Result:
+    plugin, service, _ = carrier
     try:
         method = getattr(service, act.name, None)
     except Exception as error:
         raise _fault(plugin, raised(error, deadline)) from error
     if not callable(method):
-        raise NoMediaService(f"{act.name}: the media service of the plugin {plugin!r} does not do it")
+        raise carrier.refusal(act.name)
     if problem := _misfit(method, act):
         raise _fault(plugin, problem)
     calling = Implementation(
@@ -155,16 +178,16 @@ async def _carry_out(
     return cast(Result, answer)
 
 
-async def _service(
+async def _carrier(
     act: Act[Any],
     implementations: Collection[Implementation],
     request: ModerationRequest,
     driver: Driver,
     deadline: float,
-    own: Own,
-) -> tuple[str, object]:
-    """The media service, and the plugin that names it."""
-    choice: tuple[str, object] | None = None
+    own: MediaBackend | None,
+) -> _Carrier:
+    """The media service that a plugin names, or that of the session's backend."""
+    choice: _Carrier | None = None
     for one in implementations:
         answer = await answer_of(one, request, driver, deadline, _failed, (RolecallError,))
         if answer is None:
@@ -173,8 +196,9 @@ async def _service(
             raise _fault(one.plugin, "it returned a coroutine; an implementation that awaits is an async def")
         if choice is not None:
             raise _fault(one.plugin, "another plugin has named the session's media service already")
-        choice = one.plugin, answer
-    choice = choice or own
+        choice = _Carrier(one.plugin, answer)
+    if choice is None and own is not None:
+        return _Carrier.of(own)
     if choice is None:
         raise NoMediaService(
             f"{act.name}: no media service carries this session; pass Rolecall(media=…), or set ROLECALL_MEDIA, or "

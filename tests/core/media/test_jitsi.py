@@ -180,8 +180,9 @@ def test_a_subscriber_gets_no_ticket_unless_the_app_takes_it(make_kit):
 def test_the_kit_cannot_act_in_rooms(make_kit):
     kit = make_kit(media=jitsi())
     session = kit.create_session()
-    with pytest.raises(NoMediaService, match="'jitsi' does not do it"):
+    with pytest.raises(NoMediaService, match="force_disconnect is not done at jitsi: moderators' clients") as refused:
         kit.force_disconnect(session, "c1")
+    assert refused.value.public_message == "the media service does not do this: moderators' clients act"
     session.exclude("ada")
     kit.end_session(session)
 
