@@ -193,7 +193,10 @@ class BigBlueButtonService:
         room = place.room
         passwords = {f"{whose}PW": self._caller.password(room, whose) for whose in ("attendee", "moderator")}
         named = {**self._options, "name": self._options["name"] or room}
-        created = (await self._caller.call("create", {**named, "meetingID": room, **passwords})).objects
+        try:
+            created = (await self._caller.call("create", {**named, "meetingID": room, **passwords})).objects
+        finally:
+            del passwords  # so that no frame of a traceback holds them
         begun, minutes = (_number(created.get(name)) for name in ("createTime", "duration"))
         if not begun or not minutes:
             raise Unavailable("BigBlueButton's create: the meeting has no end; somebody else has created it")

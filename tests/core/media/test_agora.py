@@ -328,6 +328,11 @@ def test_wrong_settings_stop_start_up(changes, message):
     with pytest.raises(ConfigurationError, match=message) as refused:
         Agora(**{"app_id": APP_ID, "app_certificate": CERTIFICATE, **changes})
     assert CERTIFICATE not in str(refused.value)
+    frame = refused.value.__traceback__
+    while frame is not None:
+        if "/rolecall/" in frame.tb_frame.f_code.co_filename:
+            assert CERTIFICATE not in str(frame.tb_frame.f_locals)
+        frame = frame.tb_next
 
 
 def test_capabilities_that_policies_left_are_privileges():

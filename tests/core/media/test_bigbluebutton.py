@@ -258,10 +258,16 @@ def test_an_answer_that_is_no_success_is_an_error_without_a_word_of_it(kit_at, s
     server.script = [body]
     with pytest.raises(error, match=message) as refused:
         kit.ticket(granted(kit))
+    [(_, created)] = map(called, server.asked)
     told: BaseException | None = refused.value
     while told is not None:
         assert "SECRET" not in str(told)
         assert SECRET not in str(told)
+        frame = told.__traceback__
+        while frame is not None:
+            if "/rolecall/" in frame.tb_frame.f_code.co_filename:
+                assert created["moderatorPW"] not in str(frame.tb_frame.f_locals)
+            frame = frame.tb_next
         told = told.__cause__ or told.__context__
 
 
@@ -303,6 +309,11 @@ def test_wrong_settings_stop_start_up(changes, message):
     with pytest.raises(ConfigurationError, match=message) as refused:
         BigBlueButton(**{**settings, **changes})
     assert SECRET not in str(refused.value)
+    frame = refused.value.__traceback__
+    while frame is not None:
+        if "/rolecall/" in frame.tb_frame.f_code.co_filename:
+            assert SECRET not in str(frame.tb_frame.f_locals)
+        frame = frame.tb_next
 
 
 def test_settings_come_from_the_environment():

@@ -85,13 +85,13 @@ class Janus(MediaBackend):
             self._issuer = service_issuer(
                 self.name, "janus", token_auth_secret, verify_secrets, expected="", names=("", "token_auth_secret")
             )
-            sent = [_text(name, one) for name, one in (("admin_secret", admin_secret), ("admin_key", admin_key))]
+            secrets = _text("admin_secret", admin_secret), _text("admin_key", admin_key)
             options = {"publishers": PUBLISHERS, **_options(room_options, KEPT)}
-            self._service = JanusService(self._issuer, api, sent[0], sent[1], options, self.room)
+            self._service = JanusService(self._issuer, api, *secrets, options, self.room)
         finally:
             # so that no frame of a traceback holds them
+            secrets = "", ""
             del token_auth_secret, admin_secret, admin_key, verify_secrets, settings
-            sent = []
 
     @property
     def service(self) -> object:
