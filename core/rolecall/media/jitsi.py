@@ -123,7 +123,8 @@ class Jitsi(JitsiMeet):
                 )
             self._issuer = _issuer(app_id, app_secret, private_key, kid, verify_secrets)
         finally:
-            del app_id, app_secret, private_key, verify_secrets, settings  # so that no frame of a traceback holds them
+            # so that no frame of a traceback holds them, also if one was given for another
+            del app_id, app_secret, private_key, kid, verify_secrets, settings
         self.domain = urlsplit(url).hostname or "" if domain is None else domain
         if not isinstance(self.domain, str) or not _DOMAIN.fullmatch(self.domain):
             raise ConfigurationError(f"jitsi: domain is {shown(domain)}; expected the XMPP domain, or a tenant")
@@ -235,7 +236,7 @@ def _issuer(app_id: object, app_secret: object, private_key: object, kid: str | 
             return service_issuer("jitsi", app_id, app_secret, verify_secrets, expected=expected, names=names)
         return private_issuer("jitsi", app_id, private_key, kid, expected=expected, setting="app_id")
     finally:
-        del app_id, app_secret, private_key, verify_secrets
+        del app_id, app_secret, private_key, kid, verify_secrets
 
 
 def _is_feature(name: object) -> bool:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import Final
 
 from ..errors import ConfigurationError, InvalidKey
 from ..keys import Key, KeyRing
 from ..keys.issuers import Issuer, listed, private_key_of, ring_of
 from ..keys.making import secret_key
-
-if TYPE_CHECKING:
-    from ..keys import RSAKey
 
 #: The ids of API keys and the like.
 SHOWN: Final = re.compile(r"[!-~]{1,128}")
@@ -63,24 +61,13 @@ def private_issuer(
     :raises ConfigurationError: for a wrong id.
     :raises InvalidKey: for another kind of key, and for one that is weak or publicly known.
     """
-
-    def made(pem: bytes) -> RSAKey:
-        from ..keys import RSAKey  # not free to import
-
-        try:
-            key = RSAKey(pem, kid)
-        finally:
-            del pem
-        key.refuse_published()
-        if kid is None:
-            key.name_by_thumbprint()
-        return key
-
-    key = private_key_of(private_key, "private_key", made)
-    del private_key
-    if isinstance(key, str):
-        raise InvalidKey(f"{service}: {key}")
-    return Issuer(_checked_id(service, issuer, setting, expected, SHOWN), KeyRing([key]))
+    try:
+        key = private_key_of(private_key, "private_key", partial(_rsa_key, kid=kid))
+        if isinstance(key, str):
+            raise InvalidKey(f"{service}: {key}")
+        return Issuer(_checked_id(service, issuer, setting, expected, SHOWN), KeyRing([key]))
+    finally:
+        del issuer, private_key, kid  # one may have been given for another
 
 
 def header_text(service: str, name: str, secret: str | bytes) -> str:
@@ -105,6 +92,16 @@ def _checked_id(service: str, issuer: object, setting: str, expected: str, patte
         return issuer
     finally:
         del issuer  # it may have been swapped with the secret
+
+
+def _rsa_key(pem: bytes, kid: str | None) -> Key:
+    from ..keys import RSAKey  # not free to import
+
+    key = RSAKey(pem, kid)
+    key.refuse_published()
+    if kid is None:
+        key.name_by_thumbprint()
+    return key
 
 
 def _key(secret: object) -> Key | str:
