@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from ...errors import NoMediaService, NotFoundAtService, Unavailable
+from ...errors import NotFoundAtService, Unavailable
 from ...moderation import Connections, Streams
 from ..calls import Answer, ServiceAPI
 
@@ -104,17 +104,6 @@ class ChimeService:
                 await self._set_capabilities(at, stream_id, {**capabilities, "Audio": audio})
                 return
         raise NotFoundAtService("the session has no such stream")
-
-    async def mute_all(self, session_id: str, active: bool = True, excluded_stream_ids: Iterable[str] = ()) -> None:
-        """Nothing: Chime would set the capabilities of all to the same, and leaves those of attendees to come.
-
-        :raises NoMediaService: in any case.
-        """
-        raise NoMediaService(
-            "mute_all: Chime does not mute streams to come, and gives all the same capabilities; mute each of "
-            "list_streams",
-            "the media service does not mute streams to come: mute those that are there, one by one",
-        )
 
     async def list_streams(self, session_id: str) -> Streams:
         """The attendees that may send something; whether they do, Chime does not say."""
