@@ -22,6 +22,7 @@ from rolecall.errors import (
     MalformedToken,
     NoIdentity,
     NoMediaService,
+    RevokedToken,
     RoleNotHeld,
     TokenNotYetValid,
     UnknownKey,
@@ -262,6 +263,16 @@ def test_a_ticket_names_the_project_the_channel_and_the_account(make_kit, clock,
     read = FORM.verify(ticket.token.encode(), clock())
     assert (read.session_id, read.actor_id, read.expires_at) == (ticket.room, "ada", int(clock()) + 60)
     assert read.role == "publisher"
+
+
+def test_an_apps_guards_read_a_ticket(make_kit):
+    kit = make_kit(media=project(), accept=["opentok", "agora"], session_names="plain")
+    session = kit.create_session()
+    token = kit.ticket(kit.verify_token(session.generate_token(actor="ada"))).token
+    assert kit.verify_token(token, session.session_id).actor_id == "ada"
+    kit.exclude(session, "ada")
+    with pytest.raises(RevokedToken, match="excluded"):
+        kit.verify_token(token)
 
 
 HOLDS = {  # by role, what a ticket would grant beyond it: with and without co-host authentication

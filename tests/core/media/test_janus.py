@@ -22,6 +22,7 @@ from rolecall.errors import (
     NoIdentity,
     NoMediaService,
     NotFoundAtService,
+    RevokedToken,
     RolecallError,
     RoleNotHeld,
     TokenNotYetValid,
@@ -240,6 +241,20 @@ def test_a_role_that_it_does_not_hold_is_refused_unless_the_app_takes_it(kit_at,
         kit.ticket(grant)
     wider = kit_at(accept_wider={role})
     assert wider.ticket(wider.verify_token(wider.create_session().generate_token(role, actor="ada")))
+
+
+def test_an_apps_guards_read_the_token_of_a_room(make_kit):
+    kit = make_kit(media=janus(), accept=["opentok", "janus"], format="janus", session_names="plain")
+    session = kit.create_session()
+    token, other = (session.generate_token(actor=actor) for actor in ("a,b", "ben"))
+    assert kit.verify_token(token).actor_id == "a,b"
+    kit.exclude(session, "a,b")
+    with pytest.raises(RevokedToken, match="excluded"):
+        kit.verify_token(token)
+    assert kit.verify_token(other).actor_id == "ben"
+    kit.reset_session(session)
+    with pytest.raises(RevokedToken, match="reset"):
+        kit.verify_token(other)
 
 
 @pytest.mark.parametrize("role", ["publisher", "moderator"])
