@@ -300,7 +300,9 @@ class Entry:
         """
         match: Any = self._request.resolver_match
         name = self._guard.session_param
-        if match and name is not None and f"(?P<{name}>" in match.route:  # an optional group, which this path does not have
+        if (
+            match and name is not None and f"(?P<{name}>" in match.route
+        ):  # an optional group, which this path does not have
             return {**self._kwargs, name: None}
         suffix = rest_views.suffix_param(match.func) if match else None
         added = match.extra_kwargs if match else {}

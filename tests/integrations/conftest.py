@@ -103,6 +103,7 @@ def npm_folder(node, needed, tmp_path_factory) -> Path:
         "livekit-server-sdk@2",
         "twilio@6",
         "@stream-io/node-sdk@0.7",
+        "@100mslive/server-sdk@0.3",
         "agora-token@2",
         "--no-audit",
         "--no-fund",

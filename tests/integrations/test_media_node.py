@@ -11,7 +11,7 @@ from rolecall import Role, RoleTable
 from rolecall.errors import BadSignature, WrongTokenKind
 from rolecall.formats import TokenFormat
 from rolecall.formats.claims import ClaimRules
-from rolecall.media import MediaBackend, Stream, Twilio
+from rolecall.media import HundredMs, MediaBackend, Stream, Twilio
 from rolecall.tokens import TokenOptions
 
 pytestmark = pytest.mark.sdk
@@ -22,8 +22,11 @@ ROLES = {"subscriber": "viewer", "publisher": "host", "moderator": "admin"}
 TEXT = 'Zoë "雪" \\ \U0001f3a4'
 
 SCRIPT = """
+const say = console.log;
+for (const level of ["log", "info", "debug"]) console[level] = () => {};  // that of 100ms logs what it does
 const { jwt } = require("twilio");
 const { StreamClient } = require("@stream-io/node-sdk");
+const { SDK } = require("@100mslive/server-sdk");
 const { account, key, secret, asked } = JSON.parse(require("fs").readFileSync(0, "utf8"));
 const twilio = ({ identity, room, ttl }) => {
   const token = new jwt.AccessToken(account, key, secret, { identity, ttl });
@@ -33,8 +36,12 @@ const twilio = ({ identity, room, ttl }) => {
 const stream = ({ identity, room, role, iat, exp }) => new StreamClient("throwawaykey1", secret).generateCallToken(
   { iat, call_cids: [`default:${room}`], role, user_id: identity, exp });
 const server = () => new StreamClient("throwawaykey1", secret).apiClient.apiConfig.token;
-const minted = { twilio, stream, server };
-console.log(JSON.stringify(asked.map(({ sdk, ...input }) => minted[sdk](input))));
+const hundredms = ({ identity, room, role, iat, life }) => new SDK(account, secret).auth.getAuthToken(
+  { userId: identity, roomId: room, role, issuedAt: iat, validForSeconds: life }).then(({ token }) => token);
+const management = () => new SDK(account, secret).auth.getManagementToken().then(({ token }) => token);
+const minted = { twilio, stream, server, hundredms, management };
+const tokens = asked.map(({ sdk, ...input }) => minted[sdk](input));
+Promise.all(tokens).then((all) => say(JSON.stringify(all)));
 """
 
 
@@ -56,6 +63,8 @@ def form_of(backend: MediaBackend) -> TokenFormat:
 
 TWILIO = form_of(Twilio(ACCOUNT, KEY, SECRET))
 STREAM = form_of(Stream("throwawaykey1", SECRET, ROLES))
+HUNDREDMS = form_of(HundredMs(ACCOUNT, SECRET, ROLES))
+ROOM = "650000000000000000000001"
 
 
 def read(form: TokenFormat, token: str) -> Any:
@@ -96,3 +105,24 @@ def test_streams_server_token_is_no_users(sdk):
     [token] = sdk({"sdk": "server"})
     with pytest.raises(WrongTokenKind, match="own key"):
         STREAM.verify(token.encode(), time.time())
+
+
+def test_the_tokens_of_100ms_have_what_ours_have_but_for_their_own_ids(sdk):
+    now = int(time.time())
+    asked = [
+        {"sdk": "hundredms", "identity": TEXT, "room": ROOM, "role": name, "iat": now - 10, "life": 70}
+        for name in ROLES.values()
+    ]
+    for role, theirs in zip(ROLES, sdk(*asked), strict=True):
+        ours = HUNDREDMS.mint(TokenOptions(ROOM, RoleTable().get(role), now, now + 60, subject=TEXT))[0]
+        (our_header, our_claims), (their_header, their_claims) = read(HUNDREDMS, ours), read(HUNDREDMS, theirs)
+        assert our_header == their_header
+        assert our_claims.pop("jti") != their_claims.pop("jti")
+        assert our_claims == their_claims
+        assert HUNDREDMS.verify(theirs.encode(), now).role == role
+
+
+def test_a_management_token_of_100ms_is_no_users(sdk):
+    [token] = sdk({"sdk": "management"})
+    with pytest.raises(WrongTokenKind, match="not for a client"):
+        HUNDREDMS.verify(token.encode(), time.time())
