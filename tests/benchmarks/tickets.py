@@ -15,11 +15,13 @@ import json
 import os
 import secrets
 import struct
+import sys
 import time
 import zlib
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -92,6 +94,7 @@ def main(rounds: int) -> None:
 
 def every_format(rounds: int) -> None:
     """The mint of each service's format beside the floor of its own payload."""
+    sys.path.append(str(Path(__file__).parents[2]))
     from tests.conformance.test_every_media_service import SETTINGS
 
     from rolecall.formats.claims import ClaimRules
