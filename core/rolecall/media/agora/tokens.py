@@ -1,4 +1,4 @@
-"""Agora: tokens of the form 007 (AccessToken2), for one channel and one account."""
+"""Agora's tokens of the form 007 (AccessToken2): deflated, with the privileges of one account in one channel."""
 
 from __future__ import annotations
 
@@ -7,46 +7,37 @@ import os
 import re
 import zlib
 from binascii import Error, a2b_base64, b2a_base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha256
 from struct import Struct, error, pack
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, NamedTuple, Unpack
+from typing import Any, ClassVar, Final, NamedTuple
 
-from ..encoding.jws import WRONG_SIGNATURE
-from ..errors import (
+from ...encoding.jws import WRONG_SIGNATURE
+from ...errors import (
     BadSignature,
-    ConfigurationError,
-    InvalidKey,
     MalformedToken,
     NoIdentity,
     UnknownKey,
     WrongTokenKind,
 )
-from ..formats import TokenFormat
-from ..formats.claims import ClaimRules
-from ..formats.inspection import Inspection
-from ..keys import HMACKey
-from ..keys.issuers import Issuer
-from ..roles import Capability
-from ..tokens import Grant, TokenOptions
-from ..wording import shown
-from .backend import NO_CREDENTIALS, CommonSettings, MediaBackend, Place, Ticket
-from .keys import service_issuer
-from .rooms import derived_room
-from .tokens import PARTICIPANT, Seat, ServiceFormat
+from ...formats.claims import ClaimRules
+from ...formats.inspection import Inspection
+from ...keys import HMACKey
+from ...keys.issuers import Issuer
+from ...roles import Capability
+from ...tokens import Grant, TokenOptions
+from ..backend import MediaBackend
+from ..tokens import Seat, ServiceFormat
 
-_ID: Final = re.compile("[0-9a-fA-F]{32}")
-#: Names of channels that are those of sessions. Agora takes more; "*" would be every channel.
-_CHANNEL: Final = re.compile(r"[0-9A-Za-z_.=~+-]+")
 #: What Agora takes as a user account.
 _ACCOUNT: Final = re.compile(r"[0-9A-Za-z !#$%&()+:;<=.>?@\[\]^_{}|~,-]{1,255}")
 _TOKEN: Final = re.compile(rb"007[0-9A-Za-z+/]{4,}={0,2}")
 _OLDER: Final = re.compile(rb"006[0-9a-fA-F]{32}[0-9A-Za-z+/]{4,}={0,2}")
 #: The longest content that is read, in bytes; one channel and one account take at most 500.
 _LONGEST: Final = 4096
-_DAY: Final = 86_400
+DAY: Final = 86_400
 #: The service of channels, the privilege to join one, and what further privileges stand for.
 _RTC: Final = 1
 _JOIN: Final = 1
@@ -56,101 +47,7 @@ _U32: Final = Struct("<I")
 _HEAD: Final = Struct("<IIIH")
 _PRIVILEGE: Final = Struct("<HI")
 #: What every participant may do where Agora authenticates hosts, and so reads the privileges.
-_AUDIENCE: Final = frozenset({Capability.CONNECT, Capability.SUBSCRIBE})
-
-
-class Agora(MediaBackend):
-    """A project of Agora: ``Rolecall(media=Agora(app_id, app_certificate))``.
-
-    A participant joins with the ticket's identity as its user account. Agora's SDKs know where to connect: a ticket's
-    URL names the project.
-
-    :param app_id: the App ID of the project, 32 hexadecimal digits.
-    :param app_certificate: its primary certificate, 32 hexadecimal digits, which signs the tokens.
-    :param verify_secrets: its secondary certificate, which only verifies.
-    :param cohost_authentication: whether Agora's support has switched on co-host authentication for the project.
-        Without it everybody who may join may publish, too, whatever the token says; so roles that may not get tickets
-        only by ``accept_wider``.
-    :param settings: those of every :class:`~rolecall.media.MediaBackend`.
-    :raises ConfigurationError: says which argument is wrong, and what to do.
-    """
-
-    name: ClassVar[str] = "agora"
-    schemes: ClassVar[tuple[str, ...]] = ("agora",)
-    longest_life: ClassVar[int] = _DAY
-    longest_room: ClassVar[int] = 63
-    always_granted: ClassVar[frozenset[Capability]] = PARTICIPANT
-    acts: ClassVar[Mapping[str, str]] = MappingProxyType(
-        dict.fromkeys(
-            ("force_disconnect", "mute_stream", "mute_all", "list_streams", "list_connections"),
-            "not done: a project's REST API bans users, and acts on no stream",
-        )
-        | {
-            "signal": "not done: Agora's Signaling is a service of its own",
-            "disconnect_actor": "not done: the connection ends with the ticket",
-            "end_session": "not done: who is in stays until the ticket ends",
-        }
-    )
-
-    def __init__(
-        self,
-        app_id: str,
-        app_certificate: str | bytes,
-        *,
-        verify_secrets: Sequence[str | bytes] = (),
-        cohost_authentication: bool = False,
-        **settings: Unpack[CommonSettings],
-    ) -> None:
-        try:
-            if not isinstance(cohost_authentication, bool):
-                raise ConfigurationError(
-                    f"agora: cohost_authentication is {shown(cohost_authentication)}; expected True or False"
-                )
-            self._issuer = service_issuer(
-                self.name,
-                app_id,
-                app_certificate,
-                verify_secrets,
-                expected="the App ID of the project, 32 hexadecimal digits",
-                names=("app_id", "app_certificate"),
-                pattern=_ID,
-            )
-            if not all(map(_is_certificate, (app_certificate, *verify_secrets))):
-                raise InvalidKey("agora: a certificate has 32 hexadecimal digits, as Agora's console shows it")
-            super().__init__(f"agora://{app_id}", **settings)
-        finally:
-            del app_certificate, verify_secrets, settings  # so that no frame of a traceback holds them
-        #: Whether Agora reads who may publish from the tokens.
-        self.cohost_authentication = cohost_authentication
-
-    @property
-    def app_id(self) -> str:
-        """The App ID of the project."""
-        return self._issuer.id
-
-    def granted(self, capabilities: frozenset[Capability]) -> frozenset[Capability]:
-        """See :meth:`MediaBackend.granted`."""
-        return capabilities | (_AUDIENCE if self.cohost_authentication else self.always_granted)
-
-    def room(self, session_id: str) -> str:
-        """See :meth:`MediaBackend.room`."""
-        return derived_room(session_id, _CHANNEL, self.longest_room)
-
-    def token_format(self, rules: ClaimRules) -> TokenFormat:
-        """See :meth:`MediaBackend.token_format`."""
-        return AgoraFormat(self, self._issuer, rules)
-
-    def made(
-        self,
-        place: Place,
-        token: str,
-        url: str | None = None,
-        expires_at: int | None = None,
-        credentials: Mapping[str, Mapping[str, Any]] = NO_CREDENTIALS,
-    ) -> Ticket:
-        """See :meth:`MediaBackend.made`; the credential ``agora`` has the App ID."""
-        named = MappingProxyType({"app_id": self.app_id})
-        return super().made(place, token, url, expires_at, {**credentials, "agora": named})
+AUDIENCE: Final = frozenset({Capability.CONNECT, Capability.SUBSCRIBE})
 
 
 class _Content(NamedTuple):
@@ -243,21 +140,16 @@ class AgoraFormat(ServiceFormat):
             raise WrongTokenKind("the token has no privilege to join a channel")
         if "*" in channel:
             raise WrongTokenKind("the token is for more than one channel")
-        life = min(life, privileges[_JOIN] or life, _DAY)
+        life = min(life, privileges[_JOIN] or life, DAY)
         lasting = {number for number, seconds in privileges.items() if seconds == 0 or seconds >= life}
         held = {capability for capability in _PRIVILEGES.values() if _numbers(capability) <= lasting}
-        seat = Seat(channel, account, _AUDIENCE | held, issued_at, issued_at + life)
+        seat = Seat(channel, account, AUDIENCE | held, issued_at, issued_at + life)
         return self._grant(seat, _claims(content), sha256(info).hexdigest(), now, app_id)
 
 
 def new_salt() -> int:
     """A random number, of as many digits as the SDKs write."""
     return int.from_bytes(os.urandom(8)) % 99_999_999 + 1
-
-
-def _is_certificate(secret: object) -> bool:
-    text = secret.decode("latin-1") if isinstance(secret, bytes) else secret
-    return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
 def _signature(key: HMACKey, issued_at: int, salt: int, info: bytes) -> bytes:
