@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from rolecall import Actor, Allow, Deny, Request, Rolecall, RoleName, TokenRequest, hookimpl
 from rolecall.keys.making import pem_of
 from rolecall.media import BACKENDS, MediaBackend, find_backend
+from rolecall.media.plan import ACTS
 from rolecall_flask import require_role, rolecall_blueprint
 
 from ..core.media.chime_server import KEY, REGION, ChimeServer
@@ -259,3 +260,9 @@ def test_whoever_is_excluded_gets_no_ticket_whatever_the_service(kit, client):
     assert asked_for(client, session_id, "pupil", "publisher").status_code == 403
     kit.readmit(session_id, "pupil")
     assert client.post(f"/video/sessions/{session_id}/ticket", headers=bearer).status_code == 201
+
+
+def test_what_a_backend_does_not_say_is_not_done_is_done(name):
+    backend = found(name)(**SETTINGS[name]("http://127.0.0.1:9"))
+    missing = {act for act in ACTS if not callable(getattr(backend.service, act, None))}
+    assert missing <= set(backend.acts)
