@@ -102,7 +102,11 @@ class Liveness:
         except NotInStep:
             if self._look_up is None:
                 raise
-        if await self._look_up(grant.session_id):
+        await self._ask(self._look_up, grant)
+
+    async def _ask(self, look_up: Callable[[str], Awaitable[bool]], grant: Grant) -> None:
+        """:meth:`confirm` by the store itself."""
+        if await look_up(grant.session_id):
             raise _revoked()
         if self._has_marks:
             self._check_marks(await self._read(grant.session_id, grant.actor_id, grant.token_id), grant)
@@ -130,10 +134,29 @@ class Liveness:
         :raises Excluded: if the actor is excluded from it.
         :raises StoreUnavailable: if the store cannot tell.
         """
-        if self._look_up is None or getattr(self._store, "immediate", False):
+        if self._look_up is None or self._is_immediate:
             await self.confirm_issue(session_id, actor_id, END_OF_TIME, has_epoch=True)
         else:
             await self._ask_issue(self._look_up, session_id, actor_id, END_OF_TIME, True)
+
+    async def confirm_ticket(self, grant: Grant) -> None:
+        """:meth:`confirm`, by the store itself where this process may be behind it.
+
+        A media service knows nothing of what is taken back, so a ticket outlives the moment by which a process is
+        behind: one that was given in it would undo an exclusion that another process has acknowledged.
+
+        :raises RevokedToken: says why the grant was revoked.
+        :raises StoreUnavailable: if the store cannot tell.
+        """
+        if self._look_up is None or self._is_immediate:
+            await self.confirm(grant)
+        else:
+            await self._ask(self._look_up, grant)
+
+    @property
+    def _is_immediate(self) -> bool:
+        """Whether the store knows at once what other processes have taken back."""
+        return bool(getattr(self._store, "immediate", False))
 
     async def _ask_issue(
         self,

@@ -30,6 +30,7 @@ from rolecall.http.respond import respond
 from rolecall.media import LiveKit, MediaBackend, Place, Turn
 from rolecall.media.livekit.tokens import LiveKitFormat
 
+from ...behind import Behind
 from ...untyped import untyped
 
 KEY, SECRET = "APIrolecallTest1", "throwaway-livekit-secret-0123456789abcdefABCDEF"
@@ -154,6 +155,17 @@ def test_a_grant_that_was_taken_back_gets_no_ticket(kit, trail, way):
     refused = trail.events[-1]
     assert isinstance(refused, TicketRefused)
     assert (refused.code, refused.token_id, refused.media) == ("revoked_token", grant.token_id, "livekit")
+
+
+@pytest.mark.parametrize("way", TAKEN_BACK)
+def test_a_worker_that_has_not_heard_of_it_yet_asks_the_store(make_kit, way):
+    kit = make_kit(media=livekit(), store=Behind())
+    grant = granted(kit)
+    take_back, error = TAKEN_BACK[way]
+    assert kit.ticket(grant).identity == "ada"
+    take_back(kit, grant)
+    with pytest.raises(error):
+        kit.ticket(grant)
 
 
 def test_who_is_readmitted_gets_one_again(kit):

@@ -36,8 +36,8 @@ from rolecall.errors import (
 from rolecall.events import EVENTS, AccessRefused, AtMedia, Event, ParticipantJoined
 from rolecall.media import LiveKit, MediaBackend, Notice
 from rolecall.media.webhooks import LONGEST_WEBHOOK, NOTICED
-from rolecall.stores.memory import MemoryStore
 
+from ...behind import Behind
 from ...untyped import untyped
 from ...waiting import PATIENCE
 from .livekit_server import KEY, SECRET, LiveKitServer, Webhook, signed, webhook
@@ -378,29 +378,6 @@ def test_the_room_of_a_session_that_has_ended_is_deleted_again(kit, server, trai
     receive(kit, server.join(session_id, "eve"))
     assert server.rooms == {}
     assert [one["code"] for one in trail.of_media] == ["session_ended"]
-
-
-class Behind(MemoryStore):
-    """A store in whose process nothing is known yet of what others have taken back."""
-
-    immediate = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kept: dict[str, float] = {}
-
-    def has_ended(self, session_id: str) -> bool:
-        return False
-
-    def ended_among(self, session_ids: Any) -> Any:
-        return {session_id for session_id in session_ids if session_id in self._ended}
-
-    def raise_mark(self, name: str, value: float, until: float) -> float:
-        self.kept[name] = value
-        return value
-
-    def get_marks(self, names: Any) -> Any:
-        return {name: self.kept[name] for name in names if name in self.kept}
 
 
 def test_a_worker_that_has_not_heard_of_an_exclusion_yet_asks_the_store(make_kit, server):
