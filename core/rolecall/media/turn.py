@@ -50,7 +50,7 @@ class Turn:
         given = (urls,) if isinstance(urls, str) or not isinstance(urls, Iterable) else tuple(urls)
         if not given or not all(isinstance(url, str) and _URL.fullmatch(url) for url in given):
             raise ConfigurationError(
-                f"turn: urls is {shown(urls)}; expected URLs like 'turn:turn.example.org:3478?transport=udp'"
+                f"turn: urls is {kind(urls)}; expected URLs like 'turn:turn.example.org:3478?transport=udp'"
             )
         #: The URLs of the server.
         self.urls = given
