@@ -247,7 +247,7 @@ def read_answer(answer: bytes) -> dict[str, Any] | None:
     try:
         parser.feed(answer)
         root: Element = parser.close()
-    except (ParseError, ValueError):
+    except (ParseError, ValueError, LookupError):  # the last for an encoding that does not exist
         return None
     if root.tag != "response":
         return None

@@ -239,6 +239,7 @@ ANSWERS: dict[str, tuple[tuple[int, bytes], tuple[type[RolecallError], str]]] = 
     "another error": (failed("SECRET"), _OTHER),
     "no meeting": (failed("notFound"), (NotFoundAtService, "not open")),
     "no XML": ((200, b"SECRET"), _OTHER),
+    "an encoding that does not exist": ((200, b'<?xml version="1.0" encoding="SECRET"?><response/>'), _OTHER),
     "JSON": ((200, b'{"response":"SECRET"}'), _OTHER),
     "another document": ((200, b"<html><returncode>SUCCESS</returncode></html>"), _OTHER),
     "a document type": (
