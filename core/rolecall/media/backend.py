@@ -250,6 +250,15 @@ class MediaBackend(ABC):
         """
         return capabilities | self.always_granted
 
+    def check_identity(self, identity: str) -> None:
+        """Refuse an actor's id that the service does not take for an identity, or takes for somebody else's.
+
+        :raises NoIdentity: says why.
+        """
+        length = len(identity.encode())
+        if length > self.longest_identity:
+            raise NoIdentity(f"the actor's id has {length} bytes; {self.name} takes at most {self.longest_identity}")
+
     def wider(self, role: Role, capabilities: frozenset[Capability]) -> frozenset[Capability]:
         """What a token would grant beyond ``capabilities``; nothing for the roles that ``accept_wider`` names."""
         return frozenset() if str(role) in self.accept_wider else self.granted(capabilities) - capabilities
@@ -359,9 +368,7 @@ class MediaBackend(ABC):
                 "the token does not say for whom it is, and the media service needs an identity: mint it with actor=…, "
                 "or have a plugin identify who asks for it"
             )
-        length = len(grant.actor_id.encode())
-        if length > self.longest_identity:
-            raise NoIdentity(f"the actor's id has {length} bytes; {self.name} takes at most {self.longest_identity}")
+        self.check_identity(grant.actor_id)
         return grant.actor_id
 
     def _checked_life(self, seconds: object) -> int:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from ..clock import system_clock
 from ..encoding import jws
-from ..errors import ConfigurationError, NoMediaService, NotFoundAtService, WrongTokenKind
+from ..errors import ConfigurationError, NoIdentity, NoMediaService, NotFoundAtService, WrongTokenKind
 from ..formats import TokenFormat
 from ..formats.claims import ClaimRules, wrong_claim
 from ..keys.issuers import Issuer
@@ -98,6 +98,7 @@ class Stream(NamedRoleBackend):
             if not isinstance(value, str) or not pattern.fullmatch(value):
                 raise ConfigurationError(f"stream: {name} is malformed; expected the id that it has at Stream")
         self._issuer = issuer
+        self._server_user = server_user
         #: The type of the calls.
         self.call_type = call_type
         emulated = emulated_acts(self.name, accept_emulated)
@@ -112,6 +113,15 @@ class Stream(NamedRoleBackend):
     def token_format(self, rules: ClaimRules) -> TokenFormat:
         """See :meth:`MediaBackend.token_format`."""
         return StreamFormat(self, self._issuer, rules)
+
+    def check_identity(self, identity: str) -> None:
+        """See :meth:`MediaBackend.check_identity`: who opens calls has the rights of an owner there."""
+        super().check_identity(identity)
+        if identity == self._server_user:
+            raise NoIdentity(
+                "the actor's id is that of the user at Stream in whose name the kit acts; set server_user to an id "
+                "that no actor has"
+            )
 
     def room(self, session_id: str) -> str:
         """See :meth:`MediaBackend.room`: the session's id in lower case, or a name that is derived from it."""

@@ -86,12 +86,13 @@ class ServiceFormat(TokenFormat):
     def subject_of(self, options: TokenOptions) -> str:
         """For whom a token is to be.
 
-        :raises NoIdentity: if it does not say.
+        :raises NoIdentity: if it does not say, or if that is no identity at the service.
         """
         if not options.subject:
             raise NoIdentity(
                 f"a token of {self._backend.name} needs an identity: the id of the actor that it is for; pass actor=…"
             )
+        self._backend.check_identity(options.subject)
         return options.subject
 
     def _grant(self, seat: Seat, claims: Mapping[str, Any], token_id: str, now: float, issuer: str) -> Grant:

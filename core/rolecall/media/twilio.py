@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Unpack
 from urllib.parse import quote
 
 from ..encoding import jws
-from ..errors import ConfigurationError, NotFoundAtService, WrongTokenKind
+from ..errors import ConfigurationError, NoIdentity, NotFoundAtService, WrongTokenKind
 from ..formats import TokenFormat
 from ..formats.claims import ClaimRules, wrong_claim
 from ..keys.issuers import Issuer
@@ -35,6 +35,8 @@ _ACCOUNT: Final = re.compile(r"AC[0-9a-f]{32}")
 _KEY: Final = re.compile(r"SK[0-9a-f]{32}")
 #: Twilio does not say whether it keeps names apart that differ by capitals.
 _ROOM: Final = re.compile(r"[a-z0-9_-]+")
+#: Identities that stand for themselves in the path of a URL: no SID of a participant, and no step in the path.
+_FOUND: Final = re.compile(r"(?!\.+\Z|PA[0-9a-fA-F]{32}\Z).*")
 _ROOM_TYPES: Final = ("group", "group-small", "peer-to-peer", "go")
 #: Twilio's code for a room whose name is taken.
 _TAKEN: Final = 53113
@@ -114,6 +116,15 @@ class Twilio(MediaBackend):
     def token_format(self, rules: ClaimRules) -> TokenFormat:
         """See :meth:`MediaBackend.token_format`."""
         return TwilioFormat(self, self._issuer, rules)
+
+    def check_identity(self, identity: str) -> None:
+        """See :meth:`MediaBackend.check_identity`: one that the Rooms API could not find could not be disconnected."""
+        super().check_identity(identity)
+        if not _FOUND.fullmatch(identity):
+            raise NoIdentity(
+                "the actor's id has the form of a SID of Twilio's, or is of dots alone, so that Twilio's API would not "
+                "find its participant"
+            )
 
     def room(self, session_id: str) -> str:
         """See :meth:`MediaBackend.room`: the session's id in lower case, or a name that is derived from it."""

@@ -150,6 +150,26 @@ def test_a_token_without_an_identity_is_not_minted(name, subject):
         SERVICES[name].form().mint(SERVICES[name].options(subject=subject))
 
 
+NOBODYS_IDENTITY: dict[str, tuple[str, str, str]] = {
+    "the user in whose name the kit acts": ("stream", "rolecall", "server_user"),
+    "a step in the path of a URL": ("twilio", "..", "dots alone"),
+    "another participant's SID": ("twilio", "PA" + "0a" * 16, "a SID"),
+    "too long": ("zoom", "a" * 36, "at most 35"),
+}
+
+
+@pytest.mark.parametrize("case", NOBODYS_IDENTITY)
+def test_who_has_an_id_that_is_no_identity_there_gets_neither_token_nor_ticket(make_kit, case):
+    name, actor_id, message = NOBODYS_IDENTITY[case]
+    known = SERVICES[name]
+    with pytest.raises(NoIdentity, match=message):
+        known.form().mint(known.options(subject=actor_id))
+    kit = make_kit(media=known.backend())
+    session = kit.create_session()
+    with pytest.raises(NoIdentity, match=message):  # before anything is asked of the service
+        kit.ticket(kit.verify_token(session.generate_token(actor=actor_id)))
+
+
 def test_tokens_are_told_apart_by_what_they_hold(kit):
     forms = {name: known.form() for name, known in SERVICES.items()}
     tokens: dict[str, bytes] = {"opentok": kit.create_session().generate_token().encode(), "none": b"x"}

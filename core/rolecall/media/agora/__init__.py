@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Unpack
 
-from ...errors import ConfigurationError, InvalidKey
+from ...errors import ConfigurationError, InvalidKey, NoIdentity
 from ...formats import TokenFormat
 from ...formats.claims import ClaimRules
 from ...roles import Capability
@@ -23,6 +23,8 @@ __all__ = ["Agora", "AgoraFormat"]
 _ID: Final = re.compile("[0-9a-fA-F]{32}")
 #: Names of channels that are those of sessions. Agora takes more; "*" would be every channel.
 _CHANNEL: Final = re.compile(r"[0-9A-Za-z_.=~+-]+")
+#: What Agora takes as a user account.
+_ACCOUNT: Final = re.compile(r"[0-9A-Za-z !#$%&()+:;<=.>?@\[\]^_{}|~,-]{1,255}")
 
 
 class Agora(MediaBackend):
@@ -101,6 +103,14 @@ class Agora(MediaBackend):
     def room(self, session_id: str) -> str:
         """See :meth:`MediaBackend.room`."""
         return derived_room(session_id, _CHANNEL, self.longest_room)
+
+    def check_identity(self, identity: str) -> None:
+        """See :meth:`MediaBackend.check_identity`."""
+        if not _ACCOUNT.fullmatch(identity):
+            raise NoIdentity(
+                "the actor's id cannot be a user account at Agora, which has ASCII letters, digits, spaces and "
+                "! # $ % & ( ) + - : ; < = . > ? @ [ ] ^ _ { } | ~ ,"
+            )
 
     def token_format(self, rules: ClaimRules) -> TokenFormat:
         """See :meth:`MediaBackend.token_format`."""

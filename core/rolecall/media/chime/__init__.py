@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Final
 from ...errors import ConfigurationError, NoIdentity
 from ...formats.claims import ClaimRules
 from ...roles import Capability
-from ...tokens import Grant
 from ..backend import MediaBackend, Place, Ticket
 from ..calls import ServiceAPI
 from ..rooms import derived_room
@@ -123,13 +122,13 @@ class Chime(MediaBackend):
             {"meeting": _only(meeting, _OF_MEETINGS), "attendee": _only(attendee, _OF_ATTENDEES)},
         )
 
-    def _identity(self, grant: Grant) -> str:
-        identity = super()._identity(grant)
+    def check_identity(self, identity: str) -> None:
+        """See :meth:`MediaBackend.check_identity`."""
+        super().check_identity(identity)
         if not _IDENTITY.fullmatch(identity):
             raise NoIdentity(
                 "the actor's id has a character that chime does not take, is shorter than 2, or begins with 'aws:'"
             )
-        return identity
 
 
 def _capabilities(capabilities: frozenset[Capability]) -> dict[str, str]:
