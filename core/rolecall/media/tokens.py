@@ -95,6 +95,24 @@ class ServiceFormat(TokenFormat):
         self._backend.check_identity(options.subject)
         return options.subject
 
+    def read_as(self, capabilities: frozenset[Capability]) -> frozenset[Capability]:
+        """The most that a token is read as which was minted for ``capabilities``: what the service grants to its
+        bearer, unless the token tells more than the service looks at.
+        """
+        return self._backend.granted(capabilities)
+
+    def _at_the_doors(self, capabilities: frozenset[Capability]) -> frozenset[Capability]:
+        """What the bearer of a token for ``capabilities`` may do at the app's own doors.
+
+        A token that may be one for a role in ``accept_wider`` gives what the role has: the app takes that the service
+        grants more, and grants no more itself.
+        """
+        accepted = self._backend.accept_wider
+        if not accepted:
+            return capabilities
+        meant = [role.capabilities for role in self._rules.roles if str(role) in accepted]
+        return capabilities.intersection(*(held for held in meant if capabilities <= self.read_as(held)))
+
     def _grant(self, seat: Seat, claims: Mapping[str, Any], token_id: str, now: float, issuer: str) -> Grant:
         """The grant of a token whose signature is good.
 
@@ -107,14 +125,15 @@ class ServiceFormat(TokenFormat):
         if session_id is None:
             raise wrong_claim(self.room_claim, "the id of a session whose room has it for its name")
         identity = None if seat.identity is None else actor_claim(self.identity_claim, seat.identity)
-        role = self._rules.roles.greatest_within(seat.capabilities)
+        capabilities = self._at_the_doors(seat.capabilities)
+        role = self._rules.roles.greatest_within(capabilities)
         if role is None:
             raise wrong_claim("permissions", "those of at least one role")
         times = {"iat": seat.issued_at, "exp": seat.expires_at, "nbf": seat.not_before}
         read = {name: value for name, value in times.items() if value is not None}
         grant = self._rules.grant({"session_id": session_id, "role": role.wire_name, **read}, now, token_id, issuer)
         return grant._replace(
-            role=role, capabilities=seat.capabilities, claims=MappingProxyType({**claims}), actor_id=identity
+            role=role, capabilities=capabilities, claims=MappingProxyType({**claims}), actor_id=identity
         )
 
 

@@ -297,6 +297,12 @@ def test_a_role_that_would_be_wider_is_refused_unless_the_app_takes_it(make_kit,
     assert wider.ticket(granted(wider, role)).identity == "ada"
 
 
+def test_who_may_publish_is_told_by_the_token_at_the_apps_guards(make_kit):
+    kit = make_kit(media=project(accept_wider=["subscriber"]), accept=["opentok", "agora"], session_names="plain")
+    for role in ("subscriber", "publisher"):
+        assert kit.verify_token(kit.ticket(granted(kit, role)).token).role == role
+
+
 def test_an_actor_whose_id_is_no_account_gets_no_ticket(make_kit):
     kit = make_kit(media=project())
     with pytest.raises(NoIdentity, match="cannot be a user account"):

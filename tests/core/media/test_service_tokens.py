@@ -150,6 +150,18 @@ def test_a_token_without_an_identity_is_not_minted(name, subject):
         SERVICES[name].form().mint(SERVICES[name].options(subject=subject))
 
 
+@pytest.mark.parametrize("role", ["subscriber", "publisheronly", "publisher", "moderator"])
+@pytest.mark.parametrize("name", NAMES)
+def test_no_token_gives_more_at_the_apps_doors_than_its_role_where_the_service_grants_more(name, role):
+    form = SERVICES[name].form(accept_wider={role})
+    options = SERVICES[name].options(role)
+    if not form.carries(options.role, options.role.capabilities):
+        assert name in ("stream", "100ms")  # which have no name for it
+        return
+    token, _ = form.mint(options)
+    assert form.verify(token.encode(), NOW).capabilities <= options.role.capabilities
+
+
 NOBODYS_IDENTITY: dict[str, tuple[str, str, str]] = {
     "the user in whose name the kit acts": ("stream", "rolecall", "server_user"),
     "a step in the path of a URL": ("twilio", "..", "dots alone"),

@@ -96,6 +96,10 @@ class AgoraFormat(ServiceFormat):
         content = _content(token)
         return Inspection("agora", {}, _claims(content), content.signature.hex())
 
+    def read_as(self, capabilities: frozenset[Capability]) -> frozenset[Capability]:
+        """See :meth:`ServiceFormat.read_as`: a token tells who may publish, also where Agora does not look at that."""
+        return capabilities | AUDIENCE
+
     def mint(self, options: TokenOptions) -> tuple[str, str]:
         """See :meth:`TokenFormat.mint`. For equal input, and an equal salt, the token is the SDK's, byte by byte.
 
