@@ -27,8 +27,6 @@ from rolecall.errors import (
     WrongTokenKind,
 )
 
-pytestmark = pytest.mark.each_choice
-
 API_KEY = "123456"
 SECRET = b"2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 SESSION = "1_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"
@@ -277,6 +275,7 @@ def test_the_token_that_all_attacks_vary_is_good(kit):
     assert kit.verify_token(GOOD).session_id == SESSION
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("padding", [1, 2])
 def test_padded_tokens_are_good(padding, kit):
     assert kit.verify_token(PADDED[padding])
@@ -286,6 +285,7 @@ def test_the_attacks_are_all_different():
     assert [n for n in Counter(repr(attack.values[0]) for attack in ATTACKS).values() if n > 1] == []
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize(("token", "error"), ATTACKS)
 def test_an_attack_is_refused_for_its_own_reason(token, error, kit):
     with pytest.raises(InvalidToken) as caught:
@@ -314,6 +314,7 @@ def test_the_message_of_a_refusal_is_fit_for_a_header_and_holds_no_token(token, 
 # -- what is accepted ------------------------------------------------------------------------------
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize(
     ("raw", "data"),
     [
@@ -354,6 +355,7 @@ EDGES = {
 }
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("changes", EDGES.values(), ids=EDGES)
 def test_a_token_at_the_edge_is_accepted(changes, kit):
     assert kit.verify_token(forge(fields(**changes))).session_id == SESSION
@@ -367,6 +369,7 @@ def test_a_token_is_known_by_what_was_signed(kit):
     assert len({kit.verify_token(forge(fields(nonce=n))).token_id for n in (1, 1, 2)}) == 2
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("options", [{}, {"accept": ["opentok"]}], ids=["by default", "JWTs"])
 def test_a_kit_that_is_not_told_to_accept_t1_refuses_it_and_says_so(make_kit, options):
     with pytest.raises(MalformedToken, match=r"T1 token.*accept=\['opentok', 't1'\]"):
@@ -397,6 +400,7 @@ SMUGGLED = {
 }
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("data", SMUGGLED.values(), ids=SMUGGLED)
 def test_a_claim_that_no_sdk_writes_is_refused_without_the_kits_tag(data, kit):
     with pytest.raises(InvalidClaim, match=r"which no SDK writes, without the tag"):
@@ -489,6 +493,7 @@ def envelope_of(token: str) -> tuple[str, dict[str, str]]:
     return head, dict(parse_qsl(data, keep_blank_values=True, strict_parsing=True))
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("options", [{}, {"data": "Jöhn & Co ~*\n"}, {"initial_layout_class_list": ["focus", "small"]}])
 def test_a_token_has_the_python_sdks_fields_in_its_order(options, t1_kit):
     ours = t1_kit.create_session().generate_token(**options)

@@ -35,8 +35,6 @@ from rolecall.errors import (
 
 from ...budgets import examples
 
-pytestmark = pytest.mark.each_choice
-
 APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
 ANOTHER = "00000000-96f1-4f52-8b0e-0c8a1f7e5d34"
 API_KEY = "123456"
@@ -191,12 +189,14 @@ def test_every_token_has_an_id_of_its_own(kit):
     assert len({kit.verify_token(session.generate_token()).token_id for _ in range(20)}) == 20
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("role", ROLES)
 def test_a_token_grants_its_role(kit, role):
     grant = kit.verify_token(kit.create_session().generate_token(role))
     assert (grant.role, grant.capabilities) == (role, kit.roles.get(role).capabilities)
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize(
     "data", ['"\\/\b\n\r\t', "Zoë & Jürgen", "\N{PILE OF POO}\u2028\0\x7f", "x" * 1000, " "], ids=ascii
 )
@@ -204,6 +204,7 @@ def test_a_token_grants_exactly_its_data(kit, data):
     assert kit.verify_token(kit.create_session().generate_token(data=data)).data == data
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("layout", [[], ["focus"], ["focus", "small"], ['"quoted"', "é"]], ids=ascii)
 def test_a_token_grants_exactly_its_layout(kit, layout):
     token = kit.create_session().generate_token(initial_layout_class_list=layout)
@@ -267,6 +268,7 @@ READ = {
 }
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("changes", READ.values(), ids=READ)
 def test_a_token_is_read_with_its_values(changes, kit):
     grant = kit.verify_token(forge(claims(**changes)))
@@ -274,17 +276,20 @@ def test_a_token_is_read_with_its_values(changes, kit):
     assert grant.role == "publisher"
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("layout", ["focus small", "focus+small", ["focus", "small"]], ids=str)
 def test_a_layout_is_read_from_a_text_and_from_a_list(layout, kit):
     assert kit.verify_token(forge(claims(**{LAYOUT: layout}))).layout == ("focus", "small")
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("layout", [[], ["focus"], ["a class", "b+c"]], ids=str)
 def test_the_classes_of_a_list_are_as_they_stand_there(layout, kit):
     grant = kit.verify_token(forge(claims(**{LAYOUT: layout})))
     assert grant.layout == grant.claims[LAYOUT] == tuple(layout)
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize(
     "header",
     [
@@ -317,6 +322,7 @@ def test_the_claims_of_a_grant_are_read_only(kit):
             target["x"] = 1
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("leeway", [0, 60])
 def test_the_leeway_is_the_kits(leeway, make):
     kit = make(leeway=leeway)
@@ -537,6 +543,7 @@ def test_the_attacks_are_all_different():
     assert [n for n in Counter(attack.values[0] for attack in ATTACKS).values() if n > 1] == []
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize(("token", "error"), ATTACKS)
 def test_an_attack_is_refused_for_its_own_reason(token, error, kit):
     kit.verify_token(GOOD)
@@ -556,6 +563,7 @@ def test_the_message_of_a_refusal_is_fit_for_a_header_and_holds_no_token(token, 
     assert not re.search(r"[A-Za-z0-9_-]{37}", message)  # the longest that is shown is an application's id
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize(("header", "error"), OTHER_ALGORITHMS.values(), ids=OTHER_ALGORITHMS)
 def test_a_header_that_is_not_for_rs256_is_refused_though_our_key_signed_it(header, error, sole, beside_a_project):
     token = forge(claims(), header)
@@ -566,6 +574,7 @@ def test_a_header_that_is_not_for_rs256_is_refused_though_our_key_signed_it(head
     assert type(caught.value) is error
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("alg", ["none", "None", "NONE", "nOnE", ""])
 def test_an_unsigned_token_is_refused(alg, kit):
     header = base64url.encode(json.dumps({"alg": alg, "typ": "JWT"}).encode()).decode()
@@ -593,6 +602,7 @@ def spellings_of_the_public_key() -> dict[str, bytes]:
     }
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("alg", [b"HS256", b"RS256"])
 @pytest.mark.parametrize("secret", spellings_of_the_public_key().values(), ids=spellings_of_the_public_key())
 def test_what_everybody_knows_is_no_secret_to_sign_with(alg, secret, kit):
@@ -603,6 +613,7 @@ def test_what_everybody_knows_is_no_secret_to_sign_with(alg, secret, kit):
             kit.verify_token(forge_mac(secret, b'{"alg":"%s","typ":"JWT"}' % alg, payload))
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize(
     "payload",
     [claims(), claims(application_id=ABSENT, iss=API_KEY, ist="project", sub=ABSENT, acl=ABSENT)],
@@ -624,6 +635,7 @@ def test_the_keys_of_a_project_and_of_an_application_are_for_their_own_claims_al
             beside_a_project.verify_token(token)
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("member", BROUGHT_KEYS.values(), ids=BROUGHT_KEYS)
 def test_a_key_in_the_header_changes_nothing_for_a_token_that_our_key_signed(member, kit):
     assert kit.verify_token(forge(claims(), with_member(member))).session_id == SESSION
