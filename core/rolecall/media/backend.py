@@ -322,7 +322,9 @@ class MediaBackend(ABC):
         :param credentials: what else the client needs, by name, for JSON; a TURN credential is added.
         """
         ends = place.expires_at if expires_at is None else expires_at
-        turn = {} if self.turn is None else {"turn": self.turn.ice_server(place.identity, ends)}
+        # A service that mints its tokens itself may let them live longer than the grant; what the kit mints does not.
+        relayed_until = min(ends, place.expires_at)
+        turn = {} if self.turn is None else {"turn": self.turn.ice_server(place.identity, relayed_until)}
         return Ticket(
             token,
             url or self.room_url(place.room),

@@ -413,6 +413,20 @@ def test_further_credentials_of_a_service_stand_beside_that_of_turn(make_kit):
     assert "m-1" not in repr(ticket)
 
 
+def test_a_turn_credential_never_lives_longer_than_the_grant_whatever_life_the_service_gives_its_tokens(
+    make_kit, clock
+):
+    backend = Hosted()
+    backend.turn = Turn("turn:turn.example", SECRET)
+    kit = make_kit(media=backend)
+    session = kit.create_session()
+    for life, lasts in ((30, 30), (3600, 60)):
+        token = session.generate_token(actor="ada", expire_time=clock() + life)
+        ticket = kit.ticket(kit.verify_token(token))
+        assert ticket.expires_at > clock() + lasts
+        assert ticket.credentials["turn"]["username"] == f"{int(clock()) + lasts}:ada"
+
+
 def test_a_room_is_opened_again_after_a_minute_because_the_service_may_have_lost_it(make_kit, clock):
     backend = Hosted()
     kit = make_kit(media=backend)
