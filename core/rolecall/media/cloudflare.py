@@ -194,30 +194,51 @@ class CloudflareService:
             await self._call(what, "POST", f"{at}/active-session/kick-all")
 
     async def _delete_participants(self, at: str, actor_id: str) -> None:
-        what = "Cloudflare's deletion of a participant"
-        # All are listed before one is deleted, which moves the pages.
-        listed = [one async for one in self._listed(what, f"{at}/participants")]
-        for one in listed:
-            if one["custom_participant_id"] == actor_id:
-                with suppress(NotFoundAtService):  # another worker has deleted it
-                    await self._call(what, "DELETE", f"{at}/participants/{quote(one['id'], safe='')}")
+        """Delete the participants that an actor is: those of a page before the next is read.
 
-    async def _listed(self, what: str, at: str, member: str | None = None) -> AsyncIterator[dict[str, Any]]:
+        Each ticket adds one, so the list is as long as an actor wants it to be. What was deleted before the time is
+        over stays deleted, and excluding again goes on.
+        """
+        what, at = "Cloudflare's deletion of a participant", f"{at}/participants"
+        deleted: set[str] = set()
+        page, before = 1, 0
+        while page <= _PAGES:
+            rows, total = await self._page(what, at, page)
+            theirs = {one["id"] for one in rows if one["custom_participant_id"] == actor_id} - deleted
+            for participant in sorted(theirs):
+                with suppress(NotFoundAtService):  # another worker has deleted it
+                    await self._call(what, "DELETE", f"{at}/{quote(participant, safe='')}")
+            if not rows or before + len(rows) >= total:
+                return
+            deleted |= theirs
+            if not theirs:  # else those of the next page have moved to this one
+                page, before = page + 1, before + len(rows)
+        raise _endless(what)
+
+    async def _listed(self, what: str, at: str, member: str) -> AsyncIterator[dict[str, Any]]:
         """The participants of a list, page by page."""
         seen = 0
         for page in range(1, _PAGES + 1):
-            answer = await self._call(what, "GET", f"{at}?page_no={page}&per_page={_PAGE}")
-            inner = answer if member is None else answer._replace(json=_data(answer))
-            rows = inner.listed(what, member or "data", "id", "custom_participant_id")
+            rows, total = await self._page(what, at, page, member)
             for row in rows:
                 yield row
             seen += len(rows)
-            if not rows or seen >= _total(answer):
+            if not rows or seen >= total:
                 return
-        raise Unavailable(f"{what}: the list has no end")
+        raise _endless(what)
+
+    async def _page(self, what: str, at: str, page: int, member: str = "") -> tuple[list[dict[str, Any]], float]:
+        """The participants of one page of a list, and how many the whole list has."""
+        answer = await self._call(what, "GET", f"{at}?page_no={page}&per_page={_PAGE}")
+        inner = answer._replace(json=_data(answer)) if member else answer
+        return inner.listed(what, member or "data", "id", "custom_participant_id"), _total(answer)
 
     async def _call(self, what: str, method: str, path: str, body: object = None) -> Answer:
         return (await self._api.call(what, method, self._at + path, self._headers, body)).succeeded(what)
+
+
+def _endless(what: str) -> Unavailable:
+    return Unavailable(f"{what}: the list has no end")
 
 
 def _meeting(session_id: str) -> str:
@@ -252,7 +273,7 @@ def _total(answer: Answer) -> float:
 def _end_of(token: str, otherwise: int) -> int:
     """The end of a token's life, if it is a JWT that tells. Nothing is verified: the key is Cloudflare's."""
     try:
-        end = claims_in(jws.split(token.encode())[2]).get("exp")
+        end = claims_in(jws.split(token.encode("utf-8", "replace"))[2]).get("exp")
     except MalformedToken:
         return otherwise
     return end if type(end) is int and 0 < end < END_OF_TIME else otherwise

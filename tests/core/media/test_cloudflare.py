@@ -127,6 +127,7 @@ def _jwt(**claims: Any) -> str:
         (_jwt(), None),
         ("a.b.c", None),
         ("ä.ö.ü", None),
+        ("\ud800.x.y", None),
     ],
 )
 def test_a_ticket_ends_when_its_token_says_so(made, service, clock, token, later):
@@ -254,18 +255,36 @@ ACTS = {
         lambda kit, session: kit.exclude(session, "ada").disconnected,
         [
             _page(("p1", "ada"), ("p2", "ben"), total=3),
-            _page(("p/3", "ada"), total=3),
             _done({}),
+            _page(("p2", "ben"), ("p/3", "ada"), total=2),  # which has moved to this page
             _NOBODY,  # another worker has deleted it
             _done({"participants": [{"id": "x"}]}),
         ],
         [
             _listing(1),
-            _listing(2),
             ("DELETE", f"{_PARTICIPANTS}/p1", None),
+            _listing(1),
             ("DELETE", f"{_PARTICIPANTS}/p%2F3", None),
             (*_KICK, _KICKED),
         ],
+        True,
+    ),
+    "exclude deletes what was found before the service fails": Acted(
+        lambda kit, session: kit.exclude(session, "ada").disconnected,
+        [_page(("p1", "ada"), total=9000), _done({}), (503, b"SECRET"), _done({"participants": [{"id": "x"}]})],
+        [_listing(1), ("DELETE", f"{_PARTICIPANTS}/p1", None), _listing(1), (*_KICK, _KICKED)],
+        False,
+    ),
+    "exclude where the service lists what it has deleted": Acted(
+        lambda kit, session: kit.exclude(session, "ada").disconnected,
+        [
+            _page(("p1", "ada"), total=2),
+            _done({}),
+            _page(("p1", "ada"), total=2),
+            _page(("p2", "ben"), total=2),
+            _NOBODY,
+        ],
+        [_listing(1), ("DELETE", f"{_PARTICIPANTS}/p1", None), _listing(1), _listing(2), (*_KICK, _KICKED)],
         True,
     ),
     "exclude where pages do not say how many there are": Acted(
