@@ -112,6 +112,24 @@ def test_what_is_taken_back_is_refused_at_the_apps_doors(make_kit, taken_back):
         kit.verify_token(token)
 
 
+@pytest.mark.parametrize("taken_back", ["actor", "reset", "project"])
+def test_a_token_that_does_not_say_when_it_was_issued_is_none_of_after(make_kit, clock, taken_back):
+    kit = make_kit(media=livekit(), accept=["opentok", "livekit"])
+    session = kit.create_session()
+    match taken_back:
+        case "actor":
+            kit.revoke_actor("ada")
+        case "reset":
+            kit.reset_session(session.session_id)
+        case _:
+            kit.revoke_before()
+    clock.now += 3600
+    own = kit.verify_token(session.generate_token(actor="ada"))
+    # The server renews the tokens of those who have joined, so one of its own could be of before.
+    with pytest.raises(RevokedToken):
+        kit.verify_token(kit.ticket(own).token)
+
+
 def test_a_token_for_nobody_is_not_minted(make_kit):
     kit = make_kit(media=livekit(), format="livekit")
     with pytest.raises(NoIdentity, match="actor="):
