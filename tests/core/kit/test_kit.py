@@ -64,6 +64,7 @@ def test_a_session_goes_wherever_its_id_goes(kit, view, name):
     session, elsewhere = kit.create_session(), kit.create_session()
     method = getattr(kit if view == "kit" else kit.aio, name)
     other = {"token": kit.generate_token(session), "connection_id": "c", "stream_id": "s", "actor": "ada"}
+    other["role"] = "publisher"
     if name == "revoke_token":
         other = {"token_id": "t"}  # in place of the token
 
