@@ -189,6 +189,7 @@ def generate_token(
     expire_time: float | datetime | None,
     data: str | None,
     layout: tuple[str, ...],
+    actor: str | None,
     store: str | None,
     as_json: bool,
 ) -> None:
@@ -201,10 +202,11 @@ def generate_token(
       rolecall token generate "$(rolecall session create)"
       rolecall token generate SESSION_ID --role moderator --expires-in 2h --data "name=Ada"
       rolecall token generate SESSION_ID --expire-time 2030-01-31T18:00:00Z --layout focus --layout small
+      rolecall token generate SESSION_ID --actor ada | rolecall explain ticket -
     """
     expiry = _expiry(expires_in, expire_time)
     with answering(as_json), kit_of(clock, store) as kit:
-        minted = kit.generate_token(session_id, role, expiry, data, layout)
+        minted = kit.generate_token(session_id, role, expiry, data, layout, actor=actor)
         print_report(token_report(minted, inspect_token(minted).claims), as_json)
 
 
@@ -291,6 +293,7 @@ def explain_token(
     expire_time: float | datetime | None,
     data: str | None,
     layout: tuple[str, ...],
+    actor: str | None,
     store: str | None,
     as_json: bool,
 ) -> None:
@@ -306,7 +309,7 @@ def explain_token(
     """
     expiry = _expiry(expires_in, expire_time)
     with answering(as_json), kit_of(clock, store) as kit:
-        _print_explanation(kit.explain_token(session_id, role, expiry, data, layout), as_json)
+        _print_explanation(kit.explain_token(session_id, role, expiry, data, layout, actor=actor), as_json)
 
 
 @explain.command("access", epilog=EXIT_CODES)

@@ -50,11 +50,12 @@ _WANTED: Final = (
     click.option(
         "--layout", multiple=True, metavar="CLASS", help="An initial layout class; may be given several times."
     ),
+    click.option("--actor", metavar="ID", help="For whom the token is; a ticket of a media service needs it."),
 )
 
 
 def wanted_token(command: _Command) -> _Command:
-    """Add the arguments for a token: its session, role, expiry, data and layout."""
+    """Add the arguments for a token: its session, role, expiry, data, layout and actor."""
     for option in reversed(_WANTED):
         command = option(command)
     return command

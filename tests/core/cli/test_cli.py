@@ -274,8 +274,10 @@ def test_token_generate_prints_only_a_token_that_verifies(run, kit):
 
 def test_token_generate_passes_its_options_on(run, kit):
     options = ["--role", "moderator", "--data", "name=Jöhn", "--layout", "focus", "--layout", "small"]
+    options += ["--actor", "ada"]
     grant = kit.verify_token(run("token", "generate", SESSION_ID, *options).stdout.strip())
     assert (grant.role, grant.data, grant.layout) == ("moderator", "name=Jöhn", ("focus", "small"))
+    assert grant.actor_id == "ada"
 
 
 @pytest.mark.parametrize(
@@ -687,12 +689,25 @@ def test_explain_token_takes_the_options_of_token_generate(run, load):
     class Asks:
         @hookimpl
         def rolecall_vote_token(self, request):
-            asked.append((request.role, request.expires_at - request.now, request.data, request.layout))
+            asked.append(
+                (request.role, request.expires_at - request.now, request.data, request.layout, request.actor.id)
+            )
 
     load(Asks())
-    options = ["--role", "subscriber", "--expires-in", "2h", "--data", "name=Jöhn", "--layout", "focus"]
+    options = [
+        "--role",
+        "subscriber",
+        "--expires-in",
+        "2h",
+        "--data",
+        "name=Jöhn",
+        "--layout",
+        "focus",
+        "--actor",
+        "ada",
+    ]
     assert run("explain", "token", SESSION_ID, *options).exit_code == 0
-    assert asked == [("subscriber", 7200, "name=Jöhn", ("focus",))]
+    assert asked == [("subscriber", 7200, "name=Jöhn", ("focus",), "ada")]
 
 
 def test_explain_token_issues_none(run, load):
