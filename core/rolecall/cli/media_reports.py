@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ..media import MediaBackend
-from ..media.plan import Change, Part
+from ..media.plan import Change, Part, not_done
 from .reports import Line, Report, Tone, row
 
 _PARTS: Final[Mapping[Part, str]] = {
@@ -20,13 +20,15 @@ _PARTS: Final[Mapping[Part, str]] = {
 def listed_report(backends: Sequence[type[MediaBackend]]) -> Report:
     """The media services."""
     cells = [("service", "grants to everybody", "not done, or otherwise")]
-    cells += [(one.name, ", ".join(sorted(one.always_granted)) or "-", ", ".join(one.acts) or "-") for one in backends]
+    cells += [(one.name, _listed(sorted(one.always_granted)), _listed(not_done(one))) for one in backends]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    data = [
-        {"name": one.name, "always_granted": sorted(one.always_granted), "acts": dict(one.acts)} for one in backends
-    ]
+    data = [{"name": one.name, "always_granted": sorted(one.always_granted), "acts": not_done(one)} for one in backends]
     lines = (Line(row(cells[0], widths)), *(Line("", row(line, widths)) for line in cells[1:]))
     return Report((lines,), {"services": data})
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "-"
 
 
 def plan_report(source: str, target: str, changes: Sequence[Change]) -> Report:

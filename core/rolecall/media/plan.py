@@ -25,6 +25,7 @@ ACTS: Final = (
 Part = Literal["role", "act", "limit", "setting"]
 _AS_IT_IS: Final = "as it is"
 _DONE: Final = "done"
+_NOBODY: Final = "not done: its class has no service that acts"
 
 
 class Change(NamedTuple):
@@ -69,6 +70,16 @@ def wider(backend: type[MediaBackend], role: Role) -> frozenset[Capability]:
     return backend.always_granted - role.capabilities
 
 
+def not_done(backend: type[MediaBackend]) -> dict[str, str]:
+    """The acts that are not done at a service, or otherwise, each with why; all, if its class has no service."""
+    has_service = backend.service is not MediaBackend.service
+    return {**({} if has_service else dict.fromkeys(ACTS, _NOBODY)), **backend.acts}
+
+
+def _does(act: str, backend: type[MediaBackend]) -> str:
+    return not_done(backend).get(act, _DONE)
+
+
 def _role(role: Role, source: type[MediaBackend], target: type[MediaBackend]) -> Change:
     before, after = (_held(role, backend) for backend in (source, target))
     advice = ""
@@ -90,9 +101,9 @@ def _held(role: Role, backend: type[MediaBackend]) -> str:
 
 
 def _act(act: str, source: type[MediaBackend], target: type[MediaBackend]) -> Change:
-    before, after = (backend.acts.get(act, _DONE) for backend in (source, target))
+    before, after = (_does(act, backend) for backend in (source, target))
     advice = "" if after in (_DONE, before) else _ADVICE.get(act, "")
-    if act == "mute_all" and not {"mute_stream", "list_streams"}.isdisjoint(target.acts):
+    if act == "mute_all" and any(_does(needed, target) != _DONE for needed in ("mute_stream", "list_streams")):
         advice = ""
     return Change("act", act, before, after, advice)
 

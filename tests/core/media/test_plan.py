@@ -26,6 +26,19 @@ class Everyone(MediaBackend):
     def __init__(self, url: str, word: str, **settings: Any) -> None:
         super().__init__(url, **settings)
 
+    @property
+    def service(self) -> object:
+        return self
+
+    def token_format(self, rules: Any) -> Any:
+        raise NotImplementedError
+
+
+class Silent(MediaBackend):
+    """A service of which nobody says how to act in it."""
+
+    name = "silent"
+
     def token_format(self, rules: Any) -> Any:
         raise NotImplementedError
 
@@ -62,6 +75,12 @@ def test_an_act_that_is_not_done_there_has_an_advice():
     assert not found["act end_session"].is_one
     assert found["act signal"].is_one
     assert changes(Everyone, LiveKit)["act signal"][2:] == ("not done: it has no such thing", "done", "")
+
+
+def test_a_class_without_a_service_does_no_act_and_says_why():
+    found = changes(LiveKit, Silent)
+    assert {found[f"act {act}"].after for act in ACTS} == {"not done: its class has no service that acts"}
+    assert changes(Silent, LiveKit)["act list_streams"].after == "done"
 
 
 def test_limits_and_settings_are_told():
