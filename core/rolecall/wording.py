@@ -56,12 +56,15 @@ def _readable(material: bytes) -> str:
     return text if text[1:-1].strip().isprintable() else ""
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that ``name`` may be a misspelling of, in any case; None if there is none."""
+def nearest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
+    """The known name that ``name`` may be a misspelling of, in any case; None if there is none.
+
+    :param least: how alike they are at least, from 0 to 1.
+    """
     from difflib import get_close_matches  # wanted where start-up stops, and nowhere else
 
     spellings = {spelling.casefold(): spelling for spelling in known}
-    close = get_close_matches(name.casefold(), spellings, n=1)
+    close = get_close_matches(name.casefold(), spellings, n=1, cutoff=least)
     return spellings[close[0]] if close else None
 
 

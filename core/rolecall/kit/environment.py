@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from ..encoding import strict_json
@@ -12,7 +12,7 @@ from ..errors import ConfigurationError
 from ..http.web import Web, problem_with_origin
 from ..media import BACKENDS
 from ..wording import nearest, shown, wrapping
-from .media_variables import collected, split_name
+from .media_variables import collected, nearest_setting, split_name
 
 _PREFIX: Final = "ROLECALL_"
 _PLUGIN: Final = "ROLECALL_PLUGIN_"
@@ -92,7 +92,7 @@ def _read(environ: Mapping[str, object]) -> dict[str, Any]:
             argument, read = _VARIABLES[variable]
             options[argument] = read(place, value)
         elif not re.fullmatch(_SERVICE_LINK, name):
-            raise ConfigurationError(_unknown(name))
+            raise ConfigurationError(_unknown(name, media))
     web = {argument: options.pop(argument) for argument in _OF_WEB if argument in options}
     grouped = {"plugin_config": configs, "media_config": collected(settings), "web": Web(**web) if web else None}
     return {**options, **{argument: value for argument, value in grouped.items() if value}}
@@ -112,12 +112,12 @@ def _media_in(value: object) -> list[str]:
     return [name for name in named if isinstance(name, str)] if isinstance(named, Collection) else []
 
 
-def _unknown(name: str) -> str:
+def _unknown(name: str, media: Iterable[str]) -> str:
     known = [variable.removeprefix(_PREFIX) for variable in _VARIABLES]
     if name.upper().endswith(_FILE):
         known = [variable.removeprefix(_PREFIX) + _FILE for variable in _FROM_FILES]
-    close = nearest(name[len(_PREFIX) :], known)
-    hint = f"did you mean {_PREFIX}{close}?" if close else f"there are {', '.join(_VARIABLES)} and {_PLUGIN}<NAME>"
+    close = nearest_setting(name[len(_PREFIX) :], media) or nearest(name[len(_PREFIX) :], known)
+    hint = f"did you mean {_PREFIX}{close}?" if close else f"there are {_LISTED}"
     return f"the environment variable {shown(name, 80)} is unknown to Rolecall; {hint}"
 
 
@@ -327,6 +327,7 @@ _SETTINGS: Final[Mapping[str, Callable[[str, Any], object]]] = {
     "turn_urls": _names,
     "turn_verify_secrets": _list,
 }
+_LISTED: Final = f"{', '.join(_VARIABLES)}, {_PLUGIN}<NAME> and, of each media service, {_PREFIX}<SERVICE>_<SETTING>"
 # Arguments of Web, and not of the kit itself.
 _OF_WEB: Final = ("origins", "openapi")
 #: Variables with a form ``…_FILE`` for a file with the value; each plugin's has one, too.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
+
+from ..wording import nearest
 
 _PREFIX: Final = "ROLECALL_"
 _TURN: Final = "turn_"
@@ -20,6 +22,13 @@ def split_name(variable: str, media: Collection[str]) -> tuple[str, str] | None:
         if variable.startswith(_PREFIX) and rest.startswith(f"{name}_") and len(rest) > len(name) + 1:
             return name, rest[len(name) + 1 :]
     return None
+
+
+def nearest_setting(name: str, media: Iterable[str]) -> str | None:
+    """``name`` with the media service that it may have misspelt; None if there is none."""
+    service, _, setting = name.partition("_")
+    close = nearest(service, media, least=0.8) if setting else None
+    return f"{close}_{setting}".upper() if close else None
 
 
 def collected(settings: Mapping[tuple[str, str], object]) -> dict[str, dict[str, Any]]:

@@ -74,6 +74,9 @@ def test_a_variable_gives_an_argument(variable, text, options):
         ("ROLECALL_Store", "ROLECALL_STORE"),
         ("rolecall_store", "ROLECALL_STORE"),
         ("Rolecall_Api_Secret_File", "ROLECALL_API_SECRET_FILE"),
+        ("ROLECALL_LIVKIT_URL", "ROLECALL_LIVEKIT_URL"),
+        ("ROLECALL_LIVEKT_API_KEY", "ROLECALL_LIVEKIT_API_KEY"),
+        ("ROLECALL_JITSY_APP_SECRET_FILE", "ROLECALL_JITSI_APP_SECRET_FILE"),
     ],
 )
 def test_a_misspelt_variable_stops_start_up_and_the_nearest_name_is_said(variable, meant):
@@ -82,7 +85,7 @@ def test_a_misspelt_variable_stops_start_up_and_the_nearest_name_is_said(variabl
 
 
 def test_a_variable_that_is_near_nothing_stops_start_up_and_all_are_listed():
-    with pytest.raises(ConfigurationError, match=r"ROLECALL_API_KEY, .*ROLECALL_TRACE and ROLECALL_PLUGIN_<NAME>"):
+    with pytest.raises(ConfigurationError, match=r"ROLECALL_API_KEY, .*TRACE, ROLECALL_PLUGIN_<NAME> and, .*<SETTING>"):
         Rolecall.from_env({**ENVIRON, "ROLECALL_XYZZY": "1"})
     assert read_environment({"ROLECALL_XYZZY": ""}) == {}
 
