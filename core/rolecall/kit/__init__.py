@@ -30,7 +30,7 @@ from ..keys import KeyRing
 from ..keys.issuers import MISSING, Elsewhere, credentials_of, further_projects, nowhere
 from ..media import MediaBackend
 from ..request import Actor
-from ..roles import Role, RoleName
+from ..roles import Role, RoleName, RoleTable
 from ..session_ids import OpenTokIds, PlainNames, SessionNames
 from ..sessions import MediaMode, SessionRecord, record_fields, session_id_of
 from ..stores import SCHEMES, Store, open_store
@@ -277,6 +277,7 @@ class Rolecall(Settings):
             if not isinstance(ledger, bool):
                 raise ConfigurationError(f"ledger is {shown(ledger)}; expected True or False")
             roles = roles_of(loaded)
+            _check_accepted(carried_by, roles)
             at_services = [issuer for backend in carried_by for issuer in backend.session_issuers]
             session_ids = _session_names(session_names)(own, *further, at_services=at_services)
             _check_names_of(carried_by, session_ids)
@@ -849,6 +850,18 @@ def _check_names_of(media: Iterable[MediaBackend], session_ids: SessionNames) ->
             f"the media service {others[0]!r} gives its sessions ids of its own: pass session_names='plain', or set "
             "ROLECALL_SESSION_NAMES=plain"
         )
+
+
+def _check_accepted(media: Iterable[MediaBackend], roles: RoleTable) -> None:
+    """Refuse an ``accept_wider`` with a name that is no role: a misspelt one would accept nothing."""
+    names = [str(role) for role in roles]
+    for backend in media:
+        for accepted in sorted(backend.accept_wider, key=str):
+            if str(accepted) not in names:
+                raise ConfigurationError(
+                    f"{backend.name}: accept_wider has {shown(accepted, 80)}, which is no role of this kit; the roles "
+                    f"are {', '.join(names)}"
+                )
 
 
 def _check_shows_age(

@@ -32,9 +32,10 @@ def media_of(plugins: Plugins, media: object, configs: object) -> tuple[MediaBac
                 raise ConfigurationError(f"media has {shown(name)} twice; a session remembers its service by the name")
         for name in configs:
             if name not in given:
+                listed = ",".join(map(str, (*names, name)))
                 raise ConfigurationError(
                     f"media_config or ROLECALL_{str(name).upper()}_… has settings for {shown(name, 80)}, which is not "
-                    f"in media: name it there, or set ROLECALL_MEDIA={name}"
+                    f"in media: name it there, or set ROLECALL_MEDIA={listed}; or leave out its settings"
                 )
         return backends
     finally:
@@ -55,6 +56,8 @@ def registered_backends(plugins: Plugins) -> dict[str, type[MediaBackend]]:
             )
         if getattr(backend, "name", None) != name:
             raise PluginError(f"rolecall_register_media: the class for {shown(name)} has another `name` than that")
+        if missing := sorted(getattr(backend, "__abstractmethods__", ())):
+            raise PluginError(f"rolecall_register_media: the class for {shown(name)} has no {', '.join(missing)}(…)")
     return backends
 
 
@@ -65,10 +68,10 @@ def _backend(one: object, configs: Mapping[str, Any], by_plugins: Mapping[str, t
         raise ConfigurationError(f"media is {kind(one)}; expected a media service such as LiveKit(…), or its name")
     backend = by_plugins.get(one) or find_backend(one)
     if backend is None:
-        raise ConfigurationError(
-            f"media is {shown(one)}, and there is no such media service; there are "
-            f"{', '.join((*BACKENDS, *by_plugins))}"
-        )
+        known = (*BACKENDS, *by_plugins)
+        close = nearest(one, known)
+        hint = f"did you mean {close}?" if close else f"there are {', '.join(known)}"
+        raise ConfigurationError(f"media is {shown(one)}, and there is no such media service; {hint}")
     settings = configs.get(one, {})
     try:
         problem = _misfit(backend, settings)

@@ -393,12 +393,13 @@ def emulated_acts(service: str, acts: object) -> frozenset[str]:
 
     :raises ConfigurationError: for others.
     """
-    given = frozenset(acts) if isinstance(acts, Collection) and not isinstance(acts, str) else None
-    if given is None or not given <= EMULATED:
-        raise ConfigurationError(
-            f"{service}: accept_emulated is {shown(acts)}; expected a set of {', '.join(EMULATED)}"
-        )
-    return given
+    expected = f"expected a set of {', '.join(EMULATED)}"
+    if isinstance(acts, str) or not isinstance(acts, Collection):
+        raise ConfigurationError(f"{service}: accept_emulated is {shown(acts)}; {expected}")
+    for act in acts:
+        if act not in EMULATED:
+            raise ConfigurationError(f"{service}: accept_emulated has {shown(act, 80)}; {expected}")
+    return frozenset(acts)
 
 
 def _layout(grant: Grant) -> tuple[str, ...]:

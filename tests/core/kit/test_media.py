@@ -41,6 +41,12 @@ class Studio(MediaBackend):
         return LiveKit(URL, KEY, self._secret).token_format(rules)
 
 
+class Unfinished(MediaBackend):
+    """A class that cannot make an object."""
+
+    name = "unfinished"
+
+
 class Registers:
     def __init__(self, answer: Any = None) -> None:
         self._answer = {"studio": Studio} if answer is None else answer
@@ -125,6 +131,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a class": ({"media": LiveKit}, "media is"),
     "twice": ({"media": [LiveKit(URL, KEY, SECRET)] * 2}, "'livekit' twice"),
     "settings without a name": ({"media_config": {"livekit": SETTINGS}}, "not in media: .*ROLECALL_MEDIA=livekit"),
+    "settings of one more": (
+        {"media": LiveKit(URL, KEY, SECRET), "media_config": {"jitsi": {"url": "https://meet.example"}}},
+        "ROLECALL_MEDIA=livekit,jitsi; or leave out its settings",
+    ),
+    "a misspelt name": ({"media": "LiveKit"}, "no such media service; did you mean livekit"),
+    "a misspelt role": (
+        {"media": LiveKit(URL, KEY, SECRET, accept_wider={"subscribr"})},
+        "livekit: accept_wider has 'subscribr', which is no role of this kit; the roles are subscriber, ",
+    ),
     "settings are no mapping": ({"media": "livekit", "media_config": {"livekit": 1}}, "media_config is not"),
     "no url": (
         {"media": "livekit", "media_config": {"livekit": {"api_key": KEY}}},
@@ -195,6 +210,7 @@ def test_no_frame_of_the_traceback_holds_a_secret():
         ({"studio": lambda **_: None}, "expected a class derived from"),
         ({"another": Studio}, "another `name`"),
         ({"livekit": Studio}, "there already"),
+        ({"unfinished": Unfinished}, r"'unfinished' has no token_format\(…\)"),
     ],
 )
 def test_a_wrong_answer_of_the_hook_stops_start_up(make_kit, answer, message):

@@ -318,7 +318,7 @@ def test_without_httpx_there_are_tickets_and_no_acts(make_kit, server, monkeypat
         ({"api_url": "wss://media.example"}, "api_url is not where"),
         ({"timeout": 0}, "timeout is 0"),
         ({"accept_emulated": "mute_all"}, "accept_emulated is 'mute_all'; expected a set of mute_all"),
-        ({"accept_emulated": ["signal"]}, "expected a set of mute_all"),
+        ({"accept_emulated": ["signal"]}, "accept_emulated has 'signal'; expected a set of mute_all"),
         ({"accept_emulated": 1}, "expected a set of mute_all"),
         ({"timeout": "2"}, "timeout is '2'"),
     ],

@@ -156,7 +156,7 @@ def test_the_environment_has_its_settings():
         ({"roles": {"publisher": ""}}, "roles has ''"),
         ({"roles": {"publisher": 7}}, "roles has 7"),
         ({"roles": {"publisher": 'x"'}}, "roles has"),
-        ({"accept_emulated": {"signal"}}, "accept_emulated is"),
+        ({"accept_emulated": {"signal"}}, "accept_emulated has 'signal'; expected"),
         ({"call_type": "a:b"}, "call_type is malformed"),
         ({"server_user": ""}, "server_user is malformed"),
         ({"api_key": ""}, "api_key is missing"),
