@@ -35,6 +35,12 @@ class _Carrier(NamedTuple):
     def of(cls, backend: MediaBackend) -> _Carrier:
         return cls(backend.name, backend.service, backend.acts)
 
+    def fails(self, act: str, error: RolecallError) -> bool:
+        """Whether ``error`` is a failure of the act, and not what this service answers to it at all times."""
+        if not isinstance(error, NoMediaService):
+            return True
+        return act not in (self.not_done or ()) and callable(getattr(self.service, act, None))
+
     def refusal(self, act: str) -> NoMediaService:
         """The error for an act that it does not do."""
         if self.not_done is None:
@@ -42,6 +48,9 @@ class _Carrier(NamedTuple):
         reason = self.not_done.get(act, "").removeprefix("not done").removeprefix(": ")
         why = f": {reason}" if reason else ""
         return NoMediaService(f"{act} is not done at {self.name}{why}", f"the media service does not do this{why}")
+
+
+_NOBODY: Final = _Carrier("", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +84,12 @@ async def end_at_service(
     session_id: str, api_key: str, now: float, driver: Driver, deadline: float, own: MediaBackend
 ) -> None:
     """Have the service of a media backend end a session. A failure is logged: the session has ended in any case."""
-    act = _End(session_id)
+    act, carrier = _End(session_id), _Carrier.of(own)
     try:
-        await _carry_out(act, _Carrier.of(own), ModerationRequest(act, None, api_key, now), driver, deadline)
-    except NoMediaService:
-        return
+        await _carry_out(act, carrier, ModerationRequest(act, None, api_key, now), driver, deadline)
     except RolecallError as error:
-        _LOG.warning("a session was ended, and its media service has not ended its room: %s", error)
+        if carrier.fails(act.name, error):
+            _LOG.warning("a session was ended, and its media service has not ended its room: %s", error)
 
 
 async def put_out(
@@ -120,13 +128,13 @@ async def disconnect(
 
     A failure is logged: the actor is excluded in any case.
     """
+    done, carrier = _Disconnect(*act.arguments), _NOBODY
     try:
         carrier = await _carrier(act, implementations, request, driver, deadline, own)
-        await _carry_out(_Disconnect(*act.arguments), carrier, request, driver, deadline)
-    except NoMediaService:
-        return False
+        await _carry_out(done, carrier, request, driver, deadline)
     except RolecallError as error:
-        _LOG.warning("an actor was excluded, and the media service has not ended its connections: %s", error)
+        if carrier.fails(done.name, error):
+            _LOG.warning("an actor was excluded, and the media service has not ended its connections: %s", error)
         return False
     return True
 

@@ -303,13 +303,18 @@ def test_the_api_may_have_another_url(make_kit, server):
     assert kit.list_streams(kit.create_session()) == []
 
 
-def test_without_httpx_there_are_tickets_and_no_acts(make_kit, server, monkeypatch):
+def test_without_httpx_there_are_tickets_and_no_acts(make_kit, server, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "httpx", None)
     kit = made(make_kit, server)
     session = kit.create_session()
     assert kit.ticket(kit.verify_token(session.generate_token(actor="ada"))).identity == "ada"
     with pytest.raises(NoMediaService, match=r"pip install \"rolecall\[media\]\""):
         kit.list_streams(session)
+    # What is done all the same says what was not done at the service.
+    assert not kit.exclude(session, "ada").disconnected
+    kit.end_session(session)
+    for what in ("an actor was excluded", "a session was ended"):
+        assert [record for record in caplog.messages if record.startswith(what) and "httpx" in record]
 
 
 @pytest.mark.parametrize(
