@@ -134,6 +134,8 @@ class MediaBackend(ABC):
     #: The shortest and the longest life of its tokens, in seconds.
     shortest_life: ClassVar[int] = 1
     longest_life: ClassVar[int] = MAX_LIFETIME
+    #: Settings of which it needs one, though each may be left out: ``rolecall media plan`` says so.
+    needs_one_of: ClassVar[tuple[str, ...]] = ()
     #: What the service grants to every participant, whatever its token says.
     always_granted: ClassVar[frozenset[Capability]] = frozenset()
     #: Whether it knows roles by names of its own: what a name may do is settled there, and the app vouches for it.

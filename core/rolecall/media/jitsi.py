@@ -99,6 +99,7 @@ class Jitsi(JitsiMeet):
     """
 
     name: ClassVar[str] = "jitsi"
+    needs_one_of: ClassVar[tuple[str, ...]] = ("app_secret", "private_key")
 
     def __init__(
         self,

@@ -140,5 +140,12 @@ def _opened(backend: type[MediaBackend]) -> str:
 def _settings(target: type[MediaBackend]) -> Iterable[Change]:
     for name, parameter in inspect.signature(target).parameters.items():
         if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD:
-            variable = f"ROLECALL_{target.name.upper()}_{name.upper()}"
+            variable = _variable(target, name)
             yield Change("setting", name, "", "needed", f"set {variable}, or {variable}_FILE")
+    if choice := target.needs_one_of:
+        variables = " or ".join(_variable(target, name) for name in choice)
+        yield Change("setting", " or ".join(choice), "", "one is needed", f"set {variables}, or that with _FILE")
+
+
+def _variable(target: type[MediaBackend], setting: str) -> str:
+    return f"ROLECALL_{target.name.upper()}_{setting.upper()}"

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rolecall import Capability, Role
-from rolecall.media import BACKENDS, LiveKit, MediaBackend, OpenTok, find_backend
+from rolecall.media import BACKENDS, Jitsi, LiveKit, MediaBackend, OpenTok, find_backend
 from rolecall.media.plan import ACTS, Change, plan
 from rolecall.roles import STANDARD_ROLES
 
@@ -81,6 +81,12 @@ def test_a_class_without_a_service_does_no_act_and_says_why():
     found = changes(LiveKit, Silent)
     assert {found[f"act {act}"].after for act in ACTS} == {"not done: its class has no service that acts"}
     assert changes(Silent, LiveKit)["act list_streams"].after == "done"
+
+
+def test_a_setting_that_another_may_stand_for_is_told_with_that():
+    told = changes(LiveKit, Jitsi)["setting app_secret or private_key"]
+    assert (told.after, told.is_one) == ("one is needed", True)
+    assert "ROLECALL_JITSI_APP_SECRET or ROLECALL_JITSI_PRIVATE_KEY" in told.advice
 
 
 def test_limits_and_settings_are_told():
