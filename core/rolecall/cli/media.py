@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, RolecallError
 from ..kit.media import registered_backends
 from ..media import BACKENDS, MediaBackend, find_backend
 from ..media.plan import plan
 from ..roles import RoleTable
 from ..wording import nearest, shown
-from .console import print_report
+from .console import print_note, print_report
 from .kits import EXIT_CODES, Clock, answering, configuration_hint, kit_of
 from .media_reports import listed_report, plan_report
 from .options import json_option
@@ -63,9 +63,14 @@ def _app(clock: Clock) -> tuple[RoleTable, dict[str, type[MediaBackend]]]:
     backends = {name: backend for name in BACKENDS if (backend := find_backend(name)) is not None}
     if configuration_hint():
         return RoleTable(), backends
-    with kit_of(clock) as kit:
-        state = kit.engine.state
-        return state.roles, {**backends, **registered_backends(state.plugins)}
+    try:
+        with kit_of(clock) as kit:
+            state = kit.engine.state
+            return state.roles, {**backends, **registered_backends(state.plugins)}
+    except RolecallError as error:
+        # Whoever plans has settings of a service that the kit does not use yet.
+        print_note(f"the roles are the standard ones, because the environment configures no kit: {error}")
+        return RoleTable(), backends
 
 
 def _found(name: str, backends: dict[str, type[MediaBackend]]) -> type[MediaBackend]:

@@ -37,3 +37,12 @@ def test_a_service_that_does_not_exist_is_refused(run):
     result = run("media", "plan", "livekit", "livkit")
     assert result.exit_code == 2
     assert "there is no media service 'livkit'; did you mean livekit?" in result.stderr
+
+
+def test_a_plan_needs_no_sound_configuration(run, monkeypatch):
+    monkeypatch.setenv("ROLECALL_JITSI_URL", "https://meet.example")  # of a service that is not in ROLECALL_MEDIA yet
+    result = run("media", "plan", "livekit", "jitsi")
+    assert result.exit_code == 0
+    assert "from livekit to jitsi" in result.stdout
+    assert "the roles are the standard ones" in result.stderr
+    assert "ROLECALL_JITSI_" in result.stderr
