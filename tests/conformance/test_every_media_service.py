@@ -21,6 +21,8 @@ from rolecall.media import BACKENDS, MediaBackend, find_backend
 from rolecall.media.plan import ACTS
 from rolecall_flask import require_role, rolecall_blueprint
 
+from ..core.media.acs_server import KEY as ACCESS_KEY
+from ..core.media.acs_server import ACSServer
 from ..core.media.chime_server import KEY, REGION, ChimeServer
 from ..core.media.chime_server import SECRET as KEY_SECRET
 from ..core.media.stand_in import Answer, Asked, StandIn
@@ -38,6 +40,7 @@ Settings = Callable[[str], dict[str, Any]]
 #: The settings of each service, by the URL of what stands for its API.
 SETTINGS: dict[str, Settings] = {
     "100ms": lambda api: {"access_key": "0" * 24, "app_secret": SECRET, "roles": NAMES, "api_url": api},
+    "acs": lambda api: {"endpoint": api, "access_key": ACCESS_KEY},
     "agora": lambda _: {"app_id": "0123456789abcdef" * 2, "app_certificate": secrets.token_hex(16)},
     "bigbluebutton": lambda api: {"url": f"{api}/bigbluebutton/", "shared_secret": SECRET, "accept_unexpiring": True},
     "chime": lambda api: {"region": REGION, "access_key_id": KEY, "secret_access_key": KEY_SECRET, "api_url": api},
@@ -110,6 +113,7 @@ class Sessions(StandIn):
 #: What stands for the API of a service, where it is asked for a ticket.
 STAND_INS: dict[str, Callable[[], StandIn]] = {
     "100ms": Rooms,
+    "acs": ACSServer,
     "chime": ChimeServer,
     "cloudflare": Meetings,
     "opentok": Sessions,
@@ -129,6 +133,7 @@ GIVES_IDS = {"cloudflare"}
 #: Who of the lesson gets no ticket, because the service would grant more than the role.
 NOT_HELD: dict[str, set[str]] = {
     "100ms": set(),
+    "acs": {"guest"},
     "agora": {"guest"},
     "bigbluebutton": {"guest"},
     "chime": {"guest"},

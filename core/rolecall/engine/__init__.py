@@ -338,7 +338,7 @@ class Engine:
             from .acts import end_at_service
 
             owner = state.session_ids.owner(session_id)
-            await end_at_service(session_id, owner, state.clock(), self._driver, state.deadline, own)
+            await end_at_service(session_id, owner, state.clock(), self._driver, state.deadline, own, self._store)
         await self._tell("session_ended", call or Call(), session_id)
 
     async def _backend_of(self, session_id: str) -> MediaBackend | None:
@@ -452,9 +452,16 @@ class Engine:
             if form is None or backend.opens_rooms:
                 # Also first, so that nothing comes about at the service for whoever is to get none.
                 await self.check_again(grant)
-            ticket = await state.media.ticket(backend, form, grant, state.clock(), self._driver, state.deadline)
-            # Last, so that whoever was excluded meanwhile gets none.
-            await self._check_for_ticket(grant)
+            asked = state.clock(), self._driver, state.deadline, self._store
+            ticket = await state.media.ticket(backend, form, grant, *asked)
+            try:
+                # Last, so that whoever was excluded meanwhile gets none.
+                await self._check_for_ticket(grant)
+            except RolecallError:
+                if backend.keeps_ids:
+                    # The place in the room may be newer than the act that took the one before.
+                    await self._put_out(backend, grant.session_id, ticket.identity)
+                raise
             call.ends_in("ticket_issued", expires_at=ticket.expires_at)
             if call.trace is not None:
                 call.trace.ok("ticket", _of_ticket(ticket.identity, grant, ticket.expires_at))
@@ -548,7 +555,8 @@ class Engine:
             await self._liveness.confirm_join(session_id, actor_id)
         except (SessionEnded, Excluded) as error:
             asked = state.session_ids.owner(session_id), now
-            done = await put_out(error, session_id, actor_id, asked, self._driver, state.deadline, backend)
+            waits = self._driver, state.deadline
+            done = await put_out(error, session_id, actor_id, asked, *waits, backend, self._store)
             return error if done else None
         return None
 
@@ -886,7 +894,8 @@ class Engine:
                     state.check_issues()
                     return cast("Result", await self._taking_back.carry_out(act, request))
                 own = await self._backend_of(act.session_id)
-                return await carry_out(act, state.plugins.media_service, request, self._driver, state.deadline, own)
+                waits = self._driver, state.deadline
+                return await carry_out(act, state.plugins.media_service, request, *waits, own, self._store)
 
     async def revoke_token(self, token: str | Grant, call: Call | None = None, only_of: str | None = None) -> None:
         """Revoke a token, or the one of a grant, with its renewals. One that has expired is revoked for their sake.
@@ -951,7 +960,8 @@ class Engine:
 
         state = self.state
         own = await self._backend_of(act.session_id)
-        return await disconnect(act, state.plugins.media_service, request, self._driver, state.deadline, own)
+        waits = self._driver, state.deadline
+        return await disconnect(act, state.plugins.media_service, request, *waits, own, self._store)
 
     async def broken_parts(self) -> tuple[str, ...]:
         """The parts without which this process cannot serve, and that do not work now: store, follower and keys.

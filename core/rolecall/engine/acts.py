@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, NamedTuple, cast
 
@@ -15,6 +15,7 @@ from ..media.backend import MediaBackend
 from ..moderation import Act, Exclude, Result
 from ..plugins import Implementation
 from ..plugins.asking import answer_of, discard, raised
+from ..stores.calling import Calls
 
 _LOG: Final = logging.getLogger("rolecall")
 
@@ -24,30 +25,39 @@ class _Carrier(NamedTuple):
 
     :param name: the name of the plugin that names it, or of the media backend.
     :param service: it itself; None if nobody can act.
-    :param not_done: why a backend's service does not do an act, see :attr:`MediaBackend.acts`; None for a plugin's.
+    :param backend: the media backend; None for a plugin's.
     """
 
     name: str
     service: object
-    not_done: Mapping[str, str] | None = None
+    backend: MediaBackend | None = None
 
     @classmethod
     def of(cls, backend: MediaBackend) -> _Carrier:
-        return cls(backend.name, backend.service, backend.acts)
+        return cls(backend.name, backend.service, backend)
 
     def fails(self, act: str, error: RolecallError) -> bool:
         """Whether ``error`` is a failure of the act, and not what this service answers to it at all times."""
         if not isinstance(error, NoMediaService):
             return True
-        return act not in (self.not_done or ()) and callable(getattr(self.service, act, None))
+        known = "" if self.backend is None else self.backend.acts.get(act, "")
+        return not known.startswith("not done") and callable(getattr(self.service, act, None))
 
     def refusal(self, act: str) -> NoMediaService:
         """The error for an act that it does not do."""
-        if self.not_done is None:
+        if self.backend is None:
             return NoMediaService(f"{act}: the media service of the plugin {self.name!r} does not do it")
-        reason = self.not_done.get(act, "").removeprefix("not done").removeprefix(": ")
+        reason = self.backend.acts.get(act, "").removeprefix("not done").removeprefix(": ")
         why = f": {reason}" if reason else ""
         return NoMediaService(f"{act} is not done at {self.name}{why}", f"the media service does not do this{why}")
+
+    async def arguments(self, act: Act[Any], store: Calls) -> tuple[Any, ...]:
+        """The arguments of its method for an act, with the service's own ids if they are remembered."""
+        if self.backend is None or not self.backend.keeps_ids:
+            return act.arguments
+        from .service_ids import known_ids  # few services need it
+
+        return (*act.arguments, await known_ids(self.backend, act.session_id, act.target, store))
 
 
 _NOBODY: Final = _Carrier("", None)
@@ -61,6 +71,10 @@ class _Disconnect(Act[None]):
 
     session_id: str
     actor_id: str
+
+    @property
+    def target(self) -> str:
+        return self.actor_id
 
     @property
     def arguments(self) -> tuple[Any, ...]:
@@ -81,12 +95,12 @@ class _End(Act[None]):
 
 
 async def end_at_service(
-    session_id: str, api_key: str, now: float, driver: Driver, deadline: float, own: MediaBackend
+    session_id: str, api_key: str, now: float, driver: Driver, deadline: float, own: MediaBackend, store: Calls
 ) -> None:
     """Have the service of a media backend end a session. A failure is logged: the session has ended in any case."""
     act, carrier = _End(session_id), _Carrier.of(own)
     try:
-        await _carry_out(act, carrier, ModerationRequest(act, None, api_key, now), driver, deadline)
+        await _carry_out(act, carrier, ModerationRequest(act, None, api_key, now), driver, deadline, store)
     except RolecallError as error:
         if carrier.fails(act.name, error):
             _LOG.warning("a session was ended, and its media service has not ended its room: %s", error)
@@ -100,6 +114,7 @@ async def put_out(
     driver: Driver,
     deadline: float,
     backend: MediaBackend,
+    store: Calls,
 ) -> bool:
     """Have the service of a media backend put out whoever has joined and is to stay out; return whether it has.
 
@@ -109,7 +124,7 @@ async def put_out(
     """
     act: Act[None] = _End(session_id) if isinstance(error, SessionEnded) else _Disconnect(session_id, actor_id)
     try:
-        await _carry_out(act, _Carrier.of(backend), ModerationRequest(act, None, *asked), driver, deadline)
+        await _carry_out(act, _Carrier.of(backend), ModerationRequest(act, None, *asked), driver, deadline, store)
     except NoMediaService as lack:
         _LOG.warning("somebody joined who is to stay out (%s), and stays in: %s", error.code, lack)
         return False
@@ -122,7 +137,8 @@ async def disconnect(
     request: ModerationRequest,
     driver: Driver,
     deadline: float,
-    own: MediaBackend | None = None,
+    own: MediaBackend | None,
+    store: Calls,
 ) -> bool:
     """Have the media service end all connections of an excluded actor, and return whether it has.
 
@@ -131,7 +147,7 @@ async def disconnect(
     done, carrier = _Disconnect(*act.arguments), _NOBODY
     try:
         carrier = await _carrier(act, implementations, request, driver, deadline, own)
-        await _carry_out(done, carrier, request, driver, deadline)
+        await _carry_out(done, carrier, request, driver, deadline, store)
     except RolecallError as error:
         if carrier.fails(done.name, error):
             _LOG.warning("an actor was excluded, and the media service has not ended its connections: %s", error)
@@ -145,22 +161,24 @@ async def carry_out(
     request: ModerationRequest,
     driver: Driver,
     deadline: float,
-    own: MediaBackend | None = None,
+    own: MediaBackend | None,
+    store: Calls,
 ) -> Result:
     """Have a media service carry out an act, and return its answer.
 
     :param request: the request with this act.
     :param own: the session's media backend, whose service acts where no plugin names one.
+    :param store: remembers the service's ids.
     :raises NoMediaService: if no plugin names a service that has the act.
     :raises PolicyFault: if a plugin or the service fails, or if two plugins name a service.
     :raises RolecallError: the service's own, unchanged.
     """
     carrier = await _carrier(act, implementations, request, driver, deadline, own)
-    return await _carry_out(act, carrier, request, driver, deadline)
+    return await _carry_out(act, carrier, request, driver, deadline, store)
 
 
 async def _carry_out(
-    act: Act[Result], carrier: _Carrier, request: ModerationRequest, driver: Driver, deadline: float
+    act: Act[Result], carrier: _Carrier, request: ModerationRequest, driver: Driver, deadline: float, store: Calls
 ) -> Result:
     plugin, service, _ = carrier
     try:
@@ -169,11 +187,12 @@ async def _carry_out(
         raise _fault(plugin, raised(error, deadline)) from error
     if not callable(method):
         raise carrier.refusal(act.name)
-    if problem := _misfit(method, act):
+    arguments = await carrier.arguments(act, store)
+    if problem := _misfit(method, act, arguments):
         raise _fault(plugin, problem)
     calling = Implementation(
         plugin,
-        lambda _: method(*act.arguments),
+        lambda _: method(*arguments),
         inspect.iscoroutinefunction(method),
         True,  # calls of a service always count as blocking
         f"the media service of {plugin!r}",
@@ -215,12 +234,13 @@ async def _carrier(
     return choice
 
 
-def _misfit(method: Callable[..., object], act: Act[Any]) -> str | None:
-    """The reason why a service's method does not fit the act's arguments; None if it fits."""
+def _misfit(method: Callable[..., object], act: Act[Any], arguments: tuple[Any, ...]) -> str | None:
+    """The reason why a service's method does not fit the arguments of an act; None if it fits."""
     try:
-        inspect.signature(method).bind(*act.arguments)
+        inspect.signature(method).bind(*arguments)
     except TypeError as error:
-        names = ", ".join(field.name for field in fields(cast(Any, act)))
+        further = ["ids"] if len(arguments) > len(act.arguments) else []
+        names = ", ".join([*(field.name for field in fields(cast(Any, act))), *further])
         return f"{act.name} takes other arguments than ({names}), by position: {error}"
     except ValueError:  # functions in C may have no signature
         return None

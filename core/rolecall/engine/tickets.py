@@ -13,6 +13,7 @@ from ..formats.claims import ClaimRules
 from ..hookspecs import SessionRequest
 from ..media.backend import MediaBackend, Place, Ticket
 from ..sessions import SessionProperties, SessionRecord
+from ..stores.calling import Calls
 from ..tokens import Grant
 from ..wording import kind, shown
 
@@ -90,16 +91,28 @@ class MediaServices:
         return created
 
     async def ticket(
-        self, backend: MediaBackend, form: TokenFormat | None, grant: Grant, now: float, driver: Driver, deadline: float
+        self,
+        backend: MediaBackend,
+        form: TokenFormat | None,
+        grant: Grant,
+        now: float,
+        driver: Driver,
+        deadline: float,
+        store: Calls,
     ) -> Ticket:
         """The ticket of a grant, at ``now`` (Unix seconds), whose room is open at the service.
 
+        :param store: remembers the service's ids.
         :raises RolecallError: one that says why there is none.
         """
         place = backend.place(grant, now)
         if backend.opens_rooms:
             room = await self._open(backend, place, now, driver, deadline)
             place = place._replace(room=room)
+        if backend.keeps_ids:
+            from .service_ids import made_ids  # few services need it
+
+            place = place._replace(ids=await made_ids(backend, place, store, driver, deadline))
         if form is not None:
             return backend.ticket(form, place)
         from .acts import asked, backend_fault  # not free to import

@@ -34,7 +34,7 @@ from ..roles import Role, RoleName, RoleTable
 from ..session_ids import OpenTokIds, PlainNames, SessionNames
 from ..sessions import MediaMode, SessionRecord, record_fields, session_id_of
 from ..stores import SCHEMES, Store, open_store
-from ..stores.checking import LEDGER, UPKEEP, has, problem_with_immediate
+from ..stores.checking import DOCUMENTS, LEDGER, UPKEEP, has, problem_with_immediate
 from ..tokens import MAX_LEEWAY, MAX_TOTAL_LIFE, ExpireTime, Grant
 from ..wording import kind, nearest, shown, shown_key
 from .assembly import config_name, engine_of, formats_of, issuers_by_need, plugins_of, registered, roles_of, watch_of
@@ -314,7 +314,7 @@ class Rolecall(Settings):
                 keeps_ledger=ledger,
                 media=media_services,
                 # Last, so that nothing stays open if another argument is wrong.
-                store=_open_store(store, stores, revocation, retention, ledger=ledger),
+                store=_open_store(store, stores, revocation, retention, ledger=ledger, media=carried_by),
             )
             servers = ServerCredentials(issuers["secret"], application, own.id, leeway)
             every = (*filter(None, (project,)), *further, *filter(None, (application, signer)))
@@ -784,6 +784,7 @@ def _open_store(
     retention: Retention,
     *,
     ledger: bool,
+    media: Iterable[MediaBackend],
 ) -> Store:
     opened = open_store(store, registered)
     if retention.ended is not None and not has(opened, UPKEEP):
@@ -796,6 +797,12 @@ def _open_store(
             f"ledger=True needs a store that keeps issued tokens, and {kind(opened)} is the store; give it the methods "
             "of rolecall.stores.ledger.Ledger, or leave ledger out"
         )
+    for backend in media:
+        if backend.keeps_ids and not has(opened, DOCUMENTS):
+            raise ConfigurationError(
+                f"{backend.name} gives ids that the store has to remember, and the store is {kind(opened)}; give it "
+                "the methods of rolecall.stores.documents.Documents"
+            )
     if revocation == "immediate" and (problem := problem_with_immediate(opened)):
         raise ConfigurationError(f"revocation='immediate' asks the store at each check: {problem}")
     return opened

@@ -5,11 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from .backend import MediaBackend, Place, Ticket
+from .backend import MediaBackend, Place, ServiceIds, Ticket
 from .turn import Turn
 from .webhooks import Notice
 
 if TYPE_CHECKING:
+    from .acs import ACS
     from .agora import Agora
     from .bigbluebutton import BigBlueButton
     from .chime import Chime
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .zoom import Zoom
 
 __all__ = [
+    "ACS",
     "Agora",
     "BigBlueButton",
     "Chime",
@@ -42,6 +44,7 @@ __all__ = [
     "Notice",
     "OpenTok",
     "Place",
+    "ServiceIds",
     "Stream",
     "Ticket",
     "Turn",
@@ -53,6 +56,7 @@ __all__ = [
 # By the name that ``media=`` and ``ROLECALL_MEDIA`` have: the module and the class, imported at its first use.
 _BACKENDS: Final = {
     "100ms": "hundredms:HundredMs",
+    "acs": "acs:ACS",
     "agora": "agora:Agora",
     "bigbluebutton": "bigbluebutton:BigBlueButton",
     "chime": "chime:Chime",

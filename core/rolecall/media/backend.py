@@ -64,6 +64,17 @@ class Ticket(NamedTuple):
         return f"<Ticket for {self.media} in {self.session_id!r} until {moment(self.expires_at)}>"
 
 
+class ServiceIds(NamedTuple):
+    """The ids that a service has given, which the kit's store remembers; each is empty as long as there is none.
+
+    :param room: the id of a session's room.
+    :param participant: the id of an actor in that session.
+    """
+
+    room: str = ""
+    participant: str = ""
+
+
 class Place(NamedTuple):
     """The place in a room that a grant gives its bearer, for the short time of a ticket.
 
@@ -76,6 +87,7 @@ class Place(NamedTuple):
     :param data: the connection data of the grant, or None.
     :param session_id: the session.
     :param layout: the initial layout classes of the grant, for services that have them.
+    :param ids: the service's own ids of the room and of the participant, where :attr:`MediaBackend.keeps_ids` says so.
     """
 
     room: str
@@ -87,6 +99,7 @@ class Place(NamedTuple):
     data: str | None
     session_id: str
     layout: tuple[str, ...] = ()
+    ids: ServiceIds = ServiceIds()
 
 
 class CommonSettings(TypedDict, total=False):
@@ -145,6 +158,11 @@ class MediaBackend(ABC):
     acts: ClassVar[Mapping[str, str]] = MappingProxyType({})
     #: Whether a room is to be opened before its first participant comes, by :meth:`open_room`.
     opens_rooms: ClassVar[bool] = False
+    #: Whether the service gives rooms and participants ids of its own, and finds none by the app's: then
+    #: :meth:`create_room` and :meth:`create_participant` make them, and the kit's store remembers the ids, so that
+    #: every worker has the same ones. :meth:`ask_ticket` gets them with the place, and the methods of :attr:`service`
+    #: get :class:`ServiceIds` as a further argument, the last.
+    keeps_ids: ClassVar[bool] = False
     #: Whether its sessions are created at the service, by :meth:`create_session`, and have the service's ids.
     creates_sessions: ClassVar[bool] = False
     #: Whether these ids are none of OpenTok's form, so that a kit needs ``session_names="plain"``.
@@ -271,7 +289,7 @@ class MediaBackend(ABC):
         :param form: the format that :meth:`token_format` has made.
         :raises RoleNotHeld: if no token can hold what the grant has.
         """
-        room, identity, role, capabilities, issued_at, expires_at, data, _, layout = place
+        room, identity, role, capabilities, issued_at, expires_at, data, _, layout, _ = place
         if not form.carries(role, capabilities):
             raise self._not_held(role)
         narrowed = None if capabilities == role.capabilities else capabilities
@@ -293,6 +311,24 @@ class MediaBackend(ABC):
         It returns the room's id for the token and the ticket, if the service has ids of its own; None if it has none.
 
         :raises RolecallError: one that says why it is not open.
+        """
+        raise NotImplementedError
+
+    async def create_room(self, place: Place) -> str:
+        """Create the room of a session, and return its id at the service; where :attr:`keeps_ids` says so.
+
+        Of workers that do so at the same moment one is the first, and its room is the session's.
+
+        :raises RolecallError: one that says why it was not created.
+        """
+        raise NotImplementedError
+
+    async def create_participant(self, place: Place) -> str:
+        """Create a participant for an actor in one session, and return its id at the service, as :meth:`create_room`.
+
+        It is to be nowhere until :meth:`ask_ticket` gives it a place: another worker's may be the one that counts.
+
+        :raises RolecallError: one that says why it was not created.
         """
         raise NotImplementedError
 

@@ -1,0 +1,75 @@
+"""The ids that a media service gives to rooms and participants: the kit's store remembers them for all workers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+
+from ..driver import Driver
+from ..errors import StoreUnavailable
+from ..media.backend import MediaBackend, Place, ServiceIds
+from ..stores.calling import Calls
+from ..wording import kind, shown
+from .acts import asked, backend_fault
+
+#: The longest id of a service, in characters.
+_LONGEST: Final = 1_000
+
+
+async def known_ids(backend: MediaBackend, session_id: str, actor_id: str | None, store: Calls) -> ServiceIds:
+    """The ids that are remembered.
+
+    :param actor_id: None for the room's alone.
+    :raises StoreUnavailable: if the store does not tell.
+    """
+    room = await _read(store, _name(backend, session_id))
+    participant = None if actor_id is None else await _read(store, _name(backend, session_id, actor_id))
+    return ServiceIds(room or "", participant or "")
+
+
+async def made_ids(backend: MediaBackend, place: Place, store: Calls, driver: Driver, deadline: float) -> ServiceIds:
+    """The ids of a place, made at the service where none is remembered yet.
+
+    :raises RolecallError: one that says why there are none.
+    """
+
+    async def made(method: str, *of: str) -> str:
+        name = _name(backend, place.session_id, *of)
+        found = await _read(store, name)
+        if found is not None:
+            return found
+        new = await asked(backend, method, driver, deadline, place)
+        if not isinstance(new, str) or not 0 < len(new) <= _LONGEST:
+            raise backend_fault(backend.name, f"what {method} returned is {kind(new)}; expected an id")
+        return await _remember(store, name, new)
+
+    return ServiceIds(await made("create_room"), await made("create_participant", place.identity))
+
+
+async def _remember(store: Calls, name: str, new: str) -> str:
+    """Remember an id, and return it; or the one that another worker has remembered first."""
+    if await store.further("put_document", name, new, 0):
+        return new
+    found = await _read(store, name)
+    if found is None:
+        raise StoreUnavailable("the store's put_document says there is a document that get_document does not find")
+    return found
+
+
+async def _read(store: Calls, name: str) -> str | None:
+    found = await store.further("get_document", name)
+    if found is None:
+        return None
+    if isinstance(found, Sequence) and [*map(type, found)] == [int, str]:
+        content: str = found[1]
+        return content
+    raise StoreUnavailable(
+        f"the store's get_document returned {shown(found)}; expected a version and a content, or None"
+    )
+
+
+def _name(backend: MediaBackend, *of: str) -> str:
+    """The name of the document: for one service under one URL, and of the same length for all."""
+    return f"{backend.name}:{sha256(json.dumps([backend.url, *of]).encode()).hexdigest()}"
