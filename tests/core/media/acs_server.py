@@ -65,7 +65,13 @@ class ACSServer(StandIn):
                 assert said["pstnDialOutEnabled"] is False
                 room = f"{len(self.rooms) + 99_199_690_362_660_524}"
                 self.rooms[room] = {}
-                return 201, {"id": room, "pstnDialOutEnabled": False}
+                now = datetime.now(UTC)
+                times = {"createdAt": now, "validFrom": now, "validUntil": now + timedelta(days=180)}
+                return 201, {
+                    "id": room,
+                    "pstnDialOutEnabled": False,
+                    **{name: time.isoformat() for name, time in times.items()},
+                }
             case "PATCH", ["rooms", room, "participants"] if room in self.rooms:
                 for user, what in said["participants"].items():
                     assert user in self.tokens
@@ -79,7 +85,7 @@ class ACSServer(StandIn):
                 del self.rooms[room]
                 return 204, None
             case "POST", ["identities"]:
-                assert said == {}
+                assert call.body == b""
                 user = f"8:acs:{uuid4()}_{len(self.tokens):08x}-14a2-493b-8a72-5a3a0d000081"
                 self.tokens[user] = []
                 return 201, {"identity": {"id": user}}
@@ -101,7 +107,7 @@ def _is_signed(call: Asked) -> bool:
     """Whether the signature is one of what was received, as Azure's documentation says."""
     hashed = base64.b64encode(hashlib.sha256(call.body).digest()).decode()
     date, host = call.headers.get("x-ms-date", ""), call.headers["host"]
-    text = "\n".join([call.method, unquote(call.path), ";".join([date, host, hashed])])
+    text = "\n".join([call.method, call.path, ";".join([date, host, hashed])])
     digest = hmac.new(base64.b64decode(KEY), text.encode(), hashlib.sha256).digest()
     signed = f"SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature={base64.b64encode(digest).decode()}"
     if call.headers.get("authorization") != f"HMAC-SHA256 {signed}" or call.headers["x-ms-content-sha256"] != hashed:

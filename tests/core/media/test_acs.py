@@ -253,7 +253,9 @@ def test_a_store_that_keeps_no_documents_is_refused_at_start(make_kit, server):
                 raise AttributeError(name)
             return getattr(store, name)
 
-    with pytest.raises(ConfigurationError, match="acs gives ids that the store has to remember, and the store is of type"):
+    with pytest.raises(
+        ConfigurationError, match="acs gives ids that the store has to remember, and the store is of type"
+    ):
         made(make_kit, server, Forgetful())
 
 

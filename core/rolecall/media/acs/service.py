@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from email.utils import formatdate
 from typing import Any, Final
+from urllib.parse import quote
 from uuid import uuid4
 
 from ...errors import NotFoundAtService, Unavailable
@@ -41,7 +42,7 @@ class ACSService:
     async def create_user(self) -> str:
         """Create a user, and return its id."""
         what = "ACS's creation of a user"
-        answer = (await self._api.call(what, "POST", f"/identities{_IDENTITY}", body={})).succeeded(what)
+        answer = (await self._api.call(what, "POST", f"/identities{_IDENTITY}")).succeeded(what)
         return _id(what, answer.objects.get("identity"), _USER)
 
     async def invite(self, ids: ServiceIds, role: str) -> None:
@@ -95,7 +96,7 @@ def _done(what: str, answer: Answer) -> None:
 
 
 def _path_of(user: str) -> str:
-    return f"/identities/{_checked(user, _USER)}"
+    return f"/identities/{quote(_checked(user, _USER), safe='')}"  # encoded, as the SDKs sign it
 
 
 def _checked(found: str, pattern: re.Pattern[str]) -> str:
