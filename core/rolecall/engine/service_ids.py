@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
-from typing import Final
 
-from ..driver import Driver
 from ..errors import StoreUnavailable
-from ..media.backend import MediaBackend, Place, ServiceIds
+from ..media.backend import MediaBackend, ServiceIds
 from ..stores.calling import Calls
-from ..wording import kind, shown
-from .acts import asked, backend_fault
-
-#: The longest id of a service, in characters.
-_LONGEST: Final = 1_000
+from ..wording import shown
 
 
 async def known_ids(backend: MediaBackend, session_id: str, actor_id: str | None, store: Calls) -> ServiceIds:
@@ -29,23 +23,15 @@ async def known_ids(backend: MediaBackend, session_id: str, actor_id: str | None
     return ServiceIds(room or "", participant or "")
 
 
-async def made_ids(backend: MediaBackend, place: Place, store: Calls, driver: Driver, deadline: float) -> ServiceIds:
-    """The ids of a place, made at the service where none is remembered yet.
+async def kept_id(backend: MediaBackend, store: Calls, make: Callable[[], Awaitable[str]], *of: str) -> str:
+    """The id that is remembered of a session, or of a session and an actor; made now if there is none.
 
-    :raises RolecallError: one that says why there are none.
+    :param make: makes it at the service, and returns it.
+    :raises StoreUnavailable: if the store does not tell, or does not remember.
     """
-
-    async def made(method: str, *of: str) -> str:
-        name = _name(backend, place.session_id, *of)
-        found = await _read(store, name)
-        if found is not None:
-            return found
-        new = await asked(backend, method, driver, deadline, place)
-        if not isinstance(new, str) or not 0 < len(new) <= _LONGEST:
-            raise backend_fault(backend.name, f"what {method} returned is {kind(new)}; expected an id")
-        return await _remember(store, name, new)
-
-    return ServiceIds(await made("create_room"), await made("create_participant", place.identity))
+    name = _name(backend, *of)
+    found = await _read(store, name)
+    return await _remember(store, name, await make()) if found is None else found
 
 
 async def _remember(store: Calls, name: str, new: str) -> str:

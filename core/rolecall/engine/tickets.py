@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -11,7 +12,7 @@ from ..errors import InvalidSessionOption, NoMediaService, RouteNotFound
 from ..formats import TokenFormat
 from ..formats.claims import ClaimRules
 from ..hookspecs import SessionRequest
-from ..media.backend import MediaBackend, Place, Ticket
+from ..media.backend import MediaBackend, Place, ServiceIds, Ticket
 from ..sessions import SessionProperties, SessionRecord
 from ..stores.calling import Calls
 from ..tokens import Grant
@@ -21,6 +22,8 @@ from ..wording import kind, shown
 _STAYS_OPEN: Final = 60.0
 #: Of how many rooms it is remembered.
 _MOST_ROOMS: Final = 10_000
+#: The longest id that a service gives, in characters.
+_LONGEST_ID: Final = 1_000
 
 
 class MediaServices:
@@ -110,9 +113,7 @@ class MediaServices:
             room = await self._open(backend, place, now, driver, deadline)
             place = place._replace(room=room)
         if backend.keeps_ids:
-            from .service_ids import made_ids  # few services need it
-
-            place = place._replace(ids=await made_ids(backend, place, store, driver, deadline))
+            place = place._replace(ids=await _ids(backend, place, driver, deadline, store))
         if form is not None:
             return backend.ticket(form, place)
         from .acts import asked, backend_fault  # not free to import
@@ -161,6 +162,25 @@ class MediaServices:
         """
         name = self._first if record is None or record.media is None else record.media
         return None if name is None else self._by_name.get(name)
+
+
+async def _ids(backend: MediaBackend, place: Place, driver: Driver, deadline: float, store: Calls) -> ServiceIds:
+    """The service's ids of a place, made where none is remembered yet.
+
+    :raises RolecallError: one that says why there are none.
+    """
+    from .acts import asked, backend_fault  # not free to import
+    from .service_ids import kept_id
+
+    async def made(method: str) -> str:
+        new = await asked(backend, method, driver, deadline, place)
+        if not isinstance(new, str) or not 0 < len(new) <= _LONGEST_ID:
+            raise backend_fault(backend.name, f"what {method} returned is {kind(new)}; expected an id")
+        return new
+
+    room = await kept_id(backend, store, partial(made, "create_room"), place.session_id)
+    participant = partial(made, "create_participant")
+    return ServiceIds(room, await kept_id(backend, store, participant, place.session_id, place.identity))
 
 
 def no_ticket(record: SessionRecord | None) -> NoMediaService:

@@ -199,7 +199,7 @@ def test_what_is_taken_back_while_a_ticket_is_made_stays_taken_back(pair, server
     one, other = pair
     session_id = one.create_session().session_id
     before = one.ticket(granted(one, session_id))
-    issued = []
+    issued: list[Asked] = []
 
     def meanwhile(call: Asked) -> None:
         if call.method == "PATCH" and b"Attendee" in call.body and not issued:

@@ -37,8 +37,8 @@ class ACS(MediaBackend):
         screen, too, and whom only its SDK for browsers has.
     :param accept_wider: as for every :class:`~rolecall.media.MediaBackend`.
     :param turn: as for every :class:`~rolecall.media.MediaBackend`.
-    :param timeout: the time of a call of the API in seconds. A ticket takes two, and each session's and actor's first
-        one more.
+    :param timeout: the time of a call of the API in seconds. A ticket or an act takes two, which are to be below the
+        kit's ``hook_timeout``.
     :raises ConfigurationError: says which argument is wrong, and what to do.
     """
 
