@@ -453,14 +453,14 @@ class Engine:
                 # Also first, so that nothing comes about at the service for whoever is to get none.
                 await self.check_again(grant)
             asked = state.clock(), self._driver, state.deadline, self._store
-            ticket = await state.media.ticket(backend, form, grant, *asked)
             try:
+                ticket = await state.media.ticket(backend, form, grant, *asked)
                 # Last, so that whoever was excluded meanwhile gets none.
                 await self._check_for_ticket(grant)
             except RolecallError:
-                if backend.keeps_ids:
+                if backend.keeps_ids and grant.actor_id is not None:
                     # The place in the room may be newer than the act that took the one before.
-                    await self._put_out(backend, grant.session_id, ticket.identity)
+                    await self._put_out(backend, grant.session_id, grant.actor_id)
                 raise
             call.ends_in("ticket_issued", expires_at=ticket.expires_at)
             if call.trace is not None:

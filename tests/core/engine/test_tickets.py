@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from livekit.api import TokenVerifier
@@ -27,7 +27,7 @@ from rolecall.errors import (
 from rolecall.events import Event, TicketIssued, TicketRefused
 from rolecall.http.api.tickets import TICKET_ROUTES
 from rolecall.http.respond import respond
-from rolecall.media import LiveKit, MediaBackend, Place, Turn
+from rolecall.media import LiveKit, MediaBackend, Place, ServiceIds, Turn
 from rolecall.media.livekit.tokens import LiveKitFormat
 
 from ...behind import Behind
@@ -464,6 +464,85 @@ def test_a_service_that_names_a_room_by_no_text_gives_no_ticket(make_kit):
     kit = make_kit(media=backend)
     with pytest.raises(PolicyFault, match="what open_room returned is of type int"):
         kit.ticket(granted(kit))
+
+
+class Counted(Hosted):
+    """A service that numbers its rooms and participants, and knows neither by a name."""
+
+    keeps_ids = True
+    made_ids: ClassVar[list[Any]] = []
+    asked_to: ClassVar[list[Any]] = []
+
+    @property
+    def service(self) -> object:
+        return self
+
+    async def create_room(self, place: Place) -> Any:
+        return self.made_id("room")
+
+    async def create_participant(self, place: Place) -> Any:
+        return self.made_id("participant")
+
+    def made_id(self, what: str) -> Any:
+        self.made_ids.append(what)
+        return self.answer or f"{what} {len(self.made_ids)}"
+
+    async def ask_ticket(self, place: Place) -> Any:
+        return self.made(place, " and ".join(place.ids))
+
+    async def force_disconnect(self, session_id: str, connection_id: str, ids: ServiceIds) -> None:
+        self.asked_to.append(("force_disconnect", connection_id, ids))
+
+    async def disconnect_actor(self, session_id: str, actor_id: str, ids: ServiceIds) -> None:
+        self.asked_to.append(("disconnect_actor", actor_id, ids))
+
+    async def end_session(self, session_id: str, ids: ServiceIds) -> None:
+        self.asked_to.append(("end_session", ids))
+
+    async def mute_stream(self, session_id: str, stream_id: str) -> None:
+        raise AssertionError
+
+
+@pytest.fixture
+def counted() -> Counted:
+    Counted.made_ids.clear()
+    Counted.asked_to.clear()
+    return Counted()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_ids_that_a_service_gives_are_made_once_and_stand_in_each_ticket_and_act(make_kit, counted, is_async):
+    kit = make_kit(media=counted)
+    grant, act = granted(kit), asyncio.run if is_async else lambda done: done
+    calls = kit.aio if is_async else kit
+    for _ in range(2):
+        assert act(calls.ticket(grant)).token == "room 1 and participant 2"
+    act(calls.force_disconnect(grant.session_id, "ada"))
+    act(calls.exclude(grant.session_id, "ben"))
+    act(calls.end_session(grant.session_id))
+    assert counted.made_ids == ["room", "participant"]
+    assert counted.asked_to == [
+        ("force_disconnect", "ada", ("room 1", "participant 2")),
+        ("disconnect_actor", "ben", ("room 1", "")),
+        ("end_session", ("room 1", "")),
+    ]
+
+
+@pytest.mark.parametrize("answer", [7, b"7", "7" * 1_001])
+def test_an_id_that_is_none_is_not_remembered(make_kit, counted, answer):
+    counted.answer = answer
+    kit = make_kit(media=counted)
+    grant = granted(kit)
+    with pytest.raises(PolicyFault, match=r"'hosted' failed: what create_room returned is .*; expected an id"):
+        kit.ticket(grant)
+    counted.answer = None
+    assert kit.ticket(grant).token == "room 2 and participant 3"
+
+
+def test_a_service_whose_method_does_not_take_the_ids_is_told_so(make_kit, counted):
+    kit = make_kit(media=counted)
+    with pytest.raises(PolicyFault, match=r"other arguments than \(session_id, stream_id, ids\), by position"):
+        kit.mute_stream(granted(kit).session_id, "7")
 
 
 FAULTS: dict[str, tuple[Any, type[Exception], str]] = {

@@ -31,7 +31,7 @@ from rolecall.stores.memory import MemoryStore
 from ...untyped import untyped
 from ...waiting import PATIENCE
 from .acs_server import KEY, ACSServer
-from .stand_in import Asked
+from .stand_in import Answer, Asked
 
 pytestmark = pytest.mark.each_choice
 WIDER = frozenset({"subscriber", "publisheronly"})
@@ -194,20 +194,22 @@ def test_an_exclusion_by_one_worker_takes_back_what_another_has_issued(pair, ser
     assert server.joins(ticket.room, ticket.token) == "Attendee"
 
 
+@pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("end", [False, True])
-def test_what_is_taken_back_while_a_ticket_is_made_stays_taken_back(pair, server, end):
+def test_what_is_taken_back_while_a_ticket_is_made_stays_taken_back(pair, server, end, fails):
     one, other = pair
     session_id = one.create_session().session_id
     before = one.ticket(granted(one, session_id))
     issued: list[Asked] = []
 
-    def meanwhile(call: Asked) -> None:
+    def meanwhile(call: Asked) -> Answer | None:
         if call.method == "PATCH" and b"Attendee" in call.body and not issued:
             issued.append(call)
             other.end_session(session_id) if end else other.exclude(session_id, "ada")
+        return (500, {}) if fails and "issueAccessToken" in call.path else None
 
     server.instead = meanwhile
-    with pytest.raises((RevokedToken, SessionEnded, NotFoundAtService)):
+    with pytest.raises((RevokedToken, SessionEnded, NotFoundAtService, Unavailable)):
         one.ticket(granted(one, session_id))
     assert issued
     assert server.joins(before.room, before.token) is None
