@@ -15,7 +15,7 @@ MAX_CONTENT: Final = 262_144
 
 
 class Documents(Protocol):
-    """What a store has that keeps documents, such as the rings of ``Rolecall(keys_key=…)``.
+    """What a store has that keeps documents: the rings of ``Rolecall(keys_key=…)``, and ids that a media service gives.
 
     The methods are plain functions or ``async def``, durable and positional, as those of
     :class:`~rolecall.stores.Store`. :meth:`~rolecall.stores.upkeep.Upkeep.forget` removes no document.
