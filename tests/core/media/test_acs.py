@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -306,6 +307,16 @@ def test_an_exclusion_takes_what_it_can_and_says_that_it_did_not_take_all(kit, s
     server.instead = lambda _: None
     assert kit.exclude(session, "ada").disconnected
     assert [*server.rooms.values(), *server.tokens.values()] == [{}, []]
+
+
+def test_an_exclusion_that_fails_for_want_of_httpx_is_logged(make_kit, server, tmp_path, monkeypatch, caplog):
+    url = f"sqlite:///{tmp_path}/sessions.db"
+    kit = made(make_kit, server, url)
+    session_id = kit.create_session().session_id
+    kit.ticket(granted(kit, session_id))
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    assert not made(make_kit, server, url).exclude(session_id, "ada").disconnected
+    assert [one for one in caplog.messages if one.startswith("an actor was excluded") and "httpx" in one]
 
 
 def test_what_is_gone_need_not_be_taken(kit, server):
