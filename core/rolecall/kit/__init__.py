@@ -789,12 +789,12 @@ def _open_store(
     opened = open_store(store, registered)
     if retention.ended is not None and not has(opened, UPKEEP):
         raise ConfigurationError(
-            f"session_retention needs a store that forgets, and {kind(opened)} is the store; give it the methods of "
+            f"session_retention needs a store that forgets, and the store is {kind(opened)}; give it the methods of "
             "rolecall.stores.upkeep.Upkeep, or leave session_retention out"
         )
     if ledger and not has(opened, LEDGER):
         raise ConfigurationError(
-            f"ledger=True needs a store that keeps issued tokens, and {kind(opened)} is the store; give it the methods "
+            f"ledger=True needs a store that keeps issued tokens, and the store is {kind(opened)}; give it the methods "
             "of rolecall.stores.ledger.Ledger, or leave ledger out"
         )
     for backend in media:
