@@ -18,6 +18,9 @@ __all__ = ["CALL_TIMEOUT", "LONGEST_ANSWER", "Answer", "ServiceAPI", "Signer"]
 CALL_TIMEOUT: Final = 2.0
 #: The longest answer that is read, in bytes: a full room has some thousand participants.
 LONGEST_ANSWER: Final = 8_000_000
+#: The pause before a call is repeated, in seconds.
+_PAUSE: Final = 0.1
+_IDEMPOTENT: Final = frozenset({"DELETE", "GET", "PUT"})
 #: No headers of its own.
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 #: Signs a call: from its method, its URL and its body the headers with the credential.
@@ -112,7 +115,10 @@ class ServiceAPI:
         body: object = None,
         form: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Call the API once, and return its answer, whatever its status.
+        """Call the API, and return its answer, whatever its status.
+
+        A call is repeated once, within its time, if no connection could be made, and so nothing was sent; one by a
+        method that is idempotent (RFC 9110, section 9.2.2) also if the connection broke.
 
         :param what: what is called, for messages.
         :param path: the path, with a query if there is one; percent-encoded.
@@ -149,12 +155,21 @@ class ServiceAPI:
                 if self._signer is not None:
                     signed = await self._signer(method, self._url + path, sent.get("content", b""))
                     headers = {**headers, **signed}
-                async with client.stream(method, self._url + path, headers=headers, **sent) as response:
-                    status = response.status_code
-                    async for chunk in response.aiter_raw():
-                        answer += chunk
-                        if len(answer) > LONGEST_ANSWER:
-                            break
+                for may_repeat in (True, False):
+                    answer = b""
+                    try:
+                        async with client.stream(method, self._url + path, headers=headers, **sent) as response:
+                            status = response.status_code
+                            async for chunk in response.aiter_raw():
+                                answer += chunk
+                                if len(answer) > LONGEST_ANSWER:
+                                    break
+                        break
+                    except httpx.TransportError as error:
+                        is_safe = method in _IDEMPOTENT or isinstance(error, httpx.ConnectError)
+                        if not may_repeat or not is_safe or isinstance(error, httpx.TimeoutException):
+                            raise
+                    await _pause()
         except (httpx.TimeoutException, TimeoutError):
             problem = f"it did not answer within {self._timeout:g} s"
         except httpx.ConnectError:
@@ -173,6 +188,13 @@ class ServiceAPI:
         if problem:
             raise Unavailable(f"{what}: {problem}")
         return Answer(status, self._reader(answer) if len(answer) <= LONGEST_ANSWER else None)
+
+
+async def _pause() -> None:
+    """Let a service that is just starting anew come back."""
+    from ..driver import event_loops
+
+    await event_loops.running().sleep(_PAUSE)
 
 
 def _read_json(answer: bytes) -> Any:

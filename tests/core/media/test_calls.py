@@ -1,0 +1,120 @@
+"""Calls of media services' APIs: what is repeated, and what is not."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from rolecall.errors import Unavailable
+from rolecall.media import calls
+from rolecall.media.calls import Answer, ServiceAPI
+
+from ...waiting import PATIENCE
+
+ANSWERED = b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n{"a": 42}'
+
+
+class Service:
+    """Says to each connection the next thing; what it says in place of an answer breaks the connection."""
+
+    def __init__(self, *said: bytes) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.asked: list[str] = []
+        self._said = said
+        self._thread = Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        for said in self._said:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection:
+                self.asked.append(connection.recv(4096).split(b" ")[0].decode())
+                connection.sendall(said)
+
+    def stop(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def serve() -> Iterator[Any]:
+    services: list[Service] = []
+
+    def start(*said: bytes) -> Service:
+        services.append(Service(*said))
+        return services[-1]
+
+    yield start
+    for service in services:
+        service.stop()
+
+
+def called(url: str, method: str, timeout: float = PATIENCE) -> Answer:
+    return asyncio.run(ServiceAPI("Studio", url, timeout).call("Studio's call", method, "/x", body={"a": 1}))
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+@pytest.mark.parametrize("broken", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"])
+def test_a_call_that_may_be_repeated_is_repeated_once(serve, method, broken):
+    service = serve(broken, ANSWERED)
+    assert called(service.url, method) == Answer(200, {"a": 42})
+    assert service.asked == [method, method]
+    again = serve(broken, broken, ANSWERED)
+    with pytest.raises(Unavailable, match="the connection broke"):
+        called(again.url, method)
+    assert again.asked == [method, method]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_a_call_that_may_have_been_carried_out_is_not_repeated(serve, method):
+    service = serve(b"", ANSWERED)
+    with pytest.raises(Unavailable, match="the connection broke"):
+        called(service.url, method)
+    assert service.asked == [method]
+
+
+def test_a_call_that_was_never_sent_is_repeated_whatever_its_method(serve, monkeypatch):
+    waiting = socket.socket()
+    waiting.bind(("127.0.0.1", 0))  # nobody listens there
+    waiting.settimeout(PATIENCE)
+
+    def answer() -> None:
+        connection, _ = waiting.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(ANSWERED)
+
+    thread = Thread(target=answer, daemon=True)
+
+    async def back() -> None:
+        waiting.listen()
+        thread.start()
+
+    monkeypatch.setattr(calls, "_pause", back)
+    try:
+        url = f"http://127.0.0.1:{waiting.getsockname()[1]}"
+        assert called(url, "POST") == Answer(200, {"a": 42})
+    finally:
+        waiting.close()
+        thread.join(PATIENCE)
+
+
+def test_a_repetition_has_no_time_of_its_own(serve, monkeypatch):
+    async def long() -> None:
+        await asyncio.sleep(2 * PATIENCE)
+
+    monkeypatch.setattr(calls, "_pause", long)
+    service = serve(b"", ANSWERED)
+    with pytest.raises(Unavailable, match=r"did not answer within 0\.5 s"):
+        called(service.url, "GET", 0.5)
+    assert service.asked == ["GET"]
