@@ -20,7 +20,6 @@ from ..engine.renewing import checked_total_life
 from ..engine.state import State
 from ..engine.tickets import MediaServices
 from ..errors import ConfigurationError, InvalidKey, NotInStep, PluginError
-from ..formats import TokenFormat
 from ..formats.claims import MAX_VERIFIED_LIFETIME, ClaimRules
 from ..http.api import Api
 from ..http.api.sdk_credentials import ServerCredentials
@@ -30,7 +29,7 @@ from ..keys import KeyRing
 from ..keys.issuers import MISSING, Elsewhere, credentials_of, further_projects, nowhere
 from ..media import MediaBackend
 from ..request import Actor
-from ..roles import Role, RoleName, RoleTable
+from ..roles import Role, RoleName
 from ..session_ids import OpenTokIds, PlainNames, SessionNames
 from ..sessions import MediaMode, SessionRecord, record_fields, session_id_of
 from ..stores import SCHEMES, Store, open_store
@@ -44,7 +43,7 @@ from .facade import P, Result, derived, written_out
 from .key_places import place_of, refuse_wrapping_keys
 from .keys import Keys, KeySources
 from .leases import AsyncLeases, Leases
-from .media import media_of
+from .media import check_media, media_of
 
 if TYPE_CHECKING:
     from ..keys.following import Timing
@@ -267,7 +266,6 @@ class Rolecall(Settings):
             assert own is not None
             _check_leeway(leeway)
             _check_timeout("hook_timeout", hook_timeout)
-            _check_patience(carried_by, hook_timeout)
             if revocation not in ("in_step", "immediate"):
                 raise ConfigurationError(f"revocation is {shown(revocation)}; expected 'in_step' or 'immediate'")
             _check_clock(clock)
@@ -277,10 +275,8 @@ class Rolecall(Settings):
             if not isinstance(ledger, bool):
                 raise ConfigurationError(f"ledger is {shown(ledger)}; expected True or False")
             roles = roles_of(loaded)
-            _check_accepted(carried_by, roles)
             at_services = [issuer for backend in carried_by for issuer in backend.session_issuers]
             session_ids = _session_names(session_names)(own, *further, at_services=at_services)
-            _check_names_of(carried_by, session_ids)
             retention = Retention.of(session_retention, max_session_age)
             _check_shows_age(session_ids, retention, loaded, carried_by)
             rules = ClaimRules(roles, leeway, session_ids)
@@ -288,12 +284,7 @@ class Rolecall(Settings):
             # A media service carries the sessions of all projects, so its tokens are of none.
             media_services = MediaServices(carried_by, ClaimRules(roles, leeway))
             mint, formats = formats_of(loaded, format, accept, issuers, rules, media_services)
-            _check_names_sessions(mint, session_ids)
-            if carried_by and not (actor_claim and mint.names_actor):
-                raise ConfigurationError(
-                    "media needs tokens that say for whom they are, because participants have an identity: leave out "
-                    "actor_claim=False, and choose another format than t1"
-                )
+            check_media(carried_by, roles, session_ids, mint, hook_timeout, names_actor=actor_claim)
             state = State(
                 api_key=own.id,
                 session_ids=session_ids,
@@ -839,38 +830,6 @@ def _session_names(name: object) -> type[SessionNames]:
     return names[name]
 
 
-def _check_names_sessions(mint: TokenFormat, session_ids: SessionNames) -> None:
-    """Refuse a format whose tokens cannot say for which of the kit's sessions they are."""
-    if not mint.takes_session(session_ids.make(MediaMode.RELAYED, 0.0)):
-        raise ConfigurationError(
-            "the format is that of a media service whose rooms cannot have the names of this kit's sessions; give them "
-            "others with session_names='plain', or mint its tokens as tickets: leave format out"
-        )
-
-
-def _check_names_of(media: Iterable[MediaBackend], session_ids: SessionNames) -> None:
-    """Refuse OpenTok's ids for a media service that gives sessions ids of another form."""
-    if isinstance(session_ids, PlainNames):
-        return
-    if others := [backend.name for backend in media if backend.needs_plain_names]:
-        raise ConfigurationError(
-            f"the media service {others[0]!r} gives its sessions ids of its own: pass session_names='plain', or set "
-            "ROLECALL_SESSION_NAMES=plain"
-        )
-
-
-def _check_accepted(media: Iterable[MediaBackend], roles: RoleTable) -> None:
-    """Refuse an ``accept_wider`` with a name that is no role: a misspelt one would accept nothing."""
-    names = [str(role) for role in roles]
-    for backend in media:
-        for accepted in sorted(backend.accept_wider, key=str):
-            if str(accepted) not in names:
-                raise ConfigurationError(
-                    f"{backend.name}: accept_wider has {shown(accepted, 80)}, which is no role of this kit; the roles "
-                    f"are {', '.join(names)}"
-                )
-
-
 def _check_shows_age(
     session_ids: SessionNames, retention: Retention, plugins: Plugins, media: Iterable[MediaBackend]
 ) -> None:
@@ -887,16 +846,6 @@ def _check_shows_age(
         raise ConfigurationError(
             f"max_session_age is for session ids that this kit makes; the media service {creating[0]!r} makes others"
         )
-
-
-def _check_patience(media: Iterable[MediaBackend], hook_timeout: float) -> None:
-    """Refuse services that are slower than the kit's patience: their own errors would come too late."""
-    for backend in media:
-        if backend.call_time >= hook_timeout:
-            raise ConfigurationError(
-                f"{backend.name}: timeout, {backend.call_time:g} s, is not below the kit's hook_timeout, "
-                f"{hook_timeout:g} s, so the service's own error would come too late; pass Rolecall(hook_timeout=…)"
-            )
 
 
 def _check_clock(clock: object) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ..errors import ConfigurationError, PluginError
+from ..formats import TokenFormat
 from ..media import BACKENDS, MediaBackend, find_backend
 from ..plugins import Plugins
+from ..roles import RoleTable
+from ..session_ids import PlainNames, SessionNames
+from ..sessions import MediaMode
 from ..wording import kind, nearest, shown
 from .assembly import registered
 
@@ -110,3 +114,62 @@ def _misfit(backend: type[MediaBackend], settings: Mapping[str, Any]) -> str | N
                 f"ROLECALL_{backend.name.upper()}_{name.upper()}"
             )
     return None
+
+
+def check_media(
+    backends: Collection[MediaBackend],
+    roles: RoleTable,
+    session_ids: SessionNames,
+    mint: TokenFormat,
+    hook_timeout: float,
+    *,
+    names_actor: bool,
+) -> None:
+    """Refuse media services that do not go with the rest of a kit.
+
+    :param mint: the format of the kit's tokens.
+    :param names_actor: whether they say for whom they are, if the format can.
+    :raises ConfigurationError: says what to change.
+    """
+    _check_names_sessions(mint, session_ids)
+    if backends and not (names_actor and mint.names_actor):
+        raise ConfigurationError(
+            "media needs tokens that say for whom they are, because participants have an identity: leave out "
+            "actor_claim=False, and choose another format than t1"
+        )
+    for backend in backends:
+        _check_patience(backend, hook_timeout)
+        _check_accepted(backend, [str(role) for role in roles])
+        if backend.needs_plain_names and not isinstance(session_ids, PlainNames):
+            raise ConfigurationError(
+                f"the media service {backend.name!r} gives its sessions ids of its own: pass session_names='plain', or "
+                "set ROLECALL_SESSION_NAMES=plain"
+            )
+
+
+def _check_names_sessions(mint: TokenFormat, session_ids: SessionNames) -> None:
+    """Refuse a format whose tokens cannot say for which of the kit's sessions they are."""
+    if not mint.takes_session(session_ids.make(MediaMode.RELAYED, 0.0)):
+        raise ConfigurationError(
+            "the format is that of a media service whose rooms cannot have the names of this kit's sessions; give them "
+            "others with session_names='plain', or mint its tokens as tickets: leave format out"
+        )
+
+
+def _check_accepted(backend: MediaBackend, names: Collection[str]) -> None:
+    """Refuse an ``accept_wider`` with a name that is no role: a misspelt one would accept nothing."""
+    for accepted in sorted(backend.accept_wider, key=str):
+        if str(accepted) not in names:
+            raise ConfigurationError(
+                f"{backend.name}: accept_wider has {shown(accepted, 80)}, which is no role of this kit; the roles "
+                f"are {', '.join(names)}"
+            )
+
+
+def _check_patience(backend: MediaBackend, hook_timeout: float) -> None:
+    """Refuse a service that is slower than the kit's patience: its own errors would come too late."""
+    if backend.call_time >= hook_timeout:
+        raise ConfigurationError(
+            f"{backend.name}: timeout, {backend.call_time:g} s, is not below the kit's hook_timeout, "
+            f"{hook_timeout:g} s, so the service's own error would come too late; pass Rolecall(hook_timeout=…)"
+        )
