@@ -459,13 +459,21 @@ class Engine:
                 await self._check_for_ticket(grant)
             except RolecallError:
                 if backend.keeps_ids and grant.actor_id is not None:
-                    # The place in the room may be newer than the act that took the one before.
-                    await self._put_out(backend, grant.session_id, grant.actor_id)
+                    await self._withdraw(backend, grant.session_id, grant.actor_id)
                 raise
             call.ends_in("ticket_issued", expires_at=ticket.expires_at)
             if call.trace is not None:
                 call.trace.ok("ticket", _of_ticket(ticket.identity, grant, ticket.expires_at))
         return ticket
+
+    async def _withdraw(self, backend: MediaBackend, session_id: str, actor_id: str) -> None:
+        """Take back the place of a refused ticket: it may be newer than the act that took the one before."""
+        from .acts import log_place_left
+
+        try:
+            await self._put_out(backend, session_id, actor_id)
+        except RolecallError as error:
+            log_place_left(backend.name, error)
 
     async def _check_for_ticket(self, grant: Grant) -> None:
         """:meth:`check_again`, by the store itself where this process may be behind it."""

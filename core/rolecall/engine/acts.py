@@ -131,6 +131,11 @@ async def put_out(
     return True
 
 
+def log_place_left(name: str, error: RolecallError) -> None:
+    """Log that a media backend has not taken back the place of a ticket that was refused."""
+    _LOG.warning("a ticket was refused, and %s has not taken back the place in the room: %s", name, error)
+
+
 async def disconnect(
     act: Exclude,
     implementations: Collection[Implementation],

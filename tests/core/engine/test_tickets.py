@@ -584,6 +584,21 @@ def test_whoever_is_excluded_while_the_service_is_asked_gets_no_ticket(make_kit)
         app.ticket(granted(app))
 
 
+def test_a_place_that_cannot_be_taken_back_is_logged_and_the_reason_stays(make_kit, counted, caplog):
+    class Failing(Counted):
+        async def ask_ticket(self, place: Place) -> Any:
+            app.exclude(place.session_id, place.identity)
+            return await super().ask_ticket(place)
+
+        async def disconnect_actor(self, session_id: str, actor_id: str, ids: ServiceIds) -> None:
+            raise Unavailable("no connection could be made")
+
+    app: Rolecall = make_kit(media=Failing())
+    with pytest.raises(RevokedToken):
+        app.ticket(granted(app))
+    assert "a ticket was refused, and hosted has not taken back the place in the room" in caplog.text
+
+
 def test_a_service_that_mints_its_tokens_itself_is_no_format(make_kit):
     with pytest.raises(ConfigurationError, match="'hosted' does not exist"):
         make_kit(media=Hosted(), format="hosted")
