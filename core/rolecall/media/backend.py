@@ -345,6 +345,10 @@ class MediaBackend(ABC):
         """
         raise NotImplementedError
 
+    def credentials(self, place: Place) -> Mapping[str, Mapping[str, Any]]:
+        """What a client needs beside each token, by name, for JSON: nothing, unless a subclass says otherwise."""
+        return NO_CREDENTIALS
+
     def made(
         self,
         place: Place,
@@ -357,7 +361,7 @@ class MediaBackend(ABC):
 
         :param url: where to connect, if it is not the :meth:`room_url`.
         :param expires_at: the end of the token's life in Unix seconds, if it is not the place's.
-        :param credentials: what else the client needs, by name, for JSON; a TURN credential is added.
+        :param credentials: further ones than :meth:`credentials`; a TURN credential is added.
         """
         ends = place.expires_at if expires_at is None else expires_at
         # A service that mints its tokens itself may let them live longer than the grant; what the kit mints does not.
@@ -371,7 +375,7 @@ class MediaBackend(ABC):
             place.session_id,
             place.room,
             place.identity,
-            MappingProxyType({**credentials, **turn}),
+            MappingProxyType({**self.credentials(place), **credentials, **turn}),
         )
 
     def place(self, grant: Grant, now: float) -> Place:

@@ -19,7 +19,7 @@ from ..formats.claims import ClaimRules, wrong_claim
 from ..keys.issuers import Issuer
 from ..moderation import Connections
 from ..tokens import TokenOptions
-from .backend import NO_CREDENTIALS, CommonSettings, Place, Ticket, emulated_acts
+from .backend import CommonSettings, Place, emulated_acts
 from .calls import CALL_TIMEOUT, Answer, ServiceAPI
 from .keys import service_issuer
 from .named_roles import NamedRoleBackend, NamedRoleFormat
@@ -127,17 +127,9 @@ class Stream(NamedRoleBackend):
         """See :meth:`MediaBackend.room`: the session's id in lower case, or a name that is derived from it."""
         return derived_room(session_id, _ROOM, self.longest_room)
 
-    def made(
-        self,
-        place: Place,
-        token: str,
-        url: str | None = None,
-        expires_at: int | None = None,
-        credentials: Mapping[str, Mapping[str, Any]] = NO_CREDENTIALS,
-    ) -> Ticket:
-        """See :meth:`MediaBackend.made`; what a client needs beside the token is in ``credentials["stream"]``."""
-        beside = {"stream": {"api_key": self._issuer.id, "call_type": self.call_type}}
-        return super().made(place, token, url, expires_at, {**beside, **credentials})
+    def credentials(self, place: Place) -> Mapping[str, Mapping[str, Any]]:
+        """See :meth:`MediaBackend.credentials`: ``stream`` has the API key and the type of the call."""
+        return {"stream": MappingProxyType({"api_key": self._issuer.id, "call_type": self.call_type})}
 
     async def open_room(self, place: Place) -> None:
         """See :meth:`MediaBackend.open_room`."""

@@ -12,7 +12,7 @@ from ...formats import TokenFormat
 from ...formats.claims import ClaimRules
 from ...roles import Capability
 from ...wording import shown
-from ..backend import NO_CREDENTIALS, CommonSettings, MediaBackend, Place, Ticket
+from ..backend import CommonSettings, MediaBackend, Place
 from ..keys import service_issuer
 from ..rooms import derived_room
 from ..tokens import PARTICIPANT
@@ -116,17 +116,9 @@ class Agora(MediaBackend):
         """See :meth:`MediaBackend.token_format`."""
         return AgoraFormat(self, self._issuer, rules)
 
-    def made(
-        self,
-        place: Place,
-        token: str,
-        url: str | None = None,
-        expires_at: int | None = None,
-        credentials: Mapping[str, Mapping[str, Any]] = NO_CREDENTIALS,
-    ) -> Ticket:
-        """See :meth:`MediaBackend.made`; the credential ``agora`` has the App ID."""
-        named = MappingProxyType({"app_id": self.app_id})
-        return super().made(place, token, url, expires_at, {**credentials, "agora": named})
+    def credentials(self, place: Place) -> Mapping[str, Mapping[str, Any]]:
+        """See :meth:`MediaBackend.credentials`: ``agora`` has the App ID."""
+        return {"agora": MappingProxyType({"app_id": self.app_id})}
 
 
 def _is_certificate(secret: object) -> bool:

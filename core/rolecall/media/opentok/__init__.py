@@ -18,7 +18,7 @@ from ...keys.issuers import MISSING, Issuer, credentials_of, further_projects
 from ...session_ids import key_in
 from ...sessions import SessionProperties
 from ...tokens import TokenOptions
-from ..backend import NO_CREDENTIALS, CommonSettings, MediaBackend, Place, Ticket
+from ..backend import CommonSettings, MediaBackend, Place
 from .acts import Acts
 from .service import AsyncRemoteService, create_at
 from .transport import CALL_TIME, OPENTOK, RETRIES, VONAGE, Transport
@@ -91,17 +91,9 @@ class _Service(MediaBackend):
             raise InvalidSessionId(f"the session is not one of {self.name}: its id names none of the projects there")
         return session_id
 
-    def made(
-        self,
-        place: Place,
-        token: str,
-        url: str | None = None,
-        expires_at: int | None = None,
-        credentials: Mapping[str, Mapping[str, Any]] = NO_CREDENTIALS,
-    ) -> Ticket:
-        """See :meth:`MediaBackend.made`: a client needs the id in its session, too."""
-        issuer = {self.name: MappingProxyType({self.issuer_name: key_in(place.room)})}
-        return super().made(place, token, url, expires_at, {**credentials, **issuer})
+    def credentials(self, place: Place) -> Mapping[str, Mapping[str, Any]]:
+        """See :meth:`MediaBackend.credentials`: a client names the project or application of its session."""
+        return {self.name: MappingProxyType({self.issuer_name: key_in(place.room)})}
 
 
 class OpenTok(_Service):
