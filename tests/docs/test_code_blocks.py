@@ -16,6 +16,7 @@ from __future__ import annotations
 import doctest
 import inspect
 import json
+import logging
 import os
 import re
 import shutil
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -312,6 +314,18 @@ def assert_same_json(expected: Any, actual: Any) -> None:
         assert expected == actual
 
 
+@contextmanager
+def loggers_kept() -> Iterator[None]:
+    """Put the levels and the handlers of the root logger and of the kit's own back at the end."""
+    loggers = [logging.getLogger(name) for name in (None, "rolecall", "rolecall.trace")]
+    before = [(logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        for handler in set(logger.handlers) - set(handlers):
+            logger.removeHandler(handler)
+
+
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Reader]]:
     """Makes the reader of a page, who sits in an empty folder and has nothing set up."""
@@ -324,7 +338,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         readers.append(Reader(page, tmp_path, monkeypatch))
         return readers[-1]
 
-    with patch.dict(os.environ):  # which a page may change
+    with patch.dict(os.environ), loggers_kept():  # which a page may change
         yield make
     for made in readers:
         made.close()
