@@ -183,6 +183,15 @@ class MediaBackend(ABC):
         accept_wider: Iterable[str] = (),
         turn: Turn | Mapping[str, Any] | None = None,
     ) -> None:
+        try:
+            #: Issues TURN credentials beside tickets; None: it issues none.
+            self.turn = Turn(**turn) if isinstance(turn, Mapping) else turn
+        except TypeError:
+            raise ConfigurationError(f"{self.name}: turn takes urls, secret and verify_secrets") from None
+        finally:
+            del turn  # it may hold a secret, so nothing fails before this
+        if not isinstance(self.turn, Turn | None):
+            raise ConfigurationError(f"{self.name}: turn is {kind(self.turn)}; expected a Turn(…)")
         problem = problem_with_url(url, self.schemes)
         if problem is not None:
             raise ConfigurationError(f"{self.name}: {problem}")
@@ -194,15 +203,6 @@ class MediaBackend(ABC):
             raise ConfigurationError(f"{self.name}: accept_wider is {shown(accept_wider)}; expected a set of roles")
         #: The roles whose tickets may grant more than the role does.
         self.accept_wider = frozenset(accept_wider)
-        try:
-            #: Issues TURN credentials beside tickets; None: it issues none.
-            self.turn = Turn(**turn) if isinstance(turn, Mapping) else turn
-        except TypeError:
-            raise ConfigurationError(f"{self.name}: turn takes urls, secret and verify_secrets") from None
-        finally:
-            del turn  # it may hold a secret
-        if not isinstance(self.turn, Turn | None):
-            raise ConfigurationError(f"{self.name}: turn is {kind(self.turn)}; expected a Turn(…)")
 
     @abstractmethod
     def token_format(self, rules: ClaimRules) -> TokenFormat | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Final
@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from ..errors import ConfigurationError, InvalidExpireTime, InvalidKey
 from ..keys import HMACKey, problem_with
+from ..keys.issuers import listed
 from ..keys.making import secret_key
 from ..wording import kind, shown
 
@@ -42,9 +43,11 @@ class Turn:
 
     __slots__ = ("_keys", "urls")
 
-    def __init__(self, urls: Iterable[str], secret: str | bytes, verify_secrets: Iterable[str | bytes] = ()) -> None:
-        keys, problem = _keys((secret, *verify_secrets))
-        del secret, verify_secrets  # so that no frame of a traceback holds them
+    def __init__(self, urls: Iterable[str], secret: str | bytes, verify_secrets: Sequence[str | bytes] = ()) -> None:
+        try:
+            keys, problem = _keys((secret, *listed(verify_secrets, "turn: ")))
+        finally:
+            del secret, verify_secrets  # so that no frame of a traceback holds them
         if problem is not None:
             raise InvalidKey(problem)
         given = (urls,) if isinstance(urls, str) or not isinstance(urls, Iterable) else tuple(urls)
@@ -93,14 +96,14 @@ class Turn:
         return any(good)
 
     def __repr__(self) -> str:
-        return f"<Turn {' '.join(self.urls)}>"
+        return f"<Turn {' '.join(getattr(self, 'urls', ('not made yet',)))}>"
 
 
 def _password(key: HMACKey, username: str) -> str:
     return base64.b64encode(key.digest(username.encode(), "sha1")).decode("ascii")
 
 
-def _keys(secrets: tuple[str | bytes, ...]) -> tuple[tuple[HMACKey, ...], str | None]:
+def _keys(secrets: tuple[object, ...]) -> tuple[tuple[HMACKey, ...], str | None]:
     """The keys for secrets; and the problem with one of them, which is not quoted."""
     if len(secrets) > _MAX_SECRETS:
         return (), f"turn: verify_secrets has {len(secrets) - 1} secrets; at most {_MAX_SECRETS - 1} are taken"
@@ -110,7 +113,7 @@ def _keys(secrets: tuple[str | bytes, ...]) -> tuple[tuple[HMACKey, ...], str | 
         problem = problem_with(secret) if isinstance(secret, str | bytes) else f"expected text, not {kind(secret)}"
         try:
             if problem is None:
-                keys.append(secret_key(secret))
+                keys.append(secret_key(secret))  # type: ignore[arg-type]  # its type was looked at
         except InvalidKey as error:
             problem = str(error)
         if problem is not None:

@@ -16,6 +16,7 @@ from ...untyped import untyped
 
 URL, KEY, SECRET = "wss://media.example", "APIrolecall", "throwaway-livekit-secret-0123456789abcdefABCDEF"
 SETTINGS = {"url": URL, "api_key": KEY, "api_secret": SECRET}
+TURN = f'{{"urls": "turn:turn.example", "secret": "{SECRET}"}}'
 VARIABLES = {
     "ROLECALL_API_KEY": API_KEY,
     "ROLECALL_API_SECRET": API_SECRET,
@@ -192,9 +193,19 @@ def test_wrong_settings_are_named_and_no_secret_is_quoted(make_kit, name):
     assert SECRET not in str(refused.value)
 
 
-def test_no_frame_of_the_traceback_holds_a_secret():
-    with pytest.raises(ConfigurationError) as refused:
-        Rolecall.from_env({**VARIABLES, "ROLECALL_LIVEKIT_URL": "nowhere"})
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"URL": "nowhere"},
+        {"URL": "nowhere", "TURN": TURN},
+        {"TICKET_LIFE": "0", "TURN": TURN},
+        {"ACCEPT_EMULATED": "signal", "TURN": TURN},
+    ],
+)
+def test_no_frame_of_the_traceback_holds_a_secret(settings):
+    changes = {f"ROLECALL_LIVEKIT_{name}": value for name, value in settings.items()}
+    with pytest.raises(ConfigurationError, match="livekit: ") as refused:
+        Rolecall.from_env({**VARIABLES, **changes})
     error: BaseException | None = refused.value
     while error is not None:
         for frame, _ in traceback.walk_tb(error.__traceback__):

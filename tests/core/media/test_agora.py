@@ -335,6 +335,7 @@ def test_a_session_ends_and_an_actor_is_excluded_without_a_service(make_kit):
     [
         ({"app_id": "demo"}, "app_id is missing or malformed"),
         ({"app_certificate": "short"}, "app_certificate: the secret has 5 bytes"),
+        ({"app_id": CERTIFICATE, "app_certificate": "short"}, "app_certificate: the secret has 5 bytes"),
         ({"app_certificate": CERTIFICATE.replace("f", "g")}, "a certificate has 32 hexadecimal digits"),
         ({"verify_secrets": ["g" + OTHER]}, "a certificate has 32 hexadecimal digits"),
         ({"cohost_authentication": 1}, "cohost_authentication is 1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from hashlib import sha256
 from pathlib import Path
 
@@ -100,6 +101,8 @@ def test_two_secrets_allow_a_change():
         ((URLS, "short"), "turn: secret: the secret has 5 bytes"),
         ((URLS, None), "turn: secret: expected text"),
         ((URLS, SECRET, ["x"]), "turn: verify_secrets, number 1: the secret has 1 bytes"),
+        ((URLS, SECRET, OLD), "turn: verify_secrets is a text of .*; expected a list"),
+        ((URLS, SECRET, 7), "turn: verify_secrets is of type int; expected a list"),
         ((URLS, SECRET, [OLD, OLD + "1", OLD + "2"]), "at most 2"),
         (([], SECRET), "urls"),
         ((["stun:turn.example"], SECRET), "urls"),
@@ -111,6 +114,9 @@ def test_a_wrong_argument_is_named_and_no_secret_is_quoted(arguments, message):
     with pytest.raises((ConfigurationError, InvalidKey), match=message) as refused:
         Turn(*map(untyped, arguments))
     assert SECRET[:12] not in str(refused.value)
+    for frame, _ in traceback.walk_tb(refused.value.__traceback__):
+        if "rolecall" in frame.f_globals["__name__"].split("."):
+            assert arguments[1] is None or arguments[1] not in repr(frame.f_locals)
 
 
 def test_its_repr_has_no_secret():

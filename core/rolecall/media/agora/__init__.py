@@ -87,7 +87,8 @@ class Agora(MediaBackend):
                 raise InvalidKey("agora: a certificate has 32 hexadecimal digits, as Agora's console shows it")
             super().__init__(f"agora://{app_id}", **settings)
         finally:
-            del app_certificate, verify_secrets, settings  # so that no frame of a traceback holds them
+            # so that no frame of a traceback holds them, also if one was given for another
+            del app_id, app_certificate, verify_secrets, settings
         #: Whether Agora reads who may publish from the tokens.
         self.cohost_authentication = cohost_authentication
 
