@@ -93,9 +93,9 @@ class ServiceAPI:
     ) -> None:
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= 300:
             raise ConfigurationError(f"{service}: timeout is {shown(timeout)}; expected seconds, above 0 and up to 300")
-        problem = problem_with_url(url, ("https", "http"))
+        problem = problem_with_url(url, ("https", "http"), setting)
         if problem is not None:
-            raise ConfigurationError(f"{service}: {setting.removesuffix('url')}{problem}")
+            raise ConfigurationError(f"{service}: {problem}")
         self._service = service
         self._url = url.rstrip("/")
         self._timeout = timeout

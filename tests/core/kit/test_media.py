@@ -165,8 +165,8 @@ def test_wrong_arguments_stop_start_up_with_what_to_do(make_kit, name):
 
 
 BAD_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
-    "no scheme": ({"url": "media.example"}, "url is not where clients connect"),
-    "a foreign scheme": ({"url": "ftp://media.example"}, "url is not where clients connect"),
+    "no scheme": ({"url": "media.example"}, "url is not the URL of a service"),
+    "a foreign scheme": ({"url": "ftp://media.example"}, "url is not the URL of a service"),
     "a password in the URL": ({"url": f"wss://u:{SECRET}@media.example"}, "holds a user, a query or a fragment"),
     "a query": ({"url": "wss://media.example/?x=1"}, "holds a user, a query or a fragment"),
     "quoted": ({"url": f'"{URL}"'}, "url has"),

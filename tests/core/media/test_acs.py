@@ -388,9 +388,9 @@ ENDPOINT = "https://a.communication.azure.com"
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"endpoint": "a.communication.azure.com"}, "acs: endpoint is not where clients connect; expected"),
+        ({"endpoint": "a.communication.azure.com"}, "acs: endpoint is not the URL of a service; expected"),
         ({"endpoint": f"{ENDPOINT}/rooms"}, "acs: endpoint has a path"),
-        ({"endpoint": f"endpoint={ENDPOINT}/;accesskey={KEY}"}, "acs: endpoint is not where clients connect; expected"),
+        ({"endpoint": f"endpoint={ENDPOINT}/;accesskey={KEY}"}, "acs: endpoint is not the URL of a service; expected"),
         ({"access_key": None}, "acs: access_key: "),
         ({"access_key": ""}, "acs: access_key: "),
         ({"access_key": KEY + "!"}, "acs: access_key: it is no base64"),

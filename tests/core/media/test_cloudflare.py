@@ -461,7 +461,7 @@ def locals_of(error: BaseException) -> Iterator[str]:
         ({"roles": {}}, "roles is"),
         ({"roles": {"publisher": ""}}, "roles has '' for 'publisher'"),
         ({"url": "wss://media.example"}, "expected one like 'https://"),
-        ({"api_url": "media.example"}, "api_url is not where"),
+        ({"api_url": "media.example"}, "api_url is not the URL of a service"),
         ({"timeout": 0}, "timeout is 0"),
     ],
 )

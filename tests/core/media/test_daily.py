@@ -169,7 +169,7 @@ def test_the_environment_has_its_settings():
     ("settings", "error", "message"),
     [
         ({"eject_at_expiry": "yes"}, ConfigurationError, "eject_at_expiry is 'yes'"),
-        ({"url": "wss://example.daily.co"}, ConfigurationError, "url is not where"),
+        ({"url": "wss://example.daily.co"}, ConfigurationError, "url is not the URL of a service"),
         ({"domain_id": ""}, ConfigurationError, "domain_id is missing"),
         ({"api_key": "ü" + KNOWN.secret}, InvalidKey, "no header"),
         ({"api_key": b"a\n" + KNOWN.secret.encode()}, InvalidKey, "no header"),

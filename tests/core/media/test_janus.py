@@ -370,12 +370,12 @@ def test_what_it_does_not_do_is_said(kit_at, server, act):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"url": "ftp://x"}, "url is not where"),
+        ({"url": "ftp://x"}, "url is not the URL of a service"),
         ({"token_auth_secret": "short"}, "token_auth_secret: the secret has 5 bytes"),
         ({"admin_secret": "janusoverlord"}, "admin_secret: the secret has 13 bytes"),
         ({"admin_key": None}, "admin_key: a secret is text"),
         ({"admin_key": b"k" * 8 + b"0123456789abcdefghijklmnop"}, "admin_key: expected text"),
-        ({"admin_url": "wss://x"}, "admin_url is not where"),
+        ({"admin_url": "wss://x"}, "admin_url is not the URL of a service"),
         ({"verify_secrets": ["short"]}, "verify_secrets, number 1"),
         ({"room_options": {"secret": "x"}}, "room_options has 'secret'"),
         ({"room_options": {"bitrate": [1]}}, "room_options has 'bitrate'"),

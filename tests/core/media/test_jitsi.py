@@ -295,7 +295,7 @@ def test_a_token_is_read_as_prosody_reads_it(name):
 # -- settings --------------------------------------------------------------------------------------
 
 BAD_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
-    "a WebSocket's URL": ({"url": "wss://meet.test"}, "url is not where clients connect"),
+    "a WebSocket's URL": ({"url": "wss://meet.test"}, "url is not the URL of a service"),
     "no key": ({"app_secret": None}, "app_secret, and verify_secrets go with it, or with private_key"),
     "two keys": ({"private_key": PEM}, "pass one of the two"),
     "secrets beside a private key": (

@@ -320,7 +320,7 @@ def test_without_httpx_there_are_tickets_and_no_acts(make_kit, server, monkeypat
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"api_url": "wss://media.example"}, "api_url is not where"),
+        ({"api_url": "wss://media.example"}, "api_url is not the URL of a service"),
         ({"timeout": 0}, "timeout is 0"),
         ({"accept_emulated": "mute_all"}, "accept_emulated is 'mute_all'; expected a set of mute_all"),
         ({"accept_emulated": ["signal"]}, "accept_emulated has 'signal'; expected a set of mute_all"),

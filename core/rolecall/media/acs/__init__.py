@@ -128,12 +128,10 @@ class ACS(MediaBackend):
 def _problem_with(endpoint: object, schemes: tuple[str, ...]) -> str | None:
     """The problem with an endpoint, which is not quoted."""
     try:
-        problem = problem_with_url(endpoint, schemes)
-        if problem is None and isinstance(endpoint, str) and urlsplit(endpoint).path not in ("", "/"):
-            problem = "url has a path"
-        if problem is None:
-            return None
-        what = problem.removeprefix("url").partition(";")[0]
-        return f"endpoint{what}; expected 'https://….communication.azure.com', and no connection string"
+        expected = "expected 'https://….communication.azure.com', and no connection string"
+        problem = problem_with_url(endpoint, schemes, "endpoint", expected)
+        if problem is None and urlsplit(str(endpoint)).path not in ("", "/"):
+            return f"endpoint has a path; {expected}"
+        return problem
     finally:
         del endpoint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Callable
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -13,6 +12,7 @@ from ...driver import event_loops
 from ...errors import ConfigurationError
 from ...keys.issuers import Issuer
 from ...wording import kind, shown, wrapping
+from ..urls import problem_with_url
 from . import answers
 from .answers import Unreadable
 from .calls import Call
@@ -59,7 +59,11 @@ class Transport:
         self._timeout = timeout
         self._retries = retries
         self._httpx = _imported()
-        problem = _problem_with_numbers(timeout, retries) or _problem_with_clock(clock) or _problem_with_url(api_url)
+        problem = (
+            _problem_with_numbers(timeout, retries)
+            or _problem_with_clock(clock)
+            or problem_with_url(api_url, ("https", "http"), "api_url", f"expected one like '{OPENTOK}'")
+        )
         if problem is None:
             # To load the certificates of authorities takes longer than all else here.
             self._tls = self._httpx.create_ssl_context() if urlsplit(api_url).scheme == "https" else False
@@ -223,26 +227,6 @@ def _problem_with_numbers(timeout: object, retries: object) -> str | None:
 
 def _problem_with_clock(clock: object) -> str | None:
     return None if callable(clock) else f"clock is {shown(clock)}; expected a function that returns Unix seconds"
-
-
-def _problem_with_url(api_url: object) -> str | None:
-    """The problem with the URL of a service, or None. It does not quote the URL, which may hold a password."""
-    example = "expected one like 'https://api.opentok.com'"
-    around = wrapping(api_url) if isinstance(api_url, str) else None
-    if around is not None:
-        return f"api_url has {around}; take it off"
-    if not isinstance(api_url, str) or not re.fullmatch(r"[!-~]+", api_url):
-        return f"api_url is {kind(api_url)}; {example}"
-    try:
-        parts = urlsplit(api_url)
-        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_one = False
-    if not is_one:
-        return f"api_url is not the URL of a service; {example}"
-    if "@" in parts.netloc or "?" in api_url or "#" in api_url:
-        return f"api_url holds a user, a query or a fragment, which are not sent; {example}"
-    return None
 
 
 def _imported() -> Any:
