@@ -12,7 +12,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Final, Literal, TypeVar
 
-from ..clock import system_clock
+from ..clock import problem_with_timeout, system_clock
 from ..driver import Driver, InlineDriver, LoopDriver, drive
 from ..driver.threads import ThreadPools
 from ..engine.housekeeping import Housekeeper, Retention
@@ -885,8 +885,8 @@ def _signer(
 
 
 def _check_timeout(name: str, seconds: object) -> None:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= 300:
-        raise ConfigurationError(f"{name} is {shown(seconds)}; expected seconds, above 0 and up to 300")
+    if problem := problem_with_timeout(seconds, name):
+        raise ConfigurationError(problem)
 
 
 def _check_leeway(leeway: object) -> None:

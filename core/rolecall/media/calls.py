@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from ..clock import problem_with_timeout
 from ..errors import ConfigurationError, NoMediaService, NotFoundAtService, RolecallError, Unavailable
-from ..wording import shown
 from .urls import problem_with_url
 
 __all__ = ["CALL_TIMEOUT", "LONGEST_ANSWER", "Answer", "ServiceAPI", "Signer"]
@@ -91,9 +91,7 @@ class ServiceAPI:
         signer: Signer | None = None,
         reader: Callable[[bytes], Any] | None = None,
     ) -> None:
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= 300:
-            raise ConfigurationError(f"{service}: timeout is {shown(timeout)}; expected seconds, above 0 and up to 300")
-        problem = problem_with_url(url, ("https", "http"), setting)
+        problem = problem_with_timeout(timeout) or problem_with_url(url, ("https", "http"), setting)
         if problem is not None:
             raise ConfigurationError(f"{service}: {problem}")
         self._service = service

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from ...clock import problem_with_timeout
 from ...driver import event_loops
 from ...errors import ConfigurationError
 from ...keys.issuers import Issuer
@@ -30,7 +31,6 @@ VONAGE: Final = "https://video.api.vonage.com"
 #: The time of a whole call in seconds, and how often it is repeated, unless said otherwise.
 CALL_TIME: Final = 4.0
 RETRIES: Final = 2
-_MAX_TIMEOUT: Final = 300
 _MAX_RETRIES: Final = 10
 #: The longest pause before the first repetition, in seconds; twice as much before each further one.
 FIRST_PAUSE: Final = 0.25
@@ -60,7 +60,8 @@ class Transport:
         self._retries = retries
         self._httpx = _imported()
         problem = (
-            _problem_with_numbers(timeout, retries)
+            problem_with_timeout(timeout)
+            or _problem_with_retries(retries)
             or _problem_with_clock(clock)
             or problem_with_url(api_url, ("https", "http"), "api_url", f"expected one like '{OPENTOK}'")
         )
@@ -217,9 +218,7 @@ def _pause(attempts: int) -> float:
     return _RANDOM.uniform(longest / 2, longest)  # spreads clients, so that not all return at once
 
 
-def _problem_with_numbers(timeout: object, retries: object) -> str | None:
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= _MAX_TIMEOUT:
-        return f"timeout is {shown(timeout)}; expected seconds, above 0 and up to {_MAX_TIMEOUT}"
+def _problem_with_retries(retries: object) -> str | None:
     if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= _MAX_RETRIES:
         return f"retries is {shown(retries)}; expected 0 to {_MAX_RETRIES}"
     return None
