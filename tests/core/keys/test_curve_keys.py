@@ -6,7 +6,6 @@ import copy
 import hmac
 import json
 import pickle
-import traceback
 from base64 import b64encode, urlsafe_b64decode
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -38,6 +37,7 @@ from rolecall.keys.issuers import Issuer
 from rolecall.keys.published import is_published
 
 from ...budgets import examples
+from ...tracebacks import held_by
 
 SECRET = "Xy7!secret-secret-secret-secret-Zq9"
 PKCS8, TRADITIONAL, OPENSSH = PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL, PrivateFormat.OpenSSH
@@ -527,36 +527,23 @@ MISTAKES = {
 }
 
 
-def frames_of(error: BaseException) -> str:
-    """What an error reporter sends: the message, the chain, and the locals of every frame of the package."""
-    shown = []
-    seen: BaseException | None = error
-    while seen is not None:
-        shown.append(repr(seen) + repr(vars(seen)))
-        for frame, _ in traceback.walk_tb(seen.__traceback__):
-            if frame.f_globals["__name__"].startswith("rolecall"):
-                shown.append(repr(frame.f_locals))
-        seen = seen.__cause__ or seen.__context__
-    return "\n".join(shown)
-
-
 @kinds
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_no_error_and_no_frame_of_it_holds_the_key(name, kind, mistake):
     given = mistake(name)
     with pytest.raises(RolecallError) as caught:
         kind(given)
-    assert shown_in(frames_of(caught.value), name) == []
+    assert shown_in(held_by(caught.value), name) == []
 
 
 @kinds
 def test_no_frame_of_an_error_about_the_kid_holds_the_key(name, kind):
     with pytest.raises(InvalidKey, match="kid") as caught:
         kind(pem(name), "é")
-    assert shown_in(frames_of(caught.value), name) == []
+    assert shown_in(held_by(caught.value), name) == []
 
 
 def test_a_key_of_another_curve_is_in_no_frame_of_the_error():
     with pytest.raises(InvalidKey) as caught:
         Ed25519Key(pem("EC"))
-    assert shown_in(frames_of(caught.value), "EC") == []
+    assert shown_in(held_by(caught.value), "EC") == []

@@ -36,6 +36,8 @@ from rolecall.errors import (
 )
 from rolecall.formats.opentok import OpenTokFormat
 
+from ...tracebacks import held_by
+
 API_KEY = "123456"
 SECRET = "2df95e9fdac14502e8a27a9d8a71e87ef64a502e"
 APPLICATION = "7b1d3b2c-96f1-4f52-8b0e-0c8a1f7e5d34"
@@ -496,19 +498,6 @@ def shown_in(text: str) -> list[str]:
     return [canary for canary in canaries() if canary in flat]
 
 
-def frames_of(error: BaseException) -> str:
-    """What an error reporter sends: the chain, and the locals of every frame of the package."""
-    shown = []
-    seen: BaseException | None = error
-    while seen is not None:
-        shown.append(repr(seen) + repr(vars(seen)))
-        for frame, _ in traceback.walk_tb(seen.__traceback__):
-            if frame.f_globals["__name__"].startswith("rolecall"):
-                shown.append(repr(frame.f_locals))
-        seen = seen.__cause__ or seen.__context__
-    return "\n".join(shown)
-
-
 def test_the_canaries_would_be_seen():
     assert len(shown_in(repr({"private_key": pem("the application's")}))) == 3
 
@@ -551,7 +540,7 @@ def test_no_message_of_a_kit_that_is_not_made_holds_the_key(misplaced):
 
 @pytest.mark.parametrize("name", sorted(set(MISPLACED) - AS_ANOTHER_ARGUMENT))
 def test_no_frame_of_a_kit_that_is_not_made_holds_the_key(name):
-    assert shown_in(frames_of(refusal(MISPLACED[name](pem("the application's"))))) == []
+    assert shown_in(held_by(refusal(MISPLACED[name](pem("the application's"))))) == []
 
 
 def test_nothing_that_a_kit_shows_holds_the_key(make, caplog):
@@ -578,7 +567,7 @@ def test_no_frame_of_a_refused_token_holds_the_key(make):
     for token in ("a.b.c", kit.create_session().generate_token()[:-4] + "AAAA"):
         with pytest.raises(InvalidToken) as caught:
             kit.verify_token(token)
-        assert shown_in(frames_of(caught.value)) == []
+        assert shown_in(held_by(caught.value)) == []
 
 
 @pytest.mark.parametrize("wrong", [{"ROLECALL_APPLICATION_ID": "x"}, {"ROLECALL_STORE": "nowhere://"}], ids=str)
@@ -586,4 +575,4 @@ def test_no_frame_of_a_kit_that_is_not_made_from_the_environment_holds_the_key(w
     environ = {"ROLECALL_APPLICATION_ID": APPLICATION, "ROLECALL_PRIVATE_KEY": pem("the application's"), **wrong}
     with pytest.raises(ConfigurationError) as caught:
         Rolecall.from_env(environ, entry_points=False)
-    assert shown_in(frames_of(caught.value)) == []
+    assert shown_in(held_by(caught.value)) == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-import traceback
 from base64 import b64encode, urlsafe_b64decode
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -34,6 +33,7 @@ from rolecall.keys.issuers import Issuer
 from rolecall.keys.published import is_published
 
 from ...budgets import examples
+from ...tracebacks import held_by
 
 SECRET = "Xy7!secret-secret-secret-secret-Zq9"
 PKCS8, PKCS1, OPENSSH = PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL, PrivateFormat.OpenSSH
@@ -417,31 +417,18 @@ MISTAKES = {
 }
 
 
-def frames_of(error: BaseException) -> str:
-    """What an error reporter sends: the message, the chain, and the locals of every frame of the package."""
-    shown = []
-    seen: BaseException | None = error
-    while seen is not None:
-        shown.append(repr(seen) + repr(vars(seen)))
-        for frame, _ in traceback.walk_tb(seen.__traceback__):
-            if frame.f_globals["__name__"].startswith("rolecall"):
-                shown.append(repr(frame.f_locals))
-        seen = seen.__cause__ or seen.__context__
-    return "\n".join(shown)
-
-
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_no_error_and_no_frame_of_it_holds_the_key(mistake):
     given = mistake()
     with pytest.raises(RolecallError) as caught:
         RSAKey(given)
-    assert shown_in(frames_of(caught.value)) == []
+    assert shown_in(held_by(caught.value)) == []
 
 
 def test_no_frame_of_an_error_about_the_kid_holds_the_key():
     with pytest.raises(InvalidKey, match="kid") as caught:
         RSAKey(pem(), "é")
-    assert shown_in(frames_of(caught.value)) == []
+    assert shown_in(held_by(caught.value)) == []
 
 
 # -- published keys --------------------------------------------------------------------------------

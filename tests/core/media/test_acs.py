@@ -29,6 +29,7 @@ from rolecall.errors import (
 from rolecall.media import ACS
 from rolecall.stores.memory import MemoryStore
 
+from ...tracebacks import held_by
 from ...untyped import untyped
 from ...waiting import PATIENCE
 from .acs_server import KEY, ACSServer
@@ -370,7 +371,7 @@ def test_another_key_is_refused_and_neither_is_in_the_error(make_kit, server):
     with pytest.raises(Unavailable, match="refuses the credential") as caught:
         kit.ticket(granted(kit, kit.create_session()))
     assert "Signature" not in str(caught.value)
-    assert_holds_none(caught.value, other)
+    assert other not in held_by(caught.value)
 
 
 def test_a_service_that_hangs_ends_within_the_timeout(make_kit, server):
@@ -405,7 +406,7 @@ ENDPOINT = "https://a.communication.azure.com"
 def test_wrong_settings_are_refused_and_hold_no_key(settings, expected):
     with pytest.raises((ConfigurationError, InvalidKey), match=expected) as caught:
         untyped(ACS)(**{"endpoint": ENDPOINT, "access_key": KEY, **settings})
-    assert_holds_none(caught.value, KEY)
+    assert KEY not in held_by(caught.value)
 
 
 def test_settings_come_from_the_environment():
@@ -424,15 +425,3 @@ def test_settings_come_from_the_environment():
 def test_an_object_shows_no_key():
     backend = ACS(ENDPOINT, KEY)
     assert KEY not in repr(backend) + repr(vars(backend)) + repr(vars(backend.service))
-
-
-def assert_holds_none(error: BaseException, *texts: str) -> None:
-    """Neither an error nor a frame of its traceback, but those of tests, holds one of the texts."""
-    for text in texts:
-        assert text not in f"{error} {error!r}"
-        traceback = error.__traceback__
-        while traceback is not None:
-            frame = traceback.tb_frame
-            if "/tests/" not in frame.f_code.co_filename:
-                assert text not in repr(frame.f_locals), frame
-            traceback = traceback.tb_next

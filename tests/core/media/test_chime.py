@@ -22,6 +22,7 @@ from rolecall.errors import (
 )
 from rolecall.media import Chime
 
+from ...tracebacks import held_by
 from ...untyped import untyped
 from ...waiting import PATIENCE
 from .chime_server import KEY, REGION, SECRET, TOKEN, ChimeServer
@@ -390,15 +391,6 @@ def test_a_service_that_does_not_answer_in_time_is_given_up(make_kit, server):
 # -- settings --------------------------------------------------------------------------------------
 
 
-def locals_of(error: BaseException) -> Iterator[str]:
-    """What the frames of the kit hold, below an error."""
-    frame = error.__traceback__
-    while frame is not None:
-        if "/rolecall/" in frame.tb_frame.f_code.co_filename:
-            yield str(frame.tb_frame.f_locals)
-        frame = frame.tb_next
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -420,9 +412,8 @@ def test_wrong_settings_stop_start_up_and_are_not_quoted(settings, message):
     given = {"region": REGION, "access_key_id": KEY, "secret_access_key": SECRET, **settings}
     with pytest.raises(ConfigurationError, match=message) as refused:
         Chime(**untyped(given))
-    shown = str(refused.value) + "".join(locals_of(refused.value))
-    assert SECRET not in shown
-    assert TOKEN not in shown
+    assert SECRET not in held_by(refused.value)
+    assert TOKEN not in held_by(refused.value)
 
 
 def test_settings_come_from_the_environment(server, clock):

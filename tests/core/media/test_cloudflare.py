@@ -23,6 +23,7 @@ from rolecall.errors import (
 )
 from rolecall.media import Cloudflare
 
+from ...tracebacks import held_by, told_by
 from ...untyped import untyped
 from ...waiting import PATIENCE
 from .acts import Acted
@@ -396,12 +397,6 @@ ANSWERS: dict[str, tuple[Answer, tuple[type[RolecallError], str]]] = {
 }
 
 
-def told(error: BaseException) -> str:
-    """All that an error and its causes say."""
-    cause = error.__cause__ or error.__context__
-    return str(error) + (told(cause) if cause is not None else "")
-
-
 @pytest.mark.parametrize("name", ANSWERS)
 @pytest.mark.parametrize("of", ["session", "ticket"])
 def test_an_answer_that_is_no_success_is_an_error_without_a_word_of_it(made, service, name, of):
@@ -411,8 +406,8 @@ def test_an_answer_that_is_no_success_is_an_error_without_a_word_of_it(made, ser
     service.script = [answer]
     with pytest.raises(error, match=message) as refused:
         kit.ticket(grant) if of == "ticket" else kit.create_session()
-    assert "SECRET" not in told(refused.value)
-    assert TOKEN not in told(refused.value)
+    assert "SECRET" not in told_by(refused.value)
+    assert TOKEN not in told_by(refused.value)
 
 
 def test_a_meeting_that_is_gone_gives_no_ticket(made, service):
@@ -439,15 +434,6 @@ def test_a_service_that_does_not_answer_in_time_is_given_up(made, service):
 # -- settings --------------------------------------------------------------------------------------
 
 
-def locals_of(error: BaseException) -> Iterator[str]:
-    """What the frames of the kit hold, below an error."""
-    frame = error.__traceback__
-    while frame is not None:
-        if "/rolecall/" in frame.tb_frame.f_code.co_filename:
-            yield str(frame.tb_frame.f_locals)
-        frame = frame.tb_next
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -469,7 +455,7 @@ def test_wrong_settings_stop_start_up_and_no_secret_is_quoted(settings, message)
     given = {"account_id": ACCOUNT, "app_id": APP, "api_token": TOKEN, "roles": PRESETS, **settings}
     with pytest.raises(ConfigurationError, match=message) as refused:
         Cloudflare(**untyped(given))
-    assert TOKEN not in told(refused.value) + "".join(locals_of(refused.value))
+    assert TOKEN not in held_by(refused.value)
 
 
 def test_settings_come_from_the_environment(service, clock):

@@ -11,6 +11,7 @@ import pytest
 from rolecall import Rolecall
 from rolecall.errors import NoMediaService, NotFoundAtService, RolecallError, Unavailable
 
+from ...tracebacks import told_by
 from ...waiting import PATIENCE, free_port
 from . import daily_acts, hundredms_acts, stream_acts, twilio_acts
 from .services import SERVICES
@@ -86,12 +87,6 @@ ANSWERS: dict[str, tuple[int, object, tuple[type[RolecallError], str]]] = {
 }
 
 
-def told(error: BaseException) -> str:
-    """All that an error and its causes say."""
-    causes = error.__cause__ or error.__context__
-    return str(error) + (told(causes) if causes is not None else "")
-
-
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("name", NAMES)
 def test_an_answer_that_is_no_success_is_an_error_without_a_word_of_it(made, service, name, answer):
@@ -100,8 +95,8 @@ def test_an_answer_that_is_no_success_is_an_error_without_a_word_of_it(made, ser
     service.script = [(status, said)]
     with pytest.raises(error, match=message) as refused:
         kit.force_disconnect(kit.create_session(), "PA_1")
-    assert "SECRET" not in told(refused.value)
-    assert SERVICES[name].secret not in told(refused.value)
+    assert "SECRET" not in told_by(refused.value)
+    assert SERVICES[name].secret not in told_by(refused.value)
 
 
 @pytest.mark.parametrize("said", [b"SECRET", [], {}, {"data": {}}, {"data": [{}]}], ids=repr)
