@@ -194,6 +194,7 @@ class MediaBackend(ABC):
             raise ConfigurationError(f"{self.name}: turn is {kind(self.turn)}; expected a Turn(…)")
         problem = problem_with_url(url, self.schemes)
         if problem is not None:
+            del url  # it may hold a password
             raise ConfigurationError(f"{self.name}: {problem}")
         #: Where clients connect.
         self.url = url

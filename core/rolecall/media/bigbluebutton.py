@@ -84,8 +84,9 @@ class BigBlueButton(MediaBackend):
             self._issuer = service_issuer(
                 self.name, "bigbluebutton", shared_secret, expected="", names=("", "shared_secret")
             )
+            api = ServiceAPI("BigBlueButton", url, timeout, setting="url", reader=read_answer)
         finally:
-            del shared_secret  # so that no frame of a traceback holds it
+            del url, shared_secret  # so that no frame of a traceback holds them
         if accept_unexpiring is not True:
             raise ConfigurationError(
                 "bigbluebutton: a ticket is good until the meeting ends, also for whoever was excluded; an app that "
@@ -100,7 +101,6 @@ class BigBlueButton(MediaBackend):
             raise ConfigurationError(
                 f"bigbluebutton: checksum is {shown(checksum)}; expected one of {', '.join(CHECKSUMS)}"
             )
-        api = ServiceAPI("BigBlueButton", url, timeout, setting="url", reader=read_answer)
         options = {"name": None, **_options(room_options), "duration": int(meeting_life // 60)}
         self._service = BigBlueButtonService(Caller(self._issuer, checksum, api), options, self.room)
 

@@ -93,6 +93,7 @@ class ServiceAPI:
     ) -> None:
         problem = problem_with_timeout(timeout) or problem_with_url(url, ("https", "http"), setting)
         if problem is not None:
+            del url  # it may hold a password
             raise ConfigurationError(f"{service}: {problem}")
         self._service = service
         self._url = url.rstrip("/")
@@ -127,6 +128,7 @@ class ServiceAPI:
         :raises Unavailable: if there is no answer in time.
         """
         if (httpx := self._httpx) is None:
+            del headers, path, body, form  # so that no frame of a traceback holds a credential
             raise NoMediaService(
                 f'acts at {self._service} need the package httpx, which is not installed: pip install "rolecall[media]"'
             )

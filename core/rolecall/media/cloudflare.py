@@ -93,7 +93,7 @@ class Cloudflare(NamedRoleBackend):
             headers = {"Authorization": f"Bearer {header_text(self.name, 'api_token', api_token)}"}
             self._service = CloudflareService(api, at, headers)
         finally:
-            del account_id, api_token, turn  # so that no frame of a traceback holds them
+            del account_id, app_id, api_token, turn, url, api_url  # so that no frame of a traceback holds them
 
     @property
     def service(self) -> object:

@@ -93,7 +93,7 @@ class Daily(MediaBackend):
             api = ServiceAPI("Daily", api_url, timeout)
             self._service = DailyService(api, f"Bearer {header_text(self.name, 'api_key', api_key)}", self.room)
         finally:
-            del api_key, verify_secrets, settings  # so that no frame of a traceback holds them
+            del url, domain_id, api_key, verify_secrets, api_url, settings  # so that no frame of a traceback holds them
         #: Whether Daily ends a connection with the ticket's life.
         self.eject_at_expiry = eject_at_expiry
 

@@ -78,14 +78,14 @@ class Galene(MediaBackend):
                 raise InvalidKey(f"galene: key: {signing}")
             ring = ring_of("galene: verify_keys", signing, listed(verify_keys, "galene: ", "verify_keys"), _key)
         finally:
-            del key, verify_keys, settings  # so that no frame of a traceback holds them
+            del url, key, verify_keys, settings  # so that no frame of a traceback holds them
         if not isinstance(parent, str) or not _PARENT.fullmatch(parent):
             raise ConfigurationError(
                 f"galene: parent is {shown(parent)}; expected the name of a group, such as 'school'"
             )
         self._issuer = Issuer("galene", ring)
         #: The URL of the groups of sessions.
-        self.groups_url = f"{url.rstrip('/')}/group/{parent and parent + '/'}"
+        self.groups_url = f"{self.url.rstrip('/')}/group/{parent and parent + '/'}"
 
     @property
     def auth_keys(self) -> list[dict[str, str]]:

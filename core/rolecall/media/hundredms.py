@@ -97,12 +97,14 @@ class HundredMs(NamedRoleBackend):
                 expected="the app's access key, as 100ms's dashboard has it",
                 names=("access_key", "app_secret"),
             )
+            api = ServiceAPI("100ms", api_url, timeout)
         finally:
-            del access_key, app_secret, verify_secrets, settings  # so that no frame of a traceback holds them
+            # So that no frame of a traceback holds them.
+            del access_key, app_secret, verify_secrets, url, api_url, settings
         if template_id is not None and not (isinstance(template_id, str) and _ID.fullmatch(template_id)):
             raise ConfigurationError("100ms: template_id is malformed; expected the id of a template")
         self._issuer = issuer
-        self._service = HundredMsService(issuer, ServiceAPI("100ms", api_url, timeout), self.room, template_id, clock)
+        self._service = HundredMsService(issuer, api, self.room, template_id, clock)
 
     @property
     def service(self) -> object:

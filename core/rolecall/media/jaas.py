@@ -49,7 +49,7 @@ class JaaS(JitsiMeet):
                 )
             self._issuer = private_issuer("jaas", "chat", private_key, kid, expected="chat", setting="iss")
         finally:
-            del kid, private_key, settings  # so that no frame of a traceback holds them
+            del kid, private_key, url, settings  # so that no frame of a traceback holds them
         self.domain = self.app_id
 
     @property

@@ -58,7 +58,7 @@ class JitsiMeet(MediaBackend):
         try:
             super().__init__(url, **settings)
         finally:
-            del settings  # they may hold a secret
+            del url, settings  # they may hold a secret
         if isinstance(features, str) or not isinstance(features, Collection) or not all(map(_is_feature, features)):
             raise ConfigurationError(f"{self.name}: features is {shown(features)}; expected a set of Jitsi's features")
         #: The features that moderators get.
@@ -125,8 +125,8 @@ class Jitsi(JitsiMeet):
             self._issuer = _issuer(app_id, app_secret, private_key, kid, verify_secrets)
         finally:
             # so that no frame of a traceback holds them, also if one was given for another
-            del app_id, app_secret, private_key, kid, verify_secrets, settings
-        self.domain = urlsplit(url).hostname or "" if domain is None else domain
+            del url, app_id, app_secret, private_key, kid, verify_secrets, settings
+        self.domain = urlsplit(self.url).hostname or "" if domain is None else domain
         if not isinstance(self.domain, str) or not _DOMAIN.fullmatch(self.domain):
             raise ConfigurationError(f"jitsi: domain is {shown(domain)}; expected the XMPP domain, or a tenant")
         self.audience = audience

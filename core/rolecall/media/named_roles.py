@@ -35,7 +35,7 @@ class NamedRoleBackend(MediaBackend):
         try:
             super().__init__(url, **settings)
         finally:
-            del settings  # it may hold a secret
+            del url, settings  # they may hold a secret
         expected = 'expected names of the service by roles, such as {"publisher": "host"}'
         if not isinstance(roles, Mapping) or not roles:
             raise ConfigurationError(f"{self.name}: roles is {kind(roles)}; {expected}")

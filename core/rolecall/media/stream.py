@@ -92,8 +92,10 @@ class Stream(NamedRoleBackend):
             super().__init__(url, roles, **settings)
             expected = "the API key of the app, as Stream's dashboard has it"
             issuer = service_issuer(self.name, api_key, api_secret, verify_secrets, expected=expected)
+            api = ServiceAPI("Stream", api_url, timeout)
         finally:
-            del api_key, api_secret, verify_secrets, settings  # so that no frame of a traceback holds them
+            # So that no frame of a traceback holds them.
+            del api_key, api_secret, verify_secrets, url, api_url, settings
         for name, value, pattern in (("call_type", call_type, _CALL_TYPE), ("server_user", server_user, _USER)):
             if not isinstance(value, str) or not pattern.fullmatch(value):
                 raise ConfigurationError(f"stream: {name} is malformed; expected the id that it has at Stream")
@@ -102,7 +104,7 @@ class Stream(NamedRoleBackend):
         #: The type of the calls.
         self.call_type = call_type
         emulated = emulated_acts(self.name, accept_emulated)
-        api, path = ServiceAPI("Stream", api_url, timeout), f"/api/v2/video/call/{call_type}/"
+        path = f"/api/v2/video/call/{call_type}/"
         self._service = StreamService(issuer, api, path, self.room, server_user, clock, emulated)
 
     @property

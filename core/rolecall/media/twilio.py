@@ -101,10 +101,11 @@ class Twilio(MediaBackend):
             )
             api = ServiceAPI("Twilio", api_url, timeout)
             self._service = TwilioService(api, _basic(api_key, api_secret), self.room)
+            #: The account.
+            self.account_sid = account_sid
         finally:
-            del api_key, api_secret, verify_secrets, settings  # so that no frame of a traceback holds them
-        #: The account.
-        self.account_sid = account_sid
+            # So that no frame of a traceback holds them.
+            del account_sid, api_key, api_secret, verify_secrets, url, api_url, settings
         self._room_type = room_type
         self.opens_rooms = room_type is not None  # type: ignore[misc]  # of each backend, not of the class
 

@@ -72,7 +72,7 @@ class Zoom(MediaBackend):
                 names=("sdk_key", "sdk_secret"),
             )
         finally:
-            del sdk_key, sdk_secret, verify_secrets, settings  # so that no frame of a traceback holds them
+            del sdk_key, sdk_secret, verify_secrets, url, settings  # so that no frame of a traceback holds them
 
     def token_format(self, rules: ClaimRules) -> TokenFormat:
         """See :meth:`MediaBackend.token_format`."""

@@ -289,6 +289,7 @@ def test_an_entity_is_never_expanded():
         ({"accept_unexpiring": False}, "good until the meeting ends.*accept_unexpiring=True"),
         ({"accept_unexpiring": 1}, "accept_unexpiring=True"),
         ({"url": "wss://bbb.example"}, "url is not the URL of a service"),
+        ({"url": f"https://ada:{SECRET}@bbb.example"}, "url holds a user"),
         ({"shared_secret": "short"}, "shared_secret: the secret has 5 bytes"),
         ({"checksum": "md5"}, "checksum is 'md5'; expected one of sha1, sha256"),
         ({"meeting_life": 59}, "meeting_life is 59"),

@@ -404,6 +404,7 @@ def test_a_service_that_does_not_answer_in_time_is_given_up(make_kit, server):
         ({"session_token": 7}, "session_token is no text"),
         ({"access_key_id": None, "secret_access_key": None, "session_token": TOKEN}, "access_key_id is missing"),
         ({"api_url": "wss://media.example"}, "expected one like 'https://"),
+        ({"api_url": f"https://ada:{TOKEN}@media.example"}, "url holds a user"),
         ({"timeout": 0}, "timeout is 0"),
         ({"accept_wider": "subscriber"}, "expected a set of roles"),
     ],

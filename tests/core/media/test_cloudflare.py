@@ -448,6 +448,9 @@ def test_a_service_that_does_not_answer_in_time_is_given_up(made, service):
         ({"roles": {"publisher": ""}}, "roles has '' for 'publisher'"),
         ({"url": "wss://media.example"}, "expected one like 'https://"),
         ({"api_url": "media.example"}, "api_url is not the URL of a service"),
+        ({"url": f"https://ada:{TOKEN}@media.example"}, "url holds a user"),
+        ({"api_url": f"https://ada:{TOKEN}@media.example"}, "api_url holds a user"),
+        ({"app_id": f"{TOKEN} "}, "app_id is malformed"),
         ({"timeout": 0}, "timeout is 0"),
     ],
 )

@@ -321,6 +321,7 @@ def test_its_tokens_are_told_apart_from_those_of_others(kit):
 
 BAD_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "a WebSocket's URL": ({"url": "wss://galene.example.org"}, "url is not the URL of a service"),
+    "a URL with a password": ({"url": f"https://ada:{SECRET}@galene.example.org"}, "url holds a user"),
     "no key": ({"key": None}, "galene: key: the key is missing"),
     "a secret as text": ({"key": SECRET}, "galene: key: private_key is neither PEM"),
     "no JSON": ({"key": "{kty: oct}"}, "galene: key: the JWK is no strict JSON"),

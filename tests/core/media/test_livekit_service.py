@@ -25,6 +25,7 @@ from rolecall.errors import (
 )
 from rolecall.media import LiveKit
 
+from ...tracebacks import held_by
 from ...untyped import untyped
 from ...waiting import PATIENCE, free_port
 from .livekit_server import KEY, SECRET, LiveKitServer, track
@@ -326,8 +327,11 @@ def test_without_httpx_there_are_tickets_and_no_acts(make_kit, server, monkeypat
         ({"accept_emulated": ["signal"]}, "accept_emulated has 'signal'; expected a set of mute_all"),
         ({"accept_emulated": 1}, "expected a set of mute_all"),
         ({"timeout": "2"}, "timeout is '2'"),
+        ({"url": f"wss://ada:{SECRET}@media.example"}, "url holds a user"),
+        ({"api_url": f"https://ada:{SECRET}@media.example"}, "api_url holds a user"),
     ],
 )
 def test_wrong_settings_of_the_api_stop_start_up(settings, message):
-    with pytest.raises(ConfigurationError, match=message):
-        LiveKit("wss://media.example", KEY, SECRET, **settings)
+    with pytest.raises(ConfigurationError, match=message) as refused:
+        LiveKit(**{"url": "wss://media.example", "api_key": KEY, "api_secret": SECRET, **settings})
+    assert SECRET not in held_by(refused.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from rolecall import Rolecall
 from rolecall.errors import NoMediaService, NotFoundAtService, RolecallError, Unavailable
 
-from ...tracebacks import told_by
+from ...tracebacks import held_by, told_by
 from ...waiting import PATIENCE, free_port
 from . import daily_acts, hundredms_acts, stream_acts, twilio_acts
 from .services import SERVICES
@@ -114,6 +115,17 @@ def test_a_service_that_does_not_answer_in_time_is_given_up(made, service, name)
     service.hangs = True
     with pytest.raises(Unavailable, match=r"did not answer within 0\.2 s"):
         kit.force_disconnect(kit.create_session(), "PA_1")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_needs_httpx_and_has_none_holds_no_credential(made, service, name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    kit = made(name)
+    with pytest.raises(NoMediaService, match="need the package httpx") as refused:
+        kit.force_disconnect(kit.create_session(), "PA_1")
+    held = held_by(refused.value)
+    assert not any(shown in held for shown in ("Authorization", "Bearer ", "Basic ", SERVICES[name].secret))
+    assert service.calls == []
 
 
 @pytest.mark.parametrize("name", NAMES)

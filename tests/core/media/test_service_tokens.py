@@ -23,7 +23,7 @@ from rolecall.errors import (
 )
 
 from ...tracebacks import held_by
-from .services import ABSENT, NOW, SERVICES, TWILIO_KEY, VECTORS, Known, sign
+from .services import ABSENT, ACCOUNT, NOW, SERVICES, TWILIO_KEY, VECTORS, Known, sign
 
 pytestmark = pytest.mark.each_choice
 
@@ -242,3 +242,29 @@ def test_neither_a_backend_nor_a_traceback_shows_the_secret(name, which):
     with pytest.raises(ConfigurationError) as refused:
         known.backend(**WRONG_SETTINGS[which])
     assert not any(secret in held_by(refused.value) for secret in shown)
+
+
+#: Settings that every service takes; where a service has another one, any text is good.
+GOOD: dict[str, Any] = {
+    "url": "https://media.example",
+    "roles": {"publisher": "host"},
+    "account_sid": ACCOUNT,
+    "api_key": TWILIO_KEY,
+}
+MISTAKEN_ROWS = [
+    (name, one.name)
+    for name, known in SERVICES.items()
+    for one in inspect.signature(type(known.backend())).parameters.values()
+    if one.name in ("url", "api_url") or (one.name != "roles" and one.default is one.empty and one.name != "settings")
+]
+
+
+@pytest.mark.parametrize(("name", "setting"), MISTAKEN_ROWS)
+def test_a_setting_that_has_a_secret_by_mistake_is_not_shown(name, setting):
+    known = SERVICES[name]
+    backend = type(known.backend())
+    required = [one.name for one in inspect.signature(backend).parameters.values() if one.default is one.empty]
+    given = {one: GOOD.get(one, "throwaway-0123456789-0123456789-0123456789") for one in required if one != "settings"}
+    with pytest.raises(ConfigurationError) as refused:
+        backend(**{**given, setting: f"https://ada:{known.secret}@media.example/ "})
+    assert known.secret not in held_by(refused.value)

@@ -83,14 +83,15 @@ class Chime(MediaBackend):
             for name, value in (("region", region), ("media_region", media_region or region)):
                 if not isinstance(value, str) or not _REGION.fullmatch(value):
                     raise ConfigurationError(f"chime: {name} is no AWS region; expected one such as 'eu-central-1'")
-            url = f"https://meetings-chime.{region}.amazonaws.com" if api_url is None else api_url
-            super().__init__(url, accept_wider=accept_wider, turn=turn)
+            if api_url is None:
+                api_url = f"https://meetings-chime.{region}.amazonaws.com"
+            super().__init__(api_url, accept_wider=accept_wider, turn=turn)
             signer = AWSSigner(self.name, "chime", region, access_key_id, secret_access_key, session_token)
+            api = ServiceAPI("Chime", self.url, timeout, signer=signer)
         finally:
-            del access_key_id, secret_access_key, session_token, turn  # so that no frame of a traceback holds them
-        self._service = ChimeService(
-            ServiceAPI("Chime", url, timeout, signer=signer), media_region or region, self.room
-        )
+            # So that no frame of a traceback holds them.
+            del access_key_id, secret_access_key, session_token, api_url, turn
+        self._service = ChimeService(api, media_region or region, self.room)
 
     @property
     def service(self) -> object:

@@ -91,7 +91,7 @@ class Janus(MediaBackend):
         finally:
             # so that no frame of a traceback holds them
             secrets = "", ""
-            del token_auth_secret, admin_secret, admin_key, verify_secrets, settings
+            del url, token_auth_secret, admin_url, admin_secret, admin_key, verify_secrets, settings
 
     @property
     def service(self) -> object:

@@ -73,15 +73,16 @@ class LiveKit(MediaBackend):
                 verify_secrets,
                 expected="the name of a key in the server's configuration",
             )
+            # ``ws`` becomes ``http``, and ``wss`` becomes ``https``: clients and the API have one port.
+            at = self.url.replace("ws", "http", 1) if self.url.startswith("ws") else self.url
+            api = ServiceAPI("LiveKit", at if api_url is None else api_url, timeout)
         finally:
-            del api_key, api_secret, verify_secrets, turn  # so that no frame of a traceback holds them
+            # So that no frame of a traceback holds them.
+            del url, api_key, api_secret, verify_secrets, turn, api_url
         self._issuer = issuer
-        # ``ws`` becomes ``http``, and ``wss`` becomes ``https``: clients and the API have one port.
-        at = url.replace("ws", "http", 1) if url.startswith("ws") else url
         from .service import LiveKitService  # not free to import, and many kits have another service, or none
 
         emulated = emulated_acts(self.name, accept_emulated)
-        api = ServiceAPI("LiveKit", at if api_url is None else api_url, timeout)
         self._service = LiveKitService(issuer, api, self.room, clock, emulated)
 
     @property
