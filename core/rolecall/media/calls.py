@@ -18,6 +18,8 @@ __all__ = ["CALL_TIMEOUT", "LONGEST_ANSWER", "Answer", "ServiceAPI", "Signer"]
 CALL_TIMEOUT: Final = 2.0
 #: The longest answer that is read, in bytes: a full room has some thousand participants.
 LONGEST_ANSWER: Final = 8_000_000
+#: The message for what a service does not find; a client may read it.
+NOT_THERE: Final = "the session has no such connection or stream, or is not open at the media service"
 #: The pause before a call is repeated, in seconds.
 _PAUSE: Final = 0.1
 _IDEMPOTENT: Final = frozenset({"DELETE", "GET", "PUT"})
@@ -52,7 +54,7 @@ class Answer(NamedTuple):
         if 200 <= self.status < 300:
             return self
         if self.status == 404:
-            raise NotFoundAtService("the session has no such connection or stream, or is not open at the media service")
+            raise NotFoundAtService(NOT_THERE)
         if self.status in (401, 403):
             raise Unavailable(f"{what}: the service refuses the credential of this kit, or this server's clock")
         raise Unavailable(f"{what}: the service answered with the status {self.status}")

@@ -6,7 +6,8 @@ import re
 from hashlib import sha256
 from typing import Final
 
-_DERIVED: Final = "rc-"
+#: What a derived name begins with.
+DERIVED: Final = "rc-"
 
 
 def derived_room(session_id: str, pattern: re.Pattern[str], longest: int) -> str:
@@ -19,6 +20,6 @@ def derived_room(session_id: str, pattern: re.Pattern[str], longest: int) -> str
     :param longest: the longest name, in bytes of UTF-8; at least 43.
     """
     fits = pattern.fullmatch(session_id) and len(session_id.encode()) <= longest
-    if fits and not session_id.lower().startswith(_DERIVED):
+    if fits and not session_id.lower().startswith(DERIVED):
         return session_id
-    return _DERIVED + sha256(session_id.encode()).hexdigest()[:40]
+    return DERIVED + sha256(session_id.encode()).hexdigest()[:40]

@@ -10,16 +10,15 @@ from typing import Any, Final
 from ...errors import NoMediaService, NotFoundAtService, Unavailable
 from ...keys.issuers import Issuer
 from ...moderation import Connections
-from ..calls import Answer, ServiceAPI
-from ..rooms import derived_room
+from ..calls import NOT_THERE, Answer, ServiceAPI
+from ..rooms import DERIVED, derived_room
 from .tokens import PLUGIN
 
 #: The plugin's codes of errors.
-_NO_ROOM, _EXISTS, _NOT_THERE, _WRONG_TYPE, _REFUSED = 426, 427, 428, 430, 433
+_NO_ROOM, _EXISTS, _NOBODY, _WRONG_TYPE, _REFUSED = 426, 427, 428, 430, 433
 #: The ids of participants that stand for themselves in the kit; a client chooses its own, of any characters.
 _PLAIN: Final = re.compile(r"[0-9A-Za-z@._~-]+")
 _LONGEST_ID: Final = 200
-_DERIVED: Final = "rc-"
 #: What a room is besides what an app says of it: private, so that no list has it; and whoever joins has its token.
 _ROOM: Final[Mapping[str, Any]] = {
     "permanent": False,
@@ -111,7 +110,7 @@ class JanusService:
 
     async def _participant(self, room: str, connection_id: str) -> str:
         """The id of a participant at the server."""
-        if not connection_id.startswith(_DERIVED):
+        if not connection_id.startswith(DERIVED):
             return connection_id
         for one in await self._participants(room):
             if _shown(one["id"]) == connection_id:
@@ -172,8 +171,8 @@ def _judged(request: str, answer: dict[str, Any]) -> dict[str, Any]:
     code = answer.get("error_code")
     if code is None:
         return answer
-    if code in (_NO_ROOM, _NOT_THERE):
-        raise NotFoundAtService("the session has no such connection or stream, or is not open at the media service")
+    if code in (_NO_ROOM, _NOBODY):
+        raise NotFoundAtService(NOT_THERE)
     if code == _REFUSED:
         raise Unavailable(
             f"Janus's {request}: the server refuses the admin_key, or the room was opened by somebody else"

@@ -12,14 +12,14 @@ from ...errors import NoMediaService, NotFoundAtService, Unavailable
 from ...keys.issuers import Issuer
 from ...moderation import Connections, Streams
 from ...roles import Role
-from ..calls import Answer, ServiceAPI
+from ..calls import NOT_THERE, Answer, ServiceAPI
 from .tokens import USUAL
 
 #: The life of the credential of one call, in seconds.
 CREDENTIAL_LIFE: Final = 60
 _PATH: Final = "/twirp/livekit.RoomService/"
 #: Twirp's codes of what is not there, and of what a server is not configured to do.
-_NOT_THERE: Final = "not_found"
+_NOT_FOUND: Final = "not_found"
 _NOT_DONE: Final = ("failed_precondition", "unimplemented", "bad_route")
 
 
@@ -211,8 +211,8 @@ def _judged(what: str, answer: Answer) -> dict[str, Any]:
             raise _unreadable()
         return read
     code = answer.objects.get("code")
-    if status == 404 and code == _NOT_THERE:
-        raise NotFoundAtService("the session has no such connection or stream, or is not open at the media service")
+    if status == 404 and code == _NOT_FOUND:
+        raise NotFoundAtService(NOT_THERE)
     if status in (401, 403):
         raise Unavailable(f"{what}: the server refuses the API key and secret, or this server's clock")
     if code in _NOT_DONE:
