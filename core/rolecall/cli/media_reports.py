@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from ..media import MediaBackend
 from ..media.plan import Change, Part, not_done
@@ -52,5 +52,5 @@ def _block(part: Part, changes: Sequence[Change]) -> tuple[Line, ...]:
 
 
 def _text(change: Change) -> str:
-    told: list[Any] = [f"{change.before} -> {change.after}" if change.before else change.after]
-    return "\n".join([*told, *([change.advice] if change.advice else [])])
+    told = f"{change.before} -> {change.after}" if change.before else change.after
+    return f"{told}\n{change.advice}" if change.advice else told
