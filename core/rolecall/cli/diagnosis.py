@@ -7,6 +7,7 @@ import re
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from typing import Any, Final
@@ -20,6 +21,7 @@ from ..kit import Rolecall
 from ..kit.environment import read_environment
 from ..kit.keys import KeyInfo
 from ..media import MediaBackend, find_backend
+from ..media.backend import variable_of
 from ..plugins.sources import offered, origin_of, package_of
 from ..stores import Store
 from ..stores.synchronous import SyncUpkeep
@@ -167,19 +169,19 @@ def browsers(web: Web) -> Iterator[Finding]:
 def media(kit: Rolecall) -> Iterator[Finding]:
     """Media services that others may listen to, or that let people come back; and secrets that two things share."""
     for backend in kit.engine.state.media.backends:
-        url, setting = urlsplit(backend.url), f"ROLECALL_{backend.name.upper()}"
+        url, variable = urlsplit(backend.url), partial(variable_of, backend.name)
         if url.scheme in ("ws", "http") and not _LOCAL.fullmatch(url.hostname or ""):
             yield Finding(
                 "warning",
                 f"clients of {backend.name} connect by {url.scheme}://, and everybody on the way can read tickets",
-                f"serve it by TLS, and write {url.scheme}s://{url.netloc} in {setting}_URL",
+                f"serve it by TLS, and write {url.scheme}s://{url.netloc} in {variable('url')}",
             )
         if backend.ticket_life > max(LONGEST_TICKET, backend.shortest_life):
             yield Finding(
                 "warning",
                 f"tickets of {backend.name} are good for {duration(backend.ticket_life)}: whoever is put out can join "
                 "with one again for as long",
-                f"leave {setting}_TICKET_LIFE out, or set it to {LONGEST_TICKET} at most",
+                f"leave {variable('ticket_life')} out, or set it to {LONGEST_TICKET} at most",
             )
         is_own = type(backend) is find_backend(backend.name)
         if is_own and backend.service is not None and find_spec("httpx") is None:

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import ConfigurationError, PluginError
 from ..formats import TokenFormat
 from ..media import BACKENDS, MediaBackend, find_backend
+from ..media.backend import variable_of
 from ..plugins import Plugins
 from ..roles import RoleTable
 from ..session_ids import PlainNames, SessionNames
@@ -38,7 +39,7 @@ def media_of(plugins: Plugins, media: object, configs: object) -> tuple[MediaBac
             if name not in given:
                 listed = ",".join(map(str, (*names, name)))
                 raise ConfigurationError(
-                    f"media_config or ROLECALL_{str(name).upper()}_… has settings for {shown(name, 80)}, which is not "
+                    f"media_config or {variable_of(str(name), '…')} has settings for {shown(name, 80)}, which is not "
                     f"in media: name it there, or set ROLECALL_MEDIA={listed}; or leave out its settings"
                 )
         return backends
@@ -111,7 +112,7 @@ def _misfit(backend: type[MediaBackend], settings: Mapping[str, Any]) -> str | N
         if parameter.default is parameter.empty and name not in settings:
             return (
                 f"the media service {backend.name!r} needs the setting {name}: pass it in media_config, or set "
-                f"ROLECALL_{backend.name.upper()}_{name.upper()}"
+                f"{variable_of(backend.name, name)}"
             )
     return None
 

@@ -431,6 +431,11 @@ class MediaBackend(ABC):
         return f"<{type(self).__name__} {getattr(self, 'url', 'not made yet')}>"
 
 
+def variable_of(service: str, setting: str) -> str:
+    """The environment's variable for a setting of a service."""
+    return f"ROLECALL_{service.upper()}_{setting.upper()}"
+
+
 def emulated_acts(service: str, acts: object) -> frozenset[str]:
     """The acts in the setting ``accept_emulated``: those that may be done in part, where a service can do no more.
 

@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 
 from ..roles import Capability, Role
 from ..tokens import duration
-from .backend import TICKET_LIFE, MediaBackend
+from .backend import TICKET_LIFE, MediaBackend, variable_of
 
 #: What an app may want of a media service, in the words of the kit.
 ACTS: Final = (
@@ -140,12 +140,8 @@ def _opened(backend: type[MediaBackend]) -> str:
 def _settings(target: type[MediaBackend]) -> Iterable[Change]:
     for name, parameter in inspect.signature(target).parameters.items():
         if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD:
-            variable = _variable(target, name)
+            variable = variable_of(target.name, name)
             yield Change("setting", name, "", "needed", f"set {variable}, or {variable}_FILE")
     if choice := target.needs_one_of:
-        variables = " or ".join(_variable(target, name) for name in choice)
+        variables = " or ".join(variable_of(target.name, name) for name in choice)
         yield Change("setting", " or ".join(choice), "", "one is needed", f"set {variables}, or that with _FILE")
-
-
-def _variable(target: type[MediaBackend], setting: str) -> str:
-    return f"ROLECALL_{target.name.upper()}_{setting.upper()}"
