@@ -174,7 +174,7 @@ def media(kit: Rolecall) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 f"clients of {backend.name} connect by {url.scheme}://, and everybody on the way can read tickets",
-                f"serve it by TLS, and write {url.scheme}s://{url.netloc} in {variable('url')}",
+                f"serve it by TLS, and write {url.scheme}s://{url.netloc} in {variable(backend.url_setting)}",
             )
         if backend.ticket_life > max(LONGEST_TICKET, backend.shortest_life):
             yield Finding(

@@ -144,6 +144,8 @@ class MediaBackend(ABC):
     name: ClassVar[str]
     #: The schemes of the URL where clients connect.
     schemes: ClassVar[tuple[str, ...]] = ("wss", "ws")
+    #: The setting that has this URL.
+    url_setting: ClassVar[str] = "url"
     #: The shortest and the longest life of its tokens, in seconds.
     shortest_life: ClassVar[int] = 1
     longest_life: ClassVar[int] = MAX_LIFETIME
@@ -192,7 +194,7 @@ class MediaBackend(ABC):
             del turn  # it may hold a secret, so nothing fails before this
         if not isinstance(self.turn, Turn | None):
             raise ConfigurationError(f"{self.name}: turn is {kind(self.turn)}; expected a Turn(…)")
-        problem = problem_with_url(url, self.schemes)
+        problem = problem_with_url(url, self.schemes, self.url_setting)
         if problem is not None:
             del url  # it may hold a password
             raise ConfigurationError(f"{self.name}: {problem}")

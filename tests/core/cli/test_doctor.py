@@ -259,6 +259,15 @@ MEDIA: list[tuple[dict[str, str], str]] = [
     ({}, ""),
     ({"ROLECALL_LIVEKIT_URL": "ws://127.0.0.1:7880"}, ""),
     ({"ROLECALL_LIVEKIT_URL": "ws://media.example:7880"}, "by ws://.*write wss://media.example:7880"),
+    (
+        {
+            "ROLECALL_MEDIA": "livekit,opentok",
+            "ROLECALL_OPENTOK_API_KEY": "7654321",
+            "ROLECALL_OPENTOK_API_SECRET": STRONG[3:] + STRONG[:3],
+            "ROLECALL_OPENTOK_API_URL": "http://media.example",
+        },
+        "by http://.*write https://media.example in ROLECALL_OPENTOK_API_URL$",
+    ),
     ({"ROLECALL_LIVEKIT_TICKET_LIFE": "600"}, ""),
     ({"ROLECALL_LIVEKIT_TICKET_LIFE": "3600"}, "good for 60 minutes.*TICKET_LIFE out"),
     ({"ROLECALL_LIVEKIT_API_SECRET": STRONG}, "secret of livekit is one of the kit's own"),

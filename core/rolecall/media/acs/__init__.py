@@ -44,6 +44,7 @@ class ACS(MediaBackend):
 
     name: ClassVar[str] = "acs"
     schemes: ClassVar[tuple[str, ...]] = ("https", "http")
+    url_setting: ClassVar[str] = "endpoint"
     keeps_ids: ClassVar[bool] = True
     shortest_life: ClassVar[int] = 3_600
     longest_life: ClassVar[int] = 86_400

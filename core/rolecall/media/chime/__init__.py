@@ -55,6 +55,7 @@ class Chime(MediaBackend):
 
     name: ClassVar[str] = "chime"
     schemes: ClassVar[tuple[str, ...]] = ("https", "http")
+    url_setting: ClassVar[str] = "api_url"
     longest_life: ClassVar[int] = 86_400
     longest_identity: ClassVar[int] = 64
     #: Every attendee can send data messages.

@@ -35,6 +35,7 @@ class _Service(MediaBackend):
     """
 
     schemes: ClassVar[tuple[str, ...]] = ("https", "http")
+    url_setting: ClassVar[str] = "api_url"
     creates_sessions: ClassVar[bool] = True
     acts: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"disconnect_actor": "not done: the service does not tell whose a connection is"}
