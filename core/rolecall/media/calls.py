@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -11,7 +12,7 @@ from ..clock import problem_with_timeout
 from ..errors import ConfigurationError, NoMediaService, NotFoundAtService, RolecallError, Unavailable
 from .urls import problem_with_url
 
-__all__ = ["CALL_TIMEOUT", "LONGEST_ANSWER", "Answer", "ServiceAPI", "Signer"]
+__all__ = ["CALL_TIMEOUT", "LONGEST_ANSWER", "Answer", "ServiceAPI", "Signer", "unreadable"]
 
 #: The default time of a call, in seconds. An act takes two calls at most, which are to be below the kit's
 #: ``hook_timeout``.
@@ -22,6 +23,7 @@ LONGEST_ANSWER: Final = 8_000_000
 NOT_THERE: Final = "the session has no such connection or stream, or is not open at the media service"
 #: The pause before a call is repeated, in seconds.
 _PAUSE: Final = 0.1
+_TEXT: Final = re.compile(r"(?s).+")
 _IDEMPOTENT: Final = frozenset({"DELETE", "GET", "PUT"})
 #: No headers of its own.
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -59,6 +61,26 @@ class Answer(NamedTuple):
             raise Unavailable(f"{what}: the service refuses the credential of this kit, or this server's clock")
         raise Unavailable(f"{what}: the service answered with the status {self.status}")
 
+    def succeeded_or_gone(self, what: str) -> None:
+        """Refuse a failure, as :meth:`succeeded`, but for the status 404: what is not there need not be taken away."""
+        if self.status != 404:
+            self.succeeded(what)
+
+    def part(self, name: str) -> Answer:
+        """The answer with the member ``name`` of its body for a body."""
+        return self._replace(json=self.objects.get(name))
+
+    def text(self, what: str, name: str, pattern: re.Pattern[str] = _TEXT) -> str:
+        """The text ``name`` of its body.
+
+        :param pattern: matches the text.
+        :raises Unavailable: if it is no such text.
+        """
+        text = self.objects.get(name)
+        if not isinstance(text, str) or not pattern.fullmatch(text):
+            raise unreadable(what)
+        return text
+
     def listed(self, what: str, name: str, *texts: str) -> list[dict[str, Any]]:
         """The objects in the list ``name`` of its body, each of which has the members ``texts``, which are texts.
 
@@ -67,8 +89,16 @@ class Answer(NamedTuple):
         found = self.objects.get(name)
         rows: list[Any] = found if isinstance(found, list) else [None]
         if not all(isinstance(row, dict) and all(isinstance(row.get(text), str) for text in texts) for row in rows):
-            raise Unavailable(f"{what}: the answer is not that of the service; look at its URL")
+            raise unreadable(what)
         return rows
+
+
+def unreadable(what: str) -> Unavailable:
+    """The error for an answer that is a success, and not what the service answers.
+
+    :param what: what was called.
+    """
+    return Unavailable(f"{what}: the answer is not that of the service; look at its URL")
 
 
 class ServiceAPI:

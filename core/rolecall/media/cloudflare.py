@@ -142,13 +142,14 @@ class CloudflareService:
     async def create_meeting(self) -> str:
         """Create a meeting, and return its id."""
         what = "Cloudflare's creation of a meeting"
-        return _text(what, await self._call(what, "POST", "/meetings", {}), "id", _ID)
+        return (await self._call(what, "POST", "/meetings", {})).part("data").text(what, "id", _ID)
 
     async def add(self, meeting_id: str, identity: str, preset: str) -> str:
         """Add a participant to a meeting, and return its token."""
         what = "Cloudflare's adding of a participant"
         asked = {"custom_participant_id": identity, "preset_name": preset}
-        return _text(what, await self._call(what, "POST", f"/meetings/{meeting_id}/participants", asked), "token")
+        answer = await self._call(what, "POST", f"/meetings/{meeting_id}/participants", asked)
+        return answer.part("data").text(what, "token")
 
     async def force_disconnect(self, session_id: str, connection_id: str) -> None:
         """Kick a participant. Its token is good as before: to keep somebody out, exclude the actor.
@@ -158,7 +159,7 @@ class CloudflareService:
         what = "Cloudflare's kick"
         asked = {"custom_participant_ids": [connection_id], "participant_ids": []}
         answer = await self._call(what, "POST", f"{_meeting(session_id)}/active-session/kick", asked)
-        if _data(answer).get("participants") == []:
+        if answer.part("data").objects.get("participants") == []:
             raise NotFoundAtService("the session has no such connection")
 
     async def disconnect_actor(self, session_id: str, actor_id: str) -> None:
@@ -176,7 +177,7 @@ class CloudflareService:
             live = await self._call(what, "GET", f"{_meeting(session_id)}/active-session")
         except NotFoundAtService:
             return []
-        at = f"/sessions/{_text(what, live, 'id', _ID)}/participants"
+        at = f"/sessions/{live.part('data').text(what, 'id', _ID)}/participants"
         return [
             {
                 "connectionId": one["custom_participant_id"],
@@ -230,7 +231,7 @@ class CloudflareService:
     async def _page(self, what: str, at: str, page: int, member: str = "") -> tuple[list[dict[str, Any]], float]:
         """The participants of one page of a list, and how many the whole list has."""
         answer = await self._call(what, "GET", f"{at}?page_no={page}&per_page={_PAGE}")
-        inner = answer._replace(json=_data(answer)) if member else answer
+        inner = answer.part("data") if member else answer
         return inner.listed(what, member or "data", "id", "custom_participant_id"), _total(answer)
 
     async def _call(self, what: str, method: str, path: str, body: object = None) -> Answer:
@@ -251,22 +252,9 @@ def _meeting(session_id: str) -> str:
     return f"/meetings/{session_id}"
 
 
-def _data(answer: Answer) -> dict[str, Any]:
-    data = answer.objects.get("data")
-    return data if isinstance(data, dict) else {}
-
-
-def _text(what: str, answer: Answer, name: str, pattern: re.Pattern[str] | None = None) -> str:
-    text = _data(answer).get(name)
-    if not isinstance(text, str) or not text or (pattern is not None and not pattern.fullmatch(text)):
-        raise Unavailable(f"{what}: the answer is not that of the service; look at its URL")
-    return text
-
-
 def _total(answer: Answer) -> float:
     """How many entries the whole list has; a list that does not say is read until a page is empty."""
-    paging = answer.objects.get("paging")
-    total = paging.get("total_count") if isinstance(paging, dict) else None
+    total = answer.part("paging").objects.get("total_count")
     return total if isinstance(total, int | float) else float("inf")
 
 

@@ -19,7 +19,7 @@ from ..roles import Capability
 from ..tokens import MAX_LIFETIME, TokenOptions
 from ..wording import shown
 from .backend import CommonSettings, MediaBackend, Place
-from .calls import CALL_TIMEOUT, Answer, ServiceAPI
+from .calls import CALL_TIMEOUT, Answer, ServiceAPI, unreadable
 from .keys import header_text, service_issuer
 from .rooms import derived_room
 from .tokens import Seat, ServiceJWT, said, times
@@ -269,7 +269,7 @@ class DailyService:
         answer = await self._call("POST", self._path(session_id, "eject"), {by: [which]})
         ejected = answer.objects.get("ejectedIds")
         if not isinstance(ejected, list):
-            raise Unavailable("Daily's eject: the answer is not that of the service; look at its URL")
+            raise unreadable("Daily's eject")
         return bool(ejected)
 
     def _path(self, session_id: str, act: str = "") -> str:

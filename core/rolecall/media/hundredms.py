@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from ..clock import system_clock
 from ..encoding import jws
-from ..errors import ConfigurationError, InvalidSessionId, NotFoundAtService, Unavailable, WrongTokenKind
+from ..errors import ConfigurationError, InvalidSessionId, NotFoundAtService, WrongTokenKind
 from ..formats import TokenFormat
 from ..formats.claims import ClaimRules
 from ..keys.issuers import Issuer
@@ -212,9 +212,7 @@ class HundredMsService:
         if room in self._ids:
             return self._ids[room]
         answer = await self._send("POST", "/rooms", {"name": room, **self._template})
-        found = answer.objects.get("id")
-        if not isinstance(found, str) or not _ID.fullmatch(found):
-            raise Unavailable("100ms's rooms: the answer is not that of the service; look at its URL")
+        found = answer.text("100ms's rooms", "id", _ID)
         while len(self._ids) >= _MOST_ROOMS:
             self._ids.pop(next(iter(self._ids), room), None)
         self._ids[room] = found

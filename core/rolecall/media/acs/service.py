@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from email.utils import formatdate
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -37,13 +37,13 @@ class ACSService:
         headers = {"Repeatability-Request-Id": str(uuid4()), "Repeatability-First-Sent": formatdate(usegmt=True)}
         asked = {"pstnDialOutEnabled": False}
         answer = (await self._api.call(what, "POST", f"/rooms{_ROOMS}", headers, asked)).succeeded(what)
-        return _id(what, answer.objects, _ROOM)
+        return answer.text(what, "id", _ROOM)
 
     async def create_user(self) -> str:
         """Create a user, and return its id."""
         what = "ACS's creation of a user"
         answer = (await self._api.call(what, "POST", f"/identities{_IDENTITY}")).succeeded(what)
-        return _id(what, answer.objects.get("identity"), _USER)
+        return answer.part("identity").text(what, "id", _USER)
 
     async def invite(self, ids: ServiceIds, role: str) -> None:
         """Let a user join a room, in a role; whoever is there already has this role from now on."""
@@ -60,10 +60,7 @@ class ACSService:
         what = "ACS's issuing of a token"
         asked = {"scopes": _SCOPES, "expiresInMinutes": minutes}
         path = f"{_path_of(user)}/:issueAccessToken{_IDENTITY}"
-        token = (await self._api.call(what, "POST", path, body=asked)).succeeded(what).objects.get("token")
-        if not isinstance(token, str) or not token:
-            raise _unreadable(what)
-        return token
+        return (await self._api.call(what, "POST", path, body=asked)).succeeded(what).text(what, "token")
 
     async def disconnect_actor(self, session_id: str, actor_id: str, ids: ServiceIds) -> None:
         """Take an actor out of the room's list, so that it joins no more, and revoke its tokens."""
@@ -71,28 +68,23 @@ class ACSService:
             return  # it has never had a ticket
         try:
             if ids.room:
-                _done("ACS's removal from a room", await self._set_role(ids, None))
+                (await self._set_role(ids, None)).succeeded_or_gone("ACS's removal from a room")
         finally:
             what = "ACS's revocation of tokens"
             path = f"{_path_of(ids.participant)}/:revokeAccessTokens{_IDENTITY}"
-            _done(what, await self._api.call(what, "POST", path))
+            (await self._api.call(what, "POST", path)).succeeded_or_gone(what)
 
     async def end_session(self, session_id: str, ids: ServiceIds) -> None:
         """Delete the room."""
         if ids.room:
             what = "ACS's deletion of a room"
-            _done(what, await self._api.call(what, "DELETE", f"/rooms/{_checked(ids.room, _ROOM)}{_ROOMS}"))
+            path = f"/rooms/{_checked(ids.room, _ROOM)}{_ROOMS}"
+            (await self._api.call(what, "DELETE", path)).succeeded_or_gone(what)
 
     async def _set_role(self, ids: ServiceIds, role: dict[str, str] | None) -> Answer:
         asked = {"participants": {_checked(ids.participant, _USER): role}}
         path = f"/rooms/{_checked(ids.room, _ROOM)}/participants{_ROOMS}"
         return await self._api.call("ACS's change of a room's participants", "PATCH", path, _PATCH, asked)
-
-
-def _done(what: str, answer: Answer) -> None:
-    """Refuse a failure; what is not there any more needs not be taken away."""
-    if answer.status != 404:
-        answer.succeeded(what)
 
 
 def _path_of(user: str) -> str:
@@ -104,14 +96,3 @@ def _checked(found: str, pattern: re.Pattern[str]) -> str:
     if not pattern.fullmatch(found):
         raise Unavailable("what the store remembers for acs is no id of the service")
     return found
-
-
-def _id(what: str, found: Any, pattern: re.Pattern[str]) -> str:
-    text = found.get("id") if isinstance(found, dict) else None
-    if not isinstance(text, str) or not pattern.fullmatch(text):
-        raise _unreadable(what)
-    return text
-
-
-def _unreadable(what: str) -> Unavailable:
-    return Unavailable(f"{what}: the answer is not that of the service; look at its URL")

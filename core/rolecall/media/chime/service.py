@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from ...errors import NotFoundAtService, Unavailable
+from ...errors import NotFoundAtService
 from ...moderation import Connections, Streams
-from ..calls import Answer, ServiceAPI
+from ..calls import Answer, ServiceAPI, unreadable
 
 #: The media of an attendee.
 MEDIA: Final = ("Audio", "Video", "Content")
@@ -49,7 +49,7 @@ class ChimeService:
         meeting = _member(what, answer.succeeded(what), "Meeting", "MeetingId")
         placement = meeting.get("MediaPlacement")
         if not isinstance(placement, dict) or not isinstance(placement.get("SignalingUrl"), str):
-            raise _unreadable(what)
+            raise unreadable(what)
         return meeting
 
     async def attendee(
@@ -64,7 +64,7 @@ class ChimeService:
             raise NotFoundAtService("the meeting of this session has ended; create another session") from None
         attendee = _member(what, answer, "Attendee", "AttendeeId", "JoinToken")
         if attendee.get("ExternalUserId") != identity:
-            raise _unreadable(what)
+            raise unreadable(what)
         if attendee.get("Capabilities") != capabilities:
             await self._set_capabilities(at, attendee["AttendeeId"], capabilities)
         return {**attendee, "Capabilities": capabilities}
@@ -80,9 +80,7 @@ class ChimeService:
             raise NotFoundAtService("the session has no such connection")
         for attendee_id in theirs:
             what = "Chime's DeleteAttendee"
-            answer = await self._api.call(what, "DELETE", f"{at}/{attendee_id}")
-            if answer.status != 404:  # another worker has deleted it
-                answer.succeeded(what)
+            (await self._api.call(what, "DELETE", f"{at}/{attendee_id}")).succeeded_or_gone(what)
 
     async def disconnect_actor(self, session_id: str, actor_id: str) -> None:
         """Delete the attendees that an actor is, if there are any."""
@@ -127,9 +125,7 @@ class ChimeService:
     async def end_session(self, session_id: str) -> None:
         """Delete the meeting, which disconnects everybody and deletes all join tokens."""
         what, meeting = "Chime's DeleteMeeting", await self.meeting(self._room(session_id))
-        answer = await self._api.call(what, "DELETE", f"/meetings/{meeting['MeetingId']}")
-        if answer.status != 404:
-            answer.succeeded(what)
+        (await self._api.call(what, "DELETE", f"/meetings/{meeting['MeetingId']}")).succeeded_or_gone(what)
 
     async def _attendees(self, at: str) -> list[dict[str, Any]]:
         what, found, page = "Chime's ListAttendees", [], f"?max-results={_PAGE}"
@@ -137,13 +133,13 @@ class ChimeService:
             answer = (await self._api.call(what, "GET", at + page)).succeeded(what)
             rows = answer.listed(what, "Attendees", "AttendeeId", "ExternalUserId")
             if not all(_ID.fullmatch(one["AttendeeId"]) for one in rows):
-                raise _unreadable(what)
+                raise unreadable(what)
             found += rows
             following = answer.objects.get("NextToken")
             if not isinstance(following, str) or not following:
                 return found
             page = f"?max-results={_PAGE}&next-token={quote(following, safe='')}"
-        raise _unreadable(what)
+        raise unreadable(what)
 
     async def _set_capabilities(self, at: str, attendee_id: str, capabilities: Mapping[str, str]) -> None:
         what = "Chime's UpdateAttendeeCapabilities"
@@ -154,7 +150,7 @@ class ChimeService:
 def _capabilities_of(attendee: Mapping[str, Any]) -> dict[str, str]:
     found = attendee.get("Capabilities")
     if not isinstance(found, dict) or not all(isinstance(found.get(medium), str) for medium in MEDIA):
-        raise _unreadable("Chime's ListAttendees")
+        raise unreadable("Chime's ListAttendees")
     return {medium: found[medium] for medium in MEDIA}
 
 
@@ -166,11 +162,7 @@ def _member(what: str, answer: Answer, name: str, *texts: str) -> dict[str, Any]
     """The object ``name`` of an answer, which has the members ``texts``; the first one is an id for URLs."""
     found = answer.objects.get(name)
     if not isinstance(found, dict) or not all(isinstance(found.get(text), str) for text in texts):
-        raise _unreadable(what)
+        raise unreadable(what)
     if not _ID.fullmatch(found[texts[0]]):
-        raise _unreadable(what)
+        raise unreadable(what)
     return found
-
-
-def _unreadable(what: str) -> Unavailable:
-    return Unavailable(f"{what}: the answer is not that of the service; look at its URL")
