@@ -22,14 +22,13 @@ from .backend import CommonSettings, MediaBackend, Place
 from .calls import CALL_TIMEOUT, Answer, ServiceAPI, unreadable
 from .keys import header_text, service_issuer
 from .rooms import derived_room
-from .tokens import Seat, ServiceJWT, said, times
+from .tokens import Seat, ServiceJWT, remembered, said, times
 
 _API: Final = "https://api.daily.co/v1"
 #: Daily takes capitals, too, and does not say whether it keeps them apart.
 _ROOM: Final = re.compile(r"[a-z0-9_-]+")
 _LONGEST_MESSAGE: Final = 4096
 _ALL: Final = frozenset(Capability)
-_remembered = lru_cache(1024)(quoted)
 
 
 class Daily(MediaBackend):
@@ -150,7 +149,7 @@ class DailyFormat(ServiceJWT):
         """See :meth:`ServiceJWT.payload`. Each permission is said: one that is left out is the room's."""
         name = f'"u":{quoted(options.name)},' if options.name else ""
         return (
-            f'{{"r":{_remembered(options.session_id)},"d":{_remembered(self._issuer)},"iat":{options.issued_at},'
+            f'{{"r":{remembered(options.session_id)},"d":{remembered(self._issuer)},"iat":{options.issued_at},'
             f'"exp":{options.expires_at},"ud":{quoted(options.subject or "")},{name}"p":'
             f"{_permissions(options.capabilities)}{self._end}"
         )

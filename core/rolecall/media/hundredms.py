@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Unpack
@@ -25,7 +24,7 @@ from .calls import CALL_TIMEOUT, Answer, ServiceAPI
 from .keys import service_issuer
 from .named_roles import NamedRoleBackend, NamedRoleFormat
 from .rooms import derived_room
-from .tokens import Seat, said, times
+from .tokens import Seat, remembered, said, times
 
 _API: Final = "https://api.100ms.live/v2"
 #: By how many seconds a token is issued in the past, as the SDK has it: clocks differ.
@@ -39,7 +38,6 @@ _ROOM_ID: Final = re.compile(r"[0-9a-f]{24}")
 _ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 #: Of how many rooms the ids are remembered.
 _MOST_ROOMS: Final = 10_000
-_remembered = lru_cache(1024)(quoted)
 
 
 class HundredMs(NamedRoleBackend):
@@ -165,8 +163,8 @@ class HundredMsFormat(NamedRoleFormat):
         """See :meth:`ServiceJWT.payload`, in the order of the SDK for Node; each token has a ``jti`` of its own."""
         issued_at, role = options.issued_at - _BEFORE, self._roles[str(options.role)]
         return (
-            f'{{"access_key":{_remembered(self._issuer)},"type":"app","version":2,"iat":{issued_at},"nbf":{issued_at},'
-            f'"exp":{options.expires_at},"room_id":{_remembered(options.session_id)},"role":{_remembered(role)},'
+            f'{{"access_key":{remembered(self._issuer)},"type":"app","version":2,"iat":{issued_at},"nbf":{issued_at},'
+            f'"exp":{options.expires_at},"room_id":{remembered(options.session_id)},"role":{remembered(role)},'
             f'"user_id":{quoted(options.subject or "")},"jti":"{uuid4()}"}}'
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
 from hashlib import sha256
 from json.encoder import encode_basestring_ascii as quoted
 from types import MappingProxyType
@@ -23,7 +22,7 @@ from .backend import CommonSettings, MediaBackend
 from .keys import private_issuer, service_issuer
 from .plan import ACTS
 from .rooms import derived_room
-from .tokens import PARTICIPANT, Seat, ServiceJWT, said
+from .tokens import PARTICIPANT, Seat, ServiceJWT, remembered, said
 
 #: The ids of apps at JaaS begin with this; they are the ``sub`` of its tokens.
 JAAS_APP: Final = "vpaas-magic-cookie-"
@@ -35,7 +34,6 @@ _MODERATES: Final = frozenset((Capability.FORCE_DISCONNECT, Capability.FORCE_UNP
 _ROOM: Final = re.compile(r"[a-z0-9_-]+")
 _FEATURE: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _DOMAIN: Final = re.compile(r"[A-Za-z0-9._-]{1,255}")
-_remembered = lru_cache(1024)(quoted)
 
 
 class JitsiMeet(MediaBackend):
@@ -204,7 +202,7 @@ class JitsiFormat(ServiceJWT):
         rest = self._rest[not capabilities.isdisjoint(_MODERATES), Capability.SIGNAL in capabilities]
         named = f'"name":{quoted(name)},' if name else ""
         return (
-            f'{self._head}{_remembered(room)},"iat":{issued_at},"nbf":{issued_at - self.skew},"exp":{expires_at},'
+            f'{self._head}{remembered(room)},"iat":{issued_at},"nbf":{issued_at - self.skew},"exp":{expires_at},'
             f'"context":{{"user":{{"id":{quoted(subject or "")},{named}{rest}'
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Unpack
@@ -24,7 +23,7 @@ from .calls import CALL_TIMEOUT, Answer, ServiceAPI
 from .keys import service_issuer
 from .named_roles import NamedRoleBackend, NamedRoleFormat
 from .rooms import derived_room
-from .tokens import Seat, said, times
+from .tokens import Seat, remembered, said, times
 
 _API: Final = "https://video.stream-io-api.com"
 #: By how many seconds a token is issued in the past, as the SDK for Python has it.
@@ -34,7 +33,6 @@ _CREDENTIAL_LIFE: Final = 60
 _CALL_TYPE: Final = re.compile(r"[a-z0-9_-]{1,64}")
 _USER: Final = re.compile(r"[a-zA-Z0-9@_-]{1,255}")
 _ROOM: Final = re.compile(r"[a-z0-9_-]+")
-_remembered = lru_cache(1024)(quoted)
 
 
 class Stream(NamedRoleBackend):
@@ -162,7 +160,7 @@ class StreamFormat(NamedRoleFormat):
         """See :meth:`ServiceJWT.payload`. For equal input the token is that of the SDK for Python, byte by byte."""
         call, role = self._type + options.session_id, self._roles[str(options.role)]
         return (
-            f'{{"iat":{options.issued_at - _BEFORE},"call_cids":[{_remembered(call)}],"role":{_remembered(role)},'
+            f'{{"iat":{options.issued_at - _BEFORE},"call_cids":[{remembered(call)}],"role":{remembered(role)},'
             f'"user_id":{quoted(options.subject or "")},"exp":{options.expires_at}}}'
         )
 

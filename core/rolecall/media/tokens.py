@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import lru_cache
 from json import JSONEncoder
+from json.encoder import encode_basestring_ascii
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -20,13 +22,15 @@ from ..tokens import Grant, TokenOptions
 from ..wording import shown_key
 from .backend import MediaBackend
 
-__all__ = ["PARTICIPANT", "Seat", "ServiceFormat", "ServiceJWT", "encoded", "said", "times", "token_id"]
+__all__ = ["PARTICIPANT", "Seat", "ServiceFormat", "ServiceJWT", "encoded", "remembered", "said", "times", "token_id"]
 
 #: Capabilities in the words of a service without roles: what every participant may do.
 PARTICIPANT: Final = frozenset({Capability.CONNECT, Capability.SUBSCRIBE, Capability.PUBLISH, Capability.SIGNAL})
 _NO_HEADER: Final[Mapping[str, str]] = MappingProxyType({})
 #: A payload as JSON text.
 encoded: Final = JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+#: A text as JSON text, for texts that many tokens have: the names of rooms and of roles.
+remembered: Final = lru_cache(1024)(encode_basestring_ascii)
 
 
 class Seat(NamedTuple):

@@ -24,7 +24,7 @@ from .backend import CommonSettings, MediaBackend, Place
 from .calls import CALL_TIMEOUT, Answer, ServiceAPI
 from .keys import header_text, service_issuer
 from .rooms import derived_room
-from .tokens import PARTICIPANT, Seat, ServiceJWT, said, times
+from .tokens import PARTICIPANT, Seat, ServiceJWT, remembered, said, times
 
 _API: Final = "https://video.twilio.com/v1"
 #: Where Twilio's client connects unless it is told otherwise.
@@ -40,7 +40,6 @@ _FOUND: Final = re.compile(r"(?!\.+\Z|PA[0-9a-fA-F]{32}\Z).*")
 _ROOM_TYPES: Final = ("group", "group-small", "peer-to-peer", "go")
 #: Twilio's code for a room whose name is taken.
 _TAKEN: Final = 53113
-_remembered = lru_cache(1024)(quoted)
 
 
 class Twilio(MediaBackend):
@@ -164,7 +163,7 @@ class TwilioFormat(ServiceJWT):
         key, issued_at = self._issuer, options.issued_at
         return (
             f'{{"jti":"{key}-{issued_at}","grants":{{"identity":{quoted(options.subject or "")},"video":{{"room":'
-            f'{_remembered(options.session_id)}}}}},"iat":{issued_at},"exp":{options.expires_at},"iss":"{key}",'
+            f'{remembered(options.session_id)}}}}},"iat":{issued_at},"exp":{options.expires_at},"iss":"{key}",'
             f'"sub":"{self._account}"}}'
         )
 

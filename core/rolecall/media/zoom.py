@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Unpack
@@ -18,7 +17,7 @@ from .backend import CommonSettings, MediaBackend
 from .keys import service_issuer
 from .plan import ACTS
 from .rooms import derived_room
-from .tokens import PARTICIPANT, Seat, ServiceJWT, said, times
+from .tokens import PARTICIPANT, Seat, ServiceJWT, remembered, said, times
 
 _MODERATES: Final = frozenset((Capability.FORCE_DISCONNECT, Capability.FORCE_UNPUBLISH))
 #: The values of ``role_type``, and what they let their bearer do.
@@ -26,7 +25,6 @@ _PARTICIPANT, _HOST = 0, 1
 _ROLE_TYPES: Final = {_PARTICIPANT: PARTICIPANT, _HOST: PARTICIPANT | _MODERATES}
 #: Zoom folds the case of topics, so none in capitals is one that it keeps apart.
 _ROOM: Final = re.compile(r"[a-z0-9._-]+")
-_remembered = lru_cache(1024)(quoted)
 
 
 class Zoom(MediaBackend):
@@ -111,8 +109,8 @@ class ZoomFormat(ServiceJWT):
     def payload(self, options: TokenOptions) -> str:
         """See :meth:`ServiceJWT.payload`. For equal input the token is that of Zoom's own endpoint, byte by byte."""
         return (
-            f'{{"app_key":{_remembered(self._issuer)},"role_type":{_role_type(options.capabilities)},"tpc":'
-            f'{_remembered(options.session_id)},"version":1,"iat":{options.issued_at},"exp":{options.expires_at},'
+            f'{{"app_key":{remembered(self._issuer)},"role_type":{_role_type(options.capabilities)},"tpc":'
+            f'{remembered(options.session_id)},"version":1,"iat":{options.issued_at},"exp":{options.expires_at},'
             f'"user_identity":{quoted(options.subject or "")}}}'
         )
 

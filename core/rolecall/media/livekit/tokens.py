@@ -14,7 +14,7 @@ from ...keys.issuers import Issuer
 from ...roles import Capability
 from ...tokens import TokenOptions
 from ..backend import MediaBackend
-from ..tokens import Seat, ServiceJWT, said, times
+from ..tokens import Seat, ServiceJWT, remembered, said, times
 
 #: The grants of a participant that are true unless they are in the token, and their capabilities.
 USUAL: Final = {
@@ -31,7 +31,6 @@ _SWITCHES: Final = (
 )
 #: The claims beside ``video`` with grants for other services of LiveKit.
 _OTHER_SERVICES: Final = ("sip", "agent", "inference", "observability", "agentEndpoint", "agentThread")
-_remembered = lru_cache(1024)(quoted)
 
 
 class LiveKitFormat(ServiceJWT):
@@ -64,8 +63,8 @@ class LiveKitFormat(ServiceJWT):
         named = f'"name":{quoted(name)},' if name else ""
         metadata = f'"metadata":{quoted(data)},' if data else ""
         return (
-            f'{{{named}{metadata}"video":{{"roomJoin":true,"room":{_remembered(room)},{_grants(options.capabilities)}}},'
-            f'"sub":{quoted(subject or "")},"iss":{_remembered(self._issuer)},"nbf":{issued_at},"exp":{expires_at}}}'
+            f'{{{named}{metadata}"video":{{"roomJoin":true,"room":{remembered(room)},{_grants(options.capabilities)}}},'
+            f'"sub":{quoted(subject or "")},"iss":{remembered(self._issuer)},"nbf":{issued_at},"exp":{expires_at}}}'
         )
 
     def _codec_of(self, token: bytes) -> jws.Codec:
