@@ -18,7 +18,7 @@ from ..roles import Capability
 from ..tokens import MAX_LIFETIME
 from ..wording import shown
 from .backend import MediaBackend, Place, Ticket
-from .calls import CALL_TIMEOUT, Answer, ServiceAPI
+from .calls import CALL_TIMEOUT, Answer, ServiceAPI, connection
 from .keys import service_issuer
 from .rooms import derived_room
 from .tokens import PARTICIPANT
@@ -219,11 +219,8 @@ class BigBlueButtonService:
         if answer.objects.get("attendees") == "":  # nobody is there
             return []
         attendees = answer.listed("BigBlueButton's getMeetingInfo", "attendees", "userID")
-        shown_members = ("fullName", "role", "isPresenter", "hasJoinedVoice", "hasVideo")
-        return [
-            {"connectionId": one["userID"], **{name: one[name] for name in shown_members if name in one}}
-            for one in attendees
-        ]
+        names = ("fullName", "role", "isPresenter", "hasJoinedVoice", "hasVideo")
+        return [connection(one["userID"], one, *names) for one in attendees]
 
     async def end_session(self, session_id: str) -> None:
         """End the meeting, which disconnects everybody within seconds. If there is none, nothing changes."""

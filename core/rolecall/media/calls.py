@@ -12,7 +12,7 @@ from ..clock import problem_with_timeout
 from ..errors import ConfigurationError, NoMediaService, NotFoundAtService, RolecallError, Unavailable
 from .urls import problem_with_url
 
-__all__ = ["CALL_TIMEOUT", "LONGEST_ANSWER", "Answer", "ServiceAPI", "Signer", "unreadable"]
+__all__ = ["CALL_TIMEOUT", "LONGEST_ANSWER", "Answer", "ServiceAPI", "Signer"]
 
 #: The default time of a call, in seconds. An act takes two calls at most, which are to be below the kit's
 #: ``hook_timeout``.
@@ -91,6 +91,11 @@ class Answer(NamedTuple):
         if not all(isinstance(row, dict) and all(isinstance(row.get(text), str) for text in texts) for row in rows):
             raise unreadable(what)
         return rows
+
+
+def connection(connection_id: str, found: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """A connection as ``list_connections`` has it: with those of the members ``names`` that the service told of it."""
+    return {"connectionId": connection_id, **{name: found[name] for name in names if name in found}}
 
 
 def unreadable(what: str) -> Unavailable:

@@ -19,7 +19,7 @@ from ..roles import Capability
 from ..tokens import MAX_LIFETIME, TokenOptions
 from ..wording import shown
 from .backend import CommonSettings, MediaBackend, Place
-from .calls import CALL_TIMEOUT, Answer, ServiceAPI, unreadable
+from .calls import CALL_TIMEOUT, Answer, ServiceAPI, connection, unreadable
 from .keys import header_text, service_issuer
 from .rooms import derived_room
 from .tokens import Seat, ServiceJWT, remembered, said, times
@@ -237,10 +237,7 @@ class DailyService:
         except NotFoundAtService:
             return []
         return [
-            {
-                "connectionId": one["id"],
-                **{name: one[name] for name in ("userId", "userName", "joinTime", "duration") if name in one},
-            }
+            connection(one["id"], one, "userId", "userName", "joinTime", "duration")
             for one in answer.listed("Daily's presence", "data", "id")
         ]
 

@@ -20,7 +20,7 @@ from ..keys.issuers import Issuer
 from ..moderation import Connections
 from ..tokens import TokenOptions
 from .backend import CommonSettings, Place
-from .calls import CALL_TIMEOUT, Answer, ServiceAPI
+from .calls import CALL_TIMEOUT, Answer, ServiceAPI, connection
 from .keys import service_issuer
 from .named_roles import NamedRoleBackend, NamedRoleFormat
 from .rooms import derived_room
@@ -242,10 +242,7 @@ class HundredMsService:
     async def list_connections(self, session_id: str) -> Connections:
         """The peers."""
         return [
-            {
-                "connectionId": peer["id"],
-                **{name: peer[name] for name in ("user_id", "name", "role", "joined_at") if name in peer},
-            }
+            connection(peer["id"], peer, "user_id", "name", "role", "joined_at")
             for peer in await self._peers(session_id)
         ]
 

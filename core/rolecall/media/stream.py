@@ -19,7 +19,7 @@ from ..keys.issuers import Issuer
 from ..moderation import Connections
 from ..tokens import TokenOptions
 from .backend import CommonSettings, Place, emulated_acts
-from .calls import CALL_TIMEOUT, Answer, ServiceAPI
+from .calls import CALL_TIMEOUT, Answer, ServiceAPI, connection
 from .keys import service_issuer
 from .named_roles import NamedRoleBackend, NamedRoleFormat
 from .rooms import derived_room
@@ -270,10 +270,7 @@ class StreamService:
         found = answer.listed(what, "participants", "user_session_id")
         users = Answer(200, {"users": [one.get("user") for one in found]}).listed(what, "users", "id")
         return [
-            {
-                "connectionId": user["id"],
-                **{name: one[name] for name in ("user_session_id", "role", "joined_at") if name in one},
-            }
+            connection(user["id"], one, "user_session_id", "role", "joined_at")
             for one, user in zip(found, users, strict=True)
         ]
 

@@ -22,7 +22,7 @@ from ..tokens import Grant, TokenOptions
 from ..wording import shown_key
 from .backend import MediaBackend
 
-__all__ = ["PARTICIPANT", "Seat", "ServiceFormat", "ServiceJWT", "encoded", "remembered", "said", "times", "token_id"]
+__all__ = ["PARTICIPANT", "Seat", "ServiceFormat", "ServiceJWT", "encoded", "said", "times", "token_id"]
 
 #: Capabilities in the words of a service without roles: what every participant may do.
 PARTICIPANT: Final = frozenset({Capability.CONNECT, Capability.SUBSCRIBE, Capability.PUBLISH, Capability.SIGNAL})

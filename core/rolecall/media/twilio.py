@@ -21,7 +21,7 @@ from ..roles import Capability
 from ..tokens import TokenOptions
 from ..wording import shown
 from .backend import CommonSettings, MediaBackend, Place
-from .calls import CALL_TIMEOUT, Answer, ServiceAPI
+from .calls import CALL_TIMEOUT, Answer, ServiceAPI, connection
 from .keys import header_text, service_issuer
 from .rooms import derived_room
 from .tokens import PARTICIPANT, Seat, ServiceJWT, remembered, said, times
@@ -235,10 +235,7 @@ class TwilioService:
         except NotFoundAtService:
             return []
         return [
-            {
-                "connectionId": one["sid"],
-                **{name: one[name] for name in ("identity", "status", "start_time") if name in one},
-            }
+            connection(one["sid"], one, "identity", "status", "start_time")
             for one in answer.listed("Twilio's participants", "participants", "sid")
         ]
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from ...errors import NoMediaService, NotFoundAtService, Unavailable
 from ...keys.issuers import Issuer
 from ...moderation import Connections
-from ..calls import NOT_THERE, Answer, ServiceAPI
+from ..calls import NOT_THERE, Answer, ServiceAPI, connection
 from ..rooms import DERIVED, derived_room
 from .tokens import PLUGIN
 
@@ -94,10 +94,7 @@ class JanusService:
     async def list_connections(self, session_id: str) -> Connections:
         """The participants; ``display`` is what each of them says of itself."""
         return [
-            {
-                "connectionId": _shown(one["id"]),
-                **{name: one[name] for name in ("display", "publisher", "talking") if name in one},
-            }
+            connection(_shown(one["id"]), one, "display", "publisher", "talking")
             for one in await self._participants(self._room(session_id))
         ]
 

@@ -12,7 +12,7 @@ from ...errors import NoMediaService, NotFoundAtService, Unavailable
 from ...keys.issuers import Issuer
 from ...moderation import Connections, Streams
 from ...roles import Role
-from ..calls import NOT_THERE, Answer, ServiceAPI
+from ..calls import NOT_THERE, Answer, ServiceAPI, connection
 from .tokens import USUAL
 
 #: The life of the credential of one call, in seconds.
@@ -157,10 +157,7 @@ class LiveKitService:
     async def list_connections(self, session_id: str) -> Connections:
         """The participants, hidden ones included."""
         return [
-            {
-                "connectionId": participant["identity"],
-                **{name: participant[name] for name in ("sid", "name", "state", "joinedAt") if name in participant},
-            }
+            connection(participant["identity"], participant, "sid", "name", "state", "joinedAt")
             for participant in await self._participants(self._room(session_id))
         ]
 
