@@ -52,9 +52,9 @@ class Turn:
             raise InvalidKey(problem)
         given = (urls,) if isinstance(urls, str) or not isinstance(urls, Iterable) else tuple(urls)
         if not given or not all(isinstance(url, str) and _URL.fullmatch(url) for url in given):
-            raise ConfigurationError(
-                f"turn: urls is {kind(urls)}; expected URLs like 'turn:turn.example.org:3478?transport=udp'"
-            )
+            found = kind(urls)
+            del urls, given  # the secret may have been given for them
+            raise ConfigurationError(f"turn: urls is {found}; expected ones like 'turn:turn.example.org?transport=udp'")
         #: The URLs of the server.
         self.urls = given
         self._keys = keys
