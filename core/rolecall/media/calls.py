@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from ..clock import problem_with_timeout
 from ..errors import ConfigurationError, NoMediaService, NotFoundAtService, RolecallError, Unavailable
@@ -139,7 +140,7 @@ class ServiceAPI:
         self._reader = reader or _read_json
         self._httpx = _imported()
         # Once: to load the certificates of authorities takes longer than all else here.
-        with_tls = self._httpx is not None and self._url.startswith("https:")
+        with_tls = self._httpx is not None and urlsplit(url).scheme == "https"
         self._tls = self._httpx.create_ssl_context() if with_tls else False
 
     async def call(

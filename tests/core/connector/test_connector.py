@@ -18,7 +18,6 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from ipaddress import ip_address
 from types import SimpleNamespace
 from urllib.parse import parse_qsl, urlsplit
 
@@ -26,9 +25,6 @@ import jwt
 import opentok
 import pytest
 import trio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -57,6 +53,8 @@ from rolecall.errors import (
     NoMediaService,
 )
 from rolecall.media.opentok import answers
+
+from ...certificates import self_signed
 
 # httpx leaves generators unfinished where a body is not read to its end, which trio tells of, and asyncio does not.
 pytestmark = [
@@ -231,26 +229,7 @@ def make_server():
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     """A file with a certificate for 127.0.0.1 that signs itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(private + made.public_bytes(pem))
-    return str(path)
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

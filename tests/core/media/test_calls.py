@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -14,9 +17,20 @@ from rolecall.errors import Unavailable
 from rolecall.media import calls
 from rolecall.media.calls import Answer, ServiceAPI
 
+from ...certificates import self_signed
 from ...waiting import PATIENCE
 
 ANSWERED = b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n{"a": 42}'
+
+
+class Answering(BaseHTTPRequestHandler):
+    """Answers each request, if the client takes its certificate."""
+
+    def do_GET(self) -> None:
+        self.wfile.write(ANSWERED)
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
 
 
 class Service:
@@ -57,6 +71,21 @@ def serve() -> Iterator[Any]:
     yield start
     for service in services:
         service.stop()
+
+
+@pytest.fixture
+def secure(tmp_path: Path) -> Iterator[str]:
+    """The URL of a server whose certificate no authority has signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path))
+    server = HTTPServer(("127.0.0.1", 0), Answering)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 def called(url: str, method: str, timeout: float = PATIENCE) -> Answer:
@@ -118,3 +147,12 @@ def test_a_repetition_has_no_time_of_its_own(serve, monkeypatch):
     with pytest.raises(Unavailable, match=r"did not answer within 0\.5 s"):
         called(service.url, "GET", 0.5)
     assert service.asked == ["GET"]
+
+
+@pytest.mark.parametrize("scheme", ["https", "HTTPS", "Https"])
+def test_a_certificate_is_checked_however_the_scheme_is_written(secure, monkeypatch, tmp_path, scheme):
+    url = secure.replace("https", scheme)
+    with pytest.raises(Unavailable, match="no connection could be made"):
+        called(url, "GET")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    assert called(url, "GET") == Answer(200, {"a": 42})

@@ -304,6 +304,11 @@ def test_the_api_may_have_another_url(make_kit, server):
     assert kit.list_streams(kit.create_session()) == []
 
 
+def test_the_scheme_of_a_url_may_be_written_in_any_case(make_kit, server):
+    kit = made(make_kit, server, url=server.url.replace("ws", "WS", 1))
+    assert kit.list_streams(kit.create_session()) == []
+
+
 def test_without_httpx_there_are_tickets_and_no_acts(make_kit, server, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "httpx", None)
     kit = made(make_kit, server)

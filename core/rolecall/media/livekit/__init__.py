@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -74,7 +75,7 @@ class LiveKit(MediaBackend):
                 expected="the name of a key in the server's configuration",
             )
             # ``ws`` becomes ``http``, and ``wss`` becomes ``https``: clients and the API have one port.
-            at = self.url.replace("ws", "http", 1) if self.url.startswith("ws") else self.url
+            at = re.sub("^ws", "http", self.url, flags=re.IGNORECASE)
             api = ServiceAPI("LiveKit", at if api_url is None else api_url, timeout)
         finally:
             # So that no frame of a traceback holds them.
