@@ -31,6 +31,7 @@ _BEFORE: Final = 5
 #: The life of the credential of one call, in seconds.
 _CREDENTIAL_LIFE: Final = 60
 _CALL_TYPE: Final = re.compile(r"[a-z0-9_-]{1,64}")
+#: The ids that Stream takes for users; its SDKs refuse others, or write ``_`` for each other character.
 _USER: Final = re.compile(r"[a-zA-Z0-9@_-]{1,255}")
 _ROOM: Final = re.compile(r"[a-z0-9_-]+")
 
@@ -115,8 +116,16 @@ class Stream(NamedRoleBackend):
         return StreamFormat(self, self._issuer, rules)
 
     def check_identity(self, identity: str) -> None:
-        """See :meth:`MediaBackend.check_identity`: who opens calls has the rights of an owner there."""
+        """See :meth:`MediaBackend.check_identity`.
+
+        An id that Stream takes for no user's is refused, and that of the user who opens calls, who is their owner.
+        """
         super().check_identity(identity)
+        if not _USER.fullmatch(identity):
+            raise NoIdentity(
+                "the actor's id has a character that no id of a user at Stream has; expected ASCII letters, digits, "
+                "'@', '_' and '-'"
+            )
         if identity == self._server_user:
             raise NoIdentity(
                 "the actor's id is that of the user at Stream in whose name the kit acts; set server_user to an id "

@@ -135,7 +135,7 @@ def test_the_table_has_each_vector(name):
 
 
 @pytest.mark.parametrize("text", ["alice", 'Zoë "雪" \\ \U0001f3a4'], ids=ascii)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "stream"])  # whose ids of users are plain
 def test_what_is_minted_is_read(name, text):
     form = SERVICES[name].form()
     options = SERVICES[name].options(subject=text)
@@ -165,6 +165,9 @@ def test_no_token_gives_more_at_the_apps_doors_than_its_role_where_the_service_g
 
 NOBODYS_IDENTITY: dict[str, tuple[str, str, str]] = {
     "the user in whose name the kit acts": ("stream", "rolecall", "server_user"),
+    "an email address": ("stream", "ada@example.org", "ASCII letters, digits, '@', '_' and '-'"),
+    "an id with a bar": ("stream", "auth0|123", "ASCII letters, digits, '@', '_' and '-'"),
+    "a letter beyond ASCII": ("stream", "Zoë", "ASCII letters, digits, '@', '_' and '-'"),
     "a step in the path of a URL": ("twilio", "..", "dots alone"),
     "another participant's SID": ("twilio", "PA" + "0a" * 16, "a SID"),
     "too long": ("zoom", "a" * 36, "at most 35"),

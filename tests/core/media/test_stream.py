@@ -82,6 +82,13 @@ def service():
     service.stop()
 
 
+def test_what_is_minted_is_read():
+    options = KNOWN.options(subject="Ada_1-2@example")
+    token, token_id = KNOWN.form().mint(options)
+    grant = KNOWN.form().verify(token.encode(), NOW)
+    assert (grant.actor_id, grant.expires_at, grant.token_id) == (options.subject, options.expires_at, token_id)
+
+
 def test_a_role_without_a_name_gets_no_ticket(make_kit, service):
     kit = make_kit(hook_timeout=PATIENCE, media=KNOWN.backend(api_url=service.url))
     with pytest.raises(RoleNotHeld, match="no name for the role 'publisheronly'"):
