@@ -175,6 +175,16 @@ def test_a_session_whose_meeting_has_ended_gives_no_ticket(kit, server):
         kit.ticket(granted(kit, kit.create_session()))
 
 
+def test_nobody_is_in_a_meeting_that_has_ended(kit, server):
+    server.instead = lambda call: (404, b"") if "/attendees" in call.path else None
+    session = kit.create_session()
+    assert kit.list_connections(session) == kit.list_streams(session) == []
+    with pytest.raises(NotFoundAtService, match="no such connection"):
+        kit.force_disconnect(session, "ada")
+    with pytest.raises(NotFoundAtService, match="no such stream"):
+        kit.mute_stream(session, "S")
+
+
 @pytest.mark.parametrize("actor", ["a", "aws:ada", "AWS:ada", "雪雪", "x" * 65, "a;b"])
 def test_an_actor_whose_id_chime_does_not_take_gets_no_ticket(kit, server, actor):
     with pytest.raises(NoIdentity):

@@ -130,7 +130,10 @@ class ChimeService:
     async def _attendees(self, at: str) -> list[dict[str, Any]]:
         what, found, page = "Chime's ListAttendees", [], f"?max-results={_PAGE}"
         for _ in range(_PAGES):
-            answer = (await self._api.call(what, "GET", at + page)).succeeded(what)
+            try:
+                answer = (await self._api.call(what, "GET", at + page)).succeeded(what)
+            except NotFoundAtService:
+                return []  # the meeting has ended
             rows = answer.listed(what, "Attendees", "AttendeeId", "ExternalUserId")
             if not all(_ID.fullmatch(one["AttendeeId"]) for one in rows):
                 raise unreadable(what)
