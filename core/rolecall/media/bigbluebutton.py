@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
@@ -101,7 +101,7 @@ class BigBlueButton(MediaBackend):
             raise ConfigurationError(
                 f"bigbluebutton: checksum is {shown(checksum)}; expected one of {', '.join(CHECKSUMS)}"
             )
-        options = {"name": None, **_options(room_options), "duration": int(meeting_life // 60)}
+        options = {**_options(room_options), "duration": int(meeting_life // 60)}
         self._service = BigBlueButtonService(Caller(self._issuer, checksum, api), options, self.room)
 
     @property
@@ -180,7 +180,7 @@ class BigBlueButtonService:
     :param room: names the meeting of a session.
     """
 
-    def __init__(self, caller: Caller, options: Mapping[str, object], room: Any) -> None:
+    def __init__(self, caller: Caller, options: Mapping[str, object], room: Callable[[str], str]) -> None:
         self._caller = caller
         self._options = options
         self._room = room
@@ -192,7 +192,7 @@ class BigBlueButtonService:
         """
         room = place.room
         passwords = {f"{whose}PW": self._caller.password(room, whose) for whose in ("attendee", "moderator")}
-        named = {**self._options, "name": self._options["name"] or room}
+        named = {**self._options, "name": self._options.get("name") or room}
         try:
             created = (await self._caller.call("create", {**named, "meetingID": room, **passwords})).objects
         finally:

@@ -9,7 +9,6 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Unpack
-from urllib.parse import quote
 
 from ..errors import ConfigurationError, NotFoundAtService, SignalTooLarge, Unavailable
 from ..formats import TokenFormat
@@ -253,10 +252,9 @@ class DailyService:
 
         :raises Unavailable: if there is one that everybody can join without a token.
         """
-        path = f"/rooms/{quote(room, safe='')}"
         answer = await self._send("POST", "/rooms", {"name": room, "privacy": "private"})
         if answer.status == 400:  # the answer for a name that is taken
-            found = await self._send("GET", path)
+            found = await self._send("GET", f"/rooms/{room}")
             answer = answer if found.status == 404 else found
         if answer.succeeded("Daily's POST /rooms").objects.get("privacy") != "private":
             raise Unavailable("a room of this session at Daily is not private: anybody could join without a ticket")
@@ -269,7 +267,7 @@ class DailyService:
         return bool(ejected)
 
     def _path(self, session_id: str, act: str = "") -> str:
-        return f"/rooms/{quote(self._room(session_id), safe='')}" + (f"/{act}" if act else "")
+        return f"/rooms/{self._room(session_id)}" + (f"/{act}" if act else "")
 
     async def _call(self, method: str, path: str, body: object = None) -> Answer:
         return (await self._send(method, path, body)).succeeded(_named(method, path))
