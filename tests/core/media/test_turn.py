@@ -80,6 +80,8 @@ def test_a_time_that_32_bits_cannot_hold_is_refused(end):
         lambda name, word: (None, word),
         lambda name, word: (name, None),
         lambda name, word: (name, "é"),
+        lambda name, word: (name, word + "\ud800"),
+        lambda name, word: (name + "\ud800", word),
     ],
 )
 def test_a_changed_credential_is_refused(change):
