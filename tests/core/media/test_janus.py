@@ -273,7 +273,7 @@ ANSWERS: dict[str, tuple[Answer, tuple[type[RolecallError], str]]] = {
     "wrong secret": (answer({**EVENT, "error_code": 433}), (Unavailable, "opened by somebody else")),
     "integers": (answer({**EVENT, "error_code": 430}), (NoMediaService, "string_ids = true")),
     "another error": (answer({**EVENT, "error_code": 499}), (Unavailable, "error 499")),
-    "an error that is text": (answer({**EVENT, "error_code": "SECRET"}), (Unavailable, "error that")),
+    "an error that is text": (answer({**EVENT, "error_code": "SECRET"}), (Unavailable, "error that has no number")),
     "no plugin": (
         (200, b'{"janus":"error","error":{"code":460,"reason":"SECRET"}}'),
         (Unavailable, "did not pass it"),

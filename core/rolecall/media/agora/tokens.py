@@ -15,12 +15,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple
 
 from ...encoding.jws import WRONG_SIGNATURE
-from ...errors import (
-    BadSignature,
-    MalformedToken,
-    UnknownKey,
-    WrongTokenKind,
-)
+from ...errors import BadSignature, MalformedToken, UnknownKey, WrongTokenKind
 from ...formats.claims import ClaimRules
 from ...formats.inspection import Inspection
 from ...keys import HMACKey

@@ -178,7 +178,8 @@ def _judged(request: str, answer: dict[str, Any]) -> dict[str, Any]:
         raise NoMediaService(
             f"Janus's {request}: the plugin has numbers for ids; set string_ids = true in janus.plugin.videoroom.jcfg"
         )
-    raise Unavailable(f"Janus's {request}: the plugin answered with the error {code if type(code) is int else 'that'}")
+    told = f"the error {code}" if type(code) is int else "an error that has no number"
+    raise Unavailable(f"Janus's {request}: the plugin answered with {told}")
 
 
 def _shown(participant: str) -> str:
