@@ -7,8 +7,7 @@ from typing import Any, Concatenate, Final, TypeVar
 
 from ..clock import system_clock
 from ..driver import BackgroundLoop
-from ..errors import InvalidKey
-from ..keys.issuers import credentials_of
+from ..keys.issuers import project_of
 from ..kit.facade import P, Result, derived
 from ..media.opentok.service import AsyncRemoteService
 from ..media.opentok.transport import CALL_TIME, OPENTOK, RETRIES, Transport
@@ -62,12 +61,10 @@ class RemoteService:
         clock: Callable[[], float] = system_clock,
     ) -> None:
         try:
-            project = None if api_secret is None else credentials_of(api_key, api_secret, None, None)[0]
-            if project is None:
-                raise InvalidKey("the project's api_secret is missing")
+            project = project_of(api_key, api_secret)
             transport = Transport(project, api_url, timeout=timeout, retries=retries, proxy=proxy, clock=clock)
         finally:
-            del api_secret, api_url, proxy  # so that no frame of a traceback holds them
+            del api_key, api_secret, api_url, proxy  # so that no frame of a traceback holds them
         #: The same methods for async code: ``await service.aio.create_session()``.
         self.aio = AsyncRemoteService(project.id, transport)
         self._background = BackgroundLoop()

@@ -169,6 +169,20 @@ def _project(
         del verify_secrets
 
 
+def project_of(api_key: object, api_secret: object) -> Issuer:
+    """The project of an API key with its secret, neither of which may be missing.
+
+    :raises ConfigurationError: says which of them is wrong.
+    """
+    try:
+        project = None if api_secret is None else credentials_of(api_key, api_secret, None, None)[0]
+        if project is None:
+            raise InvalidKey(MISSING)
+        return project
+    finally:
+        del api_key, api_secret  # the two may have been swapped
+
+
 def _is_api_key(api_key: object) -> TypeGuard[str]:
     return isinstance(api_key, str) and re.fullmatch(_API_KEY, api_key) is not None
 

@@ -9,12 +9,12 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final, Unpack
 
 from ...clock import system_clock
-from ...errors import ConfigurationError, InvalidKey, InvalidSessionId
+from ...errors import ConfigurationError, InvalidSessionId
 from ...formats import TokenFormat
 from ...formats.claims import ClaimRules
 from ...formats.opentok import OpenTokFormat
 from ...formats.vonage import VonageFormat
-from ...keys.issuers import MISSING, Issuer, credentials_of, further_projects
+from ...keys.issuers import Issuer, credentials_of, further_projects, project_of
 from ...session_ids import key_in
 from ...sessions import SessionProperties
 from ...tokens import TokenOptions
@@ -196,9 +196,7 @@ class _ProjectFormat(OpenTokFormat):
 
 def _projects(api_key: object, api_secret: object, projects: object) -> tuple[Issuer, ...]:
     try:
-        project = None if api_secret is None else credentials_of(api_key, api_secret, None, None)[0]
-        if project is None:
-            raise InvalidKey(MISSING)
+        project = project_of(api_key, api_secret)
         return (project, *further_projects(projects, project))
     finally:
         del api_key, api_secret, projects
