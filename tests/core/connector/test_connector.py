@@ -55,6 +55,7 @@ from rolecall.errors import (
 from rolecall.media.opentok import answers
 
 from ...certificates import self_signed
+from ...tracebacks import held_by
 
 # httpx leaves generators unfinished where a body is not read to its end, which trio tells of, and asyncio does not.
 pytestmark = [
@@ -925,6 +926,7 @@ def test_a_wrong_argument_shows_no_secret(options):
         ({"api_key": 123456}, "api_key is of type int"),
         ({"api_key": None}, "api_key is of type NoneType"),
         ({"api_secret": None}, "api_secret is missing"),
+        ({"api_key": SECRET, "api_secret": None}, "api_secret is missing"),
         ({"api_secret": "short"}, "the secret has 5 bytes"),
         ({"api_url": None}, "api_url is of type NoneType"),
         ({"api_url": ""}, "expected one like 'https://api.opentok.com'"),
@@ -957,6 +959,7 @@ def test_a_wrong_argument_is_named_at_start_up(options, words):
     with pytest.raises(ConfigurationError) as raised:
         RemoteService(**{"api_key": KEY, "api_secret": SECRET, **options})
     assert words in str(raised.value)
+    assert SECRET not in held_by(raised.value)
 
 
 def test_a_secret_that_is_publicly_known_is_refused():
