@@ -184,7 +184,7 @@ class ServiceAPI:
             **headers,
         }
         signed: Mapping[str, str] = NO_HEADERS
-        status, answer, problem = 0, b"", ""
+        status, answer, problem = 0, bytearray(), ""
         try:
             async with (
                 event_loops.running().timeout(self._timeout),
@@ -194,7 +194,7 @@ class ServiceAPI:
                     signed = await self._signer(method, self._url + path, sent.get("content", b""))
                     headers = {**headers, **signed}
                 for may_repeat in (True, False):
-                    answer = b""
+                    answer.clear()
                     try:
                         async with client.stream(method, self._url + path, headers=headers, **sent) as response:
                             status = response.status_code
@@ -225,7 +225,7 @@ class ServiceAPI:
             del headers, signed, sent, path, body, form  # so that no frame of a traceback holds a credential
         if problem:
             raise Unavailable(f"{what}: {problem}")
-        return Answer(status, self._reader(answer) if len(answer) <= LONGEST_ANSWER else None)
+        return Answer(status, self._reader(bytes(answer)) if len(answer) <= LONGEST_ANSWER else None)
 
 
 async def _pause() -> None:
