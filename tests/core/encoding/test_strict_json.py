@@ -45,6 +45,23 @@ def test_what_json_writes_is_read_as_it_was(value, escape):
     assert plain(strict_json.loads(json.dumps(value, ensure_ascii=escape).encode())) == value
 
 
+NAMES = st.sampled_from(["a", "b", ":", "a:", "{", ""])
+SIMPLE = (
+    st.sampled_from([":", "::", "a", "{", '{"a":1}', "\\"]) | st.integers(-2, 2) | st.lists(st.sampled_from([1, ":"]))
+)
+
+
+@given(st.lists(st.tuples(NAMES, SIMPLE), max_size=5), st.sampled_from(["", " ", "\t", "\r\n"]))
+def test_a_name_that_stands_twice_is_refused_whatever_the_text_holds_beside_it(pairs, space):
+    members = (f"{json.dumps(name)}{space}:{space}{json.dumps(value)}" for name, value in pairs)
+    data = f"{{{space}{f'{space},{space}'.join(members)}{space}}}".encode()
+    if len(dict(pairs)) == len(pairs):
+        assert plain(strict_json.loads(data)) == dict(pairs)
+    else:
+        with pytest.raises(ValueError, match="a name stands twice in one object"):
+            strict_json.loads(data)
+
+
 PIECES = [
     b"{", b"}", b"[", b"]", b":", b",", b" ", b"\n", b'"', b'"a"', b'"b"', b'"\\u0061"', b'"\\ud800"', b"\\", b"1",
     b"-", b".", b"e9", b"9007199254740993", b"NaN", b"Infinity", b"null", b"true", b"\xff", b"\xef\xbb\xbf", b"\x00",
