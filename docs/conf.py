@@ -25,7 +25,7 @@ autodoc_typehints_format = "short"
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"(aiohttp|asgiref|channels|collections|datetime|django|enum|fastapi|flask|os|rest_framework|socketio|starlette"
+        r"(aiohttp|asgiref|channels|collections|datetime|django|enum|fastapi|flask|os|re|rest_framework|socketio|starlette"
         r"|tornado|typing|wsgiref|_typeshed)\..*",
     ),
     (r"py:class", r"(contextlib|logging|opentelemetry|prometheus_client)\..*|AbstractContextManager|timedelta"),
