@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from math import inf, nextafter
 from typing import TYPE_CHECKING, ClassVar
 
@@ -132,26 +131,25 @@ class State:
     def read_token(self, token: object, session_id: str | None) -> Verified:
         """Verify a token; the store tells whether its grant was revoked."""
         raw, now = raw_token(token), self.clock()
-        cache = self.verified
-        verified = cache.young.get(raw[END])
-        if verified is None or not verified.since <= now < verified.until or verified.digest != sha256(raw).digest():
-            verified = self._look_further(raw, now, cache)
+        text = raw.decode()
+        cache, fingerprint = self.verified, text[END]
+        for form in self._fingerprinted:
+            if form.recognizes(raw):
+                fingerprint = form.fingerprint(raw).decode()
+        verified = cache.find(text, fingerprint, now)
+        if verified is None:
+            grant, is_remembered = self._verified(raw, now)
+            verified = Verified(grant, now)
+            if is_remembered:
+                cache.take_note(text, fingerprint, verified)
         if session_id is not None and verified.grant.session_id != session_id:
             if not isinstance(session_id, str):
                 raise InvalidSessionId(f"session_id is {shown(session_id)}; expected a string: session.session_id")
             raise WrongSession("the token is for another session than the one asked for")
         return verified
 
-    def _look_further(self, raw: bytes, now: float, cache: VerifiedTokens) -> Verified:
-        """Find a token that is cached otherwise than most, or verify it by its format."""
-        fingerprint = raw[END]
-        for form in self._fingerprinted:
-            if form.recognizes(raw):
-                fingerprint = form.fingerprint(raw)
-        if self._fingerprinted or fingerprint in cache.old:
-            verified = cache.find(raw, fingerprint, now)
-            if verified is not None:
-                return verified
+    def _verified(self, raw: bytes, now: float) -> tuple[Grant, bool]:
+        """The grant of a token, verified by its format, and whether it follows from the token alone."""
         try:
             form = self.format_of(raw)
             grant = form.verify(raw, now)
@@ -161,10 +159,7 @@ class State:
             raise what_ails(raw.decode(), unaccepted(raw, self.formats) or error) from None
         if self._looks_for_others:
             self._look_for_others(grant.session_id)
-        verified = Verified(grant, now)
-        if form in self._remembered:
-            cache.take_note(raw, fingerprint, verified)
-        return verified
+        return grant, form in self._remembered
 
     async def read_patiently(self, token: object, session_id: str | None, driver: Driver) -> Verified:
         """:meth:`read_token`, which may wait for what this process does not know yet."""

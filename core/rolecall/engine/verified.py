@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import Final
 
 from ..tokens import Grant
 
 _MAX_VERIFIED: Final = 4096
 _MAX_CAME: Final = 4 * _MAX_VERIFIED
-#: Cache key: the token's last 32 characters. A miss proves that it is new; a hit is confirmed by SHA-256, for which
-#: processors have instructions.
+#: Cache key: the token's last 32 characters. A miss proves that it is new; a hit is confirmed by the whole token.
 END: Final = slice(-32, None)
+#: The revision of no store.
+NEVER: Final = object()
 
 
 class Verified:
-    """A verified token, without the token itself.
+    """A verified token.
 
     Outside of its time, which a clock that is set back may bring about, it has to be verified again.
 
@@ -23,21 +23,23 @@ class Verified:
     :param since: when the token was verified, in Unix seconds.
     """
 
-    __slots__ = ("digest", "grant", "revision", "since", "until")
+    __slots__ = ("grant", "revision", "since", "token", "until")
 
     def __init__(self, grant: Grant, since: float) -> None:
         self.grant = grant
         self.since = since
         #: The end of its life, in Unix seconds.
         self.until = grant.expires_at
-        #: SHA-256 of the token; None if it is not cached.
-        self.digest: bytes | None = None
-        #: The revision of the store as of which the grant was live; None if nobody has looked.
-        self.revision: object = None
+        #: The token; None if it is not cached.
+        self.token: str | None = None
+        #: The revision of the store as of which the grant was live.
+        self.revision: object = NEVER
 
 
 class VerifiedTokens:
-    """A cache of verified tokens. It holds no token, only the hash and the cache key of each.
+    """A cache of verified tokens, in memory alone, for at most as long as they are good.
+
+    It holds the tokens themselves: to compare them takes a tenth of the time of a hash.
 
     A token is cached when it is verified for the second time: many are used once, to join, and would evict those of
     every request. There are two generations: when the young one is full it becomes the old one, and entries that were
@@ -49,31 +51,31 @@ class VerifiedTokens:
     def __init__(self, size: int = _MAX_VERIFIED) -> None:
         self._size = size // 2
         #: The tokens by cache key.
-        self.young: dict[bytes, Verified] = {}
+        self.young: dict[str, Verified] = {}
         #: Entries that were last read a generation ago.
-        self.old: dict[bytes, Verified] = {}
-        self._came: set[bytes] = set()
+        self.old: dict[str, Verified] = {}
+        self._came: set[str] = set()
 
-    def find(self, token: bytes, fingerprint: bytes, now: float) -> Verified | None:
+    def find(self, token: str, fingerprint: str, now: float) -> Verified | None:
         """A token that was cached, in either generation; None if there is none that holds now."""
         verified = self.young.get(fingerprint) or self.old.get(fingerprint)
-        if verified is None or not verified.since <= now < verified.until or verified.digest != sha256(token).digest():
+        if verified is None or verified.token != token or not verified.since <= now < verified.until:
             return None
         if fingerprint not in self.young:
             self.keep(fingerprint, verified)
         return verified
 
-    def take_note(self, token: bytes, fingerprint: bytes, verified: Verified) -> None:
+    def take_note(self, token: str, fingerprint: str, verified: Verified) -> None:
         """Cache a verified token, unless this is its first time."""
         if fingerprint in self._came:
-            verified.digest = sha256(token).digest()
+            verified.token = token
             self.keep(fingerprint, verified)
             return
         if len(self._came) >= _MAX_CAME:
             self._came = set()
         self._came.add(fingerprint)
 
-    def keep(self, fingerprint: bytes, verified: Verified) -> None:
+    def keep(self, fingerprint: str, verified: Verified) -> None:
         """Put an entry into the young generation."""
         if len(self.young) >= self._size:
             self.old, self.young = self.young, {}
