@@ -84,23 +84,19 @@ class Guard(adapter.Guard):
             if is_socket:
                 response: web.StreamResponse = await self._serve_socket(api, session_id, request, run)
             else:
-                make_request = partial(neutral_request, request)
-                entered = adapter.admit(api, authorization_of(request), self, session_id, make_request)
-                self._keep(api, session_id, request, entered if isinstance(entered, Grant) else await entered)
+                kept, make_request = kept_of(request), partial(neutral_request, request)
+                admitted = adapter.admit(api, authorization_of(request), self, session_id, make_request, kept)
+                entered = admitted if isinstance(admitted, Grant) else await admitted
+                if isinstance(entered, RolecallError):
+                    raise Refused(adapter.guard_answer(entered, api.web, request.rel_url.raw_query_string), entered)
+                if entered is not None:
+                    kept["web"] = api.web
                 response = await run()
         except web.HTTPException as error:
             keep_out_of_caches(request, error)
             raise
         keep_out_of_caches(request, response)
         return response
-
-    def _keep(self, api: adapter.Api, session_id: str | None, request: web.Request, entered: Any) -> None:
-        if isinstance(entered, RolecallError):
-            raise Refused(adapter.guard_answer(entered, api.web, request.rel_url.raw_query_string), entered)
-        if entered is not None:
-            kept = kept_of(request)
-            kept["web"] = api.web
-            adapter.keep_entry(kept, api, self.requirement, self.session_entered(session_id, entered), entered)
 
     async def _serve_socket(self, api: adapter.Api, session_id: str | None, request: web.Request, run: Run) -> Any:
         kept = kept_of(request)

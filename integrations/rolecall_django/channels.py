@@ -29,13 +29,13 @@ from rolecall.http.gateways.asgi import (
     Scope,
     Send,
     authorization_of,
-    enter,
     granted,
     guard_refusal,
     keep_web,
     neutral_request,
     send_response,
     serve_websocket,
+    settle,
     uncached,
 )
 
@@ -196,8 +196,8 @@ class _Connection:
         await self._prepare()
         keep_web(self._api.web, scope)
         request = partial(neutral_request, scope, "channels", path_params=self._params)
-        entering = enter(self._guard, self._api, self._session_id, scope, authorization_of(scope), request)
-        error = None if entering is None else await entering
+        admitted = adapter.admit(self._api, authorization_of(scope), self._guard, self._session_id, request, scope)
+        error = None if isinstance(admitted, Grant) else await settle(admitted, scope)
         if error is None:
             await self._app(scope, receive, uncached(send, scope))
         else:

@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket
 
 from rolecall import Capability, CapabilityName, Grant, Role, Rolecall, RoleName
 from rolecall.http.adapter import ANY_TOKEN, UNSAID, SessionParam, SessionResolver, mark_guarded, vary_by_token
-from rolecall.http.gateways.asgi import GRANT, granted, missing_headers, uncached
+from rolecall.http.gateways.asgi import granted, missing_headers, uncached
 from rolecall_starlette.guarded_app import BOUND
 from rolecall_starlette.guards import Guard, require_capability, require_role, require_token
 from rolecall_starlette.refusals import as_exception
@@ -35,7 +35,7 @@ class UncachedMiddleware:
         send_uncached = uncached(send, scope)
 
         async def send_answer(message: Message) -> None:
-            await (send_uncached if GRANT in scope else send)(message)
+            await (send_uncached if granted(scope) is not None else send)(message)
 
         await self.app(scope, receive, send_answer if scope["type"] == "http" else send)
 
@@ -71,8 +71,7 @@ class Dependency:
         response.headers.update(dict(missing_headers(response.headers.items(), scope)))
         # At once, because the endpoint may still say how long caches keep the answer.
         response.headers.update(dict(vary_by_token(response.headers.get("vary", ""), self._guard.api_of(scope).web)))
-        grant: Grant | None = scope.get(GRANT)
-        return grant
+        return granted(scope)
 
 
 class RoleRequired(Dependency):

@@ -27,7 +27,7 @@ from rolecall.http.adapter import (
 from rolecall.http.adapter import (
     Guard as BaseGuard,
 )
-from rolecall.http.gateways.wsgi import ADMITTED, enter
+from rolecall.http.gateways.wsgi import enter, granted
 
 from .checks import check_once
 from .kits import kit_of
@@ -186,8 +186,7 @@ def protect(target: Subtree, guard: Guard | None = None) -> Subtree:
 
 def find_grant() -> Grant | None:
     """The grant of the current request; None if a guard with ``optional=True`` admitted it without a token."""
-    grant: Grant | None = flask.request.environ.get(ADMITTED)
-    return grant
+    return granted(flask.request.environ)
 
 
 def _current_grant() -> Grant:

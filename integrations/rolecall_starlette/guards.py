@@ -42,13 +42,14 @@ from rolecall.http.adapter import Guard as BaseGuard
 from rolecall.http.gateways.asgi import (
     Channel,
     authorization_of,
-    enter,
     granted,
+    keep_grant,
     keep_web,
     kept_out_of_caches,
     missing_headers,
     open_websocket,
     serve_websocket,
+    settle,
     uncached,
 )
 
@@ -249,7 +250,13 @@ class Guard(BaseGuard):
         # In most cases it is present, and text; or there is none that could be, and nobody has said so.
         if type(session_id) is not str and (params or self.says):
             session_id = self._session_of(seen, params, seen is not scope)
-        return enter(self, api, session_id, scope, authorization_of(seen), lambda: neutral_request(seen, native))
+        admitted = adapter.admit(
+            api, authorization_of(seen), self, session_id, lambda: neutral_request(seen, native), scope
+        )
+        if not isinstance(admitted, Grant):
+            return settle(admitted, scope)
+        keep_grant(scope, admitted)
+        return None
 
     def is_met(self, scope: Scope) -> bool:
         """Whether a guard around has taken a token for the same session, as this one would, which requires no more."""
@@ -380,11 +387,8 @@ class Guard(BaseGuard):
         :raises ConfigurationError: if there is none, or more than one.
         """
         app, known = scope.get("app"), self._seen
-        if (
-            known is not None
-            and known[0] is app
-            and (known[1] is None or getattr(app.state, "rolecall", None) is known[1])
-        ):
+        # By the key, because the attribute is found in Python, and only after the class was searched for it.
+        if known is not None and known[0] is app and (known[1] is None or app.state["rolecall"] is known[1]):
             return known[2]
         check_once(app)
         kit = self.kit or kit_of(app)

@@ -76,16 +76,13 @@ class Guard(adapter.Guard):
         if isinstance(handler, websocket.WebSocketHandler):
             entered = await self._enter_socket(api, handler, request, session_id)
         else:
-            admitted = adapter.admit(api, request.headers.get("authorization"), self, session_id, lambda: request)
+            authorization = request.headers.get("authorization")
+            admitted = adapter.admit(api, authorization, self, session_id, lambda: request, _kept(handler))
             entered = admitted if isinstance(admitted, Grant) else await admitted
         if isinstance(entered, RolecallError):
             send(handler, adapter.guard_answer(entered, api.web, handler.request.query))
             return False
-        kept = _kept(handler)
-        kept["request"] = request
-        if entered is not None and adapter.SOCKET not in kept:
-            session_id = self.session_entered(session_id, entered)
-            adapter.keep_entry(kept, api, self.requirement, session_id, entered)
+        _kept(handler)["request"] = request
         _keep_out_of_caches(handler, api.web)
         return True
 

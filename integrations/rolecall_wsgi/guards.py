@@ -25,7 +25,7 @@ from rolecall.http.adapter import (
     several_kits,
     shown,
 )
-from rolecall.http.gateways.wsgi import ADMITTED, KIT, enter, path_of, send_response
+from rolecall.http.gateways.wsgi import KIT, enter, granted, path_of, send_response
 
 from .translation import check_app, neutral_request
 
@@ -237,8 +237,7 @@ def protect(app: WSGIApplication, guard: Guard, *, public: Iterable[str] = ()) -
 
 def find_grant(environ: WSGIEnvironment) -> Grant | None:
     """The grant of a request; None if a guard with ``optional=True`` admitted it without a token."""
-    grant: Grant | None = environ.get(ADMITTED)
-    return grant
+    return granted(environ)
 
 
 def current_grant(environ: WSGIEnvironment) -> Grant:

@@ -24,7 +24,8 @@ import rolecall_starlette
 from rolecall import Rolecall, Web
 from rolecall.errors import RevokedToken, SessionEnded, StoreUnavailable
 from rolecall.http.gateways.streams import while_granted_inline
-from rolecall.http.gateways.watching import ENTRIES, watches_of
+from rolecall.http.gateways.watching import watches_of
+from rolecall.http.guards.entries import ENTRIES
 from rolecall.request import Request
 from rolecall.roles import ANY_TOKEN
 from rolecall.stores import open_store

@@ -616,7 +616,7 @@ def test_a_guarded_app_gets_the_environment_itself(kit, session, room):
     assert room.requests == [environ]
     assert room.requests[0] is environ
     grant = current_grant(environ)
-    kept = {"rolecall.grant": grant, "rolecall.admitted": grant, "rolecall.entries": environ["rolecall.entries"]}
+    kept = {"rolecall.grant": grant, "rolecall.entries": environ["rolecall.entries"]}
     assert {**before, **kept} == environ
 
 

@@ -19,10 +19,10 @@ The kit's own routes
 
 Guards
     An adapter's guard is a subclass of ``Guard``, or of ``PathGuard`` around apps that show no routes. It puts itself
-    around the framework's views, marks them by ``mark_guarded``, and asks ``admit`` who may enter. ``keep_entry``
-    records who did, for ``granted`` and ``while_granted``. ``guard_answer`` answers a refusal, ``options_response``
-    answers OPTIONS, and the app's answers get ``headers_to_add``. The guard's ``require_role`` is
-    ``Guard.of_role``, and so on.
+    around the framework's views, marks them by ``mark_guarded``, and asks ``admit`` who may enter, which records it
+    for ``granted`` and ``while_granted``. ``keep_entry`` records whom ``admit`` did not let in. ``guard_answer``
+    answers a refusal, ``options_response`` answers OPTIONS, and the app's answers get ``headers_to_add``. The guard's
+    ``require_role`` is ``Guard.of_role``, and so on.
 
 WebSockets
     ``Handshake`` decides who may enter. ``GuardedSocket`` runs the app's handler until the grant ends, and closes the
@@ -53,7 +53,7 @@ from .api.sdk import SDK_ROUTES
 from .bodies import announced_length, collected, unread
 from .cors import is_cross_site
 from .gateways.streams import while_granted, while_granted_inline
-from .gateways.watching import SOCKET, Watch, current_grant, granted, has_entered, keep_entry, watches_of
+from .gateways.watching import SOCKET, Watch, current_grant, granted, watches_of
 from .gateways.websockets import (
     BEARER,
     GuardedSocket,
@@ -66,6 +66,7 @@ from .gateways.within import enter_within, named_session
 from .guards.admission import admit, challenges, guard_answer, headers_to_add, options_response, vary_by_token
 from .guards.audit import WEBSOCKET, Around, Found, Mistake, check_routes, inner_app
 from .guards.classes import GuardedMethod, guard_awaited, guard_first, guard_made
+from .guards.entries import has_entered, keep_entry
 from .guards.guard import (
     UNSAID,
     Guard,

@@ -14,7 +14,8 @@ from rolecall import Actor, Allow, Deny, Limit, Request, Rolecall, hookimpl
 from rolecall.driver import drive
 from rolecall.engine import Call
 from rolecall.errors import ConfigurationError, InsufficientRole, PolicyDenied, RolecallError, WrongActor
-from rolecall.http.gateways.watching import Entry, Watch
+from rolecall.http.gateways.watching import Watch
+from rolecall.http.guards.entries import Entry
 from rolecall.moderation import Signal
 from rolecall.policies import MaxLiveTokens, OwnedSessions, RateLimit, RoleMap, TomlPolicy
 from rolecall.roles import ANY_TOKEN, Requirement

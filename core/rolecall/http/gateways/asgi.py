@@ -21,12 +21,14 @@ from ...request import Headers, Request, joint
 from ...tokens import Grant
 from ..api import Api
 from ..bodies import collected, unread
-from ..guards.admission import GUARDED_CACHE_CONTROL, Entered, admit, guard_answer, headers_to_add
+from ..guards.admission import GUARDED_CACHE_CONTROL, Entered, guard_answer, headers_to_add
+from ..guards.entries import keep_entry
 from ..guards.guard import Guard
 from ..messages import Response
 from ..problems import problem, refused
 from ..web import Web
-from .watching import SOCKET, Watch, keep_entry
+from .watching import SOCKET, Watch
+from .watching import granted as granted
 from .websockets import GrantEnded as GrantEnded
 from .websockets import GuardedSocket, Handshake, close_code, close_reason, split_offers
 
@@ -36,8 +38,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: The key of a connection's grant in its scope, which belongs to that connection alone.
-GRANT: Final = "rolecall.grant"
 # The key of the kit's rules for browsers, if tokens may be in the query.
 _WEB: Final = "rolecall.web"
 # The key of the tokens in subprotocols, for a guard within a guard.
@@ -155,52 +155,18 @@ async def not_found(scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close", "code": 4404})
 
 
-def keep_grant(scope: Scope, grant: Grant) -> None:
-    """Put the grant of a connection into its scope, for the app."""
-    scope[GRANT] = grant
-    scope.setdefault("state", {})["grant"] = grant
-
-
-def enter(
-    guard: Guard,
-    api: Api,
-    session_id: str | None,
-    scope: Scope,
-    authorization: str | None,
-    request: Callable[[], Request],
-) -> Coroutine[Any, Any, RolecallError | None] | None:
-    """Admit a request, with its grant in the scope, or find the reason to refuse it.
-
-    :param session_id: the session that the route names; None if it names none.
-    :param authorization: the value of that header, if present; see :func:`authorization_of`.
-    :param request: makes the request, on demand.
-    :returns: None if the token alone admitted the request, as in most cases; otherwise an awaitable.
-    """
-    admitted = admit(api, authorization, guard, session_id, request)
-    if not isinstance(admitted, Grant):
-        return _enter(admitted, guard, api, session_id, scope)
-    keep_grant(scope, admitted)
-    keep_entry(scope, api, guard.requirement, session_id, admitted)
-    return None
-
-
-async def _enter(
-    admission: Coroutine[Any, Any, Entered], guard: Guard, api: Api, session_id: str | None, scope: Scope
-) -> RolecallError | None:
+async def settle(admission: Coroutine[Any, Any, Entered], scope: Scope) -> RolecallError | None:
+    """Await the admission of a request; return the refusal, or None if it is admitted, with the grant in its scope."""
     entered = await admission
     if not isinstance(entered, Grant):
         return entered
     keep_grant(scope, entered)
-    keep_entry(scope, api, guard.requirement, guard.session_entered(session_id, entered), entered)
     return None
 
 
-def granted(scope: Scope) -> Grant | None:
-    """The current grant of a connection; None if it passed no guard."""
-    # Some middleware copies a scope, so the grant after a check of a WebSocket is read from the socket.
-    socket = scope.get(SOCKET)
-    grant: Grant | None = scope.get(GRANT) if socket is None else socket.grant
-    return grant
+def keep_grant(scope: Scope, grant: Grant) -> None:
+    """Put the grant of a connection into its state, for the app."""
+    scope.setdefault("state", {})["grant"] = grant
 
 
 def keep_web(web: Web, *scopes: Scope) -> None:

@@ -16,9 +16,10 @@ from ...wording import shown
 from ..api import Api
 from ..credentials import TOO_MANY
 from ..guards.admission import Entered, admission
+from ..guards.entries import Entry
 from ..guards.guard import Guard
 from ..problems import noted
-from .watching import SOCKET, Entry, Watch
+from .watching import SOCKET, Watch
 
 Answer = TypeVar("Answer")
 

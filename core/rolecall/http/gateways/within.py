@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from ...errors import MissingCredential, RolecallError, WrongSession
 from ...request import Request
+from ..guards.entries import ENTRIES, Entry
 from ..guards.guard import Guard
 from ..problems import noted
-from .watching import ENTRIES, Entry, Watch, granted
+from .watching import Watch, granted
 
 _NONE: Final = "this needs a token, and no guard has admitted the connection with one"
 
@@ -21,7 +22,7 @@ async def enter_within(
 
     The grant must still be live, meet the requirement and be for the session of the call; and the policies vote.
 
-    :param kept: the connection's mapping for :func:`~rolecall.http.gateways.watching.keep_entry`.
+    :param kept: the connection's mapping for :func:`~rolecall.http.guards.entries.keep_entry`.
     :param request: the request that made the connection, for policies.
     :param arguments: the arguments of the call by name, one of which may name the session; None for what was left out.
     :param what: the call, for messages: ``the field closeRoom``.

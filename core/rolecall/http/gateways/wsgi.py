@@ -16,14 +16,12 @@ from ..guards.admission import Entered, admit
 from ..guards.guard import Guard
 from ..messages import Response
 from ..problems import phrase
-from .watching import keep_entry
+from .watching import granted as granted
 
 _log: Final = logging.getLogger("rolecall")
 
 #: The key of a request's grant in its WSGI environment, which belongs to that request alone.
 GRANT: Final = "rolecall.grant"
-#: The key of the grant after a guard has admitted the request: session, role and policies have been checked.
-ADMITTED: Final = "rolecall.admitted"
 #: The key of the header with a token.
 AUTHORIZATION: Final = "HTTP_AUTHORIZATION"
 #: The key of the kit for guards without one of their own.
@@ -103,13 +101,11 @@ def enter(
     :param request: makes the request, on demand.
     :param path_params: the variable parts of the path, if only the guard knows them.
     """
-    admitted = admit(api, environ.get(AUTHORIZATION), guard, session_id, request)
+    # In the environment, which belongs to the request; Flask may share its `g` between requests.
+    admitted = admit(api, environ.get(AUTHORIZATION), guard, session_id, request, environ, path_params)
     entered = admitted if isinstance(admitted, Grant) else drive(admitted)
     if isinstance(entered, Grant):
-        # In the environment, which belongs to the request; Flask may share its `g` between requests.
-        environ[GRANT] = environ[ADMITTED] = entered
-        session_id = guard.session_entered(session_id, entered)
-        keep_entry(environ, api, guard.requirement, session_id, entered, path_params)
+        environ[GRANT] = entered
     return entered
 
 

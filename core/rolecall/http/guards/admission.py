@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from ...engine import Call
@@ -17,6 +17,7 @@ from ..credentials import bearer_of, url_headers
 from ..messages import Response
 from ..problems import internal_fault, problem, refused
 from ..web import Web
+from .entries import ENTRIES, keep_entry
 from .guard import Guard
 
 _log: Final = logging.getLogger("rolecall")
@@ -35,6 +36,8 @@ def admit(
     guard: Guard,
     session_id: str | None,
     request: Callable[[], Request],
+    kept: MutableMapping[str, Any] | None = None,
+    path_params: Mapping[str, str] | None = None,
 ) -> Grant | Coroutine[Any, Any, Entered]:
     """Admit a request to a guarded route: return its grant, or a coroutine for the grant or the refusal.
 
@@ -44,19 +47,43 @@ def admit(
     :param authorization: the value of that header, if present.
     :param session_id: the session that the route names; None if it names none.
     :param request: makes the request, on demand. The guard's ``session`` function is called with its ``native``.
+    :param kept: gets the :class:`~rolecall.http.guards.entries.Entry` of an admitted request. None if the adapter keeps
+        it, because another API than this one is to watch it.
+    :param path_params: the variable parts of the path, if only the guard knows them.
     """
     if guard.resolver is not None or not api.decides_at_once:
-        return admission(api, request(), guard, session_id)
+        return _kept(admission(api, request(), guard, session_id), api, guard, session_id, kept, path_params)
     try:
         if authorization is not None and authorization.startswith("Bearer ") and "," not in authorization:
             # The spelling of nearly every client; others are examined when this fails. A comma joins two headers, and
             # no plugin's format may contain one.
-            return api.engine.check_token(authorization[7:], guard.requirement, session_id)
-        return api.engine.check_token(bearer_of(authorization), guard.requirement, session_id)
+            grant = api.engine.check_token(authorization[7:], guard.requirement, session_id)
+        else:
+            grant = api.engine.check_token(bearer_of(authorization), guard.requirement, session_id)
     except RolecallError as error:
-        return _second_look(api, authorization, guard, session_id, request, error)
+        again = _second_look(api, authorization, guard, session_id, request, error)
+        return _kept(again, api, guard, session_id, kept, path_params)
     except Exception:
         return _ready(internal_fault())
+    if kept is not None:
+        # As keep_entry does: each request comes here.
+        entry = api, guard.requirement, session_id, grant, path_params
+        kept[ENTRIES] = (*kept[ENTRIES], entry) if ENTRIES in kept else (entry,)
+    return grant
+
+
+async def _kept(
+    entering: Awaitable[Entered],
+    api: Api,
+    guard: Guard,
+    session_id: str | None,
+    kept: MutableMapping[str, Any] | None,
+    path_params: Mapping[str, str] | None,
+) -> Entered:
+    entered = await entering
+    if kept is not None and isinstance(entered, Grant):
+        keep_entry(kept, api, guard.requirement, guard.session_entered(session_id, entered), entered, path_params)
+    return entered
 
 
 async def admission(api: Api, request: Request, guard: Guard, session_id: str | None) -> Entered:
