@@ -84,8 +84,8 @@ class Guard(adapter.Guard):
             if is_socket:
                 response: web.StreamResponse = await self._serve_socket(api, session_id, request, run)
             else:
-                kept, make_request = kept_of(request), partial(neutral_request, request)
-                admitted = adapter.admit(api, authorization_of(request), self, session_id, make_request, kept)
+                kept, sent = kept_of(request), authorization_of(request)
+                admitted = adapter.admit(api, sent, self, session_id, neutral_request, request, kept=kept)
                 entered = admitted if isinstance(admitted, Grant) else await admitted
                 if isinstance(entered, RolecallError):
                     raise Refused(adapter.guard_answer(entered, api.web, request.rel_url.raw_query_string), entered)

@@ -195,8 +195,8 @@ class _Connection:
             return
         await self._prepare()
         keep_web(self._api.web, scope)
-        request = partial(neutral_request, scope, "channels", path_params=self._params)
-        admitted = adapter.admit(self._api, authorization_of(scope), self._guard, self._session_id, request, scope)
+        request, sent = partial(neutral_request, path_params=self._params), authorization_of(scope)
+        admitted = adapter.admit(self._api, sent, self._guard, self._session_id, request, scope, "channels", kept=scope)
         error = None if isinstance(admitted, Grant) else await settle(admitted, scope)
         if error is None:
             await self._app(scope, receive, uncached(send, scope))

@@ -231,8 +231,8 @@ class Entry:
         return apis, self._session()
 
     def _admit(self, api: Api, session_id: str | None) -> Admission:
-        request = partial(neutral_request, self._request, self._kwargs)
-        return adapter.admit(api, authorization(self._request), self._guard, session_id, request)
+        request, sent = self._request, authorization(self._request)
+        return adapter.admit(api, sent, self._guard, session_id, neutral_request, request, self._kwargs)
 
     def _settle(
         self, apis: Apis, session_id: str | None, entered: Grant | RolecallError | None

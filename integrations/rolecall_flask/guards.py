@@ -123,16 +123,17 @@ class Guard(BaseGuard):
         check_once(app)
         kit = kit_of(app) if self.kit is None else self.kit
         session_id = self._session_id(request)
-        entered = enter(self, kit.api, session_id, request.environ, partial(neutral_request, request))
+        entered = enter(self, kit.api, session_id, request.environ, neutral_request, request)
         if isinstance(entered, RolecallError):
             raise refusal(kit.api, app, request, entered)
         if entered is not None:
             flask.after_this_request(partial(_kept_out_of_caches, kit.api, request))
 
     def _session_id(self, request: flask.Request) -> str | None:
-        params: Mapping[str, Any] = request.view_args or {}
-        if self.session_param not in params:
-            params = path_params_of(request)
+        params: Mapping[str, Any] = path_params_of(request)
+        session_id = params.get(self.session_param or "")
+        if type(session_id) is str or not (params or self.says):
+            return session_id
         return self.bound_session(params, request.path, partial(self._others, request))
 
     def _others(self, request: flask.Request) -> tuple[Sequence[BaseGuard], Sequence[BaseGuard]]:
@@ -202,8 +203,8 @@ def _current_grant() -> Grant:
 def _kept_out_of_caches(api: Api, request: flask.Request, response: flask.Response) -> flask.Response:
     query = request.environ.get("QUERY_STRING", "")
     # One by one, which takes a third of the time of extend().
-    for name, value in headers_to_add([*response.headers], api.web, query):
-        response.headers[name] = value
+    for name, value in headers_to_add(response.headers, api.web, query):
+        response.headers.add(name, value)
     return response
 
 

@@ -26,7 +26,7 @@ def current_app() -> flask.Flask:
 def path_params_of(request: flask.Request) -> Mapping[str, Any]:
     """The path parameters of a request's route, also those that a ``url_value_preprocessor`` removed for the view."""
     params, rule = request.view_args or {}, request.url_rule
-    if rule is None or params.keys() >= rule.arguments:
+    if rule is None or not rule.arguments or params.keys() >= rule.arguments:
         return params
     adapter = flask.current_app.create_url_adapter(request)
     return {**adapter.match()[1], **params} if adapter else params

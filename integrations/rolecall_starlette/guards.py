@@ -250,9 +250,8 @@ class Guard(BaseGuard):
         # In most cases it is present, and text; or there is none that could be, and nobody has said so.
         if type(session_id) is not str and (params or self.says):
             session_id = self._session_of(seen, params, seen is not scope)
-        admitted = adapter.admit(
-            api, authorization_of(seen), self, session_id, lambda: neutral_request(seen, native), scope
-        )
+        authorization = authorization_of(seen)
+        admitted = adapter.admit(api, authorization, self, session_id, neutral_request, seen, native, kept=scope)
         if not isinstance(admitted, Grant):
             return settle(admitted, scope)
         keep_grant(scope, admitted)

@@ -77,7 +77,7 @@ class Guard(adapter.Guard):
             entered = await self._enter_socket(api, handler, request, session_id)
         else:
             authorization = request.headers.get("authorization")
-            admitted = adapter.admit(api, authorization, self, session_id, lambda: request, _kept(handler))
+            admitted = adapter.admit(api, authorization, self, session_id, lambda: request, kept=_kept(handler))
             entered = admitted if isinstance(admitted, Grant) else await admitted
         if isinstance(entered, RolecallError):
             send(handler, adapter.guard_answer(entered, api.web, handler.request.query))

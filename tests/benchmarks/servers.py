@@ -60,7 +60,6 @@ kit = Rolecall.from_env()
 apps = {}
 for path, view in (("/bare", bare), ("/guarded", guarded)):
     apps[path] = Starlette(routes=[Route(path, view), Mount("/video", rolecall_app(kit))])
-    apps[path].state.rolecall = kit
 async def app(scope, receive, send):
     await apps.get(scope.get("path"), apps["/bare"])(scope, receive, send)
 """

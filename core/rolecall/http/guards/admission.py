@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, MutableMapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from ...engine import Call
@@ -35,7 +36,8 @@ def admit(
     authorization: str | None,
     guard: Guard,
     session_id: str | None,
-    request: Callable[[], Request],
+    make_request: Callable[..., Request],
+    *of: Any,
     kept: MutableMapping[str, Any] | None = None,
     path_params: Mapping[str, str] | None = None,
 ) -> Grant | Coroutine[Any, Any, Entered]:
@@ -46,13 +48,14 @@ def admit(
 
     :param authorization: the value of that header, if present.
     :param session_id: the session that the route names; None if it names none.
-    :param request: makes the request, on demand. The guard's ``session`` function is called with its ``native``.
+    :param make_request: makes the request, on demand. The guard's ``session`` function is called with its ``native``.
+    :param of: what ``make_request`` is called with.
     :param kept: gets the :class:`~rolecall.http.guards.entries.Entry` of an admitted request. None if the adapter keeps
         it, because another API than this one is to watch it.
     :param path_params: the variable parts of the path, if only the guard knows them.
     """
     if guard.resolver is not None or not api.decides_at_once:
-        return _kept(admission(api, request(), guard, session_id), api, guard, session_id, kept, path_params)
+        return _kept(admission(api, make_request(*of), guard, session_id), api, guard, session_id, kept, path_params)
     try:
         if authorization is not None and authorization.startswith("Bearer ") and "," not in authorization:
             # The spelling of nearly every client; others are examined when this fails. A comma joins two headers, and
@@ -61,7 +64,7 @@ def admit(
         else:
             grant = api.engine.check_token(bearer_of(authorization), guard.requirement, session_id)
     except RolecallError as error:
-        again = _second_look(api, authorization, guard, session_id, request, error)
+        again = _second_look(api, authorization, guard, session_id, partial(make_request, *of), error)
         return _kept(again, api, guard, session_id, kept, path_params)
     except Exception:
         return _ready(internal_fault())
@@ -125,13 +128,13 @@ async def _told(api: Api, error: RolecallError, session_id: str | None, call: Ca
     return error
 
 
-def headers_to_add(present: Collection[tuple[str, str]], web: Web | None, query: str) -> Sequence[tuple[str, str]]:
+def headers_to_add(present: Iterable[tuple[str, str]], web: Web | None, query: str) -> Sequence[tuple[str, str]]:
     """The headers that the answer of a guarded route needs besides the app's own.
 
     No cache keeps the answer, unless the app says so by a ``Cache-Control`` of its own. Then caches keep it for the
     bearer of this token alone, by :func:`vary_by_token`.
 
-    :param present: the app's own headers, which take precedence.
+    :param present: the app's own headers, which take precedence; not an iterator, because they may be read twice.
     :param web: the kit's rules for browsers; None if a token may be in the ``Authorization`` header alone.
     :param query: the query string of the request.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
@@ -93,7 +92,7 @@ def _own_answer(kit: Rolecall, own: OwnRoute, pattern: PathPattern, request: Req
     session_id = guard.bound_session(params, request.route)
     request = request._replace(path_params=params)
     authorization = request.headers.get("authorization")
-    entered = admit(kit.api, authorization, guard, session_id, partial(_itself, request))
+    entered = admit(kit.api, authorization, guard, session_id, _itself, request)
     if not isinstance(entered, Grant):
         decided = drive(entered)
         if isinstance(decided, RolecallError):
