@@ -109,7 +109,7 @@ class TokenFormat(ABC):
     def fingerprint(token: bytes) -> bytes:
         """The cache key of ``token``: a part that differs between any two tokens.
 
-        A miss proves that the token is new; a hit is confirmed by its hash.
+        A miss proves that the token is new; a hit is confirmed by the whole token.
         """
         return token[-32:]  # in a JWT, the end of the signature
 
