@@ -31,7 +31,7 @@ def loads(data: bytes, elements: int = MAX_MEMBERS, most: int = MAX_MEMBERS) -> 
         raise ValueError("not UTF-8") from None
     has_escape = "\\" in text
     try:
-        if not has_escape and text.count("{") == 1:
+        if not has_escape and text.find("{", 1) < 0:
             # Without a look at pairs, which is faster: each member has a colon, so with no more colons than different
             # names there is no duplicate.
             value, end = _scan(text, 0)

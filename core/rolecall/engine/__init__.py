@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from ..driver import Driver
-from ..encoding.jws import MAX_TOKEN_LENGTH, raw_token
+from ..encoding.jws import MAX_TOKEN_LENGTH
 from ..errors import (
     Excluded,
     ExpiredToken,
@@ -46,7 +46,7 @@ from ..plugins import Implementation
 from ..plugins import asking as voting
 from ..policy import Allow, Limits, Scope, narrow, outlived
 from ..request import Actor, Request
-from ..roles import ANY_TOKEN, Capability, Requirement, Role, RoleTable
+from ..roles import Capability, Requirement, Role, RoleTable
 from ..sessions import MediaMode, SessionProperties, SessionRecord
 from ..stores.calling import Calls
 from ..stores.leases import Full, Slot
@@ -373,8 +373,9 @@ class Engine:
                 issuer = await self.check_session_id(session_id)
             options = self._options(session_id, issuer, role, expire_time, data, layout, form, self.state.clock())
             actor = None if call is None else call.actor
-            options = self._naming(actor, options)
-            issue = _issue(options, None if actor is None else actor.id)
+            if actor is not None:
+                options = self._naming(actor, options)
+            issue = session_id, None if actor is None else actor.id, options.issued_at
             try:
                 epoch = self._liveness.check_issue(*issue, has_epoch=form.writes_epoch)
             except NotInStep:
@@ -662,10 +663,10 @@ class Engine:
 
         :raises NotInStep: if only the store itself can tell whether it was revoked; see :meth:`verify`.
         """
-        if type(token) is not str:
-            token = raw_token(token).decode()
-        # Not by way of an engine that is observed, to which this is one call.
-        return Engine.check_token(self, token, ANY_TOKEN, session_id)
+        verified = self.state.read_token(token, session_id)
+        if verified.revision is NEVER or verified.revision != self._revision():
+            self._check_live(verified)
+        return verified.grant
 
     async def verify(self, token: object, session_id: str | None = None) -> Grant:
         """:meth:`verify_token`, which may ask the store itself, or wait for keys."""
@@ -1212,7 +1213,9 @@ class Engine:
 
         :raises RolecallError: if no such token can be issued: the session has ended, or the actor is excluded.
         """
-        epoch = await self._liveness.confirm_issue(*_issue(options, call.actor_id), has_epoch=form.writes_epoch)
+        epoch = await self._liveness.confirm_issue(
+            options.session_id, call.actor_id, options.issued_at, has_epoch=form.writes_epoch
+        )
         return options if epoch == options.epoch else options._replace(epoch=epoch)
 
     def _naming(self, actor: Actor | None, options: TokenOptions) -> TokenOptions:
@@ -1459,11 +1462,6 @@ def _mint(form: TokenFormat, options: TokenOptions, longest: int = MAX_TOKEN_LEN
     if len(token) > longest:
         raise _too_long(len(token), longest)
     return token, token_id
-
-
-def _issue(options: TokenOptions, actor_id: str | None) -> tuple[str, str | None, int]:
-    """The session, the actor and the time of a token to be issued."""
-    return options.session_id, actor_id, options.issued_at
 
 
 def _session_fault(_: Implementation, fault: str) -> Unavailable:

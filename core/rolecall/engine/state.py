@@ -131,35 +131,32 @@ class State:
     def read_token(self, token: object, session_id: str | None) -> Verified:
         """Verify a token; the store tells whether its grant was revoked."""
         raw, now = raw_token(token), self.clock()
-        text = raw.decode()
+        text = token if type(token) is str else raw.decode()
         cache, fingerprint = self.verified, text[END]
         for form in self._fingerprinted:
             if form.recognizes(raw):
                 fingerprint = form.fingerprint(raw).decode()
-        verified = cache.find(text, fingerprint, now)
-        if verified is None:
-            grant, is_remembered = self._verified(raw, now)
+        verified = cache.young.get(fingerprint) or cache.old.get(fingerprint)
+        if verified is None or verified.token != text or not verified.since <= now < verified.until:
+            try:
+                form = self.format_of(raw)
+                grant = form.verify(raw, now)
+                if self.retention.age is not None:
+                    grant = self._aged(grant, self.retention.age, now)
+            except MalformedToken as error:
+                raise what_ails(text, unaccepted(raw, self.formats) or error) from None
+            if self._looks_for_others:
+                self._look_for_others(grant.session_id)
             verified = Verified(grant, now)
-            if is_remembered:
+            if form in self._remembered:
                 cache.take_note(text, fingerprint, verified)
+        elif fingerprint not in cache.young:
+            cache.keep(fingerprint, verified)
         if session_id is not None and verified.grant.session_id != session_id:
             if not isinstance(session_id, str):
                 raise InvalidSessionId(f"session_id is {shown(session_id)}; expected a string: session.session_id")
             raise WrongSession("the token is for another session than the one asked for")
         return verified
-
-    def _verified(self, raw: bytes, now: float) -> tuple[Grant, bool]:
-        """The grant of a token, verified by its format, and whether it follows from the token alone."""
-        try:
-            form = self.format_of(raw)
-            grant = form.verify(raw, now)
-            if self.retention.age is not None:
-                grant = self._aged(grant, self.retention.age, now)
-        except MalformedToken as error:
-            raise what_ails(raw.decode(), unaccepted(raw, self.formats) or error) from None
-        if self._looks_for_others:
-            self._look_for_others(grant.session_id)
-        return grant, form in self._remembered
 
     async def read_patiently(self, token: object, session_id: str | None, driver: Driver) -> Verified:
         """:meth:`read_token`, which may wait for what this process does not know yet."""

@@ -56,18 +56,10 @@ class VerifiedTokens:
         self.old: dict[str, Verified] = {}
         self._came: set[str] = set()
 
-    def find(self, token: str, fingerprint: str, now: float) -> Verified | None:
-        """A token that was cached, in either generation; None if there is none that holds now."""
-        verified = self.young.get(fingerprint) or self.old.get(fingerprint)
-        if verified is None or verified.token != token or not verified.since <= now < verified.until:
-            return None
-        if fingerprint not in self.young:
-            self.keep(fingerprint, verified)
-        return verified
-
     def take_note(self, token: str, fingerprint: str, verified: Verified) -> None:
         """Cache a verified token, unless this is its first time."""
         if fingerprint in self._came:
+            self._came.discard(fingerprint)
             verified.token = token
             self.keep(fingerprint, verified)
             return
