@@ -85,7 +85,7 @@ class Guard(adapter.Guard):
                 response: web.StreamResponse = await self._serve_socket(api, session_id, request, run)
             else:
                 kept, sent = kept_of(request), authorization_of(request)
-                admitted = adapter.admit(api, sent, self, session_id, neutral_request, request, kept=kept)
+                admitted = adapter.admit(api, sent, self, session_id, neutral_request, (request,), kept)
                 entered = admitted if isinstance(admitted, Grant) else await admitted
                 if isinstance(entered, RolecallError):
                     raise Refused(adapter.guard_answer(entered, api.web, request.rel_url.raw_query_string), entered)

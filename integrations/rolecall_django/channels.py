@@ -196,7 +196,7 @@ class _Connection:
         await self._prepare()
         keep_web(self._api.web, scope)
         request, sent = partial(neutral_request, path_params=self._params), authorization_of(scope)
-        admitted = adapter.admit(self._api, sent, self._guard, self._session_id, request, scope, "channels", kept=scope)
+        admitted = adapter.admit(self._api, sent, self._guard, self._session_id, request, (scope, "channels"), scope)
         error = None if isinstance(admitted, Grant) else await settle(admitted, scope)
         if error is None:
             await self._app(scope, receive, uncached(send, scope))

@@ -232,7 +232,7 @@ class Entry:
 
     def _admit(self, api: Api, session_id: str | None) -> Admission:
         request, sent = self._request, authorization(self._request)
-        return adapter.admit(api, sent, self._guard, session_id, neutral_request, request, self._kwargs)
+        return adapter.admit(api, sent, self._guard, session_id, neutral_request, (request, self._kwargs))
 
     def _settle(
         self, apis: Apis, session_id: str | None, entered: Grant | RolecallError | None

@@ -123,7 +123,7 @@ class Guard(BaseGuard):
         check_once(app)
         kit = kit_of(app) if self.kit is None else self.kit
         session_id = self._session_id(request)
-        entered = enter(self, kit.api, session_id, request.environ, neutral_request, request)
+        entered = enter(self, kit.api, session_id, request.environ, neutral_request, (request,))
         if isinstance(entered, RolecallError):
             raise refusal(kit.api, app, request, entered)
         if entered is not None:

@@ -36,7 +36,7 @@ def kit_of(app: App) -> Rolecall:
     :raises ConfigurationError: if it has none, or more than one.
     """
     kits: list[Rolecall] = app.extensions.get("rolecall", [])
-    return only_kit(kits, _ADVICE)
+    return kits[0] if len(kits) == 1 else only_kit(kits, _ADVICE)
 
 
 def _current_kit() -> Rolecall:

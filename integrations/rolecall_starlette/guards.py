@@ -251,7 +251,7 @@ class Guard(BaseGuard):
         if type(session_id) is not str and (params or self.says):
             session_id = self._session_of(seen, params, seen is not scope)
         authorization = authorization_of(seen)
-        admitted = adapter.admit(api, authorization, self, session_id, neutral_request, seen, native, kept=scope)
+        admitted = adapter.admit(api, authorization, self, session_id, neutral_request, (seen, native), scope)
         if not isinstance(admitted, Grant):
             return settle(admitted, scope)
         keep_grant(scope, admitted)

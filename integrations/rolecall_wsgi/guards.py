@@ -94,7 +94,7 @@ class GuardedApp:
             return send_response(Response(204), environ, start_response)
         api = _api(guard, environ)
         session_id = params.get(guard.session_param) if params and guard.session_param else None
-        entered = enter(guard, api, session_id, environ, neutral_request, environ, params or {}, path_params=params)
+        entered = enter(guard, api, session_id, environ, neutral_request, (environ, params or {}), params)
         if isinstance(entered, RolecallError):
             return self._refuse(entered, api, environ, start_response)
         if entered is None:

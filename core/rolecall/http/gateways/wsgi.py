@@ -93,19 +93,18 @@ def enter(
     session_id: str | None,
     environ: MutableMapping[str, Any],
     make_request: Callable[..., Request],
-    *of: Any,
+    of: tuple[Any, ...],
     path_params: Mapping[str, str] | None = None,
 ) -> Entered:
     """Admit a request, with its grant in the environment, or return the reason to refuse it.
 
     :param session_id: the session that the route names; None if it names none.
-    :param make_request: makes the request of ``of``, on demand.
+    :param make_request: makes the request, on demand.
+    :param of: its arguments.
     :param path_params: the variable parts of the path, if only the guard knows them.
     """
     # In the environment, which belongs to the request; Flask may share its `g` between requests.
-    admitted = admit(
-        api, environ.get(AUTHORIZATION), guard, session_id, make_request, *of, kept=environ, path_params=path_params
-    )
+    admitted = admit(api, environ.get(AUTHORIZATION), guard, session_id, make_request, of, environ, path_params)
     entered = admitted if isinstance(admitted, Grant) else drive(admitted)
     if isinstance(entered, Grant):
         environ[GRANT] = entered

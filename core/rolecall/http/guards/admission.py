@@ -37,7 +37,7 @@ def admit(
     guard: Guard,
     session_id: str | None,
     make_request: Callable[..., Request],
-    *of: Any,
+    of: tuple[Any, ...] = (),
     kept: MutableMapping[str, Any] | None = None,
     path_params: Mapping[str, str] | None = None,
 ) -> Grant | Coroutine[Any, Any, Entered]:
@@ -49,7 +49,7 @@ def admit(
     :param authorization: the value of that header, if present.
     :param session_id: the session that the route names; None if it names none.
     :param make_request: makes the request, on demand. The guard's ``session`` function is called with its ``native``.
-    :param of: what ``make_request`` is called with.
+    :param of: the arguments of ``make_request``.
     :param kept: gets the :class:`~rolecall.http.guards.entries.Entry` of an admitted request. None if the adapter keeps
         it, because another API than this one is to watch it.
     :param path_params: the variable parts of the path, if only the guard knows them.

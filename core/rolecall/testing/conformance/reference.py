@@ -92,7 +92,7 @@ def _own_answer(kit: Rolecall, own: OwnRoute, pattern: PathPattern, request: Req
     session_id = guard.bound_session(params, request.route)
     request = request._replace(path_params=params)
     authorization = request.headers.get("authorization")
-    entered = admit(kit.api, authorization, guard, session_id, _itself, request)
+    entered = admit(kit.api, authorization, guard, session_id, _itself, (request,))
     if not isinstance(entered, Grant):
         decided = drive(entered)
         if isinstance(decided, RolecallError):
