@@ -386,9 +386,13 @@ class Guard(BaseGuard):
         :raises ConfigurationError: if there is none, or more than one.
         """
         app, known = scope.get("app"), self._seen
-        # By the key, because the attribute is found in Python, and only after the class was searched for it.
-        if known is not None and known[0] is app and (known[1] is None or app.state["rolecall"] is known[1]):
-            return known[2]
+        if known is not None and known[0] is app:
+            try:
+                # By the key, because the attribute is found in Python, and only after the class was searched for it.
+                if known[1] is None or app.state["rolecall"] is known[1]:
+                    return known[2]
+            except (KeyError, TypeError):
+                pass  # the app states none any longer, or keeps its state in attributes alone
         check_once(app)
         kit = self.kit or kit_of(app)
         # What the app states may be another kit after its next start.

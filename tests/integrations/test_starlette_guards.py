@@ -8,6 +8,7 @@ import functools
 import inspect
 import logging
 import threading
+import types
 import uuid
 from typing import Any
 
@@ -1140,6 +1141,26 @@ def test_the_kit_in_the_state_of_an_app_is_the_one_of_several(kit, make_kit, ses
     app.state.rolecall = other
     assert ask(app, "/0", session.generate_token()).status_code == 401
     assert ask(app, "/0", other.create_session().generate_token()).status_code == 200
+
+
+def test_an_app_may_state_another_kit_or_none_any_longer(kit, make_kit, session):
+    other, app = two_kits(kit, make_kit, require_token)
+    foreign = other.create_session().generate_token()
+    for stated, statuses in ((kit, [200, 401]), (other, [401, 200])):
+        app.state.rolecall = stated
+        for _ in range(2):
+            assert [ask(app, "/0", token).status_code for token in (session.generate_token(), foreign)] == statuses
+    del app.state.rolecall
+    with pytest.raises(ConfigurationError, match="several kits"):
+        TestClient(app).get("/0", headers=bearer(foreign))
+
+
+def test_an_app_whose_state_has_attributes_alone_states_its_kit_all_the_same(kit, make_kit, session):
+    other, app = two_kits(kit, make_kit, require_token)
+    app.state = types.SimpleNamespace(rolecall=other)
+    for _ in range(3):
+        assert ask(app, "/0", session.generate_token()).status_code == 401
+        assert ask(app, "/0", other.create_session().generate_token()).status_code == 200
 
 
 def test_one_guarded_endpoint_in_two_apps_asks_the_kit_of_each(make_kit):
