@@ -54,6 +54,7 @@ OPENTOK_CLAIMS: Final = frozenset(
 SCOPE: Final = "session.connect"
 
 _MAX_LENGTH: Final = 255
+_PRINTABLE: Final = bytes(range(0x20, 0x7F))
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -207,8 +208,12 @@ def text_claim(claim: str, value: object) -> str:
 
     :raises InvalidClaim: for anything else.
     """
-    # Nearly every text is printable, which is faster to see.
-    if type(value) is str and 0 < len(value) <= _MAX_LENGTH and (value.isprintable() or not _CONTROLS.search(value)):
+    # Nearly every text is printable ASCII, of which nothing is left when that is deleted; str.isprintable takes longer.
+    if (
+        type(value) is str
+        and 0 < len(value) <= _MAX_LENGTH
+        and ((value.isascii() and not value.encode().translate(None, _PRINTABLE)) or not _CONTROLS.search(value))
+    ):
         return value
     raise wrong_claim(claim, f"a string of 1 to {_MAX_LENGTH} characters, without control characters")
 
