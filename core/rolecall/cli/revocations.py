@@ -65,7 +65,7 @@ def _grant(kit: Rolecall, token: str) -> Grant | None:
     """The grant of a token, which may be revoked already; None if it has expired, and all its renewals have."""
     state = kit.engine.state
     try:
-        return state.read_token(token, None).grant
+        return state.read_token(token, None)[0]
     except ExpiredToken as error:
         return state.read_renewable(token, error)
 

@@ -663,36 +663,36 @@ class Engine:
 
         :raises NotInStep: if only the store itself can tell whether it was revoked; see :meth:`verify`.
         """
-        verified = self.state.read_token(token, session_id)
-        if verified.revision is NEVER or verified.revision != self._revision():
-            self._check_live(verified)
-        return verified.grant
+        grant, verified = self.state.read_token(token, session_id)
+        if verified is None or verified.revision != self._revision():
+            self._check_live(grant, verified)
+        return grant
 
     async def verify(self, token: object, session_id: str | None = None) -> Grant:
         """:meth:`verify_token`, which may ask the store itself, or wait for keys."""
         state = self.state
         # Each request comes here, and a coroutine more would be a twentieth of it.
         if state.waits_for_keys:
-            verified = await state.read_patiently(token, session_id, self._driver)
+            grant, verified = await state.read_patiently(token, session_id, self._driver)
         else:
-            verified = state.read_token(token, session_id)
+            grant, verified = state.read_token(token, session_id)
         try:
-            if verified.revision is NEVER or verified.revision != self._revision():
-                self._check_live(verified)
+            if verified is None or verified.revision != self._revision():
+                self._check_live(grant, verified)
         except NotInStep:
-            await self._liveness.confirm(verified.grant)
-        return verified.grant
+            await self._liveness.confirm(grant)
+        return grant
 
-    def _check_live(self, verified: Verified) -> None:
-        """Refuse a verified token that was revoked, at once; see :meth:`Liveness.check`.
+    def _check_live(self, grant: Grant, verified: Verified | None) -> None:
+        """Refuse a grant that was revoked, at once; see :meth:`Liveness.check`.
 
-        It is live for as long as the store has the same revision.
+        :param verified: its token, if that is cached: it is live for as long as the store has the same revision.
         """
-        # Read before the check, so that what is revoked meanwhile counts at the next one. Of a token that is not cached
-        # nobody will ask again.
-        revision = None if verified.token is None else self._revision()
-        self._liveness.check(verified.grant)
-        verified.revision = NEVER if revision is None else revision
+        # Read before the check, so that what is revoked meanwhile counts at the next one.
+        revision = None if verified is None else self._revision()
+        self._liveness.check(grant)
+        if verified is not None:
+            verified.revision = NEVER if revision is None else revision
 
     async def verify_and_tell(self, token: object, session_id: str | None) -> Grant:
         """:meth:`verify`, and tell the plugins of a refusal."""
@@ -719,9 +719,10 @@ class Engine:
             and verified.revision == self._revision()
             and (session_id is None or verified.grant.session_id == session_id)
         ):
-            verified = state.read_token(token, session_id)
-            self._check_live(verified)
-        grant = verified.grant
+            grant, verified = state.read_token(token, session_id)
+            self._check_live(grant, verified)
+        else:
+            grant = verified.grant
         if not requirement.is_met(grant.role, grant.capabilities):
             raise _insufficient(grant, requirement)
         return grant
@@ -927,7 +928,7 @@ class Engine:
             if isinstance(token, Grant):
                 grant = token
             else:
-                grant = (await self.state.read_patiently(token, None, self._driver)).grant
+                grant = (await self.state.read_patiently(token, None, self._driver))[0]
         except ExpiredToken as error:
             grant = self.state.read_renewable(token, error)
         if grant is None:
@@ -1271,7 +1272,7 @@ class Engine:
     async def _trace_token(self, token: str, session_id: str | None, trace: Trace) -> None:
         """Add the steps of a good token to the trace; for a bad one, the steps before its refusal."""
         try:
-            grant = (await self.state.read_patiently(token, session_id, self._driver)).grant
+            grant = (await self.state.read_patiently(token, session_id, self._driver))[0]
         except InvalidToken as error:
             failed = failed_step(error)
             for name in TOKEN_STEPS[: TOKEN_STEPS.index(failed) if failed in TOKEN_STEPS else len(TOKEN_STEPS)]:

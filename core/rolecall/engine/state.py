@@ -75,6 +75,8 @@ class State:
         own = [form for form in formats.values() if is_own(form)]
         self._reads_rest = next((form for form in own if form._reads_rest), None)
         self._asked = tuple(form for form in formats.values() if form is not self._reads_rest)
+        # The format of all tokens, if there is one alone.
+        self._only = None if self._asked else self._reads_rest
         # Grants of the kit's own formats follow from the token alone, so they can be cached; a plugin's format may use
         # other input.
         self._remembered = frozenset(own)
@@ -128,8 +130,11 @@ class State:
         self.verified = VerifiedTokens()
         self.keys_work_until = -inf
 
-    def read_token(self, token: object, session_id: str | None) -> Verified:
-        """Verify a token; the store tells whether its grant was revoked."""
+    def read_token(self, token: object, session_id: str | None) -> tuple[Grant, Verified | None]:
+        """Verify a token; the store tells whether its grant was revoked.
+
+        :returns: its grant, and the token as it is cached; None if it is not.
+        """
         raw, now = raw_token(token), self.clock()
         text = token if type(token) is str else raw.decode()
         cache, fingerprint = self.verified, text[END]
@@ -137,9 +142,13 @@ class State:
             if form.recognizes(raw):
                 fingerprint = form.fingerprint(raw).decode()
         verified = cache.young.get(fingerprint) or cache.old.get(fingerprint)
-        if verified is None or verified.token != text or not verified.since <= now < verified.until:
+        if verified is not None and verified.token == text and verified.since <= now < verified.until:
+            grant = verified.grant
+            if fingerprint not in cache.young:
+                cache.keep(fingerprint, verified)
+        else:
             try:
-                form = self.format_of(raw)
+                form = self._only or self.format_of(raw)
                 grant = form.verify(raw, now)
                 if self.retention.age is not None:
                     grant = self._aged(grant, self.retention.age, now)
@@ -147,18 +156,16 @@ class State:
                 raise what_ails(text, unaccepted(raw, self.formats) or error) from None
             if self._looks_for_others:
                 self._look_for_others(grant.session_id)
-            verified = Verified(grant, now)
-            if form in self._remembered:
-                cache.take_note(text, fingerprint, verified)
-        elif fingerprint not in cache.young:
-            cache.keep(fingerprint, verified)
-        if session_id is not None and verified.grant.session_id != session_id:
+            verified = cache.take_note(fingerprint, text, grant, now) if form in self._remembered else None
+        if session_id is not None and grant.session_id != session_id:
             if not isinstance(session_id, str):
                 raise InvalidSessionId(f"session_id is {shown(session_id)}; expected a string: session.session_id")
             raise WrongSession("the token is for another session than the one asked for")
-        return verified
+        return grant, verified
 
-    async def read_patiently(self, token: object, session_id: str | None, driver: Driver) -> Verified:
+    async def read_patiently(
+        self, token: object, session_id: str | None, driver: Driver
+    ) -> tuple[Grant, Verified | None]:
         """:meth:`read_token`, which may wait for what this process does not know yet."""
         return self.read_token(token, session_id)
 

@@ -15,23 +15,23 @@ NEVER: Final = object()
 
 
 class Verified:
-    """A verified token.
+    """A cached token.
 
     Outside of its time, which a clock that is set back may bring about, it has to be verified again.
 
-    :param grant: the grant.
-    :param since: when the token was verified, in Unix seconds.
+    :param token: the token.
+    :param grant: its grant.
+    :param since: when it was verified, in Unix seconds.
     """
 
     __slots__ = ("grant", "revision", "since", "token", "until")
 
-    def __init__(self, grant: Grant, since: float) -> None:
+    def __init__(self, token: str, grant: Grant, since: float) -> None:
+        self.token = token
         self.grant = grant
         self.since = since
         #: The end of its life, in Unix seconds.
         self.until = grant.expires_at
-        #: The token; None if it is not cached.
-        self.token: str | None = None
         #: The revision of the store as of which the grant was live.
         self.revision: object = NEVER
 
@@ -56,16 +56,18 @@ class VerifiedTokens:
         self.old: dict[str, Verified] = {}
         self._came: set[str] = set()
 
-    def take_note(self, token: str, fingerprint: str, verified: Verified) -> None:
-        """Cache a verified token, unless this is its first time."""
-        if fingerprint in self._came:
-            self._came.discard(fingerprint)
-            verified.token = token
+    def take_note(self, fingerprint: str, token: str, grant: Grant, now: float) -> Verified | None:
+        """Cache a token that was verified at ``now``, unless this is its first time."""
+        came = self._came
+        if fingerprint in came:
+            came.discard(fingerprint)
+            verified = Verified(token, grant, now)
             self.keep(fingerprint, verified)
-            return
-        if len(self._came) >= _MAX_CAME:
-            self._came = set()
-        self._came.add(fingerprint)
+            return verified
+        if len(came) >= _MAX_CAME:
+            self._came = came = set()
+        came.add(fingerprint)
+        return None
 
     def keep(self, fingerprint: str, verified: Verified) -> None:
         """Put an entry into the young generation."""

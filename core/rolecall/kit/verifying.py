@@ -25,7 +25,7 @@ from ..keys.sources import source_of
 from ..plugins import Plugins
 from ..session_ids import PlainNames
 from ..stores.memory import MemoryStore
-from ..tokens import TokenOptions
+from ..tokens import Grant, TokenOptions
 from ..wording import shown
 from .assembly import roles_of
 
@@ -122,7 +122,7 @@ class _VerifyingState(State):
     keys: FollowedKeys
     _ring: KeyRing | None = None
 
-    def read_token(self, token: object, session_id: str | None) -> Verified:
+    def read_token(self, token: object, session_id: str | None) -> tuple[Grant, Verified | None]:
         ring = self.keys.ring()
         if ring is not self._ring:
             # A key of the earlier ring may be gone, and with it the tokens that it signed.
@@ -131,7 +131,9 @@ class _VerifyingState(State):
             self._ring = ring
         return super().read_token(token, session_id)
 
-    async def read_patiently(self, token: object, session_id: str | None, driver: Driver) -> Verified:
+    async def read_patiently(
+        self, token: object, session_id: str | None, driver: Driver
+    ) -> tuple[Grant, Verified | None]:
         seen = self.keys.attempts
         try:
             return self.read_token(token, session_id)

@@ -143,7 +143,7 @@ def test_a_token_of_the_same_second_is_told_apart_by_its_epoch(kit):
         tokens.append(session.generate_token())
         assert [stands(kit, token) for token in tokens] == [False] * (len(tokens) - 1) + [True]
         session.reset()
-    epochs = [kit.engine.state.read_token(token, None).grant.token_id.partition(".")[0] for token in tokens]
+    epochs = [kit.engine.state.read_token(token, None)[0].token_id.partition(".")[0] for token in tokens]
     assert epochs == ["0", str(int(NOW * 1000)), str(int(NOW * 1000) + 1)]
 
 

@@ -50,7 +50,7 @@ def test_what_is_not_asked_for_is_forgotten(kit):
     grant = kit.verify_token(kit.create_session().generate_token())
     verified = VerifiedTokens(size=4)
     for number in range(10):
-        verified.keep(str(number), Verified(grant, 0.0))
+        verified.keep(str(number), Verified("token", grant, 0.0))
     assert len(verified.young) <= 2
     assert len(verified.old) <= 2
 
