@@ -334,7 +334,7 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(server, connect)
 
 
 def test_a_server_that_was_started_anew_is_noticed_by_no_caller(server, connect):
-    store = connect(server.url)
+    store = connect(server.url + "?timeout=5")
     assert soon(lambda: not store.has_ended("1_abc"))
     store.add_session(RECORD)
     server.kill()
