@@ -716,8 +716,8 @@ class Engine:
             verified is not None
             and verified.token == token
             and verified.since <= state.clock() < verified.until
-            and verified.revision == self._revision()
             and (session_id is None or verified.grant.session_id == session_id)
+            and verified.revision == self._revision()
         ):
             grant, verified = state.read_token(token, session_id)
             self._check_live(grant, verified)

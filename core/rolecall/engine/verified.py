@@ -10,8 +10,20 @@ _MAX_VERIFIED: Final = 4096
 _MAX_CAME: Final = 4 * _MAX_VERIFIED
 #: Cache key: the token's last 32 characters. A miss proves that it is new; a hit is confirmed by the whole token.
 END: Final = slice(-32, None)
+
+
+class _Never:
+    """Equal to nothing, whatever the other side of a comparison says."""
+
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+
 #: The revision of no store.
-NEVER: Final = object()
+NEVER: Final = _Never()
 
 
 class Verified:
@@ -37,9 +49,10 @@ class Verified:
 
 
 class VerifiedTokens:
-    """A cache of verified tokens, in memory alone, for at most as long as they are good.
+    """A cache of verified tokens, in memory alone.
 
-    It holds the tokens themselves: to compare them takes a tenth of the time of a hash.
+    It holds the tokens themselves: to compare them takes a tenth of the time of a hash. One that has expired stays
+    until others take its place.
 
     A token is cached when it is verified for the second time: many are used once, to join, and would evict those of
     every request. There are two generations: when the young one is full it becomes the old one, and entries that were

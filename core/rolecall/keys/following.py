@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 from math import inf
 from time import monotonic
 from typing import Final, NamedTuple
@@ -64,6 +65,8 @@ class FollowedKeys:
         self._closed = False
         #: How many attempts to fetch the keys are over.
         self.attempts = 0
+        #: Called after the ring was replaced, by whoever has replaced it.
+        self.on_change: Callable[[], None] | None = None
         self._thread: threading.Thread | None = None
         self._forget()
         if source.is_near:
@@ -206,6 +209,8 @@ class FollowedKeys:
         """Make ``kept`` the keys of all readers; the ring stays the same while the keys do."""
         if self._kept is None or self._kept.thumbprints != kept.thumbprints:
             self._ring = KeyRing(kept.keys.values()) if kept.keys else None
+            if self.on_change is not None:
+                self.on_change()
         self._kept = kept
 
     def _failed(self, problem: str) -> None:

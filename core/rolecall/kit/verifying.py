@@ -12,7 +12,7 @@ from ..encoding.jws import UNKNOWN_KEY
 from ..engine.housekeeping import Retention
 from ..engine.state import State
 from ..engine.verified import Verified, VerifiedTokens
-from ..errors import ConfigurationError, KeysUnavailable, NotInStep, UnknownKey
+from ..errors import ConfigurationError, KeysUnavailable, NotInStep, RolecallError, UnknownKey
 from ..formats.claims import ClaimRules
 from ..formats.followed import FollowedFormat, only_verifies
 from ..http.api.sdk_credentials import ServerCredentials
@@ -82,6 +82,7 @@ def verifying_state(
         retention=Retention.of(None, None),
     )
     state.keys = keys
+    keys.on_change = state.forget_tokens
     return state
 
 
@@ -108,8 +109,11 @@ class _NoSessions(MemoryStore):
         self._keys = keys
 
     def revision(self) -> object:
-        # With other keys, a token that was verified before may be good no longer.
-        return super().revision(), self._keys.ring()
+        try:
+            self._keys.ring()
+        except RolecallError:
+            return object()  # so that a token that was seen before is read again, and refused for want of keys
+        return super().revision()
 
     def close(self) -> None:
         self._keys.close()
@@ -120,16 +124,18 @@ class _VerifyingState(State):
 
     waits_for_keys: ClassVar[bool] = True
     keys: FollowedKeys
-    _ring: KeyRing | None = None
 
     def read_token(self, token: object, session_id: str | None) -> tuple[Grant, Verified | None]:
-        ring = self.keys.ring()
-        if ring is not self._ring:
-            # A key of the earlier ring may be gone, and with it the tokens that it signed.
-            # In this order: a thread that sees the new ring must not find the tokens of the old one.
-            self.verified = VerifiedTokens()
-            self._ring = ring
+        self.keys.ring()  # raises without keys, also for a token that was seen before
         return super().read_token(token, session_id)
+
+    def forget_tokens(self) -> None:
+        """Have all tokens verified again, because the key that signed one may be gone.
+
+        Called after the ring was replaced: a thread that still holds the old cache writes to it, and nobody reads it
+        any more.
+        """
+        self.verified = VerifiedTokens()
 
     async def read_patiently(
         self, token: object, session_id: str | None, driver: Driver

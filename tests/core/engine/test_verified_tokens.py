@@ -8,6 +8,7 @@ from rolecall import hookimpl
 from rolecall.engine.verified import Verified, VerifiedTokens
 from rolecall.errors import ExpiredToken, InvalidToken, RevokedToken, TokenNotYetValid
 from rolecall.formats.opentok import OpenTokFormat
+from rolecall.roles import ANY_TOKEN
 from rolecall.stores.memory import MemoryStore
 
 
@@ -214,6 +215,32 @@ def test_a_store_that_does_not_tell_its_revision_is_asked_each_time(make_kit):
     for _ in range(5):
         kit.verify_token(token)
     assert store.times == 5
+
+
+class SaysTrue:
+    """Equal to everything, as what a mocking library or an array says."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    "made", [SaysTrue, lambda: float("nan"), lambda: None, list], ids=["true", "nan", "none", "list"]
+)
+def test_a_revision_decides_nothing_about_a_token_that_was_never_live(make_kit, made):
+    class Store(MemoryStore):
+        def revision(self) -> object:
+            return made()
+
+    kit = make_kit(store=Store())
+    session = kit.create_session()
+    token = session.generate_token()
+    kit.end_session(session.session_id)
+    for _ in range(5):
+        with pytest.raises(RevokedToken):
+            kit.api.engine.check_token(token, ANY_TOKEN, None)
 
 
 def test_what_is_revoked_during_a_check_counts_at_the_next_one(make_kit):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from math import inf
 from typing import Any
 
 import pytest
@@ -34,7 +35,9 @@ from rolecall.http.api.rest import ROUTES
 from rolecall.http.respond import respond
 from rolecall.keys import following
 from rolecall.keys.following import Timing
+from rolecall.keys.sets import read_key_set
 from rolecall.kit import Verifier
+from rolecall.roles import ANY_TOKEN
 
 from ...key_servers import KeyServer, http, key_server, key_set, says
 from ...own_tokens import ISSUER, issuing, jwks, token_of
@@ -278,6 +281,36 @@ def test_a_new_key_is_found_at_once_and_a_removed_one_refused_from_then_on(issue
     assert accepts(verifier, new)
     assert not accepts(verifier, old)
     assert server.asked == 3  # the last one because the old key has become an unknown one
+
+
+def test_a_token_that_is_read_while_its_key_is_removed_is_refused_from_then_on(issuer, other, verifying, monkeypatch):
+    verifier, token = verifying(jwks(issuer)), token_of(issuer)
+    engine, state = verifier.api.engine, verifier._state
+    engine.check_token(token, ANY_TOKEN, None)
+    read = type(state).read_token
+
+    def read_and_lose_the_key(state, token, session_id):
+        found = read(state, token, session_id)
+        state.keys._take(read_key_set(key_set(*jwks(other)["keys"])), inf)  # as the thread that follows does
+        return found
+
+    monkeypatch.setattr(type(state), "read_token", read_and_lose_the_key)
+    engine.check_token(token, ANY_TOKEN, None)
+    monkeypatch.undo()
+    for _ in range(3):
+        with pytest.raises(UnknownKey):
+            engine.check_token(token, ANY_TOKEN, None)
+
+
+def test_a_token_that_was_seen_before_is_refused_once_no_keys_are_left(issuer, verifying, monkeypatch):
+    verifier, token = verifying(jwks(issuer)), token_of(issuer)
+    engine = verifier.api.engine
+    for _ in range(4):
+        engine.check_token(token, ANY_TOKEN, None)
+    monkeypatch.setattr(verifier._state.keys, "_until", 0.0)
+    for check in (lambda: engine.check_token(token, ANY_TOKEN, None), lambda: drive(engine.verify(token))):
+        with pytest.raises(KeysUnavailable):
+            check()
 
 
 def test_known_keys_do_not_wait_while_a_server_hangs(issuer, other, server, verifying):
