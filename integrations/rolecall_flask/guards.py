@@ -130,10 +130,11 @@ class Guard(BaseGuard):
             flask.after_this_request(partial(_kept_out_of_caches, kit.api, request))
 
     def _session_id(self, request: flask.Request) -> str | None:
-        params: Mapping[str, Any] = path_params_of(request)
-        session_id = params.get(self.session_param or "")
-        if type(session_id) is str or not (params or self.says):
-            return session_id
+        params: Mapping[str, Any] = request.view_args or {}
+        if self.session_param not in params:
+            params = path_params_of(request)
+            if not params and not self.says:
+                return None
         return self.bound_session(params, request.path, partial(self._others, request))
 
     def _others(self, request: flask.Request) -> tuple[Sequence[BaseGuard], Sequence[BaseGuard]]:
@@ -204,7 +205,7 @@ def _kept_out_of_caches(api: Api, request: flask.Request, response: flask.Respon
     query = request.environ.get("QUERY_STRING", "")
     # One by one, which takes a third of the time of extend().
     for name, value in headers_to_add(response.headers, api.web, query):
-        response.headers.add(name, value)
+        response.headers[name] = value  # a second Vary is lost where Flask's session, or the app, adds to the first
     return response
 
 

@@ -1061,3 +1061,23 @@ def test_a_policy_shows_no_token_where_it_is_printed(make_kit):
     app, path, token = guarded_by(make_kit, voting(asked.append))
     ask(app, path, token)
     assert token not in repr(asked)
+
+
+def test_an_answer_that_the_app_and_its_session_vary_varies_by_the_token_too(kit):
+    app = flask.Flask("rooms")
+    app.secret_key = "throwaway"
+
+    @app.get("/cached")
+    @require_token(kit=kit, session_param=None)
+    def cached():
+        flask.session.get("name")
+        return "for the bearer", {"Cache-Control": "private, max-age=60", "Vary": "Accept-Language"}
+
+    @app.after_request
+    def compressed(response):
+        response.vary.add("Accept-Encoding")
+        return response
+
+    token = kit.create_session().generate_token()
+    answer = app.test_client().get("/cached", headers={"Authorization": f"Bearer {token}"})
+    assert answer.headers.getlist("Vary") == ["Accept-Language, Authorization, Accept-Encoding, Cookie"]
