@@ -18,7 +18,7 @@ from ..credentials import bearer_of, url_headers
 from ..messages import Response
 from ..problems import internal_fault, problem, refused
 from ..web import Web
-from .entries import ENTRIES, keep_entry
+from .entries import keep_entry
 from .guard import Guard
 
 _log: Final = logging.getLogger("rolecall")
@@ -55,7 +55,7 @@ def admit(
     :param path_params: the variable parts of the path, if only the guard knows them.
     """
     if guard.resolver is not None or not api.decides_at_once:
-        return _kept(admission(api, make_request(*of), guard, session_id), api, guard, session_id, kept, path_params)
+        return _keeping(admission(api, make_request(*of), guard, session_id), api, guard, session_id, kept, path_params)
     try:
         if authorization is not None and authorization.startswith("Bearer ") and "," not in authorization:
             # The spelling of nearly every client; others are examined when this fails. A comma joins two headers, and
@@ -65,17 +65,15 @@ def admit(
             grant = api.engine.check_token(bearer_of(authorization), guard.requirement, session_id)
     except RolecallError as error:
         again = _second_look(api, authorization, guard, session_id, partial(make_request, *of), error)
-        return _kept(again, api, guard, session_id, kept, path_params)
+        return _keeping(again, api, guard, session_id, kept, path_params)
     except Exception:
         return _ready(internal_fault())
     if kept is not None:
-        # As keep_entry does: each request comes here.
-        entry = api, guard.requirement, session_id, grant, path_params
-        kept[ENTRIES] = (*kept[ENTRIES], entry) if ENTRIES in kept else (entry,)
+        keep_entry(kept, api, guard.requirement, session_id, grant, path_params)
     return grant
 
 
-async def _kept(
+async def _keeping(
     entering: Awaitable[Entered],
     api: Api,
     guard: Guard,

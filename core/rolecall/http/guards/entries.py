@@ -38,7 +38,10 @@ def keep_entry(
     grant: Grant,
     path_params: Mapping[str, str] | None = None,
 ) -> None:
-    """Record an :class:`Entry` for :func:`watches_of`, in an ASGI scope or a WSGI environment."""
+    """Record an :class:`Entry` in an ASGI scope or a WSGI environment.
+
+    :func:`~rolecall.http.gateways.watching.watches_of` finds it there.
+    """
     # As a plain tuple, because most requests stream nothing and never need the entry; and without the request, which
     # would be a reference cycle.
     entry = api, requirement, session_id, grant, path_params
