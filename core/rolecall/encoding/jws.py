@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from hmac import compare_digest
 from types import MappingProxyType
 from typing import Any, Final
 
 from ..errors import BadSignature, MalformedToken, UnknownKey, WrongTokenKind
 from ..keys import MAX_KID_LENGTH, Key, KeyRing
+from ..keys.hmac import HMACKey
 from ..keys.issuers import Issuer
 from ..wording import shown, wrapping
 from . import base64url, strict_json
@@ -134,11 +136,15 @@ class Codec:
         known = prepared.keys_by_header.get(header)
         try:
             keys = known or self._keys_for(read_header(header), prepared.ring)
-            signed = base64url.decode(signature)
             for key in keys:
-                if key.verify(signing_input, signed):
+                # A MAC has one text, so the texts are compared, which takes half the time of decoding one.
+                if type(key) is HMACKey:
+                    if compare_digest(base64url.encode(key.sign(signing_input)), signature):
+                        break
+                elif key.verify(signing_input, base64url.decode(signature)):
                     break
             else:
+                base64url.decode(signature)  # says what is wrong with a malformed one
                 # A token with a fourth part fails here in any case; this message says why.
                 if b"." in payload:
                     raise _no_compact_jws()
