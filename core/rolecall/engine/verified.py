@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Final
 
 from ..tokens import Grant
 
 _MAX_VERIFIED: Final = 4096
+# A power of two.
 _MAX_CAME: Final = 4 * _MAX_VERIFIED
 #: Cache key: the token's last 32 characters. A miss proves that it is new; a hit is confirmed by the whole token.
 END: Final = slice(-32, None)
@@ -55,7 +57,8 @@ class VerifiedTokens:
     until others take its place.
 
     A token is cached when it is verified for the second time: many are used once, to join, and would evict those of
-    every request. There are two generations: when the young one is full it becomes the old one, and entries that were
+    every request. Which came once is known by their hashes, each in a place of its own, until another one takes that.
+    There are two generations: when the young one is full it becomes the old one, and entries that were
     not read since are dropped. So there is no lock, and no list to reorder.
     """
 
@@ -67,19 +70,17 @@ class VerifiedTokens:
         self.young: dict[str, Verified] = {}
         #: Entries that were last read a generation ago.
         self.old: dict[str, Verified] = {}
-        self._came: set[str] = set()
+        self._came = array("q", bytes(8 * _MAX_CAME))
 
     def take_note(self, fingerprint: str, token: str, grant: Grant, now: float) -> Verified | None:
         """Cache a token that was verified at ``now``, unless this is its first time."""
-        came = self._came
-        if fingerprint in came:
-            came.discard(fingerprint)
+        mark = hash(fingerprint)
+        place = mark % _MAX_CAME
+        if self._came[place] == mark:
             verified = Verified(token, grant, now)
             self.keep(fingerprint, verified)
             return verified
-        if len(came) >= _MAX_CAME:
-            self._came = came = set()
-        came.add(fingerprint)
+        self._came[place] = mark
         return None
 
     def keep(self, fingerprint: str, verified: Verified) -> None:

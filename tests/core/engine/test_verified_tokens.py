@@ -30,9 +30,9 @@ def test_every_token_is_remembered_by_itself(make_kit, format):
     kit = make_kit(format=format)
     session = kit.create_session()
     tokens = [session.generate_token() for _ in range(200)]
-    grants = [kit.verify_token(token) for token in tokens * 2]
+    grants = [[kit.verify_token(token) for _ in range(3)] for token in tokens]
     assert remembered(kit) == 200
-    assert [kit.verify_token(token) for token in tokens] == grants[:200]
+    assert [[kit.verify_token(token)] * 3 for token in tokens] == grants
 
 
 @pytest.mark.parametrize("format", ["opentok", "t1"])
