@@ -313,18 +313,22 @@ def check_data(data: object) -> str:
 
 
 def _checked_layout(layout: object) -> tuple[str, ...]:
-    if isinstance(layout, str | bytes | Mapping) or not isinstance(layout, Iterable):
+    # By the usual types first, because abstract base classes answer isinstance in Python.
+    if type(layout) not in (tuple, list) and (
+        isinstance(layout, str | bytes | Mapping) or not isinstance(layout, Iterable)
+    ):
         raise InvalidData(
             f"initial_layout_class_list is {shown(layout)}; expected a list of strings, for example ['focus']"
         )
-    classes = tuple(layout)
+    classes: tuple[str, ...] = tuple(layout)  # type: ignore[arg-type]
     for name in classes:
         if not isinstance(name, str) or "+" in name or name.split() != [name]:
             raise InvalidData(
                 f"initial_layout_class_list holds {shown(name)}; expected class names without spaces or '+'"
             )
-        _refuse_surrogates("initial_layout_class_list", name)
-    if len(" ".join(classes)) > MAX_DATA_LENGTH:
+    joined = " ".join(classes)
+    _refuse_surrogates("initial_layout_class_list", joined)
+    if len(joined) > MAX_DATA_LENGTH:
         raise InvalidData(f"initial_layout_class_list has more than {MAX_DATA_LENGTH} characters, joined by spaces")
     return classes
 
