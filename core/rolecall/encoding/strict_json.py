@@ -29,19 +29,8 @@ def loads(data: bytes, elements: int = MAX_MEMBERS, most: int = MAX_MEMBERS) -> 
         text = data.decode()
     except UnicodeDecodeError:
         raise ValueError("not UTF-8") from None
-    has_escape = "\\" in text
     try:
-        if not has_escape and text.find("{", 1) < 0:
-            # Without a look at pairs, which is faster: each member has a colon, so with no more colons than different
-            # names there is no duplicate.
-            value, end = _scan(text, 0)
-            if end == len(text) and type(value) is dict and text.count(":") == len(value) <= most:
-                for item in value.values():
-                    if type(item) is not str and (type(item) is not int or not -MAX_INTEGER <= item <= MAX_INTEGER):
-                        break
-                else:
-                    return value
-        value, end = _scan_pairs(text, 0)
+        value, end = _scan(text, 0)
     except _NoNumber:
         raise
     except (StopIteration, ValueError, RecursionError):  # also an integer with more digits than Python converts
@@ -52,7 +41,7 @@ def loads(data: bytes, elements: int = MAX_MEMBERS, most: int = MAX_MEMBERS) -> 
         raise ValueError("something follows the JSON object")
     members = _object(value, 1, elements, most)
     # Only an escape can make a lone surrogate, and escapes are rare. (Searching for one character is far faster.)
-    if has_escape:
+    if "\\" in text:
         try:
             json.dumps(members, ensure_ascii=False, default=dict).encode()
         except UnicodeEncodeError:
@@ -68,9 +57,8 @@ def _constant(_: str) -> Any:
     raise _NoNumber("NaN and Infinity are not JSON")
 
 
-_scan = json.JSONDecoder(parse_constant=_constant).scan_once  # type: ignore[attr-defined]
 # Objects become tuples of pairs, so that a duplicate name is still seen; arrays become lists.
-_scan_pairs = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant).scan_once  # type: ignore[attr-defined]
+_scan = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant).scan_once  # type: ignore[attr-defined]
 
 
 def _object(pairs: tuple[tuple[str, Any], ...], depth: int, elements: int, most: int) -> dict[str, Any]:
