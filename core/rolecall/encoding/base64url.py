@@ -9,7 +9,7 @@ _TO_URL = bytes.maketrans(b"+/", b"-_")
 _PADDING = (b"", b"", b"==", b"=")
 # By the length modulo 4: the last characters whose unused bits are zero.
 _LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
-_PLUS, _SLASH, _EQUALS, _MINUS, _LOW_LINE = b"+/=-_"
+_PLUS, _SLASH, _MINUS, _LOW_LINE = b"+/-_"
 
 
 def encode(data: bytes) -> bytes:
@@ -27,14 +27,15 @@ def decode(text: bytes) -> bytes:
     if rest and (rest == 1 or text[-1] not in _LAST[rest]):
         raise ValueError("not base64url: the length is impossible, or unused bits are not zero")
     # Few texts have "-" or "_", ASCII in base64url hardly ever; and to look for one byte takes next to no time.
-    if _PLUS in text or _SLASH in text or _EQUALS in text:
+    if _PLUS in text or _SLASH in text:
         raise _outside()
     standard = text.translate(_TO_STANDARD) if _MINUS in text or _LOW_LINE in text else text
     try:
         data = a2b_base64(standard + _PADDING[rest])
     except Error:
         data = b""
-    # binascii skips characters outside the alphabet, and the result is too short (its strict mode is slower).
+    # binascii skips padding, and characters outside the alphabet, so the result is too short. (Its strict mode is
+    # slower.)
     if len(data) != len(text) * 3 // 4:
         raise _outside()
     return data

@@ -664,7 +664,9 @@ class Engine:
         :raises NotInStep: if only the store itself can tell whether it was revoked; see :meth:`verify`.
         """
         grant, verified = self.state.read_token(token, session_id)
-        if verified is None or verified.revision != self._revision():
+        if verified is None:
+            self._liveness.check(grant)
+        elif verified.revision != self._revision():
             self._check_live(grant, verified)
         return grant
 
