@@ -91,12 +91,15 @@ class EndedSessions:
         self._file = file
         self._connection = connection
         self._asked_marks = AskedMarks(connection)
+        #: The marks, in step as of the last answer of the others. As long as some are not read, or one is damaged, each
+        #: is asked for.
+        self.marks: Marks = self._asked_marks
         # One tuple, so that a thread sees all of it as it was at one moment: how often the connection was opened; its
-        # shared memory; the header when all was read, or None; the hashes of what has ended by then; the marks.
-        self._state: tuple[int, Mapped, bytes | None, set[int], Marks] = (0, b"", None, set(), self._asked_marks)
+        # shared memory; the header when all was read, or None; the hashes of what has ended by then.
+        self._state: tuple[int, Mapped, bytes | None, set[int]] = (0, b"", None, set())
         self._ended_pages = _Pages(_ENDED)
         self._marks_pages = _Pages(_MARKS)
-        # The marks that were read: those of the state, once there is no more to read.
+        # The marks that were read: they become those of all, once there is no more to read.
         self._read_marks = Marks()
         self._has_damaged_mark = False
         # The last row of the log of changes; None before the first page.
@@ -106,20 +109,13 @@ class EndedSessions:
         # How often the log told of an end or a mark, or all was read anew.
         self._revision = 0
 
-    @property
-    def marks(self) -> Marks:
-        """The marks, in step as of the last answer of the others. As long as some are not read, or one is damaged, each
-        is asked for.
-        """
-        return self._state[4]
-
     def revision(self) -> object:
         """What is another one as soon as more is revoked; see :class:`~rolecall.stores.Store`.
 
         :raises StoreUnavailable: if the database does not answer.
         """
         connection = self._connection
-        opened, header, seen, _, _ = self._state
+        opened, header, seen, _ = self._state
         if header[:HEADER] != seen or opened != connection.times_opened or not connection.is_fresh():
             self._catch_up()
         return self._revision
@@ -130,7 +126,7 @@ class EndedSessions:
         :raises StoreUnavailable: if the database does not answer.
         """
         connection = self._connection
-        opened, header, seen, hashes, _ = self._state
+        opened, header, seen, hashes = self._state
         if header[:HEADER] != seen or opened != connection.times_opened or not connection.is_fresh():
             known = self._catch_up()
         else:
@@ -143,7 +139,7 @@ class EndedSessions:
     def _catch_up(self) -> set[int] | None:
         """Read what has changed; return the hashes, or None if there is more to read."""
         with self._connection.reading() as raw:
-            opened, mapped, seen, hashes, _ = self._state
+            opened, mapped, seen, hashes = self._state
             if opened != self._connection.times_opened or not mapped:
                 opened, mapped, seen = self._connection.times_opened, header_of(self._file), None
             # In this order: a commit in between costs one more look, and is not overlooked.
@@ -153,8 +149,9 @@ class EndedSessions:
             if not self._read_changes(raw, hashes):
                 hashes = set()
             is_complete = self._read_page(raw, hashes)
-            marks = self._read_marks if is_complete and not self._has_damaged_mark else self._asked_marks
-            self._state = opened, mapped, header if is_complete and header else None, hashes, marks
+            # The marks first, so that a thread that takes the state for in step finds them so.
+            self.marks = self._read_marks if is_complete and not self._has_damaged_mark else self._asked_marks
+            self._state = opened, mapped, header if is_complete and header else None, hashes
             return hashes if is_complete else None
 
     def _read_changes(self, raw: sqlite3.Connection, hashes: set[int]) -> bool:
