@@ -12,6 +12,7 @@ MAX_DEPTH = 8
 MAX_MEMBERS = 64
 #: Integers beyond this lose digits in other languages (RFC 8259, section 6).
 MAX_INTEGER = 2**53
+_LEAST_INTEGER = -MAX_INTEGER
 
 _INFINITY = float("inf")
 
@@ -69,7 +70,7 @@ def _object(pairs: tuple[tuple[str, Any], ...], depth: int, elements: int, most:
         raise ValueError(f"more than {most} members")
     for name, item in pairs:
         # Text and safe integers, which are nearly all values, need no further check.
-        if type(item) is str or (type(item) is int and -MAX_INTEGER <= item <= MAX_INTEGER):
+        if type(item) is str or (type(item) is int and _LEAST_INTEGER <= item <= MAX_INTEGER):
             continue
         value[name] = _checked(item, depth, elements, most)
     return value
@@ -78,7 +79,7 @@ def _object(pairs: tuple[tuple[str, Any], ...], depth: int, elements: int, most:
 def _checked(item: Any, depth: int, elements: int, most: int) -> Any:
     kind = type(item)
     if kind is int:
-        if not -MAX_INTEGER <= item <= MAX_INTEGER:
+        if not _LEAST_INTEGER <= item <= MAX_INTEGER:
             raise ValueError("an integer outside ±2^53")
     elif kind is float:
         if not -_INFINITY < item < _INFINITY:
