@@ -133,6 +133,9 @@ class State:
     def read_token(self, token: object, session_id: str | None) -> tuple[Grant, Verified | None]:
         """Verify a token; the store tells whether its grant was revoked.
 
+        A token that was seen before may pass without this, by :meth:`Engine.check_token`: what takes it back replaces
+        :attr:`verified`, or gives the store another revision.
+
         :returns: its grant, and the token as it is cached; None if it is not.
         """
         raw, now = raw_token(token), self.clock()
