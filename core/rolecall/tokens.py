@@ -321,12 +321,13 @@ def _checked_layout(layout: object) -> tuple[str, ...]:
             f"initial_layout_class_list is {shown(layout)}; expected a list of strings, for example ['focus']"
         )
     classes: tuple[str, ...] = tuple(layout)  # type: ignore[arg-type]
-    for name in classes:
-        if not isinstance(name, str) or "+" in name or name.split() != [name]:
-            raise InvalidData(
-                f"initial_layout_class_list holds {shown(name)}; expected class names without spaces or '+'"
-            )
-    joined = " ".join(classes)
+    try:
+        joined = " ".join(classes)
+    except TypeError:  # one is no string
+        joined = ""
+    if "+" in joined or joined.split() != [*classes]:
+        wrong = next(name for name in classes if not isinstance(name, str) or "+" in name or name.split() != [name])
+        raise InvalidData(f"initial_layout_class_list holds {shown(wrong)}; expected class names without spaces or '+'")
     _refuse_surrogates("initial_layout_class_list", joined)
     if len(joined) > MAX_DATA_LENGTH:
         raise InvalidData(f"initial_layout_class_list has more than {MAX_DATA_LENGTH} characters, joined by spaces")
