@@ -14,7 +14,9 @@ _PLUS, _SLASH, _MINUS, _LOW_LINE = b"+/-_"
 
 def encode(data: bytes) -> bytes:
     """``data`` in base64url, unpadded."""
-    return b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=")
+    text = b2a_base64(data, newline=False).rstrip(b"=")
+    # Few texts have one of these, ASCII in base64 hardly ever; and to look for one byte takes next to no time.
+    return text.translate(_TO_URL) if _PLUS in text or _SLASH in text else text
 
 
 def decode(text: bytes) -> bytes:
@@ -26,7 +28,6 @@ def decode(text: bytes) -> bytes:
     rest = len(text) % 4
     if rest and (rest == 1 or text[-1] not in _LAST[rest]):
         raise ValueError("not base64url: the length is impossible, or unused bits are not zero")
-    # Few texts have "-" or "_", ASCII in base64url hardly ever; and to look for one byte takes next to no time.
     if _PLUS in text or _SLASH in text:
         raise _outside()
     standard = text.translate(_TO_STANDARD) if _MINUS in text or _LOW_LINE in text else text

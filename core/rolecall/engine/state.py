@@ -99,10 +99,10 @@ class State:
             from .workers import LoneStore
 
             self.lone_store = LoneStore(session_ids, clock())
-        # Only for a store that answers at once, because tokens are read where nothing can wait.
-        self._looks_for_others = (
-            self.lone_store is not None and getattr(store, "reads_inline", False) and not is_async(store.get_session)
-        )
+        # Is told of new tokens for sessions that the store lacks, which only another process can have created. Only for
+        # a store that answers at once, because tokens are read where nothing can wait.
+        answers = getattr(store, "reads_inline", False) and not is_async(store.get_session)
+        self._lacking = self.lone_store if answers else None
         self.retention = retention
         #: Whether tokens say for which actor they are.
         self.names_actor = names_actor
@@ -157,8 +157,8 @@ class State:
                     grant = self._aged(grant, self.retention.age, now)
             except MalformedToken as error:
                 raise what_ails(text, unaccepted(raw, self.formats) or error) from None
-            if self._looks_for_others:
-                self._look_for_others(grant.session_id)
+            if self._lacking is not None and self.store.get_session(grant.session_id) is None:
+                self._lacking.lacks(grant.session_id)
             verified = cache.take_note(fingerprint, text, grant, now) if form in self._remembered else None
         if session_id is not None and grant.session_id != session_id:
             if not isinstance(session_id, str):
@@ -228,8 +228,3 @@ class State:
         if self._reads_rest is None:
             raise MalformedToken("the token has none of the forms that this kit accepts")
         return self._reads_rest
-
-    def _look_for_others(self, session_id: str) -> None:
-        """Warn if a new token is for a session that only another process can have created."""
-        if self.lone_store is not None and self.store.get_session(session_id) is None:
-            self.lone_store.lacks(session_id)

@@ -467,7 +467,7 @@ class Rolecall(Settings):
     def verify_token(self, token: str, session_id: str | SessionRecord | None = None) -> Grant:
         if self.engine.verifies_at_once:
             try:
-                return self.engine.verify_token(token, session_id_of(session_id))
+                return self.engine.verify_token(token, None if session_id is None else session_id_of(session_id))
             except NotInStep:
                 pass
         return drive(self.engine.verify_and_tell(token, session_id_of(session_id)))
