@@ -146,12 +146,18 @@ class EndedSessions:
             header = mapped[:HEADER]
             if header == seen:
                 return hashes
-            if not self._read_changes(raw, hashes):
-                hashes = set()
-            is_complete = self._read_page(raw, hashes)
-            # The marks first, so that a thread that takes the state for in step finds them so.
-            self.marks = self._read_marks if is_complete and not self._has_damaged_mark else self._asked_marks
-            self._state = opened, mapped, header if is_complete and header else None, hashes
+            try:
+                if not self._read_changes(raw, hashes):
+                    hashes = set()
+                is_complete = self._read_page(raw, hashes)
+                # The marks first, so that a thread that takes the state for in step finds them so.
+                self.marks = self._read_marks if is_complete and not self._has_damaged_mark else self._asked_marks
+                self._state = opened, mapped, header if is_complete and header else None, hashes
+            except BaseException:
+                # Rows were read that are kept nowhere, so all is read anew: also after a time limit of the app, which
+                # a signal raises anywhere.
+                self._last = None
+                raise
             return hashes if is_complete else None
 
     def _read_changes(self, raw: sqlite3.Connection, hashes: set[int]) -> bool:

@@ -6,12 +6,13 @@ import os
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rolecall.errors import StoreUnavailable
 from rolecall.stores import sqlite_ended
 from rolecall.stores.sqlite import SQLiteStore
 
@@ -165,6 +166,34 @@ def test_a_log_that_was_cut_is_read_anew(store, raw):
     assert store.has_ended("1_a") is True
     end(raw, "1_c")
     assert [store.has_ended(f"1_{name}") for name in "abcd"] == [True, True, True, False]
+
+
+class TimeLimit(BaseException):
+    """What a signal raises, wherever the process is."""
+
+
+@pytest.mark.parametrize("failure", [TimeLimit, sqlite3.OperationalError])
+@pytest.mark.parametrize("page", ["_ended_pages", "_marks_pages"])
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_what_is_read_when_the_time_is_over_is_read_again(store, raw, monkeypatch, page, failure, is_cut):
+    end(raw, "1_a", "1_b")
+    assert [store.has_ended(name) for name in ("1_a", "1_open")] == [True, False]
+    end(raw, "1_c", "1_d")
+    if is_cut:
+        raw.execute("DELETE FROM rolecall_changes WHERE sequence < (SELECT max(sequence) FROM rolecall_changes)")
+    pages, read = getattr(store._ended, page), sqlite_ended._Pages.next
+
+    def fail_once(of, connection):
+        rows = read(of, connection)
+        if of is pages:
+            monkeypatch.undo()
+            raise failure
+        return rows
+
+    monkeypatch.setattr(sqlite_ended._Pages, "next", fail_once)
+    with suppress(TimeLimit, StoreUnavailable):
+        store.has_ended("1_c")
+    assert [store.has_ended(f"1_{name}") for name in ("a", "b", "c", "d", "open")] == [True, True, True, True, False]
 
 
 def test_a_backup_that_is_restored_into_the_file_counts(store, raw, tmp_path):
