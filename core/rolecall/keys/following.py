@@ -199,9 +199,10 @@ class FollowedKeys:
             self._tell("%s: %s", "; ".join(read.problems[:3]))
         now = monotonic()
         self._until = now + self._timing.max_stale if again_in < inf else inf
-        self._next = now + again_in
         self._failures = 0
         self._publish(good)
+        # At the end: a child that is forked before has an attempt due, and takes the keys itself.
+        self._next = now + again_in
         if not read.problems:
             self._told.clear()
 
