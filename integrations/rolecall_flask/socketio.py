@@ -18,7 +18,7 @@ _OWN: Final = "rolecall_own_environ"
 
 def is_event(request: flask.Request) -> bool:
     """Whether Flask-SocketIO made the request, for a client's event."""
-    return isinstance(getattr(request, "event", None), dict)
+    return isinstance(request.__dict__.get("event"), dict)
 
 
 def own_environ(request: flask.Request) -> None:
