@@ -141,7 +141,7 @@ class Codec:
                 if type(key) is HMACKey:
                     if compare_digest(base64url.encode(key.sign(signing_input)), signature):
                         break
-                elif key.verify(signing_input, base64url.decode(signature)):
+                elif _fits(key, signing_input, base64url.decode(signature)):
                     break
             else:
                 base64url.decode(signature)  # says what is wrong with a malformed one
@@ -187,6 +187,13 @@ class Codec:
             if header.get(name) != value:
                 raise WrongTokenKind(f"the token's {name} is {shown(header.get(name))}; here {value!r} is expected")
         return keys
+
+
+def _fits(key: Key, message: bytes, signature: bytes) -> bool:
+    try:
+        return key.verify(message, signature)
+    except ValueError as error:  # of a key of the app's own, whose text is for nobody else
+        raise RuntimeError(f"a {type(key).__name__} could not verify a signature") from error
 
 
 class _Prepared:

@@ -164,6 +164,16 @@ class Counting:
         return self._key.public_jwk()
 
 
+def test_what_a_key_of_ones_own_raises_is_told_to_no_client():
+    class Failing(Counting):
+        def verify(self, message: bytes, signature: bytes) -> bool:
+            raise ValueError("the key 0451 is locked")
+
+    token = raw_token(Codec(issuer_of(NEW)).sign(b"{}"))
+    with pytest.raises(RuntimeError, match=r"^a Failing could not verify a signature$"):
+        Codec(issuer_of(Failing(NEW))).verify(token)
+
+
 @pytest.mark.parametrize(
     ("signer", "tried"), [(NEW, [1, 0, 0]), (OLD, [1, 1, 0]), (NEXT, [1, 1, 1]), (STRANGE, [1, 1, 1])]
 )
