@@ -1,8 +1,9 @@
-"""What the permissions of ``rolecall_django.rest`` cost a request: ``python tests/benchmarks/django_rest.py``.
+"""What guards cost a request of Django, and the permissions of ``rolecall_django.rest`` one of Django REST framework.
 
-Beside the bare view of Django REST framework, and its authentication by SimpleJWT, with and without a look at the user
-in SQLite. Django is called directly, without middleware; its answers are closed as a server does, which tells Django
-that a request is over.
+``PYTHONPATH=. python tests/benchmarks/django_rest.py``. A guarded view of Django stands beside a bare one, without
+middleware and behind that of a new project. A view of the framework stands beside a bare one, and beside its
+authentication by SimpleJWT, with and without a look at the user in SQLite. Django is called directly; its answers are
+closed as a server does, which tells Django that a request is over.
 """
 
 from __future__ import annotations
@@ -22,16 +23,27 @@ from measuring import Fresh, Table, Times, show, target
 from peers import DATA, SECRET
 from web import BARE, FIRST, SEEN, wsgi_call
 
+APPS = ("auth", "contenttypes", "sessions", "messages")
+#: That of ``django-admin startproject``.
+MIDDLEWARE = (
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+)
 STATELESS, STATEFUL = "SimpleJWT, stateless", "SimpleJWT, with its user's row"
 BY_DECORATOR, AUTHENTICATED = "the same by a decorator", "Rolecall, authentication alone"
 
 
 def configure(folder: str) -> None:
-    """Set Django up: no middleware, and a database in a folder."""
+    """Set Django up, with a database in a folder."""
     settings.configure(
         ALLOWED_HOSTS=["*"],
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{folder}/db.sqlite3"}},
-        INSTALLED_APPS=["rolecall_django", "django.contrib.auth", "django.contrib.contenttypes"],
+        INSTALLED_APPS=["rolecall_django", *(f"django.contrib.{name}" for name in APPS)],
         LOGGING_CONFIG=None,
         ROLECALL={"api_key": "123456", "api_secret": SECRET, "entry_points": False},
         ROOT_URLCONF="urls",
@@ -54,8 +66,48 @@ def closing(app: Callable[..., Any]) -> Callable[..., Iterable[bytes]]:
     return call
 
 
+def plain_views(rounds: int) -> None:
+    """Measure one request of Django's own views."""
+    from django.core.handlers.wsgi import WSGIHandler
+    from django.http import HttpRequest, HttpResponse
+    from django.test import override_settings
+    from django.urls import path
+
+    from rolecall_django import get_kit, require_role
+
+    def bare(request: HttpRequest, session_id: str) -> HttpResponse:
+        return HttpResponse("ok")
+
+    @require_role("moderator")
+    def guarded(request: HttpRequest, session_id: str) -> HttpResponse:
+        return HttpResponse("ok")
+
+    urls: Any = ModuleType("plain")
+    urls.urlpatterns = [path("bare/<session_id>", bare), path("guarded/<session_id>", guarded)]
+    sys.modules["plain"] = urls
+    kit = get_kit()
+    room = kit.create_session().session_id
+    token = kit.generate_token(room, "moderator", data=DATA)
+    first = Fresh(lambda: kit.generate_token(room, "moderator", data=DATA))
+    stacks = {"one request of Django": (), "the same behind the middleware of a new project": MIDDLEWARE}
+    for title, middleware in stacks.items():
+        with override_settings(ROOT_URLCONF="plain", MIDDLEWARE=list(middleware)):
+            app = closing(WSGIHandler())
+            table: Table = {
+                BARE: wsgi_call(app, f"/bare/{room}", lambda: token),
+                SEEN: wsgi_call(app, f"/guarded/{room}", lambda: token),
+                FIRST: wsgi_call(app, f"/guarded/{room}", first),
+            }
+            times = Times(table, rounds, 100, [first])
+        show(title, times, BARE)
+        if middleware:
+            target("seen before / bare", times.ratio(SEEN, BARE), 1.15)
+        else:
+            target("added to one seen before, µs", times.microseconds(SEEN) - times.microseconds(BARE), 10)
+
+
 def views(rounds: int) -> None:
-    """Measure one request of each kind."""
+    """Measure one request of each kind of Django REST framework."""
     from django.contrib.auth.models import User
     from django.core.handlers.wsgi import WSGIHandler
     from django.core.management import call_command
@@ -125,6 +177,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder:
         configure(folder)
+        plain_views(rounds)
         views(rounds)
 
 
