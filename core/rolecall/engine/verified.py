@@ -58,8 +58,8 @@ class VerifiedTokens:
 
     A token is cached when it is verified for the second time: many are used once, to join, and would evict those of
     every request. Which came once is known by their hashes, each in a place of its own, until another one takes that.
-    There are two generations: when the young one is full it becomes the old one, and entries that were
-    not read since are dropped. So there is no lock, and no list to reorder.
+    There are two generations: when the young one is full it becomes the old one, and entries that were not read since
+    are dropped. So there is no lock, and no list to reorder.
     """
 
     __slots__ = ("_came", "_size", "old", "young")
