@@ -197,7 +197,8 @@ class _Connection:
         keep_web(self._api.web, scope)
         request, sent = partial(neutral_request, path_params=self._params), authorization_of(scope)
         admitted = adapter.admit(self._api, sent, self._guard, self._session_id, request, (scope, "channels"), scope)
-        error = None if isinstance(admitted, Grant) else await settle(admitted, scope)
+        entering = settle(admitted, scope)
+        error = None if entering is None else await entering
         if error is None:
             await self._app(scope, receive, uncached(send, scope))
         else:

@@ -43,7 +43,6 @@ from rolecall.http.gateways.asgi import (
     Channel,
     authorization_of,
     granted,
-    keep_grant,
     keep_web,
     kept_out_of_caches,
     missing_headers,
@@ -252,10 +251,7 @@ class Guard(BaseGuard):
             session_id = self._session_of(seen, params, seen is not scope)
         authorization = authorization_of(seen)
         admitted = adapter.admit(api, authorization, self, session_id, neutral_request, (seen, native), scope)
-        if not isinstance(admitted, Grant):
-            return settle(admitted, scope)
-        keep_grant(scope, admitted)
-        return None
+        return settle(admitted, scope)
 
     def is_met(self, scope: Scope) -> bool:
         """Whether a guard around has taken a token for the same session, as this one would, which requires no more."""

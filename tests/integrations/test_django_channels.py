@@ -551,6 +551,7 @@ def test_policies_see_the_scope_and_may_ask_the_database(kit, room, policies):
 def test_a_consumer_of_requests_is_guarded_as_a_view(kit, room):
     class Told(AsyncHttpConsumer):
         async def handle(self, body):
+            assert self.scope["state"]["grant"] is current_grant(self)
             await self.send_response(200, current_grant(self).role.encode())
 
     app = URLRouter([path("rooms/<session_id>/", require_role("publisher")(Told).as_asgi())])

@@ -20,7 +20,7 @@ The kit's own routes
 Guards
     An adapter's guard is a subclass of ``Guard``, or of ``PathGuard`` around apps that show no routes. It puts itself
     around the framework's views, marks them by ``mark_guarded``, and asks ``admit`` who may enter, which records it
-    for ``granted`` and ``while_granted``. ``keep_entry`` records whom ``admit`` did not let in. ``guard_answer``
+    for ``granted`` and ``while_granted``. ``keep_entry`` records who enters otherwise. ``guard_answer``
     answers a refusal, ``options_response`` answers OPTIONS, and the app's answers get ``headers_to_add``. The guard's
     ``require_role`` is ``Guard.of_role``, and so on.
 

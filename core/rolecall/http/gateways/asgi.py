@@ -155,8 +155,21 @@ async def not_found(scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close", "code": 4404})
 
 
-async def settle(admission: Coroutine[Any, Any, Entered], scope: Scope) -> RolecallError | None:
-    """Await the admission of a request; return the refusal, or None if it is admitted, with the grant in its scope."""
+def settle(
+    admitted: Grant | Coroutine[Any, Any, Entered], scope: Scope
+) -> Coroutine[Any, Any, RolecallError | None] | None:
+    """Put the grant of an admitted request into its state.
+
+    :param admitted: what :func:`~rolecall.http.guards.admission.admit` has returned.
+    :returns: None if the token alone admitted the request; otherwise a coroutine for the refusal, or None.
+    """
+    if not isinstance(admitted, Grant):
+        return _settle(admitted, scope)
+    keep_grant(scope, admitted)
+    return None
+
+
+async def _settle(admission: Coroutine[Any, Any, Entered], scope: Scope) -> RolecallError | None:
     entered = await admission
     if not isinstance(entered, Grant):
         return entered
