@@ -26,15 +26,15 @@ def problem_with_actor_id(actor_id: object) -> str | None:
         return f"is {shown(actor_id)}; expected text"
     if not 0 < len(actor_id) <= MAX_ACTOR_ID:
         return f"has {len(actor_id)} characters; expected 1 to {MAX_ACTOR_ID}"
+    if actor_id.isascii() and actor_id.isprintable() and " " not in actor_id:
+        return None  # as most ids are
     if actor_id[0].isspace() or actor_id[-1].isspace():
         return f"is {shown(actor_id)}, with white space at an end; take it off where the id is stored"
-    if actor_id.isascii() and actor_id.isprintable():
-        return None
     return _problem_with_characters(actor_id)
 
 
 def _problem_with_characters(text: str) -> str | None:
-    from unicodedata import category, is_normalized  # most ids are plain ASCII
+    from unicodedata import category, is_normalized  # most ids need neither
 
     # Every printable character shows.
     invisible = None if text.isprintable() else next((one for one in text if category(one) in _INVISIBLE), None)

@@ -139,7 +139,7 @@ class Codec:
             for key in keys:
                 # A MAC has one text, so the texts are compared, which takes half the time of decoding one.
                 if type(key) is HMACKey:
-                    if compare_digest(base64url.encode(key.sign(signing_input)), signature):
+                    if compare_digest(base64url.encode_mac(key.sign(signing_input)), signature):
                         break
                 elif _fits(key, signing_input, base64url.decode(signature)):
                     break

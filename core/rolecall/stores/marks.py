@@ -44,6 +44,7 @@ PARTS: Final[Mapping[str, int]] = {
 
 #: The kinds whose names begin with a session's id.
 _OF_A_SESSION: Final = frozenset({"token", "reset", "excluded", "readmitted"})
+_ACROSS_SESSIONS: Final = frozenset({"actor", "project"})
 # The bytes for one bit a session: with a million sessions that have marks, one in nine others shares a bit.
 _BYTES: Final = 2**20
 # The most that Python keeps in two digits; see rolecall.stores.following.
@@ -88,7 +89,7 @@ class Marks:
     name, which then has its number too.
     """
 
-    __slots__ = ("__weakref__", "_for_good", "_lock", "_touched", "_values", "kinds", "revision")
+    __slots__ = ("__weakref__", "_bits", "_for_good", "_lock", "_touched", "_values", "across", "kinds", "revision")
 
     def __init__(self) -> None:
         self._lock = native_lock()
@@ -96,8 +97,11 @@ class Marks:
         self._values: dict[int, float] = {}
         # A bit for each hash of a session's id: whether there is a mark of it, or of another one with that bit.
         self._touched = bytearray(1)
+        self._bits = 0
         #: The kinds of which there are marks.
         self.kinds: frozenset[str] = frozenset()
+        #: Whether there are any that may touch every session.
+        self.across = False
         #: How often something was learned that was not known.
         self.revision = 0
         _ALL.add(self)
@@ -114,6 +118,7 @@ class Marks:
                 self._touch(parts[0])
             if kind not in self.kinds:
                 self.kinds |= {kind}
+                self.across = not self.kinds.isdisjoint(_ACROSS_SESSIONS)
             if value <= self._values.get(key, 0.0) or key in self._for_good:
                 return
             if value == inf:
@@ -133,8 +138,8 @@ class Marks:
 
         :returns: False only if there is none that begins with the session's id.
         """
-        touched, bit = self._touched, hash(session_id)
-        return touched[(bit >> 3) % len(touched)] >> (bit & 7) & 1 == 1
+        bit = hash(session_id) & self._bits
+        return self._touched[bit >> 3] >> (bit & 7) & 1 == 1
 
     def value(self, *parts: str) -> float:
         """The number of a mark, by its kind and the parts of its name; 0 if there is none."""
@@ -144,10 +149,12 @@ class Marks:
         return inf if key in self._for_good else value
 
     def _touch(self, session_id: str) -> None:
-        if len(self._touched) == 1:
+        if not self._bits:
+            # In this order, because others look meanwhile.
             self._touched = bytearray(_BYTES)
-        bit = hash(session_id)
-        self._touched[(bit >> 3) % _BYTES] |= 1 << (bit & 7)
+            self._bits = 8 * _BYTES - 1
+        bit = hash(session_id) & self._bits
+        self._touched[bit >> 3] |= 1 << (bit & 7)
 
     def __len__(self) -> int:
         return len(self._for_good) + len(self._values)

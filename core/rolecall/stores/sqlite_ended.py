@@ -6,6 +6,7 @@ import mmap
 import os
 import sqlite3
 from collections.abc import Iterable
+from time import monotonic
 from typing import Any, Final, TypeAlias
 
 from .marks import Marks
@@ -15,6 +16,7 @@ from .sqlite_marks import AskedMarks
 #: The first copy of the WAL-index header. SQLite writes it as the act that makes a commit visible
 #: (https://sqlite.org/walformat.html, section 2.1).
 HEADER: Final = 48
+_WHOLE: Final = slice(HEADER)
 #: The most rows of one read: about a millisecond.
 PAGE: Final = 1000
 
@@ -116,7 +118,11 @@ class EndedSessions:
         """
         connection = self._connection
         opened, header, seen, _ = self._state
-        if header[:HEADER] != seen or opened != connection.times_opened or not connection.is_fresh():
+        if not (
+            header[_WHOLE] == seen
+            and opened == connection.times_opened
+            and connection.looked_at <= monotonic() < connection.look_again_at
+        ):
             self._catch_up()
         return self._revision
 
@@ -127,7 +133,11 @@ class EndedSessions:
         """
         connection = self._connection
         opened, header, seen, hashes = self._state
-        if header[:HEADER] != seen or opened != connection.times_opened or not connection.is_fresh():
+        if not (
+            header[_WHOLE] == seen
+            and opened == connection.times_opened
+            and connection.looked_at <= monotonic() < connection.look_again_at
+        ):
             known = self._catch_up()
         else:
             known = hashes
@@ -143,7 +153,7 @@ class EndedSessions:
             if opened != self._connection.times_opened or not mapped:
                 opened, mapped, seen = self._connection.times_opened, header_of(self._file), None
             # In this order: a commit in between costs one more look, and is not overlooked.
-            header = mapped[:HEADER]
+            header = mapped[_WHOLE]
             if header == seen:
                 return hashes
             try:

@@ -149,7 +149,8 @@ class SharedConnection:
         self._lock = native_lock()
         self._cursor: sqlite3.Cursor | None = None
         self._found: tuple[Identity | None, ...] = ()
-        self._looked_at = self._look_again_at = 0.0
+        #: When the file was looked at, and until when that counts, by the monotonic clock.
+        self.looked_at = self.look_again_at = 0.0
         self._closed = False
         #: How often the connection was opened.
         self.times_opened = 0
@@ -166,7 +167,7 @@ class SharedConnection:
 
     def is_fresh(self) -> bool:
         """Whether the connection is open, and the file was looked at within :data:`LOOK_INTERVAL`."""
-        return self._looked_at <= monotonic() < self._look_again_at
+        return self.looked_at <= monotonic() < self.look_again_at
 
     def read(self, query: str, value: object) -> tuple[Any, ...] | None:
         """Fetch the only row of a query with one parameter; None if there is none.
@@ -285,8 +286,8 @@ class SharedConnection:
                 if any(then is not None and then != now for then, now in zip(self._found, found, strict=False)):
                     raise self._file.moved()
                 self._found = found
-        self._looked_at = monotonic()
-        self._look_again_at = self._looked_at + LOOK_INTERVAL
+        self.looked_at = monotonic()
+        self.look_again_at = self.looked_at + LOOK_INTERVAL
 
     def _undo(self, raw: sqlite3.Connection) -> None:
         try:
@@ -296,7 +297,7 @@ class SharedConnection:
             self._close()  # which rolls back as well
 
     def _close(self) -> None:
-        self._look_again_at = 0.0
+        self.look_again_at = 0.0
         cursor, self._cursor = self._cursor, None
         if cursor is not None:
             cursor.connection.close()
@@ -317,7 +318,7 @@ class SharedConnection:
         self._wanted = True
         self._paused = self._lock.acquire(False)
         while not self._paused and monotonic() < until:
-            self._look_again_at = 0.0  # so that reads pass through the gate
+            self.look_again_at = 0.0  # so that reads pass through the gate
             self._paused = self._lock.acquire(timeout=0.1)
         if self._paused and self._file is not None:
             with suppress(sqlite3.Error):
