@@ -18,7 +18,7 @@ from ..credentials import bearer_of, url_headers
 from ..messages import Response
 from ..problems import internal_fault, problem, refused
 from ..web import Web
-from .entries import keep_entry
+from .entries import ENTRIES, keep_entry
 from .guard import Guard
 
 _log: Final = logging.getLogger("rolecall")
@@ -56,20 +56,22 @@ def admit(
     """
     if guard.resolver is not None or not api.decides_at_once:
         return _keeping(admission(api, make_request(*of), guard, session_id), api, guard, session_id, kept, path_params)
+    requirement = guard.requirement
     try:
         if authorization is not None and authorization.startswith("Bearer ") and "," not in authorization:
             # The spelling of nearly every client; others are examined when this fails. A comma joins two headers, and
             # no plugin's format may contain one.
-            grant = api.engine.check_token(authorization[7:], guard.requirement, session_id)
+            grant = api.engine.check_token(authorization[7:], requirement, session_id)
         else:
-            grant = api.engine.check_token(bearer_of(authorization), guard.requirement, session_id)
+            grant = api.engine.check_token(bearer_of(authorization), requirement, session_id)
     except RolecallError as error:
         again = _second_look(api, authorization, guard, session_id, partial(make_request, *of), error)
         return _keeping(again, api, guard, session_id, kept, path_params)
     except Exception:
         return _ready(internal_fault())
     if kept is not None:
-        keep_entry(kept, api, guard.requirement, session_id, grant, path_params)
+        entry = api, requirement, session_id, grant, path_params  # as keep_entry
+        kept[ENTRIES] = (*kept[ENTRIES], entry) if ENTRIES in kept else (entry,)
     return grant
 
 
