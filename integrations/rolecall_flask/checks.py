@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from flask.sansio.app import App
 
@@ -11,7 +11,8 @@ from rolecall.http.adapter import check_routes
 if TYPE_CHECKING:
     import flask
 
-_CHECKED = "rolecall_checked"
+#: The key of an app's extensions that says that it is in order.
+CHECKED: Final = "rolecall_checked"
 
 
 def check_once(app: App) -> None:
@@ -19,8 +20,8 @@ def check_once(app: App) -> None:
 
     :raises ConfigurationError: names the route, at each request until it is fixed.
     """
-    if _CHECKED not in app.extensions:
+    if CHECKED not in app.extensions:
         from .listing import routes_in
 
         check_routes(app, lambda _: routes_in(cast("flask.Flask", app)))
-        app.extensions[_CHECKED] = True
+        app.extensions[CHECKED] = True

@@ -13,7 +13,7 @@ from flask.views import View
 from werkzeug.local import LocalProxy
 
 from rolecall import Grant
-from rolecall.errors import ConfigurationError, RolecallError
+from rolecall.errors import ConfigurationError
 from rolecall.http.adapter import (
     ANY_TOKEN,
     Api,
@@ -29,7 +29,7 @@ from rolecall.http.adapter import (
 )
 from rolecall.http.gateways.wsgi import enter, granted
 
-from .checks import check_once
+from .checks import CHECKED, check_once
 from .kits import kit_of
 from .listing import is_static
 from .refusals import Refused, refusal
@@ -103,7 +103,7 @@ class Guard(BaseGuard):
         :raises Refused: if it is refused, and for OPTIONS.
         """
         request = current_request()
-        if not is_event(request):
+        if "event" not in request.__dict__ or not is_event(request):
             self._enter(request)
             return
         own_environ(request)
@@ -120,19 +120,21 @@ class Guard(BaseGuard):
         if request.method == "OPTIONS":
             # A browser asks before it sends the token; the view does not run.
             raise Refused(app.make_default_options_response())
-        check_once(app)
-        kit = kit_of(app) if self.kit is None else self.kit
-        session_id = self._session_id(request)
-        entered = enter(self, kit.api, session_id, request.environ, neutral_request, (request,))
-        if isinstance(entered, RolecallError):
-            raise refusal(kit.api, app, request, entered)
-        if entered is not None:
-            flask.after_this_request(partial(_kept_out_of_caches, kit.api, request))
+        if CHECKED not in app.extensions:
+            check_once(app)
+        api = (kit_of(app) if self.kit is None else self.kit).api
+        entered = enter(self, api, self._session_id(request), request.environ, neutral_request, (request,))
+        if isinstance(entered, Grant):
+            flask.after_this_request(partial(_kept_out_of_caches, api, request))
+        elif entered is not None:
+            raise refusal(api, app, request, entered)
 
     def _session_id(self, request: flask.Request) -> str | None:
         params: Mapping[str, Any] = request.view_args or {}
         if self.session_param not in params:
-            params = path_params_of(request)
+            rule = request.url_rule
+            if rule is not None and rule.arguments:
+                params = path_params_of(request)
             if not params and not self.says:
                 return None
         return self.bound_session(params, request.path, partial(self._others, request))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flask
@@ -10,17 +10,10 @@ import flask
 from rolecall.http.adapter import Request, Response
 from rolecall.http.gateways.wsgi import WsgiHeaders
 
-
-def current_request() -> flask.Request:
-    """The current request itself: each access through Flask's proxy costs as much as reading a token's header."""
-    request: flask.Request = flask.request._get_current_object()  # type: ignore[attr-defined]
-    return request
-
-
-def current_app() -> flask.Flask:
-    """The current app itself."""
-    app: flask.Flask = flask.current_app._get_current_object()  # type: ignore[attr-defined]
-    return app
+#: The current request itself: each access through Flask's proxy costs as much as reading a token's header.
+current_request: Callable[[], flask.Request] = flask.request._get_current_object  # type: ignore[attr-defined]
+#: The current app itself.
+current_app: Callable[[], flask.Flask] = flask.current_app._get_current_object  # type: ignore[attr-defined]
 
 
 def path_params_of(request: flask.Request) -> Mapping[str, Any]:

@@ -105,10 +105,13 @@ def enter(
     """
     # In the environment, which belongs to the request; Flask may share its `g` between requests.
     admitted = admit(api, environ.get(AUTHORIZATION), guard, session_id, make_request, of, environ, path_params)
-    entered = admitted if isinstance(admitted, Grant) else drive(admitted)
-    if isinstance(entered, Grant):
-        environ[GRANT] = entered
-    return entered
+    if not isinstance(admitted, Grant):
+        entered = drive(admitted)
+        if not isinstance(entered, Grant):
+            return entered
+        admitted = entered
+    environ[GRANT] = admitted
+    return admitted
 
 
 def find_bearer(api: Api, request: Request) -> Grant | None:
