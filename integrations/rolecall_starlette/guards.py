@@ -243,7 +243,9 @@ class Guard(BaseGuard):
             return _ready(options_response(getattr(seen.get("route"), "methods", None)))
         params: Any = seen.get("path_params") or _NO_PARAMS
         session_id = params.get(self.session_param)
-        api = self.api_of(seen)
+        known = self._seen
+        # Most apps state no kit that could have changed.
+        api = known[2] if known and known[1] is None and known[0] is seen.get("app") else self.api_of(seen)
         if not api.decides_at_once:  # which those do not whose tokens may be elsewhere than in the header
             keep_web(api.web, scope, seen)
         # In most cases it is present, and text; or there is none that could be, and nobody has said so.

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import gc
+import json
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
 
 Row = Callable[[], object]
 Table = dict[str, Row]
+
+# The environment variable with the name of a file that gets each target, a line of JSON each.
+_RECORD: Final = "ROLECALL_BENCHMARK_TARGETS"
 
 
 class Fresh:
@@ -65,4 +75,26 @@ def show(title: str, times: Times, base: str) -> None:
 def target(what: str, value: float, bound: float, *, at_least: bool = False) -> None:
     met = value >= bound if at_least else value <= bound
     relation = "at least" if at_least else "at most"
-    print(f"  {'met   ' if met else 'MISSED'} {what}: {value:.3f} ({relation} {bound:g})")
+    print(f"  {'met   ' if met else 'MISSED'} {what}: {value:.3f} ({relation} {bound:g})", flush=True)
+    if _RECORD in os.environ:
+        with open(os.environ[_RECORD], "a", encoding="utf-8") as record:
+            print(json.dumps([what, value, bound, at_least]), file=record)
+
+
+def in_processes(count: int) -> None:
+    """Run this script in so many processes, one after the other, and print the median of each target.
+
+    Where a process happens to have its code and data in memory shifts its ratios by some percent.
+    """
+    values: dict[tuple[str, float, bool], list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder, "targets")
+        for _ in range(count):
+            environment = {**os.environ, _RECORD: str(record)}
+            subprocess.run([sys.executable, *sys.argv, "--processes", "1"], env=environment, check=True)
+        for line in record.read_text(encoding="utf-8").splitlines():
+            what, value, bound, at_least = json.loads(line)
+            values.setdefault((what, bound, at_least), []).append(value)
+    print(f"\nmedians of {count} processes")
+    for (what, bound, at_least), found in values.items():
+        target(what, statistics.median(found), bound, at_least=at_least)

@@ -1,8 +1,9 @@
 """How fast Rolecall is beside its floor and its peers: ``python tests/benchmarks/run.py``.
 
 All rows of a table run interleaved in one process, so that a drift of the machine's speed touches each alike. What
-counts is the median of the ratios inside a round, not an absolute time. Peers that are not installed are left out
-(``pip install -e ".[bench]"`` brings them).
+counts is the median of the ratios inside a round, not an absolute time, and of that the median over some processes:
+where one happens to have its code and data in memory shifts its ratios by some percent. Peers that are not installed
+are left out (``pip install -e ".[bench]"`` brings them).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from contextlib import suppress
 
 import jwt
 import web
-from measuring import Fresh, Row, Table, Times, show, target
+from measuring import Fresh, Row, Table, Times, in_processes, show, target
 from opentok import Client, Roles
 from peers import DATA, SECRET, flask_jwt_extended_app
 
@@ -162,7 +163,12 @@ def _importing(modules: str, bytecode: str) -> Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=60, help="how often each row runs (60)")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--processes", type=int, default=3, help="in how many processes, one after the other (3)")
+    asked = parser.parse_args()
+    if asked.processes > 1:
+        in_processes(asked.processes)
+        return
+    rounds = asked.rounds
     print(f"Python {sys.version.split()[0]}, PyJWT {jwt.__version__}, {rounds} rounds, medians")
     tokens(rounds)
     web.main(rounds)

@@ -15,7 +15,7 @@ from functools import partial
 from math import inf
 from pathlib import Path
 
-from measuring import Fresh, Table, Times, show, target
+from measuring import Fresh, Table, Times, in_processes, show, target
 from peers import DATA, SECRET
 
 from rolecall import Rolecall
@@ -136,6 +136,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--marks", type=int, default=1_000_000)
+    parser.add_argument("--processes", type=int, default=3, help="in how many processes, one after the other (3)")
     asked = parser.parse_args()
-    checks(asked.rounds, asked.marks)
-    memory(asked.marks)
+    if asked.processes > 1:
+        in_processes(asked.processes)
+    else:
+        checks(asked.rounds, asked.marks)
+        memory(asked.marks)
