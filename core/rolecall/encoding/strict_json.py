@@ -63,16 +63,16 @@ _scan = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant).scan
 
 
 def _object(pairs: tuple[tuple[str, Any], ...], depth: int, elements: int, most: int) -> dict[str, Any]:
-    value = dict(pairs)
-    if not len(value) == len(pairs) <= most:
-        if len(value) != len(pairs):
-            raise ValueError("a name stands twice in one object")
+    if len(pairs) > most:
         raise ValueError(f"more than {most} members")
+    value: dict[str, Any] = {}
     for name, item in pairs:
         # Text and safe integers, which are nearly all values, need no further check.
-        if type(item) is str or (type(item) is int and _LEAST_INTEGER <= item <= MAX_INTEGER):
-            continue
-        value[name] = _checked(item, depth, elements, most)
+        if type(item) is not str and not (type(item) is int and _LEAST_INTEGER <= item <= MAX_INTEGER):
+            item = _checked(item, depth, elements, most)
+        value[name] = item
+    if len(value) != len(pairs):
+        raise ValueError("a name stands twice in one object")
     return value
 
 
