@@ -19,9 +19,9 @@ def encode(data: bytes) -> bytes:
     return text.translate(_TO_URL) if _PLUS in text or _SLASH in text else text
 
 
-def encode_mac(mac: bytes) -> bytes:
-    """:func:`encode`, in less time for so few bytes, of which most hold one of the two characters."""
-    return b2a_base64(mac).translate(_TO_URL, b"=\n")
+def encode_signature(signature: bytes) -> bytes:
+    """:func:`encode`, in less time for random bytes: most have one of the two characters."""
+    return b2a_base64(signature).translate(_TO_URL, b"=\n")
 
 
 def decode(text: bytes) -> bytes:

@@ -119,7 +119,7 @@ class Codec:
             prepared = self._renewed()
         signing_input = prepared.header + base64url.encode(payload)
         signature = prepared.signer.sign(signing_input)
-        return (signing_input + b"." + base64url.encode(signature)).decode("ascii")
+        return (signing_input + b"." + base64url.encode_signature(signature)).decode("ascii")
 
     def verify(self, token: bytes) -> bytes:
         """Check the signature of ``token`` and return its payload.
@@ -139,7 +139,7 @@ class Codec:
             for key in keys:
                 # A MAC has one text, so the texts are compared, which takes half the time of decoding one.
                 if type(key) is HMACKey:
-                    if compare_digest(base64url.encode_mac(key.sign(signing_input)), signature):
+                    if compare_digest(base64url.encode_signature(key.sign(signing_input)), signature):
                         break
                 elif _fits(key, signing_input, base64url.decode(signature)):
                     break
