@@ -188,7 +188,8 @@ def test_another_version_and_a_missing_index_are_found(connect, url, raw):
 def test_open_transactions_are_found(examining, raw):
     with raw.transaction():
         raw.execute("SELECT pg_current_xact_id()")
-        assert any("1 transaction(s) stay open" in finding.found for finding in findings(examining, long=0.0))
+        # At least: other tests' clients may be in one for a moment.
+        assert any("transaction(s) stay open" in finding.found for finding in findings(examining, long=0.0))
         assert not any("stay open" in finding.found for finding in findings(examining, long=1000.0))
     raw.execute("BEGIN")
     raw.execute("SELECT pg_current_xact_id()")

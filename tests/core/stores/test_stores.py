@@ -1184,6 +1184,18 @@ def test_the_first_write_after_the_file_is_gone_is_refused_whatever_the_clock_sa
             write()
 
 
+def test_reads_know_at_once_what_a_write_has_noticed(used, path, monkeypatch):
+    monkeypatch.setattr("rolecall.stores.sqlite_file.LOOK_INTERVAL", 3600.0)
+    used.end_session(RECORD.session_id, 7.5)
+    assert used.has_ended(RECORD.session_id), "looks at the file, for an hour"
+    revision = used.revision()
+    path.unlink()
+    assert used.revision() == revision
+    with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+        used.add_session(record("too late"))
+    assert_unavailable(used, "deleted or replaced")
+
+
 def test_a_write_that_loses_its_file_under_way_is_not_acknowledged(used, path):
     with pytest.raises(StoreUnavailable, match="deleted or replaced"), used._writer.transaction():
         path.unlink()
