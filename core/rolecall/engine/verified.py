@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from typing import Final
+from weakref import WeakSet
 
 from ..tokens import Grant
 
@@ -62,7 +64,7 @@ class VerifiedTokens:
     are dropped. So there is no lock, and no list to reorder.
     """
 
-    __slots__ = ("_came", "_size", "old", "young")
+    __slots__ = ("__weakref__", "_came", "_size", "old", "young")
 
     def __init__(self, size: int = _MAX_VERIFIED) -> None:
         self._size = size // 2
@@ -71,6 +73,7 @@ class VerifiedTokens:
         #: Entries that were last read a generation ago.
         self.old: dict[str, Verified] = {}
         self._came = array("q", bytes(8 * _MAX_CAME))
+        _ALL.add(self)
 
     def take_note(self, fingerprint: str, token: str, grant: Grant, now: float) -> Verified | None:
         """Cache a token that was verified at ``now``, unless this is its first time."""
@@ -88,3 +91,21 @@ class VerifiedTokens:
         if len(self.young) >= self._size:
             self.old, self.young = self.young, {}
         self.young[fingerprint] = verified
+
+    def forget(self) -> None:
+        """Have all tokens verified again."""
+        self.young, self.old = {}, {}
+
+
+# Kept so that a forked child can reach them.
+_ALL: WeakSet[VerifiedTokens] = WeakSet()
+
+
+def _forget_in_child() -> None:
+    # A key may have been removed by another thread, which has come no further: to replace the cache that knows it.
+    for verified in list(_ALL):
+        verified.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from rolecall import Rolecall, hookimpl
+from rolecall.engine.verified import VerifiedTokens
 from rolecall.errors import (
     BadSignature,
     ConfigurationError,
@@ -34,6 +35,7 @@ from rolecall.kit import key_watch
 from rolecall.stores.memory import MemoryStore
 
 from ...conftest import NOW
+from ...forking import in_child, needs_fork
 from ...own_tokens import ISSUER, issuing, pem
 from ...sdk_tokens import API_KEY, API_SECRET
 from ...untyped import untyped
@@ -619,6 +621,23 @@ def test_a_forked_worker_follows_the_file_too(make_kit, ring_file):
         os._exit(0 if soon(lambda: states(kit).get(NEW_ID) == "signing", 20) else 1)
     ring_file.change(API_KEY, lambda found: rotated(found, None, NOW + 10))
     assert os.waitpid(child, 0)[1] == 0
+
+
+@needs_fork
+def test_a_child_that_is_forked_while_a_key_is_retired_refuses_its_tokens(make_kit, monkeypatch):
+    token = make_kit(api_secret=OLD).create_session().generate_token()
+    kit, accepted = make_kit(api_secret=NEW, verify_secrets=[OLD]), []
+    assert [accepts(kit, token) for _ in range(3)] == [True] * 3  # remembered now
+
+    def fork_first():
+        monkeypatch.undo()
+        accepted.append(in_child(lambda: accepts(kit, token)))
+        return VerifiedTokens()
+
+    monkeypatch.setattr("rolecall.engine.state.VerifiedTokens", fork_first)
+    kit.keys.retire(OLD_ID, force=True)
+    assert accepted == [False]
+    assert not accepts(kit, token)
 
 
 # -- the issuer of the format jwt ------------------------------------------------------------------

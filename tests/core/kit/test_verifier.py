@@ -39,6 +39,7 @@ from rolecall.keys.sets import read_key_set
 from rolecall.kit import Verifier
 from rolecall.roles import ANY_TOKEN
 
+from ...forking import in_child, needs_fork
 from ...key_servers import KeyServer, http, key_server, key_set, says
 from ...own_tokens import ISSUER, issuing, jwks, token_of
 from ...untyped import untyped
@@ -476,6 +477,35 @@ def test_a_forked_child_follows_the_keys_itself(issuer, other, server, verifying
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_child_that_is_forked_while_a_key_is_removed_refuses_its_tokens(issuer, other, server, verifying):
+    verifier, old = verifying(server.url), token_of(issuer)
+    assert accepts(verifier, old)
+    assert accepts(verifier, old)  # remembered now
+    engine, keys = verifier.api.engine, verifier._state.keys
+    forget, accepted = keys.on_change, []
+
+    def fork_first():
+        keys.on_change = forget
+        accepted.append(in_child(lambda: is_admitted(engine, old)))
+        forget()
+
+    keys.on_change = fork_first
+    server.answer = serving(other)
+    look_again(verifier)
+    assert accepted == [False]
+    assert not is_admitted(engine, old)
+
+
+def is_admitted(engine: Any, token: str) -> bool:
+    try:
+        engine.check_token(token, ANY_TOKEN, None)
+    except RolecallError:
+        return False
+    return True
 
 
 def test_guards_need_no_more_than_a_role(issuer, server, verifying):
