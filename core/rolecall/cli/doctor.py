@@ -53,12 +53,13 @@ def doctor(clock: Clock, app: str | None, store: str | None, as_json: bool) -> N
 def _findings(clock: Clock, reference: str | None, store: str | None) -> Iterator[Finding]:
     yield from diagnosis.versions()
     yield from diagnosis.environment(os.environ)
-    app, kits = None, list[Rolecall]()
+    app, kits, said = None, list[Rolecall](), ""
     if reference is not None:
         try:
             app, kits = find_app_and_kits(reference)
         except AppNotFound as error:
-            yield Finding("error", str(error), error.hint)
+            said = str(error)
+            yield Finding("error", said, error.hint)
         else:
             yield from diagnosis.app(app)
     if kits and store is None:
@@ -69,7 +70,8 @@ def _findings(clock: Clock, reference: str | None, store: str | None) -> Iterato
     try:
         own = kit_of(clock, store)
     except RolecallError as error:
-        yield Finding("error", str(error), "the kit cannot be made until this is mended")
+        if " ".join(str(error).split()) not in said:  # the import of the app may have failed with the same
+            yield Finding("error", str(error), "the kit cannot be made until this is mended")
         return
     with own:
         if reference is None or app is not None:  # the policies of an app that was not found are not known

@@ -218,6 +218,15 @@ def test_an_app_that_cannot_be_imported_is_an_error_and_nothing_is_said_of_its_p
     assert found["warning"] == []
 
 
+def test_an_app_that_cannot_be_imported_for_what_the_kit_lacks_is_told_once(findings, monkeypatch, tmp_path):
+    (tmp_path / "app_without_secret.py").write_text("from rolecall import Rolecall\nkit = Rolecall.from_env()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ROLECALL_API_SECRET", "hunter2hunter2")
+    (error,) = findings("app_without_secret:kit")["error"]
+    assert "needs at least 32" in error
+    assert "app_without_secret.py:2" in error
+
+
 # Keys
 
 
