@@ -70,7 +70,8 @@ def _findings(clock: Clock, reference: str | None, store: str | None) -> Iterato
     try:
         own = kit_of(clock, store)
     except RolecallError as error:
-        if " ".join(str(error).split()) not in said:  # the import of the app may have failed with the same
+        text = " ".join(str(error).split())
+        if not text or text not in said:  # the import of the app may have failed with the same
             yield Finding("error", str(error), "the kit cannot be made until this is mended")
         return
     with own:

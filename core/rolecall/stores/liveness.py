@@ -10,6 +10,8 @@ from ..tokens import END_OF_TIME, Grant, TokenId, lineage
 from ..wording import moment, shown
 from .marks import Marks, mark_name
 
+_ACROSS_SESSIONS: Final = frozenset({"actor", "project"})
+
 
 class Liveness:
     """Checks that a grant, or a session, is still live.
@@ -55,7 +57,7 @@ class Liveness:
         if (
             self._has_marks
             and (marks := self._store.marks).kinds
-            and (marks.across or marks.may_touch(grant.session_id))
+            and (marks.may_touch(grant.session_id) or not marks.kinds.isdisjoint(_ACROSS_SESSIONS))
         ):
             self._check_marks(marks, grant)
 
@@ -181,7 +183,7 @@ class Liveness:
 
     def _check_marks(self, marks: Marks, grant: Grant) -> None:
         reason = self._reason_of_session(marks, grant) if marks.may_touch(grant.session_id) else None
-        if reason is None and marks.across:
+        if reason is None and not marks.kinds.isdisjoint(_ACROSS_SESSIONS):
             reason = self._reason_across(marks, grant.session_id, grant.actor_id, grant.issued_at)
         if reason is not None:
             raise RevokedToken(reason)

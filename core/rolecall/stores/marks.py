@@ -44,7 +44,6 @@ PARTS: Final[Mapping[str, int]] = {
 
 #: The kinds whose names begin with a session's id.
 _OF_A_SESSION: Final = frozenset({"token", "reset", "excluded", "readmitted"})
-_ACROSS_SESSIONS: Final = frozenset({"actor", "project"})
 # The bytes for one bit a session: with a million sessions that have marks, one in nine others shares a bit.
 _BYTES: Final = 2**20
 # The most that Python keeps in two digits; see rolecall.stores.following.
@@ -89,7 +88,17 @@ class Marks:
     name, which then has its number too.
     """
 
-    __slots__ = ("__weakref__", "_bits", "_for_good", "_lock", "_touched", "_values", "across", "kinds", "revision")
+    __slots__ = (
+        "__weakref__",
+        "_bits",
+        "_for_good",
+        "_lock",
+        "_touched",
+        "_unfinished",
+        "_values",
+        "kinds",
+        "revision",
+    )
 
     def __init__(self) -> None:
         self._lock = native_lock()
@@ -100,10 +109,10 @@ class Marks:
         self._bits = 0
         #: The kinds of which there are marks.
         self.kinds: frozenset[str] = frozenset()
-        #: Whether there are any that may touch every session.
-        self.across = False
         #: How often something was learned that was not known.
         self.revision = 0
+        # Whether a number has changed, and the revision not yet: for what an exception of a signal leaves so.
+        self._unfinished = False
         _ALL.add(self)
 
     def learn(self, name: str, value: float) -> None:
@@ -118,15 +127,16 @@ class Marks:
                 self._touch(parts[0])
             if kind not in self.kinds:
                 self.kinds |= {kind}
-                self.across = not self.kinds.isdisjoint(_ACROSS_SESSIONS)
-            if value <= self._values.get(key, 0.0) or key in self._for_good:
-                return
-            if value == inf:
-                self._for_good.add(key)
-                self._values.pop(key, None)
-            else:
-                self._values[key] = value
-            self.revision += 1
+            if value > self._values.get(key, 0.0) and key not in self._for_good:
+                self._unfinished = True
+                if value == inf:
+                    self._for_good.add(key)
+                    self._values.pop(key, None)
+                else:
+                    self._values[key] = value
+            if self._unfinished:
+                self.revision += 1
+                self._unfinished = False
 
     def learn_all(self, marks: Iterable[tuple[str, float]]) -> None:
         """Take in several marks."""

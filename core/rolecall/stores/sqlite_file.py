@@ -79,6 +79,8 @@ class SQLiteFile:
             raise StoreUnavailable("it is not a file")
         self.identity = _identity(self._names[0])
         self._used_by: list[ref[SharedConnection]] = []
+        #: How often it was found deleted or replaced.
+        self.times_missed = 0
 
     def used_by(self, connection: SharedConnection) -> None:
         """Have a connection look again as soon as another one finds that the file was deleted or replaced."""
@@ -108,6 +110,7 @@ class SQLiteFile:
 
     def moved(self) -> StoreUnavailable:
         """The error for a file that was deleted or replaced, which all connections find from now on."""
+        self.times_missed += 1
         for one in self._used_by:
             if (connection := one()) is not None:
                 connection.look_again_at = 0.0
@@ -290,15 +293,19 @@ class SharedConnection:
         return self._cursor
 
     def _look(self) -> None:
-        if self._file is not None:
-            found = self._file.look()
+        file, missed = self._file, 0
+        if file is not None:
+            missed = file.times_missed
+            found = file.look()
             # A missing log may appear: the file is switched to WAL mode. None disappears while the file is open.
             if found != self._found:
                 if any(then is not None and then != now for then, now in zip(self._found, found, strict=False)):
-                    raise self._file.moved()
+                    raise file.moved()
                 self._found = found
         self.looked_at = monotonic()
         self.look_again_at = self.looked_at + LOOK_INTERVAL
+        if file is not None and file.times_missed != missed:
+            self.look_again_at = 0.0  # another connection has found it gone meanwhile
 
     def _undo(self, raw: sqlite3.Connection) -> None:
         try:

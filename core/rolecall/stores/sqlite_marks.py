@@ -56,7 +56,6 @@ class AskedMarks(Marks):
         super().__init__()
         self._connection = connection
         self.kinds = frozenset(PARTS)
-        self.across = True
 
     def may_touch(self, session_id: str) -> bool:
         """True: the file knows."""

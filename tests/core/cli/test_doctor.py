@@ -227,6 +227,14 @@ def test_an_app_that_cannot_be_imported_for_what_the_kit_lacks_is_told_once(find
     assert "app_without_secret.py:2" in error
 
 
+def test_a_kit_that_cannot_be_made_is_an_error_even_if_nobody_says_why(findings, monkeypatch):
+    def fail(*_: object) -> None:
+        raise StoreUnavailable("")
+
+    monkeypatch.setattr("rolecall.cli.doctor.kit_of", fail)
+    assert findings()["error"] == [": the kit cannot be made until this is mended"]
+
+
 # Keys
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from math import inf
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rolecall.stores import marks as marks_module
 from rolecall.stores.marks import PARTS, Marks, mark_name
+from rolecall.stores.memory import MemoryStore
 
 from ...forking import in_child, needs_fork
 
@@ -87,3 +93,60 @@ def test_a_child_learns_though_a_thread_of_the_parent_was_learning():
     marks = Marks()
     with marks._lock:
         in_child(lambda: marks.learn("reset 1_a", 5.0))
+
+
+class TimedOut(BaseException):
+    """Raised where a signal may raise it: at any line."""
+
+
+def learn_until(marks: Marks, name: str, value: float, line: int) -> bool:
+    """Whether ``learn`` came as far as its line with this number, counted from the first, and was left there."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal lines
+        if frame.f_code.co_filename != marks_module.__file__:
+            return None
+        if event == "line":
+            lines += 1
+            if lines == line:
+                raise TimedOut
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        marks.learn(name, value)
+    except TimedOut:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.parametrize("earlier", [None, 5.0], ids=["new", "raised"])
+@pytest.mark.parametrize(
+    ("name", "value"), [("token 1_a x", inf), ("reset 1_a", 6.0), ("excluded 1_a 0 ada", 6.0), ("actor ada", 6.0)]
+)
+def test_what_was_left_halfway_by_a_signal_is_made_up_for(name, value, earlier):
+    kind, *parts = name.split(" ")
+    for line in count(1):
+        marks = Marks()
+        if earlier is not None:
+            marks.learn(name, earlier)
+        seen = marks.revision
+        if not learn_until(marks, name, value, line):
+            break
+        marks.learn(name, value)
+        assert marks.revision != seen, line
+        assert marks.value(kind, *parts) == value, line
+        assert kind in marks.kinds
+        assert kind == "actor" or marks.may_touch("1_a")
+    assert line > 10
+
+
+@needs_fork
+def test_a_child_of_a_process_that_was_marking_can_mark():
+    store = MemoryStore()
+    with store._lock:
+        in_child(lambda: store.raise_mark("reset 1_a", 5.0, inf))

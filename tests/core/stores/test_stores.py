@@ -1196,6 +1196,23 @@ def test_reads_know_at_once_what_a_write_has_noticed(used, path, monkeypatch):
     assert_unavailable(used, "deleted or replaced")
 
 
+def test_a_read_that_looks_while_a_write_finds_the_file_gone_looks_again(used, monkeypatch):
+    reader, look = used._reader, type(used._file).look
+
+    def look_and_be_overtaken(file):
+        found = look(file)
+        assert isinstance(file.moved(), StoreUnavailable)  # as the writer's connection does
+        return found
+
+    used.has_ended(RECORD.session_id)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(used._file), "look", look_and_be_overtaken)
+        reader._look()
+    assert not reader.is_fresh()
+    reader._look()
+    assert reader.is_fresh()
+
+
 def test_a_write_that_loses_its_file_under_way_is_not_acknowledged(used, path):
     with pytest.raises(StoreUnavailable, match="deleted or replaced"), used._writer.transaction():
         path.unlink()
