@@ -101,15 +101,15 @@ class TimedOut(BaseException):
 
 def learn_until(marks: Marks, name: str, value: float, line: int) -> bool:
     """Whether ``learn`` came as far as its line with this number, counted from the first, and was left there."""
-    lines = 0
+    # Each once: a tracer may raise where a `with` is left, before the lock is released, and a signal never does.
+    lines: set[int] = set()
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal lines
         if frame.f_code.co_filename != marks_module.__file__:
             return None
-        if event == "line":
-            lines += 1
-            if lines == line:
+        if event == "line" and frame.f_lineno not in lines:
+            lines.add(frame.f_lineno)
+            if len(lines) == line:
                 raise TimedOut
         return trace
 
