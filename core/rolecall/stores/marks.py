@@ -6,14 +6,12 @@ mark is never removed before it has lost its meaning; what takes one back is ano
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
-from weakref import WeakSet
 
-from .native import native_lock
+from .native import native_lock, renew_lock_in_children
 
 if TYPE_CHECKING:
     from . import MaybeAwaitable
@@ -106,6 +104,7 @@ class Marks:
         self._values: dict[int, float] = {}
         # A bit for each hash of a session's id: whether there is a mark of it, or of another one with that bit.
         self._touched = bytearray(1)
+        # All bits of a hash that tell its place there; none before the first mark of a session.
         self._bits = 0
         #: The kinds of which there are marks.
         self.kinds: frozenset[str] = frozenset()
@@ -113,7 +112,7 @@ class Marks:
         self.revision = 0
         # Whether a number has changed, and the revision not yet: for what an exception of a signal leaves so.
         self._unfinished = False
-        _ALL.add(self)
+        renew_lock_in_children(self)
 
     def learn(self, name: str, value: float) -> None:
         """Take in the number of a mark; a smaller one changes nothing."""
@@ -173,16 +172,3 @@ class Marks:
 def mark_name(*parts: str) -> str:
     """The name of a mark, of its kind and its parts. Only the last part may hold spaces."""
     return " ".join(parts)
-
-
-_ALL: Final[WeakSet[Marks]] = WeakSet()
-
-
-def _release_in_child() -> None:
-    """A thread of the parent may hold the lock, and is not there to release it."""
-    for marks in list(_ALL):
-        marks._lock = native_lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_release_in_child)

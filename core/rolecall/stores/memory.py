@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from threading import Lock
 from typing import Any, Final
-from weakref import WeakSet
 
 from ..errors import ConfigurationError, StoreUnavailable
 from ..sessions import SessionProperties, SessionRecord
@@ -17,6 +14,7 @@ from .leases import Full, Slot
 from .ledger import IssuedToken, TokenPage
 from .listing import Page
 from .marks import Marks
+from .native import native_lock, renew_lock_in_children
 from .upkeep import Finding, Kind, Over, Row
 
 _MANY: Final = 1024
@@ -51,8 +49,8 @@ class MemoryStore:
         self._tokens: dict[tuple[str, str], IssuedToken] = {}
         # By name, the version and the content; under the lock.
         self._documents: dict[str, tuple[int, str]] = {}
-        self._lock = Lock()
-        _ALL.add(self)
+        self._lock = native_lock()
+        renew_lock_in_children(self)
 
     @classmethod
     def from_url(cls, url: str) -> MemoryStore:
@@ -295,20 +293,6 @@ class MemoryStore:
 
     def clock(self) -> float | None:
         return None
-
-
-# Kept so that a forked child can reach them.
-_ALL: Final[WeakSet[MemoryStore]] = WeakSet()
-
-
-def _release_in_child() -> None:
-    """A thread of the parent may hold the lock, and is not there to release it."""
-    for store in list(_ALL):
-        store._lock = Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_release_in_child)
 
 
 def _place(record: SessionRecord) -> tuple[float, bytes]:

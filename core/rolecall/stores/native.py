@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import _thread
+import os
 import sys
 from collections.abc import Callable
 from threading import Lock, Thread
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+from weakref import WeakSet
 
 
 def native_lock() -> Lock:
@@ -18,6 +20,30 @@ def native_lock() -> Lock:
     allocate = _thread.allocate_lock if gevent is None else gevent.get_original("_thread", "allocate_lock")
     lock: Lock = allocate()
     return lock
+
+
+class HasLock(Protocol):
+    """What holds a :func:`native_lock` for a moment at a time."""
+
+    _lock: Lock
+
+
+def renew_lock_in_children(owner: HasLock) -> None:
+    """Give ``owner`` a new lock in each forked child, where the thread that may hold the old one is missing."""
+    _OWNERS.add(owner)
+
+
+# Kept so that a forked child can reach them.
+_OWNERS: Final[WeakSet[HasLock]] = WeakSet()
+
+
+def _renew_locks() -> None:
+    for owner in list(_OWNERS):
+        owner._lock = native_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def start_native_thread(function: Callable[[], None], name: str) -> None:
