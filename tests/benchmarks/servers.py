@@ -3,8 +3,8 @@
 One server has a bare view and a guarded one, which the framework finds in the same number of steps. Flask runs under
 gunicorn, Starlette under uvicorn, each with two workers on a SQLite store. wrk asks for the two views in turn with 64
 connections, and sends both the same headers, because it is the server that reads them: so the ratio has what the guard
-costs, with the header that it adds to the answer. What counts is the median of the ratios. (With few connections, one
-worker of uvicorn's often accepts most of them, and the other one idles, so that rates differ by a half.)
+costs, with the header that it adds to the answer. What counts is the median of the ratios. With few ``--connections``,
+one worker of uvicorn's often accepts most of them, and the other one idles, so that rates differ by a half.
 
 A view that adds that header itself, in the shortest way of its framework, shows what the header costs. The bare view is
 asked without a token, too, which shows what the header costs that the server reads.
@@ -118,16 +118,17 @@ def answers(url: str) -> bool:
         return False
 
 
-def ask(url: str, token: str | None, seconds: int, server: int) -> Asked:
+def ask(url: str, token: str | None, seconds: int, server: int, connections: int = 64) -> Asked:
     """Ask as often as it goes.
 
     :param token: the token that is sent; None for no header.
     :param server: the number of the server's process.
+    :param connections: how many wrk holds at a time.
     :raises RuntimeError: if any request was refused.
     """
     header = [] if token is None else ["-H", f"Authorization: Bearer {token}"]
     began = processor_time(server)
-    command = ["wrk", "-t", "1", "-c", "64", "-d", f"{seconds}s", *header, url]
+    command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", *header, url]
     report = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     took = processor_time(server) - began
     found = re.search(r"(\d+) requests in .*Requests/sec:\s*([\d.]+)", report, re.DOTALL)
@@ -153,7 +154,7 @@ def show(what: str, pairs: list[tuple[Asked, Asked]]) -> None:
     )
 
 
-def main(rounds: int, seconds: int) -> None:
+def main(rounds: int, seconds: int, connections: int) -> None:
     if shutil.which("wrk") is None:
         sys.exit("wrk is not installed: apt-get install wrk")
     for name, (app, command, least) in SERVERS.items():
@@ -173,7 +174,7 @@ def main(rounds: int, seconds: int) -> None:
                         "bare, asked without a token": (f"{url}/bare", None),
                     }
                     found = [
-                        {what: ask(*request, seconds, server) for what, request in asked.items()}
+                        {what: ask(*request, seconds, server, connections) for what, request in asked.items()}
                         for _ in range(rounds + 1)
                     ][1:]
         print(f"\n{name}, at least {least} of bare")
@@ -185,4 +186,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="how often each view is asked for (20)")
     parser.add_argument("--seconds", type=int, default=1, help="how long each time (1)")
+    parser.add_argument("--connections", type=int, default=64, help="how many wrk holds at a time (64)")
     main(**vars(parser.parse_args()))
