@@ -118,6 +118,7 @@ class EndedSessions:
         """
         connection = self._connection
         opened, header, seen, _ = self._state
+        # With SharedConnection.is_fresh in place, as in has_ended, because each request comes here.
         if not (
             header[_WHOLE] == seen
             and opened == connection.times_opened

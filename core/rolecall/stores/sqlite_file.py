@@ -109,7 +109,10 @@ class SQLiteFile:
         return found
 
     def moved(self) -> StoreUnavailable:
-        """The error for a file that was deleted or replaced, which all connections find from now on."""
+        """Have all connections of this object look at the file before they read again, and return the error.
+
+        The error is for a file that was deleted or replaced.
+        """
         self.times_missed += 1
         for one in self._used_by:
             if (connection := one()) is not None:

@@ -165,7 +165,7 @@ def settle(
     """
     if not isinstance(admitted, Grant):
         return _settle(admitted, scope)
-    scope.setdefault("state", {})["grant"] = admitted  # as keep_grant, which takes as long again
+    scope.setdefault("state", {})["grant"] = admitted  # keep_grant, without the time of a call
     return None
 
 

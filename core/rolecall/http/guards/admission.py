@@ -70,7 +70,7 @@ def admit(
     except Exception:
         return _ready(internal_fault())
     if kept is not None:
-        entry = api, requirement, session_id, grant, path_params  # as keep_entry
+        entry = api, requirement, session_id, grant, path_params  # keep_entry, without the time of a call
         kept[ENTRIES] = (*kept[ENTRIES], entry) if ENTRIES in kept else (entry,)
     return grant
 
