@@ -33,8 +33,6 @@ def decode(text: bytes) -> bytes:
     rest = len(text) % 4
     if rest and (rest == 1 or text[-1] not in _LAST[rest]):
         raise ValueError("not base64url: the length is impossible, or unused bits are not zero")
-    if _PLUS in text or _SLASH in text:
-        raise _outside()
     standard = text.translate(_TO_STANDARD) if _MINUS in text or _LOW_LINE in text else text
     try:
         data = a2b_base64(standard + _PADDING[rest])
@@ -42,10 +40,6 @@ def decode(text: bytes) -> bytes:
         data = b""
     # binascii skips padding, and characters outside the alphabet, so the result is too short. (Its strict mode is
     # slower.)
-    if len(data) != len(text) * 3 // 4:
-        raise _outside()
+    if len(data) != len(text) * 3 // 4 or _PLUS in text or _SLASH in text:
+        raise ValueError("not base64url: a character is outside its alphabet")
     return data
-
-
-def _outside() -> ValueError:
-    return ValueError("not base64url: a character is outside its alphabet")

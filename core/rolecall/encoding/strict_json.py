@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +14,7 @@ MAX_MEMBERS = 64
 #: Integers beyond this lose digits in other languages (RFC 8259, section 6).
 MAX_INTEGER = 2**53
 _LEAST_INTEGER = -MAX_INTEGER
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 _INFINITY = float("inf")
 
@@ -40,9 +42,17 @@ def loads(data: bytes, elements: int = MAX_MEMBERS, most: int = MAX_MEMBERS) -> 
         raise ValueError("not a JSON object")
     if end != len(text):
         raise ValueError("something follows the JSON object")
-    members = _object(value, 1, elements, most)
-    # Only an escape can make a lone surrogate, and escapes are rare. (Searching for one character is far faster.)
-    if "\\" in text:
+    members: dict[str, Any] = {}
+    for name, item in value:
+        # Text and safe integers, which are nearly all values, need no further check.
+        if type(item) is not str and not (type(item) is int and _LEAST_INTEGER <= item <= MAX_INTEGER):
+            item = _checked(item, 1, elements, most)
+        members[name] = item
+    if not len(members) == len(value) <= most:
+        raise _wrong_members(value, most)
+    # Only such an escape can make a lone surrogate. (To search for one character is far faster than for two, and to
+    # encode the members takes longer than all the rest.)
+    if "\\" in text and _SURROGATE.search(text):
         try:
             json.dumps(members, ensure_ascii=False, default=dict).encode()
         except UnicodeEncodeError:
@@ -62,20 +72,6 @@ def _constant(_: str) -> Any:
 _scan = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant).scan_once  # type: ignore[attr-defined]
 
 
-def _object(pairs: tuple[tuple[str, Any], ...], depth: int, elements: int, most: int) -> dict[str, Any]:
-    if len(pairs) > most:
-        raise ValueError(f"more than {most} members")
-    value: dict[str, Any] = {}
-    for name, item in pairs:
-        # Text and safe integers, which are nearly all values, need no further check.
-        if type(item) is not str and not (type(item) is int and _LEAST_INTEGER <= item <= MAX_INTEGER):
-            item = _checked(item, depth, elements, most)
-        value[name] = item
-    if len(value) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return value
-
-
 def _checked(item: Any, depth: int, elements: int, most: int) -> Any:
     kind = type(item)
     if kind is int:
@@ -88,8 +84,15 @@ def _checked(item: Any, depth: int, elements: int, most: int) -> Any:
         if depth == MAX_DEPTH:
             raise ValueError(f"more than {MAX_DEPTH} levels")
         if kind is tuple:
-            return MappingProxyType(_object(item, depth + 1, elements, most))
+            members = {name: _checked(value, depth + 1, elements, most) for name, value in item}
+            if not len(members) == len(item) <= most:
+                raise _wrong_members(item, most)
+            return MappingProxyType(members)
         if len(item) > elements:
             raise ValueError(f"more than {elements} elements")
         return tuple(_checked(element, depth + 1, elements, most) for element in item)
     return item
+
+
+def _wrong_members(pairs: tuple[tuple[str, Any], ...], most: int) -> ValueError:
+    return ValueError(f"more than {most} members" if len(pairs) > most else "a name stands twice in one object")

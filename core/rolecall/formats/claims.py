@@ -81,10 +81,10 @@ class ClaimRules:
         # An app's own role is never a token's ``role``: its wire name is.
         self._on_the_wire = {str(role): role for role in roles if role == role.wire_name}
 
-    def grant(self, claims: dict[str, Any], now: float, token_id: str, issuer: str | None = None) -> Grant:
+    def grant(self, claims: dict[str, Any], now: float, token_id: object, issuer: str | None = None) -> Grant:
         """Check claims at ``now`` (Unix seconds), and return their grant.
 
-        :param token_id: the id of the token: its ``jti``, or the SHA-256 of the signed text.
+        :param token_id: the id of the token: its ``jti``, or the SHA-256 of the signed text. Checked here, too.
         :param issuer: the id of the issuer that signed the token, in a kit with several; None: the first one.
         :raises InvalidToken: a subclass that names the claim, what is expected, and what "now" is.
         """
@@ -92,7 +92,16 @@ class ClaimRules:
         scope = get("scope", SCOPE)
         if scope != SCOPE:
             raise WrongTokenKind(f"the token's scope is {shown(scope)}; a client's token has {SCOPE!r}")
-        session_id = text_claim("session_id", get("session_id"))
+        session_id = get("session_id")
+        # Both in one, for nearly every token; text_claim finds out about the others.
+        if not (
+            type(session_id) is str
+            and type(token_id) is str
+            and 0 < len(session_id) <= _MAX_LENGTH
+            and 0 < len(token_id) <= _MAX_LENGTH
+            and _is_plain(session_id + token_id)
+        ):
+            session_id, token_id = text_claim("session_id", session_id), text_claim("jti", token_id)
         name = get("role")
         role = self._on_the_wire.get(name) if type(name) is str else None
         if role is None:
@@ -208,14 +217,14 @@ def text_claim(claim: str, value: object) -> str:
 
     :raises InvalidClaim: for anything else.
     """
-    if type(value) is str and 0 < len(value) <= _MAX_LENGTH:
-        # Nearly every text is ASCII; its control characters are not in the table. (str.isprintable takes three times as
-        # long.)
-        if value.isascii() and (raw := value.encode()).translate(_WITHOUT_CONTROLS) == raw:
-            return value
-        if not _CONTROLS.search(value):
-            return value
+    if type(value) is str and 0 < len(value) <= _MAX_LENGTH and (_is_plain(value) or not _CONTROLS.search(value)):
+        return value
     raise wrong_claim(claim, f"a string of 1 to {_MAX_LENGTH} characters, without control characters")
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text is ASCII without control characters; ``str.isprintable`` takes three times as long."""
+    return text.isascii() and (raw := text.encode()).translate(_WITHOUT_CONTROLS) == raw
 
 
 def wrong_claim(claim: str, expected: str) -> InvalidClaim:

@@ -16,7 +16,7 @@ from ..keys.issuers import Issuer
 from ..tokens import ACTOR_CLAIM, Grant, TokenOptions
 from ..wording import shown, shown_key
 from . import TokenFormat
-from .claims import OPENTOK_CLAIMS, SCOPE, ClaimRules, text_claim
+from .claims import OPENTOK_CLAIMS, SCOPE, ClaimRules
 from .inspection import claims_in
 
 # Not escaped to ASCII, so that a thousand characters of any script fit into a token.
@@ -97,10 +97,7 @@ class OpenTokFormat(TokenFormat):
             and "session_id" in claims
         ):
             raise _wrong_kind(claims, api_key)
-        if "jti" in claims:
-            token_id = text_claim("jti", claims["jti"])
-        else:
-            token_id = hashlib.sha256(jws.split(token)[0]).hexdigest()
+        token_id = claims["jti"] if "jti" in claims else hashlib.sha256(jws.split(token)[0]).hexdigest()
         return self._rules.grant(claims, now, token_id, api_key)
 
 

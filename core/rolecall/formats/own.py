@@ -98,7 +98,7 @@ class JwtFormat(TokenFormat):
             self._check_audience(get("aud"))
         if "iat" not in claims or "exp" not in claims:
             raise wrong_claim("exp" if "iat" in claims else "iat", "a time")
-        session_id, token_id = text_claim("sid", get("sid")), text_claim("jti", get("jti"))
+        session_id = text_claim("sid", get("sid"))
         actor_id = actor_claim("sub", claims["sub"]) if "sub" in claims else None
         name = get("role")
         role = self._rules.roles.find(name) if type(name) is str else None
@@ -109,12 +109,12 @@ class JwtFormat(TokenFormat):
         for shared_name in _SHARED:
             if shared_name in claims:
                 shared[shared_name] = claims[shared_name]
-        grant = self._rules.grant(shared, now, token_id)
+        grant = self._rules.grant(shared, now, get("jti"))
         capabilities = _capabilities(get("scope"), role)
         if CAPABILITIES_CLAIM in claims:
             capabilities = grant.capabilities
         return tuple.__new__(
-            Grant, (session_id, role, capabilities, grant.expires_at, token_id, MappingProxyType(claims), actor_id)
+            Grant, (session_id, role, capabilities, grant.expires_at, grant.token_id, MappingProxyType(claims), actor_id)
         )
 
     def _open(self, token: bytes) -> bytes:

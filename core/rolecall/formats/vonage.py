@@ -15,7 +15,7 @@ from ..keys.issuers import Issuer
 from ..tokens import ACTOR_CLAIM, Grant, TokenOptions
 from ..wording import shown_key
 from . import Need, TokenFormat
-from .claims import OPENTOK_CLAIMS, SCOPE, ClaimRules, text_claim, wrong_claim
+from .claims import OPENTOK_CLAIMS, SCOPE, ClaimRules, wrong_claim
 from .inspection import claims_in
 
 _LAYOUT: Final = "initial_layout_class_list"
@@ -88,10 +88,7 @@ class VonageFormat(TokenFormat):
             raise WrongTokenKind(
                 f"the token is not for a client: it needs a scope, a session_id, the sub {_SUBJECT!r}, and no other acl"
             )
-        if "jti" in claims:
-            token_id = text_claim("jti", claims["jti"])
-        else:
-            token_id = hashlib.sha256(jws.split(token)[0]).hexdigest()
+        token_id = claims["jti"] if "jti" in claims else hashlib.sha256(jws.split(token)[0]).hexdigest()
         layout = claims.get(_LAYOUT)
         if type(layout) is not tuple:
             return self._rules.grant(claims, now, token_id)
