@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 from binascii import Error, a2b_base64, b2a_base64
+from collections.abc import Callable
+
+# Base64 with padding. The extra ``fast`` brings a library that takes a fifth of binascii's time.
+_encoded: Callable[[bytes], bytes]
+_decoded: Callable[[bytes], bytes]
+try:
+    from pybase64 import b64decode, b64encode
+except ImportError:
+    _encoded, _decoded = lambda data: b2a_base64(data, newline=False), a2b_base64
+else:
+    _encoded, _decoded = b64encode, lambda text: b64decode(text, None, True)
 
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _TO_URL = bytes.maketrans(b"+/", b"-_")
@@ -14,7 +25,7 @@ _PLUS, _SLASH, _MINUS, _LOW_LINE = b"+/-_"
 
 def encode(data: bytes) -> bytes:
     """``data`` in base64url, unpadded."""
-    text = b2a_base64(data, newline=False).rstrip(b"=")
+    text = _encoded(data).rstrip(b"=")
     # Few texts have one of these, ASCII in base64 hardly ever; and to look for one byte takes next to no time.
     return text.translate(_TO_URL) if _PLUS in text or _SLASH in text else text
 
@@ -35,7 +46,7 @@ def decode(text: bytes) -> bytes:
         raise ValueError("not base64url: the length is impossible, or unused bits are not zero")
     standard = text.translate(_TO_STANDARD) if _MINUS in text or _LOW_LINE in text else text
     try:
-        data = a2b_base64(standard + _PADDING[rest])
+        data = _decoded(standard + _PADDING[rest])
     except Error:
         data = b""
     # binascii skips padding, and characters outside the alphabet, so the result is too short. (Its strict mode is

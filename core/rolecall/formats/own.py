@@ -114,7 +114,8 @@ class JwtFormat(TokenFormat):
         if CAPABILITIES_CLAIM in claims:
             capabilities = grant.capabilities
         return tuple.__new__(
-            Grant, (session_id, role, capabilities, grant.expires_at, grant.token_id, MappingProxyType(claims), actor_id)
+            Grant,
+            (session_id, role, capabilities, grant.expires_at, grant.token_id, MappingProxyType(claims), actor_id),
         )
 
     def _open(self, token: bytes) -> bytes:

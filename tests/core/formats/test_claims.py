@@ -54,6 +54,17 @@ def test_the_claims_of_a_grant_are_read_only():
     assert type(grant().claims) is MappingProxyType
 
 
+@pytest.mark.parametrize("token_id", ["a", "x" * 255, "Zoë's", "1.a\u2028b"])
+def test_the_id_of_a_token_is_a_short_text(token_id):
+    assert ClaimRules(RoleTable(), LEEWAY).grant(claims(), NOW, token_id).token_id == token_id
+
+
+@pytest.mark.parametrize("token_id", [None, 7, b"a", "", "x" * 256, "a\0", "a\n", "\x7f", "a\x80", "ë\0"])
+def test_a_token_by_whose_id_it_cannot_be_revoked_in_every_store_is_refused(token_id):
+    with pytest.raises(InvalidClaim, match="the token's jti is missing or wrong; expected a string of 1 to 255"):
+        ClaimRules(RoleTable(), LEEWAY).grant(claims(), NOW, token_id)
+
+
 @pytest.mark.parametrize("without", ["scope", "connection_data", "initial_layout_class_list"])
 def test_what_has_a_default_may_be_left_out(without):
     assert grant(without, connection_data="x", initial_layout_class_list="y").session_id == "room"
@@ -169,7 +180,7 @@ def test_a_token_is_good_within_its_times_and_the_leeway(times, ends):
 
 
 def grant_without_leeway(now: float, **times: float) -> Grant:
-    return ClaimRules(RoleTable(), 0).grant(claims("iat", "exp") | times, now, "")
+    return ClaimRules(RoleTable(), 0).grant(claims("iat", "exp") | times, now, "id")
 
 
 @pytest.mark.parametrize("iat", [0, 0.0])
@@ -254,7 +265,7 @@ def session_of(name: str) -> str:
 
 def grant_among_several(session_id: str, signer: str | None) -> Grant:
     rules = ClaimRules(RoleTable(), LEEWAY, OpenTokIds(SCHOOL, CLINIC))
-    return rules.grant(claims(session_id=session_id), NOW, "", signer)
+    return rules.grant(claims(session_id=session_id), NOW, "id", signer)
 
 
 @pytest.mark.parametrize(("owner", "signer"), [("1111", "1111"), ("1111", None), ("2222", "2222")])
@@ -278,4 +289,4 @@ def test_among_several_projects_a_session_of_none_is_refused(signer):
 
 @pytest.mark.parametrize("names", [None, OpenTokIds(SCHOOL)])
 def test_where_there_is_one_project_a_session_needs_no_owner(names):
-    assert ClaimRules(RoleTable(), LEEWAY, names).grant(claims(), NOW, "").session_id == "room"
+    assert ClaimRules(RoleTable(), LEEWAY, names).grant(claims(), NOW, "id").session_id == "room"

@@ -108,7 +108,7 @@ class LiveKitFormat(TokenFormat):
             "iat": claims.get("nbf"),
             "connection_data": claims.get("metadata", ""),
         }
-        grant = self._rules.grant(ours, now, claims.get("jti", ""), issuer)
+        grant = self._rules.grant(ours, now, claims.get("jti"), issuer)
         if dict(video) != grants(grant.session_id, grant.capabilities):
             raise InvalidClaim("the token's video grants are not those of its role")
         return grant
