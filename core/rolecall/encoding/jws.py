@@ -144,7 +144,7 @@ class Codec:
                 elif _fits(key, signing_input, base64url.decode(signature)):
                     break
             else:
-                base64url.decode(signature)  # says what is wrong with a malformed one
+                base64url.check(signature)  # says what is wrong with a malformed one
                 # A token with a fourth part fails here in any case; this message says why.
                 if b"." in payload:
                     raise _no_compact_jws()

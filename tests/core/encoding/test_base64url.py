@@ -37,11 +37,13 @@ def base64url(request):
     return module
 
 
-@pytest.fixture(scope="module")
-def reads(base64url):
+@pytest.fixture(scope="module", params=["decode", "check"])
+def reads(base64url, request):
+    read = getattr(base64url, request.param)
+
     def reads(text: bytes) -> bool:
         try:
-            base64url.decode(text)
+            read(text)
         except ValueError:
             return False
         return True
@@ -121,6 +123,7 @@ def test_a_text_of_hardly_any_character_of_the_alphabet_is_refused(reads, length
         (b"QQ==", "not base64url: a character is outside its alphabet"),
     ],
 )
-def test_a_refusal_says_what_is_wrong(base64url, text, message):
+@pytest.mark.parametrize("read", ["decode", "check"])
+def test_a_refusal_says_what_is_wrong(base64url, read, text, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
-        base64url.decode(text)
+        getattr(base64url, read)(text)
