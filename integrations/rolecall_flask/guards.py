@@ -17,6 +17,8 @@ from rolecall.errors import ConfigurationError
 from rolecall.http.adapter import (
     ANY_TOKEN,
     Api,
+    admit,
+    drive,
     guard_made,
     guards_of,
     headers_to_add,
@@ -27,9 +29,10 @@ from rolecall.http.adapter import (
 from rolecall.http.adapter import (
     Guard as BaseGuard,
 )
-from rolecall.http.gateways.wsgi import enter, granted
+from rolecall.http.gateways.watching import granted
+from rolecall.http.gateways.wsgi import AUTHORIZATION
 
-from .checks import CHECKED, check_once
+from .checks import check_once
 from .kits import kit_of
 from .listing import is_static
 from .refusals import Refused, refusal
@@ -46,6 +49,9 @@ class Guard(BaseGuard):
     It raises to refuse a request, so it can guard everything that runs within a request: a helper, a property, a
     GraphQL resolver, a handler of Flask-SocketIO.
     """
+
+    # The last app, and the API of its kit.
+    _seen: tuple[flask.Flask, Api] | None = None
 
     def __call__(self, target: Guarded) -> Guarded:
         if isinstance(target, flask.Blueprint):
@@ -120,14 +126,22 @@ class Guard(BaseGuard):
         if request.method == "OPTIONS":
             # A browser asks before it sends the token; the view does not run.
             raise Refused(app.make_default_options_response())
-        if CHECKED not in app.extensions:
-            check_once(app)
-        api = (kit_of(app) if self.kit is None else self.kit).api
-        entered = enter(self, api, self._session_id(request), request.environ, neutral_request, (request,))
+        seen = self._seen
+        api = seen[1] if seen is not None and seen[0] is app else self._api_of(app)
+        environ, session_id = request.environ, self._session_id(request)
+        admitted = admit(api, environ.get(AUTHORIZATION), self, session_id, neutral_request, (request,), environ)
+        entered = admitted if isinstance(admitted, Grant) else drive(admitted)
         if isinstance(entered, Grant):
             flask.after_this_request(partial(_kept_out_of_caches, api, request))
         elif entered is not None:
             raise refusal(api, app, request, entered)
+
+    def _api_of(self, app: flask.Flask) -> Api:
+        check_once(app)
+        api = (kit_of(app) if self.kit is None else self.kit).api
+        # No app gets another kit after its first request: Flask takes no blueprint then.
+        self._seen = app, api
+        return api
 
     def _session_id(self, request: flask.Request) -> str | None:
         params: Mapping[str, Any] = request.view_args or {}

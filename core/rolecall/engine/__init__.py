@@ -725,8 +725,12 @@ class Engine:
             self._check_live(grant, verified)
         else:
             grant = verified.grant
+            if verified.met is requirement:
+                return grant
         if not requirement.is_met(grant.role, grant.capabilities):
             raise _insufficient(grant, requirement)
+        if verified is not None:
+            verified.met = requirement
         return grant
 
     async def confirm_token(

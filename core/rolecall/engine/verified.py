@@ -7,6 +7,7 @@ from array import array
 from typing import Final
 from weakref import WeakSet
 
+from ..roles import Requirement
 from ..tokens import Grant
 
 _MAX_VERIFIED: Final = 4096
@@ -40,16 +41,18 @@ class Verified:
     :param since: when it was verified, in Unix seconds.
     """
 
-    __slots__ = ("grant", "revision", "since", "token", "until")
+    __slots__ = ("grant", "met", "revision", "since", "token", "until")
 
     def __init__(self, token: str, grant: Grant, since: float) -> None:
         self.token = token
         self.grant = grant
         self.since = since
         #: The end of its life, in Unix seconds.
-        self.until = grant.expires_at
+        self.until = float(grant.expires_at)
         #: The revision of the store as of which the grant was live.
         self.revision: object = NEVER
+        #: A requirement that the grant meets, as neither ever changes.
+        self.met: Requirement | None = None
 
 
 class VerifiedTokens:
