@@ -108,33 +108,33 @@ class Guard(BaseGuard):
 
         :raises Refused: if it is refused, and for OPTIONS.
         """
-        request = current_request()
-        if "event" not in request.__dict__ or not is_event(request):
-            self._enter(request)
-            return
-        own_environ(request)
-        if not opens_a_socket(request):
-            self._enter(request)
-            return
+        request, app = current_request(), current_app()
+        is_by_socket = "event" in request.__dict__ and is_event(request)
+        if is_by_socket:
+            own_environ(request)
         try:
-            self._enter(request)
+            if request.method == "OPTIONS":
+                # A browser asks before it sends the token; the view does not run.
+                raise Refused(app.make_default_options_response())
+            seen = self._seen
+            api = seen[1] if seen is not None and seen[0] is app else self._api_of(app)
+            params: Mapping[Any, Any] | None = request.view_args
+            rule = request.url_rule
+            session_id = params.get(self.session_param) if params else None
+            # In most cases it is there, and text; or the route has no session, and nobody has said so.
+            if type(session_id) is not str and (params or self.says or (rule is not None and rule.arguments)):
+                session_id = self._session_of(request)
+            environ = request.environ
+            admitted = admit(api, environ.get(AUTHORIZATION), self, session_id, neutral_request, (request,), environ)
+            entered = admitted if isinstance(admitted, Grant) else drive(admitted)
+            if isinstance(entered, Grant):
+                flask.after_this_request(partial(_kept_out_of_caches, api, request))
+            elif entered is not None:
+                raise refusal(api, app, request, entered)
         except Exception as error:
-            raise unconnected(error) from error
-
-    def _enter(self, request: flask.Request) -> None:
-        app = current_app()
-        if request.method == "OPTIONS":
-            # A browser asks before it sends the token; the view does not run.
-            raise Refused(app.make_default_options_response())
-        seen = self._seen
-        api = seen[1] if seen is not None and seen[0] is app else self._api_of(app)
-        environ, session_id = request.environ, self._session_id(request)
-        admitted = admit(api, environ.get(AUTHORIZATION), self, session_id, neutral_request, (request,), environ)
-        entered = admitted if isinstance(admitted, Grant) else drive(admitted)
-        if isinstance(entered, Grant):
-            flask.after_this_request(partial(_kept_out_of_caches, api, request))
-        elif entered is not None:
-            raise refusal(api, app, request, entered)
+            if is_by_socket and opens_a_socket(request):
+                raise unconnected(error) from error
+            raise
 
     def _api_of(self, app: flask.Flask) -> Api:
         check_once(app)
@@ -143,14 +143,10 @@ class Guard(BaseGuard):
         self._seen = app, api
         return api
 
-    def _session_id(self, request: flask.Request) -> str | None:
+    def _session_of(self, request: flask.Request) -> str | None:
         params: Mapping[str, Any] = request.view_args or {}
         if self.session_param not in params:
-            rule = request.url_rule
-            if rule is not None and rule.arguments:
-                params = path_params_of(request)
-            if not params and not self.says:
-                return None
+            params = path_params_of(request)
         return self.bound_session(params, request.path, partial(self._others, request))
 
     def _others(self, request: flask.Request) -> tuple[Sequence[BaseGuard], Sequence[BaseGuard]]:
