@@ -128,7 +128,7 @@ class Guard(BaseGuard):
             admitted = admit(api, environ.get(AUTHORIZATION), self, session_id, neutral_request, (request,), environ)
             entered = admitted if isinstance(admitted, Grant) else drive(admitted)
             if isinstance(entered, Grant):
-                flask.after_this_request(partial(_kept_out_of_caches, api, request))
+                flask.after_this_request(_keeping_out_of_caches(api, environ))
             elif entered is not None:
                 raise refusal(api, app, request, entered)
         except Exception as error:
@@ -213,15 +213,20 @@ def _current_grant() -> Grant:
     return grant
 
 
-def _kept_out_of_caches(api: Api, request: flask.Request, response: flask.Response) -> flask.Response:
-    query = request.environ.get("QUERY_STRING", "")
-    # One by one, which takes a third of the time of extend().
-    for name, value in headers_to_add(response.headers, api.web, query):
-        if name == "Vary":  # a second one is lost where Flask's session, or the app, adds to the first
-            response.headers[name] = value
-        else:
-            response.headers.add(name, value)  # which takes less time, and there is none yet
-    return response
+def _keeping_out_of_caches(api: Api, environ: Mapping[str, Any]) -> Callable[[flask.Response], flask.Response]:
+    """Make what keeps an answer out of caches: a plain function, which Flask calls with the fewest steps."""
+
+    def kept_out_of_caches(response: flask.Response) -> flask.Response:
+        headers = response.headers
+        # One by one, which takes a third of the time of extend().
+        for name, value in headers_to_add(headers, api.web, environ.get("QUERY_STRING", "")):
+            if name == "Vary":  # a second one is lost where Flask's session, or the app, adds to the first
+                headers[name] = value
+            else:
+                headers.add(name, value)  # which takes less time, and there is none yet
+        return response
+
+    return kept_out_of_caches
 
 
 #: The grant of the current request's token.
