@@ -95,6 +95,18 @@ def test_two_apps_may_demand_different_roles_for_one_view(make_app, factory):
     assert [status(app, role="publisher") for app in (lesser, greater)] == [200, 403]
 
 
+def test_a_guard_in_two_apps_asks_the_kit_of_the_app_at_hand(make_app):
+    one, other = make_app(), make_app()
+    guarded = require_token(view)
+    for app in (one, other):
+        app.add_url_rule("/x", "x", guarded)
+    session = one.kit.create_session()
+    headers = {"Authorization": f"Bearer {session.generate_token()}"}
+    one.kit.end_session(session.session_id)  # of which the other kit, in a store of its own, does not know
+    answers = [app.test_client().get("/x", headers=headers).status_code for app in (one, other) * 3]
+    assert answers == [401, 200] * 3
+
+
 def test_a_view_is_guarded_in_one_app_by_decorator_and_in_another_by_protect(make_app):
     one, other = make_app(), protect(make_app())
     one.add_url_rule("/x", "x", require_token(view))

@@ -189,6 +189,11 @@ REFUSED = {
     "a lone surrogate": {
         "a lone high surrogate": b'{"a":"\\ud800"}',
         "a lone low surrogate": b'{"a":"\\udc00"}',
+        "the first high surrogate in upper case": b'{"a":"\\uD800"}',
+        "the last high surrogate in upper case": b'{"a":"\\uDBFF"}',
+        "the first low surrogate in upper case": b'{"a":"\\uDC00"}',
+        "the last low surrogate in both cases": b'{"a":"\\udFfF"}',
+        "half a pair, beside a whole one": b'{"a":"\\ud83d\\ude00\\ud83d"}',
         "surrogates in the wrong order": b'{"a":"\\ude00\\ud83d"}',
         "a lone surrogate in a name": b'{"\\ud800":1}',
         "a lone surrogate in a nested name": b'{"a":[{"\\udfff":1}]}',

@@ -6,9 +6,9 @@ import pytest
 
 from rolecall import hookimpl
 from rolecall.engine.verified import Verified, VerifiedTokens
-from rolecall.errors import ExpiredToken, InvalidToken, RevokedToken, TokenNotYetValid
+from rolecall.errors import ExpiredToken, InsufficientRole, InvalidToken, RevokedToken, TokenNotYetValid, WrongSession
 from rolecall.formats.opentok import OpenTokFormat
-from rolecall.roles import ANY_TOKEN
+from rolecall.roles import ANY_TOKEN, Requirement
 from rolecall.stores.memory import MemoryStore
 
 
@@ -253,3 +253,27 @@ def test_what_is_revoked_during_a_check_counts_at_the_next_one(make_kit):
     store.ends = None
     with pytest.raises(RevokedToken):
         kit.verify_token(token)
+
+
+def test_a_requirement_that_was_met_says_nothing_about_another_one(kit):
+    token, check = kit.create_session().generate_token("publisher"), kit.api.engine.check_token
+    lesser, greater = Requirement.of_role("publisher"), Requirement.of_role("moderator")
+    only = Requirement.of_role("subscriber", exact=True)
+    for _ in range(4):
+        assert check(token, lesser, None).role == "publisher"
+        for too_much in (greater, only):
+            with pytest.raises(InsufficientRole):
+                check(token, too_much, None)
+
+
+def test_a_requirement_that_was_met_is_met_no_longer_once_the_token_is_revoked(kit):
+    session = kit.create_session()
+    token, check = session.generate_token("publisher"), kit.api.engine.check_token
+    publisher = Requirement.of_role("publisher")
+    for _ in range(4):
+        check(token, publisher, session.session_id)
+    with pytest.raises(WrongSession):
+        check(token, publisher, kit.create_session().session_id)
+    kit.revoke_token(token)
+    with pytest.raises(RevokedToken):
+        check(token, publisher, session.session_id)
