@@ -19,6 +19,7 @@ from rolecall.http.adapter import (
     Api,
     admit,
     drive,
+    granted,
     guard_made,
     guards_of,
     headers_to_add,
@@ -29,7 +30,6 @@ from rolecall.http.adapter import (
 from rolecall.http.adapter import (
     Guard as BaseGuard,
 )
-from rolecall.http.gateways.watching import granted
 from rolecall.http.gateways.wsgi import AUTHORIZATION
 
 from .checks import check_once
