@@ -30,9 +30,9 @@ from rolecall.http.adapter import (
 from rolecall.http.adapter import (
     Guard as BaseGuard,
 )
-from rolecall.http.gateways.wsgi import AUTHORIZATION
+from rolecall.http.gateways.wsgi import AUTHORIZATION, GRANT
 
-from .checks import check_once
+from .checks import CHECKED, check_once
 from .kits import kit_of
 from .listing import is_static
 from .refusals import Refused, refusal
@@ -49,9 +49,6 @@ class Guard(BaseGuard):
     It raises to refuse a request, so it can guard everything that runs within a request: a helper, a property, a
     GraphQL resolver, a handler of Flask-SocketIO.
     """
-
-    # The last app, and the API of its kit.
-    _seen: tuple[flask.Flask, Api] | None = None
 
     def __call__(self, target: Guarded) -> Guarded:
         if isinstance(target, flask.Blueprint):
@@ -109,15 +106,17 @@ class Guard(BaseGuard):
         :raises Refused: if it is refused, and for OPTIONS.
         """
         request, app = current_request(), current_app()
-        is_by_socket = "event" in request.__dict__ and is_event(request)
-        if is_by_socket:
+        opens = False
+        if "event" in request.__dict__ and is_event(request):
             own_environ(request)
+            opens = opens_a_socket(request)
         try:
             if request.method == "OPTIONS":
                 # A browser asks before it sends the token; the view does not run.
                 raise Refused(app.make_default_options_response())
-            seen = self._seen
-            api = seen[1] if seen is not None and seen[0] is app else self._api_of(app)
+            if CHECKED not in app.extensions:
+                check_once(app)
+            api = (kit_of(app) if self.kit is None else self.kit).api
             params: Mapping[Any, Any] | None = request.view_args
             rule = request.url_rule
             session_id = params.get(self.session_param) if params else None
@@ -128,20 +127,14 @@ class Guard(BaseGuard):
             admitted = admit(api, environ.get(AUTHORIZATION), self, session_id, neutral_request, (request,), environ)
             entered = admitted if isinstance(admitted, Grant) else drive(admitted)
             if isinstance(entered, Grant):
+                environ[GRANT] = entered
                 flask.after_this_request(_keeping_out_of_caches(api, environ))
             elif entered is not None:
                 raise refusal(api, app, request, entered)
         except Exception as error:
-            if is_by_socket and opens_a_socket(request):
+            if opens:
                 raise unconnected(error) from error
             raise
-
-    def _api_of(self, app: flask.Flask) -> Api:
-        check_once(app)
-        api = (kit_of(app) if self.kit is None else self.kit).api
-        # No app gets another kit after its first request: Flask takes no blueprint then.
-        self._seen = app, api
-        return api
 
     def _session_of(self, request: flask.Request) -> str | None:
         params: Mapping[str, Any] = request.view_args or {}

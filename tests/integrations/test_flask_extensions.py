@@ -234,6 +234,11 @@ def fail_to_find(request):
     raise LookupError("room 7")
 
 
+def fail_and_change_the_event(request):
+    request.event = {"args": request.event["args"]}
+    raise ValueError("the database is away")
+
+
 def connects_and_acts(app, io, token):
     """Whether a client is connected, and what its events have done."""
     acts = []
@@ -246,7 +251,7 @@ def connects_and_acts(app, io, token):
 
 @pytest.mark.parametrize("always_connect", [False, True])
 @pytest.mark.parametrize("on_error", [lambda io: None, swallow_errors, swallow_errors_of_the_namespace])
-@pytest.mark.parametrize("session_of", [find_nothing, fail_to_find])
+@pytest.mark.parametrize("session_of", [find_nothing, fail_to_find, fail_and_change_the_event])
 def test_a_function_that_finds_no_session_connects_no_client(app, session, session_of, on_error, always_connect):
     io = SocketIO(app, async_mode="threading", always_connect=always_connect)
     io.on("connect")(require_token(session=session_of)(lambda *_: None))

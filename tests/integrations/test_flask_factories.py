@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import gc
+import weakref
 from typing import Any
 
 import flask
@@ -105,6 +107,49 @@ def test_a_guard_in_two_apps_asks_the_kit_of_the_app_at_hand(make_app):
     one.kit.end_session(session.session_id)  # of which the other kit, in a store of its own, does not know
     answers = [app.test_client().get("/x", headers=headers).status_code for app in (one, other) * 3]
     assert answers == [401, 200] * 3
+
+
+def test_a_guard_that_has_let_somebody_in_follows_the_apps_kits(make_app, make_kit):
+    app = make_app()
+    a_view(app, require_token)
+    other = make_kit(api_key="2222")
+    tokens = [kit.create_session().generate_token() for kit in (app.kit, other)]
+
+    def answers():
+        client = app.test_client()
+        return [client.get("/x", headers={"Authorization": f"Bearer {token}"}).status_code for token in tokens]
+
+    assert answers() == [200, 401]
+    app.extensions["rolecall"][:] = [other]
+    assert answers() == [401, 200]
+    app.extensions["rolecall"][:] = [app.kit, other]
+    app.testing = False
+    assert answers() == [500, 500]
+
+
+def test_a_guard_keeps_no_app_alive(make_app):
+    guarded = require_token(view)
+
+    def used():
+        app = make_app()
+        app.add_url_rule("/x", "x", guarded)
+        assert status(app, role="publisher") == 200
+        return weakref.ref(app)
+
+    dropped = used()
+    gc.collect()
+    assert dropped() is None
+
+
+def test_a_wsgi_app_in_a_guarded_view_finds_the_grant_as_the_guide_to_wsgi_has_it(make_app):
+    def inner(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [str(environ["rolecall.grant"].role).encode()]
+
+    app = make_app()
+    app.add_url_rule("/x", "x", require_token(lambda: flask.Response.from_app(inner, flask.request.environ)))
+    token = app.kit.create_session().generate_token("moderator")
+    assert app.test_client().get("/x", headers={"Authorization": f"Bearer {token}"}).text == "moderator"
 
 
 def test_a_view_is_guarded_in_one_app_by_decorator_and_in_another_by_protect(make_app):
