@@ -14,7 +14,8 @@ MAX_MEMBERS = 64
 #: Integers beyond this lose digits in other languages (RFC 8259, section 6).
 MAX_INTEGER = 2**53
 _LEAST_INTEGER = -MAX_INTEGER
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+# Without the C accelerator, Python takes any script's digits after it for those of an escape.
+_SURROGATE = re.compile(r"\\u[dD]")
 
 _INFINITY = float("inf")
 
@@ -42,14 +43,16 @@ def loads(data: bytes, elements: int = MAX_MEMBERS, most: int = MAX_MEMBERS) -> 
         raise ValueError("not a JSON object")
     if end != len(text):
         raise ValueError("something follows the JSON object")
+    if len(value) > most:
+        raise _too_many(most)
     members: dict[str, Any] = {}
     for name, item in value:
         # Text and safe integers, which are nearly all values, need no further check.
         if type(item) is not str and not (type(item) is int and _LEAST_INTEGER <= item <= MAX_INTEGER):
             item = _checked(item, 1, elements, most)
         members[name] = item
-    if not len(members) == len(value) <= most:
-        raise _wrong_members(value, most)
+    if len(members) != len(value):
+        raise _twice()
     # Only such an escape can make a lone surrogate. (To search for one character is far faster than for two, and to
     # encode the members takes longer than all the rest.)
     if "\\" in text and _SURROGATE.search(text):
@@ -84,9 +87,11 @@ def _checked(item: Any, depth: int, elements: int, most: int) -> Any:
         if depth == MAX_DEPTH:
             raise ValueError(f"more than {MAX_DEPTH} levels")
         if kind is tuple:
+            if len(item) > most:
+                raise _too_many(most)
             members = {name: _checked(value, depth + 1, elements, most) for name, value in item}
-            if not len(members) == len(item) <= most:
-                raise _wrong_members(item, most)
+            if len(members) != len(item):
+                raise _twice()
             return MappingProxyType(members)
         if len(item) > elements:
             raise ValueError(f"more than {elements} elements")
@@ -94,5 +99,9 @@ def _checked(item: Any, depth: int, elements: int, most: int) -> Any:
     return item
 
 
-def _wrong_members(pairs: tuple[tuple[str, Any], ...], most: int) -> ValueError:
-    return ValueError(f"more than {most} members" if len(pairs) > most else "a name stands twice in one object")
+def _too_many(most: int) -> ValueError:
+    return ValueError(f"more than {most} members")
+
+
+def _twice() -> ValueError:
+    return ValueError("a name stands twice in one object")

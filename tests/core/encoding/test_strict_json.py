@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -229,3 +230,13 @@ def test_everything_else_is_refused_with_the_reason(data, reason):
     with pytest.raises(ValueError, match=r".") as caught:
         strict_json.loads(data)
     assert str(caught.value) == reason
+
+
+@pytest.mark.parametrize("digit", ["8", "\uff18", "\u096e"])
+def test_a_lone_surrogate_is_refused_whatever_pythons_own_scanner_takes_for_its_digits(monkeypatch, digit):
+    python: Any = json  # whose parts in Python have no types
+    decoder = python.JSONDecoder(object_pairs_hook=tuple)
+    decoder.parse_string = python.decoder.py_scanstring  # as where the C accelerator is missing
+    monkeypatch.setattr(strict_json, "_scan", python.scanner.py_make_scanner(decoder))
+    with pytest.raises(ValueError, match="a lone surrogate"):
+        strict_json.loads(f'{{"a":"\\uD{digit}00"}}'.encode())
