@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import io
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import count, product
@@ -433,12 +434,23 @@ def test_no_spelling_of_a_path_runs_the_view_for_another_session_than_the_tokens
 @pytest.mark.parametrize("framework", with_websockets, indirect=True)
 def test_a_websocket_is_refused_before_it_is_open_and_closed_when_its_session_ends(framework, kit):
     runs: Runs = []
-    client = TestClient(framework.site(kit, runs))
+    site, ended = framework.site(kit, runs), threading.Event()
+
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        ended.clear()
+        try:
+            await site(scope, receive, send)
+        finally:
+            ended.set()
+
+    client = TestClient(watched)
     with client if framework.lives else nullcontext():  # Falcon does not end its lifespan in this client
-        ask_for_websockets(client, framework, kit, runs)
+        ask_for_websockets(client, framework, kit, runs, ended)
 
 
-def ask_for_websockets(client: TestClient, framework: Framework, kit: Rolecall, runs: Runs) -> None:
+def ask_for_websockets(
+    client: TestClient, framework: Framework, kit: Rolecall, runs: Runs, ended: threading.Event
+) -> None:
     mine, other = kit.create_session(), kit.create_session()
     path = framework.websocket_path.format(id=mine.session_id)
     refusals = [
@@ -461,6 +473,8 @@ def ask_for_websockets(client: TestClient, framework: Framework, kit: Rolecall, 
         assert websocket.receive_text() == "hello"
         kit.end_session(mine.session_id)
         closed = websocket.receive()
+        websocket.close(closed["code"])  # as a client does that was told so
+        assert ended.wait(30)  # by itself: at its own end, the test's client cancels it
     assert (closed["type"], closed["code"]) == ("websocket.close", 4401)
     assert closed["reason"].startswith("revoked_token: ")
 
