@@ -17,8 +17,6 @@ from rolecall.errors import ConfigurationError
 from rolecall.http.adapter import (
     ANY_TOKEN,
     Api,
-    admit,
-    drive,
     granted,
     guard_made,
     guards_of,
@@ -30,7 +28,7 @@ from rolecall.http.adapter import (
 from rolecall.http.adapter import (
     Guard as BaseGuard,
 )
-from rolecall.http.gateways.wsgi import AUTHORIZATION, GRANT
+from rolecall.http.gateways.wsgi import enter
 
 from .checks import CHECKED, check_once
 from .kits import kit_of
@@ -124,10 +122,8 @@ class Guard(BaseGuard):
             if type(session_id) is not str and (params or self.says or (rule is not None and rule.arguments)):
                 session_id = self._session_of(request)
             environ = request.environ
-            admitted = admit(api, environ.get(AUTHORIZATION), self, session_id, neutral_request, (request,), environ)
-            entered = admitted if isinstance(admitted, Grant) else drive(admitted)
+            entered = enter(self, api, session_id, environ, neutral_request, (request,))
             if isinstance(entered, Grant):
-                environ[GRANT] = entered
                 flask.after_this_request(_keeping_out_of_caches(api, environ))
             elif entered is not None:
                 raise refusal(api, app, request, entered)

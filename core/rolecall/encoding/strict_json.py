@@ -14,7 +14,8 @@ MAX_MEMBERS = 64
 #: Integers beyond this lose digits in other languages (RFC 8259, section 6).
 MAX_INTEGER = 2**53
 _LEAST_INTEGER = -MAX_INTEGER
-# Without the C accelerator, Python takes any script's digits after it for those of an escape.
+# The beginning of each escape of a surrogate. Not more of it: Python's scanner, where the C accelerator is missing,
+# takes the digits of any script for those of an escape.
 _SURROGATE = re.compile(r"\\u[dD]")
 
 _INFINITY = float("inf")
