@@ -18,6 +18,7 @@ import sys
 import tempfile
 import tracemalloc
 from contextlib import suppress
+from importlib.util import find_spec
 
 import jwt
 import web
@@ -169,7 +170,8 @@ def main() -> None:
         in_processes(asked.processes)
         return
     rounds = asked.rounds
-    print(f"Python {sys.version.split()[0]}, PyJWT {jwt.__version__}, {rounds} rounds, medians")
+    fast = "with" if find_spec("pybase64") else "without"
+    print(f"Python {sys.version.split()[0]}, PyJWT {jwt.__version__}, {fast} the extra fast, {rounds} rounds, medians")
     tokens(rounds)
     web.main(rounds)
     imports(rounds)
