@@ -46,9 +46,6 @@ class Refused(web.HTTPException):
 class Guard(adapter.Guard):
     """Admits a request if its token meets the requirement: a decorator for handlers, views and methods of views."""
 
-    # The apps that it was last asked in, and the API of their kit.
-    _seen: tuple[tuple[web.Application, ...], adapter.Api] | None = None
-
     def __call__(self, target: Target) -> Target:
         if isinstance(target, type) and issubclass(target, web.View):
             adapter.guard_awaited(target, lambda view, run: self.serve(view.request, run))
@@ -75,7 +72,7 @@ class Guard(adapter.Guard):
         match = request.match_info
         if request.method == "OPTIONS":  # a browser asks before it sends a token; no handler runs
             raise Refused(adapter.options_response({route.method for route in match.route.resource or ()}))
-        api, session_id = self._api_of(match), match.get(self.session_param or "")
+        api, session_id = kit_of(match.apps, self.kit).aio.api, match.get(self.session_param or "")
         if session_id is None:
             session_id = self.bound_session(match, request.path, partial(self._others, request))
         upgrade = request.headers.get(hdrs.UPGRADE)
@@ -120,13 +117,6 @@ class Guard(adapter.Guard):
         if isinstance(answer, RolecallError) and not kept["opened"]:
             raise Refused(adapter.guard_answer(answer, api.web, request.rel_url.raw_query_string), answer)
         return kept["opened"][0] if isinstance(answer, RolecallError) else answer
-
-    def _api_of(self, match: web.UrlMappingMatchInfo) -> adapter.Api:
-        """The API of the kit that verifies; an app that answers requests gets no further kits."""
-        apps = match.apps
-        if self._seen is None or self._seen[0] != apps:
-            self._seen = apps, kit_of(apps, self.kit).aio.api
-        return self._seen[1]
 
     def _others(self, request: web.Request) -> tuple[Sequence[adapter.Guard], Sequence[adapter.Guard]]:
         match = request.match_info

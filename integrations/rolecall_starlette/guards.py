@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from contextlib import suppress
 from functools import partial, wraps
 from typing import Any, TypeVar, cast, overload
+from weakref import ReferenceType, ref
 
 from anyio import from_thread
 from starlette.applications import Starlette
@@ -87,8 +88,8 @@ class Guard(BaseGuard):
         super().__init__(requirement, kit, session_param, session, optional)
         #: The paths that it guards; None for all paths.
         self.paths = GuardedPaths(self, prefixes) if prefixes else None
-        # The last app, and the API of its kit.
-        self._seen: tuple[Any, Rolecall | None, Api] | None = None
+        # The last app, the kit that it states, and the API of its kit; forgotten when the app is.
+        self._seen: tuple[ReferenceType[Any], Rolecall | None, Api] | None = None
 
     def _identity(self) -> tuple[object, ...]:
         return *super()._identity(), self.paths and repr(self.paths.prefixes)
@@ -243,9 +244,7 @@ class Guard(BaseGuard):
             return _ready(options_response(getattr(seen.get("route"), "methods", None)))
         params: Any = seen.get("path_params") or _NO_PARAMS
         session_id = params.get(self.session_param)
-        known = self._seen
-        # Most apps state no kit that could have changed.
-        api = known[2] if known and known[1] is None and known[0] is seen.get("app") else self.api_of(seen)
+        api = self.api_of(seen)
         if not api.decides_at_once:  # which those do not whose tokens may be elsewhere than in the header
             keep_web(api.web, scope, seen)
         # In most cases it is present, and text; or there is none that could be, and nobody has said so.
@@ -384,7 +383,7 @@ class Guard(BaseGuard):
         :raises ConfigurationError: if there is none, or more than one.
         """
         app, known = scope.get("app"), self._seen
-        if known is not None and known[0] is app:
+        if known is not None and known[0]() is app and app is not None:
             try:
                 # By the key, because the attribute is found in Python, and only after the class was searched for it.
                 if known[1] is None or app.state["rolecall"] is known[1]:
@@ -393,9 +392,13 @@ class Guard(BaseGuard):
                 pass  # the app states none any longer, or keeps its state in attributes alone
         check_once(app)
         kit = self.kit or kit_of(app)
-        # What the app states may be another kit after its next start.
-        self._seen = app, None if self.kit else stated_kit(app), kit.aio.api
+        with suppress(TypeError):  # no app, or one that takes no reference
+            # What the app states may be another kit after its next start.
+            self._seen = ref(app, self._forget), None if self.kit else stated_kit(app), kit.aio.api
         return kit.aio.api
+
+    def _forget(self, _app: object) -> None:
+        self._seen = None
 
 
 def check_unaccepted(websocket: WebSocket) -> None:

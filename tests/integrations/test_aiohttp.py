@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from functools import wraps
 
@@ -488,6 +490,22 @@ async def test_two_kits_in_one_app_must_be_told_apart(kit, room):
         async with client(app) as asked:
             assert (await asked.get(f"/rooms/{room}", headers=bearer(kit, room))).status == 500
             assert (await asked.get(f"/own/{room}", headers=bearer(kit, room))).status == 200
+
+
+@on_loop
+async def test_a_guard_keeps_no_app_and_no_kit_alive():
+    guarded = require_token(answer)
+
+    async def used():
+        with Rolecall(KEY, SECRET, entry_points=False) as kit:
+            app = site(kit, web.get("/x", guarded))
+            async with client(app) as http:
+                assert (await http.get("/x", headers=bearer(kit, kit.create_session().session_id))).status == 200
+            return weakref.ref(app), weakref.ref(kit)
+
+    dropped = await used()
+    gc.collect()
+    assert [of() for of in dropped] == [None, None]
 
 
 @on_loop

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import inspect
 import logging
 import threading
 import types
 import uuid
+import weakref
 from typing import Any
 
 import httpx2
@@ -24,7 +26,7 @@ from starlette.routing import Host, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
 
-from rolecall import Allow, Deny, Grant, Role, Web, hookimpl
+from rolecall import Allow, Deny, Grant, Role, Rolecall, Web, hookimpl
 from rolecall.errors import ConfigurationError
 from rolecall.hookspecs import blocking
 from rolecall.policies import AllowAnyone
@@ -1688,3 +1690,41 @@ def test_a_slow_endpoint_that_is_no_coroutine_holds_nobody_else_up(kit, session)
 
     app = app_of(kit, Route("/quick", require_token(role_of_the_grant)), Route("/slow", endpoint))
     assert slow.order(app, "GET", "/slow", session.generate_token()) == ["quick 200", "slow 200"]
+
+
+# -- what a guard remembers ------------------------------------------------------------------------
+
+
+def test_a_guard_keeps_no_app_and_no_kit_alive():
+    guarded = require_token(home)
+
+    def used():
+        with Rolecall(OTHER_KEY, OTHER_SECRET, entry_points=False) as kit:
+            app = app_of(kit, Route("/x", guarded))
+            assert ask(app, "/x", kit.create_session().generate_token()).status_code == 200
+        return weakref.ref(app), weakref.ref(kit)
+
+    dropped = used()
+    gc.collect()
+    assert [of() for of in dropped] == [None, None]
+
+
+def test_a_request_without_an_app_is_not_taken_for_one_of_an_app_that_is_gone(kit, session):
+    guard = require_token()
+    guarded = guard(home)
+    token = session.generate_token()
+
+    def used():
+        assert ask(app_of(kit, Route("/x", guarded)), "/x", token).status_code == 200
+        return guard._seen
+
+    seen = used()
+    gc.collect()
+    guard._seen = seen  # as a thread has it that looked just before
+
+    async def without_an_app(scope, receive, send):
+        del scope["app"]
+        await (await guarded(Request(scope, receive, send)))(scope, receive, send)
+
+    with pytest.raises(ConfigurationError, match="no kit"):
+        TestClient(Starlette(routes=[Mount("/", without_an_app)])).get("/x", headers=bearer(token))
