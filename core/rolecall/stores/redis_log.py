@@ -121,10 +121,18 @@ class RedisLog(RedisPart):
         if wait:
             milliseconds = max(1, int(wait * 1000))
             self._server.call(("XREAD", "COUNT", 1, "BLOCK", milliseconds, "STREAMS", self._log, f"{after.number}-0"))
-        now, numbers, news = self._read(after.number + 1, PAGE)
-        if gap := _gap(after, now, numbers):
-            raise Gap(gap)
-        return news, after._replace(number=after.number + len(numbers))
+        # All that was in the log at the first answer: who knows a part of it is not in step.
+        ended: list[str] = []
+        marks: list[tuple[str, float]] = []
+        last = None
+        while last is None or after.number < last:
+            now, numbers, news = self._read(after.number + 1, PAGE)
+            if gap := _gap(after, now, numbers):
+                raise Gap(gap)
+            ended += news.ended
+            marks += news.marks
+            after, last = after._replace(number=after.number + len(numbers)), last or now.number
+        return News(ended, marks), after
 
     def close(self) -> None:
         self._server.close()

@@ -32,7 +32,7 @@ from rolecall import Rolecall
 from rolecall.errors import StoreUnavailable
 from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores import open_store
-from rolecall.stores.following import Follower
+from rolecall.stores.following import Follower, News
 from rolecall.stores.leases import Full, Slot
 from rolecall.stores.ledger import IssuedToken, TokenPage
 from rolecall.stores.listing import Page
@@ -395,6 +395,25 @@ def test_more_entries_than_one_answer_holds_are_all_followed(empty_server, conne
         together.execute()
     assert soon(lambda: all(other.has_ended(f"1_{number}") for number in range(1, count + 1)))
     assert known(one, "1_1") is True
+
+
+def test_a_read_tells_all_that_came_before_it_began_in_pages(empty_server, connect):
+    store = connect(empty_server.url)
+    log = RedisLog(RedisServer(RedisURL.parse(empty_server.url + PATIENT), 1), Keys("rolecall"), (), inf)
+    count = 3 * PAGE + 1
+    with closing(log):
+        _, position = log.snapshot()
+        with empty_server.client as client, client.pipeline() as together:
+            for number in range(1, count):
+                together.xadd("{rolecall}:log", {"ended": f"1_{number}"}, id=f"{number}-0")
+            together.set("{rolecall}:count", count - 1)
+            together.execute()
+        store.raise_mark("reset 1_abc", 5.0, inf)
+        news, position = log.changes(position, 0.0)
+        assert news.ended == [f"1_{number}" for number in range(1, count)]
+        assert news.marks == [("reset 1_abc", 5.0)]
+        assert position.number == count
+        assert log.changes(position, 0.0)[0] == News([], [])
 
 
 def in_one_step(server: RedisProcess, change: Callable[[redis.Redis], object]) -> None:
