@@ -15,30 +15,32 @@ from .sql_connections import BoundedConnection, unavailable
 
 #: The channel on which the end of a session, or a mark, is announced, without its id.
 CHANNEL: Final = "rolecall"
-#: The most ended sessions, or marks, in one answer while all of them are read.
+#: The most ended sessions, or marks, in one answer: each comes in time, however much there is to read.
 PAGE: Final = 10_000
 #: The seconds after which one open transaction is worth a warning.
 LONG: Final = 60.0
 
+# Written by transactions that were open in an earlier snapshot, or began later. Rows from another cluster may have
+# ids of the future; those are left to the first reading of all rows.
+_SINCE: Final = b"""
+    xid >= pg_snapshot_xmin(%(after)s::text::pg_snapshot) AND xid < pg_snapshot_xmax(pg_current_snapshot())
+    AND NOT pg_visible_in_snapshot(xid, %(after)s::text::pg_snapshot)
+"""
+_ENDED_SINCE: Final = b"SELECT session_id FROM rolecall_ended_sessions WHERE" + _SINCE
+_MARKS_SINCE: Final = b"SELECT name, value FROM rolecall_marks WHERE" + _SINCE
 # All as of one snapshot. The epoch changes when transaction ids may have begun anew: another cluster, a replica that
-# was promoted or a backup that was restored (both begin another timeline), or tables that were made anew. Rows from
-# another cluster may have ids of the future; those are left to the first reading of all rows.
+# was promoted or a backup that was restored (both begin another timeline), or tables that were made anew.
 _CHANGES: Final = b"""
 SELECT concat_ws('/', (SELECT generation FROM rolecall_schema WHERE version = 1),
                  (SELECT system_identifier FROM pg_control_system()),
                  left(pg_walfile_name(pg_current_wal_lsn()), 8)),
-       pg_snapshot_xmin(pg_current_snapshot())::text::numeric,
-       pg_snapshot_xmax(pg_current_snapshot())::text::numeric,
-       ARRAY(SELECT session_id FROM rolecall_ended_sessions
-             WHERE xid >= %(first)s::text::xid8 AND xid < pg_snapshot_xmax(pg_current_snapshot())),
-       names, numbers
-FROM (SELECT coalesce(array_agg(name), '{}') AS names, coalesce(array_agg(value), '{}') AS numbers FROM rolecall_marks
-      WHERE xid >= %(first)s::text::xid8 AND xid < pg_snapshot_xmax(pg_current_snapshot())) AS marks
-"""
+       pg_current_snapshot()::text, ARRAY(%b LIMIT %%(most)s), names, numbers
+FROM (SELECT coalesce(array_agg(name), '{}') AS names, coalesce(array_agg(value), '{}') AS numbers
+      FROM (%b LIMIT %%(most)s) AS since) AS marks
+""" % (_ENDED_SINCE, _MARKS_SINCE)
 # The key comes first; the last one of a page begins the next.
 _ENDED: Final = b"SELECT session_id FROM rolecall_ended_sessions WHERE session_id > %s ORDER BY session_id LIMIT %s"
 _MARKS: Final = b"SELECT name, value FROM rolecall_marks WHERE name > %s ORDER BY name LIMIT %s"
-_NO_ROWS: Final = 2**64 - 1
 
 _LOG: Final = logging.getLogger("rolecall")
 
@@ -47,11 +49,21 @@ class _Position(NamedTuple):
     """A place in the log.
 
     :param epoch: says whether transaction ids can be compared.
-    :param xmin: every transaction with a lower id has ended.
+    :param snapshot: which transactions had ended, as PostgreSQL writes it: ``xmin:xmax:open,…``.
     """
 
     epoch: str
-    xmin: int
+    snapshot: str
+
+    @property
+    def xmin(self) -> int:
+        """Every transaction with a lower id has ended."""
+        return int(self.snapshot.split(":")[0])
+
+    @property
+    def xmax(self) -> int:
+        """No transaction with this id, or a higher one, had begun."""
+        return int(self.snapshot.split(":")[1])
 
 
 class SQLLog:
@@ -59,7 +71,7 @@ class SQLLog:
 
     Each row holds the id of its transaction; that of a mark, of the latest one that has raised it. A transaction may
     commit long after one with a higher id, so each reading begins at the oldest transaction that was still open at the
-    last one: rows are read twice, and none is missed.
+    last one, and passes over what that one saw.
 
     :param connect: opens a connection of this process.
     :param timeout: the longest time of one reading, in seconds.
@@ -72,16 +84,19 @@ class SQLLog:
         self._oldest = (0, monotonic(), False)
 
     def snapshot(self) -> tuple[News, Position]:
-        position, _ = self._guarded(self._read, _NO_ROWS)
+        position, _, _ = self._guarded(self._read, "1:1:", 0)
         return News((session_id for (session_id,) in self._all(_ENDED)), self._all(_MARKS)), position
 
     def changes(self, after: Position, wait: float) -> tuple[News, Position]:
         if wait:
             self._guarded(self._wait, wait)
-        position, news = self._guarded(self._read, after.xmin)
+        position, ended, marks = self._guarded(self._read, after.snapshot, PAGE)
         if position.epoch != after.epoch or position.xmin < after.xmin:
             raise Gap("the database was restored, promoted or replaced")
-        return news, position
+        if PAGE in (len(ended), len(marks)):  # there may be more
+            ended = (session_id for (session_id,) in self._since(_ENDED_SINCE, after))
+            marks = self._since(_MARKS_SINCE, after)
+        return News(ended, marks), position
 
     def close(self) -> None:
         self._disconnect()
@@ -92,10 +107,26 @@ class SQLLog:
             yield from page
             last = page[-1][0]
 
-    def _read(self, first: int) -> tuple[_Position, News]:
-        ((epoch, xmin, xmax, session_ids, names, numbers),) = self._fetch(_CHANGES, {"first": str(first)})
-        self._look_for_long_transactions(int(xmin), int(xmax))
-        return _Position(epoch, int(xmin)), News(session_ids, list(zip(names, numbers, strict=True)))
+    def _read(self, after: str, most: int) -> tuple[_Position, list[str], list[tuple[str, float]]]:
+        """Where the log ends by now, and what has ended and was marked after a snapshot: of each at most so many."""
+        ((epoch, snapshot, ended, names, numbers),) = self._fetch(_CHANGES, {"after": after, "most": most})
+        position = _Position(epoch, snapshot)
+        self._look_for_long_transactions(position.xmin, position.xmax)
+        return position, ended, list(zip(names, numbers, strict=True))
+
+    def _since(self, query: bytes, after: _Position) -> Iterator[Any]:
+        """All rows that a query finds after a place, page by page, as of one moment."""
+        is_whole = False
+        try:
+            self._guarded(self._fetch, b"BEGIN", ())
+            self._guarded(self._fetch, b"DECLARE since CURSOR FOR " + query, {"after": after.snapshot})
+            while page := self._guarded(self._fetch, f"FETCH {PAGE} FROM since".encode(), ()):
+                yield from page
+            self._guarded(self._fetch, b"COMMIT", ())
+            is_whole = True
+        finally:
+            if not is_whole:
+                self._disconnect()  # it is inside the transaction
 
     def _wait(self, seconds: float) -> None:
         """Wait until the end of a session, or a mark, is announced."""

@@ -20,7 +20,7 @@ import pytest
 
 from rolecall.errors import ConfigurationError, StoreUnavailable
 from rolecall.sessions import SessionProperties, SessionRecord
-from rolecall.stores import open_store
+from rolecall.stores import open_store, sql_log
 from rolecall.stores.following import Gap, News
 from rolecall.stores.sql import MOST, Creating, SQLStore
 from rolecall.stores.sql_log import SQLLog
@@ -545,7 +545,7 @@ def test_a_changed_generation_is_a_gap(log, raw):
 def test_transaction_ids_that_began_anew_are_a_gap(log):
     _, position = log.snapshot()
     with pytest.raises(Gap):
-        log.changes(position._replace(xmin=position.xmin + 10**6), 0.0)
+        log.changes(position._replace(snapshot=f"{position.xmin + 10**6}:{position.xmax + 10**6}:"), 0.0)
     with pytest.raises(Gap):
         log.changes(position._replace(epoch=position.epoch.replace("/", "/1", 1)), 0.0)
 
@@ -598,6 +598,51 @@ def test_rows_with_ids_of_another_cluster_are_not_read_each_time(log, raw):
 def test_a_snapshot_of_several_pages_is_whole(log, raw):
     raw.execute("INSERT INTO rolecall_ended_sessions SELECT '1_' || n, 7.5 FROM generate_series(1, 25000) AS n")
     assert len(set(log.snapshot()[0].ended)) == 25000
+
+
+@pytest.mark.parametrize("number", [9, 10, 11, 35])
+def test_a_read_tells_all_that_came_before_it_began_in_pages(log, raw, monkeypatch, number):
+    monkeypatch.setattr(sql_log, "PAGE", 10)
+    _, position = log.snapshot()
+    with raw.transaction():
+        raw.execute(
+            "INSERT INTO rolecall_ended_sessions SELECT '1_' || n, 7.5 FROM generate_series(1, %s) AS n", (number,)
+        )
+        raw.execute(
+            "INSERT INTO rolecall_marks SELECT 'actor ' || n, 7.5, 'Infinity' FROM generate_series(1, %s) AS n",
+            (number // 2,),
+        )
+    news, position = log.changes(position, 0.0)
+    assert sorted(news.ended) == sorted(f"1_{n}" for n in range(1, number + 1))
+    assert sorted(news.marks) == sorted((f"actor {n}", 7.5) for n in range(1, number // 2 + 1))
+    assert tuple(map(list, log.changes(position, 0.0)[0])) == ([], [])
+
+
+def test_what_was_read_is_not_read_again_while_another_transaction_is_open(log, raw, shared_server, database):
+    insert = "INSERT INTO rolecall_ended_sessions (session_id, ended_at) VALUES (%s, 7.5)"
+    _, position = log.snapshot()
+    with shared_server.connect(database) as other:
+        with other.transaction():
+            other.execute(insert, ("1_late",))
+            raw.execute(insert, ("1_early",))
+            news, position = log.changes(position, 0.0)
+            assert news == News(["1_early"], [])
+            news, position = log.changes(position, 0.0)
+            assert news == News([], [])
+        news, position = log.changes(position, 0.0)
+        assert news == News(["1_late"], [])
+        assert log.changes(position, 0.0)[0] == News([], [])
+
+
+def test_a_worker_that_has_missed_a_great_deal_is_in_step_again(connect, shared_server, database, raw):
+    """One answer with all of it would take longer than a call may."""
+    store = connect(shared_server.url_of(database) + "?timeout=0.05")
+    assert known(store, "1_1") is False
+    name = f"1_{'x' * 60}_%s"
+    raw.execute(
+        "INSERT INTO rolecall_ended_sessions SELECT %s || n, 7.5 FROM generate_series(1, 200000) AS n", (name % "",)
+    )
+    assert soon(lambda: store.has_ended(name % 200000))
 
 
 # -- other servers and damage --------------------------------------------------------------------------

@@ -169,7 +169,7 @@ def test_a_mark_that_is_raised_by_the_lower_transaction_id_is_not_missed(store, 
             assert soon(lambda: store.marks.value("reset", "1_a") == 5.0)
             _, between = log.changes(before, 0.0)
             late.execute(ELSEWHERE, ("reset 1_a", 7.0))
-            assert told(log, between) == [("reset 1_a", 5.0)]
+            assert told(log, between) == []
         assert soon(lambda: store.marks.value("reset", "1_a") == 7.0)
         assert told(log, between) == told(log, before) == [("reset 1_a", 7.0)]
 
@@ -226,7 +226,7 @@ def test_a_worker_knows_many_marks_from_its_first_answer_on(store, connect, url)
 @pytest.mark.parametrize(
     ("statement", "values", "index"),
     [
-        (_CHANGES, {"first": "5"}, "Index Scan using rolecall_marks_xid on rolecall_marks"),
+        (_CHANGES, {"after": "5:5:", "most": 10}, "Index Scan using rolecall_marks_xid on rolecall_marks"),
         (_MARKS, ("actor a", 10), "Index Only Scan using rolecall_marks_pkey on rolecall_marks"),
         (_GET, {"names": ["actor a", "actor b"]}, "using rolecall_marks_pkey on rolecall_marks"),
     ],
