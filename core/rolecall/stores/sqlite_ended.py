@@ -84,7 +84,8 @@ class EndedSessions:
     log of changes has more, of marks, too. The ids are kept as hashes of 60 bits, and the table has the last word on
     each that is found; so a wrong hash refuses nobody.
 
-    The first calls read the ended sessions and the marks, a page each, and ask the tables meanwhile.
+    A call reads a page at most, of the log and of what was there before it, so that no request waits for long. As long
+    as there is more, the tables are asked.
 
     :param connection: shared with other reads.
     """
@@ -106,6 +107,8 @@ class EndedSessions:
         self._has_damaged_mark = False
         # The last row of the log of changes; None before the first page.
         self._last: tuple[int, bytes] | None = None
+        # Whether the log has more than was read of it.
+        self._is_behind = False
         # How many ends and marks were forgotten since the first page.
         self._forgotten = 0
         # How often the log told of an end or a mark, or all was read anew.
@@ -160,7 +163,7 @@ class EndedSessions:
             try:
                 if not self._read_changes(raw, hashes):
                     hashes = set()
-                is_complete = self._read_page(raw, hashes)
+                is_complete = self._read_page(raw, hashes) and not self._is_behind
                 # The marks first, so that a thread that takes the state for in step finds them so.
                 self.marks = self._read_marks if is_complete and not self._has_damaged_mark else self._asked_marks
                 self._state = opened, mapped, header if is_complete and header else None, hashes
@@ -173,22 +176,22 @@ class EndedSessions:
 
     def _read_changes(self, raw: sqlite3.Connection, hashes: set[int]) -> bool:
         """Follow the log; False if all has to be read anew."""
-        last, rows = self._last, []
-        while last is not None:
-            rows = raw.execute(_CHANGES, (last[0], PAGE)).fetchall()
-            # No number is left out, and the last row stays: else the log was cut, or the database restored.
-            if not rows or rows[0][:2] != last:
-                break
+        rows = [] if self._last is None else raw.execute(_CHANGES, (self._last[0], PAGE)).fetchall()
+        # No number is left out, and the last row stays: else the log was cut, or the database restored.
+        if rows and rows[0][:2] == self._last:
             _add(hashes, (session_id for _, session_id, is_ended, *_ in rows if is_ended))
             self._learn((id_[_NAME:], value) for _, id_, _, value, _ in rows if value is not None)
-            self._revision += any(is_ended or value is not None for _, _, is_ended, value, _ in rows[1:])
             self._forgotten += sum(forgotten for *_, forgotten in rows[1:])
-            self._last = last = rows[-1][:2]
-            if self._forgotten > max(PAGE, (len(hashes) + len(self._read_marks)) // 2):
-                break  # most of what is held is of no use, and a hash may belong to two ids
-            if len(rows) < PAGE:
+            self._last = rows[-1][:2]
+            # Nobody knows what the rest of a long log has.
+            self._is_behind = len(rows) == PAGE
+            self._revision += self._is_behind or any(
+                is_ended or value is not None for _, _, is_ended, value, _ in rows[1:]
+            )
+            # Else most of what is held is of no use, and a hash may belong to two ids.
+            if self._forgotten <= max(PAGE, (len(hashes) + len(self._read_marks)) // 2):
                 return True
-        self._last = raw.execute(_LAST).fetchone() or (0, b"")
+        self._last, self._is_behind = raw.execute(_LAST).fetchone() or (0, b""), False
         self._ended_pages.begin()
         self._marks_pages.begin()
         self._read_marks, self._has_damaged_mark, self._forgotten = Marks(), False, 0

@@ -155,8 +155,27 @@ def test_a_long_log_is_followed_to_its_end(store, raw, monkeypatch):
     monkeypatch.setattr(sqlite_ended, "PAGE", 10)
     assert store.has_ended("1_0") is False
     end(raw, *(f"1_{number}" for number in range(95)))
-    assert all(store.has_ended(f"1_{number}") for number in reversed(range(95)))
-    assert len(store._ended._state[3]) == 95
+    known = 0
+    for number in reversed(range(95)):
+        before, revision = known, store.revision()
+        assert store.has_ended(f"1_{number}") is True
+        known = len(store._ended._state[3])
+        assert known <= before + 3 * 10, "each call reads a page at most"
+        assert known == 95 or store.revision() != revision, "what was read in part is not taken for all"
+    assert known == 95
+
+
+def test_what_has_ended_behind_the_first_page_of_a_long_log_is_known_at_once(store, raw, monkeypatch):
+    end(raw, *(f"1_{number}" for number in range(12)))
+    assert store.has_ended("1_0") is True
+    seen = store.revision()
+    monkeypatch.setattr(sqlite_ended, "PAGE", 10)
+    for number in range(12):  # changes by which nothing ends
+        raw.execute("DELETE FROM rolecall_ended_sessions WHERE session_id = ?", (f"1_{number}",))
+        raw.execute("INSERT INTO rolecall_changes (kind, id) VALUES ('of a later version', ?)", (f"{number}",))
+    end(raw, "1_new")
+    assert store.revision() != seen
+    assert store.has_ended("1_new") is True
 
 
 def test_a_log_that_was_cut_is_read_anew(store, raw):
