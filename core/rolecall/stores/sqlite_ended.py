@@ -17,8 +17,11 @@ from .sqlite_marks import AskedMarks
 #: (https://sqlite.org/walformat.html, section 2.1).
 HEADER: Final = 48
 _WHOLE: Final = slice(HEADER)
-#: The most rows of one read: about a millisecond.
+#: The most rows of one read of a table, and of the log, which asks the tables about each row: about a millisecond.
 PAGE: Final = 1000
+LOG_PAGE: Final = 250
+#: The pause after a page, as a part of the time that the page took.
+PAUSE: Final = 1.0
 
 Mapped: TypeAlias = mmap.mmap | bytes
 
@@ -84,8 +87,9 @@ class EndedSessions:
     log of changes has more, of marks, too. The ids are kept as hashes of 60 bits, and the table has the last word on
     each that is found; so a wrong hash refuses nobody.
 
-    A call reads a page at most, of the log and of what was there before it, so that no request waits for long. As long
-    as there is more, the tables are asked.
+    A call reads a page at most, of the log and of what was there before it, and only if half of the time is left to
+    others: so no request waits for long, nor do those that come one right after the other. As long as there is more to
+    read, the tables are asked.
 
     :param connection: shared with other reads.
     """
@@ -107,8 +111,9 @@ class EndedSessions:
         self._has_damaged_mark = False
         # The last row of the log of changes; None before the first page.
         self._last: tuple[int, bytes] | None = None
-        # Whether the log has more than was read of it.
+        # Whether the log has more than was read of it; and when the next page may be read.
         self._is_behind = False
+        self._read_again_at = 0.0
         # How many ends and marks were forgotten since the first page.
         self._forgotten = 0
         # How often the log told of an end or a mark, or all was read anew.
@@ -160,6 +165,10 @@ class EndedSessions:
             header = mapped[_WHOLE]
             if header == seen:
                 return hashes
+            began = monotonic()
+            if seen is None and began < self._read_again_at:
+                self._revision += 1  # nobody knows what there is to read
+                return None
             try:
                 if not self._read_changes(raw, hashes):
                     hashes = set()
@@ -167,6 +176,7 @@ class EndedSessions:
                 # The marks first, so that a thread that takes the state for in step finds them so.
                 self.marks = self._read_marks if is_complete and not self._has_damaged_mark else self._asked_marks
                 self._state = opened, mapped, header if is_complete and header else None, hashes
+                self._read_again_at = 0.0 if is_complete else monotonic() + PAUSE * (monotonic() - began)
             except BaseException:
                 # Rows were read that are kept nowhere, so all is read anew: also after a time limit of the app, which
                 # a signal raises anywhere.
@@ -176,15 +186,15 @@ class EndedSessions:
 
     def _read_changes(self, raw: sqlite3.Connection, hashes: set[int]) -> bool:
         """Follow the log; False if all has to be read anew."""
-        rows = [] if self._last is None else raw.execute(_CHANGES, (self._last[0], PAGE)).fetchall()
+        rows = [] if self._last is None else raw.execute(_CHANGES, (self._last[0], LOG_PAGE)).fetchall()
         # No number is left out, and the last row stays: else the log was cut, or the database restored.
         if rows and rows[0][:2] == self._last:
             _add(hashes, (session_id for _, session_id, is_ended, *_ in rows if is_ended))
             self._learn((id_[_NAME:], value) for _, id_, _, value, _ in rows if value is not None)
             self._forgotten += sum(forgotten for *_, forgotten in rows[1:])
             self._last = rows[-1][:2]
+            self._is_behind = len(rows) == LOG_PAGE
             # Nobody knows what the rest of a long log has.
-            self._is_behind = len(rows) == PAGE
             self._revision += self._is_behind or any(
                 is_ended or value is not None for _, _, is_ended, value, _ in rows[1:]
             )

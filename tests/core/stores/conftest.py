@@ -1,4 +1,4 @@
-"""What the tests of the PostgreSQL store share: servers, databases and stores."""
+"""What the tests of the stores share: PostgreSQL's servers, databases and stores; and how SQLite's log is read."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
+from rolecall.stores import sqlite_ended
 from rolecall.stores.sql import SQLStore
 
 from ...conftest import needed
 from ...postgres_servers import PROGRAMS, PostgresProcess
+
+
+def read_pages_of(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have SQLite's log and tables read so many rows at a time, one page in each call."""
+    monkeypatch.setattr(sqlite_ended, "PAGE", rows)
+    monkeypatch.setattr(sqlite_ended, "LOG_PAGE", rows)
+    monkeypatch.setattr(sqlite_ended, "PAUSE", 0.0)
 
 
 @pytest.fixture(scope="session")

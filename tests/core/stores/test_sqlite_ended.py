@@ -18,6 +18,7 @@ from rolecall.stores.sqlite import SQLiteStore
 
 from ...forking import forked, in_child, needs_fork
 from ...open_files import needs_proc, open_files
+from .conftest import read_pages_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
@@ -112,7 +113,7 @@ def test_ended_sessions_are_numbered_without_gaps_whoever_ends_them(store, raw):
 
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250])
 def test_the_sessions_of_a_file_are_known_from_the_first_call_on(store, raw, path, count, monkeypatch):
-    monkeypatch.setattr(sqlite_ended, "PAGE", 50)
+    read_pages_of(50, monkeypatch)
     end(raw, *(f"1_{number:03}" for number in range(count)))
     with closing(SQLiteStore(path)) as later:
         for number in reversed(range(300)):
@@ -121,7 +122,7 @@ def test_the_sessions_of_a_file_are_known_from_the_first_call_on(store, raw, pat
 
 
 def test_what_ends_while_the_pages_are_read_is_not_missed(store, raw, path, monkeypatch):
-    monkeypatch.setattr(sqlite_ended, "PAGE", 10)
+    read_pages_of(10, monkeypatch)
     end(raw, *(f"1_b{number:03}" for number in range(100)))
     with closing(SQLiteStore(path)) as later:
         for number in range(30):
@@ -135,7 +136,7 @@ def test_what_ends_while_the_pages_are_read_is_not_missed(store, raw, path, monk
 
 
 def test_what_is_committed_between_two_reads_of_one_look_is_seen_by_the_next(store, raw, monkeypatch):
-    monkeypatch.setattr(sqlite_ended, "PAGE", 10)
+    read_pages_of(10, monkeypatch)
     end(raw, *(f"1_b{number:02}" for number in range(12)))
     assert store.has_ended("1_b00") is True
 
@@ -152,7 +153,7 @@ def test_what_is_committed_between_two_reads_of_one_look_is_seen_by_the_next(sto
 
 
 def test_a_long_log_is_followed_to_its_end(store, raw, monkeypatch):
-    monkeypatch.setattr(sqlite_ended, "PAGE", 10)
+    read_pages_of(10, monkeypatch)
     assert store.has_ended("1_0") is False
     end(raw, *(f"1_{number}" for number in range(95)))
     known = 0
@@ -165,11 +166,26 @@ def test_a_long_log_is_followed_to_its_end(store, raw, monkeypatch):
     assert known == 95
 
 
+def test_those_who_ask_at_once_do_not_all_wait_for_pages(store, raw, monkeypatch):
+    assert store.has_ended("1_0") is False
+    read_pages_of(10, monkeypatch)
+    monkeypatch.setattr(sqlite_ended, "PAUSE", 1e9)
+    end(raw, *(f"1_{number}" for number in range(95)))
+    for number in reversed(range(95)):
+        revision = store.revision()
+        assert store.has_ended(f"1_{number}") is True
+        assert store.has_ended(f"1_x{number}") is False
+        assert store.revision() != revision, "what is not known is not taken for read"
+    assert len(store._ended._state[3]) < 10, "one page was read"
+    end(raw, "1_new")
+    assert store.has_ended("1_new") is True
+
+
 def test_what_has_ended_behind_the_first_page_of_a_long_log_is_known_at_once(store, raw, monkeypatch):
     end(raw, *(f"1_{number}" for number in range(12)))
     assert store.has_ended("1_0") is True
     seen = store.revision()
-    monkeypatch.setattr(sqlite_ended, "PAGE", 10)
+    read_pages_of(10, monkeypatch)
     for number in range(12):  # changes by which nothing ends
         raw.execute("DELETE FROM rolecall_ended_sessions WHERE session_id = ?", (f"1_{number}",))
         raw.execute("INSERT INTO rolecall_changes (kind, id) VALUES ('of a later version', ?)", (f"{number}",))

@@ -21,6 +21,8 @@ from rolecall.stores.sqlite_marks import RAISE, AskedMarks
 from rolecall.stores.upkeep import Over
 
 from ...forking import in_child, needs_fork
+from ...waiting import soon
+from .conftest import read_pages_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
@@ -75,11 +77,13 @@ def revoked(store: SQLiteStore, token_ids: Iterable[str]) -> list[bool]:
 
 def in_memory(store: SQLiteStore) -> Marks:
     """The marks of a store that has read all of them."""
-    for _ in range(1000):
+
+    def are_read() -> bool:
         store.has_ended("1_other")
-        if not isinstance(store.marks, AskedMarks):
-            return store.marks
-    raise AssertionError("they are never all read")
+        return not isinstance(store.marks, AskedMarks)
+
+    assert soon(are_read)
+    return store.marks
 
 
 def statements_of(store: SQLiteStore) -> list[str]:
@@ -156,7 +160,7 @@ def test_what_others_roll_back_is_no_mark(store, raw):
 
 @pytest.mark.parametrize("count", [0, 1, 49, 50, 51, 100, 130])
 def test_the_marks_of_a_file_are_known_from_the_first_call_on(store, raw, path, count, monkeypatch):
-    monkeypatch.setattr(sqlite_ended, "PAGE", 50)
+    read_pages_of(50, monkeypatch)
     names = [f"{number:03}" for number in range(150)]
     store.load("ended", [(f"1_{name}", 7.5) for name in names])
     revoke(raw, *names[:count])
@@ -171,7 +175,7 @@ def test_the_marks_of_a_file_are_known_from_the_first_call_on(store, raw, path, 
 
 
 def test_what_is_marked_while_the_pages_are_read_is_not_missed(store, raw, path, monkeypatch):
-    monkeypatch.setattr(sqlite_ended, "PAGE", 10)
+    read_pages_of(10, monkeypatch)
     revoke(raw, *(f"b{number:03}" for number in range(100)))
     with closing(SQLiteStore(path)) as later:
         for number in range(30):
@@ -182,7 +186,7 @@ def test_what_is_marked_while_the_pages_are_read_is_not_missed(store, raw, path,
 
 
 def test_what_is_committed_between_two_reads_of_one_look_is_seen_by_the_next(store, raw, monkeypatch):
-    monkeypatch.setattr(sqlite_ended, "PAGE", 10)
+    read_pages_of(10, monkeypatch)
     revoke(raw, *(f"b{number:02}" for number in range(12)))
     assert revoked(store, ["b00"]) == [True]
 
@@ -199,7 +203,7 @@ def test_what_is_committed_between_two_reads_of_one_look_is_seen_by_the_next(sto
 
 
 def test_a_long_log_is_followed_to_its_end(store, raw, monkeypatch):
-    monkeypatch.setattr(sqlite_ended, "PAGE", 10)
+    read_pages_of(10, monkeypatch)
     marks = in_memory(store)
     revoke(raw, *map(str, range(95)))
     assert all(revoked(store, reversed([str(number) for number in range(95)])))
@@ -264,7 +268,7 @@ def test_a_log_that_was_cut_is_read_anew(store, raw):
 @pytest.mark.parametrize("kept", [1, 5])
 def test_a_follower_misses_nothing_however_much_of_the_log_is_gone(store, path, kept, monkeypatch):
     monkeypatch.setattr(sqlite_upkeep, "KEPT_CHANGES", kept)
-    monkeypatch.setattr(sqlite_ended, "PAGE", 10)
+    read_pages_of(10, monkeypatch)
     with closing(SQLiteStore(path)) as other:
         for round_ in range(5):
             names = [f"{round_} {number}" for number in range(12)]
@@ -303,7 +307,7 @@ def test_a_backup_after_which_the_same_was_marked_last_is_noticed(store, raw, tm
 
 
 def test_processes_let_go_of_marks_that_were_forgotten(store, path, monkeypatch):
-    monkeypatch.setattr(sqlite_ended, "PAGE", 10)
+    read_pages_of(10, monkeypatch)
     with closing(SQLiteStore(path)) as other:
         store.load("marks", [(f"token 1_a {number}", inf, 50.0) for number in range(100)])
         store.load("marks", [(f"actor {number}", 5.0, inf) for number in range(20)])

@@ -13,11 +13,13 @@ import pytest
 
 from rolecall.errors import StoreUnavailable
 from rolecall.sessions import SessionProperties, SessionRecord
-from rolecall.stores import sqlite_ended, sqlite_examination, sqlite_file, sqlite_leases, sqlite_upkeep
+from rolecall.stores import sqlite_examination, sqlite_file, sqlite_leases, sqlite_upkeep
 from rolecall.stores.leases import Slot
 from rolecall.stores.listing import Page
 from rolecall.stores.sqlite import SQLiteStore
 from rolecall.stores.upkeep import Finding, Over
+
+from .conftest import read_pages_of
 
 PROPERTIES = SessionProperties()
 
@@ -67,7 +69,7 @@ def test_the_log_keeps_its_newest_rows(store, raw, monkeypatch):
 @pytest.mark.parametrize("kept", [0, 5])
 def test_a_follower_misses_nothing_however_much_of_the_log_is_gone(store, path, kept, monkeypatch):
     monkeypatch.setattr(sqlite_upkeep, "KEPT_CHANGES", max(1, kept))
-    monkeypatch.setattr(sqlite_ended, "PAGE", 10)
+    read_pages_of(10, monkeypatch)
     with closing(SQLiteStore(path)) as other:
         for round_ in range(5):
             names = [f"1_{round_}_{number}" for number in range(12)]
@@ -78,7 +80,7 @@ def test_a_follower_misses_nothing_however_much_of_the_log_is_gone(store, path, 
 
 
 def test_processes_let_go_of_ends_that_were_forgotten(store, path, monkeypatch):
-    monkeypatch.setattr(sqlite_ended, "PAGE", 10)
+    read_pages_of(10, monkeypatch)
     with closing(SQLiteStore(path)) as other:
         ends(store, *(f"1_old{number}" for number in range(100)))
         assert all(other.has_ended(f"1_old{number}") for number in range(100))
