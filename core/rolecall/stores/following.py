@@ -115,13 +115,15 @@ class Follower:
     def has_ended(self, session_id: str) -> bool:
         """Whether a session has ended. It answers from memory, at once.
 
-        :raises NotInStep: if the snapshot is still being read, or the follower is late, though nothing has failed.
+        :raises NotInStep: if all is still being read, or the follower is late, though nothing has failed.
         :raises StoreUnavailable: if the process has been out of touch with the store for longer than
             ``max_staleness``.
         """
         if monotonic() > self._trusted_until:
             self.start()
-            raise self._out_of_touch()
+            # What has ended stays so, also if the store has lost it meanwhile.
+            if not self._is_complete or hash(session_id) & _BITS not in self._ended:
+                raise self._out_of_touch()
         return hash(session_id) & _BITS in self._ended
 
     def revision(self) -> object:
@@ -188,12 +190,14 @@ class Follower:
         self._trusted_until = -inf
         self._is_complete = False
         self._failure: str | None = None
+        # Whether the last read that failed had an answer: the store is there, and can be asked.
+        self._is_answered = False
         self._is_lost = False
 
     def _out_of_touch(self) -> StoreUnavailable:
         failure = self._failure
-        # While a read has failed, the store is not asked either: it would keep each caller waiting in vain.
-        kind = NotInStep if failure is None else StoreUnavailable
+        # While the store does not answer, it is not asked either: it would keep each caller waiting in vain.
+        kind = NotInStep if failure is None or self._is_answered else StoreUnavailable
         if not self._is_complete:
             return kind(f"the ended sessions have not been read from the store yet: {failure or 'they are being read'}")
         return kind(
@@ -232,7 +236,7 @@ class Follower:
         """Take note of a read that has failed."""
         if self._failure is None and not self._closed:
             _LOG.warning("the store is not followed: %s", error)
-        self._failure = str(error)
+        self._failure, self._is_answered = str(error), isinstance(error, Gap)
         if self.is_late():
             self._lose(str(self._out_of_touch()))
 

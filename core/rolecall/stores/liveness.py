@@ -238,20 +238,25 @@ class Liveness:
 
     async def _read(self, session_id: str, actor_id: str | None, token_id: str | None = None) -> Marks:
         """The marks that a check needs, from the store itself."""
-        names = [mark_name("reset", session_id)]
+        marks = Marks()
+        wanted: list[tuple[str, ...]] = [("reset", session_id)]
         if token_id is not None:
-            names.append(mark_name("token", session_id, lineage(token_id)))
+            wanted.append(("token", session_id, lineage(token_id)))
         if (project := self._project_of(session_id)) is not None:
-            names.append(mark_name("project", project))
+            wanted.append(("project", project))
         if actor_id is None:
-            return checked_marks(await self._get_marks(names))
-        names += [mark_name("actor", actor_id), mark_name("readmitted", session_id, actor_id)]
-        names.append(mark_name("excluded", session_id, "0", actor_id))
-        marks = checked_marks(await self._get_marks(names))
+            return await self._learn(marks, wanted)
+        wanted += [("actor", actor_id), ("readmitted", session_id, actor_id), ("excluded", session_id, "0", actor_id)]
+        await self._learn(marks, wanted)
         times = readmissions(marks, session_id, actor_id)
-        if times != "0":
-            answer = await self._get_marks([mark_name("excluded", session_id, times, actor_id)])
-            checked_marks(answer, marks)
+        return marks if times == "0" else await self._learn(marks, [("excluded", session_id, times, actor_id)])
+
+    async def _learn(self, marks: Marks, wanted: list[tuple[str, ...]]) -> Marks:
+        """Add marks from the store itself; what this process has seen of them stays, if the store has lost it."""
+        names = [mark_name(*parts) for parts in wanted]
+        checked_marks(await self._get_marks(names), marks)
+        seen = [self._store.marks.value(*parts) for parts in wanted]
+        marks.learn_all((name, value) for name, value in zip(names, seen, strict=True) if value)
         return marks
 
 

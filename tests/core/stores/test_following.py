@@ -216,6 +216,32 @@ def test_a_gap_is_read_anew(log, follower):
     assert log.snapshots == 2
 
 
+def test_while_all_is_read_anew_the_store_can_be_asked():
+    """It has answered that something is missing, so it is there."""
+    may_read = threading.Event()
+
+    class SlowLog(ListLog):
+        def snapshot(self) -> tuple[News, int]:
+            if self.snapshots:
+                may_read.wait(PATIENCE)
+            return super().snapshot()
+
+    log = SlowLog("1_before")
+    with closing(Follower(log, max_staleness=0.2)) as follower:
+        assert soon(lambda: follower.has_ended("1_before"))
+        with log.changed:
+            log.entries.append("1_lost")
+            log.first = len(log.entries)
+        assert soon(lambda: "the log was trimmed" in reason(follower))
+        with pytest.raises(NotInStep, match="max_staleness"):
+            follower.has_ended("1_other")
+        with pytest.raises(NotInStep):
+            follower.revision()
+        assert follower.has_ended("1_before") is True, "what has ended stays so"
+        may_read.set()
+        assert soon(lambda: follower.has_ended("1_lost"))
+
+
 def test_what_has_ended_stays_ended_if_the_store_forgets_it(log, follower):
     assert known(follower, "1_before") is True
     log.entries[:] = ["1_x", "1_y"]
@@ -270,7 +296,8 @@ def test_an_error_while_the_snapshot_is_read_is_no_snapshot(log):
 
     log = HalfLog("1_a", "1_b", ("reset 1_a", 5.0), ("reset 1_b", 6.0))
     with closing(Follower(log, max_staleness=PATIENCE)) as follower:
-        assert known(follower, "1_b") is True
+        assert known(follower, "1_other") is False
+        assert follower.has_ended("1_b") is True
         assert follower.marks.value("reset", "1_b") == 6.0
         assert log.snapshots == 3
 

@@ -685,6 +685,17 @@ def test_a_process_that_is_not_in_step_asks_the_store(make_kit, revocation):
         session.generate_token()
 
 
+def test_what_a_process_has_seen_of_marks_stays_while_the_store_is_asked(make_kit):
+    kit = make_kit(store=OutOfStep())
+    session = kit.create_session()
+    kept, token = (session.generate_token(data=data) for data in "ab")
+    kit.revoke_token(token)
+    kit._state.store._marked.clear()  # as a server does that has lost its content
+    with pytest.raises(RevokedToken):
+        kit.verify_token(token)
+    assert kit.verify_token(kept).data == "a"
+
+
 @pytest.mark.parametrize("answer", [True, "1_abc", b"", {}, [None], [b"1_abc"], {"1_other"}, [["1_abc"]]])
 def test_an_answer_that_names_no_sessions_admits_nobody(make_kit, answer):
     kit = make_kit(store=OutOfStep(), revocation="immediate")
