@@ -137,8 +137,8 @@ def _of_transactions(connection: BoundedConnection, long: float) -> Iterator[Fin
     if number:
         yield Finding(
             "warning",
-            f"{number} transaction(s) stay open, the oldest for {int(age)} s: ended sessions are read slowly, and "
-            "removed rows keep their place",
+            f"{number} transaction(s) stay open, the oldest for {int(age)} s: removed rows keep their place, and "
+            "calls that pass over them get slower",
             "end them, or set idle_in_transaction_session_timeout; see pg_stat_activity and pg_prepared_xacts",
         )
 

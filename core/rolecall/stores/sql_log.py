@@ -16,18 +16,19 @@ from .sql_connections import BoundedConnection, unavailable
 #: The channel on which the end of a session, or a mark, is announced, without its id.
 CHANNEL: Final = "rolecall"
 #: The most ended sessions, or marks, in one answer: each comes in time, however much there is to read.
-PAGE: Final = 10_000
+PAGE: Final = 1000
 #: The seconds after which one open transaction is worth a warning.
 LONG: Final = 60.0
 
-# Written by transactions that were open in an earlier snapshot, or began later. Rows from another cluster may have
-# ids of the future; those are left to the first reading of all rows.
+# Written by transactions that began after an earlier snapshot, or were open in it. Two queries, so that each looks into
+# the index at its place, and passes over nothing, however long a transaction stays open. Rows from another cluster may
+# have ids of the future; those are left to the first reading of all rows.
 _SINCE: Final = b"""
-    xid >= pg_snapshot_xmin(%(after)s::text::pg_snapshot) AND xid < pg_snapshot_xmax(pg_current_snapshot())
-    AND NOT pg_visible_in_snapshot(xid, %(after)s::text::pg_snapshot)
+    %b WHERE xid >= pg_snapshot_xmax(%%(after)s::text::pg_snapshot) AND xid < pg_snapshot_xmax(pg_current_snapshot())
+    UNION ALL %b WHERE xid = ANY(ARRAY(SELECT pg_snapshot_xip(%%(after)s::text::pg_snapshot)))
 """
-_ENDED_SINCE: Final = b"SELECT session_id FROM rolecall_ended_sessions WHERE" + _SINCE
-_MARKS_SINCE: Final = b"SELECT name, value FROM rolecall_marks WHERE" + _SINCE
+_ENDED_SINCE: Final = _SINCE % ((b"SELECT session_id FROM rolecall_ended_sessions",) * 2)
+_MARKS_SINCE: Final = _SINCE % ((b"SELECT name, value FROM rolecall_marks",) * 2)
 # All as of one snapshot. The epoch changes when transaction ids may have begun anew: another cluster, a replica that
 # was promoted or a backup that was restored (both begin another timeline), or tables that were made anew.
 _CHANGES: Final = b"""
@@ -70,8 +71,8 @@ class SQLLog:
     """The ended sessions and the marks of a PostgreSQL store, for the follower in one process.
 
     Each row holds the id of its transaction; that of a mark, of the latest one that has raised it. A transaction may
-    commit long after one with a higher id, so each reading begins at the oldest transaction that was still open at the
-    last one, and passes over what that one saw.
+    commit long after one with a higher id, so each reading asks for the rows of those that were open at the last one,
+    too.
 
     :param connect: opens a connection of this process.
     :param timeout: the longest time of one reading, in seconds.
@@ -157,10 +158,10 @@ class SQLLog:
             connection.close()
 
     def _look_for_long_transactions(self, xmin: int, xmax: int) -> None:
-        """Warn of a transaction that stays open, because what is written meanwhile is read again at each reading."""
+        """Warn of a transaction that stays open, because nothing that is removed meanwhile is freed."""
         oldest, since, is_told = self._oldest
         if xmin != oldest or xmin == xmax:
             self._oldest = xmin, monotonic(), False
         elif not is_told and monotonic() - since > LONG:
             self._oldest = oldest, since, True
-            _LOG.warning("a transaction has been open in PostgreSQL for a minute: the ended sessions are read slowly")
+            _LOG.warning("a transaction has been open in PostgreSQL for a minute: calls get slower, as removed rows stay")

@@ -15,7 +15,7 @@ import pytest
 from rolecall.errors import StoreUnavailable
 from rolecall.stores.following import Follower, Position
 from rolecall.stores.sql import SQLStore
-from rolecall.stores.sql_log import _CHANGES, _MARKS, SQLLog
+from rolecall.stores.sql_log import _CHANGES, _MARKS, _MARKS_SINCE, SQLLog
 from rolecall.stores.sql_marks import _GET
 from rolecall.stores.upkeep import Over
 
@@ -236,6 +236,15 @@ def test_marks_are_found_by_an_index(store, raw, statement, values, index):
     with raw.transaction():
         raw.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off")
         assert index in "\n".join(line for (line,) in raw.execute(b"EXPLAIN " + statement, values))
+
+
+def test_what_was_marked_since_is_found_at_its_places_in_the_index(store, raw):
+    """A filter would pass over all that was marked since the oldest transaction that is still open."""
+    with raw.transaction():
+        raw.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        plan = [line.strip() for (line,) in raw.execute(b"EXPLAIN " + _MARKS_SINCE, {"after": "5:9:5,7"})]
+    assert [line for line in plan if line.startswith("Filter")] == []
+    assert len([line for line in plan if line.startswith("Index Cond")]) == 2
 
 
 # -- processes and threads ---------------------------------------------------------------------------
