@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator
-from time import monotonic
+from random import SystemRandom
+from time import monotonic, sleep
 from typing import Any, Final, NamedTuple
 
 from ..errors import StoreUnavailable
@@ -17,9 +18,11 @@ from .redis_server import RedisServer
 LOG_LENGTH: Final = 100_000
 #: The most entries of the log in one answer.
 PAGE: Final = 1000
-#: About the most ended sessions or marks in one answer while all of them are read: a few milliseconds of the server's
-#: time.
-SCANNED: Final = 5000
+#: About the most ended sessions or marks in one answer while all of them are read: a millisecond of the server's time.
+#: After each the worker pauses for as long as it took, or a part of that: when all workers read at once, they queue.
+SCANNED: Final = 500
+
+_RANDOM: Final = SystemRandom()
 
 #: Scripts that add to the log begin with this; a change and its entry are one step. Their first arguments are those of
 #: :func:`log_arguments`. The log's entries are numbered without gaps, so that a missing one is noticed. A number that
@@ -154,11 +157,13 @@ class RedisLog(RedisPart):
         """All members of a sorted set, with their scores."""
         cursor = 0
         while True:
+            began = monotonic()
             cursor, page = self._server.call(("ZSCAN", self._keys.named(key), cursor, "COUNT", SCANNED))[0]
             for member, score in page:
                 yield member.decode(), score
             if not cursor:
                 return
+            sleep(_RANDOM.uniform(0.0, monotonic() - began))
 
 
 def _news(entries: Iterable[list[bytes]]) -> News:
