@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from ..errors import ConfigurationError
 from ..wording import shown
 from .following import MAX_STALENESS
-from .url_options import Limits, check_known, numbers_in, options_in
+from .url_options import Limits, apart, check_known, numbers_in, options_in
 
 Host: TypeAlias = tuple[str, int]
 
@@ -101,10 +101,10 @@ class RedisURL:
         :raises ConfigurationError: says what is wrong with it, without quoting it: it may hold a password.
         """
         scheme, _, rest = url.partition("://")
-        rest, _, query = rest.partition("?")
         if scheme not in SCHEMES or "#" in url or "\0" in url:
             raise _wrong(f"is not of a known form; expected {_FORMS} (in a password write # as %23)")
-        login, _, hosts = rest.rpartition("@") if "@" in rest else ("", "", rest)
+        place, query = apart(rest, _wrong)
+        login, _, hosts = place.rpartition("@")
         hosts, _, path = hosts.partition("/")
         options = options_in(query, _wrong)
         for name in options:

@@ -164,4 +164,6 @@ class SQLLog:
             self._oldest = xmin, monotonic(), False
         elif not is_told and monotonic() - since > LONG:
             self._oldest = oldest, since, True
-            _LOG.warning("a transaction has been open in PostgreSQL for a minute: calls get slower, as removed rows stay")
+            _LOG.warning(
+                "a transaction has been open in PostgreSQL for a minute: removed rows stay, and slow calls down"
+            )

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ..errors import ConfigurationError
 from .following import MAX_STALENESS
-from .url_options import Limits, check_known, numbers_in, options_in
+from .url_options import Limits, apart, check_known, numbers_in, options_in
 
 #: The URL schemes. All of them mean psycopg.
 SCHEMES: Final = ("postgresql", "postgresql+psycopg", "postgres")
@@ -50,7 +50,7 @@ class SQLURL:
         scheme, _, rest = url.partition("://")
         if scheme not in SCHEMES or "\0" in url:
             raise _wrong("is not of the form postgresql://user:password@host:5432/database")
-        place, _, query = rest.partition("?")
+        place, query = apart(rest, _wrong)
         options = options_in(query, _wrong)
         _check_names(options)
         numbers = numbers_in(options, _NUMBERS, _wrong)

@@ -1,4 +1,7 @@
-"""The options behind the ``?`` of a store's URL: each known, given once, and a number within its limits."""
+"""The parts of a store's URL: the login, apart from all else, and the options behind the ``?``.
+
+Each option is known, given once, and a number within its limits.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,18 @@ from ..wording import nearest, shown
 Wrong: TypeAlias = Callable[[str], ConfigurationError]
 #: The least, the most and the default number of an option; a whole number if the least is one.
 Limits: TypeAlias = tuple[float, float, float]
+
+
+def apart(rest: str, wrong: Wrong) -> tuple[str, str]:
+    """What stands before the ``?``, and the query.
+
+    A password with an ``@``, ``/`` or ``?`` of its own is refused: a part of it would be taken for a host, a port or an
+    option, of which errors tell.
+    """
+    place, _, query = rest.partition("?")
+    if rest.count("@") > 1 or "@" in place.partition("/")[2] + query:
+        raise wrong("has an @ where none can be; in a user or password write @ / ? as %40 %2F %3F, elsewhere @ as %40")
+    return place, query
 
 
 def options_in(query: str, wrong: Wrong) -> dict[str, str]:

@@ -98,3 +98,13 @@ def test_what_is_wrong_is_named(text, message):
 
 def test_no_password_is_shown():
     assert repr(parse("redis://:hunter2@h?sentinel_password=hunter3")) == "<RedisURL redis://…>"
+
+
+@pytest.mark.parametrize("scheme", sorted(module.SCHEMES))
+@pytest.mark.parametrize("character", ["@", "/", "?", "#"])
+def test_a_password_that_is_not_encoded_is_refused_and_no_part_of_it_shown(scheme, character):
+    for url in (f"{scheme}://user:s3cr{character}3t=1@h:1/0", f"{scheme}://:s3cr{character}3t@h"):
+        with pytest.raises(ConfigurationError, match="write") as refused:
+            parse(url)
+        assert "s3cr" not in str(refused.value)
+        assert "3t" not in str(refused.value)
