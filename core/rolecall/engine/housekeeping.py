@@ -19,7 +19,9 @@ MARGIN: Final = 3600.0
 #: The seconds for which what is too old for ``max_session_age`` is kept beyond it: the token's leeway, and clocks that
 #: are set back.
 AGE_MARGIN: Final = 86_400.0
-#: The seconds between two removals while there is more to remove, and when there was nothing.
+#: The seconds between two removals: at least, while there is more to remove; when that was all; and when there was
+#: nothing.
+SHORT: Final = 0.05
 PAUSE: Final = 1.0
 IDLE: Final = 60.0
 
@@ -58,7 +60,7 @@ class Retention(NamedTuple):
 
 
 class Housekeeper:
-    """Has the store forget what is over: a batch on a thread of the store's pool, at most one each second.
+    """Has the store forget what is over: a batch on a thread of the store's pool, and then at least as long a pause.
 
     It is reminded by the calls that make the store grow, so that an idle kit has no thread for it, and needs none.
 
@@ -85,11 +87,17 @@ class Housekeeper:
 
     def forget_some(self) -> int:
         """Remove some of what is over, and return the number of rows."""
+        over, began = self._retention.over(self._clock()), monotonic()
         try:
-            removed: int = drive(self._forget(self._retention.over(self._clock())))
+            removed: int = drive(self._forget(over))
         except StoreUnavailable:  # whoever needs the store is told so
             return 0
-        self._due = monotonic() + (PAUSE if removed else IDLE)
+        now = monotonic()
+        if removed < over.limit:
+            self._due = now + (PAUSE if removed else IDLE)
+        else:
+            # So that no more comes up than is removed: else some kinds of rows would never have their turn.
+            self._due = now + max(SHORT, now - began)
         return removed
 
 

@@ -195,5 +195,13 @@ def test_creating_sessions_reminds_of_it_and_no_faster_than_it_may(make_kit, mon
     assert [asked_after(housekeeping.IDLE - 1), asked_after(1)] == [0, 1]
     store.use_once("a", 1.0, 0.0)  # something to forget
     assert [asked_after(housekeeping.IDLE), asked_after(housekeeping.PAUSE), asked_after(1)] == [1, 1, 0]
+    for number in range(1001):  # two batches, and one more
+        store.use_once(str(number), 1.0, 0.0)
+    assert [asked_after(housekeeping.IDLE), asked_after(housekeeping.SHORT), asked_after(housekeeping.SHORT)] == [
+        1,
+        1,
+        1,
+    ]
+    assert [asked_after(housekeeping.SHORT), asked_after(housekeeping.PAUSE)] == [0, 1]
     store.fails = True
     assert [asked_after(housekeeping.IDLE), asked_after(housekeeping.IDLE - 1), asked_after(1)] == [1, 0, 1]
