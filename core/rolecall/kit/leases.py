@@ -104,8 +104,8 @@ def _checked_slots(slots: Sequence[Slot]) -> Sequence[Slot]:
         if not isinstance(slot, Slot):
             raise ConfigurationError(f"a slot is {shown(slot)}; expected Slot(key, most, until)")
         _checked_text("the key of a slot", slot.key)
-        if type(slot.most) is not int or slot.most < 1:
-            raise ConfigurationError(f"most is {shown(slot.most)}; expected a count of 1 or more")
+        if slot.most is not None and (type(slot.most) is not int or slot.most < 1):
+            raise ConfigurationError(f"most is {shown(slot.most)}; expected a count of 1 or more, or None")
         if isinstance(slot.until, bool) or not isinstance(slot.until, int | float) or not math.isfinite(slot.until):
             raise ConfigurationError(f"until is {shown(slot.until)}; expected Unix seconds")
     return slots

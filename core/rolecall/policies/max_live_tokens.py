@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
 
 from ..errors import ConfigurationError
 from ..events import Event, SessionClosed, TokenIssued, TokenRevoked
@@ -13,9 +12,6 @@ from ..stores.leases import Full, Slot
 from ..tokens import Grant, lineage
 from ..wording import shown
 from .counting import Counting
-
-#: More places than a session or an actor ever takes: it is counted, and not limited.
-_UNLIMITED: Final = 2**31 - 1
 
 
 class MaxLiveTokens(Counting):
@@ -92,7 +88,7 @@ class MaxLiveTokens(Counting):
 
     def _slots(self, session_id: str, actor_id: str | None, until: float) -> list[Slot]:
         # The session's always, because the end of a session frees the places of its actors, too.
-        slots = [Slot(self._key("session", session_id), self._per_session or _UNLIMITED, until)]
+        slots = [Slot(self._key("session", session_id), self._per_session, until)]
         if actor_id is not None and self._per_actor is not None:
             slots.append(Slot(self._key("actor", actor_id), self._per_actor, until))
         return slots

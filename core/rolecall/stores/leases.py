@@ -11,15 +11,16 @@ if TYPE_CHECKING:
 
 
 class Slot(NamedTuple):
-    """A limited number of places, of which a lease takes one.
+    """A number of places, of which a lease takes one.
 
     :param key: what is counted, at most 1,000 characters, such as ``"max_live_tokens session 1_MX4x…"``.
-    :param most: the most leases that hold a place at the same time, 1 or more.
+    :param most: the most leases that hold a place at the same time, 1 or more; None for any number, which costs no
+        count: such a slot is never full, and its places are only held.
     :param until: the time at which this lease's place is free again, in Unix seconds.
     """
 
     key: str
-    most: int
+    most: int | None
     until: float
 
 

@@ -169,6 +169,8 @@ class MemoryStore:
 
     def _full_slot(self, slots: Sequence[Slot], now: float, lease: str = "") -> Full | None:
         for slot in slots:
+            if slot.most is None:
+                continue
             held = self._slots.get(slot.key, {})
             for over in [holder for holder, until in held.items() if until <= now]:
                 del held[over]

@@ -36,15 +36,16 @@ local function drop(lease)
   for _, key in ipairs(redis.call('SMEMBERS', slots_of(lease))) do free(lease, key) end
 end
 """
-# The arguments are the lease, the time, and of each slot the key, the most places and the end. The further keys are the
-# slots'.
+# The arguments are the lease, the time, and of each slot the key, the most places (empty: any number) and the end. The
+# further keys are the slots'.
 _FULL: Final = """
 local lease, now = ARGV[1], ARGV[2]
 for i = 3, #ARGV, 3 do
   local slot = further[(i - 3) / 3 + 1]
+  local most = tonumber(ARGV[i + 1])
   local mine = redis.call('ZSCORE', slot, lease)
   local holds = mine and tonumber(mine) > tonumber(now)
-  if not holds and redis.call('ZCOUNT', slot, '(' .. now, '+inf') >= tonumber(ARGV[i + 1]) then
+  if most and not holds and redis.call('ZCOUNT', slot, '(' .. now, '+inf') >= most then
     local first = redis.call('ZRANGEBYSCORE', slot, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     return {ARGV[i], first[2]}
   end
@@ -108,8 +109,12 @@ def place_in(member: bytes) -> tuple[str, str]:
 
 
 def _arguments(lease: str, now: float, slots: Sequence[Slot]) -> tuple[bytes | str | int, ...]:
-    of_slots = ((as_bytes(slot.key), int(slot.most), as_text(slot.until)) for slot in slots)
+    of_slots = ((as_bytes(slot.key), _most(slot), as_text(slot.until)) for slot in slots)
     return as_bytes(lease), as_text(now), *(part for one in of_slots for part in one)
+
+
+def _most(slot: Slot) -> int | str:
+    return "" if slot.most is None else int(slot.most)
 
 
 def _full(answer: list[bytes] | None) -> Full | None:

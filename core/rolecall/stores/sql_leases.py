@@ -13,16 +13,21 @@ from .sql_values import checked, seconds
 
 #: The most leases that one statement frees of a slot.
 _BATCH: Final = 500
-# The first slot without a free place. Slots are indexed by a digest, because their keys may be longer than PostgreSQL
+# The first slot without a free place. Of each only so many places are read as fill it, the first to be free again; and
+# whether the lease has one of them. Slots are indexed by a digest, because their keys may be longer than PostgreSQL
 # indexes.
 _FULL: Final = b"""
     SELECT wanted.key, held.free_at
     FROM unnest(%(keys)s::text[], %(digests)s::bytea[], %(most)s::bigint[])
          WITH ORDINALITY AS wanted (key, slot, most, number),
-         LATERAL (SELECT count(*) AS number, min(until) AS free_at, bool_or(lease = %(lease)s) AS is_mine
-                  FROM rolecall_leases
-                  WHERE rolecall_leases.slot = wanted.slot AND until > %(now)s::float8) AS held
-    WHERE held.number >= wanted.most AND NOT held.is_mine
+         LATERAL (SELECT count(*) AS number, min(until) AS free_at
+                  FROM (SELECT until FROM rolecall_leases
+                        WHERE rolecall_leases.slot = wanted.slot AND until > %(now)s::float8
+                        ORDER BY until LIMIT wanted.most) AS taken) AS held
+    WHERE held.number >= wanted.most AND NOT EXISTS (
+        SELECT FROM rolecall_leases
+        WHERE lease = %(lease)s AND rolecall_leases.slot = wanted.slot AND until > %(now)s::float8
+    )
     ORDER BY wanted.number LIMIT 1
 """
 _HOLD: Final = b"""
@@ -61,7 +66,7 @@ class SQLLeases(ABC):
     """The leases of a PostgreSQL store.
 
     Of concurrent takers of the same slot one at a time counts and commits, so that a slot is taken some hundred times a
-    second on a usual disk. Other slots go on beside.
+    second on a usual disk. Other slots go on beside, and slots without a limit are neither counted nor locked.
     """
 
     @abstractmethod
@@ -93,20 +98,22 @@ def digest(key: str) -> bytes:
 
 
 def _wanted(slots: Sequence[Slot], now: float) -> Values:
-    """The slots in the caller's order, to look for the first full one."""
+    """The slots that have a limit, in the caller's order, to look for the first full one; and their locks."""
+    limited = [slot for slot in slots if slot.most is not None]
+    digests = [digest(slot.key) for slot in limited]
     return {
-        "keys": [slot.key for slot in slots],
-        "digests": [digest(slot.key) for slot in slots],
-        "most": [slot.most for slot in slots],
+        "keys": [slot.key for slot in limited],
+        "digests": digests,
+        "most": [slot.most for slot in limited],
+        "locks": sorted({int.from_bytes(one[:8], "big", signed=True) for one in digests}),
         "now": seconds(now),
     }
 
 
 def _held(slots: Sequence[Slot]) -> Values:
-    """The places that a lease is to hold, one of each slot, and the locks of these slots."""
+    """The places that a lease is to hold, one of each slot."""
     rows = {digest(slot.key): slot for slot in slots}
     return {
-        "locks": sorted(int.from_bytes(slot[:8], "big", signed=True) for slot in rows),
         "held": list(rows),
         "held_keys": [slot.key for slot in rows.values()],
         "untils": [seconds(slot.until) for slot in rows.values()],

@@ -82,6 +82,8 @@ class SQLiteLeases:
 def _full_slot(raw: sqlite3.Connection, slots: Sequence[Slot], now: float, lease: str | None = None) -> Full | None:
     """The first slot without a free place, apart from those in which the lease has one."""
     for key, most, _ in slots:
+        if most is None:
+            continue
         values = {"key": key, "most": most, "now": now, "lease": lease}
         taken, free_at = raw.execute(_TAKEN, values).fetchone()
         if taken >= most:

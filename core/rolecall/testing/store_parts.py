@@ -38,7 +38,7 @@ def _record(number: object, created_at: float = _NOW, created_by: str | None = N
     return SessionRecord(f"1_{number}", SessionProperties(), created_at, created_by=created_by)
 
 
-def _slots(*keys: str, most: int = 1, until: float = _NOW + 60) -> list[Slot]:
+def _slots(*keys: str, most: int | None = 1, until: float = _NOW + 60) -> list[Slot]:
     return [Slot(key, most, until) for key in keys]
 
 
@@ -53,6 +53,17 @@ class LeasesContract(Contract):
         assert ask(store, "full_slot", _slots("s", most=2), _NOW) == full
         assert ask(store, "take_lease", "c", _slots("s", most=2), _NOW) == full
         assert ask(store, "take_lease", "c", _slots("s", most=3), _NOW) is None
+
+    def test_a_slot_without_a_limit_is_held_and_never_full(self, store: Store, ask: Ask) -> None:
+        for lease in ("a", "b", "c"):
+            assert ask(store, "full_slot", _slots("s", most=None), _NOW) is None
+            assert ask(store, "take_lease", lease, [*_slots("s", most=None), *_slots(f"t {lease}")], _NOW) is None
+        assert ask(store, "take_lease", "d", _slots("s", most=3), _NOW) == Full("s", _NOW + 60)
+        both = [*_slots("s", most=None), *_slots("t a")]
+        assert ask(store, "take_lease", "d", both, _NOW) == Full("t a", _NOW + 60)
+        ask(store, "keep_lease", "e", _slots("s", most=None))
+        ask(store, "drop_slot", "s")
+        assert ask(store, "full_slot", _slots("s", "t a", "t b", "t c"), _NOW) is None
 
     def test_looking_takes_no_place(self, store: Store, ask: Ask) -> None:
         for _ in range(3):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -26,6 +26,7 @@ from rolecall.errors import (
 from rolecall.policies import MaxLiveTokens
 from rolecall.policy import Limit
 from rolecall.stores.checking import METHODS
+from rolecall.stores.leases import Full, Slot
 from rolecall.stores.memory import MemoryStore
 
 from ...untyped import untyped
@@ -72,6 +73,18 @@ def test_an_actor_has_so_many_tokens_at_most(asker, outside, store):
     assert ask.token(session_id, http=outside("bob"))
     assert ask.token(session_id)
     assert ask.token(session_id)
+
+
+def test_a_session_without_a_limit_is_not_counted(asker, outside):
+    class Watched(MemoryStore):
+        def take_lease(self, lease: str, slots: Sequence[Slot], now: float) -> Full | None:
+            limits.append([slot.most for slot in slots])
+            return super().take_lease(lease, slots, now)
+
+    limits: list[list[int | None]] = []
+    ask = asker(MaxLiveTokens(per_actor=5), allow_all=True, store=Watched())
+    ask.token(ask.session(), http=outside("ada"))
+    assert limits == [[None, 5]]
 
 
 def test_where_actors_are_counted_nobody_comes_in_unidentified(asker, outside, store):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -12,7 +13,7 @@ import pytest
 
 from rolecall.stores.leases import Slot
 from rolecall.stores.sql import SQLStore
-from rolecall.stores.sql_leases import _BATCH
+from rolecall.stores.sql_leases import _BATCH, _LOOK, _wanted
 
 from ...cutting import proxy_to
 from ...forking import forked
@@ -24,7 +25,7 @@ KEYS, MOST = ("a", "b", "c", "d"), 20
 HELD = "SELECT lease, array_agg(key ORDER BY key) FROM rolecall_leases GROUP BY lease"
 
 
-def slots(*keys: str, most: int = MOST) -> list[Slot]:
+def slots(*keys: str, most: int | None = MOST) -> list[Slot]:
     return [Slot(key, most, LATER) for key in keys]
 
 
@@ -75,6 +76,30 @@ def test_keys_may_be_as_long_as_they_are_allowed(connect, url):
     assert store.take_lease("lease", slots(key, "%s%%'\\", most=1), NOW) is None
     assert store.full_slot(slots(key, most=1), NOW) == (key, LATER)
     assert store.full_slot(slots("%s%%'\\", most=1), NOW) == ("%s%%'\\", LATER)
+
+
+def rows_read(raw, most: int | None) -> int:
+    """The most rows that a step of the look at a slot has read."""
+    values = {"lease": "another", **_wanted(slots("s", most=most), NOW)}
+    with raw.transaction():
+        raw.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        plan = "\n".join(line for (line,) in raw.execute(b"EXPLAIN (ANALYZE, TIMING OFF) " + _LOOK, values))
+    return max(int(rows) for rows in re.findall(r"actual rows=(\d+)", plan))
+
+
+def test_no_more_places_are_counted_than_there_may_be(connect, url, raw):
+    connect(url).load("leases", [(f"lease {number}", "s", LATER) for number in range(300)])
+    assert rows_read(raw, 20) == 20
+    assert rows_read(raw, None) == 0
+
+
+def test_whoever_takes_a_slot_without_a_limit_waits_for_nobody(connect, url, raw):
+    store = connect(url)
+    store.count()
+    number = _wanted(slots("s"), NOW)["locks"][0]
+    with raw.transaction():
+        raw.execute("SELECT pg_advisory_xact_lock(%s)", [number])
+        assert store.take_lease("lease", slots("s", most=None), NOW) is None
 
 
 def test_a_slot_may_be_named_twice(connect, url):

@@ -8,13 +8,14 @@ import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rolecall.errors import StoreUnavailable
 from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores import sqlite_examination, sqlite_file, sqlite_leases, sqlite_upkeep
-from rolecall.stores.leases import Slot
+from rolecall.stores.leases import Full, Slot
 from rolecall.stores.listing import Page
 from rolecall.stores.sqlite import SQLiteStore
 from rolecall.stores.upkeep import Finding, Over
@@ -49,6 +50,15 @@ def ends(store: SQLiteStore, *session_ids: str, ended_at: float = 7.5) -> None:
 def forget_all(store: SQLiteStore, over: Over) -> None:
     while store.forget(over):
         pass
+
+
+def read_statements_of(store: SQLiteStore) -> list[str]:
+    """The statements that the store reads with, from now on."""
+    store.has_ended("1_a")  # opens the connection
+    statements: list[str] = []
+    cursor: Any = store._reader._cursor
+    cursor.connection.set_trace_callback(statements.append)
+    return statements
 
 
 def sequences(raw: sqlite3.Connection) -> list[int]:
@@ -112,6 +122,15 @@ def test_a_lease_that_cannot_be_held_takes_no_place(store):
         with pytest.raises(StoreUnavailable):
             method("a", [Slot("s", 1, 10.0), Slot("t \ud800", 1, 10.0)], *arguments)
     assert store.count()["leases"] == 0
+
+
+def test_places_of_a_slot_without_a_limit_are_not_counted(store):
+    store.load("leases", [(f"lease {number}", "s", 10.0) for number in range(300)])
+    statements = read_statements_of(store)
+    assert store.full_slot([Slot("s", None, 10.0)], 5.0) is None
+    assert not any("rolecall_leases" in statement for statement in statements)
+    assert store.full_slot([Slot("s", 300, 10.0)], 5.0) == Full("s", 10.0)
+    assert any("rolecall_leases" in statement for statement in statements)
 
 
 def test_places_that_are_over_are_deleted_by_those_who_come(store):
