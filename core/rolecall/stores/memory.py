@@ -45,6 +45,8 @@ class MemoryStore:
         self.marks = Marks()
         # By slot and lease, the time until which each place is taken; under the lock.
         self._slots: dict[str, dict[str, float]] = {}
+        # By lease, its slots, so that it is dropped without a look at all others; under the lock.
+        self._leases: dict[str, dict[str, None]] = {}
         # By session and id.
         self._tokens: dict[tuple[str, str], IssuedToken] = {}
         # By name, the version and the content; under the lock.
@@ -173,18 +175,23 @@ class MemoryStore:
                 continue
             held = self._slots.get(slot.key, {})
             for over in [holder for holder, until in held.items() if until <= now]:
-                del held[over]
+                self._free(slot.key, over)
             if lease not in held and len(held) >= slot.most:
                 return Full(slot.key, min(held.values()))
         return None
 
     def _hold(self, lease: str, slots: Sequence[Slot]) -> None:
         for slot in slots:
+            self._leases.setdefault(lease, {})[slot.key] = None
             self._slots.setdefault(slot.key, {})[lease] = slot.until
 
     def _drop(self, lease: str) -> None:
-        for held in self._slots.values():
-            held.pop(lease, None)
+        for key in list(self._leases.get(lease, ())):
+            self._free(key, lease)
+
+    def _free(self, key: str, lease: str) -> None:
+        _discard(self._slots, key, lease)
+        _discard(self._leases, lease, key)
 
     # -- upkeep ----------------------------------------------------------------------------------
 
@@ -193,7 +200,6 @@ class MemoryStore:
             removals = list(islice(self._removals(over), over.limit))
             for remove in removals:
                 remove()
-            self._slots = {key: held for key, held in self._slots.items() if held}
         return len(removals)
 
     def _removals(self, over: Over) -> Iterator[Callable[[], Any]]:
@@ -204,13 +210,13 @@ class MemoryStore:
         for name, (_, until) in list(self._marked.items()):
             if until < over.lapsed_before:
                 yield partial(self._marked.pop, name, None)
-        for held in self._slots.values():
-            for lease, until in list(held.items()):
+        for key, held in self._slots.items():
+            for lease, until in held.items():
                 if until < over.lapsed_before:
-                    yield partial(held.pop, lease, None)
-        for key, token in list(self._tokens.items()):
+                    yield partial(self._free, key, lease)
+        for place, token in list(self._tokens.items()):
             if token.expires_at < over.lapsed_before:
-                yield partial(self._tokens.pop, key, None)
+                yield partial(self._tokens.pop, place, None)
         for session_id, record in list(self._sessions.items()):
             ended_at = self._ended.get(session_id)
             if _is_before(ended_at, over.ended_before) or _is_before(record.created_at, over.created_before):
@@ -279,7 +285,9 @@ class MemoryStore:
             return self._loaded_document(*row)
         lease, key, until = row
         with self._lock:
-            return lease, key, self._slots.setdefault(key, {}).setdefault(lease, until)
+            until = self._slots.get(key, {}).get(lease, until)
+            self._hold(lease, [Slot(key, None, until)])
+            return lease, key, until
 
     def _loaded_document(self, name: str, version: int, content: str) -> Row:
         with self._lock:
@@ -295,6 +303,14 @@ class MemoryStore:
 
     def clock(self) -> float | None:
         return None
+
+
+def _discard(nested: dict[str, dict[str, Any]], outer: str, inner: str) -> None:
+    """Remove an entry, and then the dictionary that held it if that is empty."""
+    entries = nested.get(outer, {})
+    entries.pop(inner, None)
+    if not entries:
+        nested.pop(outer, None)
 
 
 def _place(record: SessionRecord) -> tuple[float, bytes]:
