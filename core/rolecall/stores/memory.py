@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
-from typing import Any, Final
+from itertools import chain, islice, repeat
+from typing import Any, Final, NamedTuple
 
 from ..errors import ConfigurationError, StoreUnavailable
 from ..sessions import SessionProperties, SessionRecord
@@ -23,6 +23,28 @@ _FORGETFUL: Final = Finding(
     "everything is kept in the memory of this process, and forgotten when it exits",
     "for several workers, or to keep sessions, use sqlite:///path/to/file.db, postgresql://… or redis://…",
 )
+
+
+class _Forgettable(NamedTuple):
+    """Rows that are forgotten once they are over.
+
+    :param is_over: says so of a row, by its key and content.
+    :param free: removes a row by its key, if it stands elsewhere, too.
+    """
+
+    rows: dict[Any, Any]
+    is_over: Callable[[Over, Any, Any], bool]
+    free: Callable[[Any], None] | None = None
+
+    def remove_if_over(self, key: Any, over: Over) -> bool:
+        row = self.rows.get(key)
+        if row is None or not self.is_over(over, key, row):
+            return False
+        if self.free is None:
+            self.rows.pop(key, None)
+        else:
+            self.free(key)
+        return True
 
 
 class MemoryStore:
@@ -51,6 +73,8 @@ class MemoryStore:
         self._tokens: dict[tuple[str, str], IssuedToken] = {}
         # By name, the version and the content; under the lock.
         self._documents: dict[str, tuple[int, str]] = {}
+        # What was over at the last look, and is not removed yet.
+        self._found: Iterator[tuple[_Forgettable, Any]] = iter(())
         self._lock = native_lock()
         renew_lock_in_children(self)
 
@@ -77,7 +101,8 @@ class MemoryStore:
         return session_id in self._ended
 
     def revision(self) -> object:
-        return self._last_end, self.marks.revision
+        marks = self.marks
+        return self._last_end, marks, marks.revision
 
     def use_once(self, name: str, until: float, now: float) -> bool:
         if len(self._used) >= self._many:
@@ -196,34 +221,55 @@ class MemoryStore:
     # -- upkeep ----------------------------------------------------------------------------------
 
     def forget(self, over: Over) -> int:
-        with self._lock:
-            removals = list(islice(self._removals(over), over.limit))
-            for remove in removals:
-                remove()
-        return len(removals)
+        removed = self._forget_some(over)
+        if not removed:
+            # Without the lock, for which others wait; so each row is looked at again when it is removed.
+            self._found = self._find(over)
+            removed = self._forget_some(over)
+        return removed
 
-    def _removals(self, over: Over) -> Iterator[Callable[[], Any]]:
-        """What removes each row that is over."""
-        for name, (until, _) in list(self._used.items()):
-            if until < over.lapsed_before:
-                yield partial(self._used.pop, name, None)
-        for name, (_, until) in list(self._marked.items()):
-            if until < over.lapsed_before:
-                yield partial(self._marked.pop, name, None)
-        for key, held in self._slots.items():
-            for lease, until in held.items():
-                if until < over.lapsed_before:
-                    yield partial(self._free, key, lease)
-        for place, token in list(self._tokens.items()):
-            if token.expires_at < over.lapsed_before:
-                yield partial(self._tokens.pop, place, None)
-        for session_id, record in list(self._sessions.items()):
-            ended_at = self._ended.get(session_id)
-            if _is_before(ended_at, over.ended_before) or _is_before(record.created_at, over.created_before):
-                yield partial(self._sessions.pop, session_id, None)
-        for session_id, ended_at in list(self._ended.items()):
-            if _is_before(ended_at, over.created_before) and session_id not in self._sessions:
-                yield partial(self._ended.pop, session_id, None)
+    def _find(self, over: Over) -> Iterator[tuple[_Forgettable, Any]]:
+        """What is over, by the keys of its rows."""
+        found = [
+            zip(repeat(kind), [key for key, row in list(kind.rows.items()) if kind.is_over(over, key, row)])
+            for kind in self._forgettable()
+        ]
+        # No generator, with which a child could not go on that was forked while another thread was in it.
+        return chain.from_iterable(found)
+
+    def _forget_some(self, over: Over) -> int:
+        """Remove some of what was found, if it is still over."""
+        removed = 0
+        with self._lock:
+            for kind, key in self._found:
+                removed += kind.remove_if_over(key, over)
+                if removed >= over.limit:
+                    break
+            if len(self.marks) > max(_MANY, 2 * len(self._marked)):
+                self._let_go_of_marks()
+        return removed
+
+    def _forgettable(self) -> Iterator[_Forgettable]:
+        yield _Forgettable(self._used, lambda over, _, used: used[0] < over.lapsed_before)
+        yield _Forgettable(self._marked, lambda over, _, mark: mark[1] < over.lapsed_before)
+        for key, held in list(self._slots.items()):
+            yield _Forgettable(held, lambda over, _, until: until < over.lapsed_before, partial(self._free, key))
+        yield _Forgettable(self._tokens, lambda over, _, token: token.expires_at < over.lapsed_before)
+        yield _Forgettable(self._sessions, self._is_session_over)
+        yield _Forgettable(self._ended, self._is_end_over)
+
+    def _is_session_over(self, over: Over, session_id: str, record: SessionRecord) -> bool:
+        ended_at = self._ended.get(session_id)
+        return _is_before(ended_at, over.ended_before) or _is_before(record.created_at, over.created_before)
+
+    def _is_end_over(self, over: Over, session_id: str, ended_at: float) -> bool:
+        return _is_before(ended_at, over.created_before) and session_id not in self._sessions
+
+    def _let_go_of_marks(self) -> None:
+        """Know no more marks than there are: most of those that are known were forgotten."""
+        marks = Marks()
+        marks.learn_all((name, value) for name, (value, _) in self._marked.items())
+        self.marks = marks
 
     def count(self) -> Mapping[Kind, int]:
         with self._lock:
@@ -242,24 +288,27 @@ class MemoryStore:
         if after is not None and not after.isdecimal():
             raise StoreUnavailable("the place to continue from is none that a store in memory has told; begin anew")
         first = int(after or 0)
-        rows = list(islice(self._rows(kind), first, first + limit))
+        with self._lock:
+            # One atomic step: most kinds are added to without the lock.
+            entries = list(islice(self._entries(kind), first, first + limit))
+        rows = [_row(kind, entry) for entry in entries]
         return rows, str(first + limit) if len(rows) == limit else None
 
-    def _rows(self, kind: Kind) -> Iterator[Row]:
-        if kind == "ended":
-            yield from list(self._ended.items())
-        elif kind == "marks":
-            yield from ((name, value, until) for name, (value, until) in list(self._marked.items()))
-        elif kind == "sessions":
-            yield from map(_row, list(self._sessions.values()))
-        elif kind == "used":
-            yield from ((name, until) for name, (until, _) in list(self._used.items()))
-        elif kind == "tokens":
-            yield from list(self._tokens.values())
-        elif kind == "documents":
-            yield from ((name, *document) for name, document in list(self._documents.items()))
-        else:
-            yield from ((lease, key, until) for key, held in self._slots.items() for lease, until in held.items())
+    def _entries(self, kind: Kind) -> Iterable[Any]:
+        """What the rows of a kind are made of: see ``_row``."""
+        if kind == "leases":
+            return ((lease, key, until) for key, held in self._slots.items() for lease, until in held.items())
+        if kind == "sessions":
+            return self._sessions.values()
+        if kind == "tokens":
+            return self._tokens.values()
+        rows: Mapping[Kind, Mapping[str, Any]] = {
+            "ended": self._ended,
+            "marks": self._marked,
+            "used": self._used,
+            "documents": self._documents,
+        }
+        return rows[kind].items()
 
     def load(self, kind: Kind, rows: Sequence[Row]) -> Sequence[Row]:
         return [self._loaded(kind, row) for row in rows]
@@ -278,7 +327,7 @@ class MemoryStore:
             record = SessionRecord(
                 session_id, SessionProperties.from_json(properties), created_at, created_by=created_by
             )
-            return _row(self._sessions.setdefault(session_id, record))
+            return _row(kind, self._sessions.setdefault(session_id, record))
         if kind == "tokens":
             return self._tokens.setdefault(tuple(row[:2]), IssuedToken(*row))
         if kind == "documents":
@@ -330,8 +379,18 @@ def _place_of_token(token: IssuedToken) -> tuple[float, bytes]:
     return token.issued_at, token.token_id.encode("utf-8", "surrogatepass")
 
 
-def _row(record: SessionRecord) -> Row:
-    return record.session_id, record.properties.as_json(), record.created_at, record.created_by
+def _row(kind: Kind, entry: Any) -> Row:
+    """The row of what a store in memory has of a kind."""
+    if kind == "sessions":
+        return entry.session_id, entry.properties.as_json(), entry.created_at, entry.created_by
+    if kind == "used":
+        name, (until, _) = entry
+        return name, until
+    if kind in ("marks", "documents"):
+        name, content = entry
+        return name, *content
+    row: Row = entry
+    return row
 
 
 def _is_before(moment: float | None, limit: float | None) -> bool:
