@@ -237,7 +237,7 @@ def test_a_command_has_the_kit_of_the_settings(configured, capsys, tmp_path):
 
 @pytest.mark.parametrize("holds_kit", [False, True])
 def test_a_purge_forgets_what_the_settings_keep_no_longer(configured, capsys, tmp_path, monkeypatch, holds_kit):
-    monkeypatch.setenv("ROLECALL_SESSION_RETENTION", "1e10")
+    monkeypatch.setenv("ROLECALL_SESSION_RETENTION", "100000d")
     url = f"sqlite:///{tmp_path}/rolecall.db"
     arguments: dict[str, Any] = {"store": url, "session_retention": 60}
     with closing(open_store(url)) as store, Rolecall(KEY, SECRET, **arguments) as kit:

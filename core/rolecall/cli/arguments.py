@@ -9,13 +9,13 @@ from typing import Final
 
 import click
 
+from ..clock import read_duration, read_duration_with_unit
 from ..errors import MalformedToken
 from ..wording import shown
 
 #: How many bytes are read from stdin at most: the longest token, and white space around it.
 MAX_STDIN: Final = 32_768
 
-_DURATION: Final = re.compile(r"(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9})s?)?")
 _UNIX_SECONDS: Final = re.compile(r"[0-9]{1,24}(\.[0-9]{1,9})?")
 
 
@@ -29,11 +29,18 @@ def read_token(text: str) -> str:
 
 def duration(text: str) -> timedelta:
     """Parse a duration: ``2h``, ``30m``, ``7d``, ``1h30m``; a plain number is in seconds."""
-    match = _DURATION.fullmatch(text)
-    if match is None or not text:
+    found = read_duration(text)
+    if found is None:
         raise click.BadParameter(f"{shown(text)} is not a duration; expected for example 30m, 2h, 7d, or seconds: 3600")
-    days, hours, minutes, seconds = (int(number or 0) for number in match.groups())
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    return found
+
+
+def duration_with_unit(text: str) -> timedelta:
+    """Parse a duration by which something is removed for good: ``90d``, ``12h``, ``90s``, and no plain number."""
+    found = read_duration_with_unit(text)
+    if found is None:
+        raise click.BadParameter(f"{shown(text)} is not a duration with its unit; write for example 90d, 12h or 90s")
+    return found
 
 
 def moment_in_time(text: str) -> float | datetime:

@@ -19,7 +19,7 @@ from ..keys.ring_file import RingFile
 from ..keys.ring_store import RingStore
 from ..keys.rotation import added, named, retired, rotated, schedule
 from ..tokens import MAX_LEEWAY
-from .arguments import duration
+from .arguments import duration_with_unit
 from .console import print_report
 from .key_places import ring_place, stored_rings
 from .key_reports import changed_report, joined, keys_report, rewrapped_report, schedule_report, seals_report
@@ -94,7 +94,7 @@ def list_keys(clock: Clock, path: str | None, store: str | None, as_json: bool) 
 @keys.command("schedule", epilog=EXIT_CODES)
 @click.option(
     "--longest-life",
-    type=duration,
+    type=duration_with_unit,
     metavar="DURATION",
     help="How long your tokens live at most, for example 24h.  [default: 30 days, as no token lives longer]",
 )
@@ -178,7 +178,7 @@ def rotate(
 @click.argument("key_id", metavar="ID")
 @click.option(
     "--longest-life",
-    type=duration,
+    type=duration_with_unit,
     metavar="DURATION",
     help="How long your tokens live at most, for example 24h.  [default: 30 days, as no token lives longer]",
 )

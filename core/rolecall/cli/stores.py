@@ -18,7 +18,8 @@ from ..stores.copying import PAGE, Copied, copy, is_same, tally
 from ..stores.purging import purge
 from ..stores.synchronous import SyncUpkeep
 from ..stores.upkeep import KINDS, Over
-from .arguments import duration
+from ..wording import moment
+from .arguments import duration_with_unit
 from .console import confirm, print_note, print_report
 from .copy_progress import CopyProgress
 from .kits import REFUSED, Clock, answering
@@ -105,19 +106,19 @@ def stats(checksums: bool, store: str | None, as_json: bool) -> None:
 @store.command("purge", epilog=_EXIT_CODES)
 @click.option(
     "--ended-before",
-    type=duration,
+    type=duration_with_unit,
     metavar="AGE",
     help="Forget the records of sessions that ended this long ago, for example 90d. That they ended stays known.  "
     "[default: ROLECALL_SESSION_RETENTION]",
 )
 @click.option(
     "--max-age",
-    type=duration,
+    type=duration_with_unit,
     metavar="AGE",
     help="Forget whole, ends included, the sessions that are over by this max_session_age of all kits, and a day.  "
     "[default: ROLECALL_MAX_SESSION_AGE]",
 )
-@click.option("--yes", is_flag=True, help="Do not ask whether --max-age is meant.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @store_option
 @json_option
 @click.pass_obj
@@ -133,15 +134,28 @@ def purge_store(
     Examples:
       rolecall store purge
       rolecall store purge --ended-before 90d
-      rolecall store purge --ended-before 90d --max-age 400d
+      rolecall store purge --ended-before 90d --max-age 400d --yes
     """
     with answering(as_json, needs_kit=False):
         kept, asked = retention(), (ended_before, max_age)
         wanted = Retention.of(*(given if given is not None else own for given, own in zip(asked, kept, strict=True)))
-    if wanted.age is not None and (kept.age is None or wanted.age < kept.age):
-        confirm("Is the max_session_age of every kit as short? If not, sessions that have ended are open again", yes)
+    over = wanted.over(clock())
+    _confirm(wanted, kept, over, yes)
     with _store(store, as_json) as found:
-        print_report(purged_report(_purge(found, wanted.over(clock()))), as_json)
+        print_report(purged_report(_purge(found, over)), as_json)
+
+
+def _confirm(wanted: Retention, kept: Retention, over: Over, yes: bool) -> None:
+    """Ask about each age at which the workers of the app would not remove anything by themselves."""
+    if over.ended_before is not None and _is_shorter(wanted.ended, kept.ended):
+        until = moment(int(over.ended_before))
+        confirm(f"Remove the records of all sessions that ended before {until} for good", yes)
+    if _is_shorter(wanted.age, kept.age):
+        confirm("Is the max_session_age of every kit as short? If not, sessions that have ended are open again", yes)
+
+
+def _is_shorter(wanted: float | None, kept: float | None) -> bool:
+    return wanted is not None and (kept is None or wanted < kept)
 
 
 def _purge(store: SyncUpkeep, over: Over) -> int:

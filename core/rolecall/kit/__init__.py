@@ -388,12 +388,12 @@ class Rolecall(Settings):
         commas), ``ROLECALL_STORE``, ``ROLECALL_REVOCATION`` (``in_step`` or ``immediate``), ``ROLECALL_FORMAT``,
         ``ROLECALL_ACCEPT`` (names, separated by commas), ``ROLECALL_PLUGINS`` (names), ``ROLECALL_ENTRY_POINTS``
         (names, or ``none``), ``ROLECALL_BLOCKED_PLUGINS`` (names), ``ROLECALL_PLUGIN_<NAME>`` (a plugin's
-        configuration, as a JSON object), ``ROLECALL_SESSION_RETENTION``, ``ROLECALL_MAX_SESSION_AGE`` and
-        ``ROLECALL_MAX_TOTAL_LIFE`` (seconds), ``ROLECALL_ORIGINS`` (separated by commas) and ``ROLECALL_OPENAPI``
-        (``1`` or ``0``), for both of which see :class:`Web`, ``ROLECALL_ACTOR_CLAIM``, ``ROLECALL_LEDGER`` and
-        ``ROLECALL_TRACE`` (``1`` or ``0``). ``ROLECALL_SESSION_NAMES`` is ``opentok`` or ``plain``. ``ROLECALL_MEDIA``
-        has the names of media services, and ``ROLECALL_<NAME>_<SETTING>`` a setting of one of them, such as
-        "ROLECALL_LIVEKIT_URL".
+        configuration, as a JSON object), ``ROLECALL_SESSION_RETENTION`` and ``ROLECALL_MAX_SESSION_AGE`` (with
+        their units: ``90d``, ``12h``, ``90s``), ``ROLECALL_MAX_TOTAL_LIFE`` (seconds), ``ROLECALL_ORIGINS`` (separated
+        by commas) and ``ROLECALL_OPENAPI`` (``1`` or ``0``), for both of which see :class:`Web`,
+        ``ROLECALL_ACTOR_CLAIM``, ``ROLECALL_LEDGER`` and ``ROLECALL_TRACE`` (``1`` or ``0``).
+        ``ROLECALL_SESSION_NAMES`` is ``opentok`` or ``plain``. ``ROLECALL_MEDIA`` has the names of media services, and
+        ``ROLECALL_<NAME>_<SETTING>`` a setting of one of them, such as "ROLECALL_LIVEKIT_URL".
         Credentials, projects, wrapping keys, the store, a plugin's configuration and a media service's setting may also
         be in a file: its path is in the same variable with ``_FILE`` at the end of the name. Files with secrets and
         private keys are read again when they change.

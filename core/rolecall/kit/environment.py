@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
+from ..clock import read_duration_with_unit
 from ..encoding import strict_json
 from ..errors import ConfigurationError
 from ..http.web import Web, problem_with_origin
@@ -230,6 +231,15 @@ def _seconds(place: str, value: object) -> object:
         raise ConfigurationError(f"{place} is no number; expected seconds") from None
 
 
+def _duration(place: str, value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found = read_duration_with_unit(_unquoted(place, value))
+    if found is None:
+        raise ConfigurationError(f"{place} is not a duration with its unit; write for example 90d, 12h or 90s")
+    return found
+
+
 def _whole(place: str, value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -294,8 +304,8 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
     "ROLECALL_PLUGINS": ("plugins", _names),
     "ROLECALL_ENTRY_POINTS": ("entry_points", _entry_points),
     "ROLECALL_BLOCKED_PLUGINS": ("blocked_plugins", _names),
-    "ROLECALL_SESSION_RETENTION": ("session_retention", _seconds),
-    "ROLECALL_MAX_SESSION_AGE": ("max_session_age", _seconds),
+    "ROLECALL_SESSION_RETENTION": ("session_retention", _duration),
+    "ROLECALL_MAX_SESSION_AGE": ("max_session_age", _duration),
     "ROLECALL_MAX_TOTAL_LIFE": ("max_total_life", _seconds),
     "ROLECALL_ORIGINS": ("origins", _origins),
     "ROLECALL_OPENAPI": ("openapi", _switch),

@@ -50,6 +50,11 @@ def test_a_ring_from_its_first_key_to_the_retirement_of_one(run, path, clock):
         assert [(one.id, one.state) for one in kit.keys] == [(first["id"], "retired"), (second["id"], "signing")]
 
 
+def test_the_longest_life_has_a_unit_because_a_key_that_is_retired_is_gone(run):
+    result = run("keys", "retire", "5f0c1d2e", "--longest-life", "24")
+    assert (result.exit_code, "write for example 90d, 12h or 90s" in result.stderr) == (2, True)
+
+
 def test_the_schedule_is_what_the_commands_take_and_not_a_second_earlier(run, clock):
     first = answer(run("keys", "add", "--json"))["id"]
     longest = ("--longest-life", "24h")

@@ -165,18 +165,38 @@ def test_purge_forgets_what_is_over_and_no_session_unless_told(run, one):
 
 
 def test_purge_forgets_records_and_keeps_their_ends(run, one):
-    result = run("store", "purge", "--ended-before", "1000d", "--json")
+    result = run("store", "purge", "--ended-before", "1000d", "--yes", "--json")
     assert json.loads(result.stdout) == {"removed": 200}
     assert (one.count()["sessions"], one.count()["ended"]) == (1001, 300)
 
 
 def test_purge_keeps_what_the_environment_says(run, one, monkeypatch):
-    monkeypatch.setenv("ROLECALL_SESSION_RETENTION", str(1000 * DAY))
-    monkeypatch.setenv("ROLECALL_MAX_SESSION_AGE", str(1100 * DAY))
+    monkeypatch.setenv("ROLECALL_SESSION_RETENTION", "1000d")
+    monkeypatch.setenv("ROLECALL_MAX_SESSION_AGE", "1100d")
     assert run("store", "purge").exit_code == 0
     assert (one.count()["sessions"], one.count()["ended"]) == (1001, 202)
-    monkeypatch.setenv("ROLECALL_SESSION_RETENTION", "soon")
-    assert "is no number; expected seconds" in run("store", "purge").stderr
+    monkeypatch.setenv("ROLECALL_SESSION_RETENTION", "90")
+    assert "is not a duration with its unit" in run("store", "purge").stderr
+
+
+def test_purge_asks_before_it_forgets_records_that_the_environment_keeps(run, one, monkeypatch):
+    for answer in ("", "n\n"):
+        result = run("store", "purge", "--ended-before", "1000d", input=answer)
+        assert (result.exit_code, one.count()["sessions"]) == (1, 1200)
+        assert "sessions that ended before 20" in result.stderr
+    monkeypatch.setenv("ROLECALL_SESSION_RETENTION", "1000d")
+    assert run("store", "purge", "--ended-before", "999d").exit_code == 1
+    assert run("store", "purge", "--ended-before", "1000d").exit_code == 0
+    assert run("store", "purge", "--ended-before", "999d", input="y\n").exit_code == 0
+    assert one.count()["sessions"] == 1000
+
+
+@pytest.mark.parametrize("option", ["--ended-before", "--max-age"])
+@pytest.mark.parametrize("age", ["90", "1h30", ""])
+def test_purge_refuses_an_age_without_its_unit(run, one, option, age):
+    result = run("store", "purge", option, age, "--yes")
+    assert (result.exit_code, one.count()["used"]) == (2, 2)
+    assert "write for example 90d, 12h or 90s" in result.stderr
 
 
 def test_purge_asks_before_it_forgets_what_no_kit_is_known_to_refuse(run, one, monkeypatch):
@@ -185,7 +205,7 @@ def test_purge_asks_before_it_forgets_what_no_kit_is_known_to_refuse(run, one, m
         assert (result.exit_code, one.count()["sessions"]) == (1, 1200)
         assert "nothing was done" in result.stderr
     assert run("store", "purge", "--max-age", "1100d", input="y\n").exit_code == 0
-    monkeypatch.setenv("ROLECALL_MAX_SESSION_AGE", str(1000 * DAY))
+    monkeypatch.setenv("ROLECALL_MAX_SESSION_AGE", "1000d")
     assert run("store", "purge", "--max-age", "900d").exit_code == 1
     assert run("store", "purge", "--max-age", "1000d").exit_code == 0
     assert run("store", "purge", "--max-age", "900d", "--yes").exit_code == 0

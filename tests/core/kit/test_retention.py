@@ -157,9 +157,16 @@ def test_wrong_arguments_stop_start_up(name, value):
 
 
 def test_the_environment_sets_both():
-    environ = {"ROLECALL_SESSION_RETENTION": "604800", "ROLECALL_MAX_SESSION_AGE": "7200"}
+    environ = {"ROLECALL_SESSION_RETENTION": "7d", "ROLECALL_MAX_SESSION_AGE": "2h"}
     with Rolecall.from_env({"ROLECALL_API_KEY": API_KEY, "ROLECALL_API_SECRET": API_SECRET, **environ}) as kit:
         assert kit._state.retention == Retention(604_800.0, 7200.0)
+
+
+@pytest.mark.parametrize("name", ["ROLECALL_SESSION_RETENTION", "ROLECALL_MAX_SESSION_AGE"])
+@pytest.mark.parametrize("value", ["90", "1h30", "soon"])
+def test_a_variable_without_its_unit_stops_start_up(name, value):
+    with pytest.raises(ConfigurationError, match=f"{name} is not a duration with its unit; write for example 90d"):
+        Rolecall.from_env({"ROLECALL_API_KEY": API_KEY, "ROLECALL_API_SECRET": API_SECRET, name: value})
 
 
 class Counting(MemoryStore):
