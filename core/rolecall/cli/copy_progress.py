@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import ConfigurationError
+from ..stores.copy_marks import drop_marks, has_mark, keep_mark, new_mark
 from ..stores.copying import Copied
-from ..stores.leases import Slot
 from ..stores.synchronous import SyncUpkeep
 
 #: The seconds for which the target knows that a copy to it has begun: a copy is resumed within this time.
@@ -33,7 +33,7 @@ class CopyProgress:
     def __init__(self, path: Path | None, source: str, target: str) -> None:
         self._path = path
         # Held in the target as a lease, so that another store in its place is noticed.
-        self._mark = f"rolecall copy {os.urandom(16).hex()}"
+        self._mark = new_mark()
         self._stores = hashlib.sha256(json.dumps([source, target]).encode()).hexdigest()
 
     def read(self) -> Copied | None:
@@ -67,19 +67,18 @@ class CopyProgress:
         """
         if self._path is None or not target.has_leases:
             return
-        slot = Slot(self._mark, 1, now + RESUMABLE)
         if state is None:
-            target.keep_lease(self._mark, [slot])
-        elif target.full_slot([slot], now) is None:
+            keep_mark(target, self._mark, now + RESUMABLE)
+        elif not has_mark(target, self._mark, now):
             raise ConfigurationError(_OTHER_TARGET)
 
     def end(self, target: SyncUpkeep) -> None:
-        """Remove the file, and the mark from the target: the next copy begins anew."""
+        """Remove the file, and all marks from the target: the next copy begins anew."""
         if self._path is not None:
             with suppress(FileNotFoundError):
                 self._path.unlink()
-            if target.has_leases:
-                target.drop_lease(self._mark)
+        # Also those of copies that were killed before their file was written, or that were begun anew without it.
+        drop_marks(target)
 
     def write(self, state: Copied) -> None:
         """Replace the file, so that it is the old or the new state if the process is killed meanwhile."""

@@ -14,6 +14,7 @@ import click
 
 from ..engine.housekeeping import Retention
 from ..errors import ConfigurationError
+from ..stores.copy_marks import count_rows
 from ..stores.copying import PAGE, Copied, copy, is_same, tally
 from ..stores.purging import purge
 from ..stores.synchronous import SyncUpkeep
@@ -100,7 +101,7 @@ def stats(checksums: bool, store: str | None, as_json: bool) -> None:
     """
     with _store(store, as_json) as found:
         sums = {kind: tally(found, kind)[1] for kind in KINDS} if checksums else None
-        print_report(stats_report(found.count(), sums), as_json)
+        print_report(stats_report(count_rows(found), sums), as_json)
 
 
 @store.command("purge", epilog=_EXIT_CODES)
@@ -210,7 +211,7 @@ def copy_store(clock: Clock, source: str, target: str, resume: Path | None, page
             progress = CopyProgress(resume, *map(without_credentials, texts))
             copied = _copy(one, other, progress, page, clock)
             progress.end(other)
-            report = copied_report(copied, one.count(), other.count())
+            report = copied_report(copied, count_rows(one), count_rows(other))
     print_report(report, as_json)
     if not report.data["ok"]:
         raise click.exceptions.Exit(REFUSED)
@@ -227,7 +228,7 @@ def _copy(source: SyncUpkeep, target: SyncUpkeep, progress: CopyProgress, page: 
     state = resumed or Copied(clock())
     if state.rows:
         print_note(f"continuing after {state.rows:,} rows; what was written behind them since then is left out")
-    total = sum(source.count().values())
+    total = sum(count_rows(source).values())
     with click.progressbar(length=max(total, state.rows), label="copying", file=sys.stderr) as bar:
         bar.update(state.rows)
         for later in copy(source, target, state, page=page, clock=clock):

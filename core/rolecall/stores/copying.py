@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from ..errors import StoreUnavailable
 from ..sessions import SessionProperties
+from .copy_marks import has_mark, is_mark, keep_mark, new_mark
 from .leases import Slot
 from .synchronous import SyncUpkeep
 from .upkeep import KINDS, Kind, Row
@@ -113,7 +113,7 @@ def copy(
     """
     state = begun or Copied(clock())
     while (kind := state.kind) is not None:
-        rows, after = source.dump(kind, state.after, page)
+        rows, after = _dump(source, kind, state.after, page)
         state = _with_page(state, kind, rows, target, clock() - LAPSED)
         state = replace(state, kind=kind if after is not None else _next(kind), after=after)
         yield state
@@ -126,11 +126,10 @@ def is_same(one: SyncUpkeep, other: SyncUpkeep) -> bool:
     """
     if not (one.has_leases and other.has_leases):
         return False
-    mark, now = f"rolecall copy {os.urandom(16).hex()}", time.time()
-    slot = Slot(mark, 1, now + 60)
-    one.keep_lease(mark, [slot])
+    mark, now = new_mark(), time.time()
+    keep_mark(one, mark, now + 60)
     try:
-        return other.full_slot([slot], now) is not None
+        return has_mark(other, mark, now)
     finally:
         one.drop_lease(mark)
 
@@ -144,15 +143,22 @@ def fingerprint(kind: Kind, row: Row) -> int:
 def tally(store: SyncUpkeep, kind: Kind, page: int = PAGE) -> tuple[int, int]:
     """The number of the different rows of a kind, and the sum of their fingerprints, modulo 2**64. Reads all of them.
 
+    Marks of copies are left out.
     It holds the fingerprints in memory, about 100 bytes for each row, because a store's scan may repeat rows.
     """
     seen: set[int] = set()
     after: str | None = None
     while True:
-        rows, after = store.dump(kind, after, page)
+        rows, after = _dump(store, kind, after, page)
         seen.update(fingerprint(kind, row) for row in rows)
         if after is None:
             return len(seen), sum(seen) % _SUM
+
+
+def _dump(store: SyncUpkeep, kind: Kind, after: str | None, page: int) -> tuple[Sequence[Row], str | None]:
+    """The rows of a page, without the marks of copies."""
+    rows, after = store.dump(kind, after, page)
+    return [row for row in rows if not is_mark(kind, row)], after
 
 
 def _next(kind: Kind) -> Kind | None:

@@ -82,6 +82,9 @@ class SyncUpkeep:
     def drop_lease(self, lease: str) -> None:
         self._ask("drop_lease", lease)
 
+    def drop_slot(self, key: str) -> None:
+        self._ask("drop_slot", key)
+
     def close(self) -> None:
         """Release the store, and the threads in the background."""
         try:

@@ -313,6 +313,34 @@ def test_what_a_copy_marks_in_its_target_is_gone_when_it_is_complete(run, one, k
     assert kept["other"].count() == {**kept["one"].count(), "used": 1}
 
 
+def stopped_copy(run, monkeypatch, one, source, target, *resume):
+    """A copy with --resume that ends at its first page, before there is a file."""
+    with monkeypatch.context() as patched:
+        patched.setattr(type(one), "dump", lambda *_: (_ for _ in ()).throw(StoreUnavailable("no answer")))
+        assert run("store", "copy", source, target, *resume).exit_code == 2
+
+
+@pytest.mark.parametrize("has_file", [False, True])
+def test_a_complete_copy_leaves_no_mark_of_one_that_was_stopped(run, one, kept, monkeypatch, tmp_path, has_file):
+    resume = ("--resume", str(tmp_path / "copy.json"))
+    stopped_copy(run, monkeypatch, one, ONE, OTHER, *resume)
+    assert kept["other"].count()["leases"] > 0
+    assert run("store", "copy", ONE, OTHER, *(resume if has_file else ())).exit_code == 0
+    assert list(kept["other"].dump("leases", None, 10)[0]) == [("l", "key", NOW + 60)]
+
+
+def test_marks_of_copies_are_neither_copied_nor_counted(run, one, kept, monkeypatch, tmp_path):
+    run("store", "copy", ONE, OTHER)
+    for name in ("first", "second"):
+        stopped_copy(run, monkeypatch, one, ONE, OTHER, "--resume", str(tmp_path / name))
+    counts = [run("store", "stats", "--checksums", "--store", url).stdout.splitlines()[4:] for url in (ONE, OTHER)]
+    assert counts[0] == counts[1]
+    result = run("store", "copy", OTHER, "kept://app@next", "--json")
+    leases = json.loads(result.stdout)["kinds"]["leases"]
+    assert (leases["source"], leases["sent"], leases["target"]) == (1, 1, 1)
+    assert kept["next"].count()["leases"] == 1
+
+
 def test_a_file_that_is_no_progress_is_left_alone(run, one, tmp_path):
     (tmp_path / "mine.json").write_text('{"mine": 1}')
     result = run("store", "copy", ONE, OTHER, "--resume", str(tmp_path / "mine.json"))

@@ -12,6 +12,8 @@ import pytest
 
 from rolecall.errors import ConfigurationError, StoreUnavailable
 from rolecall.sessions import SessionProperties
+from rolecall.stores import open_store
+from rolecall.stores.copy_marks import count_rows, drop_marks, has_mark, keep_mark, new_mark
 from rolecall.stores.copying import LAPSED, Copied, copy, fingerprint, is_same, tally
 from rolecall.stores.leases import Slot
 from rolecall.stores.memory import MemoryStore
@@ -153,6 +155,20 @@ def test_a_store_is_told_from_another_one_and_nothing_is_left_behind():
         assert is_same(first, again)
         assert not is_same(first, second)
     assert one.count()["leases"] == other.count()["leases"] == 0
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite:///marked.db"])
+def test_marks_are_told_from_other_leases_and_dropped_together(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with SyncUpkeep(open_store(url)) as store:
+        store.keep_lease("l", [Slot("key", 1, NOW + 60)])
+        marks = [new_mark() for _ in range(3)]
+        for mark, until in zip(marks, (NOW + 60, NOW + 60, NOW), strict=True):
+            keep_mark(store, mark, until)
+        assert count_rows(store)["leases"] == tally(store, "leases")[0] == 1
+        assert [has_mark(store, mark, NOW) for mark in (*marks, new_mark())] == [True, True, False, False]
+        drop_marks(store)
+        assert store.count()["leases"] == 1
 
 
 def test_checksums_of_stores_are_equal_whatever_the_order_and_repetition_of_their_rows():
