@@ -36,6 +36,13 @@ class CopyProgress:
         self._mark = new_mark()
         self._stores = hashlib.sha256(json.dumps([source, target]).encode()).hexdigest()
 
+    @property
+    def continuation(self) -> str:
+        """What follows if the same command is given again before the copy has ended."""
+        if self._path is None:
+            return "the same command begins anew, which does no harm; with --resume FILE a copy continues"
+        return "the same command continues there, by the file of --resume"
+
     def read(self) -> Copied | None:
         """The state that was written last; None if there is none.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,16 +24,18 @@ from .console import confirm, print_note, print_report
 from .copy_progress import CopyProgress
 from .kits import REFUSED, Clock, answering
 from .options import json_option, store_option
+from .reports import counted
 from .store_urls import is_same_url, named_url, opened, refuse_forgetful, retention, url_of_store, without_credentials
 from .upkeep_reports import copied_report, findings_report, migrated_report, purged_report, stats_report
 
 _EXIT_CODES: Final = """\b
 Exit codes:
-  0  done
-  1  an error was found, or the copy is not complete
-  2  not carried out: wrong usage, configuration, or something out of reach
+  0    done
+  1    an error was found, or the copy is not complete
+  2    not carried out: wrong usage, configuration, or something out of reach
+  130  interrupted by Ctrl-C
 """
-#: Seconds between two lines about a purge.
+#: Seconds between two lines about what takes long.
 _TOLD_EVERY: Final = 2.0
 
 
@@ -160,12 +161,10 @@ def _is_shorter(wanted: float | None, kept: float | None) -> bool:
 
 
 def _purge(store: SyncUpkeep, over: Over) -> int:
-    removed, told = 0, time.monotonic()
+    removed, notes = 0, _Notes()
     for number in purge(store, over):
         removed += number
-        if time.monotonic() - told > _TOLD_EVERY:
-            told = time.monotonic()
-            print_note(f"{removed:,} rows removed so far")
+        notes.tell(f"{counted(removed, 'row')} removed so far")
     return removed
 
 
@@ -228,11 +227,26 @@ def _copy(source: SyncUpkeep, target: SyncUpkeep, progress: CopyProgress, page: 
     state = resumed or Copied(clock())
     if state.rows:
         print_note(f"continuing after {state.rows:,} rows; what was written behind them since then is left out")
-    total = sum(count_rows(source).values())
-    with click.progressbar(length=max(total, state.rows), label="copying", file=sys.stderr) as bar:
-        bar.update(state.rows)
+    total, notes = sum(count_rows(source).values()), _Notes()
+    try:
         for later in copy(source, target, state, page=page, clock=clock):
             progress.write(later)
-            bar.update(later.rows - state.rows)
             state = later
+            notes.tell(f"{state.rows:,} of about {total:,} rows copied so far")
+    except KeyboardInterrupt:
+        print_note(f"interrupted after {state.rows:,} rows; {progress.continuation}")
+        raise
     return state
+
+
+class _Notes:
+    """Says now and then how far a command has come that takes long, on a terminal and in a log alike."""
+
+    def __init__(self) -> None:
+        self._told = time.monotonic()
+
+    def tell(self, message: str) -> None:
+        """Print a note, unless there was one a moment ago."""
+        if time.monotonic() - self._told > _TOLD_EVERY:
+            self._told = time.monotonic()
+            print_note(message)

@@ -313,6 +313,28 @@ def test_what_a_copy_marks_in_its_target_is_gone_when_it_is_complete(run, one, k
     assert kept["other"].count() == {**kept["one"].count(), "used": 1}
 
 
+def test_a_copy_and_a_purge_say_now_and_then_how_far_they_are(run, one, monkeypatch):
+    monkeypatch.setattr("rolecall.cli.stores._TOLD_EVERY", -1)
+    assert "801 of about 1,504 rows copied so far\n" in run("store", "copy", ONE, OTHER).stderr
+    assert run("store", "purge").stderr == "1 row removed so far\n"
+
+
+@pytest.mark.parametrize("has_file", [False, True])
+def test_ctrl_c_says_how_a_copy_continues(run, one, monkeypatch, tmp_path, has_file):
+    load = type(one).load
+
+    def load_ends(store, kind, rows):
+        if kind != "ended":
+            raise KeyboardInterrupt
+        return load(store, kind, rows)
+
+    monkeypatch.setattr(type(one), "load", load_ends)
+    result = run("store", "copy", ONE, OTHER, *(("--resume", str(tmp_path / "copy.json")) if has_file else ()))
+    assert result.exit_code == 130
+    how = "continues there, by the file of --resume" if has_file else "begins anew, which does no harm"
+    assert f"interrupted after 300 rows; the same command {how}" in result.stderr
+
+
 def stopped_copy(run, monkeypatch, one, source, target, *resume):
     """A copy with --resume that ends at its first page, before there is a file."""
     with monkeypatch.context() as patched:
