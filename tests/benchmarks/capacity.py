@@ -1,7 +1,7 @@
 """What a session costs each store and each worker: ``python -m tests.benchmarks.capacity``, from the project's root.
 
-The bytes of a session, of its end, and of what each store writes for them; the memory of an ended session in a worker;
-and the connections of a worker. ``docs/stores-promises.md`` reckons with them.
+The bytes of a session without and with a creator, of its end, and of what each store writes for them; the memory of an
+ended session in a worker; and the connections of a worker. ``docs/stores-promises.md`` reckons with them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import argparse
 import gc
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -20,6 +21,7 @@ from tests.postgres_servers import PostgresProcess
 from tests.redis_servers import RedisProcess
 
 from rolecall import Rolecall
+from rolecall.policies import AllowAnyone
 from rolecall.stores.following import Follower, News
 
 #: How many threads write at once, so that they are written together.
@@ -70,18 +72,28 @@ def fill(where: Place, number: int) -> Iterator[tuple[str, Callable[[], int | No
 
     def with_kit(work: Callable[[Rolecall, ThreadPoolExecutor], object]) -> int | None:
         with (
-            Rolecall("123456", secret, store=where.patient_url, entry_points=False) as kit,
+            Rolecall("123456", secret, store=where.patient_url, plugins=[AllowAnyone()], entry_points=False) as kit,
             ThreadPoolExecutor(THREADS) as pool,
         ):
             work(kit, pool)
             return None if where.server is None else connections(where)
 
-    def create(kit: Rolecall, pool: ThreadPoolExecutor) -> None:
-        ids.extend(pool.map(lambda _: kit.create_session().session_id, range(number)))
+    def create(creators: Sequence[str | None], kit: Rolecall, pool: ThreadPoolExecutor) -> None:
+        ids[:] = pool.map(lambda creator: kit.create_session(actor=creator).session_id, creators)
+
+    def end(kit: Rolecall, pool: ThreadPoolExecutor) -> None:
+        list(pool.map(kit.end_session, ids))
 
     yield "the tables", lambda: with_kit(lambda kit, _: kit.end_session(kit.create_session().session_id))
-    yield "a session", lambda: with_kit(create)
-    yield "its end", lambda: with_kit(lambda kit, pool: list(pool.map(kit.end_session, ids)))
+    yield "a session", lambda: with_kit(partial(create, [None] * number))
+    yield "its end", lambda: with_kit(end)
+    yield "with a creator", lambda: with_kit(partial(create, list(map(_creator, range(number)))))
+    yield "its end", lambda: with_kit(end)
+
+
+def _creator(number: int) -> str:
+    """The id of one of a thousand creators, as long as those of Auth0."""
+    return f"auth0|{number % 1000:024x}"
 
 
 def measure(where: Place, number: int) -> None:
@@ -93,7 +105,7 @@ def measure(where: Place, number: int) -> None:
         if what == "the tables":
             continue
         grown = ", ".join(f"{name} {(size - before[name]) / number:,.0f}" for name, size in after.items())
-        print(f"{what:<14}{grown}{f'; connections of {THREADS} threads: {used}' if used else ''}")
+        print(f"{what:<16}{grown}{f'; connections of {THREADS} threads: {used}' if used else ''}")
 
 
 class _Empty:
