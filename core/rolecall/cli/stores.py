@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -229,10 +230,14 @@ def _copy(source: SyncUpkeep, target: SyncUpkeep, progress: CopyProgress, page: 
         print_note(f"continuing after {state.rows:,} rows; what was written behind them since then is left out")
     total, notes = sum(count_rows(source).values()), _Notes()
     try:
-        for later in copy(source, target, state, page=page, clock=clock):
-            progress.write(later)
-            state = later
-            notes.tell(f"{state.rows:,} of about {total:,} rows copied so far")
+        with click.progressbar(length=max(total, state.rows), label="copying", file=sys.stderr) as bar:
+            bar.update(state.rows)
+            for later in copy(source, target, state, page=page, clock=clock):
+                progress.write(later)
+                bar.update(later.rows - state.rows)
+                state = later
+                if not sys.stderr.isatty():  # where there is no bar
+                    notes.tell(f"{state.rows:,} of about {total:,} rows copied so far")
     except KeyboardInterrupt:
         print_note(f"interrupted after {state.rows:,} rows; {progress.continuation}")
         raise
@@ -240,7 +245,7 @@ def _copy(source: SyncUpkeep, target: SyncUpkeep, progress: CopyProgress, page: 
 
 
 class _Notes:
-    """Says now and then how far a command has come that takes long, on a terminal and in a log alike."""
+    """Says now and then how far a command has come that takes long."""
 
     def __init__(self) -> None:
         self._told = time.monotonic()
