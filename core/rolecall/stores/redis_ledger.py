@@ -26,8 +26,9 @@ from .ledger import IssuedToken, TokenPage
 from .redis_keys import RedisPart, as_bytes, as_seconds, as_text, changing, reading
 from .redis_records import TIME, creator, moment_of, sortable
 
-#: The most tokens that one script reads.
+#: The most tokens that one script reads, and the most that it passes over meanwhile, for a few milliseconds.
 _BATCH: Final = 250
+_LOOK: Final = 1000
 #: Greater than every time in bytes.
 _END_OF_TIMES: Final = b"\xff" * (TIME + 1)
 #: Scripts that list a token begin with this.
@@ -73,14 +74,35 @@ end
 return #keys
 """
 )
-# The arguments are the most tokens, the number of bytes before the time and the key, and the bounds.
+# The arguments are the most tokens, the most members to look at, the time after which a token must expire, the place
+# before which to begin, and what stands before the place in each set of members that a token must be in. Of these, the
+# set that has the fewest left is read. The answer is where to go on, or nothing if no more are left, and the tokens.
 _LIST: Final = reading("""
-local found = {}
-for _, member in ipairs(redis.call('ZREVRANGEBYLEX', issued, ARGV[3], ARGV[4], 'LIMIT', 0, ARGV[1])) do
-  local place = string.sub(member, ARGV[2] + 1)
-  found[#found + 1] = {place, redis.call('HGET', tokens, string.sub(place, 9))}
+local function bounds(beginning) return '[' .. beginning, '(' .. beginning .. ARGV[4] end
+local fewest, beginning = math.huge, ''
+for i = 5, #ARGV do
+  local left = redis.call('ZLEXCOUNT', issued, bounds(ARGV[i]))
+  if left < fewest then fewest, beginning = left, ARGV[i] end
 end
-return found
+local function is_wanted(place)
+  local ends = redis.call('ZSCORE', expiring, string.sub(place, 9))
+  if not ends or tonumber(ends) <= tonumber(ARGV[3]) then return false end
+  for i = 5, #ARGV do
+    if ARGV[i] ~= beginning and not redis.call('ZSCORE', issued, ARGV[i] .. place) then return false end
+  end
+  return true
+end
+local oldest, newest = bounds(beginning)
+local found, place = {}, false
+for _, member in ipairs(redis.call('ZREVRANGEBYLEX', issued, newest, oldest, 'LIMIT', 0, ARGV[2])) do
+  place, fewest = string.sub(member, #beginning + 1), fewest - 1
+  if is_wanted(place) then
+    local key = string.sub(place, 9)
+    found[#found + 1] = {key, redis.call('HGET', tokens, key)}
+    if #found == tonumber(ARGV[1]) then break end
+  end
+end
+return {fewest > 0 and place, found}
 """)
 
 
@@ -91,17 +113,13 @@ class RedisLedger(RedisPart):
         self._add_tokens([token])
 
     def list_tokens(self, page: TokenPage) -> Sequence[IssuedToken]:
-        beginning = _beginning(page)
-        after = None if page.after is None else sortable(page.after[0]) + as_bytes(page.after[1])
+        beginnings = _beginnings(page)
+        place = _END_OF_TIMES if page.after is None else sortable(page.after[0]) + as_bytes(page.after[1])
         tokens: list[IssuedToken] = []
-        while True:
-            newest = _END_OF_TIMES if after is None else after
-            found = self._ask(_LIST, _BATCH, len(beginning), b"(" + beginning + newest, b"[" + beginning)
-            read = (token_of(place[TIME:], value) for place, value in found if value)
-            tokens += (token for token in read if _is_wanted(token, page))
-            if len(found) < _BATCH or len(tokens) >= page.limit:
-                return tokens[: page.limit]
-            after = found[-1][0]
+        while place and (wanted := min(_BATCH, page.limit - len(tokens))) > 0:
+            place, found = self._ask(_LIST, wanted, _LOOK, as_text(page.now), place, *beginnings)
+            tokens += (token_of(key, value) for key, value in found)
+        return tokens
 
     def _add_tokens(self, rows: Sequence[Any]) -> list[IssuedToken]:
         """Add tokens, and return them as they stand."""
@@ -132,12 +150,11 @@ def _value(actor_id: str | None, role: str, issued_at: float, expires_at: float)
     return sortable(issued_at) + creator(actor_id) + json.dumps([role, as_seconds(expires_at)]).encode()
 
 
-def _beginning(page: TokenPage) -> bytes:
-    """What stands before the time in the members that a page needs."""
+def _beginnings(page: TokenPage) -> list[bytes]:
+    """What stands before the time in the members that a page needs, for each thing that is wanted of them."""
+    beginnings = []
     if page.session_id is not None:
-        return b"s" + creator(page.session_id)
-    return b"a" if page.actor_id is None else b"o" + creator(page.actor_id)
-
-
-def _is_wanted(token: IssuedToken, page: TokenPage) -> bool:
-    return token.expires_at > page.now and page.actor_id in (None, token.actor_id)
+        beginnings.append(b"s" + creator(page.session_id))
+    if page.actor_id is not None:
+        beginnings.append(b"o" + creator(page.actor_id))
+    return beginnings or [b"a"]

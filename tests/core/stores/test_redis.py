@@ -31,7 +31,7 @@ from redis.crc import key_slot
 from rolecall import Rolecall
 from rolecall.errors import StoreUnavailable
 from rolecall.sessions import SessionProperties, SessionRecord
-from rolecall.stores import open_store
+from rolecall.stores import open_store, redis_ledger
 from rolecall.stores.following import Follower, News
 from rolecall.stores.leases import Full, Slot
 from rolecall.stores.ledger import IssuedToken, TokenPage
@@ -715,6 +715,43 @@ def test_a_page_may_be_longer_than_one_answer(empty_server, connect):
     ids = [f"1_{number:03}" for number in reversed(range(600))]
     assert [session.session_id for session in store.list_sessions(Page(550))] == ids[:550]
     assert [session.session_id for session in store.list_sessions(Page(999, "ended", "ada"))] == ids[2::3]
+
+
+def _asked(store: RedisStore, page: TokenPage, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], int]:
+    """The ids of the tokens on a page, and how many scripts the store ran for it."""
+    calls: list[object] = []
+    call = store._server.call
+    monkeypatch.setattr(store._server, "call", lambda *commands: calls.append(commands) or call(*commands))
+    return [token.token_id for token in store.list_tokens(page)], len(calls)
+
+
+@pytest.mark.parametrize(("actors", "sessions"), [(9, 300), (300, 9)], ids=["few of the actor", "few of the session"])
+def test_an_actors_tokens_of_a_session_are_read_from_the_shorter_list(
+    empty_server, connect, monkeypatch, actors, sessions
+):
+    store = connect(empty_server.url)
+    tokens = [
+        IssuedToken(f"1_{number}", f"0.{number:03}", "ada", "publisher", NOW, NOW + 9) for number in range(actors)
+    ]
+    tokens += [IssuedToken("1_a", f"1.{number:03}", "ben", "publisher", NOW, NOW + 9) for number in range(sessions)]
+    store.load("tokens", [*tokens, IssuedToken("1_a", "0.a", "ada", "publisher", NOW, NOW + 9)])
+    monkeypatch.setattr(redis_ledger, "_LOOK", 10)
+    assert _asked(store, TokenPage(10, NOW, "1_a", "ada"), monkeypatch) == (["0.a"], 1)
+
+
+def test_the_server_passes_over_expired_tokens(empty_server, connect, monkeypatch):
+    store = connect(empty_server.url)
+    lives = {number: 9 if number in (7, 300) else -1 for number in range(600)}
+    store.load("tokens", [IssuedToken("1_a", f"0.{n:03}", None, "publisher", NOW, NOW + lives[n]) for n in lives])
+    assert _asked(store, TokenPage(10, NOW), monkeypatch) == (["0.300", "0.007"], 1)
+
+
+def test_a_script_looks_at_a_bounded_number_of_tokens(empty_server, connect, monkeypatch):
+    store = connect(empty_server.url)
+    store.load("tokens", [IssuedToken("1_a", f"0.{n:02}", None, "publisher", NOW, NOW - n % 15 + 5) for n in range(60)])
+    monkeypatch.setattr(redis_ledger, "_LOOK", 20)
+    live = [f"0.{number:02}" for number in reversed(range(60)) if number % 15 < 5]
+    assert _asked(store, TokenPage(99, NOW), monkeypatch) == (live, 3)
 
 
 def test_a_session_that_is_added_after_its_end_is_listed_as_ended_and_forgotten(empty_server, connect):
