@@ -8,7 +8,7 @@ from typing import Any, Final
 from ..errors import StoreUnavailable
 from .sql_connections import BoundedConnection
 from .sql_log import LONG
-from .sql_schema import MIGRATIONS, check_version, missing_indexes, version_of
+from .sql_schema import MIGRATIONS, check_version, missing_indexes, replaced_indexes, version_of
 from .upkeep import Finding
 
 #: The part of the server's connections above which their number is worth a warning.
@@ -130,6 +130,8 @@ def _of_schema(connection: BoundedConnection) -> Iterator[Finding]:
     for index, _ in missing_indexes(connection):
         if index.version <= version:
             yield Finding("warning", f"the index {index.name} is missing, so some calls are slow", _MIGRATE)
+    for name in replaced_indexes(connection) if version >= known else ():
+        yield Finding("warning", f"the index {name} is there still, though others replace it", _MIGRATE)
 
 
 def _of_transactions(connection: BoundedConnection, long: float) -> Iterator[Finding]:

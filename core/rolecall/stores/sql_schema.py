@@ -112,6 +112,8 @@ MIGRATIONS: Final[tuple[tuple[bytes, ...], ...]] = (
             content text NOT NULL
         )""",
     ),
+    # Indexes alone.
+    (),
 )
 
 
@@ -139,18 +141,13 @@ class Index(NamedTuple):
 
 #: Of the id of whoever created a session the index holds this many characters: PostgreSQL indexes no long text.
 INDEXED: Final = 200
+_BY_CREATOR: Final = f"(left(created_by, {INDEXED}), created_at, session_id) WHERE created_by IS NOT NULL"
 INDEXES: Final = (
     Index("rolecall_ended_sessions_xid", 1, "rolecall_ended_sessions", "(xid)"),
     Index("rolecall_used_once_until", 1, "rolecall_used_once", "(until)"),
     Index("rolecall_sessions_created", 2, "rolecall_sessions", "(created_at, session_id)"),
     Index("rolecall_sessions_open", 2, "rolecall_sessions", "(created_at, session_id) WHERE is_open"),
     Index("rolecall_sessions_ended", 2, "rolecall_sessions", "(created_at, session_id) WHERE NOT is_open"),
-    Index(
-        "rolecall_sessions_creator",
-        2,
-        "rolecall_sessions",
-        f"(left(created_by, {INDEXED}), created_at, session_id) WHERE created_by IS NOT NULL",
-    ),
     Index("rolecall_ended_sessions_over", 2, "rolecall_ended_sessions", "(has_record, ended_at)"),
     Index("rolecall_leases_slot", 2, "rolecall_leases", "(slot, until)"),
     Index("rolecall_leases_until", 2, "rolecall_leases", "(until)"),
@@ -160,7 +157,11 @@ INDEXES: Final = (
     Index("rolecall_tokens_session", 4, "rolecall_tokens", "(session_id, issued_at, token_id)"),
     Index("rolecall_tokens_actor", 4, "rolecall_tokens", "(actor_id, issued_at, token_id) WHERE actor_id IS NOT NULL"),
     Index("rolecall_tokens_expiring", 4, "rolecall_tokens", "(expires_at)"),
+    Index("rolecall_sessions_creator_open", 6, "rolecall_sessions", f"{_BY_CREATOR} AND is_open"),
+    Index("rolecall_sessions_creator_ended", 6, "rolecall_sessions", f"{_BY_CREATOR} AND NOT is_open"),
 )
+#: Indexes of earlier versions. Whoever drops them waits for all transactions, so no worker does so as it starts.
+REPLACED: Final = ("rolecall_sessions_creator",)
 
 #: The largest table, in bytes, whose indexes are made under the lock of a migration, in a tenth of a second. Those of a
 #: larger table are made beside its use, by ``rolecall store migrate``.
@@ -176,6 +177,7 @@ _INVALID: Final = b"""
     LEFT JOIN pg_index ON pg_index.indexrelid = to_regclass(name)
     WHERE pg_index.indisvalid IS NOT TRUE ORDER BY number
 """
+_THERE: Final = b"SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NOT NULL"
 
 _LOG: Final = logging.getLogger("rolecall")
 
@@ -260,8 +262,14 @@ def missing_indexes(connection: BoundedConnection) -> list[tuple[Index, bool]]:
     return [(by_name[name], is_there) for name, is_there in rows]
 
 
+def replaced_indexes(connection: BoundedConnection) -> list[str]:
+    """The indexes that are there still, though others have taken their place."""
+    rows = connection.fetch(_THERE, (list(REPLACED),), connection.deadline)
+    return [name for (name,) in rows]
+
+
 def make_indexes(connection: BoundedConnection) -> None:
-    """Make the missing indexes while the tables are used. One process at a time does so.
+    """Make the missing indexes while the tables are used, and drop the replaced ones. One process at a time does so.
 
     An index whose making was interrupted stays behind as an invalid one, and is made anew.
     """
@@ -273,6 +281,8 @@ def make_indexes(connection: BoundedConnection) -> None:
             if is_there:
                 connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}".encode())
             connection.execute(index.creation("CONCURRENTLY "))
+        for name in replaced_indexes(connection):
+            connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}".encode())
     finally:
         if not connection.closed:
             connection.execute("SELECT pg_advisory_unlock(%s)", (_INDEX_LOCK,))

@@ -23,6 +23,7 @@ ROOM: Final = 256 * _MEGABYTE
 #: The size in bytes from which the log is called large. SQLite begins it anew at about 4 MB, if no reader hinders it.
 LARGE_LOG: Final = 64 * _MEGABYTE
 _MADE: Final = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX|TRIGGER) (\w+)")
+_DROPPED: Final = re.compile(r"DROP INDEX (\w+)")
 
 
 def findings(file: SQLiteFile, raw: sqlite3.Connection) -> Iterator[Finding]:
@@ -51,7 +52,9 @@ def _schema(raw: sqlite3.Connection) -> Iterator[Finding]:
             "update Rolecall here, too; until then this worker goes on as before",
         )
     there = {name for (name,) in raw.execute("SELECT name FROM sqlite_master")}
-    missing = [name for name in _MADE.findall("".join(MIGRATIONS)) if name not in there]
+    scripts = "".join(MIGRATIONS)
+    gone = {*_DROPPED.findall(scripts)}
+    missing = [name for name in _MADE.findall(scripts) if name not in there | gone]
     if missing:
         yield Finding(
             "error",

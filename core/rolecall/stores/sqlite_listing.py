@@ -17,7 +17,7 @@ _NEWEST_FIRST: Final = "ORDER BY created_at DESC, session_id DESC LIMIT :limit"
 
 class SQLiteListing:
     """The method of :class:`~rolecall.stores.listing.Listing`. No page takes longer because others stand between its
-    sessions, but a creator's page of one state: it passes over the creator's sessions of the other state.
+    sessions.
     """
 
     _surveys: Surveys
@@ -43,10 +43,7 @@ def query_for(page: Page) -> str:
 def _conditions(page: Page) -> list[str]:
     """The wanted sessions, by a condition for each index that has them."""
     states = list(_STATES.values()) if page.state is None else [_STATES[page.state]]
-    if page.created_by is None:
-        return states
-    # The sign keeps SQLite from the index of a state.
-    return ["created_by = :created_by" if page.state is None else f"created_by = :created_by AND +{states[0]}"]
+    return states if page.created_by is None else [f"created_by = :created_by AND {state}" for state in states]
 
 
 def record_of(session_id: str, properties: Any, created_at: Any, ended_at: Any, created_by: Any) -> SessionRecord:

@@ -194,10 +194,27 @@ def test_indexes_of_large_tables_are_made_by_migrating(connect, url, earlier, bo
     assert "run rolecall store migrate" in caplog.text
     assert len(store.list_sessions(Page(10))) == 2
     missing = [index.name for index, _ in missing_indexes(bounded)]
-    of_sessions = [f"rolecall_sessions_{name}" for name in ("created", "open", "ended", "creator")]
-    assert missing == [*of_sessions, "rolecall_ended_sessions_over"]
+    of_sessions = [f"rolecall_sessions_{name}" for name in ("created", "open", "ended")]
+    of_creators = [f"rolecall_sessions_creator_{state}" for state in ("open", "ended")]
+    assert missing == [*of_sessions, "rolecall_ended_sessions_over", *of_creators]
     assert [name for name in missing if any(name in finding.found for finding in store.examine())] == missing
     assert store.migrate() == (len(MIGRATIONS), len(MIGRATIONS))
+    assert missing_indexes(bounded) == []
+
+
+def test_an_index_that_others_replace_is_dropped_by_migrating(connect, url, bounded, raw):
+    there = "SELECT to_regclass('rolecall_sessions_creator') IS NOT NULL"
+    sql_schema.migrate(bounded, MIGRATIONS[:5])
+    raw.execute("CREATE INDEX rolecall_sessions_creator ON rolecall_sessions (left(created_by, 200), created_at)")
+    with raw.transaction():
+        raw.execute("SELECT * FROM rolecall_sessions")  # as a backup does
+        store = connect(url)
+        store.add_session(RECORD)
+        assert store.list_sessions(Page(10, created_by="ada")) == [RECORD]
+    assert raw.execute(there).fetchone() == (True,)
+    assert "rolecall_sessions_creator is there still" in "".join(finding.found for finding in store.examine())
+    store.migrate()
+    assert raw.execute(there).fetchone() == (False,)
     assert missing_indexes(bounded) == []
 
 
@@ -241,7 +258,10 @@ def test_a_role_that_may_not_migrate_is_told(connect, url, earlier, raw):
         (Page(10), "rolecall_sessions_created"),
         (Page(10, "open"), "rolecall_sessions_open"),
         (Page(10, "ended", after=(5.0, "1_a")), "rolecall_sessions_ended"),
-        (Page(10, created_by="ada"), "rolecall_sessions_creator"),
+        (Page(10, "open", "ada"), "rolecall_sessions_creator_open"),
+        (Page(10, "ended", "ada", (5.0, "1_a")), "rolecall_sessions_creator_ended"),
+        (Page(10, created_by="ada"), "rolecall_sessions_creator_open"),
+        (Page(10, created_by="ada"), "rolecall_sessions_creator_ended"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -178,10 +178,10 @@ def test_another_version_and_a_missing_index_are_found(connect, url, raw):
     store.migrate()
     raw.execute("DROP INDEX rolecall_leases_slot")
     raw.execute("DELETE FROM rolecall_schema WHERE version > 1")
-    assert worded(store.examine())["the schema is of version 1; this one's is 5"] == "warning"
-    raw.execute("INSERT INTO rolecall_schema (version) VALUES (2), (3), (4), (5), (6)")
+    assert worded(store.examine())["the schema is of version 1; this one's is 6"] == "warning"
+    raw.execute("INSERT INTO rolecall_schema (version) VALUES (2), (3), (4), (5), (6), (7)")
     found = worded(store.examine())
-    assert found["the schema is of version 6, of a later Rolecall; this one knows 5"] == "info"
+    assert found["the schema is of version 7, of a later Rolecall; this one knows 6"] == "info"
     assert found["the index rolecall_leases_slot is missing, so some calls are slow"] == "warning"
 
 

@@ -19,6 +19,7 @@ from rolecall.stores import sqlite_file
 from rolecall.stores.ledger import TokenPage
 from rolecall.stores.listing import Page, SessionState
 from rolecall.stores.sqlite import SQLiteStore
+from rolecall.stores.sqlite_listing import query_for
 from rolecall.stores.sqlite_schema import MIGRATIONS
 from rolecall.stores.upkeep import Over
 
@@ -76,10 +77,10 @@ def listed(store: SQLiteStore, state: SessionState | None = None) -> list[tuple[
 
 def test_a_migration_tells_the_versions(third):
     with closing(SQLiteStore(third)) as store:
-        assert store.migrate() == (3, 7)
-        assert store.migrate() == (7, 7)
+        assert store.migrate() == (3, 8)
+        assert store.migrate() == (8, 8)
     with closing(SQLiteStore(third.with_name("new.db"))) as store:
-        assert store.migrate() == (0, 7)
+        assert store.migrate() == (0, 8)
 
 
 def test_workers_of_the_version_before_go_on(third):
@@ -182,6 +183,19 @@ def statements_of(store: SQLiteStore) -> list[str]:
                 store.list_tokens(TokenPage(10, 1.0, session_id, actor_id, place))
     store.forget(Over(1.0, 1.0, 1.0))
     return [statement for statement in statements if statement.lstrip().startswith(("SELECT", "DELETE"))]
+
+
+@pytest.mark.parametrize("after", [None, (2.5, "1_a")])
+@pytest.mark.parametrize(("state", "states"), [("open", ["open"]), ("ended", ["ended"]), (None, ["open", "ended"])])
+def test_a_creators_page_is_read_from_the_index_of_each_state(third, state, states, after):
+    with closing(SQLiteStore(third)) as store, store._surveys.reading() as raw:
+        values = {"limit": 10, "created_by": "ada", "created_at": 2.5, "session_id": "1_a"}
+        query = query_for(Page(10, state, "ada", after))
+        steps = [str(step[-1]) for step in raw.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+        place = "(created_by=? AND (created_at,session_id)<(?,?))" if after else "(created_by=?)"
+        assert [step.partition("INDEX ")[2] for step in steps if "rolecall_sessions" in step] == [
+            f"rolecall_sessions_created_by_{one} {place}" for one in states
+        ]
 
 
 def test_listing_and_forgetting_go_by_an_index(third):

@@ -220,8 +220,8 @@ def test_a_new_file_gives_no_cause_for_complaint(store):
 @pytest.mark.parametrize(
     ("change", "level", "said"),
     [
-        ("INSERT INTO rolecall_schema VALUES (8)", "warning", "a later version of Rolecall .* version 8.* version 7"),
-        ("DELETE FROM rolecall_schema WHERE version > 2", "error", "is of version 2, .* needs version 7"),
+        ("INSERT INTO rolecall_schema VALUES (9)", "warning", "a later version of Rolecall .* version 9.* version 8"),
+        ("DELETE FROM rolecall_schema WHERE version > 2", "error", "is of version 2, .* needs version 8"),
         ("DROP TRIGGER rolecall_session_ended", "error", "lacks rolecall_session_ended"),
         ("DROP TRIGGER rolecall_mark_raised", "error", "lacks rolecall_mark_raised"),
         ("DROP INDEX rolecall_sessions_open", "error", "lacks rolecall_sessions_open"),
