@@ -50,7 +50,7 @@ from ..roles import Capability, Requirement, Role, RoleTable
 from ..sessions import MediaMode, SessionProperties, SessionRecord
 from ..stores.calling import Calls
 from ..stores.leases import Full, Slot
-from ..stores.ledger import IssuedToken, TokenPage
+from ..stores.ledger import IssuedToken, TokenPage, TokensFound
 from ..stores.listing import Page, cursor_of
 from ..stores.liveness import ImmediateLiveness, Liveness
 from ..stores.upkeep import Over
@@ -590,15 +590,16 @@ class Engine:
             raise NoLedger("this kit does not keep which tokens it issues: make it with ledger=True")
         found: list[IssuedToken] = []
         for _ in range(_MOST_PAGES):
-            tokens = _checked_tokens(await self._store.further("list_tokens", page))
+            tokens, after = _checked_tokens(await self._store.further("list_tokens", page))
             for token in tokens:
                 page = page._replace(after=(token.issued_at, token.token_id))
                 if self._is_of(token.session_id, api_key) and await self._still_stands(token):
                     found.append(token)
                 if len(found) == page.limit:
                     return found, cursor_of(token.issued_at, token.token_id)
-            if len(tokens) < page.limit:
+            if after is None:
                 return found, None
+            page = page._replace(after=after)
         assert page.after is not None
         return found, cursor_of(*page.after)
 
@@ -1430,10 +1431,10 @@ def _checked_records(answer: object) -> Sequence[SessionRecord]:
     raise StoreUnavailable(f"the store's list_sessions returned {shown(answer)}; expected a list of SessionRecord")
 
 
-def _checked_tokens(answer: object) -> Sequence[IssuedToken]:
-    if isinstance(answer, Sequence) and all(isinstance(one, IssuedToken) for one in answer):
+def _checked_tokens(answer: object) -> TokensFound:
+    if isinstance(answer, TokensFound) and all(isinstance(one, IssuedToken) for one in answer.tokens):
         return answer
-    raise StoreUnavailable(f"the store's list_tokens returned {shown(answer)}; expected a list of IssuedToken")
+    raise StoreUnavailable(f"the store's list_tokens returned {shown(answer)}; expected TokensFound")
 
 
 def _cursor_at(created_at: float, found: Sequence[SessionRecord]) -> str:

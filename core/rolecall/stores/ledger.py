@@ -51,6 +51,27 @@ class TokenPage(NamedTuple):
     after: tuple[float, str] | None = None
 
 
+class TokensFound(NamedTuple):
+    """The tokens of a page.
+
+    :param tokens: at most as many as the page may have.
+    :param after: the ``after`` of the next page; None if there are no more.
+    """
+
+    tokens: Sequence[IssuedToken]
+    after: tuple[float, str] | None
+
+
+def answer_for(page: TokenPage, tokens: Sequence[IssuedToken], end: tuple[float, str] | None = None) -> TokensFound:
+    """The answer for a page: its tokens, and from where the next one goes on.
+
+    :param end: the place up to which the store has looked; None if it has looked at all.
+    """
+    if len(tokens) == page.limit:
+        end = tokens[-1].issued_at, tokens[-1].token_id
+    return TokensFound(tokens, end)
+
+
 class Ledger(Protocol):
     """What a store has that keeps the ledger of ``Rolecall(ledger=True)``.
 
@@ -64,11 +85,11 @@ class Ledger(Protocol):
         """Keep a token. One with this session and id that is there already stays."""
 
     @abstractmethod
-    def list_tokens(self, page: TokenPage, /) -> MaybeAwaitable[Sequence[IssuedToken]]:
+    def list_tokens(self, page: TokenPage, /) -> MaybeAwaitable[TokensFound]:
         """The tokens of a page, the newest first; of the same time, the greatest id (by its UTF-8 bytes) first.
 
-        Fewer than ``page.limit`` only if there are no more. Tokens that are issued meanwhile come before the first
-        page.
+        A store that would have to pass over very many others returns fewer than ``page.limit``, or none, and from
+        where to go on. Tokens that are issued meanwhile come before the first page.
         """
 
 

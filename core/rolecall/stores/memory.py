@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from ..errors import ConfigurationError, StoreUnavailable
 from ..sessions import SessionProperties, SessionRecord
 from .leases import Full, Slot
-from .ledger import IssuedToken, TokenPage
+from .ledger import IssuedToken, TokenPage, TokensFound, answer_for
 from .listing import Page
 from .marks import Marks
 from .native import native_lock, renew_lock_in_children
@@ -135,9 +135,9 @@ class MemoryStore:
     def add_token(self, token: IssuedToken) -> None:
         self._tokens.setdefault(token[:2], token)
 
-    def list_tokens(self, page: TokenPage) -> Sequence[IssuedToken]:
+    def list_tokens(self, page: TokenPage) -> TokensFound:
         wanted = (token for token in list(self._tokens.values()) if _is_wanted(token, page))
-        return sorted(wanted, key=_place_of_token, reverse=True)[: page.limit]
+        return answer_for(page, sorted(wanted, key=_place_of_token, reverse=True)[: page.limit])
 
     # -- documents -------------------------------------------------------------------------------
 

@@ -22,13 +22,15 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from .failures import of_a_value
-from .ledger import IssuedToken, TokenPage
+from .ledger import IssuedToken, TokenPage, TokensFound, answer_for
 from .redis_keys import RedisPart, as_bytes, as_seconds, as_text, changing, reading
 from .redis_records import TIME, creator, moment_of, sortable
 
 #: The most tokens that one script reads, and the most that it passes over meanwhile, for a few milliseconds.
 _BATCH: Final = 250
 _LOOK: Final = 1000
+#: The most scripts for one page: as many as list 1,000 tokens.
+_CALLS: Final = 4
 #: Greater than every time in bytes.
 _END_OF_TIMES: Final = b"\xff" * (TIME + 1)
 #: Scripts that list a token begin with this.
@@ -112,14 +114,17 @@ class RedisLedger(RedisPart):
     def add_token(self, token: IssuedToken) -> None:
         self._add_tokens([token])
 
-    def list_tokens(self, page: TokenPage) -> Sequence[IssuedToken]:
+    def list_tokens(self, page: TokenPage) -> TokensFound:
         beginnings = _beginnings(page)
         place = _END_OF_TIMES if page.after is None else sortable(page.after[0]) + as_bytes(page.after[1])
         tokens: list[IssuedToken] = []
-        while place and (wanted := min(_BATCH, page.limit - len(tokens))) > 0:
-            place, found = self._ask(_LIST, wanted, _LOOK, as_text(page.now), place, *beginnings)
-            tokens += (token_of(key, value) for key, value in found)
-        return tokens
+        for _ in range(_CALLS):
+            wanted = min(_BATCH, page.limit - len(tokens))
+            place, rows = self._ask(_LIST, wanted, _LOOK, as_text(page.now), place, *beginnings)
+            tokens += (token_of(key, value) for key, value in rows)
+            if not place or len(tokens) == page.limit:
+                break
+        return answer_for(page, tokens, _after(place) if place else None)
 
     def _add_tokens(self, rows: Sequence[Any]) -> list[IssuedToken]:
         """Add tokens, and return them as they stand."""
@@ -148,6 +153,11 @@ def token_of(key: bytes, value: bytes) -> IssuedToken:
 
 def _value(actor_id: str | None, role: str, issued_at: float, expires_at: float) -> bytes:
     return sortable(issued_at) + creator(actor_id) + json.dumps([role, as_seconds(expires_at)]).encode()
+
+
+def _after(place: bytes) -> tuple[float, str]:
+    """The time and the id of a place."""
+    return moment_of(place[:TIME]), place[TIME:].partition(b"\0")[0].decode()
 
 
 def _beginnings(page: TokenPage) -> list[bytes]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Final
 
-from .ledger import IssuedToken, TokenPage
+from .ledger import IssuedToken, TokenPage, TokensFound, answer_for
 from .sql_connections import Row, Values
 from .sql_values import checked, checked_or_none, seconds
 
@@ -41,8 +40,8 @@ class SQLLedger(ABC):
             },
         )
 
-    def list_tokens(self, page: TokenPage) -> Sequence[IssuedToken]:
-        return [IssuedToken(*row) for row in self._fetch(*_listing(page))]
+    def list_tokens(self, page: TokenPage) -> TokensFound:
+        return answer_for(page, [IssuedToken(*row) for row in self._fetch(*_listing(page))])
 
 
 def _listing(page: TokenPage) -> tuple[bytes, Values]:

@@ -18,7 +18,8 @@ from rolecall.http.api.routing import find_route
 from rolecall.http.messages import Response
 from rolecall.http.respond import respond
 from rolecall.request import Request
-from rolecall.stores.ledger import TokenPage
+from rolecall.stores.ledger import TokenPage, TokensFound
+from rolecall.stores.listing import cursor_of
 from rolecall.stores.memory import MemoryStore
 
 from ...conftest import NOW
@@ -234,6 +235,28 @@ def test_a_store_that_answers_something_else_is_not_believed(make_kit):
 
     with pytest.raises(StoreUnavailable, match="list_tokens returned"):
         make_kit(ledger=True, store=Odd()).live_tokens()
+
+
+def test_a_kit_goes_on_where_the_store_has_stopped(make_kit):
+    class Brief(MemoryStore):
+        def list_tokens(self, page: TokenPage) -> TokensFound:
+            if page.after is None:
+                return TokensFound([], (4e9, ""))
+            return super().list_tokens(page)
+
+    kit = make_kit(ledger=True, store=Brief())
+    token = kit.create_session().generate_token()
+    assert ids(kit.live_tokens()) == [id_of(kit, token)]
+
+
+def test_a_page_ends_though_the_store_finds_nothing(make_kit):
+    class Endless(MemoryStore):
+        def list_tokens(self, page: TokenPage) -> TokensFound:
+            return TokensFound([], (page.after[0] - 1 if page.after else 100.0, "0.a"))
+
+    page = make_kit(ledger=True, store=Endless()).live_tokens()
+    assert len(page) == 0
+    assert page.next == cursor_of(81.0, "0.a")
 
 
 @pytest.mark.parametrize(

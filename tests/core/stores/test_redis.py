@@ -34,7 +34,7 @@ from rolecall.sessions import SessionProperties, SessionRecord
 from rolecall.stores import open_store, redis_ledger
 from rolecall.stores.following import Follower, News
 from rolecall.stores.leases import Full, Slot
-from rolecall.stores.ledger import IssuedToken, TokenPage
+from rolecall.stores.ledger import IssuedToken, TokenPage, TokensFound
 from rolecall.stores.listing import Page
 from rolecall.stores.redis import RedisStore
 from rolecall.stores.redis_keys import LAYOUT, Keys
@@ -722,7 +722,7 @@ def _asked(store: RedisStore, page: TokenPage, monkeypatch: pytest.MonkeyPatch) 
     calls: list[object] = []
     call = store._server.call
     monkeypatch.setattr(store._server, "call", lambda *commands: calls.append(commands) or call(*commands))
-    return [token.token_id for token in store.list_tokens(page)], len(calls)
+    return [token.token_id for token in store.list_tokens(page).tokens], len(calls)
 
 
 @pytest.mark.parametrize(("actors", "sessions"), [(9, 300), (300, 9)], ids=["few of the actor", "few of the session"])
@@ -752,6 +752,16 @@ def test_a_script_looks_at_a_bounded_number_of_tokens(empty_server, connect, mon
     monkeypatch.setattr(redis_ledger, "_LOOK", 20)
     live = [f"0.{number:02}" for number in reversed(range(60)) if number % 15 < 5]
     assert _asked(store, TokenPage(99, NOW), monkeypatch) == (live, 3)
+
+
+def test_a_page_of_tokens_passes_over_a_bounded_number(empty_server, connect, monkeypatch):
+    store = connect(empty_server.url)
+    rows = [("1_a", f"0.{n:02}", None, "publisher", NOW, NOW + (9 if n == 0 else -1)) for n in range(60)]
+    store.load("tokens", rows)
+    monkeypatch.setattr(redis_ledger, "_LOOK", 10)
+    assert store.list_tokens(TokenPage(10, NOW)) == TokensFound([], (NOW, "0.20"))
+    further = store.list_tokens(TokenPage(10, NOW, after=(NOW, "0.20")))
+    assert further == TokensFound([IssuedToken(*rows[0])], None)
 
 
 def test_a_session_that_is_added_after_its_end_is_listed_as_ended_and_forgotten(empty_server, connect):
@@ -1038,7 +1048,7 @@ def test_the_rights_that_the_docs_name_suffice(server, connect):
     one.keep_lease("a", [Slot("s", 1, NOW)])
     token = IssuedToken("1_abc", "0.a", "ada", "publisher", NOW - 60, NOW)
     one.add_token(token)
-    assert one.list_tokens(TokenPage(10, NOW - 1, "1_abc", "ada")) == [token]
+    assert one.list_tokens(TokenPage(10, NOW - 1, "1_abc", "ada")).tokens == [token]
     assert one.put_document("keys", "content", 0) is True
     assert one.get_document("keys") == (1, "content")
     assert one.list_sessions(Page(10)) == [replace(RECORD, ended_at=7.5)]

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from rolecall.sessions import SessionProperties, SessionRecord
-from rolecall.stores import sqlite_file
-from rolecall.stores.ledger import TokenPage
+from rolecall.stores import sqlite_file, sqlite_ledger
+from rolecall.stores.ledger import IssuedToken, TokenPage, TokensFound
 from rolecall.stores.listing import Page, SessionState
 from rolecall.stores.sqlite import SQLiteStore
 from rolecall.stores.sqlite_listing import query_for
@@ -163,7 +163,7 @@ def test_a_migration_that_is_killed_at_any_statement_is_made_by_the_next_worker(
 
 
 #: What is listed without a choice is read from an index, in its order.
-WHOLE = re.compile("USING INDEX rolecall_(sessions_|tokens_issued)")
+WHOLE = re.compile("USING (COVERING )?INDEX rolecall_(sessions_|tokens_issued)")
 
 
 def statements_of(store: SQLiteStore) -> list[str]:
@@ -198,10 +198,21 @@ def test_a_creators_page_is_read_from_the_index_of_each_state(third, state, stat
         ]
 
 
+def test_a_page_of_tokens_passes_over_a_bounded_number(third, monkeypatch):
+    monkeypatch.setattr(sqlite_ledger, "_LOOK", 40)
+    rows = [IssuedToken("1_a", f"0.{n:02}", "ada", "publisher", 5.0, 20.0 if n == 0 else 9.0) for n in range(60)]
+    with closing(SQLiteStore(third)) as store:
+        store.load("tokens", rows)
+        for session_id, actor_id in ((None, None), ("1_a", None), (None, "ada"), ("1_a", "ada")):
+            page = TokenPage(10, 10.0, session_id, actor_id)
+            assert store.list_tokens(page) == TokensFound([], (5.0, "0.20"))
+            assert store.list_tokens(page._replace(after=(5.0, "0.20"))) == TokensFound(rows[:1], None)
+
+
 def test_listing_and_forgetting_go_by_an_index(third):
     with closing(SQLiteStore(third)) as store, closing(sqlite3.connect(third)) as raw:
         statements = statements_of(store)
-        assert len(statements) == 12 + 8 + 9
+        assert len(statements) == 12 + 16 + 9
         for statement in statements:
             steps = [str(step[-1]) for step in raw.execute(f"EXPLAIN QUERY PLAN {statement}")]
             # The sessions on a page are sorted once more; all else is found by an index, in its order.
