@@ -55,7 +55,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:Deprecati
 #: A session of the same project that another service made.
 FOREIGN = "1_MX4xMjM0NTZ-flNhdCBNYXIgMTUgMTQ6NDI6MjMgUERUIDIwMTR-MC40OTAxMzAyNX4"
 RECORDED = SessionProperties("203.0.113.7", MediaMode.ROUTED, ArchiveMode.ALWAYS)
-VERSIONS = [(version,) for version in range(1, 8)]
+VERSIONS = [(version,) for version in range(1, 9)]
 RECORD = SessionRecord("1_abc", RECORDED, 1_795_186_800.125)
 
 
