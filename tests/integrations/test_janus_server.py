@@ -177,11 +177,12 @@ class Client:
 
     def attach(self) -> int:
         """Open a session with a handle of the plugin, and return the code of an error, or 0."""
-        answer = self.ask("create")
-        if answer["janus"] == "error":
-            return int(answer["error"]["code"])
-        self.place["session_id"] = answer["data"]["id"]
-        self.place["handle_id"] = self.ask("attach", plugin=ROOMS)["data"]["id"]
+        requests: Any = (("create", {}, "session_id"), ("attach", {"plugin": ROOMS}, "handle_id"))
+        for request, members, place in requests:  # a token may end between the two
+            answer = self.ask(request, **members)
+            if answer["janus"] == "error":
+                return int(answer["error"]["code"])
+            self.place[place] = answer["data"]["id"]
         return 0
 
     def message(self, offer: str | None = None, **body: Any) -> dict[str, Any]:
