@@ -1432,8 +1432,12 @@ def _checked_records(answer: object) -> Sequence[SessionRecord]:
 
 
 def _checked_tokens(answer: object) -> TokensFound:
-    if isinstance(answer, TokensFound) and all(isinstance(one, IssuedToken) for one in answer.tokens):
-        return answer
+    if isinstance(answer, TokensFound):
+        tokens, after = answer
+        is_list = isinstance(tokens, Sequence) and all(isinstance(one, IssuedToken) for one in tokens)
+        is_place = isinstance(after, tuple) and list(map(type, after)) in ([float, str], [int, str])
+        if is_list and (after is None or is_place):
+            return answer
     raise StoreUnavailable(f"the store's list_tokens returned {shown(answer)}; expected TokensFound")
 
 

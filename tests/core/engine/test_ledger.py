@@ -228,10 +228,21 @@ def test_a_store_that_keeps_none_is_refused_at_start(make_kit):
         make_kit(store=Bare(), ledger=True)
 
 
-def test_a_store_that_answers_something_else_is_not_believed(make_kit):
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [("1_a", "0.a")],
+        TokensFound(untyped([("1_a", "0.a")]), None),
+        TokensFound(untyped(None), None),
+        TokensFound([], untyped("0.a")),
+        TokensFound([], untyped(("0.a", 4e9))),
+        TokensFound([], untyped((4e9,))),
+    ],
+)
+def test_a_store_that_answers_something_else_is_not_believed(make_kit, answer):
     class Odd(MemoryStore):
         def list_tokens(self, page: TokenPage) -> Any:
-            return [("1_a", "0.a")]
+            return answer
 
     with pytest.raises(StoreUnavailable, match="list_tokens returned"):
         make_kit(ledger=True, store=Odd()).live_tokens()
